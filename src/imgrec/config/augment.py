@@ -1,0 +1,37 @@
+"""The augment axis: what happens to a training image before the network sees it.
+
+One dataclass: the choices in conf/augment are named combinations of its keys, and any key can be added to any choice.
+"""
+
+from dataclasses import dataclass
+
+from omegaconf import MISSING
+
+from imgrec.config.fields import above, at_least, choice, setting, within
+
+POLICIES = ("none", "trivialaugment", "randaugment")
+MIXES = ("none", "mixup", "cutmix")
+
+
+@dataclass(kw_only=True)
+class Augment:
+    """In this order: policy, crop, flip, cutout, mix. Each image has its own draw."""
+
+    name: str = MISSING
+    policy: str = setting("none", f"photometric and geometric policy, image by image: {', '.join(POLICIES)}")
+    policy_ops: int = setting(2, "operations in a row of randaugment (Cubuk et al. 2020, section 4: N)")
+    policy_magnitude: int = setting(9, "strength of randaugment, 0 to 30 (Cubuk et al. 2020, section 4: M)")
+    crop_padding: int = setting(0, "pad by this many pixels, then crop at random; 0: off (He et al. 2016: 4)")
+    flip: bool = setting(False, "mirror left to right, every other image")
+    cutout_size: int = setting(0, "side of a square set to mid-grey; 0: off (DeVries & Taylor 2017: 16)")
+    mix: str = setting("none", f"blend two images and their targets: {', '.join(MIXES)}")
+    mix_alpha: float = setting(1.0, "the blend's share is drawn from Beta(alpha, alpha)")
+
+    def __post_init__(self) -> None:
+        choice("augment.policy", self.policy, POLICIES)
+        at_least("augment.policy_ops", self.policy_ops, 1)
+        within("augment.policy_magnitude", self.policy_magnitude, 0, 30)
+        at_least("augment.crop_padding", self.crop_padding, 0)
+        at_least("augment.cutout_size", self.cutout_size, 0)
+        choice("augment.mix", self.mix, MIXES)
+        above("augment.mix_alpha", self.mix_alpha, 0)

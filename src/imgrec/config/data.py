@@ -1,0 +1,93 @@
+"""The data axis: which images, how they are split and batched."""
+
+import os
+from dataclasses import dataclass
+
+from omegaconf import MISSING
+
+from imgrec.config.fields import at_least, below, choice, setting
+from imgrec.errors import UsageError
+
+
+def default_root() -> str:
+    """Where data sets lie unless `data.root` says otherwise."""
+    return os.environ.get("IMGREC_DATA_DIR") or "~/.cache/imgrec"
+
+
+@dataclass(kw_only=True)
+class Data:
+    """What every data source has."""
+
+    name: str = MISSING
+    batch_size: int = setting(128, "images in a training batch, on each device")
+    eval_batch_size: int = setting(500, "images in a validation or test batch", identity=False)
+    num_workers: int = setting(
+        0, "processes that prepare batches; 0: in the training process. Changes speed, never results", identity=False
+    )
+
+    def __post_init__(self) -> None:
+        at_least("data.batch_size", self.batch_size, 1)
+        at_least("data.eval_batch_size", self.eval_batch_size, 1)
+        at_least("data.num_workers", self.num_workers, 0)
+
+
+@dataclass(kw_only=True)
+class Cifar10(Data):
+    """CIFAR-10 (Krizhevsky 2009): 50 000 training and 10 000 test images, 32x32, 10 classes."""
+
+    name: str = "cifar10"
+    root: str = setting(
+        default_root,
+        "folder that holds, or will hold, cifar-10-batches-py; default $IMGREC_DATA_DIR, else ~/.cache/imgrec",
+        identity=False,
+    )
+    download: bool = setting(True, "fetch the official archive when the files are absent", identity=False)
+    val_size: int = setting(5000, "training images kept for validation, class-balanced; 0: train on all, no `best`")
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        below("data.val_size", self.val_size, 0, 50_000, "CIFAR-10 has 50000 training images; use 5000, or 0 for none")
+        if self.val_size % 10:
+            raise UsageError(
+                f"data.val_size must be a multiple of 10 for CIFAR-10 (a class-balanced split), got {self.val_size}"
+            )
+
+
+@dataclass(kw_only=True)
+class Digits(Data):
+    """scikit-learn's embedded handwritten digits: 1 797 real images, 8x8 grey, upsampled to 32x32x3."""
+
+    name: str = "digits"
+    val_size: int = setting(180, "training images kept for validation, stratified; 0: train on all, no `best`")
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        below("data.val_size", self.val_size, 0, 1437, "digits has 1437 images outside its test split; use 180")
+        if 0 < self.val_size < 10:
+            raise UsageError(f"data.val_size must be 0 or at least 10 (one image a class), got {self.val_size}")
+
+
+@dataclass(kw_only=True)
+class Folder(Data):
+    """Any folder of images with one sub-folder a class, with or without train/val/test above them."""
+
+    name: str = "folder"
+    root: str = setting(MISSING, "the folder of images", identity=False)
+    image_size: int = setting(32, "side that every image is resized to, in pixels")
+    val_size: float = setting(
+        0.1, "validation images when there is no val/ folder: a share below 1, a count from 1; 0: none"
+    )
+    test_size: float = setting(
+        0.1, "test images when there is no test/ folder: a share below 1, a count from 1; 0: none"
+    )
+    on_error: str = setting("raise", "an image that cannot be read: raise stops and names it, skip leaves it out")
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        at_least("data.image_size", self.image_size, 8)
+        for key in ("val_size", "test_size"):
+            value = getattr(self, key)
+            at_least(f"data.{key}", value, 0)
+            if value >= 1 and value != int(value):
+                raise UsageError(f"data.{key} must be a share below 1 or a whole number of images, got {value!r}")
+        choice("data.on_error", self.on_error, ("raise", "skip"))

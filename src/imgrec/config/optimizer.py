@@ -1,0 +1,126 @@
+"""The optimizer axis: each choice with its published defaults."""
+
+from dataclasses import dataclass
+
+from omegaconf import MISSING
+
+from imgrec.config.fields import above, at_least, below, setting
+
+
+@dataclass(kw_only=True)
+class Optimizer:
+    """What every optimizer has."""
+
+    name: str = MISSING
+    lr: float = setting(MISSING, "peak learning rate")
+    lr_scale: float = setting(1.0, "multiplies lr, so that one grid serves every optimizer")
+    weight_decay: float = setting(0.0, "weight decay; L2 penalty, or decoupled in adamw and muon")
+    decay_norm_and_bias: bool = setting(True, "whether weight decay reaches biases and normalisation layers")
+
+    def __post_init__(self) -> None:
+        above("optimizer.lr", self.lr, 0)
+        above("optimizer.lr_scale", self.lr_scale, 0)
+        at_least("optimizer.weight_decay", self.weight_decay, 0)
+
+
+@dataclass(kw_only=True)
+class Sgd(Optimizer):
+    """Stochastic gradient descent without momentum."""
+
+    name: str = "sgd"
+    lr: float = setting(0.01, "learning rate; 0.01 is the documented default of Keras' SGD")
+
+
+@dataclass(kw_only=True)
+class Momentum(Optimizer):
+    """SGD with momentum, as He et al. (2016, section 4.2) trained CIFAR-10."""
+
+    name: str = "momentum"
+    lr: float = setting(0.1, "peak learning rate (He et al. 2016, section 4.2)")
+    momentum: float = setting(0.9, "weight of the past gradients (He et al. 2016, section 4.2)")
+    nesterov: bool = setting(False, "look ahead along the momentum (Sutskever et al. 2013)")
+    weight_decay: float = setting(1e-4, "L2 penalty (He et al. 2016, section 4.2)")
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        below("optimizer.momentum", self.momentum, 0, 1)
+        if self.nesterov:
+            above("optimizer.momentum", self.momentum, 0, "or set optimizer.nesterov=false")
+
+
+@dataclass(kw_only=True)
+class Adam(Optimizer):
+    """Adam (Kingma & Ba 2015, algorithm 1)."""
+
+    name: str = "adam"
+    lr: float = setting(1e-3, "peak learning rate (Kingma & Ba 2015, algorithm 1)")
+    beta1: float = setting(0.9, "decay of the gradient's mean")
+    beta2: float = setting(0.999, "decay of the gradient's square")
+    eps: float = setting(1e-8, "keeps the division finite")
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        below("optimizer.beta1", self.beta1, 0, 1)
+        below("optimizer.beta2", self.beta2, 0, 1)
+        above("optimizer.eps", self.eps, 0)
+
+
+@dataclass(kw_only=True)
+class AdamW(Adam):
+    """Adam with decoupled weight decay (Loshchilov & Hutter 2019)."""
+
+    name: str = "adamw"
+    weight_decay: float = setting(1e-2, "decoupled weight decay; 0.01 is PyTorch's default")
+
+
+@dataclass(kw_only=True)
+class Adagrad(Optimizer):
+    """Adagrad (Duchi et al. 2011)."""
+
+    name: str = "adagrad"
+    lr: float = setting(0.01, "peak learning rate; PyTorch's default")
+    eps: float = setting(1e-10, "keeps the division finite; PyTorch's default")
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        above("optimizer.eps", self.eps, 0)
+
+
+@dataclass(kw_only=True)
+class RmsProp(Optimizer):
+    """RMSprop (Hinton 2012, Coursera lecture 6e)."""
+
+    name: str = "rmsprop"
+    lr: float = setting(1e-3, "peak learning rate (Hinton 2012, lecture 6e)")
+    alpha: float = setting(0.9, "decay of the gradient's square (Hinton 2012, lecture 6e)")
+    momentum: float = setting(0.0, "weight of the past updates")
+    eps: float = setting(1e-8, "keeps the division finite; PyTorch's default")
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        below("optimizer.alpha", self.alpha, 0, 1)
+        below("optimizer.momentum", self.momentum, 0, 1)
+        above("optimizer.eps", self.eps, 0)
+
+
+@dataclass(kw_only=True)
+class Muon(Optimizer):
+    """Muon (Jordan et al. 2024) for hidden matrices and filters; AdamW for biases, norms and the last layer."""
+
+    name: str = "muon"
+    lr: float = setting(0.02, "peak learning rate of the orthogonalised updates (Jordan et al. 2024)")
+    momentum: float = setting(0.95, "weight of the past gradients, Nesterov (Jordan et al. 2024)")
+    ns_steps: int = setting(5, "Newton-Schulz iterations (Jordan et al. 2024)")
+    adamw_lr: float = setting(3e-4, "peak learning rate of the parameters that AdamW updates")
+    adamw_beta1: float = setting(0.9, "AdamW's decay of the gradient's mean")
+    adamw_beta2: float = setting(0.95, "AdamW's decay of the gradient's square")
+    adamw_eps: float = setting(1e-10, "keeps AdamW's division finite")
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        below("optimizer.momentum", self.momentum, 0, 1)
+        at_least("optimizer.ns_steps", self.ns_steps, 1)
+        above("optimizer.adamw_lr", self.adamw_lr, 0)
+        below("optimizer.adamw_beta1", self.adamw_beta1, 0, 1)
+        below("optimizer.adamw_beta2", self.adamw_beta2, 0, 1)
+        above("optimizer.adamw_eps", self.adamw_eps, 0)

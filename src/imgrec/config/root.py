@@ -1,0 +1,53 @@
+"""The root schema: one run's whole configuration, and the checks that span axes."""
+
+from dataclasses import dataclass
+
+from omegaconf import MISSING
+
+from imgrec.config.augment import Augment
+from imgrec.config.data import Data, Folder
+from imgrec.config.fields import choice, setting, within
+from imgrec.config.loss import Loss
+from imgrec.config.model import Cnn, Model
+from imgrec.config.optimizer import Optimizer
+from imgrec.config.schedule import Schedule
+from imgrec.config.trainer import Trainer
+from imgrec.errors import UsageError
+
+AXES = ("data", "augment", "model", "loss", "optimizer", "schedule", "trainer")
+PROTOCOLS = ("clean", "tta_flip", "tta_flip_shift")
+
+
+@dataclass(kw_only=True)
+class Config:
+    """One run. The axes' keys are explained at their own dataclasses."""
+
+    data: Data = MISSING
+    augment: Augment = MISSING
+    model: Model = MISSING
+    loss: Loss = MISSING
+    optimizer: Optimizer = MISSING
+    schedule: Schedule = MISSING
+    trainer: Trainer = MISSING
+    seed: int = setting(0, "decides initial weights, order and augmentation; the split does not depend on it")
+    test: bool = setting(True, "read the test set once, at the end; false: it stays closed (for searches)")
+    test_protocols: list[str] = setting(lambda: ["clean"], f"what the final reading measures: {', '.join(PROTOCOLS)}")
+    experiment: str | None = setting(None, "the recipe of conf/experiment that was chosen", identity=False)
+    study: str | None = setting(None, "the study of conf/study that was chosen", identity=False)
+    resume: str | None = setting(None, "a run's folder to go on from", identity=False)
+    resume_override: list[str] = setting(list, "keys that may differ from the resumed run's", identity=False)
+    force: bool = setting(False, "do a finished run over, in a new folder", identity=False)
+
+    def __post_init__(self) -> None:
+        within("seed", self.seed, 0, 2**32 - 1)
+        for protocol in self.test_protocols:
+            choice("test_protocols", protocol, PROTOCOLS)
+        if not self.test_protocols:
+            raise UsageError("test_protocols must name at least one protocol, got []; use test=false to skip the test")
+        if isinstance(self.data, Folder) and isinstance(self.model, Cnn):
+            factor = 2 ** len(self.model.widths)
+            if self.data.image_size % factor:
+                raise UsageError(
+                    f"data.image_size must be a multiple of {factor} for a cnn of {len(self.model.widths)} stages,"
+                    f" got {self.data.image_size}"
+                )

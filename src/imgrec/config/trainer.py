@@ -1,0 +1,64 @@
+"""The trainer axis: how long, on what, and in which arithmetic."""
+
+from dataclasses import dataclass
+
+from omegaconf import MISSING
+
+from imgrec.config.fields import above, at_least, below, choice, setting
+from imgrec.errors import UsageError
+
+ACCELERATORS = ("auto", "cpu", "gpu")
+STRATEGIES = ("auto", "ddp")
+PRECISIONS = ("32", "bf16-mixed", "16-mixed")
+PROGRESS = ("auto", "rich", "plain", "none")
+
+
+@dataclass(kw_only=True)
+class Trainer:
+    """The training loop's plain options."""
+
+    name: str = MISSING
+    max_epochs: int = setting(10, "passes over the training images")
+    accelerator: str = setting("auto", "cpu, gpu, or auto: the GPU where there is one", identity=False)
+    devices: int = setting(1, "processes, each with its own batch of data.batch_size images")
+    strategy: str = setting("auto", "auto, or ddp: one process a device, gradients averaged", identity=False)
+    precision: str = setting("32", f"arithmetic of the training step: {', '.join(PRECISIONS)}; weights stay float32")
+    channels_last: bool = setting(True, "NHWC memory format: faster convolutions, same mathematics")
+    compile: bool = setting(False, "torch.compile the network")
+    deterministic: str = setting("auto", "true, false, or auto: same seed, same bits, on the CPU")
+    accumulate: int = setting(1, "batches whose gradients add up to one optimizer step")
+    gradient_clip: float = setting(0.0, "upper bound of the gradient's norm; 0: off")
+    ema_decay: float = setting(0.0, "decay of the weights' moving average, which is then what is scored; 0: off")
+    early_stopping: int = setting(0, "stop after so many epochs without a better validation top1; 0: never")
+    val_every: int = setting(1, "epochs from one validation to the next; the last epoch always has one")
+    log_every: int = setting(50, "steps from one logged training loss to the next", identity=False)
+    checkpoint_every: int = setting(
+        0, "also save `last` every so many steps; 0: at the end of an epoch", identity=False
+    )
+    progress: str = setting(
+        "auto", "auto: rich on a terminal, plain lines in a pipe; or rich, plain, none", identity=False
+    )
+    tensorboard: bool = setting(True, "write TensorBoard events", identity=False)
+    log_graph: bool = setting(False, "put the network's graph into TensorBoard", identity=False)
+    threads: int = setting(0, "CPU threads of PyTorch; 0: its own choice", identity=False)
+
+    def __post_init__(self) -> None:
+        at_least("trainer.max_epochs", self.max_epochs, 1)
+        choice("trainer.accelerator", self.accelerator, ACCELERATORS)
+        at_least("trainer.devices", self.devices, 1)
+        choice("trainer.strategy", self.strategy, STRATEGIES)
+        choice("trainer.precision", self.precision, PRECISIONS)
+        choice("trainer.deterministic", self.deterministic.lower(), ("true", "false", "auto"))
+        at_least("trainer.accumulate", self.accumulate, 1)
+        at_least("trainer.gradient_clip", self.gradient_clip, 0)
+        below("trainer.ema_decay", self.ema_decay, 0, 1)
+        at_least("trainer.early_stopping", self.early_stopping, 0)
+        at_least("trainer.val_every", self.val_every, 1)
+        above("trainer.log_every", self.log_every, 0)
+        at_least("trainer.checkpoint_every", self.checkpoint_every, 0)
+        choice("trainer.progress", self.progress, PROGRESS)
+        at_least("trainer.threads", self.threads, 0)
+        if self.devices > 1 and self.strategy != "ddp":
+            raise UsageError(
+                f"trainer.devices={self.devices} needs trainer.strategy=ddp; choose trainer=ddp, or trainer.devices=1"
+            )
