@@ -1,0 +1,180 @@
+"""Losses: pure functions of logits and targets, and thin modules around them.
+
+Every function takes logits (N, K) and a target that is class indices (N,), int64, or class probabilities (N, K), float;
+an index means the same as its one-hot row. It returns the mean over the batch, a scalar, or with reduction="none" the
+loss of each image (N,). Half-precision logits are computed on in float32. Raises ValueError for any other reduction.
+"""
+
+# N images, K classes
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from imgrec.config import loss as config
+
+
+def cross_entropy(logits_nk: Tensor, target: Tensor, *, reduction: str = "mean") -> Tensor:
+    """Negative log-likelihood of the softmax: -sum_c p_c log q_c for target p and softmax q."""
+    return F.cross_entropy(_wide(logits_nk), target, reduction=_known(reduction))
+
+
+def label_smoothing(logits_nk: Tensor, target: Tensor, *, smoothing: float = 0.1, reduction: str = "mean") -> Tensor:
+    """Cross-entropy against (1 - smoothing) p + smoothing / K, smoothing in [0, 1) (Szegedy et al. 2016, section 7)."""
+    return F.cross_entropy(_wide(logits_nk), target, reduction=_known(reduction), label_smoothing=smoothing)
+
+
+def mse(
+    logits_nk: Tensor, target: Tensor, *, true_weight: float = 1.0, true_value: float = 1.0, reduction: str = "mean"
+) -> Tensor:
+    """Square loss on the logits, mean over the classes (Hui & Belkin 2020, section 2 and its rescaled form).
+
+    For true class c: 1/K (k (z_c - M)^2 + sum_{i != c} z_i^2), k = true_weight > 0, M = true_value > 0.
+    For probabilities p both are interpolated: 1/K sum_i (1 + (k - 1) p_i) (z_i - M p_i)^2. At k = M = 1 that is
+    the plain mean squared error against p.
+    """
+    logits_nk = _wide(logits_nk)
+    target_nk = _probabilities(target, logits_nk)
+    squares_nk = (logits_nk - true_value * target_nk).square()
+    if true_weight != 1:
+        squares_nk = squares_nk * (1 + (true_weight - 1) * target_nk)
+    return _reduced(squares_nk.mean(dim=1), reduction)
+
+
+def brier(logits_nk: Tensor, target: Tensor, *, reduction: str = "mean") -> Tensor:
+    """Squared distance between softmax q and target p: sum_c (q_c - p_c)^2, in [0, 2] (Brier 1950, equation 2)."""
+    logits_nk = _wide(logits_nk)
+    distance_nk = logits_nk.softmax(dim=1) - _probabilities(target, logits_nk)
+    return _reduced(distance_nk.square().sum(dim=1), reduction)
+
+
+def focal(logits_nk: Tensor, target: Tensor, *, gamma: float = 2.0, reduction: str = "mean") -> Tensor:
+    """Cross-entropy weighted by (1 - q)^gamma (Lin et al. 2017, equation 4, for the softmax q).
+
+    gamma: >= 0; 0 is cross-entropy. For probabilities p the expectation: -sum_c p_c (1 - q_c)^gamma log q_c.
+    """
+    log_q_nk = _wide(logits_nk).log_softmax(dim=1)
+    # 1 - q without cancellation; the floor keeps the power's slope finite at q = 1, where the loss is flat anyway
+    rest_nk = (-log_q_nk.expm1()).clamp_min(torch.finfo(log_q_nk.dtype).tiny)
+    losses_nk = rest_nk.pow(gamma) * log_q_nk
+    return _reduced(-(_probabilities(target, log_q_nk) * losses_nk).sum(dim=1), reduction)
+
+
+def hinge(logits_nk: Tensor, target: Tensor, *, margin: float = 1.0, reduction: str = "mean") -> Tensor:
+    """Multi-class hinge: max(0, margin + max_{j != y} z_j - z_y) (Crammer & Singer 2001, section 3). margin: > 0.
+
+    For probabilities p the expectation over y. Raises ValueError for fewer than 2 classes.
+    """
+    logits_nk = _wide(logits_nk)
+    if logits_nk.shape[1] < 2:
+        raise ValueError(f"the hinge loss needs logits of at least 2 classes, got {logits_nk.shape[1]}")
+    (best_n1, second_n1), best_class_n1 = _two_best(logits_nk)
+    is_best_nk = torch.arange(logits_nk.shape[1], device=logits_nk.device) == best_class_n1
+    rival_nk = torch.where(is_best_nk, second_n1, best_n1)  # max_{j != y} z_j, for every y at once
+    losses_nk = (margin + rival_nk - logits_nk).clamp_min(0)
+    return _reduced((_probabilities(target, logits_nk) * losses_nk).sum(dim=1), reduction)
+
+
+def _two_best(logits_nk: Tensor) -> tuple[tuple[Tensor, Tensor], Tensor]:
+    values_n2, classes_n2 = logits_nk.topk(2, dim=1)
+    return (values_n2[:, :1], values_n2[:, 1:]), classes_n2[:, :1]
+
+
+def _wide(logits_nk: Tensor) -> Tensor:
+    """At least float32: a square of 1e4 overflows float16, and bfloat16 has 8 bits of precision."""
+    return logits_nk.float() if logits_nk.dtype in (torch.float16, torch.bfloat16) else logits_nk
+
+
+def _probabilities(target: Tensor, logits_nk: Tensor) -> Tensor:
+    """The target as class probabilities (N, K), in the type of the logits."""
+    if target.is_floating_point():
+        return target.to(logits_nk.dtype)
+    return torch.zeros_like(logits_nk).scatter_(1, target[:, None], 1.0)
+
+
+def _reduced(losses_n: Tensor, reduction: str) -> Tensor:
+    return losses_n.mean() if _known(reduction) == "mean" else losses_n
+
+
+def _known(reduction: str) -> str:
+    if reduction not in ("mean", "none"):
+        raise ValueError(f"reduction must be mean or none, got {reduction!r}")
+    return reduction
+
+
+class CrossEntropy(nn.Module):
+    """See `cross_entropy`."""
+
+    def forward(self, logits_nk: Tensor, target: Tensor, *, reduction: str = "mean") -> Tensor:
+        return cross_entropy(logits_nk, target, reduction=reduction)
+
+
+class LabelSmoothing(nn.Module):
+    """See `label_smoothing`."""
+
+    def __init__(self, *, smoothing: float) -> None:
+        super().__init__()
+        self.smoothing = smoothing
+
+    def forward(self, logits_nk: Tensor, target: Tensor, *, reduction: str = "mean") -> Tensor:
+        return label_smoothing(logits_nk, target, smoothing=self.smoothing, reduction=reduction)
+
+
+class Mse(nn.Module):
+    """See `mse`."""
+
+    def __init__(self, *, true_weight: float, true_value: float) -> None:
+        super().__init__()
+        self.true_weight = true_weight
+        self.true_value = true_value
+
+    def forward(self, logits_nk: Tensor, target: Tensor, *, reduction: str = "mean") -> Tensor:
+        return mse(logits_nk, target, true_weight=self.true_weight, true_value=self.true_value, reduction=reduction)
+
+
+class Brier(nn.Module):
+    """See `brier`."""
+
+    def forward(self, logits_nk: Tensor, target: Tensor, *, reduction: str = "mean") -> Tensor:
+        return brier(logits_nk, target, reduction=reduction)
+
+
+class Focal(nn.Module):
+    """See `focal`."""
+
+    def __init__(self, *, gamma: float) -> None:
+        super().__init__()
+        self.gamma = gamma
+
+    def forward(self, logits_nk: Tensor, target: Tensor, *, reduction: str = "mean") -> Tensor:
+        return focal(logits_nk, target, gamma=self.gamma, reduction=reduction)
+
+
+class Hinge(nn.Module):
+    """See `hinge`."""
+
+    def __init__(self, *, margin: float) -> None:
+        super().__init__()
+        self.margin = margin
+
+    def forward(self, logits_nk: Tensor, target: Tensor, *, reduction: str = "mean") -> Tensor:
+        return hinge(logits_nk, target, margin=self.margin, reduction=reduction)
+
+
+def build(cfg: config.Loss) -> nn.Module:
+    """The loss that `cfg` describes, called with (logits (N, K), target, reduction="mean" or "none")."""
+    match cfg:
+        case config.CrossEntropy():
+            return CrossEntropy()
+        case config.LabelSmoothing():
+            return LabelSmoothing(smoothing=cfg.smoothing)
+        case config.Mse():
+            return Mse(true_weight=cfg.true_weight, true_value=cfg.true_value)
+        case config.Brier():
+            return Brier()
+        case config.Focal():
+            return Focal(gamma=cfg.gamma)
+        case config.Hinge():
+            return Hinge(margin=cfg.margin)
+        case _:
+            raise TypeError(f"no loss is known for {type(cfg).__name__}")

@@ -1,0 +1,60 @@
+"""A plain convolutional network whose sizes follow from the image."""
+
+# N images, C channels, K classes, S the image's side
+
+from torch import Tensor, nn
+
+from imgrec.config import model as config
+from imgrec.errors import UsageError
+from imgrec.models.activation import activation
+
+
+class Cnn(nn.Module):
+    """Stages of 3x3 convolutions closed by 2x2 max-pooling, a hidden layer, the classes.
+
+    Every stage halves the image; its convolutions keep the size (padding 1). Each convolution is followed by batch
+    normalisation if asked for, and by the activation. With the default widths [32, 64, 128], 32 px leave 4x4x128
+    values for the hidden layer. Initialised as PyTorch does by default (He et al. 2015 uniform with a = sqrt(5)).
+
+    image_size: pixels along each side; raises UsageError unless it is a multiple of 2 ** (number of stages).
+    forward: (N, C, S, S) -> logits (N, K).
+    """
+
+    def __init__(self, cfg: config.Cnn, *, num_classes: int, image_size: int, channels: int) -> None:
+        super().__init__()
+        shrink = 2 ** len(cfg.widths)
+        if image_size % shrink or image_size < shrink:
+            raise UsageError(
+                f"model.widths with {len(cfg.widths)} stages needs images whose side is a multiple of {shrink}, "
+                f"got {image_size} px; choose another image size or other model.widths"
+            )
+        inputs = [channels, *cfg.widths[:-1]]
+        self.stages = nn.Sequential(
+            *(_stage(cfg, inputs=before, outputs=width) for before, width in zip(inputs, cfg.widths, strict=True))
+        )
+        side = image_size // shrink
+        self.hidden = nn.Sequential(
+            nn.Flatten(),
+            nn.Linear(cfg.widths[-1] * side * side, cfg.hidden),
+            activation(cfg.activation),
+            *([nn.Dropout(cfg.dropout)] if cfg.dropout else []),
+        )
+        self.classes = nn.Linear(cfg.hidden, num_classes)
+
+    def forward(self, images_nchw: Tensor) -> Tensor:
+        logits_nk: Tensor = self.classes(self.hidden(self.stages(images_nchw)))
+        return logits_nk
+
+
+def _stage(cfg: config.Cnn, *, inputs: int, outputs: int) -> nn.Sequential:
+    layers: list[nn.Module] = []
+    for index in range(cfg.depth):
+        # batch normalisation subtracts the mean: a bias before it would never matter
+        layers.append(
+            nn.Conv2d(inputs if index == 0 else outputs, outputs, kernel_size=3, padding=1, bias=not cfg.batch_norm)
+        )
+        if cfg.batch_norm:
+            layers.append(nn.BatchNorm2d(outputs))
+        layers.append(activation(cfg.activation))
+    layers.append(nn.MaxPool2d(2))
+    return nn.Sequential(*layers)

@@ -1,0 +1,37 @@
+"""A network that takes plain pixels: the normalisation is its first layer."""
+
+# N images, C channels, H height, W width, K classes
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+
+class Network(nn.Module):
+    """Normalisation, then `net`.
+
+    The constants are buffers: they move and are saved with the weights, an attack's budget stays in pixels,
+    and an exported model takes plain images.
+
+    net: (N, C, H, W), normalised -> (N, K).
+    mean, std: one value a channel, of pixels in [0, 1]. Raises ValueError if their lengths differ or a std is not > 0.
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, net: nn.Module, *, mean: Sequence[float], std: Sequence[float]) -> None:
+        super().__init__()
+        if len(mean) != len(std):
+            raise ValueError(f"mean and std must have one value a channel, got {len(mean)} and {len(std)} values")
+        if not all(value > 0 for value in std):
+            raise ValueError(f"std must be > 0 in every channel, got {list(std)}; leave out channels that never vary")
+        self.net = net
+        self.register_buffer("mean", torch.tensor(list(mean), dtype=torch.float32).view(1, -1, 1, 1))
+        self.register_buffer("std", torch.tensor(list(std), dtype=torch.float32).view(1, -1, 1, 1))
+
+    def forward(self, images_nchw: Tensor) -> Tensor:
+        """Logits (N, K) of images (N, C, H, W), float, in [0, 1]."""
+        logits_nk: Tensor = self.net((images_nchw - self.mean) / self.std)
+        return logits_nk
