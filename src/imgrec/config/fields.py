@@ -37,13 +37,13 @@ def default_of(field: Field[Any]) -> Any:
     return field.default
 
 
-def nearest(word: str, known: Iterable[str]) -> str | None:
+def nearest(word: str, known: Iterable[str], cutoff: float = 0.6) -> str | None:
     """The known word that looks most like `word`; None when nothing comes near.
 
     Look-alikes count: `resnet5O` (letter O) is `resnet50`.
     """
     plain = {_plain(name): name for name in known}
-    found = difflib.get_close_matches(_plain(word), plain, n=1, cutoff=0.6)
+    found = difflib.get_close_matches(_plain(word), plain, n=1, cutoff=cutoff)
     return plain[found[0]] if found else None
 
 

@@ -48,7 +48,8 @@ class Trainer:
         at_least("trainer.devices", self.devices, 1)
         choice("trainer.strategy", self.strategy, STRATEGIES)
         choice("trainer.precision", self.precision, PRECISIONS)
-        choice("trainer.deterministic", self.deterministic.lower(), ("true", "false", "auto"))
+        self.deterministic = self.deterministic.lower()  # YAML's true arrives as "True"
+        choice("trainer.deterministic", self.deterministic, ("true", "false", "auto"))
         at_least("trainer.accumulate", self.accumulate, 1)
         at_least("trainer.gradient_clip", self.gradient_clip, 0)
         below("trainer.ema_decay", self.ema_decay, 0, 1)

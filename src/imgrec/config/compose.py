@@ -1,0 +1,123 @@
+"""Command-line overrides -> one checked, typed configuration. Imports no torch.
+
+Hydra composes the choices of conf/ over the dataclasses of this folder.
+"""
+
+import dataclasses
+from collections.abc import Iterator, Sequence
+
+from hydra import compose as hydra_compose
+from hydra import initialize_config_dir
+from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
+from hydra.errors import HydraException
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from imgrec.config import schemas
+from imgrec.config.explain import explained, unknown_choice, unknown_key
+from imgrec.config.root import AXES, Config
+from imgrec.errors import UsageError
+
+
+def compose(overrides: Sequence[str]) -> Config:
+    """One run's configuration out of Hydra overrides (`key=value`), checked.
+
+    Raises UsageError for an unknown key or choice, a value of the wrong type or out of range, a missing value.
+    """
+    return typed(compose_raw(overrides))
+
+
+def compose_raw(overrides: Sequence[str]) -> DictConfig:
+    """As `compose`, but the container that Hydra built, as Hydra itself would hand it to a job."""
+    for override in _parsed(overrides):
+        _check_choice(override)
+        if override.is_sweep_override():
+            raise UsageError(
+                f"{override.input_line} asks for several runs; add -m (imgrec train -m ...), or give one value"
+            )
+    schemas.register()
+    GlobalHydra.instance().clear()
+    try:
+        with initialize_config_dir(str(schemas.conf_dir()), version_base="1.3"):
+            config = hydra_compose("config", overrides=list(overrides))
+    except (HydraException, OmegaConfBaseException) as error:
+        raise explained(error) from error
+    return config
+
+
+def typed(config: DictConfig) -> Config:
+    """The one door from YAML: Hydra's container as the dataclasses of this folder, checked."""
+    for key in _keys(config):
+        _refuse_unknown(config, key)
+    try:
+        made = OmegaConf.to_object(config)
+    except OmegaConfBaseException as error:
+        raise explained(error) from error
+    if not isinstance(made, Config):
+        raise UsageError(f"the configuration must follow conf/config.yaml's schema, got {type(made).__name__}")
+    return made
+
+
+def expand(overrides: Sequence[str]) -> list[list[str]]:
+    """The runs of a sweep: every combination of the values after commas, in Hydra's own order."""
+    parsed = _parsed(overrides)
+    for override in parsed:
+        if not override.is_sweep_override():
+            _check_choice(override)
+    batches = BasicSweeper.split_arguments(parsed, max_batch_size=None)
+    return [list(job) for batch in batches for job in batch]
+
+
+def _parsed(overrides: Sequence[str]) -> list[Override]:
+    parser = OverridesParser.create()
+    parsed = []
+    for text in overrides:
+        try:
+            parsed.append(parser.parse_override(text))
+        except HydraException as error:
+            if "=" not in text:
+                raise UsageError(f"an override must read key=value, got {text!r}") from error
+            key, value = text.split("=", 1)
+            raise UsageError(
+                f"{key}: Hydra cannot read the value {value!r}; quote it if it holds = , or brackets:"
+                f""" '{key}="{value}"'"""
+            ) from error
+    return parsed
+
+
+def _check_choice(override: Override) -> None:
+    """Refuse what Hydra would take for something else: an unknown choice, a lost axis, a changed name."""
+    key = override.key_or_group
+    axis, _, rest = key.partition(".")
+    if key in (*AXES, "experiment", "study"):
+        if override.is_delete():
+            raise UsageError(f"{key} cannot be deleted (~{key}); choose one of {', '.join(schemas.choices(key))}")
+        value = override.value()
+        if value is None and key not in AXES:
+            return
+        if not override.is_sweep_override() and str(value) not in schemas.choices(key):
+            raise unknown_choice(key, str(value))
+    elif axis in AXES and rest == "name":
+        raise UsageError(f"{key} follows from the choice; write {axis}={override.value()!s} instead")
+
+
+def _keys(config: DictConfig, prefix: str = "") -> Iterator[str]:
+    for key in config:
+        name = f"{prefix}{key}"
+        yield name
+        node = config._get_node(key)
+        if isinstance(node, DictConfig) and not node._is_none() and not node._is_missing():
+            yield from _keys(node, f"{name}.")
+
+
+def _refuse_unknown(config: DictConfig, key: str) -> None:
+    """Refuse a key that was forced in with `+`: nothing would read it."""
+    parent, _, leaf = key.rpartition(".")
+    owner = OmegaConf.get_type(config, parent) if parent else Config
+    if owner is not None and dataclasses.is_dataclass(owner):
+        names = [field.name for field in dataclasses.fields(owner)]
+        if leaf not in names:
+            raise unknown_key(key, owner)

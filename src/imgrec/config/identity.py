@@ -1,0 +1,69 @@
+"""What a run *is*: the hash that tells two runs apart, and the name that a reader tells them apart by."""
+
+import dataclasses
+import hashlib
+import json
+import re
+from collections.abc import Sequence
+from typing import Any
+
+from imgrec.config.fields import default_of, is_identity
+from imgrec.config.root import AXES, Config
+
+SHORT = 8  # hexadecimal digits of the id in a folder's name
+LONGEST_NAME = 120  # characters before the hash; file systems end at 255 bytes
+
+
+def essence(config: Config) -> dict[str, Any]:
+    """Every axis' chosen name and every value that differs from its default, with dotted keys.
+
+    Paths, workers, logging, the accelerator and what only steers the command stay out, so that the same experiment
+    has the same id everywhere; a new option with a default renames no old run.
+    """
+    rows: dict[str, Any] = {}
+    for axis in AXES:
+        section = getattr(config, axis)
+        for field in dataclasses.fields(section):
+            value = getattr(section, field.name)
+            if field.name == "name":
+                if axis != "trainer":  # cpu, gpu and ddp are the same experiment on other hardware
+                    rows[f"{axis}.name"] = value
+            elif is_identity(field) and value != default_of(field):
+                rows[f"{axis}.{field.name}"] = value
+    for field in dataclasses.fields(config):
+        if field.name not in AXES and is_identity(field):
+            value = getattr(config, field.name)
+            if value != default_of(field):
+                rows[field.name] = value
+    return rows
+
+
+def run_id(config: Config, fingerprint: str) -> str:
+    """SHA-256 over the run's essence and its data's fingerprint, as 64 hexadecimal digits."""
+    text = json.dumps({"config": essence(config), "data": fingerprint}, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+# Keys of the command line that say where and how, not what: they stay out of names.
+_SILENT = ("experiment", "study", "resume", "resume_override", "force", "launcher", "data.root", "data.num_workers")
+
+
+def run_name(config: Config, overrides: Sequence[str], identity: str) -> str:
+    """A folder name that reads: the overrides in the order given, the seed, and the id's first digits last.
+
+    Letters, digits, `.`, `_` and `-` only, so that it survives any shell and Hydra's own grammar.
+    """
+    parts = []
+    for override in overrides:
+        key, _, value = override.lstrip("+~").partition("=")
+        if key in _SILENT or (key.startswith(("hydra.", "trainer.")) and not key.startswith("trainer.max_epochs")):
+            continue
+        if key == "trainer" or key == "seed":
+            continue
+        parts.append(f"{_plain(key.rpartition('.')[2])}-{_plain(value)}")
+    parts.append(f"seed-{config.seed}")
+    return "_".join(parts)[:LONGEST_NAME] + f"-{identity[:SHORT]}"
+
+
+def _plain(text: str) -> str:
+    return re.sub(r"[^A-Za-z0-9.]+", "-", text).strip("-.") or "x"

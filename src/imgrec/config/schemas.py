@@ -1,0 +1,81 @@
+"""Which dataclass stands behind which name, and where conf/ lies. The only list of what an axis can be."""
+
+import dataclasses
+from collections.abc import Iterator
+from pathlib import Path
+
+from hydra.core.config_store import ConfigStore
+
+from imgrec.config import augment, data, loss, model, optimizer, schedule, trainer
+from imgrec.config.root import AXES, Config
+from imgrec.errors import UsageError
+
+SCHEMAS: dict[str, dict[str, type]] = {
+    "data": {"cifar10": data.Cifar10, "digits": data.Digits, "folder": data.Folder},
+    "augment": {"augment": augment.Augment},
+    "model": {"cnn": model.Cnn, "resnet18": model.Resnet18, "resnet50": model.Resnet50},
+    "loss": {
+        "cross_entropy": loss.CrossEntropy,
+        "label_smoothing": loss.LabelSmoothing,
+        "mse": loss.Mse,
+        "brier": loss.Brier,
+        "focal": loss.Focal,
+        "hinge": loss.Hinge,
+    },
+    "optimizer": {
+        "sgd": optimizer.Sgd,
+        "momentum": optimizer.Momentum,
+        "adam": optimizer.Adam,
+        "adamw": optimizer.AdamW,
+        "adagrad": optimizer.Adagrad,
+        "rmsprop": optimizer.RmsProp,
+        "muon": optimizer.Muon,
+    },
+    "schedule": {
+        "constant": schedule.Constant,
+        "step": schedule.Step,
+        "cosine": schedule.Cosine,
+        "linear": schedule.Linear,
+        "one_cycle": schedule.OneCycle,
+    },
+    "trainer": {"trainer": trainer.Trainer},
+}
+
+
+def conf_dir() -> Path:
+    """The folder of YAML choices: inside the package in a wheel, at the repository's top in an editable install."""
+    package = Path(__file__).resolve().parents[1]
+    for folder in (package / "conf", package.parents[1] / "conf"):
+        if (folder / "config.yaml").is_file():
+            return folder
+    raise UsageError(f"conf/config.yaml must lie in {package} or beside src/, found neither; install imgrec again")
+
+
+def register() -> None:
+    """Make the dataclasses known to Hydra. Calling it again changes nothing."""
+    store = ConfigStore.instance()
+    store.store(name="schema", node=Config)
+    for axis, schemas in SCHEMAS.items():
+        for name, node in schemas.items():
+            store.store(group=axis, name=f"{name}_schema", node=node)
+
+
+def choices(axis: str) -> list[str]:
+    """The names that `axis=` takes, as files of conf/<axis>."""
+    return sorted(path.stem for path in (conf_dir() / axis).glob("*.yaml"))
+
+
+def known_keys() -> Iterator[str]:
+    """Every dotted key of the root and of all choices of all axes, each once."""
+    seen = set()
+    for field in dataclasses.fields(Config):
+        if field.name not in AXES:
+            seen.add(field.name)
+            yield field.name
+    for axis, schemas in SCHEMAS.items():
+        for schema in schemas.values():
+            for field in dataclasses.fields(schema):
+                key = f"{axis}.{field.name}"
+                if field.name != "name" and key not in seen:
+                    seen.add(key)
+                    yield key

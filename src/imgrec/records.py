@@ -1,0 +1,124 @@
+"""What a run leaves behind: its record, its scores. JSON in and out; imports no torch.
+
+schema 1: tables, reports and later versions read these files, so a field is added, never renamed.
+"""
+
+import dataclasses
+import json
+import math
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from imgrec.errors import RunError
+
+SCHEMA = 1
+STATUSES = ("running", "finished", "failed", "interrupted")
+
+
+@dataclass(kw_only=True)
+class Score:
+    """One measured number.
+
+    split: train, val or test. protocol: how it was measured (`clean`, `tta_flip`, ...), with its settings.
+    metric: top1, top5, loss, iou, ece, ...; all but loss are fractions in [0, 1].
+    n: images. ci: 95 % interval where one is known (Wilson 1927, for proportions). at: `best` or `last`.
+    """
+
+    split: str
+    protocol: str
+    metric: str
+    value: float
+    n: int
+    at: str
+    settings: dict[str, Any] = field(default_factory=dict)
+    ci: tuple[float, float] | None = None
+
+
+@dataclass(kw_only=True)
+class Record:
+    """record.json: what the run was, what came out, what it cost, and on what."""
+
+    run_id: str
+    status: str
+    experiment: str | None
+    study: str | None
+    command: list[str]
+    config: dict[str, Any]
+    fingerprint: str
+    scores: list[Score] = field(default_factory=list)
+    cost: dict[str, Any] = field(default_factory=dict)
+    environment: dict[str, Any] = field(default_factory=dict)
+    weights: dict[str, str] = field(default_factory=dict)
+    progress: dict[str, Any] = field(default_factory=dict)
+    parent: str | None = None
+    error: str | None = None
+    schema: int = SCHEMA
+
+    def score(self, metric: str, *, split: str, at: str, protocol: str = "clean") -> Score | None:
+        """The score of that name, if it was measured."""
+        for score in self.scores:
+            if (score.metric, score.split, score.at, score.protocol) == (metric, split, at, protocol):
+                return score
+        return None
+
+
+def read(path: Path) -> Record:
+    """The record in that file. Raises RunError for a file that is no record of a known schema."""
+    try:
+        rows = json.loads(path.read_text("utf-8"))
+        schema = rows.pop("schema")
+        if schema != SCHEMA:
+            raise RunError(f"{path}: schema must be {SCHEMA}, got {schema!r}; read it with the version that wrote it")
+        scores = [Score(**{**row, "ci": tuple(row["ci"]) if row["ci"] else None}) for row in rows.pop("scores")]
+        return Record(**rows, scores=scores)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise RunError(f"{path} must be a record that imgrec wrote, got {error}; restore it or start anew") from error
+
+
+def write(path: Path, record: Record) -> None:
+    """Write the record as a whole or not at all."""
+    write_json(path, dataclasses.asdict(record))
+
+
+def write_json(path: Path, rows: Any) -> None:
+    """JSON, readable and complete at every moment: a temporary file beside it, fsync, then one rename.
+
+    Numbers that are not finite become null, since JSON has none.
+    """
+    write_text(path, json.dumps(_finite(rows), indent=1, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def write_text(path: Path, text: str) -> None:
+    """Replace the file's text in one step. Raises RunError where the disk refuses; the old file stays."""
+    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    try:
+        with partial.open("w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        partial.replace(path)
+    except OSError as error:
+        partial.unlink(missing_ok=True)
+        raise RunError(
+            f"{path} cannot be written: {error.strerror}; free or change the folder (hydra.run.dir)"
+        ) from error
+
+
+def wilson(share: float, n: int) -> tuple[float, float]:
+    """95 % interval of a proportion (Wilson 1927): share in [0, 1] of n trials."""
+    z = 1.959963984540054  # the normal distribution's 97.5 % quantile
+    centre = (share + z * z / (2 * n)) / (1 + z * z / n)
+    half = z / (1 + z * z / n) * math.sqrt(share * (1 - share) / n + z * z / (4 * n * n))
+    return max(0.0, centre - half), min(1.0, centre + half)
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    if isinstance(value, dict):
+        return {key: _finite(inner) for key, inner in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_finite(inner) for inner in value]
+    return value
