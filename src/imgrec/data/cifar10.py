@@ -1,0 +1,54 @@
+"""CIFAR-10 (Krizhevsky 2009, "Learning Multiple Layers of Features from Tiny Images"), held in memory."""
+
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from imgrec.config.data import Cifar10
+from imgrec.data import cifar10_files as files
+from imgrec.data.source import MemoryImages, Source
+from imgrec.data.split import stratified
+
+SPLIT_SEED = 10  # of the validation split; a constant, so that every run and every paper has the same one
+
+# over the 50 000 training images, computed from the files (tests/data/test_cifar10.py does it again)
+MEAN = (0.4914, 0.4822, 0.4465)
+STD = (0.2470, 0.2435, 0.2616)
+
+
+def load(cfg: Cifar10) -> Source:
+    """CIFAR-10 with its class-balanced validation split; fetches the files when absent.
+
+    The test file is opened by `Source.open_test` alone. Raises RunError when a file is absent and cannot be fetched,
+    or is not the official one.
+    """
+    folder = files.ensure(Path(cfg.root).expanduser(), download=cfg.download)
+    # hashing and unpickling release the interpreter lock for most of their time
+    with ThreadPoolExecutor(len(files.TRAIN_BATCHES)) as pool:
+        batches = list(pool.map(partial(files.read_batch, folder), files.TRAIN_BATCHES))
+    images_nchw = np.concatenate([images for images, _ in batches])
+    labels = np.concatenate([labels for _, labels in batches])
+    kept, held_out = stratified(labels, cfg.val_size, seed=SPLIT_SEED, key="data.val_size")
+
+    def subset(indices: np.ndarray) -> MemoryImages:
+        return MemoryImages(torch.from_numpy(images_nchw[indices]), torch.from_numpy(labels[indices]))
+
+    return Source(
+        name=cfg.name,
+        classes=files.read_classes(folder),
+        image_size=32,
+        channels=3,
+        train=subset(kept),
+        val=subset(held_out) if cfg.val_size else None,
+        open_test=partial(_open_test, folder),
+        mean=MEAN,
+        std=STD,
+    )
+
+
+def _open_test(folder: Path) -> MemoryImages:
+    images_nchw, labels = files.read_batch(folder, files.TEST_BATCH)
+    return MemoryImages(torch.from_numpy(images_nchw.copy()), torch.from_numpy(labels))

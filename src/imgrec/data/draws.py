@@ -1,0 +1,99 @@
+"""Every random choice about training images: pure functions of (seed, epoch, index).
+
+For each purpose an epoch has one table with a row for every image of the training set; a batch takes the rows of its
+images. So neither the batch size, nor the number of workers or devices, nor an interruption changes what happens to
+an image, and one purpose switched on or off leaves the others' draws as they were.
+"""
+
+# N images of the training set, B of them in a batch
+
+import dataclasses
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from imgrec.config.augment import Augment
+from imgrec.errors import UsageError
+
+
+class _Purpose(IntEnum):
+    """Part of the seed: the numbers must never change."""
+
+    ORDER = 0
+    POLICY = 1
+    CROP = 2
+    FLIP = 3
+    CUTOUT = 4
+    PARTNER = 5
+    SHARE = 6
+    BOX = 7
+
+
+@dataclass(frozen=True, kw_only=True)
+class Draws:
+    """What is drawn for each image; None where the augmentation asks for none."""
+
+    policy_n: NDArray[np.int64] | None = None
+    """Seeds of the image's policy, in [0, 2^63)."""
+    shift_n2: NDArray[np.int64] | None = None
+    """Row and column at which the crop begins in the padded image, in [0, 2 * padding]."""
+    flip_n: NDArray[np.bool_] | None = None
+    cutout_n2: NDArray[np.float64] | None = None
+    """The square's centre: row and column as shares of the image's sides, in [0, 1)."""
+    partner_n: NDArray[np.int64] | None = None
+    """Index of another image to mix with."""
+    share_n: NDArray[np.float64] | None = None
+    """The image's own share of the mixture, in [0, 1]."""
+    box_n2: NDArray[np.float64] | None = None
+    """The centre of CutMix's box, as `cutout_n2`."""
+
+    def rows(self, indices: NDArray[np.int64]) -> "Draws":
+        """The draws of these images, in this order."""
+        taken: dict[str, Any] = {
+            field.name: table[indices]
+            for field in dataclasses.fields(self)
+            if (table := getattr(self, field.name)) is not None
+        }
+        return Draws(**taken)
+
+
+def order(count: int, *, seed: int, epoch: int) -> NDArray[np.int64]:
+    """The order in which an epoch visits `count` images: int64 (N,), a permutation."""
+    return _generator(seed, epoch, _Purpose.ORDER).permutation(count)
+
+
+def draw(cfg: Augment, count: int, *, seed: int, epoch: int) -> Draws:
+    """The tables of one epoch for a training set of `count` images.
+
+    Raises UsageError when images shall be mixed and there is only one.
+    """
+    if cfg.mix != "none" and count < 2:
+        raise UsageError(f"augment.mix={cfg.mix} needs at least 2 training images, got {count}; use augment.mix=none")
+
+    def table(purpose: _Purpose) -> np.random.Generator:
+        return _generator(seed, epoch, purpose)
+
+    tables: dict[str, Any] = {}
+    if cfg.policy != "none":
+        tables["policy_n"] = table(_Purpose.POLICY).integers(0, 2**63 - 1, size=count)
+    if cfg.crop_padding:
+        tables["shift_n2"] = table(_Purpose.CROP).integers(0, 2 * cfg.crop_padding, size=(count, 2), endpoint=True)
+    if cfg.flip:
+        tables["flip_n"] = table(_Purpose.FLIP).integers(0, 2, size=count).astype(bool)
+    if cfg.cutout_size:
+        tables["cutout_n2"] = table(_Purpose.CUTOUT).random((count, 2))
+    if cfg.mix != "none":
+        # a step of 1 to N - 1 around the circle of images: any other image, each as likely
+        steps_n = table(_Purpose.PARTNER).integers(1, count, size=count)
+        tables["partner_n"] = (np.arange(count) + steps_n) % count
+        tables["share_n"] = table(_Purpose.SHARE).beta(cfg.mix_alpha, cfg.mix_alpha, size=count)
+    if cfg.mix == "cutmix":
+        tables["box_n2"] = table(_Purpose.BOX).random((count, 2))
+    return Draws(**tables)
+
+
+def _generator(seed: int, epoch: int, purpose: _Purpose) -> np.random.Generator:
+    return np.random.Generator(np.random.PCG64(np.random.SeedSequence([seed, epoch, int(purpose)])))

@@ -1,0 +1,225 @@
+"""Batches: which images come when, on which device, and ready for the network."""
+
+# N images, B of them in a batch, K classes, C channels, H rows, W columns
+
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset, Sampler
+
+from imgrec.config.augment import Augment
+from imgrec.data.augment import Floats, augment, to_unit
+from imgrec.data.draws import Draws, draw, order
+from imgrec.data.mix import cutmix, mixup, soft_targets
+from imgrec.data.source import Images, ReadError
+from imgrec.errors import UsageError
+
+Batch = tuple[Tensor, Tensor]
+"""Images, float32 (B,C,H,W) in [0,1], contiguous, and targets: int64 (B,), or float32 (B,K) when images are mixed."""
+
+Indices = NDArray[np.int64]
+
+
+class BatchNumbers(Sampler[tuple[int, int]]):
+    """The keys of an epoch's batches: (epoch, number), number rising from 0, or once from where a run stopped.
+
+    An iteration takes epoch and start when its first key is asked for, not when it is made: with workers that is at
+    `iter(loader)`, which Lightning calls *before* it calls `set_epoch`. So a resuming run sets both itself, when it
+    hands out the loader.
+    """
+
+    def __init__(self, count: int) -> None:
+        self._count = count
+        self._epoch = 0
+        self._start = 0
+
+    def __len__(self) -> int:
+        """The batches of a whole epoch, wherever the next one starts."""
+        return self._count
+
+    def __iter__(self) -> Iterator[tuple[int, int]]:
+        epoch, start, self._start = self._epoch, self._start, 0
+        for number in range(start, self._count):
+            yield epoch, number
+
+    def set_epoch(self, epoch: int) -> None:
+        """Lightning calls this before every epoch."""
+        self._epoch = epoch
+
+    def start_at(self, batch: int) -> None:
+        """Let the next iteration, and only that one, begin at this batch number, in [0, len(self)]."""
+        if not 0 <= batch <= self._count:
+            raise ValueError(f"an epoch of {self._count} batches cannot start at batch {batch}")
+        self._start = batch
+
+
+class TrainBatches(Dataset[Batch]):
+    """The finished batch for (epoch, number): a pure function of the images, the seed and the key.
+
+    An epoch visits every image once, in an order of its own; the last batch may be smaller. With more than one device
+    each takes every `world_size`-th image of that order, which is continued from its beginning until it divides evenly.
+    """
+
+    def __init__(
+        self,
+        images: Images,
+        *,
+        augment: Augment,
+        num_classes: int,
+        batch_size: int,
+        seed: int,
+        rank: int,
+        world_size: int,
+    ) -> None:
+        self._images = images
+        self._augment = augment
+        self._num_classes = num_classes
+        self._batch_size = batch_size
+        self._seed = seed
+        self._rank = rank
+        self._world_size = world_size
+        self._labels = images.labels.numpy()
+        self._epoch = -1  # whose tables are held
+        self._visits: Indices = np.zeros(0, np.int64)
+        self._draws = Draws()
+
+    def __len__(self) -> int:
+        own = -(-len(self._images) // self._world_size)
+        return -(-own // self._batch_size)
+
+    def __getitem__(self, key: tuple[int, int]) -> Batch:
+        epoch, number = key
+        if epoch != self._epoch:
+            self._prepare(epoch)
+        indices = self._visits[number * self._batch_size : (number + 1) * self._batch_size]
+        images_bchw, indices = self._read(indices)
+        if not len(indices):
+            raise ReadError(f"batch {number} of epoch {epoch}: none of its images can be read; replace or delete them")
+        if self._augment.mix == "none":
+            return torch.from_numpy(images_bchw), torch.from_numpy(self._labels[indices])
+        return self._mixed(images_bchw, indices)
+
+    def _prepare(self, epoch: int) -> None:
+        count, world = len(self._images), self._world_size
+        visits = order(count, seed=self._seed, epoch=epoch)
+        self._visits = np.resize(visits, -(-count // world) * world)[self._rank :: world]
+        self._draws = draw(self._augment, count, seed=self._seed, epoch=epoch)
+        self._epoch = epoch
+
+    def _read(self, indices: Indices) -> tuple[Floats, Indices]:
+        """The images that can be read, augmented, and their indices."""
+        images_bchw, positions = self._images.read(torch.from_numpy(indices))
+        indices = indices[positions.numpy()]
+        return augment(images_bchw.numpy(), self._draws.rows(indices), self._augment), indices
+
+    def _mixed(self, images_bchw: Floats, indices: Indices) -> Batch:
+        draws = self._draws.rows(indices)
+        assert draws.partner_n is not None and draws.share_n is not None
+        positions = self._images.read(torch.from_numpy(draws.partner_n))
+        pixels_bchw, kept = positions[0].numpy(), positions[1].numpy()
+        partners = indices.copy()  # an image whose partner cannot be read is mixed with itself: it stays as it is
+        partners[kept] = draws.partner_n[kept]
+        partners_bchw = images_bchw if len(kept) == 0 else images_bchw.copy()
+        if len(kept):
+            partners_bchw[kept] = augment(pixels_bchw, self._draws.rows(partners[kept]), self._augment)
+        share_b = draws.share_n
+        if draws.box_n2 is None:
+            images_bchw = mixup(images_bchw, partners_bchw, share_b)
+        else:
+            images_bchw, share_b = cutmix(images_bchw, partners_bchw, share_b, draws.box_n2)
+        targets_bk = soft_targets(self._labels[indices], self._labels[partners], share_b, num_classes=self._num_classes)
+        return torch.from_numpy(images_bchw), torch.from_numpy(targets_bk)
+
+
+class EvalBatches(Dataset[Batch]):
+    """The finished batch for (any epoch, number): images in their own order, as they are, none left out or twice.
+
+    Device `rank` takes the images rank, rank + world_size, ... Every device has the same number of batches, or they
+    would wait for each other for ever; their sizes differ by at most one.
+    """
+
+    def __init__(self, images: Images, *, batch_size: int, rank: int, world_size: int) -> None:
+        count = len(images)
+        batches = -(-count // (world_size * batch_size))  # what the device with most images needs
+        if count // world_size < max(batches, 1):
+            raise UsageError(
+                f"evaluation needs at least 1 image in every batch of every device, got {count} images for "
+                f"{world_size} devices of {max(batches, 1)} batches; use fewer trainer.devices, "
+                f"a larger data.eval_batch_size, or more images"
+            )
+        self._images = images
+        self._labels = images.labels.numpy()
+        self._parts = np.array_split(np.arange(rank, count, world_size, dtype=np.int64), batches)
+
+    def __len__(self) -> int:
+        return len(self._parts)
+
+    def __getitem__(self, key: tuple[int, int]) -> Batch:
+        _, number = key
+        indices = self._parts[number]
+        images_bchw, positions = self._images.read(torch.from_numpy(indices))
+        if not len(positions):
+            raise ReadError(f"batch {number}: none of its images can be read; replace or delete them")
+        labels = self._labels[indices[positions.numpy()]]
+        return torch.from_numpy(to_unit(images_bchw.numpy())), torch.from_numpy(labels)
+
+
+def train_loader(
+    images: Images,
+    *,
+    augment: Augment,
+    num_classes: int,
+    batch_size: int,
+    seed: int,
+    num_workers: int = 0,
+    rank: int = 0,
+    world_size: int = 1,
+) -> DataLoader[Batch]:
+    """A loader of training batches; see `TrainBatches` for what they are and `BatchNumbers` for how to resume.
+
+    batch_size: on each device. num_workers: changes speed, never a batch.
+    Raises UsageError when images shall be mixed and there is only one.
+    """
+    if augment.mix != "none" and len(images) < 2:
+        draw(augment, len(images), seed=seed, epoch=0)  # refuses now rather than at the first batch
+    batches = TrainBatches(
+        images,
+        augment=augment,
+        num_classes=num_classes,
+        batch_size=batch_size,
+        seed=seed,
+        rank=rank,
+        world_size=world_size,
+    )
+    return _loader(batches, len(batches), num_workers)
+
+
+def eval_loader(
+    images: Images, *, batch_size: int, num_workers: int = 0, rank: int = 0, world_size: int = 1
+) -> DataLoader[Batch]:
+    """A loader of validation or test batches; see `EvalBatches`.
+
+    Raises UsageError when there are too few images for the devices.
+    """
+    batches = EvalBatches(images, batch_size=batch_size, rank=rank, world_size=world_size)
+    return _loader(batches, len(batches), num_workers)
+
+
+def _loader(batches: Dataset[Batch], count: int, num_workers: int) -> DataLoader[Batch]:
+    return DataLoader(
+        batches,
+        batch_size=None,
+        sampler=BatchNumbers(count),
+        num_workers=num_workers,
+        persistent_workers=num_workers > 0,
+        collate_fn=_as_is,
+        # a loader draws a number for its workers at every iteration: from here, not from the model's global generator
+        generator=torch.Generator().manual_seed(0),
+    )
+
+
+def _as_is(batch: Batch) -> Batch:
+    return batch

@@ -1,0 +1,118 @@
+"""What a data set hands to the rest of the house: images to read by index, and the facts about them."""
+
+# N images of the set, B of them in a batch, C channels, H rows, W columns
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from imgrec.errors import RunError
+
+_CHUNK = 256  # images read at once for statistics: 0.6 GB at 512x512 as int64, nothing at 32x32
+_FLAT = (
+    1 / 255
+)  # a channel's smallest standard deviation: one grey level, so that a constant channel divides by no zero
+
+
+class ReadError(RunError):
+    """An image cannot be read. The sentence survives a DataLoader worker.
+
+    torch hands a worker's exception over by calling its class with the whole traceback as text. That text ends with
+    our own sentence, which is what the reader needs: the constructor keeps its last line.
+    """
+
+    def __init__(self, message: str) -> None:
+        lines = message.strip().splitlines()
+        own = f"{type(self).__module__}.{type(self).__qualname__}: "
+        super().__init__(lines[-1].removeprefix(own) if lines else message)
+
+
+class Images(Protocol):
+    """Images with their labels, read by index."""
+
+    labels: Tensor
+    """int64 (N,), each in [0, number of classes)."""
+
+    def __len__(self) -> int: ...
+
+    def read(self, indices: Tensor) -> tuple[Tensor, Tensor]:
+        """Read images.
+
+        indices: int64 (B,), each in [0, N), repeats allowed.
+        Returns uint8 (R,C,H,W), contiguous, and int64 (R,): the positions in `indices` of the images that could be
+        read, rising. R < B only where the user asked for unreadable images to be left out (data.on_error=skip).
+        Raises ReadError, whose sentence names the file.
+        """
+        ...
+
+
+class MemoryImages:
+    """Images held in memory as uint8; DataLoader workers share them, as forked processes share pages."""
+
+    def __init__(self, images_nchw: Tensor, labels: Tensor) -> None:
+        if images_nchw.dtype != torch.uint8 or images_nchw.ndim != 4 or labels.shape != images_nchw.shape[:1]:
+            raise ValueError(
+                f"images must be uint8 (N,C,H,W) with labels (N,), got {images_nchw.dtype} "
+                f"{tuple(images_nchw.shape)} with {tuple(labels.shape)}"
+            )
+        self.images_nchw = images_nchw.contiguous()
+        self.labels = labels.to(torch.int64)
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def read(self, indices: Tensor) -> tuple[Tensor, Tensor]:
+        # NumPy's take copies one image after the other in this thread: at these sizes it costs less than waking
+        # torch's threads, and on a busy machine far less than waiting for them
+        images_bchw = np.take(self.images_nchw.numpy(), indices.numpy(), axis=0)
+        return torch.from_numpy(images_bchw), torch.arange(len(indices))
+
+
+@dataclass(kw_only=True)
+class Source:
+    """A data set, split, with what the network has to know about it."""
+
+    name: str
+    classes: tuple[str, ...]
+    image_size: int
+    channels: int
+    train: Images
+    val: Images | None
+    open_test: Callable[[], Images | None]
+    """Opens the test images: nobody else may, and with test=false nobody calls it. None: there is no test split."""
+    mean: tuple[float, ...]
+    """Of pixels in [0,1], one per channel."""
+    std: tuple[float, ...]
+    """Of pixels in [0,1], one per channel, > 0."""
+
+
+def channel_statistics(images: Images, *, at_most: int | None = None) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Mean and (population) standard deviation of each channel of pixels in [0,1].
+
+    at_most: read no more than this many images, evenly spaced over the set; None: all.
+    The sums are of integers, so the result depends on no order and on no machine.
+    """
+    count = len(images) if at_most is None else min(at_most, len(images))
+    indices = torch.from_numpy(np.arange(count, dtype=np.int64) * len(images) // max(count, 1))
+    pixels = 0
+    total_c: np.ndarray = np.zeros(0, np.int64)
+    squares_c: np.ndarray = np.zeros(0, np.int64)
+    for start in range(0, count, _CHUNK):
+        images_bchw, _ = images.read(indices[start : start + _CHUNK])
+        if not len(images_bchw):
+            continue
+        values_bchw = images_bchw.numpy().astype(np.int64)
+        if not pixels:
+            total_c = squares_c = np.zeros(values_bchw.shape[1], np.int64)
+        total_c = total_c + values_bchw.sum(axis=(0, 2, 3))
+        squares_c = squares_c + (values_bchw**2).sum(axis=(0, 2, 3))
+        pixels += values_bchw[:, 0].size
+    if not pixels:
+        raise RunError("mean and std need at least 1 readable training image, got 0; check data.root")
+    mean = [int(total) / pixels for total in total_c]
+    variance = [max(int(square) / pixels - m * m, 0.0) for square, m in zip(squares_c, mean, strict=True)]
+    return tuple(m / 255 for m in mean), tuple(max(v**0.5 / 255, _FLAT) for v in variance)

@@ -1,0 +1,27 @@
+"""From a data config to its source: the only place that knows them all."""
+
+from imgrec.config.data import Cifar10, Data, Digits, Folder
+from imgrec.data.source import Source
+from imgrec.errors import UsageError
+
+
+def load(cfg: Data) -> Source:
+    """Load the data that `cfg` describes.
+
+    Raises UsageError for a config of no known source, and what the source itself refuses.
+    """
+    # each source is imported when it is wanted: scikit-learn alone costs a second
+    match cfg:
+        case Cifar10():
+            from imgrec.data import cifar10
+
+            return cifar10.load(cfg)
+        case Digits():
+            from imgrec.data import digits
+
+            return digits.load(cfg)
+        case Folder():
+            from imgrec.data import folder
+
+            return folder.load(cfg)
+    raise UsageError(f"data must be one of cifar10, digits, folder, got {cfg.name!r}")

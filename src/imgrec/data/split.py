@@ -1,0 +1,44 @@
+"""Fixed, stratified splits: the same for every run, whatever its seed, its machine and its version of NumPy."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from imgrec.errors import UsageError
+
+Indices = NDArray[np.int64]
+
+
+def stratified(labels_n: NDArray[np.int64], size: int, *, seed: int, key: str) -> tuple[Indices, Indices]:
+    """Take `size` images out of a set so that each class keeps its share.
+
+    labels_n: the class of each image.
+    size: in [0, N]. Each class gives the whole part of its share `size * (its images) / N`; the images still missing
+    come from the classes with the largest remainders (of two equal ones the first). Classes of equal size whose
+    number divides `size` give exactly as many each.
+    seed: of the split, a constant of the data source, never the run's seed.
+    key: the configuration key that asks for `size`; named in the refusal.
+
+    Which images a class gives: those with the smallest 64-bit words of PCG64(seed), one word an image. NumPy promises
+    that stream for ever; `Generator.permutation` may change with a release.
+
+    Returns the indices that stay and the indices that are taken, both rising, disjoint, together all of [0, N).
+    Raises UsageError when a class would keep no image.
+    """
+    count = len(labels_n)
+    if not 0 <= size <= count:
+        raise UsageError(f"{key} must lie in [0, {count}] (the images there are), got {size}; use a smaller one")
+    words_n = np.random.PCG64(seed).random_raw(count)
+    classes, sizes_k = np.unique(labels_n, return_counts=True)
+    quota_k = size * sizes_k // max(count, 1)
+    remainder_k = size * sizes_k % max(count, 1)
+    quota_k[np.argsort(-remainder_k, kind="stable")[: size - int(quota_k.sum())]] += 1
+    taken = np.zeros(count, dtype=bool)
+    for label, images, quota in zip(classes, sizes_k, quota_k, strict=True):
+        if quota >= images:
+            raise UsageError(
+                f"{key} must leave at least 1 training image of every class, got {size} of {count}: "
+                f"class number {label} would keep none of its {images}; use a smaller one"
+            )
+        members = np.flatnonzero(labels_n == label)
+        taken[members[np.argsort(words_n[members], kind="stable")[:quota]]] = True
+    return np.flatnonzero(~taken), np.flatnonzero(taken)
