@@ -19,10 +19,10 @@ def groups(module: nn.Module, *, decay_norm_and_bias: bool, weight_decay: float)
     """
     decayed: list[nn.Parameter] = []
     spared: list[nn.Parameter] = []
-    for owner, name, parameter in trainable(module):
-        spare = not decay_norm_and_bias and is_norm_or_bias(owner, name)
+    for owner, name, parameter in _trainable(module):
+        spare = not decay_norm_and_bias and _is_norm_or_bias(owner, name)
         (spared if spare else decayed).append(parameter)
-    return some(
+    return _filled(
         [
             {"params": decayed, "weight_decay": weight_decay},
             {"params": spared, "weight_decay": 0.0},
@@ -30,7 +30,36 @@ def groups(module: nn.Module, *, decay_norm_and_bias: bool, weight_decay: float)
     )
 
 
-def trainable(module: nn.Module) -> Iterator[tuple[nn.Module, str, nn.Parameter]]:
+def muon_groups(
+    module: nn.Module, *, adamw_lr: float, decay_norm_and_bias: bool, weight_decay: float
+) -> list[dict[str, Any]]:
+    """`groups`, with every weight matrix and convolution filter set apart for Muon (`muon` true).
+
+    The rest, at rate adamw_lr, is AdamW's: biases, normalisation layers, and the module's last linear layer, whose
+    weight maps to classes (Jordan et al. 2024: Muon is for hidden layers; "scalar and vector parameters" and the
+    "final classifier head" go to AdamW). Raises ValueError if nothing trains.
+    """
+    linears = [layer for layer in module.modules() if isinstance(layer, nn.Linear)]
+    head = linears[-1] if linears else None
+    hidden: list[nn.Parameter] = []
+    decayed: list[nn.Parameter] = []
+    spared: list[nn.Parameter] = []
+    for owner, name, parameter in _trainable(module):
+        minor = _is_norm_or_bias(owner, name)
+        if not minor and owner is not head and parameter.ndim >= 2:
+            hidden.append(parameter)
+        else:
+            (spared if minor and not decay_norm_and_bias else decayed).append(parameter)
+    return _filled(
+        [
+            {"params": hidden, "weight_decay": weight_decay, "muon": True},
+            {"params": decayed, "weight_decay": weight_decay, "muon": False, "lr": adamw_lr},
+            {"params": spared, "weight_decay": 0.0, "muon": False, "lr": adamw_lr},
+        ]
+    )
+
+
+def _trainable(module: nn.Module) -> Iterator[tuple[nn.Module, str, nn.Parameter]]:
     """Every parameter that requires a gradient, once, with the layer that owns it and its name there."""
     seen: set[nn.Parameter] = set()
     for owner in module.modules():
@@ -40,11 +69,11 @@ def trainable(module: nn.Module) -> Iterator[tuple[nn.Module, str, nn.Parameter]
                 yield owner, name, parameter
 
 
-def is_norm_or_bias(owner: nn.Module, name: str) -> bool:
+def _is_norm_or_bias(owner: nn.Module, name: str) -> bool:
     return name == "bias" or isinstance(owner, _NORMS)
 
 
-def some(candidates: list[dict[str, Any]]) -> list[dict[str, Any]]:
+def _filled(candidates: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """The groups that hold parameters; ValueError if none does."""
     filled = [group for group in candidates if group["params"]]
     if not filled:

@@ -1,0 +1,128 @@
+"""Muon (Jordan et al. 2024, kellerjordan.github.io/posts/muon), and AdamW for what it is not meant for."""
+
+from collections.abc import Callable, Iterable
+from typing import Any, overload
+
+import torch
+from torch import Tensor
+from torch.optim import Optimizer
+from torch.optim.adamw import adamw
+
+from imgrec.optim import orthogonal
+from imgrec.optim.fused import can_fuse
+
+
+class Muon(Optimizer):
+    """Orthogonalised Nesterov momentum for matrices and filters; AdamW for the rest.
+
+    A group with `muon` true holds parameters of 2 or more dimensions, each seen as the matrix (rows, all that follows)
+    in any memory format: the momentum B <- momentum B + (1 - momentum) G, looked ahead, is orthogonalised and
+    subtracted times lr * max(1, rows / columns) ** 0.5. A group with `muon` false follows AdamW (Loshchilov & Hutter
+    2019, algorithm 2). Weight decay is decoupled in both: times 1 - lr * weight_decay.
+
+    groups: parameter groups, each with `params` and `muon`, and whatever it sets otherwise than the defaults here.
+    lr: of Muon's groups; AdamW's give their own. Raises ValueError for a group without `muon` or, in Muon's,
+    a parameter of fewer than 2 dimensions.
+    """
+
+    def __init__(
+        self,
+        groups: Iterable[dict[str, Any]],
+        *,
+        lr: float,
+        momentum: float = 0.95,
+        ns_steps: int = 5,
+        weight_decay: float = 0.0,
+        betas: tuple[float, float] = (0.9, 0.95),
+        eps: float = 1e-10,
+    ) -> None:
+        defaults = {
+            "lr": lr,
+            "momentum": momentum,
+            "ns_steps": ns_steps,
+            "weight_decay": weight_decay,
+            "betas": betas,
+            "eps": eps,
+            "fused": False,  # PyTorch's loading reads it: a fused AdamW counts its steps on the parameters' device
+        }
+        super().__init__(groups, defaults)
+        for group in self.param_groups:
+            if "muon" not in group:
+                raise ValueError("every group of Muon must say whether `muon` updates it (true) or AdamW (false)")
+            if not group["muon"]:
+                group["fused"] = can_fuse(group["params"])
+                continue
+            for parameter in group["params"]:
+                if parameter.ndim < 2:
+                    shape = tuple(parameter.shape)
+                    raise ValueError(f"Muon needs parameters of at least 2 dimensions, got {shape}; set muon to false")
+
+    @overload
+    def step(self, closure: None = None) -> None: ...
+
+    @overload
+    def step(self, closure: Callable[[], float]) -> float: ...
+
+    @torch.no_grad()
+    def step(self, closure: Callable[[], float] | None = None) -> float | None:
+        """One update of every parameter that has a gradient. Returns the closure's loss, if there is one."""
+        loss = None
+        if closure is not None:
+            with torch.enable_grad():
+                loss = closure()
+        for group in self.param_groups:
+            parameters = [parameter for parameter in group["params"] if parameter.grad is not None]
+            if group["muon"]:
+                for parameter in parameters:
+                    self._step_muon(parameter, group)
+            elif parameters:
+                self._step_adamw(parameters, group)
+        return loss
+
+    def _step_muon(self, parameter: Tensor, group: dict[str, Any]) -> None:
+        gradient = _gradient(parameter)
+        state = self.state[parameter]
+        if not state:
+            state["momentum_buffer"] = torch.zeros_like(parameter)
+        buffer: Tensor = state["momentum_buffer"]
+        buffer.lerp_(gradient, 1 - group["momentum"])
+        matrix_rc = gradient.lerp(buffer, group["momentum"]).flatten(start_dim=1)
+        rows, columns = matrix_rc.shape
+        update_rc = orthogonal.orthogonalized(
+            matrix_rc, steps=group["ns_steps"], dtype=orthogonal.working_type(parameter.device)
+        )
+        scale = max(1.0, rows / columns) ** 0.5
+        parameter.mul_(1 - group["lr"] * group["weight_decay"])
+        parameter.add_(update_rc.reshape(parameter.shape), alpha=-group["lr"] * scale)
+
+    def _step_adamw(self, parameters: list[Tensor], group: dict[str, Any]) -> None:
+        for parameter in parameters:
+            state = self.state[parameter]
+            if not state:
+                where = parameter.device if group["fused"] else "cpu"
+                state["step"] = torch.zeros((), dtype=torch.float32, device=where)
+                state["exp_avg"] = torch.zeros_like(parameter)
+                state["exp_avg_sq"] = torch.zeros_like(parameter)
+        states = [self.state[parameter] for parameter in parameters]
+        beta1, beta2 = group["betas"]
+        adamw(
+            parameters,
+            [_gradient(parameter) for parameter in parameters],
+            [state["exp_avg"] for state in states],
+            [state["exp_avg_sq"] for state in states],
+            [],
+            [state["step"] for state in states],
+            fused=group["fused"],
+            amsgrad=False,
+            beta1=beta1,
+            beta2=beta2,
+            lr=group["lr"],
+            weight_decay=group["weight_decay"],
+            eps=group["eps"],
+            maximize=False,
+        )
+
+
+def _gradient(parameter: Tensor) -> Tensor:
+    assert parameter.grad is not None  # step() chose those that have one
+    return parameter.grad
