@@ -27,7 +27,7 @@ MID_GREY = np.float32(0.5)
 def augment(images_bchw: Pixels, draws: Draws, cfg: Augment) -> Floats:
     """Everything that concerns one image at a time, in the order of `Augment`.
 
-    images_bchw: uint8; left as they are.
+    images_bchw: uint8; may be overwritten.
     draws: row b belongs to image b.
     Returns float32 (B,C,H,W) in [0,1], contiguous.
     """
@@ -36,7 +36,7 @@ def augment(images_bchw: Pixels, draws: Draws, cfg: Augment) -> Floats:
     if draws.shift_n2 is not None:
         images_bchw = crop(images_bchw, draws.shift_n2, padding=cfg.crop_padding)
     if draws.flip_n is not None:
-        images_bchw = flip(images_bchw, draws.flip_n)
+        flip_(images_bchw, draws.flip_n)
     floats_bchw = to_unit(images_bchw)
     if draws.cutout_n2 is not None:
         inside_b1hw = box_mask(
@@ -72,11 +72,9 @@ def crop(images_bchw: Pixels, shift_b2: NDArray[np.int64], *, padding: int) -> P
     return windows[np.arange(b), shift_b2[:, 0], shift_b2[:, 1]]
 
 
-def flip(images_bchw: Pixels, flip_b: NDArray[np.bool_]) -> Pixels:
-    """Mirror the chosen images left to right."""
-    flipped = images_bchw.copy()
-    flipped[flip_b] = images_bchw[flip_b][..., ::-1]
-    return flipped
+def flip_(images_bchw: Pixels, flip_b: NDArray[np.bool_]) -> None:
+    """Mirror the chosen images left to right, in place."""
+    images_bchw[flip_b] = images_bchw[flip_b][..., ::-1]
 
 
 def box_mask(centre_b2: NDArray[np.float64], size_b2: NDArray[np.int64], *, side: tuple[int, int]) -> NDArray[np.bool_]:
@@ -113,9 +111,8 @@ def apply_policy(images_bchw: Pixels, seeds_b: NDArray[np.int64], cfg: Augment) 
 def _policy(name: str, ops: int, magnitude: int) -> Callable[[torch.Tensor], torch.Tensor]:
     from torchvision.transforms import v2  # seconds to import: only who uses it waits
 
-    transform: Callable[[torch.Tensor], torch.Tensor]
-    if name == "randaugment":
-        transform = v2.RandAugment(num_ops=ops, magnitude=magnitude)
-    else:
-        transform = v2.TrivialAugmentWide()
-    return transform
+    policies: dict[str, Callable[[], Callable[[torch.Tensor], torch.Tensor]]] = {
+        "trivialaugment": v2.TrivialAugmentWide,
+        "randaugment": lambda: v2.RandAugment(num_ops=ops, magnitude=magnitude),
+    }
+    return policies[name]()

@@ -3,6 +3,7 @@
 # N images, B of them in a batch, K classes, C channels, H rows, W columns
 
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import torch
@@ -117,14 +118,16 @@ class TrainBatches(Dataset[Batch]):
 
     def _mixed(self, images_bchw: Floats, indices: Indices) -> Batch:
         draws = self._draws.rows(indices)
-        assert draws.partner_n is not None and draws.share_n is not None
-        positions = self._images.read(torch.from_numpy(draws.partner_n))
-        pixels_bchw, kept = positions[0].numpy(), positions[1].numpy()
+        assert draws.partner_n is not None, "a mix draws partners"
+        assert draws.share_n is not None, "a mix draws shares"
+        read_bchw, positions = self._images.read(torch.from_numpy(draws.partner_n))
+        kept = positions.numpy()
         partners = indices.copy()  # an image whose partner cannot be read is mixed with itself: it stays as it is
         partners[kept] = draws.partner_n[kept]
-        partners_bchw = images_bchw if len(kept) == 0 else images_bchw.copy()
-        if len(kept):
-            partners_bchw[kept] = augment(pixels_bchw, self._draws.rows(partners[kept]), self._augment)
+        partners_bchw = augment(read_bchw.numpy(), self._draws.rows(partners[kept]), self._augment)
+        if len(kept) < len(indices):
+            some_bchw, partners_bchw = partners_bchw, images_bchw.copy()
+            partners_bchw[kept] = some_bchw
         share_b = draws.share_n
         if draws.box_n2 is None:
             images_bchw = mixup(images_bchw, partners_bchw, share_b)
@@ -221,5 +224,6 @@ def _loader(batches: Dataset[Batch], count: int, num_workers: int) -> DataLoader
     )
 
 
-def _as_is(batch: Batch) -> Batch:
+def _as_is(batch: Any) -> Any:
+    """A batch is finished: torch's own conversion would only make a list of the tuple."""
     return batch

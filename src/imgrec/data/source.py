@@ -43,8 +43,9 @@ class Images(Protocol):
         """Read images.
 
         indices: int64 (B,), each in [0, N), repeats allowed.
-        Returns uint8 (R,C,H,W), contiguous, and int64 (R,): the positions in `indices` of the images that could be
-        read, rising. R < B only where the user asked for unreadable images to be left out (data.on_error=skip).
+        Returns uint8 (R,C,H,W), contiguous and the caller's own, and int64 (R,): the positions in `indices` of the
+        images that could be read, rising. R < B only where the user asked for unreadable images to be left out
+        (data.on_error=skip).
         Raises ReadError, whose sentence names the file.
         """
         ...

@@ -1,0 +1,150 @@
+"""Any folder of images with one sub-folder a class, read from disk when a batch asks for them."""
+
+# B images in a batch
+
+import logging
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image, ImageOps
+from torch import Tensor
+
+from imgrec.config.data import Folder
+from imgrec.data.scan import Files, scan
+from imgrec.data.source import ReadError, Source, channel_statistics
+from imgrec.data.split import stratified
+from imgrec.errors import UsageError
+
+log = logging.getLogger(__name__)
+
+TEST_SEED, VAL_SEED = 13, 14  # of the splits; constants, so that every run has the same ones
+STATISTICS_IMAGES = 2000  # 2 million pixels at 32x32: mean and std are then known to about 0.01
+# not every decoder that Pillow has: a file that calls itself .jpg reaches none of the rarely used ones
+_FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF")
+
+
+class FolderImages:
+    """Images on disk, decoded whenever they are read."""
+
+    def __init__(self, root: Path, files: Files, *, image_size: int, on_error: str) -> None:
+        self._root = root
+        # one array of bytes, not a list of strings: workers share its pages, as nothing counts references in it
+        self._paths = np.array([path.encode("utf-8", "surrogateescape") for path, _ in files])
+        self._image_size = image_size
+        self._on_error = on_error
+        # shared, so that all workers together warn once; torch has no types for it
+        self._warned: Tensor = torch.zeros(len(files), dtype=torch.bool).share_memory_()  # type: ignore[no-untyped-call]
+        self.labels = torch.tensor([label for _, label in files], dtype=torch.int64)
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def path(self, index: int) -> Path:
+        """Where an image lies."""
+        return self._root / bytes(self._paths[index]).decode("utf-8", "surrogateescape")
+
+    def read(self, indices: Tensor) -> tuple[Tensor, Tensor]:
+        """See `Images.read`. Raises ReadError for an image that cannot be read, unless they are to be skipped."""
+        size = self._image_size
+        images_bhwc = np.empty((len(indices), size, size, 3), np.uint8)
+        positions: list[int] = []
+        for position, index in enumerate(indices.tolist()):
+            try:
+                images_bhwc[len(positions)] = decode(self.path(index), size)
+            except ReadError as error:
+                if self._on_error != "skip":
+                    raise
+                if not self._warned[index]:
+                    self._warned[index] = True
+                    log.warning("left out: %s", error)
+            else:
+                positions.append(position)
+        images_bchw = torch.from_numpy(images_bhwc[: len(positions)]).permute(0, 3, 1, 2).contiguous()
+        return images_bchw, torch.tensor(positions, dtype=torch.int64)
+
+
+def decode(path: Path, size: int) -> NDArray[np.uint8]:
+    """One image as uint8 RGB (size, size, 3).
+
+    Turned as its EXIF data says; transparency on white; 16-bit grey to 8 bits; the first frame of several. The
+    shorter side is scaled to `size` (bilinear, antialiased) and the centre cut out.
+    Raises ReadError, whose sentence names the file.
+    """
+    try:
+        with Image.open(path, formats=_FORMATS) as file:
+            # a JPEG decodes at a fraction of its size when that is still at least twice what is wanted
+            file.draft(None, (2 * size, 2 * size))
+            image = _rgb(ImageOps.exif_transpose(file))
+            side = min(image.size)
+            left, top = (image.width - side) / 2, (image.height - side) / 2
+            square = image.resize((size, size), Image.Resampling.BILINEAR, box=(left, top, left + side, top + side))
+            return np.asarray(square)
+    except Exception as error:  # a broken file makes decoders raise anything from OSError to struct.error
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise ReadError(
+            f"{str(path)!r}: must be a whole image ({', '.join(_FORMATS)}), got: {reason}; replace or delete it, "
+            f"or leave such images out with data.on_error=skip"
+        ) from error
+
+
+def _rgb(image: Image.Image) -> Image.Image:
+    if image.mode in ("I", "F"):
+        raise ValueError(f"pixels of mode {image.mode}, which have no stated range")
+    if image.mode.startswith("I;16"):  # Pillow's own conversion would make everything above 255 white
+        return Image.fromarray((np.asarray(image) >> 8).astype(np.uint8)).convert("RGB")
+    if image.has_transparency_data:
+        white = Image.new("RGBA", image.size, "white")
+        return Image.alpha_composite(white, image.convert("RGBA")).convert("RGB")
+    return image.convert("RGB")
+
+
+def load(cfg: Folder) -> Source:
+    """The images under `data.root`, split.
+
+    A split without a folder of its own is taken from the training images, stratified: first the test images, then
+    the validation images, so that `val_size` never moves a test image. Mean and standard deviation come from 2 000
+    training images, evenly spaced over the classes (from all when there are fewer).
+    Raises UsageError or RunError as `scan` does, for sizes that leave a class without training images, and ReadError
+    when an image among those 2 000 cannot be read.
+    """
+    listing = scan(cfg.root)
+    if listing.ignored:
+        log.warning("%s: ignored: %s; only train, val and test are read", listing.root, ", ".join(listing.ignored))
+    train, val, test = listing.train, listing.val, listing.test
+    total = len(train)
+    if test is None:
+        train, test = _hold_out(train, cfg.test_size, total, seed=TEST_SEED, key="data.test_size")
+    if val is None:
+        train, val = _hold_out(train, cfg.val_size, total, seed=VAL_SEED, key="data.val_size")
+
+    images = partial(FolderImages, listing.root, image_size=cfg.image_size, on_error=cfg.on_error)
+    train_images = images(train)
+    mean, std = channel_statistics(train_images, at_most=STATISTICS_IMAGES)
+    return Source(
+        name=cfg.name,
+        classes=listing.classes,
+        image_size=cfg.image_size,
+        channels=3,
+        train=train_images,
+        val=images(val) if val else None,
+        open_test=partial(images, test) if test else _no_test,
+        mean=mean,
+        std=std,
+    )
+
+
+def _no_test() -> None:
+    """With data.test_size=0 there is nothing to open."""
+
+
+def _hold_out(files: Files, size: float, total: int, *, seed: int, key: str) -> tuple[Files, Files]:
+    """Take a share of `total`, or a count, out of `files`."""
+    count = round(size * total) if size < 1 else int(size)
+    if 0 < size < 1 and count == 0:
+        raise UsageError(f"{key} must hold out at least 1 of {total} images, got {size}; use a larger share, or 0")
+    labels = np.array([label for _, label in files], dtype=np.int64)
+    kept, taken = stratified(labels, count, seed=seed, key=key)
+    return [files[place] for place in kept], [files[place] for place in taken]
