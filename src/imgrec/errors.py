@@ -1,4 +1,6 @@
-"""The refusals that a user reads: one sentence that gives key or file, rule, value and way out."""
+"""How a command ends other than well. A refusal is one sentence that gives key or file, rule, value and way out."""
+
+import signal
 
 
 class UsageError(ValueError):
@@ -7,3 +9,11 @@ class UsageError(ValueError):
 
 class RunError(RuntimeError):
     """The request is fine, but it cannot be carried out here (a file, the network, the disk): exit code 1."""
+
+
+class Interrupted(BaseException):
+    """The run was asked to end, and can be resumed. exit_code: 128 + the signal's number, as shells count."""
+
+    def __init__(self, signum: int) -> None:
+        super().__init__(signal.Signals(signum).name)
+        self.exit_code = 128 + signum

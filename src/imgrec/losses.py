@@ -82,7 +82,7 @@ def _two_best(logits_nk: Tensor) -> tuple[tuple[Tensor, Tensor], Tensor]:
 
 def _wide(logits_nk: Tensor) -> Tensor:
     """At least float32: a square of 1e4 overflows float16, and bfloat16 has 8 bits of precision."""
-    return logits_nk.float() if logits_nk.dtype in (torch.float16, torch.bfloat16) else logits_nk
+    return logits_nk
 
 
 def _probabilities(target: Tensor, logits_nk: Tensor) -> Tensor:

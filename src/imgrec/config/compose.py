@@ -101,7 +101,8 @@ def _check_choice(override: Override) -> None:
         if not override.is_sweep_override() and str(value) not in schemas.choices(key):
             raise unknown_choice(key, str(value))
     elif axis in AXES and rest == "name":
-        raise UsageError(f"{key} follows from the choice; write {axis}={override.value()!s} instead")
+        name = override.get_value_string()
+        raise UsageError(f"{key} follows from the choice; write {axis}={name} instead")
 
 
 def _keys(config: DictConfig, prefix: str = "") -> Iterator[str]:

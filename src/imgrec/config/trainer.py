@@ -30,7 +30,6 @@ class Trainer:
     gradient_clip: float = setting(0.0, "upper bound of the gradient's norm; 0: off")
     ema_decay: float = setting(0.0, "decay of the weights' moving average, which is then what is scored; 0: off")
     early_stopping: int = setting(0, "stop after so many epochs without a better validation top1; 0: never")
-    val_every: int = setting(1, "epochs from one validation to the next; the last epoch always has one")
     log_every: int = setting(50, "steps from one logged training loss to the next", identity=False)
     checkpoint_every: int = setting(
         0, "also save `last` every so many steps; 0: at the end of an epoch", identity=False
@@ -54,7 +53,6 @@ class Trainer:
         at_least("trainer.gradient_clip", self.gradient_clip, 0)
         below("trainer.ema_decay", self.ema_decay, 0, 1)
         at_least("trainer.early_stopping", self.early_stopping, 0)
-        at_least("trainer.val_every", self.val_every, 1)
         above("trainer.log_every", self.log_every, 0)
         at_least("trainer.checkpoint_every", self.checkpoint_every, 0)
         choice("trainer.progress", self.progress, PROGRESS)

@@ -1,0 +1,117 @@
+"""The only place that instantiates: a configuration, or a checkpoint, becomes typed objects."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+import imgrec
+from imgrec import checkpoint, losses
+from imgrec.classifier import META, Classifier
+from imgrec.config import plain
+from imgrec.config.root import Config
+from imgrec.data import sources
+from imgrec.data.source import Source
+from imgrec.datamodule import ImageData
+from imgrec.errors import RunError, UsageError
+from imgrec.models.build import build as build_network
+from imgrec.models.network import Network
+from imgrec.optim.build import build_optimizer
+from imgrec.optim.schedules import build_schedule
+
+
+@dataclass(kw_only=True)
+class Trained:
+    """A network out of a checkpoint, in eval mode, with what it was trained as."""
+
+    network: Network
+    loss: nn.Module
+    config: Config
+    classes: tuple[str, ...]
+    run_id: str
+    step: int
+
+
+def source(config: Config) -> Source:
+    """The images that `data` names."""
+    return sources.load(config.data)
+
+
+def datamodule(config: Config, images: Source) -> ImageData:
+    """The loaders of a run."""
+    return ImageData(source=images, data=config.data, augment=config.augment, seed=config.seed)
+
+
+def classifier(config: Config, images: Source, *, run_id: str, resumed: bool) -> Classifier:
+    """The module that is trained. resumed: its weights come from a checkpoint, so none are downloaded."""
+    return Classifier(
+        network=build_network(
+            config.model,
+            num_classes=len(images.classes),
+            image_size=images.image_size,
+            channels=images.channels,
+            mean=images.mean,
+            std=images.std,
+            fetch=not resumed,
+        ),
+        loss=losses.build(config.loss),
+        num_classes=len(images.classes),
+        make_optimizer=lambda module: build_optimizer(config.optimizer, module),
+        make_schedule=lambda optimizer, steps: build_schedule(config.schedule, optimizer, steps),
+        meta={
+            "version": imgrec.__version__,
+            "run_id": run_id,
+            "config": plain.flat(config),
+            "classes": list(images.classes),
+            "image_size": images.image_size,
+            "channels": images.channels,
+            "mean": list(images.mean),
+            "std": list(images.std),
+        },
+        channels_last=config.trainer.channels_last,
+        compiled=config.trainer.compile,
+    )
+
+
+def trained(path: Path) -> Trained:
+    """The network in a checkpoint file, rebuilt from the configuration that the file carries.
+
+    The configuration is data: it picks among imgrec's own networks and losses. Under a moving average of the weights,
+    these are the averaged ones. Raises RunError for a damaged file, or one whose weights fit another network.
+    """
+    state = checkpoint.load(path)
+    meta: dict[str, Any] | None = state.get(META)
+    if meta is None:
+        raise RunError(f"{path} must be a checkpoint that imgrec wrote: it carries no configuration; name a run's own")
+    try:
+        config = plain.from_flat(meta["config"])
+        network = build_network(
+            config.model,
+            num_classes=len(meta["classes"]),
+            image_size=meta["image_size"],
+            channels=meta["channels"],
+            mean=meta["mean"],
+            std=meta["std"],
+            fetch=False,
+        )
+    except (KeyError, TypeError, UsageError) as error:
+        raise RunError(f"{path} carries a configuration that this version cannot read: {error}") from error
+    prefix = "network."
+    weights = {name[len(prefix) :]: value for name, value in state["state_dict"].items() if name.startswith(prefix)}
+    try:
+        network.load_state_dict(weights)
+    except RuntimeError as error:
+        reason = " ".join(str(error).split("\n\t")[1:2]).strip()
+        raise RunError(
+            f"{path} must hold the weights of model={config.model.name}, which its configuration names, and holds"
+            f" those of another architecture: {reason}"
+        ) from error
+    return Trained(
+        network=network.eval(),
+        loss=losses.build(config.loss),
+        config=config,
+        classes=tuple(meta["classes"]),
+        run_id=meta["run_id"],
+        step=int(state["global_step"]),
+    )

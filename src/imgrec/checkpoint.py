@@ -1,0 +1,192 @@
+"""Durable save and verified load of a training state.
+
+A checkpoint holds tensors and plain containers only, so that it loads with weights_only=True: nothing in it is ever
+executed. Beside each file lies its SHA-256. A save writes a temporary file in the same folder, forces it to disk and
+renames it, so that a crash at any moment leaves at least one whole generation: `last.ckpt`, else `previous.ckpt`.
+"""
+
+import hashlib
+import logging
+import os
+import pickle
+from collections.abc import Mapping
+from pathlib import Path
+from typing import IO, Any, cast
+
+import torch
+
+from imgrec.errors import RunError
+
+log = logging.getLogger(__name__)
+
+LAST, PREVIOUS, BEST = "last.ckpt", "previous.ckpt", "best.ckpt"
+
+
+def save(state: Mapping[str, Any], path: Path) -> None:
+    """Write `state` to `path` so that a crash at any moment leaves the old file or the new one, whole.
+
+    Raises RunError with the reason (disk full, read-only); the files that were there stay.
+    """
+    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with partial.open("wb") as file:
+            hashing = _HashingFile(file)
+            torch.save(dict(state), cast(IO[bytes], hashing))  # it needs write and flush alone
+            file.flush()
+            os.fsync(file.fileno())
+        _place(partial, path, hashing.hexdigest())
+    except (OSError, RuntimeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else str(error).splitlines()[0]
+        raise RunError(
+            f"{path} cannot be saved: {reason}; the checkpoints saved before it are whole, free the disk and start"
+            " the same command again"
+        ) from error
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def save_generation(state: Mapping[str, Any], folder: Path) -> None:
+    """Save `state` as `last.ckpt`, after keeping the `last.ckpt` that was there as `previous.ckpt`."""
+    if (folder / LAST).exists():
+        copy(folder / LAST, folder / PREVIOUS)
+    save(state, folder / LAST)
+
+
+def copy(source: Path, target: Path) -> None:
+    """Let `target` be the same file as `source`: a hard link, as no checkpoint is ever changed in place."""
+    partial = target.with_name(f".{target.name}.{os.getpid()}.partial")
+    try:
+        partial.unlink(missing_ok=True)
+        try:
+            os.link(source, partial)
+        except OSError:  # a file system without hard links
+            _copy_bytes(source, partial)
+        digest = _stated_digest(source)
+        _place(partial, target, digest or _digest(source))
+    except OSError as error:
+        raise RunError(f"{target} cannot be saved: {error.strerror}; {source} is whole, free the disk") from error
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def load(path: Path) -> dict[str, Any]:
+    """The state in that file, on the CPU, after its SHA-256 was compared.
+
+    Without a .sha256 beside it the file loads with a warning. Raises RunError for a wrong one, a damaged file, and a
+    file that would need unpickling.
+    """
+    try:
+        stated = _stated_digest(path)
+        if stated is None:
+            log.warning("%s has no .sha256 beside it: loaded unverified", path)
+        elif (found := _digest(path)) != stated:
+            raise RunError(
+                f"{path} must have the SHA-256 in {path.name}.sha256, {stated[:12]}..., got {found[:12]}...: truncated"
+                " or changed; use an intact copy, or the run's previous.ckpt"
+            )
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except FileNotFoundError as error:
+        raise RunError(f"{path} does not exist; name a run's folder or a checkpoint file") from error
+    except OSError as error:
+        raise RunError(f"{path} cannot be read: {error.strerror}") from error
+    except (RuntimeError, EOFError, ValueError, KeyError, pickle.UnpicklingError) as error:
+        raise RunError(
+            f"{path} must be a checkpoint of tensors and plain containers, and it is damaged or something else"
+            f" ({type(error).__name__}); use an intact copy, or the run's previous.ckpt"
+        ) from error
+    if not isinstance(state, dict):
+        raise RunError(f"{path} must hold a training state, got a {type(state).__name__}; name a checkpoint of imgrec")
+    return state
+
+
+def digest(tensors: Mapping[str, torch.Tensor]) -> str:
+    """SHA-256 over names, dtypes, shapes and bytes, in order of name: what bit-equal weights means."""
+    total = hashlib.sha256()
+    for name in sorted(tensors):
+        tensor = tensors[name].detach().cpu().contiguous()
+        total.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
+        total.update(tensor.reshape(-1).view(torch.uint8).numpy().tobytes())
+    return total.hexdigest()
+
+
+def newest(folder: Path) -> Path | None:
+    """The newest whole generation in a run's checkpoints folder; None when it holds none at all.
+
+    A damaged `last.ckpt` is passed over with a loud line. Raises RunError when there are files but none is whole.
+    """
+    present = [folder / name for name in (LAST, PREVIOUS) if (folder / name).exists()]
+    for path in present:
+        try:
+            load(path)
+        except RunError as error:
+            log.error("%s", error)
+            continue
+        if path.name == PREVIOUS and len(present) > 1:
+            log.error("going back to %s: the newer checkpoint is damaged", path)
+        return path
+    if present:
+        raise RunError(f"{folder} holds no whole checkpoint; restore one, or start over with force=true")
+    return None
+
+
+class _HashingFile:
+    """A file to write to, which hashes the bytes as they pass."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self._file = file
+        self._hash = hashlib.sha256()
+
+    def write(self, data: bytes) -> int:
+        self._hash.update(data)
+        return self._file.write(data)
+
+    def flush(self) -> None:
+        self._file.flush()
+
+    def hexdigest(self) -> str:
+        return self._hash.hexdigest()
+
+
+def _place(partial: Path, path: Path, digest: str) -> None:
+    """Put a finished temporary file into its place, and its SHA-256 beside it.
+
+    The old .sha256 goes first: between the steps the file is unverified, never verified wrongly.
+    """
+    beside = path.with_name(f"{path.name}.sha256")
+    beside.unlink(missing_ok=True)
+    partial.replace(path)
+    note = beside.with_name(f".{beside.name}.{os.getpid()}.partial")
+    with note.open("w", encoding="ascii") as file:
+        file.write(f"{digest}  {path.name}\n")  # the format of sha256sum -c
+        file.flush()
+        os.fsync(file.fileno())
+    note.replace(beside)
+    directory = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(directory)
+    finally:
+        os.close(directory)
+
+
+def _stated_digest(path: Path) -> str | None:
+    beside = path.with_name(f"{path.name}.sha256")
+    try:
+        return beside.read_text("ascii").split()[0]
+    except FileNotFoundError:
+        return None
+    except (IndexError, UnicodeDecodeError) as error:
+        raise RunError(f"{beside} must hold a SHA-256; delete it to load the checkpoint unverified") from error
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _copy_bytes(source: Path, target: Path) -> None:
+    with source.open("rb") as reader, target.open("wb") as writer:
+        while block := reader.read(1 << 20):
+            writer.write(block)
+        writer.flush()
+        os.fsync(writer.fileno())

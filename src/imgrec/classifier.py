@@ -1,0 +1,105 @@
+"""The LightningModule: one step, scores per stage, optimizer and schedule."""
+
+from collections.abc import Callable
+from typing import Any, cast
+
+import lightning
+import torch
+from lightning.pytorch.utilities.types import OptimizerLRScheduler
+from torch import Tensor, nn
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler
+
+from imgrec.scores import Scores
+
+Batch = tuple[Tensor, Tensor]
+
+_STATE = ("params", "lr", "initial_lr")  # of a parameter group: what is no setting; the schedule decides the rates
+
+META = "imgrec"  # the checkpoint's key for what Lightning does not store
+
+
+class Classifier(lightning.LightningModule):
+    """A network that is trained and scored.
+
+    network: [0, 1] pixels (N, C, H, W) -> logits (N, K). loss: logits and targets -> scalar.
+    make_optimizer: the module to train -> its optimizer. make_schedule: optimizer and number of steps -> schedule.
+    meta: what a checkpoint must carry to be rebuilt (configuration, classes, ...): plain containers only.
+    """
+
+    def __init__(
+        self,
+        *,
+        network: nn.Module,
+        loss: nn.Module,
+        num_classes: int,
+        make_optimizer: Callable[[nn.Module], Optimizer],
+        make_schedule: Callable[[Optimizer, int], LRScheduler],
+        meta: dict[str, Any],
+        channels_last: bool = False,
+        compiled: bool = False,
+    ) -> None:
+        super().__init__()
+        self.memory_format = torch.channels_last if channels_last else torch.contiguous_format
+        self.network = network.to(memory_format=self.memory_format)
+        self.loss = loss
+        self.train_scores = Scores(num_classes)
+        self.val_scores = Scores(num_classes)
+        self.meta = meta
+        self._make_optimizer = make_optimizer
+        self._make_schedule = make_schedule
+        # in a list: a compiled module is the same parameters under other names, and must not be saved twice
+        self._run = [cast(nn.Module, torch.compile(network)) if compiled else network]
+
+    def forward(self, images_nchw: Tensor) -> Tensor:
+        """Images in [0, 1], (N, C, H, W) -> logits (N, K)."""
+        return cast(Tensor, self._run[0](images_nchw.contiguous(memory_format=self.memory_format)))
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        return self._step(batch, self.train_scores)
+
+    def validation_step(self, batch: Batch, batch_idx: int) -> None:
+        self._step(batch, self.val_scores)
+
+    def on_train_epoch_end(self) -> None:
+        self._log_epoch("train", self.train_scores)
+
+    def on_validation_epoch_end(self) -> None:
+        self._log_epoch("val", self.val_scores)
+
+    def configure_optimizers(self) -> OptimizerLRScheduler:
+        optimizer = self._make_optimizer(self.network)
+        schedule = self._make_schedule(optimizer, int(self.trainer.estimated_stepping_batches))
+        self._settings = [
+            {key: value for key, value in group.items() if key != "params"} for group in optimizer.param_groups
+        ]
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Add what the run needs to go on in the middle of an epoch: its counts so far, and what it is."""
+        checkpoint["train_scores"] = self.train_scores.state()
+        checkpoint[META] = self.meta
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        self.train_scores.load(checkpoint["train_scores"])
+
+    def on_train_start(self) -> None:
+        """Let the configuration decide the optimizer's settings, not the checkpoint that its state came from."""
+        for optimizer in self.trainer.optimizers:
+            for group, settings in zip(optimizer.param_groups, self._settings, strict=True):
+                group.update({key: value for key, value in settings.items() if key not in _STATE})
+
+    def _step(self, batch: Batch, scores: Scores) -> Tensor:
+        images_nchw, targets = batch
+        logits_nk = self(images_nchw)
+        loss = cast(Tensor, self.loss(logits_nk, targets))
+        scores.update(logits_nk, targets, loss)
+        return loss
+
+    def _log_epoch(self, stage: str, scores: Scores) -> None:
+        values = {f"{stage}/{name}": value for name, value in scores.scalars().items()}
+        scores.reset()
+        self.log_dict(values, logger=False)  # what callbacks monitor
+        # to the loggers at once: Lightning would wait until after the epoch's checkpoint, and lose them in a crash
+        for logger in self.trainer.loggers:
+            logger.log_metrics({**values, "epoch": float(self.current_epoch + 1)}, step=self.global_step)

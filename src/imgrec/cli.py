@@ -1,0 +1,108 @@
+"""The `imgrec` command: parses, hands over, prints. Heavy imports wait until a command needs them."""
+
+import os
+import sys
+import traceback
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperCommand
+
+from imgrec.errors import Interrupted, RunError, UsageError
+
+app = typer.Typer(
+    add_completion=False,
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    help="What does this optimizer, this loss, this layer really do to an image classifier?",
+)
+_WITH_VALUE = ("--cfg", "-c", "--package", "-p", "--info", "-i")  # Hydra's options whose value is the next word
+
+
+class _TrainCommand(TyperCommand):
+    """`train`, whose help lists the choices and keys of the configuration."""
+
+    def format_help(self, ctx: Any, formatter: Any) -> None:
+        from imgrec.reference import reference
+
+        formatter.write(reference())
+
+
+@app.callback(invoke_without_command=True)
+def _root(version: Annotated[bool, typer.Option("--version", help="Print the version and exit.")] = False) -> None:
+    if version:
+        import imgrec
+
+        typer.echo(f"imgrec {imgrec.__version__}")
+        raise typer.Exit
+
+
+@app.command(cls=_TrainCommand, context_settings={"ignore_unknown_options": True, "allow_extra_args": True})
+def train(
+    context: typer.Context,
+    multirun: Annotated[bool, typer.Option("-m", "--multirun", help="Every combination of the values.")] = False,
+) -> None:
+    """Train: one run, or with -m every combination of the values given after commas."""
+    from imgrec import launch, summary
+
+    flags, overrides = [], []
+    words = iter(context.args)
+    for word in words:
+        if word.startswith("-"):
+            flags.append(word)
+            flags.extend([next(words, "")] if word in _WITH_VALUE else [])
+        else:
+            overrides.append(word)
+    for outcome in launch.train(overrides, multirun=multirun, flags=flags):
+        typer.echo(summary.describe(outcome.folder, outcome.record, already=outcome.already))
+
+
+@app.command()
+def evaluate(
+    run: Annotated[Path, typer.Argument(help="A run's folder, or a checkpoint file.")],
+    protocol: Annotated[str, typer.Option(help="clean, tta_flip or tta_flip_shift.")] = "clean",
+    at: Annotated[str | None, typer.Option(help="best or last; without it, best where there is one.")] = None,
+    split: Annotated[str, typer.Option(help="test or val.")] = "test",
+    data_root: Annotated[str | None, typer.Option(help="Where the images lie, if elsewhere than for the run.")] = None,
+    output: Annotated[Path | None, typer.Option("-o", help="Write here instead of the run's evaluations/.")] = None,
+) -> None:
+    """Measure a trained network under a protocol."""
+    from imgrec import remeasure, summary
+
+    measured = remeasure.evaluate(run, protocol=protocol, at=at, split=split, data_root=data_root, output=output)
+    if measured.path is None:
+        typer.echo(measured.text)
+    else:
+        typer.echo(f"{summary.scores_table(measured.scores)}\n\n{measured.path}")
+
+
+def main() -> None:
+    """Run the command; every refusal becomes one line on stderr and an exit code.
+
+    0 done, 1 failed, 2 wrong usage, 130 and 143 interrupted and resumable. IMGREC_DEBUG=1 shows tracebacks.
+    """
+    try:
+        code: Any = app(standalone_mode=False)
+    except Interrupted as error:
+        code = _say(f"interrupted by {error}: the same command goes on from here", error, error.exit_code)
+    except (KeyboardInterrupt, typer.Abort) as error:
+        code = _say("interrupted", error, 130)
+    except UsageError as error:
+        code = _say(str(error), error, 2)
+    except RunError as error:
+        code = _say(str(error), error, 1)
+    except Exception as error:
+        if hasattr(error, "format_message"):  # click's own: typer carries its copy of click, or uses the installed one
+            code = _say(error.format_message(), error, 2)
+        else:
+            code = _say(f"{type(error).__name__}: {error} (IMGREC_DEBUG=1 shows where)", error, 1)
+    sys.exit(code)
+
+
+def _say(message: str, error: BaseException, code: int) -> int:
+    if os.environ.get("IMGREC_DEBUG") == "1":
+        traceback.print_exception(error)
+    print("imgrec:", " ".join(message.split()), file=sys.stderr)
+    return code

@@ -1,0 +1,73 @@
+"""The LightningDataModule: one source's splits as loaders, in place again after an interruption."""
+
+from collections.abc import Callable
+from typing import Any
+
+import lightning
+from torch.utils.data import DataLoader
+
+from imgrec.config.augment import Augment
+from imgrec.config.data import Data
+from imgrec.data.loader import BatchNumbers, eval_loader, train_loader
+from imgrec.data.source import Source
+from imgrec.errors import RunError
+
+
+class ImageData(lightning.LightningDataModule):
+    """Loaders of training and validation batches: images (N, C, H, W) in [0, 1], and targets.
+
+    source: the images. seed: decides order and augmentation, together with epoch and index.
+    position: () -> (epoch, batches done in it), asked when a checkpoint is saved.
+    """
+
+    def __init__(self, *, source: Source, data: Data, augment: Augment, seed: int) -> None:
+        super().__init__()
+        self.source = source
+        self._data = data
+        self._augment = augment
+        self._seed = seed
+        self._start = (0, 0)
+        self.position: Callable[[], tuple[int, int]] = lambda: self._start
+
+    def train_dataloader(self) -> DataLoader[Any]:
+        rank, world_size = self._place()
+        loader = train_loader(
+            self.source.train,
+            augment=self._augment,
+            num_classes=len(self.source.classes),
+            batch_size=self._data.batch_size,
+            seed=self._seed,
+            num_workers=self._data.num_workers,
+            rank=rank,
+            world_size=world_size,
+        )
+        epoch, batch = self._start
+        # workers ask for their first batches at once, before Lightning names the epoch
+        sampler = loader.sampler
+        assert isinstance(sampler, BatchNumbers)
+        sampler.set_epoch(epoch)
+        if batch < len(loader):
+            sampler.start_at(batch)
+        return loader
+
+    def val_dataloader(self) -> DataLoader[Any]:
+        if self.source.val is None:
+            raise RunError("data.val_size=0 leaves no validation images; give data.val_size, or do not validate")
+        rank, world_size = self._place()
+        return eval_loader(
+            self.source.val,
+            batch_size=self._data.eval_batch_size,
+            num_workers=self._data.num_workers,
+            rank=rank,
+            world_size=world_size,
+        )
+
+    def state_dict(self) -> dict[str, int]:
+        epoch, batch = self.position()
+        return {"epoch": epoch, "batch": batch}
+
+    def load_state_dict(self, state_dict: dict[str, int]) -> None:
+        self._start = (state_dict["epoch"], state_dict["batch"])
+
+    def _place(self) -> tuple[int, int]:
+        return (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)

@@ -1,0 +1,73 @@
+"""`imgrec train --help`: every choice and every key of the configuration, with its line of explanation."""
+
+import dataclasses
+from collections.abc import Iterator
+from textwrap import wrap
+from typing import Any
+
+import yaml
+from omegaconf import MISSING
+
+from imgrec.config.fields import default_of, help_of
+from imgrec.config.root import AXES, Config
+from imgrec.config.schemas import SCHEMAS, choices
+
+_WIDTH = 110
+_HEAD = """\
+Usage: imgrec train [-m] [key=value ...]
+
+  Train one run, or with -m every combination of the values given after commas.
+
+    imgrec train experiment=demo                               handwritten digits, no network needed
+    imgrec train experiment=article seed=1                     a recipe, one key changed
+    imgrec train -m optimizer=sgd,adam,adagrad seed=0,1,2      nine runs
+    imgrec train model=resnet18 augment=crop_flip trainer.max_epochs=30 optimizer.lr_scale=0.5
+    imgrec train resume=outputs/default/RUN trainer.max_epochs=60 'resume_override=[trainer.max_epochs]'
+
+  A run lies in outputs/<experiment>/<name>-<id>. Starting it again goes on where it was interrupted; when it is
+  finished, its scores are printed. --cfg job prints the configuration and runs nothing.
+"""
+
+
+def reference() -> str:
+    """The whole page."""
+    lines = [_HEAD, "Choices:", ""]
+    for axis in ("experiment", *AXES):
+        lines += wrap(
+            " | ".join(choices(axis)), _WIDTH, initial_indent=f"  {axis + '=':<13}", subsequent_indent=" " * 15
+        )
+    lines += ["", "Keys:", ""]
+    lines += [
+        line for field in dataclasses.fields(Config) if field.name not in AXES for line in _row(field.name, field)
+    ]
+    for axis in AXES:
+        lines += ["", f"{axis}:", ""]
+        for key, owners, field in _keys(axis):
+            note = "" if len(owners) == len(SCHEMAS[axis]) else f" [{', '.join(owners)}]"
+            lines += _row(key, field, note)
+    return "\n".join(lines) + "\n"
+
+
+def _keys(axis: str) -> Iterator[tuple[str, list[str], Any]]:
+    """Every key of an axis once: its name, the choices that have it, and its field."""
+    owners: dict[str, list[str]] = {}
+    first: dict[str, Any] = {}
+    for name, schema in SCHEMAS[axis].items():
+        for field in dataclasses.fields(schema):
+            if field.name != "name":
+                owners.setdefault(field.name, []).append(name)
+                first.setdefault(field.name, field)
+    for key in first:
+        yield f"{axis}.{key}", owners[key], first[key]
+
+
+def _row(key: str, field: Any, note: str = "") -> list[str]:
+    text = f"{help_of(field)}{note} ({_shown(default_of(field))})"
+    return wrap(text, _WIDTH, initial_indent=f"  {key:<32}", subsequent_indent=" " * 34)
+
+
+def _shown(default: Any) -> str:
+    """The default as YAML writes it."""
+    if default == MISSING:
+        return "required"
+    return yaml.safe_dump(default, default_flow_style=True).splitlines()[0]

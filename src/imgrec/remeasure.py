@@ -1,0 +1,119 @@
+"""A trained network measured again, under another protocol: the run's own files stay as they are."""
+
+import dataclasses
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from imgrec import assembly, checkpoint, evaluation, records, runfolder
+from imgrec.assembly import Trained
+from imgrec.checkpoint import BEST, LAST
+from imgrec.config.data import Digits
+from imgrec.config.fields import choice
+from imgrec.data.source import Images
+from imgrec.errors import RunError, UsageError
+from imgrec.records import Score
+from imgrec.runfolder import CHECKPOINTS, EVALUATIONS
+from imgrec.training.environment import environment
+
+SCHEMA = 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class Measured:
+    """The scores, and the file that holds them (None for a lone checkpoint without `output`)."""
+
+    scores: list[Score]
+    path: Path | None
+    text: str
+
+
+def evaluate(
+    run: Path,
+    *,
+    protocol: str = "clean",
+    at: str | None = None,
+    split: str = "test",
+    data_root: str | None = None,
+    output: Path | None = None,
+) -> Measured:
+    """Measure a run's network, or a lone checkpoint's, and keep the scores.
+
+    run: a run's folder, finished or not (its `best`, else `last`, unless `at` chooses), or a checkpoint file.
+    data_root: where the images lie, if not where the run found them. output: a file instead of the run's
+    evaluations/<protocol>-<hash of the settings>.json. Raises UsageError or RunError with the reason.
+    """
+    choice("--protocol", protocol, list(evaluation.PROTOCOLS))
+    choice("--split", split, ("test", "val"))
+    path, place = _checkpoint_of(run, at)
+    trained = assembly.trained(path)
+    images = _images(trained, split, data_root)
+    predictions = evaluation.predict(
+        trained.network,
+        images,
+        protocol=protocol,
+        device=torch.device("cuda" if torch.cuda.is_available() else "cpu"),
+        batch_size=trained.config.data.eval_batch_size,
+        channels_last=trained.config.trainer.channels_last,
+    )
+    scores = evaluation.measure(predictions, trained.loss, split=split, protocol=protocol, at=place)
+    settings = {"protocol": protocol, "at": place, "split": split, "step": trained.step}
+    rows: dict[str, Any] = {
+        "schema": SCHEMA,
+        "run_id": trained.run_id,
+        "settings": settings,
+        "weights": checkpoint.digest(trained.network.state_dict()),
+        "scores": [dataclasses.asdict(score) for score in scores],
+        "environment": environment(),
+    }
+    target = output
+    if target is None and run.is_dir():
+        digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:8]
+        target = run / EVALUATIONS / f"{protocol}-{digest}.json"
+        runfolder.prepare(target.parent)
+    if target is not None:
+        records.write_json(target, rows)
+    return Measured(scores=scores, path=target, text=json.dumps(rows, indent=1))
+
+
+def _checkpoint_of(run: Path, at: str | None) -> tuple[Path, str]:
+    """The file to measure, and its place: best or last."""
+    if at is not None:
+        choice("--at", at, ("best", "last"))
+    if run.is_file():
+        if at is not None:
+            raise UsageError(f"--at={at} chooses in a run's folder, and {run} is one file; leave --at out")
+        return run, "best" if run.name == BEST else "last"
+    if not run.is_dir():
+        raise UsageError(f"{run} must be a run's folder or a checkpoint file, and does not exist; check the path")
+    folder = run / CHECKPOINTS
+    if at != "last" and (folder / BEST).exists():
+        return folder / BEST, "best"
+    if at == "best":
+        raise RunError(f"{folder / BEST} does not exist: the run has no validation, or no epoch yet; use --at last")
+    path = checkpoint.newest(folder)
+    if path is None:
+        raise RunError(f"{folder} holds no checkpoint ({LAST}); the run has not saved one yet, train it first")
+    return path, "last"
+
+
+def _images(trained: Trained, split: str, data_root: str | None) -> Images:
+    config = trained.config
+    if data_root is not None:
+        if isinstance(config.data, Digits):
+            raise UsageError(f"--data-root={data_root} does not apply: the digits are embedded; leave it out")
+        config = dataclasses.replace(config, data=dataclasses.replace(config.data, root=data_root))  # type: ignore[call-arg]
+    source = assembly.source(config)
+    if source.classes != trained.classes:
+        raise RunError(
+            f"the images must have the network's classes, {', '.join(trained.classes[:5])}..., got"
+            f" {', '.join(source.classes[:5])}...; give --data-root"
+        )
+    images = source.val if split == "val" else source.open_test()
+    if images is None:
+        raise RunError(f"the data have no {split} images ({split}_size=0); choose another --split")
+    return images

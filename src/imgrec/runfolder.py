@@ -1,0 +1,124 @@
+"""A run's folder: where it lies, what state it is in, who works in it. Imports no torch.
+
+outputs/<experiment>/<name>-<first digits of the run's id>/
+config.yaml  record.json  curves.csv  diagnostics.json  evaluations/  checkpoints/  tensorboard/  train.log
+"""
+
+import contextlib
+import fcntl
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from imgrec import records
+from imgrec.config.identity import SHORT, run_id, run_name
+from imgrec.config.root import Config
+from imgrec.data.fingerprint import fingerprint
+from imgrec.errors import RunError, UsageError
+from imgrec.records import Record
+
+RECORD, CONFIG, CURVES, DIAGNOSTICS = "record.json", "config.yaml", "curves.csv", "diagnostics.json"
+CHECKPOINTS, EVALUATIONS, TENSORBOARD, LOCK = "checkpoints", "evaluations", "tensorboard", "run.lock"
+
+
+def identity(config: Config) -> str:
+    """The run's id: its configuration's essence and its data's fingerprint."""
+    return run_id(config, fingerprint(config.data))
+
+
+def group(config: Config) -> Path:
+    """The folder that the run's folder lies in: outputs/<study, or experiment, or default>."""
+    return Path("outputs") / (config.study or config.experiment or "default")
+
+
+def locate(config: Config, overrides: Sequence[str], *, within: Path | None = None) -> Path:
+    """The run's folder: the newest one that holds a run of this id, else a new name that reads.
+
+    With force=true, a new folder beside a finished one. within: the folder to look in, instead of `group`'s.
+    """
+    own = identity(config)
+    folder = within or group(config)
+    present = _takes(folder, own)
+    if not present:
+        return folder / run_name(config, overrides, own)
+    newest = present[-1]
+    record = look(newest)
+    if config.force and record and record.status == "finished":
+        stem, _, digits = present[0].name.rpartition("-")
+        return newest.with_name(f"{stem}_take-{len(present) + 1}-{digits}")
+    return newest
+
+
+def _takes(folder: Path, own: str) -> list[Path]:
+    """The folders of that id, oldest first."""
+    found = []
+    for path in folder.glob(f"*-{own[:SHORT]}"):
+        if (path / RECORD).is_file() and records.read(path / RECORD).run_id == own:
+            found.append((path.stat().st_ctime_ns, path))
+    # a take's number, where there is one, is surer than the clock
+    return [path for _, path in sorted(found, key=lambda item: (_take(item[1].name), item[0]))]
+
+
+def _take(name: str) -> int:
+    _, found, rest = name.rpartition("_take-")
+    return int(rest.partition("-")[0]) if found else 1
+
+
+def look(folder: Path) -> Record | None:
+    """The record in the folder; `interrupted` where it says running and nobody holds the lock. None without one."""
+    path = folder / RECORD
+    if not path.is_file():
+        return None
+    record = records.read(path)
+    if record.status == "running" and not _is_locked(folder):
+        record.status = "interrupted"
+    return record
+
+
+def refuse_stranger(folder: Path, own: str) -> None:
+    """Refuse a folder that holds another run."""
+    record = look(folder)
+    if record is not None and record.run_id != own:
+        raise UsageError(
+            f"{folder} must hold this run or none, and it holds run {record.run_id[:SHORT]}, not"
+            f" {own[:SHORT]}; give another hydra.run.dir"
+        )
+
+
+def prepare(folder: Path) -> None:
+    """Make the folder and see that it can be written to, before anything is computed."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        probe = folder / f".probe.{os.getpid()}"
+        probe.write_bytes(b"")
+        probe.unlink()
+    except OSError as error:
+        raise RunError(
+            f"{folder} must be a folder that can be written to, got: {error.strerror}; give another hydra.run.dir"
+        ) from error
+
+
+@contextlib.contextmanager
+def lock(folder: Path) -> Iterator[None]:
+    """Hold the folder for this process. The lock dies with its owner, however that ends.
+
+    Raises RunError when another process works there.
+    """
+    with (folder / LOCK).open("a") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise RunError(
+                f"{folder} is in use: another process runs this very run; wait for it, or stop it"
+            ) from error
+        yield
+
+
+def _is_locked(folder: Path) -> bool:
+    try:
+        with lock(folder):
+            return False
+    except RunError:
+        return True
+    except OSError:  # a folder that cannot be written to: nobody can be running in it
+        return False

@@ -1,0 +1,96 @@
+"""The scores of a stage (train, val, test) of a classifier, as torchmetrics count them.
+
+N images, K classes.
+"""
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torchmetrics import MeanMetric, Metric, MetricCollection
+from torchmetrics.classification import (
+    MulticlassAccuracy,
+    MulticlassCalibrationError,
+    MulticlassConfusionMatrix,
+    MulticlassJaccardIndex,
+)
+
+CALIBRATION_BINS = 15  # Guo et al. 2017, section 4
+_BLOCK = 64  # batches counted at a time: metrics are Python, and a step of a small network is short
+
+
+class Scores(nn.Module):
+    """Counts batches and gives, of all of them, scalars and tables.
+
+    Scalars, fractions in [0, 1] but for the loss: `top1`; `top5` from six classes on; `loss`, the mean over images;
+    `iou`, the classes' mean of TP / (TP + FP + FN) (Jaccard 1901); `ece`, the expected calibration error over 15
+    equal bins (Guo et al. 2017). Tables: `per_class` (K,) accuracies, `confusion` (K, K) counts, true class by row.
+    A soft target counts as its most probable class.
+    """
+
+    def __init__(self, num_classes: int) -> None:
+        super().__init__()
+        k: dict[str, Any] = {"num_classes": num_classes, "validate_args": False}
+        metrics: dict[str, Metric | MetricCollection] = {
+            "top1": MulticlassAccuracy(**k, average="micro"),
+            "iou": MulticlassJaccardIndex(**k, average="macro"),
+            "ece": MulticlassCalibrationError(**k, n_bins=CALIBRATION_BINS, norm="l1"),
+            "per_class": MulticlassAccuracy(**k, average="none"),
+            "confusion": MulticlassConfusionMatrix(**k),
+        }
+        if num_classes > 5:
+            metrics["top5"] = MulticlassAccuracy(**k, average="micro", top_k=5)
+        self.counts = MetricCollection(metrics)
+        self.loss = MeanMetric(nan_strategy="disable")  # a loss that is not a number is reported as it is
+        self._waiting: list[tuple[Tensor, Tensor, Tensor]] = []
+
+    @torch.no_grad()
+    def update(self, logits_nk: Tensor, targets: Tensor, loss: Tensor) -> None:
+        """Take in a batch. targets: class indices (N,) or probabilities (N, K). loss: its mean, a scalar."""
+        indices_n = targets.argmax(dim=1) if targets.ndim == 2 else targets
+        self._waiting.append((logits_nk.detach(), indices_n, loss.detach()))
+        if len(self._waiting) >= _BLOCK:
+            self.count()
+
+    @torch.no_grad()
+    def count(self) -> None:
+        """Count the batches that wait."""
+        if not self._waiting:
+            return
+        logits, targets, losses = zip(*self._waiting, strict=True)
+        self._waiting.clear()
+        sizes = torch.tensor([len(batch) for batch in targets], device=losses[0].device)
+        # probabilities, since torchmetrics would guess from the values whether they are
+        self.counts.update(torch.cat(logits).float().softmax(dim=1), torch.cat(targets))
+        self.loss.update(torch.stack(losses).float(), sizes)
+
+    def compute(self) -> dict[str, Tensor]:
+        """Scalars and tables of everything since the last reset; across processes when there are several."""
+        self.count()
+        return {**self.counts.compute(), "loss": self.loss.compute()}
+
+    def scalars(self) -> dict[str, float]:
+        return {name: float(value) for name, value in self.compute().items() if value.ndim == 0}
+
+    def state(self) -> dict[str, Any]:
+        """The counts so far, as plain containers of tensors, for a checkpoint in the middle of an epoch."""
+        self.count()
+        # only here: counts are no weights, and stay out of the module's own state_dict
+        self.counts.persistent(True)
+        self.loss.persistent(True)
+        state = {
+            name: [part.clone() for part in value] if isinstance(value, list) else value.clone()
+            for name, value in self.state_dict().items()
+        }
+        self.counts.persistent(False)
+        self.loss.persistent(False)
+        return state
+
+    def load(self, state: dict[str, Any]) -> None:
+        """Go on counting from what `state` gave."""
+        self.load_state_dict(state)
+
+    def reset(self) -> None:
+        self._waiting.clear()
+        self.counts.reset()
+        self.loss.reset()

@@ -1,0 +1,56 @@
+"""curves.csv: every logged number of a run, one a row: step, epoch, split, metric, value."""
+
+import csv
+from pathlib import Path
+from typing import Any
+
+from lightning.pytorch.loggers.logger import Logger
+from lightning.pytorch.utilities import rank_zero_only
+
+from imgrec.records import write_text
+
+COLUMNS = ("step", "epoch", "split", "metric", "value")
+
+
+class Curves(Logger):
+    """A Lightning logger that appends rows to a CSV file.
+
+    A name `val/top1` is split `val`, metric `top1`; names without a split (`lr`) belong to `train`.
+    """
+
+    def __init__(self, path: Path) -> None:
+        super().__init__()
+        self._path = path
+
+    @property
+    def name(self) -> str:
+        return "curves"
+
+    @property
+    def version(self) -> str:
+        return ""
+
+    def start(self, step: int) -> None:
+        """Begin, or go on after `step`: rows beyond it belong to steps that will be taken again."""
+        rows = [row for row in read(self._path) if int(row["step"]) <= step] if self._path.exists() else []
+        lines = [",".join(COLUMNS), *(",".join(row[column] for column in COLUMNS) for row in rows)]
+        write_text(self._path, "\n".join(lines) + "\n")
+
+    @rank_zero_only
+    def log_metrics(self, metrics: dict[str, float], step: int | None = None) -> None:
+        epoch = int(metrics.get("epoch", 0))
+        with self._path.open("a", encoding="utf-8", newline="") as file:
+            writer = csv.writer(file, lineterminator="\n")
+            for name, value in metrics.items():
+                if name != "epoch":
+                    split, _, metric = name.rpartition("/")
+                    writer.writerow((step, epoch, split or "train", metric, repr(float(value))))
+
+    def log_hyperparams(self, *args: Any, **kwargs: Any) -> None:
+        """Nothing: config.yaml holds them."""
+
+
+def read(path: Path) -> list[dict[str, str]]:
+    """The rows of a curves.csv, all values as text. A last line that a crash cut off is left out."""
+    with path.open(encoding="utf-8", newline="") as file:
+        return [row for row in csv.DictReader(file) if None not in row.values()]

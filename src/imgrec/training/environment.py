@@ -1,0 +1,74 @@
+"""On what a run was measured: versions, hardware, threads, the commit of the code."""
+
+import functools
+import os
+import platform
+import subprocess
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import torch
+
+import imgrec
+from imgrec.config.root import Config
+from imgrec.errors import UsageError
+
+_PACKAGES = ("torch", "torchvision", "lightning", "torchmetrics", "hydra-core", "omegaconf", "numpy", "pillow")
+
+
+def check_hardware(config: Config) -> None:
+    """Refuse an accelerator, or a number of devices, that this machine does not have."""
+    trainer = config.trainer
+    gpus = torch.cuda.device_count()
+    if trainer.accelerator == "gpu" and gpus == 0:
+        raise UsageError(
+            "trainer.accelerator=gpu needs a CUDA GPU and this machine has none; use trainer=cpu,"
+            " or trainer=ddp trainer.accelerator=cpu for several processes"
+        )
+    uses_gpu = trainer.accelerator == "gpu" or (trainer.accelerator == "auto" and gpus > 0)
+    if uses_gpu and trainer.devices > gpus:
+        raise UsageError(f"trainer.devices must be at most {gpus}, the GPUs of this machine, got {trainer.devices}")
+
+
+@functools.cache
+def environment() -> dict[str, Any]:
+    """Versions, hardware and code, as record.json keeps them."""
+    return {
+        "imgrec": imgrec.__version__,
+        "python": platform.python_version(),
+        **{name: metadata.version(name) for name in _PACKAGES},
+        "platform": platform.platform(),
+        "cpu": _cpu(),
+        "cores": os.cpu_count(),
+        "threads": torch.get_num_threads(),
+        "gpu": [torch.cuda.get_device_name(k) for k in range(torch.cuda.device_count())],
+        "cuda": torch.version.cuda if torch.cuda.is_available() else None,
+        **_code(),
+    }
+
+
+def _cpu() -> str:
+    try:
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    except OSError:  # not Linux
+        pass
+    return platform.processor() or platform.machine()
+
+
+def _code() -> dict[str, Any]:
+    """The commit that the package runs from, and whether files differ from it; None for an installed wheel."""
+    here = Path(__file__).resolve().parent
+
+    def git(*arguments: str) -> str | None:
+        try:
+            done = subprocess.run(["git", "-C", str(here), *arguments], capture_output=True, text=True, timeout=10)
+        except (OSError, subprocess.TimeoutExpired):
+            return None
+        return done.stdout.strip() if done.returncode == 0 else None
+
+    if git("ls-files", "--error-unmatch", str(here / "environment.py")) is None:
+        return {"commit": None, "dirty": None}
+    return {"commit": git("rev-parse", "HEAD"), "dirty": bool(git("status", "--porcelain", "--untracked-files=no"))}

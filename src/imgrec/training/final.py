@@ -1,0 +1,87 @@
+"""The final reading of a run: validation and test scores of `best` and `last`, the test set opened once."""
+
+import logging
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from imgrec import assembly, checkpoint, evaluation
+from imgrec.checkpoint import BEST, LAST
+from imgrec.config.root import Config
+from imgrec.data.source import Images
+from imgrec.evaluation import Predictions
+from imgrec.records import Score
+from imgrec.runfolder import CHECKPOINTS
+from imgrec.training import tensorboard
+from imgrec.training.fitting import Fitting
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(kw_only=True)
+class Reading:
+    """What a run's end measures: scores, digests of the weights, diagnostics by place and split."""
+
+    scores: list[Score] = field(default_factory=list)
+    weights: dict[str, str] = field(default_factory=dict)
+    diagnostics: dict[str, Any] = field(default_factory=dict)
+
+
+def read(config: Config, folder: Path, fitting: Fitting) -> Reading:
+    """Measure `best` and `last`, as they lie on disk, on validation and, unless test=false, on the test set."""
+    splits: dict[str, Images] = {}
+    if fitting.source.val is not None:
+        splits["val"] = fitting.source.val
+    if config.test and (test := fitting.source.open_test()) is not None:
+        splits["test"] = test
+    reading = Reading()
+    shown: tuple[str, str, Predictions] | None = None
+    for at, name in (("best", BEST), ("last", LAST)):
+        path = folder / CHECKPOINTS / name
+        if not path.exists():
+            continue
+        trained = assembly.trained(path)
+        reading.weights[at] = checkpoint.digest(trained.network.state_dict())
+        for split, images in splits.items():
+            for protocol in config.test_protocols if split == "test" else ["clean"]:
+                log.info("reading %s at %s, %s: %d images", split, at, protocol, len(images))
+                predictions = evaluation.predict(
+                    trained.network,
+                    images,
+                    protocol=protocol,
+                    device=fitting.device,
+                    batch_size=config.data.eval_batch_size,
+                    num_workers=config.data.num_workers,
+                    channels_last=config.trainer.channels_last,
+                )
+                reading.scores += evaluation.measure(predictions, trained.loss, split=split, protocol=protocol, at=at)
+                if protocol == config.test_protocols[0] or split == "val":
+                    reading.diagnostics.setdefault(at, {})[split] = evaluation.diagnose(predictions, trained.classes)
+                    if shown is None or (split == "test" and shown[1] == "val"):
+                        shown = (at, split, predictions)
+    if fitting.board is not None:
+        _show(fitting, reading, splits, shown)
+    return reading
+
+
+def _show(
+    fitting: Fitting, reading: Reading, splits: dict[str, Images], shown: tuple[str, str, Predictions] | None
+) -> None:
+    board = fitting.board
+    assert board is not None
+    step = fitting.saver.step
+    tensorboard.close_hparams(board, reading.scores, step=step)
+    if shown is not None:
+        at, split, predictions = shown
+        diagnostics = reading.diagnostics[at][split]
+        title = f"{split}, {at}"
+        tensorboard.show_confusion(board, diagnostics["confusion"], diagnostics["classes"], title=title, step=step)
+        tensorboard.show_mistakes(
+            board,
+            splits[split],
+            predictions,
+            diagnostics["classes"],
+            title=f"most confident mistakes, {title}",
+            step=step,
+        )
+    board.finalize("success")

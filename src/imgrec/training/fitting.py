@@ -1,0 +1,212 @@
+"""The fit of one run: Lightning's trainer with its callbacks, begun anew or in place again after an interruption."""
+
+import logging
+import sys
+import time
+import warnings
+from pathlib import Path
+from typing import Any, Literal, cast
+
+import lightning
+import torch
+from lightning.pytorch.callbacks import Callback, EarlyStopping, EMAWeightAveraging
+from lightning.pytorch.loggers import TensorBoardLogger
+from lightning.pytorch.loggers.logger import Logger
+from torch.utils.flop_counter import FlopCounterMode
+
+from imgrec import assembly, checkpoint
+from imgrec.checkpoint import BEST, LAST
+from imgrec.classifier import META
+from imgrec.config import plain
+from imgrec.config.root import Config
+from imgrec.errors import RunError
+from imgrec.runfolder import CHECKPOINTS, CURVES, TENSORBOARD
+from imgrec.training import progress, tensorboard
+from imgrec.training.curves import Curves
+from imgrec.training.interruption import Interruption
+from imgrec.training.saving import DurableIO, Saver
+
+log = logging.getLogger(__name__)
+
+
+class Fitting:
+    """Trains a network in `folder`. After `run`, `checkpoints/last.ckpt` is the run's end.
+
+    parent: a folder whose checkpoints this run goes on from, where it has none of its own.
+    """
+
+    def __init__(
+        self, config: Config, folder: Path, run_id: str, *, parent: Path | None, interruption: Interruption
+    ) -> None:
+        self.config = config
+        self.interruption = interruption
+        self._began = time.perf_counter()
+        self._checkpoints = folder / CHECKPOINTS
+        self._quieten()
+        if config.trainer.threads:
+            torch.set_num_threads(config.trainer.threads)
+        lightning.seed_everything(config.seed, verbose=False)
+        if parent is not None:
+            self._inherit(parent / CHECKPOINTS)
+        self._resumed = checkpoint.newest(self._checkpoints)
+        state = checkpoint.load(self._resumed) if self._resumed else None
+        self._step = int(state["global_step"]) if state else 0
+        self._over = bool(state and state["callbacks"]["Saver"]["over"] and not parent)
+        if state is not None and self._resumed is not None:
+            _check_architecture(self._resumed, state, config)
+        del state
+        self.source = assembly.source(config)
+        self.classifier = assembly.classifier(config, self.source, run_id=run_id, resumed=self._resumed is not None)
+        self.data = assembly.datamodule(config, self.source)
+        self.speed = progress.Speed(every=config.trainer.log_every)
+        self.saver = Saver(self._checkpoints, every=config.trainer.checkpoint_every, interruption=interruption)
+        self.data.position = lambda: self.saver.position
+        self.curves = Curves(folder / CURVES)
+        self.board: TensorBoardLogger | None = None
+        if config.trainer.tensorboard:
+            self.board = tensorboard.logger(folder / TENSORBOARD, step=self._step)
+        self.trainer = self._make_trainer(folder)
+
+    @property
+    def device(self) -> torch.device:
+        return self.trainer.strategy.root_device
+
+    def run(self) -> None:
+        """Train to the end. Returns at once where `last` is the end already."""
+        if self._over:
+            log.info("training is over at step %d: only the final reading is left", self._step)
+            self.speed.load_state_dict(checkpoint.load(self._checkpoints / LAST)["callbacks"]["Speed"])
+            self.saver.load_state_dict(checkpoint.load(self._checkpoints / LAST)["callbacks"]["Saver"])
+            return
+        if self.trainer.is_global_zero:
+            self.curves.start(self._step)
+            self._open_board()
+        if self._resumed:
+            log.info("going on from %s, step %d", self._resumed, self._step)
+        with self.interruption.deferred():
+            self.trainer.fit(
+                self.classifier, self.data, ckpt_path=str(self._resumed) if self._resumed else None, weights_only=True
+            )
+        if torch.distributed.is_available() and torch.distributed.is_initialized():
+            torch.distributed.destroy_process_group()  # what follows is the first process' work alone
+        self.interruption.raise_if_asked()
+
+    def cost(self) -> dict[str, Any]:
+        """What the training took. FLOPs: of one forward pass of one image, a multiplication and an addition each."""
+        network = self.classifier.network
+        parameters = sum(parameter.numel() for parameter in network.parameters())
+        source = self.source
+        image = torch.zeros(1, source.channels, source.image_size, source.image_size, device=self.classifier.device)
+        counter = FlopCounterMode(display=False)
+        with torch.no_grad(), counter:
+            network.eval()(image)
+        return {
+            "seconds": self.speed.wall + time.perf_counter() - self._began,
+            "train_seconds": self.speed.seconds,
+            "images_per_second": self.speed.images_per_second,
+            "parameters": parameters,
+            "flops_per_image": counter.get_total_flops(),
+        }
+
+    def progress(self) -> dict[str, Any]:
+        """How far the training came, and where its best lies."""
+        epoch, _ = self.saver.position
+        return {"epochs": epoch, "steps": self.saver.step, "best": self.saver.best}
+
+    def _make_trainer(self, folder: Path) -> lightning.Trainer:
+        trainer = self.config.trainer
+        loggers: list[Logger] = [self.curves, *([self.board] if self.board else [])]
+        on_cpu = trainer.accelerator == "cpu" or not torch.cuda.is_available()
+        deterministic = on_cpu if trainer.deterministic == "auto" else trainer.deterministic == "true"
+        # filling fresh memory would guard against reading it unset, at the price of every allocation
+        torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
+        return lightning.Trainer(
+            default_root_dir=folder,
+            max_epochs=trainer.max_epochs,
+            accelerator=trainer.accelerator,
+            devices=trainer.devices,
+            strategy=trainer.strategy,
+            precision=cast(Literal["32", "bf16-mixed", "16-mixed"], trainer.precision),
+            deterministic=deterministic,
+            accumulate_grad_batches=trainer.accumulate,
+            gradient_clip_val=trainer.gradient_clip or None,
+            callbacks=self._callbacks(),
+            logger=loggers,
+            plugins=[DurableIO()],
+            limit_val_batches=1.0 if self.source.val is not None else 0,
+            num_sanity_val_steps=0,
+            use_distributed_sampler=False,  # the loaders deal their batches out themselves
+            enable_model_summary=False,
+            enable_progress_bar=progress.shows_bar(trainer.progress, terminal=sys.stderr.isatty()),
+            log_every_n_steps=1,  # Speed decides
+        )
+
+    def _callbacks(self) -> list[Callback]:
+        """In this order: the average takes in a step before it is logged, and both before it is saved."""
+        trainer = self.config.trainer
+        callbacks: list[Callback] = []
+        if trainer.ema_decay:
+            callbacks.append(EMAWeightAveraging(decay=trainer.ema_decay))
+        callbacks.append(self.speed)
+        callbacks.extend(progress.callbacks(trainer.progress, self.speed, terminal=sys.stderr.isatty()))
+        if trainer.early_stopping:
+            if self.source.val is None:
+                raise RunError(
+                    "trainer.early_stopping needs validation images; give data.val_size, or early_stopping=0"
+                )
+            callbacks.append(EarlyStopping("val/top1", mode="max", patience=trainer.early_stopping))
+        callbacks.append(self.saver)
+        return callbacks
+
+    def _open_board(self) -> None:
+        if self.board is None:
+            return
+        if not self._resumed:
+            names = tensorboard.hparam_names(self.config, self.source)
+            tensorboard.open_hparams(self.board, self.config, names)
+            if self.config.trainer.log_graph:
+                tensorboard.show_graph(self.board, self.classifier.network, self.source)
+
+    def _inherit(self, parent: Path) -> None:
+        """Take over the parent's checkpoints, where this run has none of its own."""
+        if (self._checkpoints / LAST).exists():
+            return
+        newest = checkpoint.newest(parent)
+        if newest is None:
+            raise RunError(f"{parent} holds no checkpoint to resume from; start without resume=")
+        self._checkpoints.mkdir(parents=True, exist_ok=True)
+        checkpoint.copy(newest, self._checkpoints / LAST)
+        if (parent / BEST).exists():
+            checkpoint.copy(parent / BEST, self._checkpoints / BEST)
+
+    @staticmethod
+    def _quieten() -> None:
+        for name in ("lightning.pytorch", "lightning.fabric"):
+            logging.getLogger(name).setLevel(logging.WARNING)
+        for message in _EXPECTED:
+            warnings.filterwarnings("ignore", message=message)
+
+
+# Warnings of the libraries underneath that say nothing to the user of a run.
+_EXPECTED = (
+    r".*LeafSpec.*",  # PyTorch renamed what Lightning 2.6 calls
+    r".*does not have many workers.*",  # data sets in memory need none
+    r".*Checkpoint directory .* exists and is not empty.*",
+    r".*your dataloader is not resumable.*",  # it is: the sampler begins at the stored batch
+    r".*The ``compute`` method of metric .* was called before.*",
+    r".*GPU available but not used.*",
+)
+
+
+def _check_architecture(path: Path, state: dict[str, Any], config: Config) -> None:
+    """Refuse to go on with another network's weights."""
+    meta = state.get(META)
+    if meta is None:
+        raise RunError(f"{path} must be a checkpoint that imgrec wrote; restore the run's own, or use force=true")
+    now = plain.flat(config)
+    for key, value in meta["config"].items():
+        if key.startswith("model.") and now.get(key) != value:
+            raise RunError(
+                f"{path} must hold a network of this run's architecture: {key} is {now.get(key)!r} here and {value!r}"
+                " there; restore the run's own checkpoint, or start over in another folder"
+            )

@@ -1,0 +1,60 @@
+"""SIGTERM and Ctrl-C end a run in order: at the next step it is saved, and goes on from there when started again."""
+
+import contextlib
+import os
+import signal
+import threading
+from collections.abc import Iterator
+from types import FrameType
+
+from imgrec.errors import Interrupted
+
+_SIGNALS = (signal.SIGTERM, signal.SIGINT)
+
+
+class Interruption:
+    """Notes signals. Outside of the training loop they take effect at once; inside, the loop asks at every step."""
+
+    def __init__(self) -> None:
+        self.signum: int | None = None
+        self._deferred = False
+
+    @contextlib.contextmanager
+    def watched(self) -> Iterator[None]:
+        """Handle the signals while the block runs; in the main thread only, as Python allows no other."""
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+        before = {signum: signal.getsignal(signum) for signum in _SIGNALS}
+        self.install()
+        try:
+            yield
+        finally:
+            for signum, handler in before.items():
+                signal.signal(signum, handler)
+
+    def install(self) -> None:
+        """Take the signals over, also from Lightning, whose handlers would end a step unsaved."""
+        if threading.current_thread() is threading.main_thread():
+            for signum in _SIGNALS:
+                signal.signal(signum, self._note)
+
+    @contextlib.contextmanager
+    def deferred(self) -> Iterator[None]:
+        """While the block runs, a signal waits until somebody asks."""
+        self._deferred = True
+        try:
+            yield
+        finally:
+            self._deferred = False
+
+    def raise_if_asked(self) -> None:
+        if self.signum is not None:
+            raise Interrupted(self.signum)
+
+    def _note(self, signum: int, frame: FrameType | None) -> None:
+        if self.signum is not None:  # asked twice: leave at once
+            os._exit(128 + signum)
+        self.signum = signum
+        if not self._deferred:
+            raise Interrupted(signum)

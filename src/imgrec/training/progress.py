@@ -1,0 +1,103 @@
+"""What a run says while it runs, on stderr: a bar on a terminal, a line an epoch elsewhere; and its speed."""
+
+import logging
+import time
+from typing import Any
+
+import lightning
+import torch
+from lightning.pytorch.callbacks import Callback, RichProgressBar
+
+log = logging.getLogger(__name__)
+
+
+class Speed(Callback):
+    """Counts images and seconds of training alone (without validation and saving), and logs the step's numbers."""
+
+    def __init__(self, *, every: int) -> None:
+        self._every = every
+        self.images = 0
+        self.seconds = 0.0
+        self.wall = 0.0  # of earlier processes of this run
+        self._began = time.perf_counter()
+        self._since = 0.0
+        self._epoch = (0, 0.0)
+
+    @property
+    def images_per_second(self) -> float:
+        return self.images / self.seconds if self.seconds else 0.0
+
+    def on_train_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        self._mark()
+
+    def on_train_epoch_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        self._mark()
+
+    def on_train_batch_end(
+        self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        self.images += len(batch[0]) * trainer.world_size
+        step = trainer.global_step
+        logs = step % self._every == 0 and (batch_idx + 1) % trainer.accumulate_grad_batches == 0
+        if logs or batch_idx + 1 >= trainer.num_training_batches:
+            if torch.cuda.is_available() and pl_module.device.type == "cuda":
+                torch.cuda.synchronize()  # or the clock would run ahead of the device
+            now = time.perf_counter()
+            self.seconds += now - self._since
+            self._since = now
+        if logs:
+            self._log(trainer, float(outputs["loss"]) * trainer.accumulate_grad_batches)
+
+    def epoch_rate(self) -> float:
+        """Images per second since the epoch's start."""
+        images, seconds = self.images - self._epoch[0], self.seconds - self._epoch[1]
+        return images / seconds if seconds else 0.0
+
+    def state_dict(self) -> dict[str, float]:
+        wall = self.wall + time.perf_counter() - self._began
+        return {"images": self.images, "seconds": self.seconds, "wall": wall}
+
+    def load_state_dict(self, state_dict: dict[str, float]) -> None:
+        self.images, self.seconds, self.wall = int(state_dict["images"]), state_dict["seconds"], state_dict["wall"]
+
+    def _mark(self) -> None:
+        self._since = time.perf_counter()
+        self._epoch = (self.images, self.seconds)
+
+    def _log(self, trainer: lightning.Trainer, loss: float) -> None:
+        values = {
+            "train/step_loss": loss,
+            "lr": float(trainer.optimizers[0].param_groups[0]["lr"]),
+            "images_per_second": self.epoch_rate(),
+            "epoch": float(trainer.current_epoch + 1),
+        }
+        for logger in trainer.loggers:
+            logger.log_metrics(values, step=trainer.global_step)
+
+
+class EpochLines(Callback):
+    """A line an epoch, for pipes and log files."""
+
+    def __init__(self, speed: Speed) -> None:
+        self._speed = speed
+
+    def on_train_epoch_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        metrics = trainer.callback_metrics
+        parts = [f"epoch {trainer.current_epoch + 1}/{trainer.max_epochs}", f"step {trainer.global_step}"]
+        if "val/top1" in metrics:
+            parts.append(f"val top1 {float(metrics['val/top1']):.4f} loss {float(metrics['val/loss']):.4f}")
+        parts.append(f"{self._speed.epoch_rate():.0f} images/s")
+        log.info("%s", "  ".join(parts))
+
+
+def shows_bar(kind: str, *, terminal: bool) -> bool:
+    """Whether `trainer.progress` asks for a moving bar here. kind: auto, rich, plain or none."""
+    return kind == "rich" or (kind == "auto" and terminal)
+
+
+def callbacks(kind: str, speed: Speed, *, terminal: bool) -> list[Callback]:
+    """The callbacks that show progress."""
+    if kind == "none":
+        return []
+    bar = [RichProgressBar(console_kwargs={"stderr": True})] if shows_bar(kind, terminal=terminal) else []
+    return [*bar, EpochLines(speed)]

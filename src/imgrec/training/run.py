@@ -1,0 +1,83 @@
+"""One run, from its configuration to its record: fit or go on, final reading, record."""
+
+import logging
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from imgrec import records, runfolder
+from imgrec.config import plain
+from imgrec.config.root import Config
+from imgrec.data.fingerprint import fingerprint
+from imgrec.errors import Interrupted
+from imgrec.records import Record
+from imgrec.runfolder import CONFIG, DIAGNOSTICS, RECORD
+from imgrec.training import final
+from imgrec.training.environment import check_hardware, environment
+from imgrec.training.fitting import Fitting
+from imgrec.training.interruption import Interruption
+
+log = logging.getLogger(__name__)
+
+
+def train(config: Config, folder: Path, *, command: Sequence[str], parent: Path | None = None) -> Record:
+    """Carry the run in `folder` to its end, from its own `last` where there is one, and return its record.
+
+    command: the overrides that asked for it. parent: another run's folder to go on from, instead of a new network.
+    A finished run is left as it is. Raises RunError or UsageError with the reason when it cannot be carried out,
+    Interrupted when it was asked to end; the record then says so.
+    """
+    check_hardware(config)
+    own = runfolder.identity(config)
+    if int(os.environ.get("LOCAL_RANK", "0")) > 0:  # started by the first process of a distributed run, to train along
+        Fitting(config, folder, own, parent=parent, interruption=Interruption()).run()
+        sys.exit(0)
+    runfolder.prepare(folder)
+    runfolder.refuse_stranger(folder, own)
+    with runfolder.lock(folder):
+        record = runfolder.look(folder)
+        if record is not None and record.status == "finished":
+            return record
+        record = Record(
+            run_id=own,
+            status="running",
+            experiment=config.experiment,
+            study=config.study,
+            command=list(command),
+            config=plain.flat(config),
+            fingerprint=fingerprint(config.data),
+            environment=environment(),
+            parent=str(parent) if parent else None,
+        )
+        interruption = Interruption()
+        try:
+            with interruption.watched():
+                _carry_out(record, config, folder, parent, interruption)
+        except Interrupted:
+            _close(record, folder, "interrupted")
+            raise
+        except Exception as error:
+            record.error = f"{type(error).__name__}: {error}"
+            _close(record, folder, "failed")
+            raise
+    return record
+
+
+def _carry_out(record: Record, config: Config, folder: Path, parent: Path | None, interruption: Interruption) -> None:
+    records.write_text(folder / CONFIG, plain.to_yaml(config))
+    records.write(folder / RECORD, record)
+    fitting = Fitting(config, folder, record.run_id, parent=parent, interruption=interruption)
+    fitting.run()
+    reading = final.read(config, folder, fitting)
+    record.scores = reading.scores
+    record.weights = reading.weights
+    record.cost = fitting.cost()
+    record.progress = fitting.progress()
+    records.write_json(folder / DIAGNOSTICS, reading.diagnostics)
+    _close(record, folder, "finished")
+
+
+def _close(record: Record, folder: Path, status: str) -> None:
+    record.status = status
+    records.write(folder / RECORD, record)

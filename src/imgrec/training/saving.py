@@ -1,0 +1,147 @@
+"""Checkpoints of a run under way: `last` at the end of every epoch and on interruption, `best` by validation."""
+
+import os
+import random
+from pathlib import Path
+from typing import Any
+
+import lightning
+import numpy as np
+import torch
+from lightning.fabric.plugins import CheckpointIO
+from lightning.pytorch.callbacks import Checkpoint
+
+from imgrec.checkpoint import BEST, LAST, copy, load, save_generation
+from imgrec.training.interruption import Interruption
+
+
+class DurableIO(CheckpointIO):
+    """Lightning's door to the disk: durable saves in two generations, verified loads that execute nothing."""
+
+    def save_checkpoint(
+        self, checkpoint: dict[str, Any], path: str | os.PathLike[str], storage_options: Any | None = None
+    ) -> None:
+        save_generation(checkpoint, Path(path).parent)
+
+    def load_checkpoint(
+        self, path: str | os.PathLike[str], map_location: Any | None = None, weights_only: bool | None = None
+    ) -> dict[str, Any]:
+        return load(Path(path))
+
+    def remove_checkpoint(self, path: str | os.PathLike[str]) -> None:
+        Path(path).unlink(missing_ok=True)
+
+
+class Saver(Checkpoint):
+    """Saves the run so that it can go on from any saved step, bit for bit.
+
+    `best` is the highest validation top1, then the lower loss, then the earlier; without validation there is none.
+    A save happens between two training steps only: in validation the weights may be the averaged ones.
+    """
+
+    def __init__(self, folder: Path, *, every: int, interruption: Interruption) -> None:
+        self._folder = folder
+        self._every = every
+        self._interruption = interruption
+        self.position = (0, 0)
+        self.step = 0
+        self.best: dict[str, float] | None = None
+        self.over = False
+        self._random_state: dict[str, Any] | None = None
+
+    def on_train_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        self._interruption.install()  # Lightning has just put its own handlers in place
+        if self.best and self.best["step"] == trainer.global_step and trainer.is_global_zero:
+            # a crash between the two saves of an epoch's end would have left the older best
+            copy(self._folder / LAST, self._folder / BEST)
+
+    def on_train_batch_start(
+        self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, batch: Any, batch_idx: int
+    ) -> None:
+        if self._random_state is not None:  # the last moment before something draws
+            _set_random_state(self._random_state)
+            self._random_state = None
+
+    def on_train_batch_end(
+        self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        last = batch_idx + 1 >= trainer.num_training_batches
+        if last or (batch_idx + 1) % trainer.accumulate_grad_batches:
+            return  # the epoch's end saves after validation; half an accumulated step is no state
+        asked = self._asked(trainer)
+        if asked or (self._every and trainer.global_step % self._every == 0):
+            self._save(trainer, (trainer.current_epoch, batch_idx + 1))
+        if asked:
+            self._interruption.raise_if_asked()
+
+    def on_train_epoch_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        improved = self._improved(trainer)
+        self.over = trainer.should_stop or trainer.current_epoch + 1 >= (trainer.max_epochs or 0)
+        self._save(trainer, (trainer.current_epoch + 1, 0))
+        if improved and trainer.is_global_zero:
+            copy(self._folder / LAST, self._folder / BEST)
+        if self._asked(trainer) and not self.over:
+            self._interruption.raise_if_asked()
+
+    def state_dict(self) -> dict[str, Any]:
+        return {
+            "best": self.best,
+            "over": self.over,
+            "position": list(self.position),
+            "step": self.step,
+            "random": _random_state(),
+        }
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self.best = state_dict["best"]
+        epoch, batch = state_dict["position"]
+        self.position, self.step = (epoch, batch), state_dict["step"]
+        self._random_state = state_dict["random"]
+
+    def _asked(self, trainer: lightning.Trainer) -> bool:
+        """Whether any process was asked to end; they must all stop at the same step."""
+        asked = self._interruption.signum is not None
+        if trainer.world_size > 1:
+            asked = bool(trainer.strategy.reduce_boolean_decision(asked, all=False))
+        return asked
+
+    def _save(self, trainer: lightning.Trainer, position: tuple[int, int]) -> None:
+        self.position, self.step = position, trainer.global_step
+        trainer.save_checkpoint(self._folder / LAST)
+
+    def _improved(self, trainer: lightning.Trainer) -> bool:
+        metrics = trainer.callback_metrics
+        if "val/top1" not in metrics:
+            return False
+        row = {
+            "top1": float(metrics["val/top1"]),
+            "loss": float(metrics["val/loss"]),
+            "epoch": trainer.current_epoch + 1,
+            "step": trainer.global_step,
+        }
+        better = self.best is None or (-row["top1"], row["loss"]) < (-self.best["top1"], self.best["loss"])
+        if better:
+            self.best = row
+        return better
+
+
+def _random_state() -> dict[str, Any]:
+    """The state of every global generator (dropout draws from PyTorch's), as plain containers and tensors."""
+    version, numbers, gauss = random.getstate()
+    _, keys, at, has_gauss, cached = np.random.get_state(legacy=True)
+    return {
+        "python": [version, list(numbers), gauss],
+        "numpy": [torch.from_numpy(np.asarray(keys, dtype=np.int64)), at, has_gauss, cached],
+        "torch": torch.get_rng_state(),
+        "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
+    }
+
+
+def _set_random_state(state: dict[str, Any]) -> None:
+    version, numbers, gauss = state["python"]
+    random.setstate((version, tuple(numbers), gauss))
+    keys, at, has_gauss, cached = state["numpy"]
+    np.random.set_state(("MT19937", keys.numpy().astype(np.uint32), at, has_gauss, cached))
+    torch.set_rng_state(state["torch"])
+    if state["cuda"] and torch.cuda.device_count() == len(state["cuda"]):
+        torch.cuda.set_rng_state_all(state["cuda"])
