@@ -6,7 +6,6 @@ import io
 import os
 import pickle
 import shutil
-import ssl
 import sys
 import tarfile
 import tempfile
@@ -39,7 +38,7 @@ SHA256 = {
 _PARTIAL = ".cifar-10-partial-"
 
 
-def ensure(root: Path, *, download: bool, context: ssl.SSLContext | None = None) -> Path:
+def ensure(root: Path, *, download: bool) -> Path:
     """The folder `root/cifar-10-batches-py`, holding every file by name; fetches the archive when none is there.
 
     Two processes may ask at once: one downloads, the other waits. A process that dies leaves at most a hidden
@@ -53,7 +52,7 @@ def ensure(root: Path, *, download: bool, context: ssl.SSLContext | None = None)
             raise RunError(f"{folder}: CIFAR-10 must be there when data.download=false; set it to true, {place}")
         with _locked(root, place):
             if not _present(folder):  # another process may have placed them while this one waited
-                _place(root, folder, way_out=place, context=context)
+                _place(root, folder, way_out=place)
     for name in SHA256:
         if not (folder / name).is_file():
             raise RunError(
@@ -92,17 +91,19 @@ def _locked(root: Path, way_out: str) -> Iterator[None]:
         except BlockingIOError:
             print(f"{root}: another process is fetching CIFAR-10; waiting for it", file=sys.stderr, flush=True)
             fcntl.flock(lock, fcntl.LOCK_EX)
+        except OSError as error:  # some network file systems have no locks
+            _unwritable(root, error, way_out)
         yield
 
 
-def _place(root: Path, folder: Path, *, way_out: str, context: ssl.SSLContext | None) -> None:
+def _place(root: Path, folder: Path, *, way_out: str) -> None:
     """Download, check, unpack beside `folder`, and move into place in one step. The lock is held."""
     for stale in root.glob(f"{_PARTIAL}*"):  # of a process that was killed
         shutil.rmtree(stale, ignore_errors=True)
     try:
         with tempfile.TemporaryDirectory(prefix=_PARTIAL, dir=root) as partial:
             archive, unpacked = Path(partial) / "archive.tar.gz", Path(partial) / FOLDER
-            fetch(URL, archive, sha256=ARCHIVE_SHA256, label="CIFAR-10", way_out=way_out, context=context)
+            fetch(URL, archive, sha256=ARCHIVE_SHA256, label="CIFAR-10", way_out=way_out)
             _unpack(archive, unpacked, way_out)
             unpacked.replace(folder)
         _fsync(root)

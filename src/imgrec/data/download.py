@@ -21,23 +21,21 @@ TIMEOUT_SECONDS = 10.0  # to connect, and between two pieces of the answer
 _PIECE = 1 << 18
 
 
-def fetch(
-    url: str, target: Path, *, sha256: str, label: str, way_out: str, context: ssl.SSLContext | None = None
-) -> None:
+def fetch(url: str, target: Path, *, sha256: str, label: str, way_out: str) -> None:
     """Download `url` into the new file `target`, showing progress on stderr.
 
     sha256: what the content must hash to, in hex; checked while it arrives, so before anything reads the file.
     label: what is being fetched, for the progress display.
     way_out: what a user can do instead; ends every refusal.
-    context: trust other certificates than the system's (tests); never less verification.
 
+    The server's certificate is always verified, against the system's authorities or those in $SSL_CERT_FILE.
     Raises RunError, and leaves nothing at `target`, for a URL or redirect without HTTPS, an unreachable server, a
     refusing one, an answer that breaks off, another hash, or a full disk.
     """
     if urlsplit(url).scheme != "https":
         raise RunError(f"{url}: a download must use https; {way_out}")
     opener = urllib.request.build_opener(
-        urllib.request.HTTPSHandler(context=context or ssl.create_default_context()), _HttpsOnly(way_out)
+        urllib.request.HTTPSHandler(context=ssl.create_default_context()), _HttpsOnly(way_out)
     )
     try:
         # https is checked above, and by _HttpsOnly for every redirect

@@ -1,0 +1,218 @@
+"""Augmentation: each image its own draw, the same for ever, and pixel for pixel what the papers say."""
+
+import numpy as np
+import pytest
+import torch
+
+from imgrec.config.augment import Augment
+from imgrec.data.augment import apply_policy, augment, box_mask, crop, flip_, to_unit
+from imgrec.data.draws import Draws, draw, order
+from imgrec.data.mix import cutmix, mixup, soft_targets
+from imgrec.errors import UsageError
+
+EVERYTHING = Augment(name="all", policy="randaugment", crop_padding=4, flip=True, cutout_size=16, mix="cutmix")
+
+
+def noise(count: int, side: int = 32) -> np.ndarray:
+    return np.random.default_rng(0).integers(0, 256, (count, 3, side, side), dtype=np.uint8)
+
+
+# ---- draws
+
+
+def fields(draws: Draws) -> dict[str, np.ndarray]:
+    return {name: table for name, table in vars(draws).items() if table is not None}
+
+
+def test_draws_are_pure_functions_of_seed_and_epoch() -> None:
+    one, again = (fields(draw(EVERYTHING, 500, seed=3, epoch=2)) for _ in range(2))
+    assert len(one) == 7
+    assert all(np.array_equal(one[name], again[name]) for name in one)
+    for seed, epoch in ((4, 2), (3, 1), (2, 3)):
+        other = fields(draw(EVERYTHING, 500, seed=seed, epoch=epoch))
+        assert not any(np.array_equal(one[name], other[name]) for name in one)
+
+
+def test_a_purpose_leaves_the_others_as_they_are() -> None:
+    alone = draw(Augment(name="flip", flip=True), 500, seed=3, epoch=2)
+    assert list(fields(alone)) == ["flip_n"]
+    assert np.array_equal(alone.flip_n, draw(EVERYTHING, 500, seed=3, epoch=2).flip_n)
+
+
+def test_draws_lie_in_their_ranges() -> None:
+    draws = draw(EVERYTHING, 20_000, seed=0, epoch=0)
+    assert set(np.unique(draws.shift_n2)) == set(range(9))
+    assert draws.flip_n.mean() == pytest.approx(0.5, abs=0.02)
+    assert (draws.partner_n != np.arange(20_000)).all()
+    assert (np.bincount(draws.partner_n, minlength=20_000) < 12).all()
+    assert draws.share_n.mean() == pytest.approx(0.5, abs=0.02)  # Beta(1, 1) is uniform: variance 1/12
+    assert draws.share_n.var() == pytest.approx(1 / 12, abs=0.005)
+    for table in (draws.cutout_n2, draws.box_n2, draws.share_n):
+        assert table.min() >= 0
+        assert table.max() < 1
+
+
+def test_alpha_shapes_the_share() -> None:
+    draws = draw(Augment(name="mixup", mix="mixup", mix_alpha=0.2), 20_000, seed=0, epoch=0)
+    assert draws.share_n.var() == pytest.approx(0.25 / 1.4, abs=0.005)  # Beta(a, a): 1 / (4 (2 a + 1))
+
+
+def test_rows_are_those_of_the_images() -> None:
+    draws = draw(EVERYTHING, 50, seed=0, epoch=0)
+    rows = draws.rows(np.array([7, 3, 7]))
+    assert np.array_equal(rows.shift_n2, draws.shift_n2[[7, 3, 7]])
+    assert rows.policy_n.tolist() == draws.policy_n[[7, 3, 7]].tolist()
+
+
+def test_order_is_a_permutation_of_its_own_each_epoch() -> None:
+    first, second = (order(1000, seed=5, epoch=epoch) for epoch in (0, 1))
+    assert sorted(first) == list(range(1000))
+    assert np.array_equal(first, order(1000, seed=5, epoch=0))
+    assert (first != second).mean() > 0.9
+
+
+def test_mixing_one_image_is_refused() -> None:
+    with pytest.raises(
+        UsageError, match=r"augment.mix=mixup needs at least 2 training images, got 1; use augment.mix=n"
+    ):
+        draw(Augment(name="mixup", mix="mixup"), 1, seed=0, epoch=0)
+
+
+# ---- crop, flip, cutout
+
+
+@pytest.mark.parametrize("side", [8, 32, 33])
+@pytest.mark.parametrize("padding", [1, 4, 10])
+def test_crop_and_flip_equal_a_naive_loop(side: int, padding: int) -> None:
+    images = noise(40, side)
+    draws = draw(Augment(name="x", crop_padding=padding, flip=True), 40, seed=1, epoch=0)
+    fast = crop(images, draws.shift_n2, padding=padding)
+    flip_(fast, draws.flip_n)
+    for index, image in enumerate(images):
+        padded = np.pad(image, ((0, 0), (padding, padding), (padding, padding)))
+        top, left = draws.shift_n2[index]
+        slow = padded[:, top : top + side, left : left + side]
+        assert np.array_equal(fast[index], slow[:, :, ::-1] if draws.flip_n[index] else slow)
+
+
+def test_crop_reaches_every_corner() -> None:
+    images = noise(4)
+    cropped = crop(images, np.array([[0, 0], [8, 8], [0, 8], [4, 4]]), padding=4)
+    assert np.array_equal(cropped[0, :, 4:, 4:], images[0, :, :28, :28])
+    assert (cropped[0, :, :4] == 0).all()
+    assert np.array_equal(cropped[1, :, :28, :28], images[1, :, 4:, 4:])
+    assert np.array_equal(cropped[2, :, 4:, :28], images[2, :, :28, 4:])
+    assert np.array_equal(cropped[3], images[3])
+
+
+def test_unit_pixels_are_those_of_to_tensor() -> None:
+    every = np.arange(256, dtype=np.uint8).reshape(1, 1, 16, 16)
+    assert torch.equal(torch.from_numpy(to_unit(every)), torch.from_numpy(every).float().div(255))
+    assert to_unit(np.transpose(noise(2), (0, 2, 3, 1))).flags.c_contiguous
+
+
+@pytest.mark.parametrize("size", [1, 5, 8, 16, 80])
+def test_cutout_greys_a_square_cut_off_at_the_borders(size: int) -> None:
+    centres = np.array([[0.0, 0.0], [0.5, 0.5], [0.999, 0.999], [0.0, 0.5]])
+    images = augment(noise(4), Draws(cutout_n2=centres), Augment(name="cutout", cutout_size=size))
+    plain = to_unit(noise(4))
+    for index, (row, column) in enumerate((centres * 32).astype(int)):
+        top, left = row - size // 2, column - size // 2
+        expected = plain[index].copy()
+        expected[:, max(top, 0) : top + size, max(left, 0) : left + size] = 0.5
+        assert np.array_equal(images[index], expected)
+
+
+def test_boxes_may_be_empty() -> None:
+    assert not box_mask(np.array([[0.5, 0.5]]), np.array([[0, 0]]), side=(8, 8)).any()
+
+
+def test_steps_come_in_their_order() -> None:
+    cfg = Augment(name="x", crop_padding=4, flip=True, cutout_size=6)
+    draws = draw(cfg, 30, seed=2, epoch=1)
+    expected = crop(noise(30), draws.shift_n2, padding=4)
+    flip_(expected, draws.flip_n)
+    expected = to_unit(expected)
+    inside = box_mask(draws.cutout_n2, np.full((30, 2), 6), side=(32, 32))
+    expected = np.where(inside, np.float32(0.5), expected)
+    assert np.array_equal(augment(noise(30), draws, cfg), expected)
+
+
+def test_an_image_meets_the_same_fate_in_any_company() -> None:
+    draws = draw(EVERYTHING, 12, seed=2, epoch=1)
+    whole = augment(noise(12), draws, EVERYTHING)
+    for index in (0, 5, 11):
+        alone = augment(noise(12)[[index]], draws.rows(np.array([index])), EVERYTHING)
+        assert np.array_equal(alone[0], whole[index])
+    assert whole.dtype == np.float32
+    assert whole.flags.c_contiguous
+    assert 0 <= whole.min() <= whole.max() <= 1
+
+
+# ---- policies
+
+
+@pytest.mark.parametrize("policy", ["trivialaugment", "randaugment"])
+def test_policies_draw_for_each_image_and_leave_the_global_generator(policy: str) -> None:
+    cfg = Augment(name=policy, policy=policy)
+    same = np.repeat(noise(1), 24, axis=0)
+    seeds = draw(cfg, 24, seed=0, epoch=0).policy_n
+    torch.manual_seed(1)
+    before = torch.get_rng_state()
+    changed = apply_policy(same, seeds, cfg)
+    assert torch.equal(torch.get_rng_state(), before)
+    assert changed.shape == same.shape
+    assert changed.dtype == np.uint8
+    assert len({image.tobytes() for image in changed}) > 8
+    assert np.array_equal(changed, apply_policy(same, seeds, cfg))
+    assert np.array_equal(changed[[5]], apply_policy(same[[5]], seeds[[5]], cfg))
+    assert np.array_equal(same, np.repeat(noise(1), 24, axis=0))
+
+
+def test_policy_settings_count() -> None:
+    images, seeds = noise(16), np.arange(16)
+    results = {
+        apply_policy(images, seeds, Augment(name="r", policy="randaugment", **changes)).tobytes()
+        for changes in ({}, {"policy_ops": 1}, {"policy_magnitude": 20})
+    }
+    assert len(results) == 3
+
+
+# ---- mixing
+
+
+def test_mixup_blends_pixels_and_targets() -> None:
+    images, partners = to_unit(noise(3)), to_unit(noise(3)[::-1])
+    share = np.array([0.0, 0.25, 1.0])
+    mixed = mixup(images, partners, share)
+    assert np.array_equal(mixed[0], partners[0])
+    assert np.allclose(mixed[1], 0.25 * images[1] + 0.75 * partners[1], atol=1e-6)
+    assert np.array_equal(mixed[2], images[2])
+    assert mixed.dtype == np.float32
+    targets = soft_targets(np.array([0, 1, 2]), np.array([2, 1, 0]), share, num_classes=4)
+    assert targets.dtype == np.float32
+    assert targets.tolist() == [[0, 0, 1, 0], [0, 1, 0, 0], [0, 0, 1, 0]]
+    assert soft_targets(np.array([0]), np.array([3]), np.array([0.25]), num_classes=4).tolist() == [[0.25, 0, 0, 0.75]]
+
+
+def test_cutmix_pastes_a_box_and_counts_its_area() -> None:
+    images, partners = np.zeros((200, 3, 32, 32), np.float32), np.ones((200, 3, 32, 32), np.float32)
+    draws = draw(Augment(name="cutmix", mix="cutmix"), 200, seed=0, epoch=0)
+    mixed, kept = cutmix(images, partners, draws.share_n, draws.box_n2)
+    assert mixed.dtype == np.float32
+    assert np.allclose(kept, 1 - mixed.mean(axis=(1, 2, 3)), atol=1e-6)
+    assert (kept >= draws.share_n - 1e-9).all()  # the sides are rounded down, and cut off at the borders
+    for image in mixed:
+        assert np.array_equal(image[0], image[2])
+        rows, columns = image[0].any(axis=1), image[0].any(axis=0)
+        assert np.array_equal(image[0], np.outer(rows, columns))  # one rectangle
+        assert (np.diff(np.flatnonzero(rows)) == 1).all()
+        assert (np.diff(np.flatnonzero(columns)) == 1).all()
+
+
+def test_cutmix_in_the_middle_takes_the_drawn_area() -> None:
+    images, partners = np.zeros((1, 3, 32, 32), np.float32), np.ones((1, 3, 32, 32), np.float32)
+    mixed, kept = cutmix(images, partners, np.array([0.75]), np.array([[0.5, 0.5]]))
+    assert kept.tolist() == [0.75]
+    assert (mixed[0, :, 8:24, 8:24] == 1).all()
+    assert mixed.sum() == 3 * 16 * 16

@@ -1,0 +1,68 @@
+"""Fingerprints: the same for the same images, without loading them."""
+
+import hashlib
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from sklearn.datasets import load_digits
+
+from imgrec.config.data import Cifar10, Data, Digits, Folder
+from imgrec.data.cifar10_files import ARCHIVE_SHA256
+from imgrec.data.digits import upsample
+from imgrec.data.fingerprint import DIGITS, DIGITS_UPSAMPLING, fingerprint
+from imgrec.data.sources import load
+from imgrec.errors import UsageError
+
+
+def test_cifar10_is_its_archive() -> None:
+    assert fingerprint(Cifar10(root="/nowhere")) == ARCHIVE_SHA256
+
+
+def test_digits_are_their_pixels_labels_and_upsampling() -> None:
+    digits = load_digits()
+    content = digits.images.astype(np.uint8).tobytes() + digits.target.astype(np.uint8).tobytes() + DIGITS_UPSAMPLING
+    assert fingerprint(Digits()) == DIGITS == hashlib.sha256(content).hexdigest()
+
+
+def test_another_upsampling_asks_for_another_version() -> None:
+    pixels = upsample(load_digits().images.astype(np.int64))
+    assert (
+        hashlib.sha256(pixels.tobytes()).hexdigest()
+        == "bb72a09dcb2ae2a1b0982e3afd2dbfdacb70a8f0ecbc4e358dde826df0556987"
+    ), "change DIGITS_UPSAMPLING, DIGITS, and this"
+
+
+def test_a_folder_is_its_paths_and_sizes(tmp_path: Path, draw_images: Callable[..., list[Path]]) -> None:
+    for place in ("here", "there"):
+        draw_images(tmp_path / place / "a", 2)
+        draw_images(tmp_path / place / "b", 2)
+    here, there = (Folder(root=str(tmp_path / place)) for place in ("here", "there"))
+    before = fingerprint(here)
+    assert before == fingerprint(there)
+    lines = "".join(
+        f"{name}\0{(tmp_path / 'here' / name).stat().st_size}\n"
+        for name in ("a/00.png", "a/01.png", "b/00.png", "b/01.png")
+    )
+    assert before == hashlib.sha256(lines.encode()).hexdigest()
+    (tmp_path / "here" / "a" / "notes.txt").write_text("no image")
+    assert fingerprint(here) == before
+    (tmp_path / "here" / "a" / "00.png").rename(tmp_path / "here" / "a" / "02.png")
+    assert fingerprint(here) != before
+    with (tmp_path / "there" / "a" / "00.png").open("ab") as file:
+        file.write(b"x")
+    assert fingerprint(there) != before
+
+
+def test_unknown_data_is_refused() -> None:
+    for function in (fingerprint, load):
+        with pytest.raises(UsageError, match="data must be one of cifar10, digits, folder, got 'mnist'"):
+            function(Data(name="mnist"))
+
+
+def test_needs_no_torch() -> None:
+    code = "import sys, imgrec.data.fingerprint; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
