@@ -54,7 +54,7 @@ def focal(logits_nk: Tensor, target: Tensor, *, gamma: float = 2.0, reduction: s
     gamma: >= 0; 0 is cross-entropy. For probabilities p the expectation: -sum_c p_c (1 - q_c)^gamma log q_c.
     """
     log_q_nk = _wide(logits_nk).log_softmax(dim=1)
-    # 1 - q without cancellation; the floor keeps the power's slope finite at q = 1, where the loss is flat anyway
+    # the floor keeps the power's slope finite at q = 1, where the loss is flat anyway
     rest_nk = (-log_q_nk.expm1()).clamp_min(torch.finfo(log_q_nk.dtype).tiny)
     losses_nk = rest_nk.pow(gamma) * log_q_nk
     return _reduced(-(_probabilities(target, log_q_nk) * losses_nk).sum(dim=1), reduction)
@@ -82,7 +82,7 @@ def _two_best(logits_nk: Tensor) -> tuple[tuple[Tensor, Tensor], Tensor]:
 
 def _wide(logits_nk: Tensor) -> Tensor:
     """At least float32: a square of 1e4 overflows float16, and bfloat16 has 8 bits of precision."""
-    return logits_nk
+    return logits_nk.float() if logits_nk.dtype in (torch.float16, torch.bfloat16) else logits_nk
 
 
 def _probabilities(target: Tensor, logits_nk: Tensor) -> Tensor:

@@ -1,0 +1,189 @@
+"""Optimizers from their configuration: the right formula, and runs that resume bit for bit."""
+
+import io
+from typing import Any
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from imgrec.config import optimizer as config
+from imgrec.optim.build import build_optimizer
+
+CONFIGS = [
+    config.Sgd(weight_decay=0.01),
+    config.Momentum(),
+    config.Momentum(nesterov=True, decay_norm_and_bias=False),
+    config.Adam(weight_decay=0.01),
+    config.AdamW(),
+    config.Adagrad(),
+    config.RmsProp(momentum=0.5),
+    config.Muon(weight_decay=0.01, decay_norm_and_bias=False),
+]
+every_optimizer = pytest.mark.parametrize("cfg", CONFIGS, ids=repr)
+
+
+def network() -> nn.Sequential:
+    torch.manual_seed(0)
+    return nn.Sequential(
+        nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8), nn.ReLU(), nn.Conv2d(8, 4, 3), nn.Flatten(), nn.Linear(64, 5)
+    )
+
+
+def train(net: nn.Module, optimizer: torch.optim.Optimizer, steps: range, *, autocast: bool = False) -> None:
+    for step in steps:
+        generator = torch.Generator().manual_seed(step)
+        images, classes = torch.rand(4, 3, 8, 8, generator=generator), torch.randint(5, (4,), generator=generator)
+        with torch.autocast("cpu", torch.bfloat16, enabled=autocast):
+            loss = F.cross_entropy(net(images), classes)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+
+
+def step(net: nn.Module, optimizer: torch.optim.Optimizer, seed: int) -> None:
+    """One update with drawn gradients, each in its weight's layout (autograd's contract)."""
+    generator = torch.Generator().manual_seed(seed)
+    for parameter in net.parameters():
+        parameter.grad = torch.empty_like(parameter).copy_(torch.randn(parameter.shape, generator=generator))
+    optimizer.step()
+
+
+def saved(*states: dict[str, Any]) -> Any:
+    """What a checkpoint gives back: tensors and plain containers only."""
+    file = io.BytesIO()
+    torch.save(states, file)
+    file.seek(0)
+    return torch.load(file, weights_only=True)
+
+
+def assert_equal(ours: nn.Module, theirs: nn.Module) -> None:
+    for (name, mine), other in zip(ours.state_dict().items(), theirs.state_dict().values(), strict=True):
+        assert torch.equal(mine, other), name
+
+
+REFERENCES: list[tuple[config.Optimizer, type[torch.optim.Optimizer], dict[str, Any]]] = [
+    (config.Sgd(lr=0.3, lr_scale=0.5), torch.optim.SGD, {"lr": 0.15}),
+    (
+        config.Momentum(momentum=0.8, nesterov=True, weight_decay=0.1),
+        torch.optim.SGD,
+        {"lr": 0.1, "momentum": 0.8, "nesterov": True, "weight_decay": 0.1},
+    ),
+    (config.Adam(beta1=0.8, beta2=0.9, eps=1e-4), torch.optim.Adam, {"lr": 1e-3, "betas": (0.8, 0.9), "eps": 1e-4}),
+    (config.AdamW(lr_scale=2), torch.optim.AdamW, {"lr": 2e-3, "weight_decay": 0.01}),
+    (config.Adagrad(eps=1e-3), torch.optim.Adagrad, {"lr": 0.01, "eps": 1e-3}),
+    (config.RmsProp(alpha=0.8, momentum=0.5), torch.optim.RMSprop, {"lr": 1e-3, "alpha": 0.8, "momentum": 0.5}),
+]
+
+
+@pytest.mark.parametrize(("cfg", "kind", "options"), REFERENCES, ids=lambda value: getattr(value, "name", None))
+def test_each_choice_is_pytorchs(
+    cfg: config.Optimizer, kind: type[torch.optim.Optimizer], options: dict[str, Any]
+) -> None:
+    ours, theirs = network(), network()
+    optimizer = build_optimizer(cfg, ours)
+    reference = kind(theirs.parameters(), foreach=False, **options)  # type: ignore[call-arg]
+    for seed in range(5):
+        step(ours, optimizer, seed)
+        step(theirs, reference, seed)
+    for mine, other in zip(ours.parameters(), theirs.parameters(), strict=True):
+        torch.testing.assert_close(mine, other, rtol=1e-5, atol=1e-6)
+
+
+def test_lr_scale_reaches_both_rates_of_muon() -> None:
+    optimizer = build_optimizer(config.Muon(lr=0.02, adamw_lr=0.001, lr_scale=10), network())
+    assert [(group["muon"], group["lr"]) for group in optimizer.param_groups] == [
+        (True, pytest.approx(0.2)),
+        (False, pytest.approx(0.01)),
+    ]
+
+
+@every_optimizer
+@pytest.mark.parametrize("autocast", [False, True])
+def test_each_choice_learns(cfg: config.Optimizer, autocast: bool) -> None:
+    net = network()
+    before = [parameter.detach().clone() for parameter in net.parameters()]
+    train(net, build_optimizer(cfg, net), range(3), autocast=autocast)
+    for old, new in zip(before, net.parameters(), strict=True):
+        assert new.dtype == torch.float32
+        assert new.isfinite().all()
+        assert not torch.equal(old, new)
+
+
+@every_optimizer
+def test_a_resumed_run_goes_on_bit_for_bit(cfg: config.Optimizer) -> None:
+    straight = network()
+    train(straight, build_optimizer(cfg, straight), range(6))
+
+    first = network()
+    optimizer = build_optimizer(cfg, first)
+    train(first, optimizer, range(3))
+    weights, state = saved(first.state_dict(), optimizer.state_dict())
+    second = network()
+    resumed = build_optimizer(cfg, second)
+    second.load_state_dict(weights)
+    resumed.load_state_dict(state)
+    train(second, resumed, range(3, 6))
+    assert_equal(second, straight)
+
+
+@every_optimizer
+@pytest.mark.parametrize("when", ["after building", "before loading"])
+def test_a_change_of_memory_format_changes_no_update(cfg: config.Optimizer, when: str) -> None:
+    """Fused kernels walk through memory; moments laid out unlike their weight would be applied to other elements."""
+
+    def updated(memory_format: torch.memory_format) -> list[Tensor]:
+        net = network()
+        optimizer = build_optimizer(cfg, net)
+        if when == "after building":
+            net.to(memory_format=memory_format)
+        step(net, optimizer, seed=1)
+        (state,) = saved(optimizer.state_dict())
+        if when == "before loading":
+            net.to(memory_format=memory_format)
+        else:
+            optimizer = build_optimizer(cfg, net)
+        optimizer.load_state_dict(state)
+        step(net, optimizer, seed=3)
+        return [parameter.detach() for parameter in net.parameters()]
+
+    for plain, channels_last in zip(updated(torch.contiguous_format), updated(torch.channels_last), strict=True):
+        torch.testing.assert_close(channels_last, plain, rtol=1e-5, atol=1e-6)
+
+
+def test_a_loaded_state_keeps_the_present_hyperparameters() -> None:
+    net = network()
+    old = build_optimizer(config.AdamW(weight_decay=0.1, beta1=0.5), net)
+    train(net, old, range(1))
+    new = build_optimizer(config.AdamW(weight_decay=0.2, lr=0.5), net)
+    new.load_state_dict(old.state_dict())
+    (group,) = new.param_groups
+    assert (group["weight_decay"], group["betas"], group["lr"]) == (0.2, (0.9, 0.999), 0.5)
+    weight = next(net.parameters())
+    assert torch.equal(new.state[weight]["exp_avg"], old.state[weight]["exp_avg"])
+
+
+def test_a_state_of_other_groups_is_refused() -> None:
+    net = network()
+    one = build_optimizer(config.AdamW(), net)
+    two = build_optimizer(config.AdamW(decay_norm_and_bias=False), net)
+    with pytest.raises(ValueError, match="different number of parameter groups"):
+        one.load_state_dict(two.state_dict())
+
+
+def test_lightning_may_clip_under_mixed_precision() -> None:
+    """Lightning refuses optimizers that promise to unscale gradients by themselves, as fused ones do."""
+    from lightning.pytorch.plugins.precision import MixedPrecision
+
+    net = network()
+    optimizer = build_optimizer(config.AdamW(), net)
+    train(net, optimizer, range(1))
+    MixedPrecision("bf16-mixed", "cpu").clip_gradients(optimizer, clip_val=1e-3)
+    norms = [parameter.grad.norm() for parameter in net.parameters() if parameter.grad is not None]
+    assert torch.stack(norms).norm() <= 1.001e-3
+
+
+def test_a_configuration_without_an_optimizer_is_refused() -> None:
+    with pytest.raises(TypeError, match="no optimizer is known for Optimizer"):
+        build_optimizer(config.Optimizer(name="nothing", lr=1.0), network())
