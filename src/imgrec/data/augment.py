@@ -9,7 +9,8 @@ among threads, and on a busy machine each such step waits up to 16 ms for a thre
 # B images in a batch, C channels, H rows, W columns
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import numpy as np
 import torch
@@ -99,12 +100,23 @@ def apply_policy(images_bchw: Pixels, seeds_b: NDArray[np.int64], cfg: Augment) 
     """
     policy = _policy(cfg.policy, cfg.policy_ops, cfg.policy_magnitude)
     changed = np.empty_like(images_bchw, order="C")
-    with torch.random.fork_rng(devices=[]):
+    with torch.random.fork_rng(devices=[]), _one_thread():
         for place, seed in enumerate(seeds_b.tolist()):
             # not torch.manual_seed, which would seed the accelerators too
             torch.default_generator.manual_seed(seed)
             changed[place] = policy(torch.from_numpy(images_bchw[place])).numpy()
     return changed
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """One small image gives threads nothing to share; on a busy machine waiting for them made it 10 times slower."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
 
 
 @functools.lru_cache(maxsize=8)

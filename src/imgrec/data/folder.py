@@ -49,11 +49,11 @@ class FolderImages:
     def read(self, indices: Tensor) -> tuple[Tensor, Tensor]:
         """See `Images.read`. Raises ReadError for an image that cannot be read, unless they are to be skipped."""
         size = self._image_size
-        images_bhwc = np.empty((len(indices), size, size, 3), np.uint8)
+        images_bchw = np.empty((len(indices), 3, size, size), np.uint8)
         positions: list[int] = []
         for position, index in enumerate(indices.tolist()):
             try:
-                images_bhwc[len(positions)] = decode(self.path(index), size)
+                images_bchw[len(positions)] = decode(self.path(index), size).transpose(2, 0, 1)
             except ReadError as error:
                 if self._on_error != "skip":
                     raise
@@ -62,8 +62,7 @@ class FolderImages:
                     log.warning("left out: %s", error)
             else:
                 positions.append(position)
-        images_bchw = torch.from_numpy(images_bhwc[: len(positions)]).permute(0, 3, 1, 2).contiguous()
-        return images_bchw, torch.tensor(positions, dtype=torch.int64)
+        return torch.from_numpy(images_bchw[: len(positions)]), torch.tensor(positions, dtype=torch.int64)
 
 
 def decode(path: Path, size: int) -> NDArray[np.uint8]:
