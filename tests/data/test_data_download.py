@@ -221,3 +221,38 @@ def test_a_root_that_cannot_be_written(cifar_contents: dict[str, bytes], tmp_pat
         RunError, match=r"file/root: CIFAR-10 cannot be stored there \(Not a directory\); set data.root"
     ):
         load(config(tmp_path / "file" / "root"))
+
+
+def test_a_terminal_shows_a_bar(
+    served: SimpleNamespace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True)
+    load(config(tmp_path))
+    out, err = capfd.readouterr()
+    assert out == ""
+    assert "CIFAR-10" in err
+    assert "100 %" not in err
+
+
+def test_a_full_disk_is_named(served: SimpleNamespace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = Path.open
+
+    def full(path: Path, mode: str = "r", *rest: object, **named: object) -> object:
+        file = whole(path, mode, *rest, **named)
+        if path.name != "archive.tar.gz" or mode != "xb":
+            return file
+        file.close()
+        return whole(Path("/dev/full"), "wb", buffering=0)
+
+    monkeypatch.setattr(Path, "open", full)
+    assert "archive.tar.gz: cannot be written (No space left on device); free space, place" in refusal(tmp_path / "r")
+
+
+def test_a_file_system_without_locks_is_named(
+    cifar_contents: dict[str, bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def unsupported(*_: object) -> None:
+        raise OSError(95, "Operation not supported")
+
+    monkeypatch.setattr("fcntl.flock", unsupported)
+    assert "CIFAR-10 cannot be stored there (Operation not supported); set data.root" in refusal(tmp_path / "root")

@@ -96,8 +96,8 @@ def _receive(answer: http.client.HTTPResponse, target: Path, *, url: str, label:
 @contextmanager
 def _progress(label: str, total: int | None) -> Iterator[Callable[[int], None]]:
     """A bar on a terminal, a line every tenth elsewhere; gives a function that counts bytes."""
-    console = Console(stderr=True)
-    if console.is_terminal:
+    if sys.stderr.isatty():
+        console = Console(stderr=True)
         columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
         with Progress(*columns, TimeRemainingColumn(), console=console) as bar:
             task = bar.add_task(label, total=total)
