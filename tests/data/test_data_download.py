@@ -47,7 +47,7 @@ def refusal(root: Path, **changes: object) -> str:
     assert left_in(root) <= {".cifar-10.lock"}
     sentence = str(caught.value)
     assert "\n" not in sentence
-    assert sentence.endswith(", or choose data=digits, which needs none")
+    assert sentence.endswith(", or choose data=digits, which needs no download")
     assert str(root / cifar10_files.FOLDER) in sentence
     return sentence
 
