@@ -47,7 +47,8 @@ def ensure(root: Path, *, download: bool) -> Path:
     """
     folder = root / FOLDER
     if not _present(folder):
-        place = f"place the official files ({', '.join(SHA256)}) in {folder}, or choose data=digits, which needs no download"
+        names = ", ".join(SHA256)
+        place = f"place the official files ({names}) in {folder}, or choose data=digits, which needs no download"
         if not download:
             raise RunError(f"{folder}: CIFAR-10 must be there when data.download=false; set it to true, {place}")
         with _locked(root, place):
