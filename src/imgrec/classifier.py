@@ -14,8 +14,6 @@ from imgrec.scores import Scores
 
 Batch = tuple[Tensor, Tensor]
 
-_STATE = ("params", "lr", "initial_lr")  # of a parameter group: what is no setting; the schedule decides the rates
-
 META = "imgrec"  # the checkpoint's key for what Lightning does not store
 
 
@@ -70,9 +68,6 @@ class Classifier(lightning.LightningModule):
     def configure_optimizers(self) -> OptimizerLRScheduler:
         optimizer = self._make_optimizer(self.network)
         schedule = self._make_schedule(optimizer, int(self.trainer.estimated_stepping_batches))
-        self._settings = [
-            {key: value for key, value in group.items() if key != "params"} for group in optimizer.param_groups
-        ]
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
@@ -82,12 +77,6 @@ class Classifier(lightning.LightningModule):
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         self.train_scores.load(checkpoint["train_scores"])
-
-    def on_train_start(self) -> None:
-        """Let the configuration decide the optimizer's settings, not the checkpoint that its state came from."""
-        for optimizer in self.trainer.optimizers:
-            for group, settings in zip(optimizer.param_groups, self._settings, strict=True):
-                group.update({key: value for key, value in settings.items() if key not in _STATE})
 
     def _step(self, batch: Batch, scores: Scores) -> Tensor:
         images_nchw, targets = batch

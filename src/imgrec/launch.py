@@ -3,6 +3,7 @@
 A single run's folder is looked into before Hydra, which would make it, sees the command.
 """
 
+import logging
 import os
 import sys
 from collections.abc import Sequence
@@ -22,6 +23,8 @@ from imgrec.config.root import Config
 from imgrec.errors import RunError, UsageError
 from imgrec.records import Record
 from imgrec.runfolder import RECORD
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -125,16 +128,34 @@ def _check_hardware(config: Config) -> None:
 
 
 def _hand_to_hydra(arguments: Sequence[str], flags: Sequence[str] = ()) -> None:
-    """Let Hydra compose, make the folder, open the log and call `_job`, for each run."""
+    """Let Hydra compose, make the folder, open the log and call `_job`, for each run.
+
+    A run that fails does not keep the others of a sweep from running; the first failure is raised at the end.
+    """
     schemas.register()
     OmegaConf.register_new_resolver("imgrec.sweep_dir", _sweep_dir, replace=True)
     OmegaConf.register_new_resolver("imgrec.run_name", _run_name, replace=True)
-    os.environ["HYDRA_FULL_ERROR"] = "1"  # errors come up here, and are said in one sentence
+    failures: list[Exception] = []
+
+    def job(raw: DictConfig) -> float | None:
+        try:
+            return _job(raw)
+        except Exception as error:  # Hydra would print a page about it, and keep the traceback from the job's log
+            failures.append(error)
+            log.debug("the run failed", exc_info=True)  # into train.log alone
+            if "--multirun" in arguments:
+                log.error("failed: %s", error)
+            return None
+
     before, sys.argv = sys.argv, ["imgrec", *flags, *arguments]
     try:
-        hydra.main(config_path=str(schemas.conf_dir()), config_name="config", version_base="1.3")(_job)()
+        hydra.main(config_path=str(schemas.conf_dir()), config_name="config", version_base="1.3")(job)()
     finally:
         sys.argv = before
+    if len(failures) > 1:
+        raise RunError(f"{len(failures)} runs failed; the first: {failures[0]}") from failures[0]
+    if failures:
+        raise failures[0]
 
 
 def _sweep_dir(*, _root_: DictConfig) -> str:

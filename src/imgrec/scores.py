@@ -73,22 +73,29 @@ class Scores(nn.Module):
         return {name: float(value) for name, value in self.compute().items() if value.ndim == 0}
 
     def state(self) -> dict[str, Any]:
-        """The counts so far, as plain containers of tensors, for a checkpoint in the middle of an epoch."""
-        self.count()
-        # only here: counts are no weights, and stay out of the module's own state_dict
-        self.counts.persistent(True)
-        self.loss.persistent(True)
-        state = {
+        """The counts so far and the batches that wait, as plain containers of tensors, for a checkpoint.
+
+        Nothing is counted early for it: sums of floats would round otherwise than without the checkpoint.
+        """
+        self._persist(True)  # only here: counts are no weights, and stay out of the module's own state_dict
+        counts = {
             name: [part.clone() for part in value] if isinstance(value, list) else value.clone()
             for name, value in self.state_dict().items()
         }
-        self.counts.persistent(False)
-        self.loss.persistent(False)
-        return state
+        self._persist(False)
+        return {"counts": counts, "waiting": [list(batch) for batch in self._waiting]}
 
     def load(self, state: dict[str, Any]) -> None:
         """Go on counting from what `state` gave."""
-        self.load_state_dict(state)
+        self.load_state_dict(state["counts"])
+        device = self.loss.device
+        self._waiting = [
+            (logits.to(device), targets.to(device), loss.to(device)) for logits, targets, loss in state["waiting"]
+        ]
+
+    def _persist(self, mode: bool) -> None:
+        self.counts.persistent(mode)
+        self.loss.persistent(mode)
 
     def reset(self) -> None:
         self._waiting.clear()

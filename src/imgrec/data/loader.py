@@ -2,6 +2,9 @@
 
 # N images, B of them in a batch, K classes, C channels, H rows, W columns
 
+import ctypes
+import signal
+import sys
 from collections.abc import Iterator
 from typing import Any
 
@@ -22,6 +25,8 @@ Batch = tuple[Tensor, Tensor]
 """Images, float32 (B,C,H,W) in [0,1], contiguous, and targets: int64 (B,), or float32 (B,K) when images are mixed."""
 
 Indices = NDArray[np.int64]
+
+_PR_SET_PDEATHSIG = 1  # prctl(2): the signal that a process gets when its parent ends
 
 
 class BatchNumbers(Sampler[tuple[int, int]]):
@@ -219,9 +224,20 @@ def _loader(batches: Dataset[Batch], count: int, num_workers: int) -> DataLoader
         num_workers=num_workers,
         persistent_workers=num_workers > 0,
         collate_fn=_as_is,
+        worker_init_fn=_follow_parent,
         # a loader draws a number for its workers at every iteration: from here, not from the model's global generator
         generator=torch.Generator().manual_seed(0),
     )
+
+
+def _follow_parent(worker: int) -> None:
+    """Let a worker end with the training process, however that ends, and leave Ctrl-C to it.
+
+    A worker that outlived a killed run would hold the run's lock, and its memory, for seconds.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 def _as_is(batch: Any) -> Any:

@@ -1,0 +1,112 @@
+"""Runs as users start them: through the `imgrec` command, in a working folder of their own."""
+
+import os
+import sys
+import time
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+TINY = (
+    "data=folder",
+    "data.image_size=8",
+    "data.batch_size=8",
+    "data.val_size=12",
+    "data.test_size=12",
+    "model.widths=[4,8]",
+    "model.hidden=16",
+    "optimizer=adam",
+    "trainer=cpu",
+    "trainer.threads=1",
+    "trainer.log_every=1",
+    "trainer.progress=none",
+    "trainer.tensorboard=false",
+)
+
+
+@pytest.fixture(scope="session")
+def tiny_images(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Three classes of 28 drawn 8x8 images: a bright row, column or diagonal, with noise. 60 train, 12 val, 12 test."""
+    root = tmp_path_factory.mktemp("images")
+    random = np.random.default_rng(0)
+    masks = {"row": np.eye(8)[[3] * 8].T, "column": np.eye(8)[[3] * 8], "diagonal": np.eye(8)}
+    for name, mask in masks.items():
+        (root / name).mkdir()
+        for k in range(28):
+            pixels = 120 * mask + random.integers(0, 120, (8, 8))
+            Image.fromarray(pixels.astype(np.uint8)).convert("RGB").save(root / name / f"{k:02}.png")
+    return root
+
+
+@pytest.fixture
+def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty working folder, one thread, and no data of this machine."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("IMGREC_DATA_DIR", raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    torch.set_num_threads(1)
+    return tmp_path
+
+
+@pytest.fixture
+def tiny(tiny_images: Path, workplace: Path) -> list[str]:
+    """The words of a run that takes a second: 8 steps an epoch."""
+    return [*TINY, f"data.root={tiny_images}"]
+
+
+class Child:
+    """An `imgrec` command in a process of its own, forked so that nothing is imported again."""
+
+    def __init__(self, arguments: list[str], log: Path) -> None:
+        self.log = log
+        self.pid = os.fork()
+        if self.pid == 0:
+            code = 70
+            try:
+                with log.open("ab", buffering=0) as file:
+                    os.dup2(file.fileno(), 1)
+                    os.dup2(file.fileno(), 2)
+                sys.stdout, sys.stderr = os.fdopen(1, "w"), os.fdopen(2, "w")  # not pytest's
+                sys.argv = ["imgrec", *arguments]
+                from imgrec.cli import main
+
+                main()
+            except SystemExit as error:
+                code = error.code if isinstance(error.code, int) else 0
+            except BaseException:
+                traceback.print_exc()
+            finally:
+                sys.stdout.flush()
+                sys.stderr.flush()
+                os._exit(code)
+
+    def wait(self) -> int:
+        """The exit code; the negated signal where one ended it."""
+        return os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
+
+    def signal_when(self, ready: Callable[[], bool], signum: int) -> int:
+        """Send the signal as soon as `ready`, and wait."""
+        deadline = time.monotonic() + 60
+        while not ready():
+            assert time.monotonic() < deadline, self.log.read_text()
+            assert os.waitpid(self.pid, os.WNOHANG) == (0, 0), self.log.read_text()
+            time.sleep(0.002)
+        os.kill(self.pid, signum)
+        return self.wait()
+
+
+@pytest.fixture
+def imgrec(workplace: Path) -> Callable[..., Child]:
+    """Start `imgrec ARGUMENTS...` in a child process."""
+    started: list[Child] = []
+
+    def start(*arguments: str) -> Child:
+        started.append(Child(list(arguments), workplace / f"child{len(started)}.log"))
+        return started[-1]
+
+    return start
