@@ -105,7 +105,7 @@ def measure(predictions: Predictions, loss: nn.Module, *, split: str, protocol: 
             split=split,
             protocol=protocol,
             metric=metric,
-            value=value,
+            value=round(value, 7),  # float32 holds no more digits
             n=n,
             at=at,
             settings={"precision": "32"},

@@ -43,8 +43,6 @@ class Fitting:
         self._began = time.perf_counter()
         self._checkpoints = folder / CHECKPOINTS
         self._quieten()
-        if config.trainer.threads:
-            torch.set_num_threads(config.trainer.threads)
         lightning.seed_everything(config.seed, verbose=False)
         if parent is not None:
             self._inherit(parent / CHECKPOINTS)

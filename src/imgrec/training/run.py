@@ -6,6 +6,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+import torch
+
 from imgrec import records, runfolder
 from imgrec.config import plain
 from imgrec.config.root import Config
@@ -29,6 +31,8 @@ def train(config: Config, folder: Path, *, command: Sequence[str], parent: Path 
     Interrupted when it was asked to end; the record then says so.
     """
     check_hardware(config)
+    if config.trainer.threads:
+        torch.set_num_threads(config.trainer.threads)
     own = runfolder.identity(config)
     if int(os.environ.get("LOCAL_RANK", "0")) > 0:  # started by the first process of a distributed run, to train along
         Fitting(config, folder, own, parent=parent, interruption=Interruption()).run()
