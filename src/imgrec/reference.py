@@ -1,7 +1,6 @@
 """`imgrec train --help`: every choice and every key of the configuration, with its line of explanation."""
 
 import dataclasses
-from collections.abc import Iterator
 from textwrap import wrap
 from typing import Any
 
@@ -42,23 +41,28 @@ def reference() -> str:
     ]
     for axis in AXES:
         lines += ["", f"{axis}:", ""]
-        for key, owners, field in _keys(axis):
-            note = "" if len(owners) == len(SCHEMAS[axis]) else f" [{', '.join(owners)}]"
-            lines += _row(key, field, note)
+        for key, variants in _keys(axis).items():
+            for owners, field in variants:
+                note = "" if len(owners) == len(SCHEMAS[axis]) else f" [{', '.join(owners)}]"
+                lines += _row(key, field, note)
     return "\n".join(lines) + "\n"
 
 
-def _keys(axis: str) -> Iterator[tuple[str, list[str], Any]]:
-    """Every key of an axis once: its name, the choices that have it, and its field."""
-    owners: dict[str, list[str]] = {}
-    first: dict[str, Any] = {}
+def _keys(axis: str) -> dict[str, list[tuple[list[str], Any]]]:
+    """Every key of an axis, with a variant for each default and explanation: the choices that have it, its field."""
+    found: dict[str, list[tuple[list[str], Any]]] = {}
     for name, schema in SCHEMAS[axis].items():
         for field in dataclasses.fields(schema):
-            if field.name != "name":
-                owners.setdefault(field.name, []).append(name)
-                first.setdefault(field.name, field)
-    for key in first:
-        yield f"{axis}.{key}", owners[key], first[key]
+            if field.name == "name":
+                continue
+            variants = found.setdefault(f"{axis}.{field.name}", [])
+            for owners, known in variants:
+                if (help_of(known), default_of(known)) == (help_of(field), default_of(field)):
+                    owners.append(name)
+                    break
+            else:
+                variants.append(([name], field))
+    return found
 
 
 def _row(key: str, field: Any, note: str = "") -> list[str]:
@@ -70,4 +74,4 @@ def _shown(default: Any) -> str:
     """The default as YAML writes it."""
     if default == MISSING:
         return "required"
-    return yaml.safe_dump(default, default_flow_style=True).splitlines()[0]
+    return str(yaml.safe_dump(default, default_flow_style=True)).splitlines()[0]

@@ -67,7 +67,10 @@ def expand(overrides: Sequence[str]) -> list[list[str]]:
     for override in parsed:
         if not override.is_sweep_override():
             _check_choice(override)
-    batches = BasicSweeper.split_arguments(parsed, max_batch_size=None)
+    try:
+        batches = BasicSweeper.split_arguments(parsed, max_batch_size=None)
+    except HydraException as error:  # interval(...): values without end; glob(...): needs Hydra's own file listing
+        raise UsageError(f"a sweep must list its values (key=a,b or key=range(1,4)): {error}") from error
     return [list(job) for batch in batches for job in batch]
 
 
@@ -89,15 +92,18 @@ def _parsed(overrides: Sequence[str]) -> list[Override]:
 
 
 def _check_choice(override: Override) -> None:
-    """Refuse what Hydra would take for something else: an unknown choice, a lost axis, a changed name."""
+    """Refuse what Hydra would take for something else: an unknown choice, a lost key, a changed name."""
     key = override.key_or_group
     axis, _, rest = key.partition(".")
+    if not key:
+        raise UsageError(f"an override must read key=value, got {override.input_line!r}")
+    if override.is_delete() and axis != "hydra":
+        way_out = f"choose one of {', '.join(schemas.choices(key))}" if key in AXES else "leave it out for its default"
+        raise UsageError(f"{key} cannot be deleted (~{key}); {way_out}")
     if key in (*AXES, "experiment", "study"):
-        if override.is_delete():
-            raise UsageError(f"{key} cannot be deleted (~{key}); choose one of {', '.join(schemas.choices(key))}")
         value = override.value()
         if value is None and key not in AXES:
-            return
+            raise UsageError(f"{key} must be a name, got null; leave {key} out for none")
         if not override.is_sweep_override() and str(value) not in schemas.choices(key):
             raise unknown_choice(key, str(value))
     elif axis in AXES and rest == "name":
@@ -106,7 +112,7 @@ def _check_choice(override: Override) -> None:
 
 
 def _keys(config: DictConfig, prefix: str = "") -> Iterator[str]:
-    for key in config:
+    for key in map(str, config):
         name = f"{prefix}{key}"
         yield name
         node = config._get_node(key)

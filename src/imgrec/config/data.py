@@ -8,6 +8,8 @@ from omegaconf import MISSING
 from imgrec.config.fields import at_least, below, choice, setting
 from imgrec.errors import UsageError
 
+FIXED_SIZE = 32  # pixels of a side of CIFAR-10's images, and of the digits after upsampling
+
 
 def default_root() -> str:
     """Where data sets lie unless `data.root` says otherwise."""

@@ -72,7 +72,7 @@ def explained(error: BaseException) -> UsageError:
         if isinstance(cause, OmegaConfBaseException) and cause.full_key:
             return _explained_key(cause, str(cause.full_key))
         cause = cause.__cause__
-    first_line = str(error).strip().splitlines()[0]
+    first_line = str(error).strip().splitlines()[0].rstrip(".")
     return UsageError(f"{first_line}; imgrec train --help lists the keys")
 
 

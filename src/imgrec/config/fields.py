@@ -60,8 +60,8 @@ def choice(key: str, value: str, known: Sequence[str]) -> None:
 
 
 def at_least(key: str, value: float, low: float, way_out: str = "") -> None:
-    if not value >= low:  # also refuses NaN
-        raise UsageError(f"{key} must be >= {low}, got {value!r}{_hint(way_out)}")
+    if not low <= value < float("inf"):  # also refuses NaN
+        raise UsageError(f"{key} must be >= {low} and finite, got {value!r}{_hint(way_out)}")
 
 
 def above(key: str, value: float, low: float, way_out: str = "") -> None:

@@ -1,12 +1,13 @@
 """The configuration as plain containers, for records and checkpoints, and back."""
 
 import dataclasses
+import re
 from typing import Any, cast
 
-from omegaconf import OmegaConf
+from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from imgrec.config.explain import unknown_key
+from imgrec.config.explain import explained, unknown_key
 from imgrec.config.root import AXES, Config
 from imgrec.config.schemas import SCHEMAS
 from imgrec.errors import UsageError
@@ -36,7 +37,12 @@ def from_flat(rows: dict[str, Any]) -> Config:
 
     Keys that this version does not know are refused; keys that the writer did not know take their defaults.
     """
-    made: dict[str, Any] = {}
+    for key in rows:
+        if key in AXES:
+            raise UsageError(f"{key} must be stored as dotted keys ({key}.name, ...), got {rows[key]!r}")
+        if "." in key and key.partition(".")[0] not in AXES:
+            raise unknown_key(key, Config)
+    made = _structured(Config, {key: value for key, value in rows.items() if "." not in key}, "")
     for axis in AXES:
         values = {key.partition(".")[2]: value for key, value in rows.items() if key.startswith(f"{axis}.")}
         schemas = SCHEMAS[axis]
@@ -45,16 +51,29 @@ def from_flat(rows: dict[str, Any]) -> Config:
         if schema is None:
             raise UsageError(f"{axis}.name must be one of {', '.join(schemas)}, got {name!r}")
         made[axis] = _structured(schema, values, f"{axis}.")
-    made.update({key: value for key, value in rows.items() if "." not in key})
-    return cast(Config, _structured(Config, made, ""))
+    try:
+        return cast(Config, OmegaConf.to_object(made))
+    except OmegaConfBaseException as error:
+        raise explained(error) from error
 
 
-def _structured(schema: type, values: dict[str, Any], prefix: str) -> Any:
+def _structured(schema: type, values: dict[str, Any], prefix: str) -> DictConfig:
     known = {field.name for field in dataclasses.fields(schema)}
     for key in values:
         if key not in known:
             raise unknown_key(f"{prefix}{key}", schema)
     try:
-        return OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(schema), values))
+        return cast(DictConfig, OmegaConf.merge(OmegaConf.structured(schema), _literal(values)))
     except OmegaConfBaseException as error:
         raise UsageError(f"{prefix}{error.full_key}: {str(error.msg or error).splitlines()[0]}") from error
+
+
+def _literal(value: Any) -> Any:
+    """The value as OmegaConf takes it literally: a stored ${...} is text, and nothing is looked up for it."""
+    if isinstance(value, str):
+        return re.sub(r"(\\*)\$\{", r"\1\1\\${", value)
+    if isinstance(value, list):
+        return [_literal(inner) for inner in value]
+    if isinstance(value, dict):
+        return {key: _literal(inner) for key, inner in value.items()}
+    return value

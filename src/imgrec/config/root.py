@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from omegaconf import MISSING
 
 from imgrec.config.augment import Augment
-from imgrec.config.data import Data, Folder
+from imgrec.config.data import FIXED_SIZE, Data, Folder
 from imgrec.config.fields import choice, setting, within
 from imgrec.config.loss import Loss
 from imgrec.config.model import Cnn, Model
@@ -42,12 +42,21 @@ class Config:
         within("seed", self.seed, 0, 2**32 - 1)
         for protocol in self.test_protocols:
             choice("test_protocols", protocol, PROTOCOLS)
+        if len(set(self.test_protocols)) < len(self.test_protocols):
+            raise UsageError(f"test_protocols must name each protocol once, got {list(self.test_protocols)}")
         if not self.test_protocols:
             raise UsageError("test_protocols must name at least one protocol, got []; use test=false to skip the test")
-        if isinstance(self.data, Folder) and isinstance(self.model, Cnn):
-            factor = 2 ** len(self.model.widths)
-            if self.data.image_size % factor:
-                raise UsageError(
-                    f"data.image_size must be a multiple of {factor} for a cnn of {len(self.model.widths)} stages,"
-                    f" got {self.data.image_size}"
-                )
+        if isinstance(self.model, Cnn):
+            self._check_stages(len(self.model.widths))
+
+    def _check_stages(self, stages: int) -> None:
+        factor = 2**stages
+        side = self.data.image_size if isinstance(self.data, Folder) else FIXED_SIZE
+        if side % factor == 0:
+            return
+        if isinstance(self.data, Folder):
+            raise UsageError(f"data.image_size must be a multiple of {factor} for a cnn of {stages} stages, got {side}")
+        raise UsageError(
+            f"model.widths must name fewer stages for {side}x{side} images: {stages} stages need a side that is a"
+            f" multiple of {factor}"
+        )

@@ -1,0 +1,175 @@
+"""Overrides become a checked configuration, or one sentence that says what is wrong."""
+
+import subprocess
+import sys
+
+import pytest
+
+from imgrec.config.augment import Augment
+from imgrec.config.compose import compose, compose_raw, expand, typed
+from imgrec.config.data import Cifar10, Digits, Folder
+from imgrec.config.model import Cnn, Resnet50
+from imgrec.config.optimizer import Adam, Momentum
+from imgrec.errors import UsageError
+
+
+def refusal(*overrides: str) -> str:
+    with pytest.raises(UsageError) as caught:
+        compose(overrides)
+    text = str(caught.value)
+    assert "\n" not in text
+    return text
+
+
+def test_nothing_given_is_the_stated_default() -> None:
+    config = compose([])
+    assert [type(section) for section in (config.data, config.model, config.optimizer)] == [Cifar10, Cnn, Momentum]
+    assert config.model.widths == [32, 64, 128]
+    assert (config.seed, config.test, config.experiment, config.trainer.name) == (0, True, None, "auto")
+
+
+def test_choices_and_keys_arrive_with_their_types() -> None:
+    config = compose(
+        ["data=digits", "model=resnet50", "optimizer=adam", "optimizer.lr=1", "augment=cutmix", "seed=7", "test=false"]
+    )
+    assert [type(part) for part in (config.data, config.model, config.optimizer, config.augment)] == [
+        Digits,
+        Resnet50,
+        Adam,
+        Augment,
+    ]
+    assert config.optimizer.lr == 1.0
+    assert isinstance(config.optimizer.lr, float)
+    assert (config.augment.name, config.augment.mix, config.seed, config.test) == ("cutmix", "cutmix", 7, False)
+
+
+def test_a_list_replaces_the_default_list() -> None:
+    assert compose(["model.widths=[8,16]"]).model.widths == [8, 16]
+
+
+def test_yaml_s_true_is_the_word_true() -> None:
+    assert compose(["trainer.deterministic=true"]).trainer.deterministic == "true"
+
+
+def test_the_environment_names_the_data_folder_when_the_configuration_is_made(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("IMGREC_DATA_DIR", raising=False)
+    assert compose([]).data.root == "~/.cache/imgrec"
+    monkeypatch.setenv("IMGREC_DATA_DIR", "/mnt/images")
+    assert compose([]).data.root == "/mnt/images"
+    assert compose(["data.root=/elsewhere"]).data.root == "/elsewhere"
+
+
+def test_a_recipe_changes_choices_and_the_command_line_changes_the_recipe() -> None:
+    config = compose(["experiment=demo", "seed=3", "optimizer=momentum", "trainer.max_epochs=2"])
+    assert config.experiment == "demo"
+    assert (config.data.name, config.optimizer.name, config.trainer.max_epochs, config.seed) == (
+        "digits",
+        "momentum",
+        2,
+        3,
+    )
+
+
+@pytest.mark.parametrize(
+    ("overrides", "sentence"),
+    [
+        (
+            ["model=resnet5O"],
+            "model must be one of cnn, resnet18, resnet50, got 'resnet5O'; did you mean model=resnet50?",
+        ),
+        (["model=null"], "model must be one of cnn, resnet18, resnet50, got 'None'"),
+        (["model=[cnn]"], "model must be one of cnn, resnet18, resnet50, got \"['cnn']\"; did you mean model=cnn?"),
+        (["~model"], "model cannot be deleted (~model); choose one of cnn, resnet18, resnet50"),
+        (["~seed"], "seed cannot be deleted (~seed); leave it out for its default"),
+        (["~data.root"], "data.root cannot be deleted (~data.root); leave it out for its default"),
+        (["experiment=null"], "experiment must be a name, got null; leave experiment out for none"),
+        (["study=wide"], "study=wide: conf/study holds no study yet; leave study out"),
+        (["data.name=digits"], "data.name follows from the choice; write data=digits instead"),
+        (["optimizer.lr=-1"], "optimizer.lr must be > 0 and finite, got -1.0"),
+        (
+            ["optimizer.lr=abc"],
+            "optimizer.lr: value 'abc' could not be converted to Float; give a value of the right type",
+        ),
+        (["seed=1.5"], "seed: value '1.5' could not be converted to Integer; give a value of the right type"),
+        (["seed=null"], "seed: field 'seed' is not Optional; give a value of the right type"),
+        (["seed=-1"], "seed must lie in [0, 4294967295], got -1"),
+        (["seed"], "an override must read key=value, got 'seed'"),
+        (["=3"], "an override must read key=value, got '=3'"),
+        (["seed=1,2"], "seed=1,2 asks for several runs; add -m (imgrec train -m ...), or give one value"),
+        (["data=folder"], "data.root must be given, it has no default; add data.root=... (a value)"),
+        (
+            ["data.root=a=b"],
+            "data.root: Hydra cannot read the value 'a=b'; quote it if it holds = , or brackets: 'data.root=\"a=b\"'",
+        ),
+        (["epochs=3"], "epochs is not a key; did you mean trainer.max_epochs?; imgrec train --help lists the keys"),
+        (["+foo=1"], "foo is not a key; remove it; imgrec train --help lists the keys"),
+        (["model@x=cnn"], "Could not override 'model@x'; imgrec train --help lists the keys"),
+        (
+            ["data=folder", "data.root=x", "data.image_size=36"],
+            "data.image_size must be a multiple of 8 for a cnn of 3 stages, got 36",
+        ),
+        (
+            ["model.widths=[8,8,8,8,8,8]"],
+            "model.widths must name fewer stages for 32x32 images: 6 stages need a side that is a multiple of 64",
+        ),
+        (["test_protocols=[tta]"], "test_protocols must be one of clean, tta_flip, tta_flip_shift, got 'tta'"),
+        (
+            ["test_protocols=[]"],
+            "test_protocols must name at least one protocol, got []; use test=false to skip the test",
+        ),
+        (["test_protocols=[clean,clean]"], "test_protocols must name each protocol once, got ['clean', 'clean']"),
+    ],
+    ids=lambda value: value[-1] if isinstance(value, list) else "",
+)
+def test_what_is_wrong_is_said_in_one_sentence(overrides: list[str], sentence: str) -> None:
+    assert sentence in refusal(*overrides)
+
+
+@pytest.mark.parametrize("override", ["_target_=os.system", "+_target_=os.system", "+data._target_=os.system"])
+def test_a_target_is_an_unknown_key(override: str) -> None:
+    assert "_target_ is not a key" in refusal(override)
+
+
+def test_an_interpolation_reads_another_key_and_a_broken_one_is_refused() -> None:
+    assert compose(["seed=5", "trainer.max_epochs=${seed}"]).trainer.max_epochs == 5
+    assert "optimizer.lr: interpolation key 'nope' not found" in refusal("optimizer.lr=${nope}")
+
+
+def test_the_raw_configuration_goes_through_the_same_door() -> None:
+    raw = compose_raw(["data=folder", "data.root=/images"])
+    config = typed(raw)
+    assert isinstance(config.data, Folder)
+    assert config.data.root == "/images"
+
+
+def test_a_sweep_is_every_combination_in_the_order_given() -> None:
+    assert expand(["seed=0,1", "model=cnn,resnet18", "data.batch_size=8"]) == [
+        ["seed=0", "model=cnn", "data.batch_size=8"],
+        ["seed=0", "model=resnet18", "data.batch_size=8"],
+        ["seed=1", "model=cnn", "data.batch_size=8"],
+        ["seed=1", "model=resnet18", "data.batch_size=8"],
+    ]
+    assert expand(["seed=range(0,3)"]) == [["seed=0"], ["seed=1"], ["seed=2"]]
+    assert expand(["model.widths=[8,16],[32]"]) == [["model.widths=[8,16]"], ["model.widths=[32]"]]
+    assert expand(["seed=4"]) == [["seed=4"]]
+
+
+@pytest.mark.parametrize("override", ["optimizer.lr=interval(0,1)", "model=glob(*)"])
+def test_a_sweep_without_a_list_is_refused(override: str) -> None:
+    with pytest.raises(UsageError, match=r"a sweep must list its values \(key=a,b or key=range\(1,4\)\)"):
+        expand([override])
+
+
+def test_a_sweep_refuses_a_fixed_choice_that_does_not_exist() -> None:
+    with pytest.raises(UsageError, match="got 'cnnn'; did you mean model=cnn"):
+        expand(["model=cnnn", "seed=0,1"])
+
+
+def test_nothing_here_imports_torch() -> None:
+    """`imgrec --help`, tables and folder look-ups live from that."""
+    code = (
+        "import sys; import imgrec.config.compose, imgrec.config.identity, imgrec.config.plain, imgrec.records,"
+        " imgrec.runfolder, imgrec.summary, imgrec.reference; print('torch' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "False\n"

@@ -1,0 +1,229 @@
+"""A run's id and its name."""
+
+import dataclasses
+import hashlib
+import json
+import re
+import shlex
+import subprocess
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+from hydra.core.override_parser.overrides_parser import OverridesParser
+
+from imgrec.config import optimizer
+from imgrec.config.compose import compose
+from imgrec.config.fields import is_identity, setting
+from imgrec.config.identity import LONGEST_NAME, SHORT, essence, run_id, run_name
+from imgrec.config.root import AXES, Config
+from imgrec.config.schemas import SCHEMAS
+
+DATA = "f" * 64
+
+
+def made(**changes: Any) -> Config:
+    sections: dict[str, Any] = {
+        "data": SCHEMAS["data"]["digits"](),
+        "augment": SCHEMAS["augment"]["augment"](name="none"),
+        "model": SCHEMAS["model"]["cnn"](),
+        "loss": SCHEMAS["loss"]["cross_entropy"](),
+        "optimizer": SCHEMAS["optimizer"]["adam"](),
+        "schedule": SCHEMAS["schedule"]["constant"](),
+        "trainer": SCHEMAS["trainer"]["trainer"](name="auto"),
+    }
+    return Config(**{**sections, **changes})
+
+
+NAMES = {
+    "data.name": "digits",
+    "augment.name": "none",
+    "model.name": "cnn",
+    "loss.name": "cross_entropy",
+    "optimizer.name": "adam",
+    "schedule.name": "constant",
+}
+
+
+def test_the_essence_is_the_names_and_what_differs_from_the_defaults() -> None:
+    assert essence(made()) == NAMES
+    changed = made(seed=3, test=False, optimizer=SCHEMAS["optimizer"]["adam"](lr=0.5))
+    assert essence(changed) == {**NAMES, "optimizer.lr": 0.5, "seed": 3, "test": False}
+
+
+def test_the_id_is_the_sha256_of_essence_and_data_as_canonical_json() -> None:
+    """Spelled out, since every later version must compute the same."""
+    text = (
+        '{"config":{"augment.name":"none","data.name":"digits","loss.name":"cross_entropy","model.name":"cnn",'
+        '"optimizer.name":"adam","schedule.name":"constant","seed":7},"data":"' + DATA + '"}'
+    )
+    assert run_id(made(seed=7), DATA) == hashlib.sha256(text.encode()).hexdigest()
+
+
+def test_ids_of_published_runs_never_change() -> None:
+    """Frozen numbers: a failure here means that every run that anyone has would be taken for a new one."""
+    sgd = ["optimizer=sgd", "trainer.max_epochs=12", "data.batch_size=64", "seed=1"]
+    adam = [
+        "data=digits",
+        "model.widths=[8,16]",
+        "optimizer=adam",
+        "optimizer.lr=0.002",
+        "schedule=one_cycle",
+        "test=false",
+    ]
+    assert run_id(compose(sgd), DATA) == "d988f4e235285c04682ee2ec84a098d92f2db9bb3ac472be1fb48c647a4df8ed"
+    assert run_id(compose(adam), DATA) == "df18f8e3c580c714450f0f46829abca489bb5c2aeeceaa26cee33c5bbbb82fea"
+
+
+def test_another_choice_value_seed_or_data_is_another_run() -> None:
+    variants = [
+        made(),
+        made(seed=1),
+        made(test=False),
+        made(test_protocols=["tta_flip"]),
+        made(augment=SCHEMAS["augment"]["augment"](name="none", flip=True)),
+        made(augment=SCHEMAS["augment"]["augment"](name="flip", flip=True)),
+        made(model=SCHEMAS["model"]["cnn"](widths=[32, 64])),
+        made(model=SCHEMAS["model"]["resnet18"]()),
+        made(loss=SCHEMAS["loss"]["brier"]()),
+        made(optimizer=SCHEMAS["optimizer"]["adamw"](weight_decay=0.0)),
+        made(trainer=SCHEMAS["trainer"]["trainer"](name="auto", max_epochs=11)),
+        made(trainer=SCHEMAS["trainer"]["trainer"](name="auto", precision="bf16-mixed")),
+        made(data=SCHEMAS["data"]["digits"](batch_size=129)),
+    ]
+    ids = [run_id(config, DATA) for config in variants] + [run_id(made(), "0" * 64)]
+    assert len(set(ids)) == len(ids)
+
+
+def other_value(value: Any) -> Any:
+    """A value that a field of this type may hold, and that is not its default."""
+    match value:
+        case bool():
+            return not value
+        case None:
+            return "other"
+        case int() | float():
+            return value + 1
+        case []:
+            return ["other"]
+    return {"auto": "cpu", "~/.cache/imgrec": "/other"}.get(value, "other")
+
+
+def test_where_and_how_a_run_is_carried_out_leaves_its_id_alone() -> None:
+    """Every key that is no identity, changed by itself; the axis' name of the trainer too."""
+    plain = run_id(made(), DATA)
+    kept = []
+    for field in dataclasses.fields(Config):
+        if field.name not in AXES and not is_identity(field):
+            kept.append(field.name)
+            assert run_id(made(**{field.name: other_value(getattr(made(), field.name))}), DATA) == plain, field.name
+    for axis, name in (("data", "cifar10"), ("data", "folder"), ("trainer", "trainer")):
+        needed = {"root": "/x"} if name == "folder" else {"name": "auto"} if axis == "trainer" else {}
+        section = SCHEMAS[axis][name](**needed)
+        before = run_id(made(**{axis: section}), DATA)
+        for field in dataclasses.fields(section):
+            if field.name != "name" and not is_identity(field):
+                kept.append(f"{axis}.{field.name}")
+                options = {"strategy": "ddp", "progress": "none"}
+                value = options.get(field.name, other_value(getattr(section, field.name)))
+                changed = dataclasses.replace(section, **{field.name: value})
+                assert getattr(changed, field.name) != getattr(section, field.name)
+                assert run_id(made(**{axis: changed}), DATA) == before, field.name
+    renamed = dataclasses.replace(made().trainer, name="cpu")
+    assert run_id(made(trainer=renamed), DATA) == plain
+    assert {
+        "experiment",
+        "study",
+        "resume",
+        "resume_override",
+        "force",
+        "data.root",
+        "data.num_workers",
+        "trainer.accelerator",
+        "trainer.tensorboard",
+    } <= set(kept)
+
+
+def test_a_new_option_with_a_default_keeps_every_id() -> None:
+    @dataclass(kw_only=True)
+    class LaterAdam(optimizer.Adam):
+        amsgrad: bool = setting(False, "an option that came later")
+
+    assert run_id(made(optimizer=LaterAdam()), DATA) == run_id(made(), DATA)
+    assert run_id(made(optimizer=LaterAdam(amsgrad=True)), DATA) != run_id(made(), DATA)
+
+
+def test_the_same_command_has_the_same_id_whatever_the_order() -> None:
+    one = compose(["data=digits", "optimizer.lr=0.5", "seed=2"])
+    two = compose(["seed=2", "optimizer.lr=5e-1", "data=digits", "optimizer=momentum"])
+    assert run_id(one, DATA) == run_id(two, DATA)
+
+
+def test_a_name_tells_the_overrides_the_seed_and_the_id() -> None:
+    own = run_id(made(), DATA)
+    overrides = ["optimizer=adam", "loss=mse", "optimizer.lr=0.1", "seed=1"]
+    assert run_name(made(seed=1), overrides, own) == f"optimizer-adam_loss-mse_lr-0.1_seed-1-{own[:SHORT]}"
+    assert run_name(made(), [], own) == f"seed-0-{own[:SHORT]}"
+
+
+def test_what_says_only_where_and_how_stays_out_of_a_name() -> None:
+    words = [
+        "experiment=demo",
+        "study=wide",
+        "resume=/runs/a",
+        "resume_override=[seed]",
+        "force=true",
+        "data.root=/my data",
+        "data.num_workers=2",
+        "trainer=cpu",
+        "trainer.threads=1",
+        "hydra.run.dir=/x",
+        "+hydra.verbose=true",
+    ]
+    assert run_name(made(), words, "0" * 64) == "seed-0-00000000"
+    assert run_name(made(), ["trainer.max_epochs=3"], "0" * 64) == "max-epochs-3_seed-0-00000000"
+
+
+NASTY = [
+    ["model.widths=[8,16]"],
+    ["data.batch_size='64'"],
+    ["+x={a:1,b:${seed}}"],
+    ["optimizer.lr=1e-3", "schedule.final=-0.5"],
+    ["loss=--help"],
+    ["loss=../../etc/passwd"],
+    ["loss=a b;rm -rf $HOME `id` \"'\n\t*?[]{}~#|&<>"],
+    ["loss=Straße/日本語"],
+    ["~schedule"],
+    ["loss="],
+    ["data.val_size=" + "9" * 500],
+    [f"model.widths=[{','.join(['128'] * 100)}]", "optimizer=adam"],
+]
+
+
+@pytest.mark.parametrize("overrides", NASTY, ids=range(len(NASTY)))
+def test_a_name_survives_shells_file_systems_and_hydra_s_grammar(overrides: list[str]) -> None:
+    name = run_name(made(), overrides, "0123456789abcdef" * 4)
+    assert re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*-01234567", name)
+    assert len(name) <= LONGEST_NAME + 1 + SHORT < 255
+    assert shlex.quote(name) == name
+    for text in (f"hydra.run.dir=outputs/default/{name}", f"hydra.run.dir='outputs/default/{name}'"):
+        assert OverridesParser.create().parse_override(text).value() == f"outputs/default/{name}"
+
+
+def test_a_shell_hands_a_name_over_as_it_is() -> None:
+    name = run_name(made(), ["loss=a b;rm $HOME"], "0" * 64)
+    done = subprocess.run(["sh", "-c", f"printf %s {name}"], capture_output=True, text=True, check=True)
+    assert done.stdout == name
+
+
+def test_long_overrides_that_read_the_same_still_differ_by_the_id() -> None:
+    long = f"model.widths=[{','.join(['128'] * 100)}]"
+    first, second = made(seed=1), made(seed=2)
+    names = {run_name(config, [long], run_id(config, DATA)) for config in (first, second)}
+    assert len(names) == 2
+
+
+def test_the_canonical_form_has_no_room_for_two_configurations_with_one_text() -> None:
+    """Every value of the essence is JSON that reads back equal."""
+    rows = essence(made(model=SCHEMAS["model"]["cnn"](widths=[1, 2], dropout=0.1), test_protocols=["tta_flip"]))
+    assert json.loads(json.dumps(rows)) == rows

@@ -1,0 +1,279 @@
+"""The dataclasses and the choices of conf/ belong together, and every value out of range is refused by name."""
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from imgrec.config import schemas
+from imgrec.config.compose import compose
+from imgrec.config.data import Digits, Folder
+from imgrec.config.fields import help_of
+from imgrec.config.plain import flat
+from imgrec.config.root import AXES, Config
+from imgrec.config.schemas import SCHEMAS, choices, conf_dir, known_keys
+
+INF, NAN = float("inf"), float("nan")
+NEEDED = {"folder": ["data.root=/images"]}  # what a choice cannot do without
+RECIPES = choices("experiment")
+
+
+def contents(path: Path) -> dict[str, Any]:
+    rows = yaml.safe_load(path.read_text("utf-8"))
+    assert isinstance(rows, dict)
+    return rows
+
+
+@pytest.mark.parametrize(("axis", "name"), [(axis, name) for axis in AXES for name in choices(axis)])
+def test_every_choice_composes_under_its_own_name(axis: str, name: str) -> None:
+    section = getattr(compose([f"{axis}={name}", *NEEDED.get(name, [])]), axis)
+    # an option like article_sgd is sgd with other values: the name says which implementation is built
+    assert section.name == name or type(section) is SCHEMAS[axis][section.name]
+
+
+def test_every_schema_is_a_choice_of_conf() -> None:
+    for axis in AXES:
+        if len(SCHEMAS[axis]) > 1:
+            assert set(SCHEMAS[axis]) <= set(choices(axis))
+
+
+@pytest.mark.parametrize("axis", AXES)
+def test_every_choice_names_its_schema_sets_only_its_keys_and_says_what_it_is(axis: str) -> None:
+    for name in choices(axis):
+        path = conf_dir() / axis / f"{name}.yaml"
+        rows = contents(path)
+        (schema_name,) = rows.pop("defaults")
+        schema = SCHEMAS[axis][schema_name.removesuffix("_schema")]
+        assert schema_name.endswith("_schema")
+        assert set(rows) <= {field.name for field in dataclasses.fields(schema)}
+        assert path.read_text("utf-8").startswith("# ")
+
+
+def test_every_key_has_a_line_of_explanation_and_a_name_of_its_class() -> None:
+    for axis, named in SCHEMAS.items():
+        for name, schema in named.items():
+            own = [field for field in dataclasses.fields(schema) if field.name != "name"]
+            assert all(help_of(field).strip() and "\n" not in help_of(field) for field in own)
+            assert schema.__doc__
+            if len(named) > 1:
+                assert next(f for f in dataclasses.fields(schema) if f.name == "name").default == name, axis
+    roots = [field for field in dataclasses.fields(Config) if field.name not in AXES]
+    assert all(help_of(field).strip() for field in roots)
+
+
+def test_the_axes_of_the_root_are_the_axes_with_schemas_and_folders() -> None:
+    dataclass_axes = [field.name for field in dataclasses.fields(Config) if dataclasses.is_dataclass(field.type)]
+    assert dataclass_axes == list(AXES) == list(SCHEMAS)
+    folders = {path.name for path in conf_dir().iterdir() if path.is_dir()}
+    assert set(AXES) | {"experiment"} <= folders <= {*AXES, "experiment", "study"}
+
+
+def test_known_keys_are_those_of_all_choices_each_once() -> None:
+    found = list(known_keys())
+    assert len(found) == len(set(found))
+    for overrides in ([], ["model=resnet18"], ["optimizer=muon"], ["schedule=one_cycle"]):
+        keys = {key for key in flat(compose(overrides)) if not key.endswith(".name")}
+        assert keys <= set(found)
+    assert {"optimizer.ns_steps", "data.on_error", "seed"} <= set(found)
+    assert "model.name" not in found
+
+
+@pytest.mark.parametrize("recipe", RECIPES)
+def test_a_recipe_names_itself_its_question_and_its_command_and_holds_differences_only(recipe: str) -> None:
+    path = conf_dir() / "experiment" / f"{recipe}.yaml"
+    lines = path.read_text("utf-8").splitlines()
+    rows = contents(path)
+    assert lines[0] == "# @package _global_"
+    assert any("?" in line for line in lines if line.startswith("#"))
+    assert any(f"imgrec train experiment={recipe}" in line for line in lines if line.startswith("#"))
+    assert rows.pop("experiment") == recipe
+    for default in rows.pop("defaults"):
+        ((key, name),) = default.items()
+        axis = key.removeprefix("override /")
+        assert key.startswith("override /")
+        assert name in choices(axis)
+    # a recipe sets no key that only one choice has: any axis can then be overridden
+    shared = {
+        axis: set.intersection(*({f.name for f in dataclasses.fields(schema)} for schema in SCHEMAS[axis].values()))
+        for axis in AXES
+    }
+    for axis, values in rows.items():
+        if axis in AXES:
+            assert set(values) <= shared[axis] - {"name", "lr"}
+        else:
+            assert axis in {field.name for field in dataclasses.fields(Config)}
+
+
+@pytest.mark.parametrize("recipe", RECIPES)
+def test_a_recipe_composes_with_any_axis_overridden(recipe: str) -> None:
+    composed = compose([f"experiment={recipe}"])
+    assert composed.experiment == recipe
+    others = {"data": "folder", "augment": "mixup", "model": "resnet50", "loss": "mse"}
+    others |= {"optimizer": "muon", "schedule": "one_cycle", "trainer": "ddp"}
+    assert set(others) == set(AXES)
+    for half in (AXES[::2], AXES[1::2]):
+        words = [f"{axis}={others[axis]}" for axis in half]
+        changed = compose([f"experiment={recipe}", *words, *(NEEDED["folder"] if "data" in half else [])])
+        for axis in AXES:
+            if axis in half:
+                assert getattr(changed, axis).name == others[axis]
+            else:
+                assert getattr(changed, axis) == getattr(composed, axis)
+
+
+def test_the_conf_folder_is_found_from_anywhere(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert (conf_dir() / "config.yaml").is_file()
+    assert compose(["experiment=demo"]).experiment == "demo"
+
+
+def test_a_package_without_its_conf_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(schemas, "__file__", str(tmp_path / "src" / "imgrec" / "config" / "schemas.py"))
+    with pytest.raises(ValueError, match=r"conf/config.yaml must lie in .*imgrec or beside src/, found neither"):
+        conf_dir()
+
+
+@pytest.mark.parametrize(
+    ("chosen", "values", "sentence"),
+    [
+        ("data=cifar10", {"batch_size": 0}, "data.batch_size must be >= 1 and finite, got 0"),
+        (
+            "data=cifar10",
+            {"val_size": 50000},
+            "data.val_size must lie in [0, 50000), got 50000; CIFAR-10 has 50000 training images; use 5000, or 0",
+        ),
+        (
+            "data=cifar10",
+            {"val_size": 12},
+            "data.val_size must be a multiple of 10 for CIFAR-10 (a class-balanced split), got 12",
+        ),
+        ("data=digits", {"val_size": 9}, "data.val_size must be 0 or at least 10 (one image a class), got 9"),
+        ("data=digits", {"val_size": 1437}, "data.val_size must lie in [0, 1437), got 1437"),
+        (
+            "data=folder",
+            {"root": "x", "val_size": 2.5},
+            "data.val_size must be a share below 1 or a whole number of images, got 2.5",
+        ),
+        ("data=folder", {"root": "x", "test_size": -1}, "data.test_size must be >= 0 and finite, got -1"),
+        ("data=folder", {"root": "x", "on_error": "pass"}, "data.on_error must be one of raise, skip, got 'pass'"),
+        ("data=folder", {"root": "x", "image_size": 4}, "data.image_size must be >= 8 and finite, got 4"),
+        ("model=cnn", {"widths": []}, "model.widths must name at least one stage, got []; the default is [32,64,128]"),
+        ("model=cnn", {"widths": [8, 0]}, "model.widths must be >= 1 and finite, got 0"),
+        ("model=cnn", {"depth": 0}, "model.depth must be >= 1 and finite, got 0"),
+        ("model=cnn", {"hidden": 0}, "model.hidden must be >= 1 and finite, got 0"),
+        ("model=cnn", {"activation": "rellu"}, "got 'rellu'; did you mean relu?"),
+        ("model=cnn", {"dropout": 1}, "model.dropout must lie in [0, 1), got 1"),
+        ("model=resnet18", {"stem": "tiny"}, "model.stem must be one of cifar, imagenet, got 'tiny'"),
+        (
+            "model=resnet18",
+            {"pretrained": True},
+            "model.pretrained=true needs model.stem=imagenet (the weights have a 7x7 stem), got 'cifar'",
+        ),
+        ("loss=label_smoothing", {"smoothing": 1}, "loss.smoothing must lie in [0, 1), got 1"),
+        ("loss=mse", {"true_weight": 0}, "loss.true_weight must be > 0 and finite, got 0"),
+        ("loss=mse", {"true_value": 0}, "loss.true_value must be > 0 and finite, got 0"),
+        ("loss=focal", {"gamma": -1}, "loss.gamma must be >= 0 and finite, got -1"),
+        ("loss=hinge", {"margin": 0}, "loss.margin must be > 0 and finite, got 0"),
+        ("optimizer=momentum", {"lr_scale": 0}, "optimizer.lr_scale must be > 0 and finite, got 0"),
+        ("optimizer=momentum", {"momentum": 1}, "optimizer.momentum must lie in [0, 1), got 1"),
+        (
+            "optimizer=momentum",
+            {"nesterov": True, "momentum": 0},
+            "optimizer.momentum must be > 0 and finite, got 0; or set optimizer.nesterov=false",
+        ),
+        ("optimizer=adam", {"beta1": 1}, "optimizer.beta1 must lie in [0, 1), got 1"),
+        ("optimizer=adam", {"beta2": -1}, "optimizer.beta2 must lie in [0, 1), got -1"),
+        ("optimizer=adam", {"eps": 0}, "optimizer.eps must be > 0 and finite, got 0"),
+        ("optimizer=adagrad", {"eps": 0}, "optimizer.eps must be > 0 and finite, got 0"),
+        ("optimizer=rmsprop", {"alpha": 1}, "optimizer.alpha must lie in [0, 1), got 1"),
+        ("optimizer=rmsprop", {"momentum": 1}, "optimizer.momentum must lie in [0, 1), got 1"),
+        ("optimizer=rmsprop", {"eps": 0}, "optimizer.eps must be > 0 and finite, got 0"),
+        ("optimizer=muon", {"momentum": 1}, "optimizer.momentum must lie in [0, 1), got 1"),
+        ("optimizer=muon", {"ns_steps": 0}, "optimizer.ns_steps must be >= 1 and finite, got 0"),
+        ("optimizer=muon", {"adamw_lr": 0}, "optimizer.adamw_lr must be > 0 and finite, got 0"),
+        ("optimizer=muon", {"adamw_beta1": 1}, "optimizer.adamw_beta1 must lie in [0, 1), got 1"),
+        ("optimizer=muon", {"adamw_beta2": 1}, "optimizer.adamw_beta2 must lie in [0, 1), got 1"),
+        ("optimizer=muon", {"adamw_eps": 0}, "optimizer.adamw_eps must be > 0 and finite, got 0"),
+        ("schedule=constant", {"warmup": 1}, "schedule.warmup must lie in [0, 1), got 1"),
+        ("schedule=step", {"milestones": [0.5, 0.2]}, "schedule.milestones must ascend, got [0.5, 0.2]"),
+        ("schedule=step", {"milestones": [2]}, "schedule.milestones must lie in [0, 1], got 2"),
+        ("schedule=step", {"gamma": 2}, "schedule.gamma must lie in [0, 1], got 2"),
+        ("schedule=cosine", {"final": 2}, "schedule.final must lie in [0, 1], got 2"),
+        ("schedule=linear", {"final": -1}, "schedule.final must lie in [0, 1], got -1"),
+        ("schedule=one_cycle", {"peak_at": 0}, "schedule.peak_at must be > 0 and finite, got 0"),
+        ("schedule=one_cycle", {"peak_at": 2}, "schedule.peak_at must lie in [0, 1], got 2"),
+        ("schedule=one_cycle", {"start": 2}, "schedule.start must lie in [0, 1], got 2"),
+        ("schedule=one_cycle", {"final": 2}, "schedule.final must lie in [0, 1], got 2"),
+        (
+            "schedule=one_cycle",
+            {"warmup": 0.1},
+            "schedule.warmup must be 0 with one_cycle, which warms up by itself, got 0.1",
+        ),
+        (
+            "augment=augment",
+            {"policy": "rand"},
+            "augment.policy must be one of none, trivialaugment, randaugment, got 'rand'",
+        ),
+        ("augment=augment", {"policy_ops": 0}, "augment.policy_ops must be >= 1 and finite, got 0"),
+        ("augment=augment", {"policy_magnitude": 31}, "augment.policy_magnitude must lie in [0, 30], got 31"),
+        ("augment=augment", {"crop_padding": -1}, "augment.crop_padding must be >= 0 and finite, got -1"),
+        ("augment=augment", {"cutout_size": -1}, "augment.cutout_size must be >= 0 and finite, got -1"),
+        (
+            "augment=augment",
+            {"mix": "mixip"},
+            "augment.mix must be one of none, mixup, cutmix, got 'mixip'; did you mean mixup?",
+        ),
+        ("augment=augment", {"mix_alpha": 0}, "augment.mix_alpha must be > 0 and finite, got 0"),
+        ("trainer=trainer", {"max_epochs": 0}, "trainer.max_epochs must be >= 1 and finite, got 0"),
+        ("trainer=trainer", {"accelerator": "tpu"}, "trainer.accelerator must be one of auto, cpu, gpu, got 'tpu'"),
+        ("trainer=trainer", {"devices": 0}, "trainer.devices must be >= 1 and finite, got 0"),
+        (
+            "trainer=trainer",
+            {"devices": 4},
+            "trainer.devices=4 needs trainer.strategy=ddp; choose trainer=ddp, or trainer.devices=1",
+        ),
+        ("trainer=trainer", {"strategy": "fsdp"}, "trainer.strategy must be one of auto, ddp, got 'fsdp'"),
+        ("trainer=trainer", {"precision": "16"}, "trainer.precision must be one of 32, bf16-mixed, 16-mixed, got '16'"),
+        (
+            "trainer=trainer",
+            {"deterministic": "maybe"},
+            "trainer.deterministic must be one of true, false, auto, got 'maybe'",
+        ),
+        ("trainer=trainer", {"accumulate": 0}, "trainer.accumulate must be >= 1 and finite, got 0"),
+        ("trainer=trainer", {"gradient_clip": -1}, "trainer.gradient_clip must be >= 0 and finite, got -1"),
+        ("trainer=trainer", {"ema_decay": 1}, "trainer.ema_decay must lie in [0, 1), got 1"),
+        ("trainer=trainer", {"early_stopping": -1}, "trainer.early_stopping must be >= 0 and finite, got -1"),
+        ("trainer=trainer", {"log_every": 0}, "trainer.log_every must be > 0 and finite, got 0"),
+        ("trainer=trainer", {"checkpoint_every": -1}, "trainer.checkpoint_every must be >= 0 and finite, got -1"),
+        (
+            "trainer=trainer",
+            {"progress": "loud"},
+            "trainer.progress must be one of auto, rich, plain, none, got 'loud'",
+        ),
+        ("trainer=trainer", {"threads": -1}, "trainer.threads must be >= 0 and finite, got -1"),
+        ("data=cifar10", {"eval_batch_size": 0}, "data.eval_batch_size must be >= 1 and finite, got 0"),
+        ("data=cifar10", {"num_workers": -1}, "data.num_workers must be >= 0 and finite, got -1"),
+        ("optimizer=sgd", {"lr": NAN}, "optimizer.lr must be > 0 and finite, got nan"),
+        ("optimizer=sgd", {"weight_decay": INF}, "optimizer.weight_decay must be >= 0 and finite, got inf"),
+    ],
+    ids=str,
+)
+def test_a_value_out_of_range_is_refused_with_key_rule_and_value(
+    chosen: str, values: dict[str, Any], sentence: str
+) -> None:
+    axis, _, name = chosen.partition("=")
+    with pytest.raises(ValueError, match=r"\w") as refusal:
+        SCHEMAS[axis][name](**values)
+    assert sentence in str(refusal.value)
+
+
+def test_the_ends_of_the_ranges_are_allowed() -> None:
+    assert Digits(val_size=0).val_size == 0
+    assert Digits(val_size=1436).val_size == 1436
+    assert Folder(root="x", val_size=25.0, test_size=0.0).val_size == 25
+    SCHEMAS["schedule"]["step"](milestones=[0.0, 1.0], gamma=0.0)
+    SCHEMAS["schedule"]["one_cycle"](peak_at=1.0)
+    SCHEMAS["augment"]["augment"](name="x", policy_magnitude=30)
+    SCHEMAS["trainer"]["trainer"](name="x", devices=3, strategy="ddp")
