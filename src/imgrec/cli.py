@@ -61,7 +61,7 @@ def train(
 
 @app.command()
 def evaluate(
-    run: Annotated[Path, typer.Argument(help="A run's folder, or a checkpoint file.")],
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="A run's folder, or a checkpoint file.")],
     protocol: Annotated[str, typer.Option(help="clean, tta_flip or tta_flip_shift.")] = "clean",
     at: Annotated[str | None, typer.Option(help="best or last; without it, best where there is one.")] = None,
     split: Annotated[str, typer.Option(help="test or val.")] = "test",

@@ -147,15 +147,25 @@ def _hand_to_hydra(arguments: Sequence[str], flags: Sequence[str] = ()) -> None:
                 log.error("failed: %s", error)
             return None
 
-    before, sys.argv = sys.argv, ["imgrec", *flags, *arguments]
+    argv, sys.argv = sys.argv, ["imgrec", *flags, *arguments]
+    handlers = list(logging.root.handlers)
     try:
         hydra.main(config_path=str(schemas.conf_dir()), config_name="config", version_base="1.3")(job)()
     finally:
-        sys.argv = before
+        sys.argv = argv
+        _close_log(handlers)
     if len(failures) > 1:
         raise RunError(f"{len(failures)} runs failed; the first: {failures[0]}") from failures[0]
     if failures:
         raise failures[0]
+
+
+def _close_log(before: Sequence[logging.Handler]) -> None:
+    """Take the run's train.log off the logging that it was put on: what comes later is not its own."""
+    for handler in list(logging.root.handlers):
+        if handler not in before:
+            logging.root.removeHandler(handler)
+            handler.close()
 
 
 def _sweep_dir(*, _root_: DictConfig) -> str:

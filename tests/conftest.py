@@ -1,4 +1,4 @@
-"""Runs as users start them: through the `imgrec` command, in a working folder of their own."""
+"""What tests of several rooms share: drawn images, and runs as users start them, through the `imgrec` command."""
 
 import os
 import sys
@@ -9,10 +9,34 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 from PIL import Image
 
-TINY = (
+os.environ["OMP_NUM_THREADS"] = "1"  # before PyTorch is imported: on busy cores its threads wait for each other
+
+CLASSES = ("bars", "disc", "frame")
+
+
+@pytest.fixture
+def image_folder(tmp_path: Path) -> Path:
+    """A folder with 3 classes of 12 drawn images each, 32x32 PNG: upright bars, a disc, a frame, in noise."""
+    root = tmp_path / "images"
+    draws = np.random.default_rng(0)
+    rows, columns = np.mgrid[:32, :32]
+    for name in CLASSES:
+        (root / name).mkdir(parents=True)
+        for number in range(12):
+            shift = int(draws.integers(-2, 3))
+            shapes = {
+                "bars": (columns + shift) // 4 % 2 == 0,
+                "disc": (rows - 16 - shift) ** 2 + (columns - 16) ** 2 < 100,
+                "frame": np.maximum(abs(rows - 16 - shift), abs(columns - 16)) > 9,
+            }
+            image = np.where(shapes[name], 200, 40)[:, :, None] + draws.integers(-30, 31, (32, 32, 3))
+            Image.fromarray(image.astype(np.uint8)).save(root / name / f"{number:02}.png")
+    return root
+
+
+_TINY = (
     "data=folder",
     "data.image_size=8",
     "data.batch_size=8",
@@ -45,18 +69,23 @@ def tiny_images(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty working folder, one thread, and no data of this machine."""
+    """An empty working folder, and no data of this machine."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("IMGREC_DATA_DIR", raising=False)
     monkeypatch.setenv("HOME", str(tmp_path))
-    torch.set_num_threads(1)
     return tmp_path
 
 
-@pytest.fixture
-def tiny(tiny_images: Path, workplace: Path) -> list[str]:
+@pytest.fixture(scope="session")
+def tiny_words(tiny_images: Path) -> tuple[str, ...]:
     """The words of a run that takes a second: 8 steps an epoch."""
-    return [*TINY, f"data.root={tiny_images}"]
+    return (*_TINY, f"data.root={tiny_images}")
+
+
+@pytest.fixture
+def tiny(tiny_words: tuple[str, ...], workplace: Path) -> list[str]:
+    """The words of the tiny run, in an empty working folder."""
+    return list(tiny_words)
 
 
 class Child:

@@ -1,0 +1,380 @@
+"""The command as users meet it: what it refuses, in one line that gives key, rule, value and way out."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from imgrec import checkpoint
+from imgrec.cli import main
+
+Said = tuple[int, str, str]
+
+
+@pytest.fixture
+def imgrec(workplace: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Callable[..., Said]:
+    """Run `imgrec ARGUMENTS...` in this process; gives exit code, stdout and stderr."""
+
+    def run(*arguments: str) -> Said:
+        capfd.readouterr()
+        monkeypatch.setattr(sys, "argv", ["imgrec", *arguments])
+        with pytest.raises(SystemExit) as stop:
+            main()
+        said = capfd.readouterr()
+        code = stop.value.code
+        return (code if isinstance(code, int) else 0), said.out, said.err
+
+    return run
+
+
+@pytest.fixture
+def photos(tiny_images: Path, workplace: Path) -> Path:
+    """A copy of the tiny images, to be spoilt."""
+    shutil.copytree(tiny_images, workplace / "photos")
+    return workplace / "photos"
+
+
+def tree(folder: Path) -> dict[str, int]:
+    return {str(path.relative_to(folder)): path.stat().st_mtime_ns for path in folder.rglob("*")}
+
+
+CONFIGURATION = [
+    ("model=resnet5O", "model must be one of cnn, resnet18, resnet50, got 'resnet5O'; did you mean model=resnet50?"),
+    ("optimizer.lr=-1", "optimizer.lr must be > 0 and finite, got -1.0"),
+    ("optimizer.lr=0", "optimizer.lr must be > 0 and finite, got 0.0"),
+    ("optimizer.lr=inf", "optimizer.lr must be > 0 and finite, got inf"),
+    ("optimizer.lr=nan", "optimizer.lr must be > 0 and finite, got nan"),
+    ("optimizer.lr=abc", "optimizer.lr: value 'abc' could not be converted to Float"),
+    ("optimizer.learning_rate=0.1", "optimizer.learning_rate is not a key; did you mean optimizer.lr?"),
+    ("data.batch_size=0", "data.batch_size must be >= 1 and finite, got 0"),
+    ("data.val_size=50000", "data.val_size must lie in [0, 50000), got 50000; CIFAR-10 has 50000 training images"),
+    ("data.val_size=60000", "data.val_size must lie in [0, 50000), got 60000"),
+    ("data.val_size=4999", "data.val_size must be a multiple of 10 for CIFAR-10 (a class-balanced split), got 4999"),
+    ("trainer.max_epochs=0", "trainer.max_epochs must be >= 1 and finite, got 0"),
+    ("trainer.max_epochs=-3", "trainer.max_epochs must be >= 1 and finite, got -3"),
+    ("trainer.max_epochs=1.5", "trainer.max_epochs: value '1.5' could not be converted to Integer"),
+    ("trainer.devices=4", "trainer.devices=4 needs trainer.strategy=ddp; choose trainer=ddp, or trainer.devices=1"),
+    ("trainer.precision=8", "trainer.precision must be one of 32, bf16-mixed, 16-mixed, got '8'"),
+    ("experiment=aritcle", "experiment must be one of"),
+    ("augment=cut_mix", "did you mean augment=cutmix?"),
+    ("loss=crossentropy", "did you mean loss=cross_entropy?"),
+    ("epochs=5", "epochs is not a key; did you mean trainer.max_epochs?"),
+    ("+extra=1", "extra is not a key"),
+    ("optimizer._target_=os.system", "optimizer._target_ is not a key"),
+    ("+_target_=os.system", "_target_ is not a key"),
+    ("~optimizer", "optimizer cannot be deleted (~optimizer); choose one of"),
+    ("optimizer.lr=0.1,0.2", "optimizer.lr=0.1,0.2 asks for several runs; add -m"),
+    ("nonsense", "an override must read key=value, got 'nonsense'"),
+    ("data.root=a=b", "data.root: Hydra cannot read the value 'a=b'; quote it"),
+    ("data=folder", "data.root must be given, it has no default"),
+    ("seed=-1", "seed must lie in [0, 4294967295], got -1"),
+    ("test_protocols=[tta]", "test_protocols must be one of clean, tta_flip, tta_flip_shift, got 'tta'"),
+    ("resume=nowhere", "nowhere must be a run's folder with a record.json, and has none"),
+]
+
+
+@pytest.mark.parametrize(("word", "sentence"), CONFIGURATION, ids=[word for word, _ in CONFIGURATION])
+def test_a_bad_word_is_refused_before_anything_is_written(
+    imgrec: Callable[..., Said], workplace: Path, word: str, sentence: str
+) -> None:
+    code, out, err = imgrec("train", word)
+    assert code == (1 if word.startswith("resume") else 2)
+    assert out == ""
+    assert err.count("\n") == 1, err
+    assert err.startswith("imgrec: ")
+    assert sentence in err
+    assert list(workplace.iterdir()) == []
+
+
+def test_a_bad_value_in_a_sweep_is_refused_before_the_first_run(imgrec: Callable[..., Said], workplace: Path) -> None:
+    code, out, err = imgrec("train", "-m", "experiment=demo", "seed=0,1", "optimizer.lr=0.1,-1")
+    assert (code, out) == (2, "")
+    assert "optimizer.lr must be > 0" in err
+    assert list(workplace.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (["trainer=gpu"], "trainer.accelerator=gpu needs a CUDA GPU and this machine has none; use trainer=cpu"),
+        (["trainer=ddp"], "trainer.accelerator=gpu needs a CUDA GPU"),
+        (["trainer=ddp", "trainer.devices=4"], "trainer.accelerator=gpu needs a CUDA GPU"),
+    ],
+)
+def test_hardware_that_is_not_there_is_refused(
+    imgrec: Callable[..., Said], workplace: Path, monkeypatch: pytest.MonkeyPatch, words: list[str], sentence: str
+) -> None:
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 0)
+    code, out, err = imgrec("train", "experiment=demo", *words)
+    assert (code, out) == (2, "")
+    assert sentence in err
+    assert list(workplace.iterdir()) == []
+
+
+def test_a_folder_that_is_not_there_is_refused(imgrec: Callable[..., Said], workplace: Path) -> None:
+    code, out, err = imgrec("train", "data=folder", "data.root=/nowhere")
+    assert code in (1, 2)
+    assert out == ""
+    assert err.count("\n") == 1
+    assert "data.root" in err
+    assert "/nowhere" in err
+    assert list(workplace.iterdir()) == []
+
+
+def test_an_empty_class_folder_is_refused(
+    imgrec: Callable[..., Said], tiny: list[str], photos: Path, workplace: Path
+) -> None:
+    (photos / "nobody").mkdir()
+    before = tree(workplace)
+    code, out, err = imgrec("train", *tiny, f"data.root={photos}")
+    assert code in (1, 2)
+    assert out == ""
+    assert err.count("\n") == 1
+    assert "nobody" in err
+    assert tree(workplace) == before
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_a_truncated_picture_is_named_and_can_be_skipped(
+    imgrec: Callable[..., Said], tiny: list[str], photos: Path, workers: int
+) -> None:
+    broken = photos / "row" / "broken.jpg"
+    Image.new("RGB", (64, 64), (200, 30, 30)).save(broken, quality=95)
+    broken.write_bytes(broken.read_bytes()[:-200])
+    words = [*tiny, f"data.root={photos}", f"data.num_workers={workers}", "trainer.max_epochs=1"]
+    code, out, err = imgrec("train", *words)
+    assert (code, out) == (1, "")
+    last = err.splitlines()[-1]
+    assert str(broken) in last
+    assert "data.on_error=skip" in last
+    assert "Traceback" not in err
+    (record,) = [json.loads(path.read_text()) for path in Path("outputs").rglob("record.json")]
+    assert record["status"] == "failed"
+    assert str(broken) in record["error"]
+    code, out, err = imgrec("train", *words, "data.on_error=skip")
+    assert code == 0, err
+    assert "finished" in out
+    assert str(broken) in err, "what is left out is said"
+
+
+def test_a_tampered_data_file_is_named(imgrec: Callable[..., Said], workplace: Path) -> None:
+    folder = workplace / "data" / "cifar-10-batches-py"
+    folder.mkdir(parents=True)
+    for name in (*(f"data_batch_{k}" for k in range(1, 6)), "test_batch", "batches.meta"):
+        (folder / name).write_bytes(b"not what Krizhevsky wrote")
+    code, out, err = imgrec("train", f"data.root={workplace / 'data'}", "data.download=false")
+    assert (code, out) == (1, "")
+    last = err.splitlines()[-1]
+    assert "SHA-256" in last
+    assert str(folder) in last
+
+
+def test_data_that_are_not_there_name_the_embedded_ones(imgrec: Callable[..., Said], workplace: Path) -> None:
+    code, out, err = imgrec("train", f"data.root={workplace / 'empty'}", "data.download=false")
+    assert (code, out) == (1, "")
+    last = err.splitlines()[-1]
+    assert str(workplace / "empty") in last
+    assert "data=digits" in last
+
+
+@pytest.fixture(scope="module")
+def one_run(tiny_words: tuple[str, ...], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("once") / "run"
+    words = [*tiny_words, "trainer.max_epochs=1", f"hydra.run.dir={folder}"]
+    subprocess.run([sys.executable, "-m", "imgrec", "train", *words], check=True, capture_output=True)
+    return folder
+
+
+@pytest.fixture
+def finished(one_run: Path, workplace: Path) -> Path:
+    """A finished run of one epoch, in ./run, to be spoilt."""
+    shutil.copytree(one_run, workplace / "run")
+    return workplace / "run"
+
+
+def test_a_truncated_checkpoint_is_refused(imgrec: Callable[..., Said], finished: Path) -> None:
+    path = finished / "checkpoints" / "best.ckpt"
+    path.write_bytes(path.read_bytes()[:-100])
+    before = tree(finished)
+    for target in (finished, path):
+        code, out, err = imgrec("evaluate", str(target))
+        assert (code, out) == (1, "")
+        assert err.count("\n") == 1
+        assert f"{path} must have the SHA-256 in best.ckpt.sha256" in err
+    (finished / "checkpoints" / "best.ckpt.sha256").unlink()
+    code, out, err = imgrec("evaluate", str(path))
+    assert code == 1
+    assert "damaged" in err.splitlines()[-1]
+    del before["checkpoints/best.ckpt.sha256"], before["checkpoints"]
+    after = tree(finished)
+    del after["checkpoints"]
+    assert after == before
+
+
+def test_a_checkpoint_of_another_architecture_is_refused(
+    imgrec: Callable[..., Said], tiny: list[str], finished: Path, workplace: Path
+) -> None:
+    wide = [*tiny, "model.hidden=24", "trainer.max_epochs=2"]
+    assert imgrec("train", *wide, "hydra.run.dir=wide")[0] == 0
+    record = json.loads((workplace / "wide/record.json").read_text())
+    record["status"] = "interrupted"
+    (workplace / "wide/record.json").write_text(json.dumps(record))
+    checkpoint.copy(finished / "checkpoints/last.ckpt", workplace / "wide/checkpoints/last.ckpt")
+    code, out, err = imgrec("train", *wide, "hydra.run.dir=wide")
+    assert (code, out) == (1, "")
+    assert (
+        "must hold a network of this run's architecture: model.hidden is 24 here and 16 there" in err.splitlines()[-1]
+    )
+
+
+def test_a_folder_with_another_run_is_refused(imgrec: Callable[..., Said], tiny: list[str], finished: Path) -> None:
+    before = tree(finished)
+    code, out, err = imgrec("train", *tiny, "trainer.max_epochs=1", "seed=5", "hydra.run.dir=run")
+    assert (code, out) == (2, "")
+    assert "run must hold this run or none" in err
+    assert tree(finished) == before
+
+
+@pytest.fixture
+def read_only(workplace: Path) -> Iterator[Path]:
+    """A folder that nobody may write to: a read-only mount for root, whom modes do not stop; else a mode."""
+    folder = workplace / "shelf"
+    folder.mkdir()
+    if os.geteuid() == 0:
+        mounted = subprocess.run(
+            ["mount", "-t", "tmpfs", "-o", "ro,size=1m", "tmpfs", str(folder)], capture_output=True
+        )
+        if mounted.returncode:
+            pytest.skip(f"root cannot mount here: {mounted.stderr.decode().strip()}")
+        yield folder
+        subprocess.run(["umount", str(folder)], check=True)
+    else:
+        folder.chmod(0o555)
+        yield folder
+        folder.chmod(0o755)
+
+
+def test_a_read_only_output_folder_is_refused(imgrec: Callable[..., Said], tiny: list[str], read_only: Path) -> None:
+    code, out, err = imgrec("train", *tiny, f"hydra.run.dir={read_only / 'run'}")
+    assert (code, out) == (1, "")
+    assert err.count("\n") == 1
+    assert f"{read_only / 'run'} must be a folder that can be written to" in err
+    assert "hydra.run.dir" in err
+
+
+def test_a_file_in_the_place_of_the_output_folder_is_refused(
+    imgrec: Callable[..., Said], tiny: list[str], workplace: Path
+) -> None:
+    (workplace / "outputs").write_text("mine")
+    code, out, err = imgrec("train", *tiny)
+    assert (code, out) == (1, "")
+    assert "must be a folder that can be written to" in err
+    assert (workplace / "outputs").read_text() == "mine"
+
+
+def test_a_finished_run_is_said_to_be_finished(imgrec: Callable[..., Said], tiny: list[str], workplace: Path) -> None:
+    words = ["train", *tiny, "trainer.max_epochs=1"]
+    code, first, _ = imgrec(*words)
+    assert code == 0
+    before = tree(workplace)
+    code, second, err = imgrec(*words)
+    assert (code, err) == (0, "")
+    assert "finished already" in second
+    assert first.splitlines()[2:] == second.splitlines()[2:], "the same scores"
+    assert tree(workplace) == before
+    code, third, _ = imgrec(*words, "force=true")
+    assert code == 0
+    assert "_take-2-" in third
+    assert {path: when for path, when in tree(workplace).items() if path in before and "." in path} == {
+        path: when for path, when in before.items() if "." in path
+    }
+
+
+def test_evaluate_measures_again_and_leaves_the_run_alone(imgrec: Callable[..., Said], finished: Path) -> None:
+    before = tree(finished)
+    code, out, _ = imgrec("evaluate", str(finished), "--protocol", "tta_flip", "--at", "last")
+    assert code == 0
+    (path,) = (finished / "evaluations").glob("tta_flip-*.json")
+    rows = json.loads(path.read_text())
+    assert rows["schema"] == 1
+    assert rows["run_id"] == json.loads((finished / "record.json").read_text())["run_id"]
+    assert {row["protocol"] for row in rows["scores"]} == {"tta_flip"}
+    assert {row["at"] for row in rows["scores"]} == {"last"}
+    assert str(path.relative_to(finished)) in out
+    after = {name: when for name, when in tree(finished).items() if not name.startswith("evaluations")}
+    assert after == before
+
+
+def test_evaluate_clean_gives_the_numbers_of_the_record(imgrec: Callable[..., Said], finished: Path) -> None:
+    imgrec("evaluate", str(finished))
+    (path,) = (finished / "evaluations").glob("clean-*.json")
+    again = {row["metric"]: row["value"] for row in json.loads(path.read_text())["scores"]}
+    record = json.loads((finished / "record.json").read_text())
+    recorded = {
+        row["metric"]: row["value"] for row in record["scores"] if (row["split"], row["at"]) == ("test", "best")
+    }
+    assert again == recorded
+
+
+def test_a_lone_checkpoint_goes_to_stdout_or_a_file(imgrec: Callable[..., Said], finished: Path) -> None:
+    path = finished / "checkpoints" / "last.ckpt"
+    code, out, _ = imgrec("evaluate", str(path))
+    assert code == 0
+    assert json.loads(out)["settings"]["protocol"] == "clean"
+    code, out, _ = imgrec("evaluate", str(path), "-o", "scores.json")
+    assert code == 0
+    assert json.loads(Path("scores.json").read_text())["scores"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["nowhere"], "nowhere must be a run's folder or a checkpoint file"),
+        (["run", "--protocol", "tta_flop"], "did you mean tta_flip?"),
+        (["run", "--at", "first"], "--at must be one of best, last, got 'first'"),
+        (["run", "--split", "train"], "--split must be one of test, val, got 'train'"),
+        (["run/checkpoints/last.ckpt", "--at", "best"], "leave --at out"),
+        ([], "Missing argument 'RUN'"),
+    ],
+)
+def test_evaluate_refuses(imgrec: Callable[..., Said], finished: Path, arguments: list[str], sentence: str) -> None:
+    code, out, err = imgrec("evaluate", *arguments)
+    assert (code, out) == (2, "")
+    assert err.count("\n") == 1
+    assert sentence in err
+
+
+def test_no_traceback_unless_asked(
+    imgrec: Callable[..., Said], tiny: list[str], monkeypatch: pytest.MonkeyPatch, workplace: Path
+) -> None:
+    def fail(*arguments: object, **more: object) -> None:
+        raise ZeroDivisionError("a mistake of ours")
+
+    monkeypatch.setattr("imgrec.training.final.read", fail)
+    code, _, err = imgrec("train", *tiny, "trainer.max_epochs=1")
+    assert code == 1
+    assert "Traceback" not in err
+    assert err.splitlines()[-1] == "imgrec: ZeroDivisionError: a mistake of ours (IMGREC_DEBUG=1 shows where)"
+    (log,) = workplace.glob("outputs/default/*/train.log")
+    assert "Traceback" in log.read_text()
+    monkeypatch.setenv("IMGREC_DEBUG", "1")
+    assert "Traceback" in imgrec("train", *tiny, "trainer.max_epochs=1")[2]
+
+
+def test_the_configuration_can_be_printed_without_a_run(imgrec: Callable[..., Said], workplace: Path) -> None:
+    code, out, _ = imgrec("train", "--cfg", "job", "experiment=demo")
+    assert code == 0
+    assert "name: digits" in out
+    assert list(workplace.iterdir()) == []
+
+
+def test_version(imgrec: Callable[..., Said]) -> None:
+    import imgrec as package
+
+    assert imgrec("--version")[1] == f"imgrec {package.__version__}\n"
