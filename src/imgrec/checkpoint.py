@@ -5,10 +5,10 @@ executed. Beside each file lies its SHA-256. A save writes a temporary file in t
 renames it, so that a crash at any moment leaves at least one whole generation: `last.ckpt`, else `previous.ckpt`.
 """
 
+import contextlib
 import hashlib
 import logging
 import os
-import pickle
 from collections.abc import Mapping
 from pathlib import Path
 from typing import IO, Any, cast
@@ -27,7 +27,8 @@ def save(state: Mapping[str, Any], path: Path) -> None:
 
     Raises RunError with the reason (disk full, read-only); the files that were there stay.
     """
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    partial = _partial(path)
+    hashing: _HashingFile | None = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with partial.open("wb") as file:
@@ -37,13 +38,14 @@ def save(state: Mapping[str, Any], path: Path) -> None:
             os.fsync(file.fileno())
         _place(partial, path, hashing.hexdigest())
     except (OSError, RuntimeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else str(error).splitlines()[0]
+        # of a refused write PyTorch's writer says only that the file ends too early
+        cause = hashing.refusal if hashing is not None and hashing.refusal is not None else error
         raise RunError(
-            f"{path} cannot be saved: {reason}; the checkpoints saved before it are whole, free the disk and start"
-            " the same command again"
-        ) from error
+            f"{path} cannot be saved: {_reason(cause)}; the checkpoints saved before it are whole, free the disk and"
+            " start the same command again"
+        ) from cause
     finally:
-        partial.unlink(missing_ok=True)
+        _discard(partial)
 
 
 def save_generation(state: Mapping[str, Any], folder: Path) -> None:
@@ -55,7 +57,7 @@ def save_generation(state: Mapping[str, Any], folder: Path) -> None:
 
 def copy(source: Path, target: Path) -> None:
     """Let `target` be the same file as `source`: a hard link, as no checkpoint is ever changed in place."""
-    partial = target.with_name(f".{target.name}.{os.getpid()}.partial")
+    partial = _partial(target)
     try:
         partial.unlink(missing_ok=True)
         try:
@@ -65,9 +67,9 @@ def copy(source: Path, target: Path) -> None:
         digest = _stated_digest(source)
         _place(partial, target, digest or _digest(source))
     except OSError as error:
-        raise RunError(f"{target} cannot be saved: {error.strerror}; {source} is whole, free the disk") from error
+        raise RunError(f"{target} cannot be saved: {_reason(error)}; {source} is whole, free the disk") from error
     finally:
-        partial.unlink(missing_ok=True)
+        _discard(partial)
 
 
 def load(path: Path) -> dict[str, Any]:
@@ -89,12 +91,13 @@ def load(path: Path) -> dict[str, Any]:
     except FileNotFoundError as error:
         raise RunError(f"{path} does not exist; name a run's folder or a checkpoint file") from error
     except OSError as error:
-        raise RunError(f"{path} cannot be read: {error.strerror}") from error
-    except (RuntimeError, EOFError, ValueError, KeyError, pickle.UnpicklingError) as error:
-        raise RunError(
-            f"{path} must be a checkpoint of tensors and plain containers, and it is damaged or something else"
-            f" ({type(error).__name__}); use an intact copy, or the run's previous.ckpt"
-        ) from error
+        if error.filename is None:  # no file refused: the reader jumped beyond the end of one that is cut short
+            raise _damaged(path, error) from error
+        raise RunError(f"{path} cannot be read: {_reason(error)}; name a readable checkpoint file") from error
+    except RunError:
+        raise
+    except Exception as error:  # a damaged file makes the reader stumble in any way, TypeError and IndexError included
+        raise _damaged(path, error) from error
     if not isinstance(state, dict):
         raise RunError(f"{path} must hold a training state, got a {type(state).__name__}; name a checkpoint of imgrec")
     return state
@@ -131,21 +134,48 @@ def newest(folder: Path) -> Path | None:
 
 
 class _HashingFile:
-    """A file to write to, which hashes the bytes as they pass."""
+    """A file to write to, which hashes the bytes as they pass. refusal: why a write failed."""
 
     def __init__(self, file: IO[bytes]) -> None:
         self._file = file
         self._hash = hashlib.sha256()
+        self.refusal: OSError | None = None
 
     def write(self, data: bytes) -> int:
         self._hash.update(data)
-        return self._file.write(data)
+        try:
+            return self._file.write(data)
+        except OSError as error:
+            self.refusal = error
+            raise
 
     def flush(self) -> None:
         self._file.flush()
 
     def hexdigest(self) -> str:
         return self._hash.hexdigest()
+
+
+def _partial(path: Path) -> Path:
+    """Where a file grows before it takes its place. One name: what a killed process left is written over."""
+    return path.with_name(f".{path.name}.partial")
+
+
+def _discard(partial: Path) -> None:
+    """Remove it, if it is there; where that fails, the reason to tell is the one that led here."""
+    with contextlib.suppress(OSError):
+        partial.unlink(missing_ok=True)
+
+
+def _reason(error: Exception) -> str:
+    return (error.strerror if isinstance(error, OSError) else None) or str(error).splitlines()[0]
+
+
+def _damaged(path: Path, error: Exception) -> RunError:
+    return RunError(
+        f"{path} must be a checkpoint of tensors and plain containers, and it is damaged or something else"
+        f" ({type(error).__name__}); use an intact copy, or the run's previous.ckpt"
+    )
 
 
 def _place(partial: Path, path: Path, digest: str) -> None:
@@ -156,12 +186,15 @@ def _place(partial: Path, path: Path, digest: str) -> None:
     beside = path.with_name(f"{path.name}.sha256")
     beside.unlink(missing_ok=True)
     partial.replace(path)
-    note = beside.with_name(f".{beside.name}.{os.getpid()}.partial")
-    with note.open("w", encoding="ascii") as file:
-        file.write(f"{digest}  {path.name}\n")  # the format of sha256sum -c
-        file.flush()
-        os.fsync(file.fileno())
-    note.replace(beside)
+    note = _partial(beside)
+    try:
+        with note.open("w", encoding="ascii") as file:
+            file.write(f"{digest}  {path.name}\n")  # the format of sha256sum -c
+            file.flush()
+            os.fsync(file.fileno())
+        note.replace(beside)
+    finally:
+        _discard(note)
     directory = os.open(path.parent, os.O_RDONLY)
     try:
         os.fsync(directory)

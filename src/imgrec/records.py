@@ -71,10 +71,14 @@ def read(path: Path) -> Record:
         schema = rows.pop("schema")
         if schema != SCHEMA:
             raise RunError(f"{path}: schema must be {SCHEMA}, got {schema!r}; read it with the version that wrote it")
-        scores = [Score(**{**row, "ci": tuple(row["ci"]) if row["ci"] else None}) for row in rows.pop("scores")]
-        return Record(**rows, scores=scores)
+        return Record(**{**rows, "scores": [_score(row) for row in rows["scores"]]})
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise RunError(f"{path} must be a record that imgrec wrote, got {error}; restore it or start anew") from error
+
+
+def _score(row: dict[str, Any]) -> Score:
+    value = math.nan if row["value"] is None else row["value"]  # JSON has no NaN: see `write_json`
+    return Score(**{**row, "value": value, "ci": tuple(row["ci"]) if row.get("ci") else None})
 
 
 def write(path: Path, record: Record) -> None:

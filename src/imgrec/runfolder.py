@@ -45,7 +45,7 @@ def locate(config: Config, overrides: Sequence[str], *, within: Path | None = No
     record = look(newest)
     if config.force and record and record.status == "finished":
         stem, _, digits = present[0].name.rpartition("-")
-        return newest.with_name(f"{stem}_take-{len(present) + 1}-{digits}")
+        return newest.with_name(f"{stem.partition('_take-')[0]}_take-{_take(newest.name) + 1}-{digits}")
     return newest
 
 
@@ -116,9 +116,10 @@ def lock(folder: Path) -> Iterator[None]:
 
 def _is_locked(folder: Path) -> bool:
     try:
-        with lock(folder):
+        with (folder / LOCK).open() as file:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)  # shared: those who look do not see each other
             return False
-    except RunError:
+    except BlockingIOError:
         return True
-    except OSError:  # a folder that cannot be written to: nobody can be running in it
+    except OSError:  # no lock was ever taken, or the file system has none
         return False
