@@ -170,17 +170,14 @@ def _close_log(before: Sequence[logging.Handler]) -> None:
 
 def _sweep_dir(*, _root_: DictConfig) -> str:
     """Hydra's ${imgrec.sweep_dir:}, the folder of a sweep's runs."""
-    return str(runfolder.group(_without_hydra(_root_)))
+    first, *_ = expand(_root_.hydra.overrides.task)  # where the sweep itself is composed, the words still hold lists
+    return str(runfolder.group(compose(first)))
 
 
 def _run_name(*, _root_: DictConfig) -> str:
     """Hydra's ${imgrec.run_name:}, the name of one run's folder in it."""
-    config = _without_hydra(_root_)
-    return runfolder.locate(config, list(_root_.hydra.overrides.task), within=Path(_root_.hydra.sweep.dir)).name
-
-
-def _without_hydra(root: DictConfig) -> Config:
-    return typed(OmegaConf.masked_copy(root, [str(key) for key in root if key != "hydra"]))
+    words = list(_root_.hydra.overrides.task)
+    return runfolder.locate(compose(words), words, within=Path(_root_.hydra.sweep.dir)).name
 
 
 def _job(raw: DictConfig) -> float | None:

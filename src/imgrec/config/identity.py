@@ -61,8 +61,9 @@ def run_name(config: Config, overrides: Sequence[str], identity: str) -> str:
         if key == "trainer" or key == "seed":
             continue
         parts.append(f"{_plain(key.rpartition('.')[2])}-{_plain(value)}")
-    parts.append(f"seed-{config.seed}")
-    return "_".join(parts)[:LONGEST_NAME] + f"-{identity[:SHORT]}"
+    seed = f"seed-{config.seed}"
+    shown = "_".join(parts)[: LONGEST_NAME - len(seed) - 1].rstrip("_.-")  # a long command loses its end, not its seed
+    return "_".join(filter(None, (shown, seed))) + f"-{identity[:SHORT]}"
 
 
 def _plain(text: str) -> str:

@@ -19,7 +19,7 @@ from imgrec.checkpoint import BEST, LAST
 from imgrec.classifier import META
 from imgrec.config import plain
 from imgrec.config.root import Config
-from imgrec.errors import RunError
+from imgrec.errors import RunError, UsageError
 from imgrec.runfolder import CHECKPOINTS, CURVES, TENSORBOARD
 from imgrec.training import progress, tensorboard
 from imgrec.training.curves import Curves
@@ -149,7 +149,7 @@ class Fitting:
         callbacks.extend(progress.callbacks(trainer.progress, self.speed, terminal=sys.stderr.isatty()))
         if trainer.early_stopping:
             if self.source.val is None:
-                raise RunError(
+                raise UsageError(
                     "trainer.early_stopping needs validation images; give data.val_size, or early_stopping=0"
                 )
             callbacks.append(EarlyStopping("val/top1", mode="max", patience=trainer.early_stopping))

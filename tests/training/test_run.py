@@ -1,0 +1,260 @@
+"""One run through its public door: what it leaves behind, and that its options do what they say."""
+
+import csv
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from sklearn.metrics import accuracy_score, confusion_matrix, jaccard_score
+
+from imgrec import assembly, checkpoint, evaluation, launch
+from imgrec.config import plain
+from imgrec.errors import RunError, UsageError
+from imgrec.launch import Outcome
+from imgrec.training.curves import COLUMNS, read
+
+
+def run(words: list[str], *more: str) -> Outcome:
+    (outcome,) = launch.train([*words, *more])
+    return outcome
+
+
+def load(outcome: Outcome, name: str = "last.ckpt") -> dict[str, Any]:
+    return torch.load(outcome.folder / "checkpoints" / name, weights_only=True)
+
+
+def test_a_run_leaves_the_whole_contract_behind(tiny: list[str]) -> None:
+    outcome = run(tiny, "trainer.max_epochs=2", "trainer.tensorboard=true")
+    folder, record = outcome.folder, outcome.record
+    assert folder.parent == Path("outputs/default")
+    assert folder.name.endswith(f"seed-0-{record.run_id[:8]}")
+    assert {path.name for path in folder.iterdir()} == {
+        "checkpoints",
+        "config.yaml",
+        "curves.csv",
+        "diagnostics.json",
+        "record.json",
+        "run.lock",
+        "tensorboard",
+        "train.log",
+    }
+    names = {f"{stem}.ckpt{end}" for stem in ("last", "previous", "best") for end in ("", ".sha256")}
+    assert {path.name for path in (folder / "checkpoints").iterdir()} == names
+    rows = json.loads((folder / "record.json").read_text())
+    assert rows["schema"] == 1
+    assert rows["status"] == "finished"
+    assert rows["error"] is None
+    assert rows["command"] == [*tiny, "trainer.max_epochs=2", "trainer.tensorboard=true"]
+    assert plain.from_flat(rows["config"]) == launch.compose(rows["command"])
+    assert rows["progress"]["epochs"] == 2
+    assert rows["progress"]["steps"] == 16
+    assert rows["cost"]["parameters"] == (3 * 9 + 1) * 4 + (4 * 9 + 1) * 8 + (8 * 4 + 1) * 16 + (16 + 1) * 3
+    # multiplications and additions of two convolutions at 8x8 and 4x4, and two linear layers
+    assert rows["cost"]["flops_per_image"] == 2 * (64 * 27 * 4 + 16 * 36 * 8 + 32 * 16 + 16 * 3)
+    assert rows["cost"]["images_per_second"] > 0
+    assert rows["environment"]["torch"] == torch.__version__.split("+")[0]
+    measured = {(row["split"], row["at"], row["metric"]) for row in rows["scores"]}
+    assert measured == {
+        (split, at, metric)
+        for split in ("val", "test")
+        for at in ("best", "last")
+        for metric in ("top1", "loss", "iou", "ece")
+    }, "three classes have no top5"
+
+
+def test_the_scores_are_those_of_the_saved_network(tiny: list[str]) -> None:
+    outcome = run(tiny, "trainer.max_epochs=3")
+    for at in ("best", "last"):
+        trained = assembly.trained(outcome.folder / "checkpoints" / f"{at}.ckpt")
+        assert outcome.record.weights[at] == checkpoint.digest(trained.network.state_dict())
+        test = assembly.source(trained.config).open_test()
+        assert test is not None
+        pixels, _ = test.read(torch.arange(len(test)))
+        with torch.no_grad():
+            predicted = trained.network(pixels / 255).argmax(dim=1)
+        expected = {
+            "top1": accuracy_score(test.labels, predicted),
+            "iou": jaccard_score(test.labels, predicted, average="macro"),
+        }
+        for metric, value in expected.items():
+            score = outcome.record.score(metric, split="test", at=at)
+            assert score is not None
+            assert score.value == pytest.approx(value, abs=1e-6)
+            assert score.n == 12
+        shown = json.loads((outcome.folder / "diagnostics.json").read_text())[at]["test"]
+        assert shown["confusion"] == confusion_matrix(test.labels, predicted).tolist()
+
+
+def test_curves_hold_every_step_and_epoch(tiny: list[str]) -> None:
+    outcome = run(tiny, "trainer.max_epochs=2", "trainer.log_every=3")
+    with (outcome.folder / "curves.csv").open() as file:
+        assert tuple(next(csv.reader(file))) == COLUMNS
+    rows = read(outcome.folder / "curves.csv")
+    steps = [int(row["step"]) for row in rows if row["metric"] == "step_loss"]
+    assert steps == [3, 6, 9, 12, 15]
+    for split in ("train", "val"):
+        top1 = [(row["step"], row["epoch"]) for row in rows if (row["split"], row["metric"]) == (split, "top1")]
+        assert top1 == [("8", "1"), ("16", "2")]
+    assert all(math.isfinite(float(row["value"])) for row in rows)
+
+
+def test_it_learns(tiny: list[str]) -> None:
+    outcome = run(tiny, "trainer.max_epochs=25", "optimizer.lr_scale=5")
+    score = outcome.record.score("top1", split="test", at="last")
+    assert score is not None
+    assert score.value >= 0.9
+
+
+def test_the_same_seed_gives_the_same_bits_and_another_seed_others(tiny: list[str]) -> None:
+    words = [*tiny, "trainer.max_epochs=1", "augment=cutmix", "model.dropout=0.2"]
+    one = run(words, "hydra.run.dir=one").record.weights
+    assert run(words, "hydra.run.dir=two").record.weights == one
+    assert run(words, "seed=1").record.weights != one
+
+
+def test_best_is_the_epoch_with_the_highest_validation_top1(tiny: list[str]) -> None:
+    outcome = run(tiny, "trainer.max_epochs=6", "optimizer.lr_scale=20")
+    rows = read(outcome.folder / "curves.csv")
+    val = {
+        metric: [float(row["value"]) for row in rows if (row["split"], row["metric"]) == ("val", metric)]
+        for metric in ("top1", "loss")
+    }
+    best = min(range(6), key=lambda epoch: (-val["top1"][epoch], val["loss"][epoch], epoch))
+    assert outcome.record.progress["best"]["epoch"] == best + 1
+    assert load(outcome, "best.ckpt")["global_step"] == 8 * (best + 1)
+
+
+def test_test_false_leaves_the_test_set_closed(tiny: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(self: Any) -> None:
+        raise AssertionError("the test set was opened")
+
+    source = assembly.source
+
+    def closed(config: Any) -> Any:
+        images = source(config)
+        images.open_test = refuse.__get__(images)
+        return images
+
+    monkeypatch.setattr(assembly, "source", closed)
+    record = run(tiny, "trainer.max_epochs=1", "test=false").record
+    assert {score.split for score in record.scores} == {"val"}
+    with pytest.raises(AssertionError, match="was opened"):
+        run(tiny, "trainer.max_epochs=1")
+
+
+def test_without_validation_there_is_no_best(tiny: list[str]) -> None:
+    outcome = run(tiny, "trainer.max_epochs=1", "data.val_size=0")
+    assert {(score.split, score.at) for score in outcome.record.scores} == {("test", "last")}
+    assert not (outcome.folder / "checkpoints/best.ckpt").exists()
+    with pytest.raises(UsageError, match=r"trainer\.early_stopping needs validation images"):
+        run(tiny, "data.val_size=0", "trainer.early_stopping=2")
+
+
+def test_early_stopping_stops_and_does_not_start_again(tiny: list[str]) -> None:
+    words = [*tiny, "trainer.max_epochs=50", "trainer.early_stopping=2", "optimizer=sgd", "optimizer.lr=1e-9"]
+    outcome = run(words)
+    assert outcome.record.progress["epochs"] == 3, "one best epoch, two without a better one"
+    rows = json.loads((outcome.folder / "record.json").read_text())
+    (outcome.folder / "record.json").write_text(json.dumps({**rows, "status": "interrupted"}))
+    assert run(words).record.progress["epochs"] == 3
+
+
+def test_under_an_average_the_scores_are_of_the_averaged_weights(tiny: list[str]) -> None:
+    outcome = run(tiny, "trainer.max_epochs=2", "trainer.ema_decay=0.9")
+    state = load(outcome)
+    averaged = {name.removeprefix("network."): value for name, value in state["state_dict"].items()}
+    assert outcome.record.weights["last"] == checkpoint.digest(averaged)
+    current = {name.removeprefix("network."): value for name, value in state["current_model_state"].items()}
+    assert checkpoint.digest(current) != outcome.record.weights["last"]
+
+
+def test_accumulated_batches_step_as_one_batch(tiny: list[str]) -> None:
+    plain_sgd = [*tiny, "optimizer=sgd", "trainer.max_epochs=2", "data.val_size=0", "data.test_size=20"]  # 64 images
+    whole = load(run(plain_sgd, "data.batch_size=16"))
+    parts = load(run(plain_sgd, "data.batch_size=8", "trainer.accumulate=2"))
+    assert whole["global_step"] == parts["global_step"] == 8
+    for name, value in whole["state_dict"].items():
+        torch.testing.assert_close(parts["state_dict"][name], value, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "momentum", "adam", "adamw", "adagrad", "rmsprop", "muon"])
+def test_every_optimizer_trains(tiny: list[str], optimizer: str) -> None:
+    words = [*tiny, f"optimizer={optimizer}", "optimizer.lr_scale=0.1", "schedule=cosine", "schedule.warmup=0.1"]
+    outcome = run(words, "trainer.max_epochs=1", "trainer.gradient_clip=1", "trainer.precision=bf16-mixed")
+    rates = [float(row["value"]) for row in read(outcome.folder / "curves.csv") if row["metric"] == "lr"]
+    assert len(rates) == 8
+    assert outcome.record.status == "finished"
+
+
+@pytest.mark.parametrize("loss", ["cross_entropy", "label_smoothing", "mse", "brier", "focal", "hinge"])
+@pytest.mark.parametrize("augment", ["none", "cutmix"])
+def test_every_loss_takes_hard_and_mixed_targets(tiny: list[str], loss: str, augment: str) -> None:
+    assert run(tiny, f"loss={loss}", f"augment={augment}", "trainer.max_epochs=1").record.status == "finished"
+
+
+@pytest.mark.parametrize("protocol", list(evaluation.PROTOCOLS))
+def test_the_final_reading_measures_the_protocols_that_are_named(tiny: list[str], protocol: str) -> None:
+    record = run(tiny, "trainer.max_epochs=1", f"test_protocols=[{protocol}]").record
+    assert {score.protocol for score in record.scores if score.split == "test"} == {protocol}
+    assert {score.protocol for score in record.scores if score.split == "val"} == {"clean"}
+
+
+def test_a_failure_is_recorded_and_the_next_start_goes_on(tiny: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    save = checkpoint.save_generation
+    calls = []
+
+    def full(*arguments: Any) -> None:
+        calls.append(arguments)
+        if len(calls) == 2:
+            raise RunError("last.ckpt cannot be saved: No space left on device")
+        save(*arguments)
+
+    monkeypatch.setattr("imgrec.training.saving.save_generation", full)
+    with pytest.raises(RunError, match="No space left"):
+        run(tiny, "trainer.max_epochs=3")
+    (path,) = Path("outputs").rglob("record.json")
+    rows = json.loads(path.read_text())
+    assert rows["status"] == "failed"
+    assert "No space left" in rows["error"]
+    outcome = run(tiny, "trainer.max_epochs=3")
+    assert outcome.record.status == "finished"
+    assert outcome.record.progress["steps"] == 24
+    monkeypatch.undo()
+
+
+def test_a_sweep_runs_every_combination_and_survives_a_failing_one(
+    tiny: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = [*tiny, "trainer.max_epochs=1"]
+    outcomes = launch.train([*words, "seed=0,1", "loss=mse,hinge"], multirun=True)
+    assert [outcome.record.status for outcome in outcomes] == ["finished"] * 4
+    assert {(outcome.record.config["seed"], outcome.record.config["loss.name"]) for outcome in outcomes} == {
+        (seed, loss) for seed in (0, 1) for loss in ("mse", "hinge")
+    }
+    assert {outcome.folder.parent for outcome in outcomes} == {Path("outputs/default")}
+    for outcome in outcomes:
+        assert outcome.folder.name.endswith(f"seed-{outcome.record.config['seed']}-{outcome.record.run_id[:8]}")
+    single = run(words, "seed=1", "loss=hinge")
+    assert single.already, "a sweep's run and a single run of the same words are the same run"
+
+    from imgrec.training import run as room
+
+    carry_out = room._carry_out
+
+    def fail_once(record: Any, config: Any, *rest: Any) -> None:
+        if config.seed == 2:
+            raise RunError("the disk of seed 2 is full")
+        carry_out(record, config, *rest)
+
+    monkeypatch.setattr(room, "_carry_out", fail_once)
+    with pytest.raises(RunError, match="the disk of seed 2 is full"):
+        launch.train([*words, "seed=2,3"], multirun=True)
+    statuses = {
+        json.loads(path.read_text())["config"]["seed"]: json.loads(path.read_text())["status"]
+        for path in Path("outputs/default").glob("*/record.json")
+    }
+    assert statuses[2] == "failed"
+    assert statuses[3] == "finished"
