@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from imgrec.data.loader import eval_loader
 from imgrec.data.source import Images
 from imgrec.records import Score, wilson
-from imgrec.scores import CALIBRATION_BINS, Scores
+from imgrec.scores import CALIBRATION_BINS, Scores, calibration_bins
 
 Forward = Callable[[Tensor], Tensor]
 
@@ -147,7 +147,7 @@ def _calibration(predictions: Predictions) -> list[dict[str, Any]]:
     confidence = predictions.confidence_n
     right = (predictions.predicted_n == predictions.targets_n).float()
     edges = torch.linspace(0, 1, CALIBRATION_BINS + 1)
-    bins = torch.bucketize(confidence, edges[1:-1])
+    bins = calibration_bins(confidence)
     rows = []
     for k in range(CALIBRATION_BINS):
         inside = bins == k

@@ -7,16 +7,68 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torchmetrics import MeanMetric, Metric, MetricCollection
+from torchmetrics import Metric, MetricCollection
 from torchmetrics.classification import (
     MulticlassAccuracy,
-    MulticlassCalibrationError,
     MulticlassConfusionMatrix,
     MulticlassJaccardIndex,
 )
 
 CALIBRATION_BINS = 15  # Guo et al. 2017, section 4
 _BLOCK = 64  # batches counted at a time: metrics are Python, and a step of a small network is short
+
+
+def calibration_bins(confidence_n: Tensor) -> Tensor:
+    """The bin of each confidence: equal bins (low, high], numbered from 0."""
+    edges = torch.linspace(0, 1, CALIBRATION_BINS + 1, device=confidence_n.device)
+    return torch.bucketize(confidence_n, edges[1:-1])
+
+
+class CalibrationError(Metric):
+    """Expected calibration error (Guo et al. 2017, equation 3).
+
+    torchmetrics' own puts a confidence of exactly 1, which is what overconfident networks say, into a sixteenth bin.
+    """
+
+    full_state_update = False
+    sums: Tensor  # of each bin: images, their confidence, their hits
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.add_state("sums", torch.zeros(CALIBRATION_BINS, 3, dtype=torch.float64), dist_reduce_fx="sum")
+
+    def update(self, preds: Tensor, target: Tensor) -> None:
+        confidence_n, predicted_n = preds.max(dim=1)
+        rows_n3 = torch.stack([torch.ones_like(confidence_n), confidence_n, predicted_n == target], dim=1)
+        member_nb = torch.nn.functional.one_hot(calibration_bins(confidence_n), CALIBRATION_BINS)
+        self.sums += member_nb.double().T @ rows_n3.double()  # no scattered additions: those have no order on a GPU
+
+    def compute(self) -> Tensor:
+        images, confidence, hits = self.sums.T
+        error: Tensor = (confidence - hits).abs().sum() / images.sum()
+        return error.float()
+
+
+class MeanLoss(Metric):
+    """The mean over images, of batches' means; one that is not a number is reported as it is.
+
+    torchmetrics' own forgets the batches' sizes where it may keep what is not a number (nan_strategy="disable").
+    """
+
+    full_state_update = False
+    sums: Tensor  # images, their loss
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.add_state("sums", torch.zeros(2, dtype=torch.float64), dist_reduce_fx="sum")
+
+    def update(self, losses: Tensor, sizes: Tensor) -> None:
+        self.sums += torch.stack([sizes.sum().double(), (losses.double() * sizes).sum()])
+
+    def compute(self) -> Tensor:
+        images, loss = self.sums
+        mean: Tensor = loss / images
+        return mean.float()
 
 
 class Scores(nn.Module):
@@ -34,14 +86,14 @@ class Scores(nn.Module):
         metrics: dict[str, Metric | MetricCollection] = {
             "top1": MulticlassAccuracy(**k, average="micro"),
             "iou": MulticlassJaccardIndex(**k, average="macro"),
-            "ece": MulticlassCalibrationError(**k, n_bins=CALIBRATION_BINS, norm="l1"),
+            "ece": CalibrationError(),
             "per_class": MulticlassAccuracy(**k, average="none"),
             "confusion": MulticlassConfusionMatrix(**k),
         }
         if num_classes > 5:
             metrics["top5"] = MulticlassAccuracy(**k, average="micro", top_k=5)
         self.counts = MetricCollection(metrics)
-        self.loss = MeanMetric(nan_strategy="disable")  # a loss that is not a number is reported as it is
+        self.loss = MeanLoss()
         self._waiting: list[tuple[Tensor, Tensor, Tensor]] = []
 
     @torch.no_grad()
@@ -62,7 +114,7 @@ class Scores(nn.Module):
         sizes = torch.tensor([len(batch) for batch in targets], device=losses[0].device)
         # probabilities, since torchmetrics would guess from the values whether they are
         self.counts.update(torch.cat(logits).float().softmax(dim=1), torch.cat(targets))
-        self.loss.update(torch.stack(losses).float(), sizes)
+        self.loss.update(torch.stack(losses), sizes)
 
     def compute(self) -> dict[str, Tensor]:
         """Scalars and tables of everything since the last reset; across processes when there are several."""
@@ -87,6 +139,7 @@ class Scores(nn.Module):
 
     def load(self, state: dict[str, Any]) -> None:
         """Go on counting from what `state` gave."""
+        self.reset()
         self.load_state_dict(state["counts"])
         device = self.loss.device
         self._waiting = [
