@@ -1,0 +1,35 @@
+"""Two processes, gradients averaged, on the CPU."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+
+
+def test_two_processes_train_as_one_with_the_batches_of_both(
+    tiny: list[str], imgrec: Callable[..., Any], workplace: Path
+) -> None:
+    words = [*tiny, "optimizer=sgd", "optimizer.lr=0.1", "trainer.max_epochs=2"]  # 60 images
+    one = imgrec("train", *words, "data.batch_size=12", "hydra.run.dir=one")
+    assert one.wait() == 0, one.log.read_text()
+    two = imgrec("train", *words, "trainer=ddp", "trainer.accelerator=cpu", "data.batch_size=6", "hydra.run.dir=two")
+    assert two.wait() == 0, two.log.read_text()
+    assert two.log.read_text().count("finished:") == 1, "one process speaks"
+    states = [
+        torch.load(workplace / name / "checkpoints/last.ckpt", weights_only=True)["state_dict"]
+        for name in ("one", "two")
+    ]
+    for name, value in states[0].items():
+        torch.testing.assert_close(states[1][name], value, rtol=1e-4, atol=1e-6)
+    scores = [
+        {
+            (row["split"], row["at"], row["metric"]): (round(row["value"], 4), row["n"])
+            for row in json.loads((workplace / name / "record.json").read_text())["scores"]
+        }
+        for name in ("one", "two")
+    ]
+    assert scores[0] == scores[1]
+    logs = {path.name for path in (workplace / "two").glob("*.log")}
+    assert logs == {"train.log"}
