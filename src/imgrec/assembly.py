@@ -14,7 +14,7 @@ from imgrec.config.root import Config
 from imgrec.data import sources
 from imgrec.data.source import Source
 from imgrec.datamodule import ImageData
-from imgrec.errors import RunError, UsageError
+from imgrec.errors import RunError
 from imgrec.models.build import build as build_network
 from imgrec.models.network import Network
 from imgrec.optim.build import build_optimizer
@@ -84,6 +84,7 @@ def trained(path: Path) -> Trained:
     meta: dict[str, Any] | None = state.get(META)
     if meta is None:
         raise RunError(f"{path} must be a checkpoint that imgrec wrote: it carries no configuration; name a run's own")
+    prefix = "network."
     try:
         config = plain.from_flat(meta["config"])
         network = build_network(
@@ -95,23 +96,27 @@ def trained(path: Path) -> Trained:
             std=meta["std"],
             fetch=False,
         )
-    except (KeyError, TypeError, UsageError) as error:
-        raise RunError(f"{path} carries a configuration that this version cannot read: {error}") from error
-    prefix = "network."
-    weights = {name[len(prefix) :]: value for name, value in state["state_dict"].items() if name.startswith(prefix)}
+        weights = {name[len(prefix) :]: value for name, value in state["state_dict"].items() if name.startswith(prefix)}
+        classes, run_id, step = tuple(meta["classes"]), str(meta["run_id"]), int(state["global_step"])
+    except KeyError as error:
+        raise RunError(f"{path} must carry {error}, and does not; use a checkpoint that this version wrote") from error
+    except (TypeError, ValueError, AttributeError, RuntimeError) as error:  # UsageError is a ValueError
+        raise RunError(
+            f"{path} carries a configuration that this version cannot read: {error}; use the version that wrote it"
+        ) from error
     try:
         network.load_state_dict(weights)
     except RuntimeError as error:
         reason = " ".join(str(error).split("\n\t")[1:2]).strip()
         raise RunError(
             f"{path} must hold the weights of model={config.model.name}, which its configuration names, and holds"
-            f" those of another architecture: {reason}"
+            f" those of another architecture: {reason}; use the run's own checkpoint"
         ) from error
     return Trained(
         network=network.eval(),
         loss=losses.build(config.loss),
         config=config,
-        classes=tuple(meta["classes"]),
-        run_id=meta["run_id"],
-        step=int(state["global_step"]),
+        classes=classes,
+        run_id=run_id,
+        step=step,
     )

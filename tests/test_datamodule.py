@@ -1,0 +1,110 @@
+"""The splits of a source as loaders, in place again after an interruption."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+
+from imgrec.config.augment import Augment
+from imgrec.config.data import Data, Folder
+from imgrec.data import folder
+from imgrec.data.source import Source
+from imgrec.datamodule import ImageData
+from imgrec.errors import RunError
+
+AUGMENT = Augment(name="crop_flip", crop_padding=2, flip=True)
+Batches = list[tuple[Tensor, Tensor]]
+
+
+@pytest.fixture
+def source(image_folder: Path) -> Source:
+    return folder.load(Folder(root=str(image_folder), image_size=8, val_size=6, test_size=3))
+
+
+def settings(**changes: int) -> Data:
+    return Data(name="folder", **{"batch_size": 8, "eval_batch_size": 4, **changes})
+
+
+def module(source: Source, *, seed: int = 0, **changes: int) -> ImageData:
+    return ImageData(source=source, data=settings(**changes), augment=AUGMENT, seed=seed)
+
+
+def epoch(data: ImageData, number: int) -> Batches:
+    loader = data.train_dataloader()
+    loader.sampler.set_epoch(number)
+    return list(loader)
+
+
+def equal(one: Batches, other: Batches) -> bool:
+    return len(one) == len(other) and all(
+        torch.equal(a[0], b[0]) and torch.equal(a[1], b[1]) for a, b in zip(one, other, strict=True)
+    )
+
+
+def test_an_epoch_holds_every_training_image_once_the_last_batch_smaller(source: Source) -> None:
+    batches = epoch(module(source), 0)
+    assert [len(targets) for _, targets in batches] == [8, 8, 8, 3]
+    targets = torch.cat([targets for _, targets in batches])
+    assert targets.bincount().tolist() == source.train.labels.bincount().tolist() == [9, 9, 9]
+    images = torch.cat([images for images, _ in batches])
+    assert images.shape == (27, 3, 8, 8)
+    assert images.dtype == torch.float32
+    assert 0 <= images.min() < images.max() <= 1
+
+
+def test_order_and_augmentation_follow_from_seed_and_epoch(source: Source) -> None:
+    first = epoch(module(source), 0)
+    assert equal(first, epoch(module(source), 0))
+    assert not equal(first, epoch(module(source), 1))
+    assert not equal(first, epoch(module(source, seed=1), 0))
+    assert equal(first, list(module(source).train_dataloader()))
+
+
+def test_validation_is_the_whole_split_in_order_without_augmentation(source: Source) -> None:
+    loader = module(source).val_dataloader()
+    first, second = list(loader), list(loader)
+    assert equal(first, second)
+    assert [len(targets) for _, targets in first] == [3, 3]
+    assert source.val is not None
+    expected, _ = source.val.read(torch.arange(6))
+    assert torch.equal(torch.cat([images for images, _ in first]), expected.float() / 255)
+    assert torch.equal(torch.cat([targets for _, targets in first]), source.val.labels)
+
+
+def test_without_validation_images_there_is_no_loader_for_them(image_folder: Path) -> None:
+    source = folder.load(Folder(root=str(image_folder), image_size=8, val_size=0))
+    with pytest.raises(RunError) as refusal:
+        module(source).val_dataloader()
+    assert str(refusal.value) == ("data.val_size=0 leaves no validation images; give data.val_size, or do not validate")
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+@pytest.mark.parametrize(("at", "batch"), [(0, 0), (0, 1), (2, 3), (1, 0)])
+def test_a_resumed_run_sees_the_batches_that_were_left_and_then_whole_epochs(
+    source: Source, at: int, batch: int, workers: int
+) -> None:
+    before = module(source)
+    before.position = lambda: (at, batch)
+    stored = before.state_dict()
+    assert stored == {"epoch": at, "batch": batch}
+    resumed = module(source, num_workers=workers)
+    resumed.load_state_dict(stored)
+    assert resumed.state_dict() == stored  # until something was trained
+    loader = resumed.train_dataloader()
+    iterator = iter(loader)  # Lightning makes it before it names the epoch
+    loader.sampler.set_epoch(at)
+    assert equal(list(iterator), epoch(module(source), at)[batch:])
+    loader.sampler.set_epoch(at + 1)
+    assert equal(list(loader), epoch(module(source), at + 1))
+    assert len(loader) == 4
+
+
+def test_a_position_at_an_epoch_s_end_is_no_shortened_epoch(source: Source) -> None:
+    resumed = module(source)
+    resumed.load_state_dict({"epoch": 3, "batch": 4})
+    assert equal(list(resumed.train_dataloader()), epoch(module(source), 3))
+
+
+def test_a_new_run_begins_at_the_beginning(source: Source) -> None:
+    assert module(source).state_dict() == {"epoch": 0, "batch": 0}

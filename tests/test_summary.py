@@ -1,0 +1,56 @@
+"""A run's record in a few lines."""
+
+import math
+from pathlib import Path
+from typing import Any
+
+from imgrec.records import Record, Score
+from imgrec.summary import describe, scores_table
+
+
+def score(metric: str, value: float, **changes: Any) -> Score:
+    return Score(**{"split": "test", "protocol": "clean", "at": "last", "n": 10, **changes}, metric=metric, value=value)
+
+
+def record(**changes: Any) -> Record:
+    given: dict[str, Any] = {"experiment": None, "study": None, "command": [], "config": {}, "fingerprint": ""}
+    return Record(run_id="a" * 64, **{"status": "finished", **given, **changes})
+
+
+def test_a_row_for_each_split_protocol_and_checkpoint_with_what_was_measured() -> None:
+    rows = [
+        score("top1", 0.5),
+        score("loss", 1.25),
+        score("top1", 0.75, split="val", at="best"),
+        score("top1", 0.625, protocol="tta_flip_shift"),
+    ]
+    assert scores_table(rows).splitlines() == [
+        "split protocol        at         top1     loss",
+        "test  clean           last     0.5000   1.2500",
+        "test  tta_flip_shift  last     0.6250         ",
+        "val   clean           best     0.7500         ",
+    ]
+
+
+def test_a_diverged_run_is_shown_as_it_is() -> None:
+    assert scores_table([score("loss", math.nan)]).splitlines()[1].endswith("nan")
+
+
+def test_a_finished_run_tells_its_scores_its_rate_and_how_to_see_it(tmp_path: Path) -> None:
+    folder = tmp_path / "outputs" / "demo" / "x"
+    (folder / "tensorboard").mkdir(parents=True)
+    finished = record(scores=[score("top1", 0.5)], cost={"images_per_second": 1234.5, "seconds": 61.2})
+    lines = describe(folder, finished, already=False).splitlines()
+    assert lines[0] == f"finished: {folder}"
+    assert "trained at 1234 images/s, 61 s in all" in lines
+    assert lines[-1] == f"tensorboard --logdir {folder.parent}"
+    assert any("0.5000" in line for line in lines)
+
+
+def test_a_run_that_had_finished_says_so_and_how_to_do_it_over(tmp_path: Path) -> None:
+    text = describe(tmp_path, record(), already=True)
+    assert text == f"finished already: {tmp_path}  (force=true does it over, in a new folder)"
+
+
+def test_a_run_without_scores_cost_or_events_is_one_line(tmp_path: Path) -> None:
+    assert describe(tmp_path, record(status="interrupted"), already=False) == f"interrupted: {tmp_path}"
