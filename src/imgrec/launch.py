@@ -186,10 +186,11 @@ def _job(raw: DictConfig) -> float | None:
 
     own = HydraConfig.get()
     folder = Path(own.runtime.output_dir)
-    # Lightning starts the other processes of a distributed run with these words: this run alone, in this folder
-    sys.argv = ["imgrec", "train", *own.overrides.task, f"hydra.run.dir={_quoted(str(folder))}", "hydra.mode=RUN"]
-    sys.modules["__main__"].__spec__ = find_spec("imgrec.__main__")
     config = typed(raw)
+    if config.trainer.devices > 1:
+        # Lightning starts the other processes with these words: this run alone, in this folder
+        sys.argv = ["imgrec", "train", *own.overrides.task, f"hydra.run.dir={_quoted(str(folder))}", "hydra.mode=RUN"]
+        sys.modules["__main__"].__spec__ = find_spec("imgrec.__main__")
     parent = Path(config.resume) if config.resume else None
     record = carry_out(config, folder, command=list(own.overrides.task), parent=parent)
     for split, at in (("val", "best"), ("test", "last"), ("val", "last")):

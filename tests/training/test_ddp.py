@@ -1,6 +1,7 @@
 """Two processes, gradients averaged, on the CPU."""
 
 import json
+import signal
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -33,3 +34,19 @@ def test_two_processes_train_as_one_with_the_batches_of_both(
     assert scores[0] == scores[1]
     logs = {path.name for path in (workplace / "two").glob("*.log")}
     assert logs == {"train.log"}
+
+
+def test_a_signal_to_the_first_process_ends_both_at_the_same_step(
+    tiny: list[str], imgrec: Callable[..., Any], workplace: Path
+) -> None:
+    words = ["train", *tiny, "trainer=ddp", "trainer.accelerator=cpu", "data.batch_size=4", "trainer.max_epochs=3"]
+    assert imgrec(*words, "hydra.run.dir=straight").wait() == 0
+    curves = workplace / "cut/curves.csv"
+    child = imgrec(*words, "hydra.run.dir=cut")
+    code = child.signal_when(lambda: curves.exists() and "\n11,2," in curves.read_text(), signal.SIGTERM)
+    assert code == 143, child.log.read_text()
+    again = imgrec(*words, "hydra.run.dir=cut")
+    assert again.wait() == 0, again.log.read_text()
+    records = [json.loads((workplace / name / "record.json").read_text()) for name in ("straight", "cut")]
+    assert records[0]["weights"] == records[1]["weights"]
+    assert records[0]["scores"] == records[1]["scores"]

@@ -49,9 +49,11 @@ class Fitting:
         self._resumed = checkpoint.newest(self._checkpoints)
         state = checkpoint.load(self._resumed) if self._resumed else None
         self._step = int(state["global_step"]) if state else 0
-        self._over = bool(state and state["callbacks"]["Saver"]["over"] and not parent)
+        self._over = False
         if state is not None and self._resumed is not None:
             _check_architecture(self._resumed, state, config)
+            # what was the end of the parent's training is not the end of this one
+            self._over = state["callbacks"]["Saver"]["over"] and state[META]["run_id"] == run_id
         del state
         self.source = assembly.source(config)
         self.classifier = assembly.classifier(config, self.source, run_id=run_id, resumed=self._resumed is not None)

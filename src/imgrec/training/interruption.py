@@ -6,6 +6,7 @@ import signal
 import threading
 from collections.abc import Iterator
 from types import FrameType
+from typing import NoReturn
 
 from imgrec.errors import Interrupted
 
@@ -49,8 +50,13 @@ class Interruption:
             self._deferred = False
 
     def raise_if_asked(self) -> None:
+        """End here if a signal came."""
         if self.signum is not None:
-            raise Interrupted(self.signum)
+            self.stop()
+
+    def stop(self) -> NoReturn:
+        """End here, by the signal that came to this process, or to another one of the same run."""
+        raise Interrupted(self.signum or signal.SIGTERM)
 
     def _note(self, signum: int, frame: FrameType | None) -> None:
         if self.signum is not None:  # asked twice: leave at once

@@ -12,7 +12,7 @@ from imgrec import records, runfolder
 from imgrec.config import plain
 from imgrec.config.root import Config
 from imgrec.data.fingerprint import fingerprint
-from imgrec.errors import Interrupted
+from imgrec.errors import Interrupted, RunError
 from imgrec.records import Record
 from imgrec.runfolder import CONFIG, DIAGNOSTICS, RECORD
 from imgrec.training import final
@@ -63,7 +63,10 @@ def train(config: Config, folder: Path, *, command: Sequence[str], parent: Path 
             raise
         except Exception as error:
             record.error = f"{type(error).__name__}: {error}"
-            _close(record, folder, "failed")
+            try:
+                _close(record, folder, "failed")
+            except RunError as second:  # the disk that failed the run may refuse this as well; the first reason counts
+                log.error("%s", second)
             raise
     return record
 

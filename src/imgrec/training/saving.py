@@ -72,7 +72,7 @@ class Saver(Checkpoint):
         if asked or (self._every and trainer.global_step % self._every == 0):
             self._save(trainer, (trainer.current_epoch, batch_idx + 1))
         if asked:
-            self._interruption.raise_if_asked()
+            self._interruption.stop()
 
     def on_train_epoch_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         improved = self._improved(trainer)
@@ -81,7 +81,7 @@ class Saver(Checkpoint):
         if improved and trainer.is_global_zero:
             copy(self._folder / LAST, self._folder / BEST)
         if self._asked(trainer) and not self.over:
-            self._interruption.raise_if_asked()
+            self._interruption.stop()
 
     def state_dict(self) -> dict[str, Any]:
         return {
