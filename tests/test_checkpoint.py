@@ -95,7 +95,7 @@ def test_a_crash_at_any_step_leaves_a_whole_generation(
             pass
         else:
             assert 10 < len(seen) <= stop_at  # every step was stopped at, in one of these tests
-    newest = checkpoint.newest(tmp_path)
+    newest, _ = checkpoint.newest(tmp_path) or (None, None)
     assert newest is not None
     assert newest.name == LAST
     assert number(newest) in (2, 3)
@@ -318,14 +318,14 @@ def test_a_missing_file_and_a_folder_are_refused(tmp_path: Path) -> None:
 def test_the_newest_whole_generation_is_found(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     assert checkpoint.newest(tmp_path) is None
     checkpoint.save_generation(state(1), tmp_path)
-    assert checkpoint.newest(tmp_path) == tmp_path / LAST
+    assert checkpoint.newest(tmp_path)[0] == tmp_path / LAST
     checkpoint.save_generation(state(2), tmp_path)
-    assert checkpoint.newest(tmp_path) == tmp_path / LAST
+    assert checkpoint.newest(tmp_path)[0] == tmp_path / LAST
     assert not caplog.records
     damage = (tmp_path / LAST).read_bytes()[:-1] + b"?"
     (tmp_path / LAST).unlink()  # the generations may be one file
     (tmp_path / LAST).write_bytes(damage)
-    assert checkpoint.newest(tmp_path) == tmp_path / PREVIOUS
+    assert checkpoint.newest(tmp_path)[0] == tmp_path / PREVIOUS
     assert "going back to" in caplog.text
     (tmp_path / PREVIOUS).write_bytes(b"")
     with pytest.raises(RunError, match="holds no whole checkpoint; restore one, or start over with force=true"):

@@ -121,7 +121,7 @@ def test_a_failure_at_any_step_leaves_the_old_file_and_nothing_else(
         with pytest.raises(RunError) as refusal:
             records.write_text(path, "new")
     assert str(refusal.value) == (
-        f"{path} cannot be written: No space left on device; free or change the folder (hydra.run.dir)"
+        f"{path} cannot be written: No space left on device; free the disk or set hydra.run.dir"
     )
     assert path.read_text() == "old"
     assert [entry.name for entry in tmp_path.iterdir()] == ["record.json"]
@@ -151,3 +151,17 @@ def test_wilson_s_interval_of_newcombe_s_table() -> None:
     """Newcombe 1998, Statistics in Medicine 17, table I, method 3: 81 of 263, and 0 of 20."""
     assert wilson(81 / 263, 263) == pytest.approx((0.2553, 0.3662), abs=5e-5)
     assert wilson(0, 20) == pytest.approx((0.0, 0.1611), abs=5e-5)
+
+
+def test_a_record_of_a_later_version_reads_without_what_it_added(tmp_path: Path) -> None:
+    path = tmp_path / "record.json"
+    records.write(path, record())
+    path.write_text(json.dumps({**json.loads(path.read_text()), "mood": "cheerful"}))
+    assert records.read(path) == record()
+
+
+def test_a_path_that_is_no_utf_8_is_stored_and_read_back(tmp_path: Path) -> None:
+    odd = os.fsdecode(b"data.root=caf\xe9")
+    path = tmp_path / "record.json"
+    records.write(path, record(command=[odd]))
+    assert records.read(path).command == [odd]

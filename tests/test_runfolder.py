@@ -129,7 +129,7 @@ def test_a_locked_folder_refuses_another_process_until_its_owner_dies(
 ) -> None:
     with (
         pytest.raises(
-            RunError, match="is in use: another process runs this very run; wait for it, or stop it"
+            RunError, match="is in use: another process runs it; wait for it, or stop it"
         ) as refusal,
         runfolder.lock(tmp_path),
     ):

@@ -9,6 +9,7 @@ import contextlib
 import hashlib
 import logging
 import os
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import IO, Any, cast
@@ -87,7 +88,9 @@ def load(path: Path) -> dict[str, Any]:
                 f"{path} must have the SHA-256 in {path.name}.sha256, {stated[:12]}..., got {found[:12]}...: truncated"
                 " or changed; use an intact copy, or the run's previous.ckpt"
             )
-        state = torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of a foreign file PyTorch warns before it refuses
+            state = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError as error:
         raise RunError(f"{path} does not exist; name a run's folder or a checkpoint file") from error
     except OSError as error:
@@ -113,21 +116,21 @@ def digest(tensors: Mapping[str, torch.Tensor]) -> str:
     return total.hexdigest()
 
 
-def newest(folder: Path) -> Path | None:
-    """The newest whole generation in a run's checkpoints folder; None when it holds none at all.
+def newest(folder: Path) -> tuple[Path, dict[str, Any]] | None:
+    """The newest whole generation in a run's checkpoints folder, and its state; None when it holds none at all.
 
     A damaged `last.ckpt` is passed over with a loud line. Raises RunError when there are files but none is whole.
     """
     present = [folder / name for name in (LAST, PREVIOUS) if (folder / name).exists()]
     for path in present:
         try:
-            load(path)
+            state = load(path)
         except RunError as error:
             log.error("%s", error)
             continue
         if path.name == PREVIOUS and len(present) > 1:
             log.error("going back to %s: the newer checkpoint is damaged", path)
-        return path
+        return path, state
     if present:
         raise RunError(f"{folder} holds no whole checkpoint; restore one, or start over with force=true")
     return None

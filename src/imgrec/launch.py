@@ -122,7 +122,7 @@ def _record_of(folder: Path) -> Record:
 
 
 def _check_hardware(config: Config) -> None:
-    from imgrec.training.environment import check_hardware  # imports torch
+    from imgrec.environment import check_hardware  # imports torch
 
     check_hardware(config)
 

@@ -3,6 +3,7 @@
 schema 1: tables, reports and later versions read these files, so a field is added, never renamed.
 """
 
+import contextlib
 import dataclasses
 import json
 import math
@@ -67,11 +68,17 @@ class Record:
 def read(path: Path) -> Record:
     """The record in that file. Raises RunError for a file that is no record of a known schema."""
     try:
-        rows = json.loads(path.read_text("utf-8"))
+        rows = json.loads(path.read_text("utf-8", errors="surrogateescape"))
         schema = rows.pop("schema")
         if schema != SCHEMA:
             raise RunError(f"{path}: schema must be {SCHEMA}, got {schema!r}; read it with the version that wrote it")
-        return Record(**{**rows, "scores": [_score(row) for row in rows["scores"]]})
+        known = {field.name for field in dataclasses.fields(Record)}  # a later version may have added some
+        return Record(
+            **{
+                **{key: value for key, value in rows.items() if key in known},
+                "scores": [_score(row) for row in rows["scores"]],
+            }
+        )
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise RunError(f"{path} must be a record that imgrec wrote, got {error}; restore it or start anew") from error
 
@@ -96,18 +103,19 @@ def write_json(path: Path, rows: Any) -> None:
 
 def write_text(path: Path, text: str) -> None:
     """Replace the file's text in one step. Raises RunError where the disk refuses; the old file stays."""
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    partial = path.with_name(f".{path.name}.partial")  # one name: what a killed process left is written over
     try:
-        with partial.open("w", encoding="utf-8") as file:
+        # surrogateescape: a path of the command may hold bytes that are no UTF-8
+        with partial.open("w", encoding="utf-8", errors="surrogateescape") as file:
             file.write(text)
             file.flush()
             os.fsync(file.fileno())
         partial.replace(path)
     except OSError as error:
-        partial.unlink(missing_ok=True)
-        raise RunError(
-            f"{path} cannot be written: {error.strerror}; free or change the folder (hydra.run.dir)"
-        ) from error
+        raise RunError(f"{path} cannot be written: {error.strerror}; free the disk or set hydra.run.dir") from error
+    finally:
+        with contextlib.suppress(OSError):  # the reason to tell is the one that led here
+            partial.unlink(missing_ok=True)
 
 
 def wilson(share: float, n: int) -> tuple[float, float]:

@@ -15,10 +15,10 @@ from imgrec.checkpoint import BEST, LAST
 from imgrec.config.data import Digits
 from imgrec.config.fields import choice
 from imgrec.data.source import Images
+from imgrec.environment import environment
 from imgrec.errors import RunError, UsageError
 from imgrec.records import Score
 from imgrec.runfolder import CHECKPOINTS, EVALUATIONS
-from imgrec.training.environment import environment
 
 SCHEMA = 1
 
@@ -95,10 +95,10 @@ def _checkpoint_of(run: Path, at: str | None) -> tuple[Path, str]:
         return folder / BEST, "best"
     if at == "best":
         raise RunError(f"{folder / BEST} does not exist: the run has no validation, or no epoch yet; use --at last")
-    path = checkpoint.newest(folder)
-    if path is None:
+    newest = checkpoint.newest(folder)
+    if newest is None:
         raise RunError(f"{folder} holds no checkpoint ({LAST}); the run has not saved one yet, train it first")
-    return path, "last"
+    return newest[0], "last"
 
 
 def _images(trained: Trained, split: str, data_root: str | None) -> Images:

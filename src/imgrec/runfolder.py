@@ -7,6 +7,7 @@ config.yaml  record.json  curves.csv  diagnostics.json  evaluations/  checkpoint
 import contextlib
 import fcntl
 import os
+import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -102,15 +103,21 @@ def prepare(folder: Path) -> None:
 def lock(folder: Path) -> Iterator[None]:
     """Hold the folder for this process. The lock dies with its owner, however that ends.
 
-    Raises RunError when another process works there.
+    Raises RunError when another process works there, or the file system has no locks.
     """
     with (folder / LOCK).open("a") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise RunError(
-                f"{folder} is in use: another process runs this very run; wait for it, or stop it"
-            ) from error
+        for patience in (0.02, 0.05, 0.1, 0.0):  # somebody who merely looks holds it for a moment
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError as error:
+                if not patience:
+                    raise RunError(f"{folder} is in use: another process runs it; wait for it, or stop it") from error
+                time.sleep(patience)
+            except OSError as error:
+                raise RunError(
+                    f"{folder / LOCK} cannot be locked: {error.strerror}; give a hydra.run.dir on a disk that has flock"
+                ) from error
         yield
 
 

@@ -86,6 +86,8 @@ class Folder(Data):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if not self.root.strip():
+            raise UsageError("data.root must be a folder of images, got ''; add data.root=DIR")
         at_least("data.image_size", self.image_size, 8)
         for key in ("val_size", "test_size"):
             value = getattr(self, key)

@@ -9,6 +9,7 @@ from typing import Any
 
 from imgrec.config.fields import default_of, is_identity
 from imgrec.config.root import AXES, Config
+from imgrec.config.schemas import keys_outside_identity
 
 SHORT = 8  # hexadecimal digits of the id in a folder's name
 LONGEST_NAME = 120  # characters before the hash; file systems end at 255 bytes
@@ -44,21 +45,17 @@ def run_id(config: Config, fingerprint: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-# Keys of the command line that say where and how, not what: they stay out of names.
-_SILENT = ("experiment", "study", "resume", "resume_override", "force", "launcher", "data.root", "data.num_workers")
-
-
 def run_name(config: Config, overrides: Sequence[str], identity: str) -> str:
     """A folder name that reads: the overrides in the order given, the seed, and the id's first digits last.
 
+    Overrides that say where and how, not what, stay out of it.
     Letters, digits, `.`, `_` and `-` only, so that it survives any shell and Hydra's own grammar.
     """
+    silent = {"seed", "trainer", "launcher", *keys_outside_identity()}
     parts = []
     for override in overrides:
         key, _, value = override.lstrip("+~").partition("=")
-        if key in _SILENT or (key.startswith(("hydra.", "trainer.")) and not key.startswith("trainer.max_epochs")):
-            continue
-        if key == "trainer" or key == "seed":
+        if key in silent or key.startswith("hydra."):
             continue
         parts.append(f"{_plain(key.rpartition('.')[2])}-{_plain(value)}")
     seed = f"seed-{config.seed}"

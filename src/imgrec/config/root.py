@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from omegaconf import MISSING
 
 from imgrec.config.augment import Augment
-from imgrec.config.data import FIXED_SIZE, Data, Folder
+from imgrec.config.data import FIXED_SIZE, Cifar10, Data, Digits, Folder
 from imgrec.config.fields import choice, setting, within
 from imgrec.config.loss import Loss
 from imgrec.config.model import Cnn, Model
@@ -46,6 +46,8 @@ class Config:
             raise UsageError(f"test_protocols must name each protocol once, got {list(self.test_protocols)}")
         if not self.test_protocols:
             raise UsageError("test_protocols must name at least one protocol, got []; use test=false to skip the test")
+        if self.trainer.early_stopping and isinstance(self.data, Cifar10 | Digits) and self.data.val_size == 0:
+            raise UsageError("trainer.early_stopping needs validation images; give data.val_size, or early_stopping=0")
         if isinstance(self.model, Cnn):
             self._check_stages(len(self.model.widths))
 

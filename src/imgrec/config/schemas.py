@@ -7,6 +7,7 @@ from pathlib import Path
 from hydra.core.config_store import ConfigStore
 
 from imgrec.config import augment, data, loss, model, optimizer, schedule, trainer
+from imgrec.config.fields import is_identity
 from imgrec.config.root import AXES, Config
 from imgrec.errors import UsageError
 
@@ -79,3 +80,14 @@ def known_keys() -> Iterator[str]:
                 if field.name != "name" and key not in seen:
                     seen.add(key)
                     yield key
+
+
+def keys_outside_identity() -> set[str]:
+    """The dotted keys that are no part of what a run is: paths, workers, logging, hardware, the command's own."""
+    outside = {field.name for field in dataclasses.fields(Config) if field.name not in AXES and not is_identity(field)}
+    for axis, schemas in SCHEMAS.items():
+        for schema in schemas.values():
+            for field in dataclasses.fields(schema):
+                if field.name != "name" and not is_identity(field):
+                    outside.add(f"{axis}.{field.name}")
+    return outside

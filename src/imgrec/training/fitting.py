@@ -46,15 +46,16 @@ class Fitting:
         lightning.seed_everything(config.seed, verbose=False)
         if parent is not None:
             self._inherit(parent / CHECKPOINTS)
-        self._resumed = checkpoint.newest(self._checkpoints)
-        state = checkpoint.load(self._resumed) if self._resumed else None
-        self._step = int(state["global_step"]) if state else 0
+        self._resumed: Path | None = None
+        self._step = 0
         self._over = False
-        if state is not None and self._resumed is not None:
+        if newest := checkpoint.newest(self._checkpoints):
+            self._resumed, state = newest
             _check_architecture(self._resumed, state, config)
+            self._step = int(state["global_step"])
             # what was the end of the parent's training is not the end of this one
             self._over = state["callbacks"]["Saver"]["over"] and state[META]["run_id"] == run_id
-        del state
+            self._counted = state["callbacks"]
         self.source = assembly.source(config)
         self.classifier = assembly.classifier(config, self.source, run_id=run_id, resumed=self._resumed is not None)
         self.data = assembly.datamodule(config, self.source)
@@ -75,8 +76,8 @@ class Fitting:
         """Train to the end. Returns at once where `last` is the end already."""
         if self._over:
             log.info("training is over at step %d: only the final reading is left", self._step)
-            self.speed.load_state_dict(checkpoint.load(self._checkpoints / LAST)["callbacks"]["Speed"])
-            self.saver.load_state_dict(checkpoint.load(self._checkpoints / LAST)["callbacks"]["Saver"])
+            self.speed.load_state_dict(self._counted["Speed"])
+            self.saver.load_state_dict(self._counted["Saver"])
             return
         if self.trainer.is_global_zero:
             self.curves.start(self._step)
@@ -175,7 +176,7 @@ class Fitting:
         if newest is None:
             raise RunError(f"{parent} holds no checkpoint to resume from; start without resume=")
         self._checkpoints.mkdir(parents=True, exist_ok=True)
-        checkpoint.copy(newest, self._checkpoints / LAST)
+        checkpoint.copy(newest[0], self._checkpoints / LAST)
         if (parent / BEST).exists():
             checkpoint.copy(parent / BEST, self._checkpoints / BEST)
 

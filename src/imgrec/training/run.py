@@ -12,11 +12,11 @@ from imgrec import records, runfolder
 from imgrec.config import plain
 from imgrec.config.root import Config
 from imgrec.data.fingerprint import fingerprint
+from imgrec.environment import check_hardware, environment
 from imgrec.errors import Interrupted, RunError
 from imgrec.records import Record
 from imgrec.runfolder import CONFIG, DIAGNOSTICS, RECORD
 from imgrec.training import final
-from imgrec.training.environment import check_hardware, environment
 from imgrec.training.fitting import Fitting
 from imgrec.training.interruption import Interruption
 
