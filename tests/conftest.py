@@ -91,12 +91,15 @@ def tiny(tiny_words: tuple[str, ...], workplace: Path) -> list[str]:
 class Child:
     """An `imgrec` command in a process of its own, forked so that nothing is imported again."""
 
-    def __init__(self, arguments: list[str], log: Path) -> None:
+    def __init__(self, arguments: list[str], log: Path, *, group: bool) -> None:
         self.log = log
+        self._group = group
         self.pid = os.fork()
         if self.pid == 0:
             code = 70
             try:
+                if group:
+                    os.setpgid(0, 0)
                 with log.open("ab", buffering=0) as file:
                     os.dup2(file.fileno(), 1)
                     os.dup2(file.fileno(), 2)
@@ -125,17 +128,17 @@ class Child:
             assert time.monotonic() < deadline, self.log.read_text()
             assert os.waitpid(self.pid, os.WNOHANG) == (0, 0), self.log.read_text()
             time.sleep(0.002)
-        os.kill(self.pid, signum)
+        (os.killpg if self._group else os.kill)(self.pid, signum)
         return self.wait()
 
 
 @pytest.fixture
 def imgrec(workplace: Path) -> Callable[..., Child]:
-    """Start `imgrec ARGUMENTS...` in a child process."""
+    """Start `imgrec ARGUMENTS...` in a child process; with group=True in a process group of its own."""
     started: list[Child] = []
 
-    def start(*arguments: str) -> Child:
-        started.append(Child(list(arguments), workplace / f"child{len(started)}.log"))
+    def start(*arguments: str, group: bool = False) -> Child:
+        started.append(Child(list(arguments), workplace / f"child{len(started)}.log", group=group))
         return started[-1]
 
     return start

@@ -75,6 +75,10 @@ CONFIGURATION = [
     ("data=folder", "data.root must be given, it has no default"),
     ("seed=-1", "seed must lie in [0, 4294967295], got -1"),
     ("test_protocols=[tta]", "test_protocols must be one of clean, tta_flip, tta_flip_shift, got 'tta'"),
+    ("trainer.precision=16-mixed", "trainer.precision=16-mixed needs a CUDA GPU; use bf16-mixed, or 32"),
+    ("augment.mix_alpha=0.3", "augment.mix_alpha=0.3 has no effect without augment.mix=mixup or cutmix"),
+    ("hydra.run.dir=runs/${seed}", "hydra.run.dir must be a plain path, got 'runs/${seed}'"),
+    ("--config-dir=/tmp", "--config-dir=/tmp is no option of imgrec train"),
     ("resume=nowhere", "nowhere must be a run's folder with a record.json, and has none"),
 ]
 
@@ -228,9 +232,9 @@ def test_a_checkpoint_of_another_architecture_is_refused(
     checkpoint.copy(finished / "checkpoints/last.ckpt", workplace / "wide/checkpoints/last.ckpt")
     code, out, err = imgrec("train", *wide, "hydra.run.dir=wide")
     assert (code, out) == (1, "")
-    assert (
-        "must hold a network of this run's architecture: model.hidden is 24 here and 16 there" in err.splitlines()[-1]
-    )
+    last = err.splitlines()[-1]
+    assert "must hold a network of this run's architecture: network.net." in last
+    assert "is (24, 32) here and (16, 32) there" in last
 
 
 def test_a_folder_with_another_run_is_refused(imgrec: Callable[..., Said], tiny: list[str], finished: Path) -> None:
@@ -378,3 +382,29 @@ def test_version(imgrec: Callable[..., Said]) -> None:
     import imgrec as package
 
     assert imgrec("--version")[1] == f"imgrec {package.__version__}\n"
+
+
+def test_images_that_changed_since_the_run_are_not_measured_as_its_test_set(
+    imgrec: Callable[..., Said], tiny: list[str], photos: Path
+) -> None:
+    words = [*tiny, f"data.root={photos}", "trainer.max_epochs=1", "hydra.run.dir=run"]
+    assert imgrec("train", *words)[0] == 0
+    Image.new("RGB", (8, 8)).save(photos / "row" / "late.png")
+    code, out, err = imgrec("evaluate", "run")
+    assert (code, out) == (1, "")
+    assert "names or sizes have changed since" in err
+    assert imgrec("evaluate", "run", "--data-root", str(photos))[0] == 0
+
+
+def test_an_output_without_a_folder_is_refused_before_anything_is_measured(
+    imgrec: Callable[..., Said], finished: Path
+) -> None:
+    code, out, err = imgrec("evaluate", "run", "-o", "nowhere/scores.json")
+    assert (code, out) == (2, "")
+    assert "nowhere must be a folder" in err
+
+
+def test_alone_it_shows_its_help(imgrec: Callable[..., Said]) -> None:
+    code, _, err = imgrec()
+    assert code == 2
+    assert "\n  train " in err

@@ -36,6 +36,11 @@ class Probe(nn.Module):
         return logits
 
 
+def predicted_of(logits_nk: torch.Tensor, targets_n: torch.Tensor) -> Predictions:
+    """Predictions for a split whose images could all be read."""
+    return Predictions(logits_nk=logits_nk, targets_n=targets_n, indices_n=torch.arange(len(targets_n)))
+
+
 def pixels(n: int, side: int = 5) -> Tensor:
     return torch.rand(n, 2, side, side, generator=torch.Generator().manual_seed(0))
 
@@ -101,25 +106,25 @@ def test_the_size_of_the_batches_changes_nothing(protocol: str) -> None:
 
 def predictions(n: int = 60, classes: int = 4) -> Predictions:
     generator = torch.Generator().manual_seed(3)
-    return Predictions(
+    return predicted_of(
         logits_nk=2 * torch.randn(n, classes, generator=generator),
         targets_n=torch.randint(0, classes, (n,), generator=generator),
     )
 
 
 def test_what_was_predicted_and_how_surely() -> None:
-    found = Predictions(logits_nk=torch.tensor([[0.0, math.log(3)], [0.0, 0.0]]), targets_n=torch.tensor([1, 1]))
+    found = predicted_of(logits_nk=torch.tensor([[0.0, math.log(3)], [0.0, 0.0]]), targets_n=torch.tensor([1, 1]))
     assert found.confidence_n.tolist() == pytest.approx([0.75, 0.5])
     assert found.predicted_n.tolist() == [1, 0]
 
 
 def test_the_worst_are_the_surest_mistakes_first() -> None:
     logits = torch.tensor([[9.0, 0], [1.0, 0], [0, 5.0], [2.0, 0], [0, 5.0], [0, 3.0]])
-    found = Predictions(logits_nk=logits, targets_n=torch.tensor([0, 1, 0, 1, 0, 1]))
+    found = predicted_of(logits_nk=logits, targets_n=torch.tensor([0, 1, 0, 1, 0, 1]))
     assert found.worst(10).tolist() == [2, 4, 3, 1]  # equals stay in their order; right ones never come
     assert found.worst(2).tolist() == [2, 4]
     assert found.worst(0).tolist() == []
-    perfect = Predictions(logits_nk=logits[:1], targets_n=torch.tensor([0]))
+    perfect = predicted_of(logits_nk=logits[:1], targets_n=torch.tensor([0]))
     assert perfect.worst(3).tolist() == []
 
 
@@ -141,7 +146,7 @@ def test_a_measurement_is_a_row_for_every_metric_with_wilson_s_interval_where_it
 
 
 def test_a_diverged_network_is_measured_too() -> None:
-    found = Predictions(logits_nk=torch.full((4, 3), math.nan), targets_n=torch.tensor([0, 1, 2, 0]))
+    found = predicted_of(logits_nk=torch.full((4, 3), math.nan), targets_n=torch.tensor([0, 1, 2, 0]))
     rows = measure(found, losses.CrossEntropy(), split="val", protocol="clean", at="last")
     assert math.isnan(next(row.value for row in rows if row.metric == "loss"))
     assert len(diagnose(found, ("a", "b", "c"))["calibration"]) == 15
@@ -169,13 +174,13 @@ def test_a_diagnosis_is_sklearn_s() -> None:
 
 
 def test_the_rows_of_the_confusion_matrix_are_the_true_classes() -> None:
-    found = Predictions(logits_nk=torch.eye(3)[[1, 1, 2]], targets_n=torch.tensor([0, 0, 2]))
+    found = predicted_of(logits_nk=torch.eye(3)[[1, 1, 2]], targets_n=torch.tensor([0, 0, 2]))
     page = diagnose(found, ("a", "b", "c"))
     assert page["confusion"] == [[0, 2, 0], [0, 0, 0], [0, 0, 1]]
 
 
 def test_a_class_without_images_or_predictions_has_no_share() -> None:
-    found = Predictions(logits_nk=torch.eye(4)[[1, 1]], targets_n=torch.tensor([1, 0]))
+    found = predicted_of(logits_nk=torch.eye(4)[[1, 1]], targets_n=torch.tensor([1, 0]))
     rows = diagnose(found, ("a", "b", "c", "d"))["per_class"]
     assert rows[0] == {"class": "a", "n": 1, "accuracy": 0.0, "precision": None, "iou": 0.0}
     assert rows[1] == {"class": "b", "n": 1, "accuracy": 1.0, "precision": 0.5, "iou": 0.5}

@@ -128,9 +128,7 @@ def test_a_locked_folder_refuses_another_process_until_its_owner_dies(
     holder: subprocess.Popen[str], tmp_path: Path
 ) -> None:
     with (
-        pytest.raises(
-            RunError, match="is in use: another process runs it; wait for it, or stop it"
-        ) as refusal,
+        pytest.raises(RunError, match="is in use: another process runs it; wait for it, or stop it") as refusal,
         runfolder.lock(tmp_path),
     ):
         pytest.fail("two processes hold one folder")

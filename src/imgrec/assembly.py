@@ -12,6 +12,7 @@ from imgrec.classifier import META, Classifier
 from imgrec.config import plain
 from imgrec.config.root import Config
 from imgrec.data import sources
+from imgrec.data.fingerprint import fingerprint
 from imgrec.data.source import Source
 from imgrec.datamodule import ImageData
 from imgrec.errors import RunError
@@ -31,11 +32,17 @@ class Trained:
     classes: tuple[str, ...]
     run_id: str
     step: int
+    fingerprint: str
 
 
 def source(config: Config) -> Source:
     """The images that `data` names."""
     return sources.load(config.data)
+
+
+def loss(config: Config) -> nn.Module:
+    """The loss that `loss` names."""
+    return losses.build(config.loss)
 
 
 def datamodule(config: Config, images: Source) -> ImageData:
@@ -55,7 +62,7 @@ def classifier(config: Config, images: Source, *, run_id: str, resumed: bool) ->
             std=images.std,
             fetch=not resumed,
         ),
-        loss=losses.build(config.loss),
+        loss=loss(config),
         num_classes=len(images.classes),
         make_optimizer=lambda module: build_optimizer(config.optimizer, module),
         make_schedule=lambda optimizer, steps: build_schedule(config.schedule, optimizer, steps),
@@ -63,6 +70,7 @@ def classifier(config: Config, images: Source, *, run_id: str, resumed: bool) ->
             "version": imgrec.__version__,
             "run_id": run_id,
             "config": plain.flat(config),
+            "fingerprint": fingerprint(config.data),
             "classes": list(images.classes),
             "image_size": images.image_size,
             "channels": images.channels,
@@ -98,6 +106,7 @@ def trained(path: Path) -> Trained:
         )
         weights = {name[len(prefix) :]: value for name, value in state["state_dict"].items() if name.startswith(prefix)}
         classes, run_id, step = tuple(meta["classes"]), str(meta["run_id"]), int(state["global_step"])
+        images = str(meta["fingerprint"])
     except KeyError as error:
         raise RunError(f"{path} must carry {error}, and does not; use a checkpoint that this version wrote") from error
     except (TypeError, ValueError, AttributeError, RuntimeError) as error:  # UsageError is a ValueError
@@ -119,4 +128,5 @@ def trained(path: Path) -> Trained:
         classes=classes,
         run_id=run_id,
         step=step,
+        fingerprint=images,
     )

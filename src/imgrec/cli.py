@@ -94,7 +94,10 @@ def main() -> None:
     except RunError as error:
         code = _say(str(error), error, 1)
     except Exception as error:
-        if hasattr(error, "format_message"):  # click's own: typer carries its copy of click, or uses the installed one
+        if type(error).__name__ == "NoArgsIsHelpError":  # `imgrec` alone: its help, as it is
+            print(error.format_message(), file=sys.stderr)  # type: ignore[attr-defined]
+            code = 2
+        elif hasattr(error, "format_message"):  # click's own, of whichever copy typer uses
             code = _say(error.format_message(), error, 2)
         else:
             code = _say(f"{type(error).__name__}: {error} (IMGREC_DEBUG=1 shows where)", error, 1)

@@ -38,6 +38,7 @@ class ImageData(lightning.LightningDataModule):
             batch_size=self._data.batch_size,
             seed=self._seed,
             num_workers=self._data.num_workers,
+            pin_memory=self._feeds_gpu(),
             rank=rank,
             world_size=world_size,
         )
@@ -58,6 +59,7 @@ class ImageData(lightning.LightningDataModule):
             self.source.val,
             batch_size=self._data.eval_batch_size,
             num_workers=self._data.num_workers,
+            pin_memory=self._feeds_gpu(),
             rank=rank,
             world_size=world_size,
         )
@@ -68,6 +70,9 @@ class ImageData(lightning.LightningDataModule):
 
     def load_state_dict(self, state_dict: dict[str, int]) -> None:
         self._start = (state_dict["epoch"], state_dict["batch"])
+
+    def _feeds_gpu(self) -> bool:
+        return self.trainer is not None and self.trainer.strategy.root_device.type == "cuda"
 
     def _place(self) -> tuple[int, int]:
         return (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)

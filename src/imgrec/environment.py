@@ -26,14 +26,20 @@ def check_hardware(config: Config) -> None:
             "trainer.accelerator=gpu needs a CUDA GPU and this machine has none; use trainer=cpu,"
             " or trainer=ddp trainer.accelerator=cpu for several processes"
         )
+    if trainer.precision == "16-mixed" and (trainer.accelerator == "cpu" or gpus == 0):
+        raise UsageError("trainer.precision=16-mixed needs a CUDA GPU; use bf16-mixed, or 32")
     uses_gpu = trainer.accelerator == "gpu" or (trainer.accelerator == "auto" and gpus > 0)
     if uses_gpu and trainer.devices > gpus:
         raise UsageError(f"trainer.devices must be at most {gpus}, the GPUs of this machine, got {trainer.devices}")
 
 
-@functools.cache
 def environment() -> dict[str, Any]:
-    """Versions, hardware and code, as record.json keeps them."""
+    """Versions, hardware, threads and code, as record.json keeps them."""
+    return {**_installed(), "threads": torch.get_num_threads(), **_code()}
+
+
+@functools.cache
+def _installed() -> dict[str, Any]:
     return {
         "imgrec": imgrec.__version__,
         "python": platform.python_version(),
@@ -41,10 +47,8 @@ def environment() -> dict[str, Any]:
         "platform": platform.platform(),
         "cpu": _cpu(),
         "cores": os.cpu_count(),
-        "threads": torch.get_num_threads(),
         "gpu": [torch.cuda.get_device_name(k) for k in range(torch.cuda.device_count())],
         "cuda": torch.version.cuda if torch.cuda.is_available() else None,
-        **_code(),
     }
 
 

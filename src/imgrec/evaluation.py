@@ -3,7 +3,8 @@
 N images, K classes. Everything is measured in float32, whatever arithmetic the training used.
 """
 
-from collections.abc import Callable, Iterable
+import contextlib
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -51,10 +52,14 @@ PROTOCOLS: dict[str, Callable[[Forward, Tensor], Tensor]] = {
 
 @dataclass(kw_only=True)
 class Predictions:
-    """What a network said of a split: logits (N, K), true classes (N,)."""
+    """What a network said of the N readable images of a split.
+
+    logits_nk (N, K), targets_n: true classes (N,), indices_n: the images' places in the split (N,).
+    """
 
     logits_nk: Tensor
     targets_n: Tensor
+    indices_n: Tensor
 
     @property
     def confidence_n(self) -> Tensor:
@@ -66,7 +71,7 @@ class Predictions:
         return self.logits_nk.argmax(dim=1)
 
     def worst(self, count: int) -> Tensor:
-        """Positions of the most confident mistakes, the surest first; at most `count`."""
+        """Rows of the most confident mistakes, the surest first; at most `count`."""
         wrong = (self.predicted_n != self.targets_n).nonzero().squeeze(1)
         order = self.confidence_n[wrong].argsort(descending=True, stable=True)
         return wrong[order[:count]]
@@ -85,14 +90,29 @@ def predict(
 ) -> Predictions:
     """Run the network, in eval mode, over a split under a protocol; one pass, in order."""
     network = network.eval().to(device)
-    logits, targets = [], []
+    logits, targets, indices = [], [], []
     memory_format = torch.channels_last if channels_last else torch.contiguous_format
-    batches: Iterable[tuple[Tensor, Tensor]] = eval_loader(images, batch_size=batch_size, num_workers=num_workers)
-    for batch_nchw, targets_n in batches:
-        batch_nchw = batch_nchw.to(device).contiguous(memory_format=memory_format)
-        logits.append(PROTOCOLS[protocol](network, batch_nchw).float().cpu())
-        targets.append(targets_n)
-    return Predictions(logits_nk=torch.cat(logits), targets_n=torch.cat(targets))
+    loader = eval_loader(
+        images, batch_size=batch_size, num_workers=num_workers, pin_memory=device.type == "cuda", with_indices=True
+    )
+    with _full_float32():
+        for batch_nchw, targets_n, indices_n in loader:
+            batch_nchw = batch_nchw.to(device).contiguous(memory_format=memory_format)
+            logits.append(PROTOCOLS[protocol](network, batch_nchw).float().cpu())
+            targets.append(targets_n)
+            indices.append(indices_n)
+    return Predictions(logits_nk=torch.cat(logits), targets_n=torch.cat(targets), indices_n=torch.cat(indices))
+
+
+@contextlib.contextmanager
+def _full_float32() -> Iterator[None]:
+    """Keep convolutions and products of matrices on GPUs from rounding float32 to TF32."""
+    convolutions, matrices = torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32
+    torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = False
+    try:
+        yield
+    finally:
+        torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32 = convolutions, matrices
 
 
 def measure(predictions: Predictions, loss: nn.Module, *, split: str, protocol: str, at: str) -> list[Score]:

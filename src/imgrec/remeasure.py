@@ -14,6 +14,7 @@ from imgrec.assembly import Trained
 from imgrec.checkpoint import BEST, LAST
 from imgrec.config.data import Digits
 from imgrec.config.fields import choice
+from imgrec.data.fingerprint import fingerprint
 from imgrec.data.source import Images
 from imgrec.environment import environment
 from imgrec.errors import RunError, UsageError
@@ -49,9 +50,11 @@ def evaluate(
     """
     choice("--protocol", protocol, list(evaluation.PROTOCOLS))
     choice("--split", split, ("test", "val"))
+    if output is not None and not output.parent.is_dir():
+        raise UsageError(f"-o {output}: {output.parent} must be a folder, and there is none; make it, or name another")
     path, place = _checkpoint_of(run, at)
     trained = assembly.trained(path)
-    images = _images(trained, split, data_root)
+    images, seen = _images(trained, split, data_root)
     predictions = evaluation.predict(
         trained.network,
         images,
@@ -61,7 +64,7 @@ def evaluate(
         channels_last=trained.config.trainer.channels_last,
     )
     scores = evaluation.measure(predictions, trained.loss, split=split, protocol=protocol, at=place)
-    settings = {"protocol": protocol, "at": place, "split": split, "step": trained.step}
+    settings = {"protocol": protocol, "at": place, "split": split, "step": trained.step, "data": seen}
     rows: dict[str, Any] = {
         "schema": SCHEMA,
         "run_id": trained.run_id,
@@ -101,12 +104,19 @@ def _checkpoint_of(run: Path, at: str | None) -> tuple[Path, str]:
     return newest[0], "last"
 
 
-def _images(trained: Trained, split: str, data_root: str | None) -> Images:
+def _images(trained: Trained, split: str, data_root: str | None) -> tuple[Images, str]:
+    """The images to measure on, and the fingerprint of the data that they come from."""
     config = trained.config
     if data_root is not None:
         if isinstance(config.data, Digits):
             raise UsageError(f"--data-root={data_root} does not apply: the digits are embedded; leave it out")
         config = dataclasses.replace(config, data=dataclasses.replace(config.data, root=data_root))  # type: ignore[call-arg]
+    seen = fingerprint(config.data)
+    if seen != trained.fingerprint and data_root is None:
+        raise RunError(
+            "the images must be those that the run was trained on, and names or sizes have changed since: a split of"
+            " them would mix training images in; restore them, or name other images with --data-root"
+        )
     source = assembly.source(config)
     if source.classes != trained.classes:
         raise RunError(
@@ -116,4 +126,4 @@ def _images(trained: Trained, split: str, data_root: str | None) -> Images:
     images = source.val if split == "val" else source.open_test()
     if images is None:
         raise RunError(f"the data have no {split} images ({split}_size=0); choose another --split")
-    return images
+    return images, seen

@@ -22,9 +22,9 @@ RECORD, CONFIG, CURVES, DIAGNOSTICS = "record.json", "config.yaml", "curves.csv"
 CHECKPOINTS, EVALUATIONS, TENSORBOARD, LOCK = "checkpoints", "evaluations", "tensorboard", "run.lock"
 
 
-def identity(config: Config) -> str:
-    """The run's id: its configuration's essence and its data's fingerprint."""
-    return run_id(config, fingerprint(config.data))
+def identity(config: Config, parent: Path | None = None) -> str:
+    """The run's id: its configuration's essence, its data's fingerprint, and the run that it went on from."""
+    return run_id(config, fingerprint(config.data), record_of(parent).run_id if parent else None)
 
 
 def group(config: Config) -> Path:
@@ -32,12 +32,12 @@ def group(config: Config) -> Path:
     return Path("outputs") / (config.study or config.experiment or "default")
 
 
-def locate(config: Config, overrides: Sequence[str], *, within: Path | None = None) -> Path:
+def locate(config: Config, overrides: Sequence[str], *, parent: Path | None = None, within: Path | None = None) -> Path:
     """The run's folder: the newest one that holds a run of this id, else a new name that reads.
 
     With force=true, a new folder beside a finished one. within: the folder to look in, instead of `group`'s.
     """
-    own = identity(config)
+    own = identity(config, parent)
     folder = within or group(config)
     present = _takes(folder, own)
     if not present:
@@ -73,6 +73,14 @@ def look(folder: Path) -> Record | None:
     record = records.read(path)
     if record.status == "running" and not _is_locked(folder):
         record.status = "interrupted"
+    return record
+
+
+def record_of(folder: Path) -> Record:
+    """As `look`. Raises RunError for a folder that holds no run."""
+    record = look(folder)
+    if record is None:
+        raise RunError(f"{folder} must be a run's folder with a {RECORD}, and has none; name the folder of a run")
     return record
 
 

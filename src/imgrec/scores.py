@@ -3,7 +3,8 @@
 N images, K classes.
 """
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, Self, cast
 
 import torch
 from torch import Tensor, nn
@@ -14,7 +15,7 @@ from torchmetrics.classification import (
     MulticlassJaccardIndex,
 )
 
-CALIBRATION_BINS = 15  # Guo et al. 2017, section 4
+CALIBRATION_BINS = 15  # Guo et al. 2017, table 1
 _BLOCK = 64  # batches counted at a time: metrics are Python, and a step of a small network is short
 
 
@@ -95,6 +96,11 @@ class Scores(nn.Module):
         self.counts = MetricCollection(metrics)
         self.loss = MeanLoss()
         self._waiting: list[tuple[Tensor, Tensor, Tensor]] = []
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
+        """Move the batches that wait along: a resumed run loads them before its network goes to the device."""
+        self._waiting = [(fn(logits), fn(targets), fn(loss)) for logits, targets, loss in self._waiting]
+        return cast(Self, super()._apply(fn, recurse))  # type: ignore[no-untyped-call]
 
     @torch.no_grad()
     def update(self, logits_nk: Tensor, targets: Tensor, loss: Tensor) -> None:

@@ -9,7 +9,7 @@ from imgrec.config.augment import Augment
 from imgrec.config.compose import compose, compose_raw, expand, typed
 from imgrec.config.data import Cifar10, Digits, Folder
 from imgrec.config.model import Cnn, Resnet50
-from imgrec.config.optimizer import Adam, Momentum
+from imgrec.config.optimizer import Adam
 from imgrec.errors import UsageError
 
 
@@ -23,7 +23,7 @@ def refusal(*overrides: str) -> str:
 
 def test_nothing_given_is_the_stated_default() -> None:
     config = compose([])
-    assert [type(section) for section in (config.data, config.model, config.optimizer)] == [Cifar10, Cnn, Momentum]
+    assert [type(section) for section in (config.data, config.model, config.optimizer)] == [Cifar10, Cnn, Adam]
     assert config.model.widths == [32, 64, 128]
     assert (config.seed, config.test, config.experiment, config.trainer.name) == (0, True, None, "auto")
 

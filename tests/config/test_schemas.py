@@ -275,5 +275,5 @@ def test_the_ends_of_the_ranges_are_allowed() -> None:
     assert Folder(root="x", val_size=25.0, test_size=0.0).val_size == 25
     SCHEMAS["schedule"]["step"](milestones=[0.0, 1.0], gamma=0.0)
     SCHEMAS["schedule"]["one_cycle"](peak_at=1.0)
-    SCHEMAS["augment"]["augment"](name="x", policy_magnitude=30)
+    SCHEMAS["augment"]["augment"](name="x", policy="randaugment", policy_magnitude=30)
     SCHEMAS["trainer"]["trainer"](name="x", devices=3, strategy="ddp")

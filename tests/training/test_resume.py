@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from imgrec import launch
-from imgrec.errors import UsageError
+from imgrec.errors import RunError, UsageError
 from imgrec.training.curves import read as read_curves
 
 RICH = ("trainer.max_epochs=4", "model.dropout=0.3", "augment=crop_flip", "trainer.ema_decay=0.8", "schedule=cosine")
@@ -55,6 +55,19 @@ def assert_same_run(one: Path, other: Path) -> None:
         for folder in (one, other)
     ]
     assert curves[0] == curves[1]
+
+
+def test_a_signal_to_the_whole_group_leaves_the_workers_to_the_run(
+    tiny: list[str], imgrec: Callable[..., Any], workplace: Path
+) -> None:
+    words = ["train", *tiny, *RICH, "data.num_workers=2"]
+    straight, cut = workplace / "straight", workplace / "cut"
+    assert imgrec(*words, f"hydra.run.dir={straight}").wait() == 0
+    child = imgrec(*words, f"hydra.run.dir={cut}", group=True)
+    assert child.signal_when(lambda: steps_logged(cut) >= 11, signal.SIGTERM) == 143, child.log.read_text()
+    again = imgrec(*words, f"hydra.run.dir={cut}")
+    assert again.wait() == 0, again.log.read_text()
+    assert_same_run(straight, cut)
 
 
 @pytest.mark.parametrize("workers", [0, 2])
@@ -135,9 +148,15 @@ def test_an_allowed_change_goes_on_in_a_new_folder(tiny: list[str], workplace: P
     assert longer.folder != short.folder
     assert longer.record.parent == str(short.folder)
     assert longer.record.progress["steps"] == 24
-    # the same run, as far as its id is concerned; constant rate: the same weights, too
-    assert straight.folder == longer.folder
-    assert short.record.status == "finished"
+    # it was not trained straight, so it is another run; at a constant rate it arrives at the same weights
+    assert straight.folder != longer.folder
+    assert not straight.already
+    assert straight.record.weights["last"] == longer.record.weights["last"]
+    (again,) = launch.train([f"resume={short.folder}", "trainer.max_epochs=3", "resume_override=[trainer.max_epochs]"])
+    assert again.already
+    assert again.folder == longer.folder
+    (itself,) = launch.train([f"resume={longer.folder}"])
+    assert itself.folder == longer.folder
     assert json.loads((short.folder / "record.json").read_text())["progress"]["steps"] == 16
 
 
@@ -181,3 +200,54 @@ def test_a_run_whose_training_is_over_only_reads_its_scores(
     assert outcome.record.status == "finished"
     assert outcome.record.error is None
     assert (folder / "checkpoints/last.ckpt").read_bytes() == weights
+
+
+def test_what_the_stored_state_belongs_to_cannot_change(tiny: list[str], workplace: Path) -> None:
+    (base,) = launch.train([*tiny, "trainer.max_epochs=1", "trainer.ema_decay=0.9"])
+    for words in (
+        ["optimizer=sgd", "resume_override=[optimizer.name]"],
+        ["trainer.ema_decay=0", "resume_override=[trainer.ema_decay]"],
+    ):
+        with pytest.raises(UsageError, match="the stored state of the optimizer, or of the averaged weights"):
+            launch.train([f"resume={base.folder}", *words])
+    with pytest.raises(UsageError, match="resume continues one run, and -m asks for several"):
+        launch.train([f"resume={base.folder}", "seed=1,2"], multirun=True)
+
+
+def test_a_change_that_leaves_the_weights_their_shape_is_allowed(tiny: list[str], workplace: Path) -> None:
+    (base,) = launch.train([*tiny, "trainer.max_epochs=1"])
+    before = sorted(workplace.rglob("*"))
+    with pytest.raises(RunError, match=r"must hold a network of this run's architecture: network\.net\..* there"):
+        launch.train(
+            [
+                f"resume={base.folder}",
+                "model.hidden=24",
+                "trainer.max_epochs=2",
+                "resume_override=[model.hidden,trainer.max_epochs]",
+            ]
+        )
+    left = [path for path in sorted(workplace.rglob("*")) if path not in before]
+    assert not any(path.suffix == ".ckpt" for path in left), "no checkpoint was copied"
+    (other,) = launch.train(
+        [
+            f"resume={base.folder}",
+            "model.dropout=0.2",
+            "trainer.max_epochs=2",
+            "resume_override=[model.dropout,trainer.max_epochs]",
+        ]
+    )
+    assert other.record.progress["steps"] == 16
+
+
+def test_best_is_not_compared_across_losses(tiny: list[str], workplace: Path) -> None:
+    (base,) = launch.train([*tiny, "trainer.max_epochs=3", "optimizer.lr_scale=10"])
+    (other,) = launch.train(
+        [
+            f"resume={base.folder}",
+            "loss=mse",
+            "optimizer.lr=1e-9",
+            "trainer.max_epochs=4",
+            "resume_override=[loss.name,optimizer.lr,trainer.max_epochs]",
+        ]
+    )
+    assert other.record.progress["best"]["epoch"] == 4, "the cross-entropy epochs do not count"

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from omegaconf import MISSING
 
 from imgrec.config.fields import above, at_least, choice, setting, within
+from imgrec.errors import UsageError
 
 POLICIES = ("none", "trivialaugment", "randaugment")
 MIXES = ("none", "mixup", "cutmix")
@@ -35,3 +36,13 @@ class Augment:
         at_least("augment.cutout_size", self.cutout_size, 0)
         choice("augment.mix", self.mix, MIXES)
         above("augment.mix_alpha", self.mix_alpha, 0)
+        if self.policy != "randaugment":
+            self._refuse_idle("policy_ops", 2, "augment.policy=randaugment")
+            self._refuse_idle("policy_magnitude", 9, "augment.policy=randaugment")
+        if self.mix == "none":
+            self._refuse_idle("mix_alpha", 1.0, "augment.mix=mixup or cutmix")
+
+    def _refuse_idle(self, key: str, default: float, needs: str) -> None:
+        """Refuse a value that nothing would read."""
+        if getattr(self, key) != default:
+            raise UsageError(f"augment.{key}={getattr(self, key)} has no effect without {needs}; add that, or drop it")

@@ -74,6 +74,17 @@ def expand(overrides: Sequence[str]) -> list[list[str]]:
     return [list(job) for batch in batches for job in batch]
 
 
+def key_of(override: str) -> str:
+    """The key that an override speaks of."""
+    return override.partition("=")[0].lstrip("+~")
+
+
+def given(overrides: Sequence[str], key: str) -> str | None:
+    """The value that the command gives `key`, the last one counting; None where it gives none, or null."""
+    values = [override.value() for override in _parsed([text for text in overrides if key_of(text) == key])]
+    return str(values[-1]) if values and values[-1] is not None else None
+
+
 def _parsed(overrides: Sequence[str]) -> list[Override]:
     parser = OverridesParser.create()
     parsed = []

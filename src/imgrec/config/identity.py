@@ -39,9 +39,13 @@ def essence(config: Config) -> dict[str, Any]:
     return rows
 
 
-def run_id(config: Config, fingerprint: str) -> str:
-    """SHA-256 over the run's essence and its data's fingerprint, as 64 hexadecimal digits."""
-    text = json.dumps({"config": essence(config), "data": fingerprint}, sort_keys=True, separators=(",", ":"))
+def run_id(config: Config, fingerprint: str, parent: str | None = None) -> str:
+    """SHA-256 over the run's essence and its data's fingerprint, as 64 hexadecimal digits.
+
+    parent: the id of the run that this one went on from with changes: it is not the run that was trained straight.
+    """
+    rows = {"config": essence(config), "data": fingerprint, **({"parent": parent} if parent else {})}
+    text = json.dumps(rows, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()
 
 

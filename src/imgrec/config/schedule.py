@@ -72,7 +72,7 @@ class Linear(Schedule):
 
 @dataclass(kw_only=True)
 class OneCycle(Schedule):
-    """Up to the peak and down again along half cosines (Smith & Topin 2018; defaults of PyTorch's OneCycleLR)."""
+    """Up to the peak and down again along half cosines (Smith & Topin 2018; the rate of PyTorch's OneCycleLR)."""
 
     name: str = "one_cycle"
     peak_at: float = setting(0.3, "share of all steps after which the peak is reached")

@@ -26,7 +26,7 @@ class Trainer:
     channels_last: bool = setting(True, "NHWC memory format: faster convolutions, same mathematics")
     compile: bool = setting(False, "torch.compile the network")
     deterministic: str = setting("auto", "true, false, or auto: same seed, same bits, on the CPU")
-    accumulate: int = setting(1, "batches whose gradients add up to one optimizer step")
+    accumulate: int = setting(1, "batches whose mean gradient makes one optimizer step; an epoch may end with fewer")
     gradient_clip: float = setting(0.0, "upper bound of the gradient's norm; 0: off")
     ema_decay: float = setting(0.0, "decay of the weights' moving average, which is then what is scored; 0: off")
     early_stopping: int = setting(0, "stop after so many epochs without a better validation top1; 0: never")
@@ -57,6 +57,8 @@ class Trainer:
         at_least("trainer.checkpoint_every", self.checkpoint_every, 0)
         choice("trainer.progress", self.progress, PROGRESS)
         at_least("trainer.threads", self.threads, 0)
+        if self.log_graph and not self.tensorboard:
+            raise UsageError("trainer.log_graph=true needs trainer.tensorboard=true; drop one of the two")
         if self.devices > 1 and self.strategy != "ddp":
             raise UsageError(
                 f"trainer.devices={self.devices} needs trainer.strategy=ddp; choose trainer=ddp, or trainer.devices=1"

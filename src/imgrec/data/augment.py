@@ -55,7 +55,8 @@ def to_unit(images_bchw: Pixels) -> Floats:
 
 
 def crop(images_bchw: Pixels, shift_b2: NDArray[np.int64], *, padding: int) -> Pixels:
-    """Surround each image with `padding` black pixels and cut its size out again (He et al. 2016, section 4.2).
+    """Surround each image with `padding` black pixels, as torchvision's RandomCrop does, and cut its
+    size out again (He et al. 2016, section 4.2, padded after the mean was subtracted).
 
     shift_b2: row and column of the cut's corner, in [0, 2 * padding]; `padding` twice gives the image back.
     """

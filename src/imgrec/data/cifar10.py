@@ -13,7 +13,7 @@ from imgrec.data.split import stratified
 
 SPLIT_SEED = 10  # of the validation split; a constant, so that every run and every paper has the same one
 
-# over the 50 000 training images, computed from the files (tests/data/test_cifar10.py does it again)
+# over the 50 000 training images, computed from the files (tests/data/test_data_cifar10.py does it again)
 MEAN = (0.4914, 0.4822, 0.4465)
 STD = (0.2470, 0.2435, 0.2616)
 

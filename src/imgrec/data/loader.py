@@ -26,6 +26,7 @@ Batch = tuple[Tensor, Tensor]
 
 Indices = NDArray[np.int64]
 
+_GRACE = 10  # seconds that a worker goes on after SIGTERM, for the run to reach its next step and save
 _PR_SET_PDEATHSIG = 1  # prctl(2): the signal that a process gets when its parent ends
 
 
@@ -142,14 +143,16 @@ class TrainBatches(Dataset[Batch]):
         return torch.from_numpy(images_bchw), torch.from_numpy(targets_bk)
 
 
-class EvalBatches(Dataset[Batch]):
+class EvalBatches(Dataset[Any]):
     """The finished batch for (any epoch, number): images in their own order, as they are, none left out or twice.
 
     Device `rank` takes the images rank, rank + world_size, ... Every device has the same number of batches, or they
     would wait for each other for ever; their sizes differ by at most one.
     """
 
-    def __init__(self, images: Images, *, batch_size: int, rank: int, world_size: int) -> None:
+    def __init__(
+        self, images: Images, *, batch_size: int, rank: int, world_size: int, with_indices: bool = False
+    ) -> None:
         count = len(images)
         batches = -(-count // (world_size * batch_size))  # what the device with most images needs
         if count // world_size < max(batches, 1):
@@ -160,19 +163,21 @@ class EvalBatches(Dataset[Batch]):
             )
         self._images = images
         self._labels = images.labels.numpy()
+        self._with_indices = with_indices
         self._parts = np.array_split(np.arange(rank, count, world_size, dtype=np.int64), batches)
 
     def __len__(self) -> int:
         return len(self._parts)
 
-    def __getitem__(self, key: tuple[int, int]) -> Batch:
+    def __getitem__(self, key: tuple[int, int]) -> Any:
         _, number = key
         indices = self._parts[number]
         images_bchw, positions = self._images.read(torch.from_numpy(indices))
         if not len(positions):
             raise ReadError(f"batch {number}: none of its images can be read; replace or delete them")
-        labels = self._labels[indices[positions.numpy()]]
-        return torch.from_numpy(to_unit(images_bchw.numpy())), torch.from_numpy(labels)
+        kept = indices[positions.numpy()]
+        batch = torch.from_numpy(to_unit(images_bchw.numpy())), torch.from_numpy(self._labels[kept])
+        return (*batch, torch.from_numpy(kept)) if self._with_indices else batch
 
 
 def train_loader(
@@ -183,12 +188,13 @@ def train_loader(
     batch_size: int,
     seed: int,
     num_workers: int = 0,
+    pin_memory: bool = False,
     rank: int = 0,
     world_size: int = 1,
 ) -> DataLoader[Batch]:
     """A loader of training batches; see `TrainBatches` for what they are and `BatchNumbers` for how to resume.
 
-    batch_size: on each device. num_workers: changes speed, never a batch.
+    batch_size: on each device. num_workers, pin_memory (for a GPU): change speed, never a batch.
     Raises UsageError when images shall be mixed and there is only one.
     """
     if augment.mix != "none" and len(images) < 2:
@@ -202,21 +208,29 @@ def train_loader(
         rank=rank,
         world_size=world_size,
     )
-    return _loader(batches, len(batches), num_workers)
+    return _loader(batches, len(batches), num_workers, pin_memory)
 
 
 def eval_loader(
-    images: Images, *, batch_size: int, num_workers: int = 0, rank: int = 0, world_size: int = 1
-) -> DataLoader[Batch]:
+    images: Images,
+    *,
+    batch_size: int,
+    num_workers: int = 0,
+    pin_memory: bool = False,
+    rank: int = 0,
+    world_size: int = 1,
+    with_indices: bool = False,
+) -> DataLoader[Any]:
     """A loader of validation or test batches; see `EvalBatches`.
 
+    with_indices: a third member of each batch says which images of the split these are, int64 (B,).
     Raises UsageError when there are too few images for the devices.
     """
-    batches = EvalBatches(images, batch_size=batch_size, rank=rank, world_size=world_size)
-    return _loader(batches, len(batches), num_workers)
+    batches = EvalBatches(images, batch_size=batch_size, rank=rank, world_size=world_size, with_indices=with_indices)
+    return _loader(batches, len(batches), num_workers, pin_memory)
 
 
-def _loader(batches: Dataset[Batch], count: int, num_workers: int) -> DataLoader[Batch]:
+def _loader(batches: Dataset[Any], count: int, num_workers: int, pin_memory: bool) -> DataLoader[Any]:
     return DataLoader(
         batches,
         batch_size=None,
@@ -225,17 +239,23 @@ def _loader(batches: Dataset[Batch], count: int, num_workers: int) -> DataLoader
         persistent_workers=num_workers > 0,
         collate_fn=_as_is,
         worker_init_fn=_follow_parent,
+        # forked, they share the images in memory; Python 3.14 would send each of them a copy
+        multiprocessing_context="fork" if num_workers and sys.platform == "linux" else None,
+        pin_memory=pin_memory,
         # a loader draws a number for its workers at every iteration: from here, not from the model's global generator
         generator=torch.Generator().manual_seed(0),
     )
 
 
 def _follow_parent(worker: int) -> None:
-    """Let a worker end with the training process, however that ends, and leave Ctrl-C to it.
+    """Let a worker end with the training process, however that ends, and leave signals to it.
 
+    Ctrl-C and a job's end go to every process of the group, and the run still needs its workers up to the next step.
     A worker that outlived a killed run would hold the run's lock, and its memory, for seconds.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # not for ever: at its exit Python sends the same signal to workers that were left over, and waits for them
+    signal.signal(signal.SIGTERM, lambda signum, frame: signal.alarm(_GRACE))
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 

@@ -41,6 +41,7 @@ def read(config: Config, folder: Path, fitting: Fitting) -> Reading:
         if not path.exists():
             continue
         trained = assembly.trained(path)
+        loss = assembly.loss(config)  # this run's own, also where `best` comes from a run that it went on from
         reading.weights[at] = checkpoint.digest(trained.network.state_dict())
         for split, images in splits.items():
             for protocol in config.test_protocols if split == "test" else ["clean"]:
@@ -54,7 +55,7 @@ def read(config: Config, folder: Path, fitting: Fitting) -> Reading:
                     num_workers=config.data.num_workers,
                     channels_last=config.trainer.channels_last,
                 )
-                reading.scores += evaluation.measure(predictions, trained.loss, split=split, protocol=protocol, at=at)
+                reading.scores += evaluation.measure(predictions, loss, split=split, protocol=protocol, at=at)
                 if protocol == config.test_protocols[0] or split == "val":
                     reading.diagnostics.setdefault(at, {})[split] = evaluation.diagnose(predictions, trained.classes)
                     if shown is None or (split == "test" and shown[1] == "val"):
@@ -70,18 +71,12 @@ def _show(
     board = fitting.board
     assert board is not None
     step = fitting.saver.step
-    tensorboard.close_hparams(board, reading.scores, step=step)
+    protocol = fitting.config.test_protocols[0]
+    tensorboard.close_hparams(board, reading.scores, protocol=protocol, step=step)
     if shown is not None:
         at, split, predictions = shown
         diagnostics = reading.diagnostics[at][split]
-        title = f"{split}, {at}"
-        tensorboard.show_confusion(board, diagnostics["confusion"], diagnostics["classes"], title=title, step=step)
-        tensorboard.show_mistakes(
-            board,
-            splits[split],
-            predictions,
-            diagnostics["classes"],
-            title=f"most confident mistakes, {title}",
-            step=step,
-        )
+        classes, title = diagnostics["classes"], f"{split}, {at}"
+        tensorboard.show_confusion(board, diagnostics["confusion"], classes, title=title, step=step)
+        tensorboard.show_mistakes(board, splits[split], predictions, classes, title=title, step=step)
     board.finalize("success")

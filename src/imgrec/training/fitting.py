@@ -16,7 +16,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from imgrec import assembly, checkpoint
 from imgrec.checkpoint import BEST, LAST
-from imgrec.classifier import META
+from imgrec.classifier import META, Classifier
 from imgrec.config import plain
 from imgrec.config.root import Config
 from imgrec.errors import RunError, UsageError
@@ -44,26 +44,33 @@ class Fitting:
         self._checkpoints = folder / CHECKPOINTS
         self._quieten()
         lightning.seed_everything(config.seed, verbose=False)
-        if parent is not None:
-            self._inherit(parent / CHECKPOINTS)
-        self._resumed: Path | None = None
-        self._step = 0
-        self._over = False
-        if newest := checkpoint.newest(self._checkpoints):
-            self._resumed, state = newest
-            _check_architecture(self._resumed, state, config)
-            self._step = int(state["global_step"])
-            # what was the end of the parent's training is not the end of this one
-            self._over = state["callbacks"]["Saver"]["over"] and state[META]["run_id"] == run_id
-            self._counted = state["callbacks"]
+        origin, state = self._start(parent)
+        self._step = int(state["global_step"]) if state else 0
+        self._counted = state["callbacks"] if state else {}
+        meta = _meta_of(origin, state)
+        # what was the end of a parent's training is not the end of this one
+        self._over = bool(state) and self._counted["Saver"]["over"] and meta["run_id"] == run_id
+        comparable = not state or meta["run_id"] == run_id or _measures_alike(meta["config"], config)
         self.source = assembly.source(config)
-        self.classifier = assembly.classifier(config, self.source, run_id=run_id, resumed=self._resumed is not None)
+        self.classifier = assembly.classifier(config, self.source, run_id=run_id, resumed=state is not None)
+        if origin is not None and state is not None:
+            _check_architecture(origin, state["state_dict"], self.classifier)
+            if origin.parent != self._checkpoints:
+                self._inherit(origin, with_best=comparable)
+        self._resumed = self._checkpoints / LAST if state else None
         self.data = assembly.datamodule(config, self.source)
         self.speed = progress.Speed(every=config.trainer.log_every)
-        self.saver = Saver(self._checkpoints, every=config.trainer.checkpoint_every, interruption=interruption)
+        self.saver = Saver(
+            self._checkpoints,
+            every=config.trainer.checkpoint_every,
+            interruption=interruption,
+            speed=self.speed,
+            keep_best=comparable,
+        )
         self.data.position = lambda: self.saver.position
         self.curves = Curves(folder / CURVES)
         self.board: TensorBoardLogger | None = None
+        self._board_is_new = not (folder / TENSORBOARD).is_dir()
         if config.trainer.tensorboard:
             self.board = tensorboard.logger(folder / TENSORBOARD, step=self._step)
         self.trainer = self._make_trainer(folder)
@@ -117,14 +124,14 @@ class Fitting:
     def _make_trainer(self, folder: Path) -> lightning.Trainer:
         trainer = self.config.trainer
         loggers: list[Logger] = [self.curves, *([self.board] if self.board else [])]
-        on_cpu = trainer.accelerator == "cpu" or not torch.cuda.is_available()
-        deterministic = on_cpu if trainer.deterministic == "auto" else trainer.deterministic == "true"
+        accelerator = self._accelerator()
+        deterministic = accelerator == "cpu" if trainer.deterministic == "auto" else trainer.deterministic == "true"
         # filling fresh memory would guard against reading it unset, at the price of every allocation
         torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
         return lightning.Trainer(
             default_root_dir=folder,
             max_epochs=trainer.max_epochs,
-            accelerator=trainer.accelerator,
+            accelerator=accelerator,
             devices=trainer.devices,
             strategy=trainer.strategy,
             precision=cast(Literal["32", "bf16-mixed", "16-mixed"], trainer.precision),
@@ -141,6 +148,11 @@ class Fitting:
             enable_progress_bar=progress.shows_bar(trainer.progress, terminal=sys.stderr.isatty()),
             log_every_n_steps=1,  # Speed decides
         )
+
+    def _accelerator(self) -> str:
+        """Cpu or gpu (CUDA's: the scores count in float64, which Apple's GPUs do not have)."""
+        asked = self.config.trainer.accelerator
+        return asked if asked != "auto" else "gpu" if torch.cuda.is_available() else "cpu"
 
     def _callbacks(self) -> list[Callback]:
         """In this order: the average takes in a step before it is logged, and both before it is saved."""
@@ -162,23 +174,29 @@ class Fitting:
     def _open_board(self) -> None:
         if self.board is None:
             return
-        if not self._resumed:
+        if self._board_is_new:
             names = tensorboard.hparam_names(self.config, self.source)
             tensorboard.open_hparams(self.board, self.config, names)
             if self.config.trainer.log_graph:
                 tensorboard.show_graph(self.board, self.classifier.network, self.source)
 
-    def _inherit(self, parent: Path) -> None:
-        """Take over the parent's checkpoints, where this run has none of its own."""
-        if (self._checkpoints / LAST).exists():
-            return
-        newest = checkpoint.newest(parent)
+    def _start(self, parent: Path | None) -> tuple[Path | None, dict[str, Any] | None]:
+        """The checkpoint to go on from: this run's own, else the parent's newest; None for a new network."""
+        if newest := checkpoint.newest(self._checkpoints):
+            return newest
+        if parent is None:
+            return None, None
+        newest = checkpoint.newest(parent / CHECKPOINTS)
         if newest is None:
-            raise RunError(f"{parent} holds no checkpoint to resume from; start without resume=")
+            raise RunError(f"{parent / CHECKPOINTS} holds no checkpoint to go on from; start without resume=")
+        return newest
+
+    def _inherit(self, origin: Path, *, with_best: bool) -> None:
+        """Take over the parent's checkpoints."""
         self._checkpoints.mkdir(parents=True, exist_ok=True)
-        checkpoint.copy(newest[0], self._checkpoints / LAST)
-        if (parent / BEST).exists():
-            checkpoint.copy(parent / BEST, self._checkpoints / BEST)
+        if with_best and (origin.parent / BEST).exists():
+            checkpoint.copy(origin.parent / BEST, self._checkpoints / BEST)
+        checkpoint.copy(origin, self._checkpoints / LAST)
 
     @staticmethod
     def _quieten() -> None:
@@ -200,15 +218,30 @@ _EXPECTED = (
 )
 
 
-def _check_architecture(path: Path, state: dict[str, Any], config: Config) -> None:
-    """Refuse to go on with another network's weights."""
-    meta = state.get(META)
-    if meta is None:
+def _meta_of(path: Path | None, state: dict[str, Any] | None) -> dict[str, Any]:
+    """What the checkpoint says of its run. Raises RunError for one that imgrec did not write."""
+    if state is None:
+        return {}
+    if META not in state:
         raise RunError(f"{path} must be a checkpoint that imgrec wrote; restore the run's own, or use force=true")
+    meta: dict[str, Any] = state[META]
+    return meta
+
+
+def _measures_alike(before: dict[str, Any], config: Config) -> bool:
+    """Whether validation scores from before compare with those to come: the same loss, on the same images."""
     now = plain.flat(config)
-    for key, value in meta["config"].items():
-        if key.startswith("model.") and now.get(key) != value:
-            raise RunError(
-                f"{path} must hold a network of this run's architecture: {key} is {now.get(key)!r} here and {value!r}"
-                " there; restore the run's own checkpoint, or start over in another folder"
-            )
+    return all(now.get(key) == value for key, value in before.items() if key.startswith(("loss.", "data.val_size")))
+
+
+def _check_architecture(path: Path, weights: dict[str, torch.Tensor], classifier: Classifier) -> None:
+    """Refuse to go on with another network's weights, before anything is written."""
+    own = {name: tuple(tensor.shape) for name, tensor in classifier.state_dict().items()}
+    found = {name: tuple(tensor.shape) for name, tensor in weights.items()}
+    if own == found:
+        return
+    name = next(name for name in (*own, *found) if own.get(name) != found.get(name))
+    raise RunError(
+        f"{path} must hold a network of this run's architecture: {name} is {own.get(name, 'absent')} here and"
+        f" {found.get(name, 'absent')} there; restore the run's own checkpoint, or start over in another folder"
+    )

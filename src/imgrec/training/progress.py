@@ -12,7 +12,7 @@ log = logging.getLogger(__name__)
 
 
 class Speed(Callback):
-    """Counts images and seconds of training alone (without validation and saving), and logs the step's numbers."""
+    """Counts images and seconds of training alone, without validation and saving, and logs the step's numbers."""
 
     def __init__(self, *, every: int) -> None:
         self._every = every
@@ -20,7 +20,8 @@ class Speed(Callback):
         self.seconds = 0.0
         self.wall = 0.0  # of earlier processes of this run
         self._began = time.perf_counter()
-        self._since = 0.0
+        self._since: float | None = None  # the clock at the last reading, while steps are taken
+        self._lr = 0.0
         self._epoch = (0, 0.0)
 
     @property
@@ -33,6 +34,11 @@ class Speed(Callback):
     def on_train_epoch_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         self._mark()
 
+    def on_train_batch_start(
+        self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, batch: Any, batch_idx: int
+    ) -> None:
+        self._lr = float(trainer.optimizers[0].param_groups[0]["lr"])  # after the step it is the next one's
+
     def on_train_batch_end(
         self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
@@ -42,11 +48,19 @@ class Speed(Callback):
         if logs or batch_idx + 1 >= trainer.num_training_batches:
             if torch.cuda.is_available() and pl_module.device.type == "cuda":
                 torch.cuda.synchronize()  # or the clock would run ahead of the device
-            now = time.perf_counter()
-            self.seconds += now - self._since
-            self._since = now
+            self._read_clock()
         if logs:
             self._log(trainer, float(outputs["loss"]) * trainer.accumulate_grad_batches)
+
+    def on_validation_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        self._since = None
+
+    def on_train_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        self._since = None
+
+    def resume_clock(self) -> None:
+        """Leave out the time since the last reading: a checkpoint was saved."""
+        self._since = time.perf_counter()
 
     def epoch_rate(self) -> float:
         """Images per second since the epoch's start."""
@@ -54,11 +68,18 @@ class Speed(Callback):
         return images / seconds if seconds else 0.0
 
     def state_dict(self) -> dict[str, float]:
+        self._read_clock()
         wall = self.wall + time.perf_counter() - self._began
         return {"images": self.images, "seconds": self.seconds, "wall": wall}
 
     def load_state_dict(self, state_dict: dict[str, float]) -> None:
         self.images, self.seconds, self.wall = int(state_dict["images"]), state_dict["seconds"], state_dict["wall"]
+
+    def _read_clock(self) -> None:
+        if self._since is not None:
+            now = time.perf_counter()
+            self.seconds += now - self._since
+            self._since = now
 
     def _mark(self) -> None:
         self._since = time.perf_counter()
@@ -67,7 +88,7 @@ class Speed(Callback):
     def _log(self, trainer: lightning.Trainer, loss: float) -> None:
         values = {
             "train/step_loss": loss,
-            "lr": float(trainer.optimizers[0].param_groups[0]["lr"]),
+            "lr": self._lr,
             "images_per_second": self.epoch_rate(),
             "epoch": float(trainer.current_epoch + 1),
         }

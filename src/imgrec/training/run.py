@@ -31,9 +31,16 @@ def train(config: Config, folder: Path, *, command: Sequence[str], parent: Path 
     Interrupted when it was asked to end; the record then says so.
     """
     check_hardware(config)
-    if config.trainer.threads:
-        torch.set_num_threads(config.trainer.threads)
-    own = runfolder.identity(config)
+    threads = torch.get_num_threads()
+    torch.set_num_threads(config.trainer.threads or threads)
+    try:
+        return _train(config, folder, command, parent)
+    finally:
+        torch.set_num_threads(threads)
+
+
+def _train(config: Config, folder: Path, command: Sequence[str], parent: Path | None) -> Record:
+    own = runfolder.identity(config, parent)
     if int(os.environ.get("LOCAL_RANK", "0")) > 0:  # started by the first process of a distributed run, to train along
         Fitting(config, folder, own, parent=parent, interruption=Interruption()).run()
         sys.exit(0)

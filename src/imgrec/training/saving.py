@@ -13,6 +13,7 @@ from lightning.pytorch.callbacks import Checkpoint
 
 from imgrec.checkpoint import BEST, LAST, copy, load, save_generation
 from imgrec.training.interruption import Interruption
+from imgrec.training.progress import Speed
 
 
 class DurableIO(CheckpointIO):
@@ -37,10 +38,15 @@ class Saver(Checkpoint):
 
     `best` is the highest validation top1, then the lower loss, then the earlier; without validation there is none.
     A save happens between two training steps only: in validation the weights may be the averaged ones.
+    keep_best: False where a resumed state's best was measured by another loss, or on other images.
     """
 
-    def __init__(self, folder: Path, *, every: int, interruption: Interruption) -> None:
+    def __init__(
+        self, folder: Path, *, every: int, interruption: Interruption, speed: Speed, keep_best: bool = True
+    ) -> None:
         self._folder = folder
+        self._speed = speed
+        self._keep_best = keep_best
         self._every = every
         self._interruption = interruption
         self.position = (0, 0)
@@ -71,6 +77,7 @@ class Saver(Checkpoint):
         asked = self._asked(trainer)
         if asked or (self._every and trainer.global_step % self._every == 0):
             self._save(trainer, (trainer.current_epoch, batch_idx + 1))
+            self._speed.resume_clock()
         if asked:
             self._interruption.stop()
 
@@ -93,7 +100,7 @@ class Saver(Checkpoint):
         }
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        self.best = state_dict["best"]
+        self.best = state_dict["best"] if self._keep_best else None
         epoch, batch = state_dict["position"]
         self.position, self.step = (epoch, batch), state_dict["step"]
         self._random_state = state_dict["random"]

@@ -20,8 +20,13 @@ _SMALL = 24  # classes up to which a confusion matrix shows its counts
 
 def logger(folder: Path, *, step: int) -> TensorBoardLogger:
     """The event files of a run. step: events after it, of an interrupted run, are dropped from the curves."""
-    options: dict[str, Any] = {"purge_step": step + 1} if step else {}
-    return TensorBoardLogger(save_dir=folder.parent, name=folder.name, version="", default_hp_metric=False, **options)
+    return TensorBoardLogger(
+        save_dir=folder.parent,
+        name=folder.name,
+        version="",
+        default_hp_metric=False,
+        purge_step=step + 1 if step else 0,
+    )
 
 
 def open_hparams(board: TensorBoardLogger, config: Config, names: Sequence[str]) -> None:
@@ -42,12 +47,12 @@ def hparam_names(config: Config, source: Source) -> list[str]:
     return [f"hp/{split}_{metric}_{at}" for split in splits for metric in ("top1", "loss") for at in places]
 
 
-def close_hparams(board: TensorBoardLogger, scores: Sequence[Score], *, step: int) -> None:
-    """Fill in the scores that were measured."""
+def close_hparams(board: TensorBoardLogger, scores: Sequence[Score], *, protocol: str, step: int) -> None:
+    """Fill in the scores that were measured, the test set's under this protocol."""
     values = {
         f"hp/{score.split}_{score.metric}_{score.at}": score.value
         for score in scores
-        if score.protocol == "clean" and score.metric in ("top1", "loss")
+        if score.protocol == (protocol if score.split == "test" else "clean") and score.metric in ("top1", "loss")
     }
     board.log_metrics(values, step=step)
 
@@ -89,7 +94,8 @@ def show_mistakes(
     worst = predictions.worst(count)
     if not len(worst):
         return
-    pixels, _ = images.read(worst)
+    pixels, readable = images.read(predictions.indices_n[worst])
+    worst = worst[readable]
     columns = 6
     rows = -(-len(worst) // columns)
     figure = Figure(figsize=(1.7 * columns, 2.1 * rows + 0.4), layout="constrained")

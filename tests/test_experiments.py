@@ -1,0 +1,75 @@
+"""What experiments/ claims follows from the records that lie beside it."""
+
+import runpy
+import statistics
+from pathlib import Path
+
+import pytest
+
+from imgrec import records
+from imgrec.records import Record
+
+EXPERIMENTS = Path(__file__).parents[1] / "experiments"
+ARTICLE = EXPERIMENTS / "article"
+
+
+def runs(experiment: str, folder: str = "records") -> list[Record]:
+    found = [records.read(path) for path in sorted((ARTICLE / folder).glob("*.json"))]
+    return [record for record in found if record.experiment == experiment]
+
+
+def test_every_record_is_finished_and_of_committed_code() -> None:
+    paths = sorted(EXPERIMENTS.glob("*/*/*.json"))
+    assert paths
+    for path in paths:
+        record = records.read(path)
+        assert record.status == "finished", path
+        assert record.environment["dirty"] is False, path
+        assert path.stem.endswith(record.run_id[:8]), path
+
+
+@pytest.mark.parametrize("experiment", ["article", "cnn_strong"])
+@pytest.mark.parametrize("at", ["best", "last"])
+@pytest.mark.parametrize("metric", ["top1", "iou", "ece"])
+def test_the_table_states_mean_and_deviation_of_five_seeds(experiment: str, at: str, metric: str) -> None:
+    found = runs(experiment)
+    assert sorted(record.config["seed"] for record in found) == [0, 1, 2, 3, 4]
+    scores = [record.score(metric, split="test", at=at) for record in found]
+    values = [100 * score.value for score in scores if score is not None and score.n == 10_000]
+    assert len(values) == 5
+    stated = f"{statistics.mean(values):.2f} ± {statistics.stdev(values):.2f}"
+    rows = [
+        line
+        for line in (ARTICLE / "README.md").read_text().splitlines()
+        if line.startswith(f"| `{experiment}` | {at} ")
+    ]
+    assert len(rows) == 1
+    assert stated in rows[0]
+
+
+def test_the_validation_search_kept_the_test_set_closed_and_states_its_scores() -> None:
+    found = runs("cnn_strong", "search")
+    assert found
+    text = (ARTICLE / "README.md").read_text()
+    for record in found:
+        assert {score.split for score in record.scores} == {"val"}
+        score = record.score("top1", split="val", at="last")
+        assert score is not None
+        assert f"{100 * score.value:.2f}" in text
+
+
+def test_the_evidence_is_what_the_table_quotes(capsys: pytest.CaptureFixture[str]) -> None:
+    runpy.run_path(str(ARTICLE / "evidence.py"), run_name="__main__")
+    said = capsys.readouterr().out
+    for phrase in (
+        "maps (64, 128, 4, 4), viewed as (16, 8192)",
+        "module 'torch' has no attribute 'out'",
+        "'Tensor' object has no attribute 'new_keys'",
+        "Boolean value of Tensor with more than one value is ambiguous",
+        "module 'torchvision.datasets' has no attribute 'cifar10'",
+        "0.0029",
+        "0.1 by the article's definitions, 1.0 by TP / (TP + FP + FN)",
+        "IMAGENET1K_V1 top-1 76.13 %",
+    ):
+        assert phrase in said
+        assert phrase in (ARTICLE / "README.md").read_text().replace("\n", " ")
