@@ -88,6 +88,26 @@ def test_the_scores_are_those_of_the_saved_network(tiny: list[str]) -> None:
         assert shown["confusion"] == confusion_matrix(test.labels, predicted).tolist()
 
 
+def test_it_trains_as_a_loop_of_plain_pytorch_does(tiny: list[str]) -> None:
+    words = [*tiny, "optimizer=sgd", "optimizer.lr=0.1", "trainer.max_epochs=2", "trainer.channels_last=false"]
+    outcome = run(words)
+    config = launch.compose(words)
+    torch.manual_seed(config.seed)
+    images = assembly.source(config)
+    network = assembly.classifier(config, images, run_id="", resumed=False).network.train()
+    loader = assembly.datamodule(config, images).train_dataloader()
+    for epoch in range(2):
+        loader.sampler.set_epoch(epoch)
+        for pixels, labels in loader:
+            loss = torch.nn.functional.cross_entropy(network(pixels), labels)
+            gradients = torch.autograd.grad(loss, list(network.parameters()))
+            with torch.no_grad():
+                for parameter, gradient in zip(network.parameters(), gradients, strict=True):
+                    parameter -= 0.1 * gradient
+    for name, value in network.state_dict().items():
+        torch.testing.assert_close(load(outcome)["state_dict"][f"network.{name}"], value, rtol=1e-5, atol=1e-7)
+
+
 def test_curves_hold_every_step_and_epoch(tiny: list[str]) -> None:
     outcome = run(tiny, "trainer.max_epochs=2", "trainer.log_every=3")
     with (outcome.folder / "curves.csv").open() as file:
