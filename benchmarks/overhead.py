@@ -66,6 +66,7 @@ def prepare(arguments: argparse.Namespace, batch_size: int) -> Setting:
             f"data.root='{arguments.data_root}'",
             f"data.batch_size={batch_size}",
             "model=cnn",
+            "optimizer=momentum",
             "augment=crop_flip",
             "trainer=cpu",
             "trainer.max_epochs=1",
