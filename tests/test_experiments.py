@@ -31,12 +31,15 @@ def test_every_record_is_finished_and_of_committed_code() -> None:
 @pytest.mark.parametrize("experiment", ["article", "cnn_strong"])
 @pytest.mark.parametrize("at", ["best", "last"])
 @pytest.mark.parametrize("metric", ["top1", "iou", "ece"])
-def test_the_table_states_mean_and_deviation_of_five_seeds(experiment: str, at: str, metric: str) -> None:
+def test_the_table_states_mean_and_deviation_over_the_seeds(experiment: str, at: str, metric: str) -> None:
     found = runs(experiment)
-    assert sorted(record.config["seed"] for record in found) == [0, 1, 2, 3, 4]
+    count = len(found)
+    assert count >= 3
+    assert sorted(record.config["seed"] for record in found) == list(range(count))
+    assert f"(n = {count})" in (ARTICLE / "README.md").read_text()
     scores = [record.score(metric, split="test", at=at) for record in found]
     values = [100 * score.value for score in scores if score is not None and score.n == 10_000]
-    assert len(values) == 5
+    assert len(values) == count
     stated = f"{statistics.mean(values):.2f} ± {statistics.stdev(values):.2f}"
     rows = [
         line
