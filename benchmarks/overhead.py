@@ -2,18 +2,20 @@
 
     python benchmarks/overhead.py [--data-root DIR] [--batch-sizes 64 512] [--rounds 5] [--steps N] [--precision 32]
 
-Three ways to train the same network with the same optimizer, loss, precision and memory format, in turn, so that a
-machine that changes its pace changes it for all:
+Four ways to train the same network with the same optimizer, loss, precision and memory format, in turn, so that a
+machine that changes its pace changes it for all, each time in a process of its own:
 
 A  imgrec: assembly, `Fitting`, Lightning's trainer with every callback, logger and metric of a run;
-B  a bare loop over the same in-memory batches (the same loader);
-C  the bare loop over torchvision's CIFAR10, cropped and flipped image by image in a DataLoader with 2 workers.
+B  a bare loop over the same in-memory batches (the same loader), in a process that keeps freed memory as A's does;
+C  the bare loop over torchvision's CIFAR10, cropped and flipped image by image in a DataLoader with 2 workers;
+D  as B, in a process that gives freed memory back, as C's and any other does.
 
 The clock runs from the beginning of an epoch to the end of its last step, as `images_per_second` counts in a run.
 """
 
 import argparse
 import contextlib
+import multiprocessing
 import statistics
 import sys
 import tempfile
@@ -28,6 +30,7 @@ from torch.utils.data import DataLoader, Subset
 from torchvision import datasets, transforms
 
 from imgrec import assembly, losses
+from imgrec.allocator import keep_freed_memory
 from imgrec.config.compose import compose
 from imgrec.config.data import default_root
 from imgrec.config.root import Config
@@ -41,8 +44,9 @@ from imgrec.training.fitting import Fitting
 from imgrec.training.interruption import Interruption
 
 IMAGES = 32_768  # of a measurement: 512 or 64 steps, so that steps are logged and metrics counted within it
+WARM_UP = 8  # steps
 TARGETS = {64: (0.95, 1.5), 512: (0.97, 1.5)}  # batch size: A/B and A/C, at least
-WAYS = ("A imgrec", "B bare loop, same batches", "C bare loop, torchvision")
+WAYS = ("A imgrec", "B bare loop, same batches", "C bare loop, torchvision", "D as B, memory given back")
 
 Batches = Iterable[tuple[Tensor, Tensor]]
 
@@ -88,6 +92,7 @@ def _first(source: Source, count: int) -> MemoryImages:
 
 def imgrec_rate(setting: Setting) -> float:
     """A: images per second of the training path of `imgrec train`."""
+    keep_freed_memory()
     with tempfile.TemporaryDirectory() as folder:
         interruption = Interruption()
         with interruption.watched():
@@ -99,6 +104,12 @@ def imgrec_rate(setting: Setting) -> float:
 
 def bare_rate(setting: Setting) -> float:
     """B: images per second of a bare loop over imgrec's own batches."""
+    keep_freed_memory()
+    return usual_rate(setting)
+
+
+def usual_rate(setting: Setting) -> float:
+    """D: as B, with the C library's own ways with memory."""
     config, source = setting.config, setting.source
     batches = train_loader(
         source.train,
@@ -157,32 +168,51 @@ def _loop(setting: Setting, batches: Batches) -> float:
     return seen / (time.perf_counter() - began)
 
 
-def measure(setting: Setting, rounds: int) -> list[tuple[float, float, float]]:
-    """The rates of A, B and C, round by round; a first, short round warms up and is left out."""
-    ways: tuple[Callable[[Setting], float], ...] = (imgrec_rate, bare_rate, torchvision_rate)
-    warm = _first(setting.source, 8 * setting.config.data.batch_size)
-    full, setting.source.train = setting.source.train, warm
-    for way in ways:
-        way(setting)
-    setting.source.train = full
+def measure(setting: Setting, rounds: int) -> list[tuple[float, ...]]:
+    """The rates of A, B, C and D, round by round."""
     rates = []
     for number in range(rounds):
-        a, b, c = (way(setting) for way in ways)
-        rates.append((a, b, c))
-        line = (
-            f"round {number + 1}/{rounds}: A {a:.0f}  B {b:.0f}  C {c:.0f} images/s  A/B {a / b:.3f}  A/C {a / c:.2f}"
-        )
-        print(line, file=sys.stderr, flush=True)
+        a, b, c, d = (_alone(way, setting) for way in (imgrec_rate, bare_rate, torchvision_rate, usual_rate))
+        rates.append((a, b, c, d))
+        ratios = f"A/B {a / b:.3f}  A/C {a / c:.2f}  A/D {a / d:.2f}"
+        line = f"round {number + 1}/{rounds}: A {a:.0f}  B {b:.0f}  C {c:.0f}  D {d:.0f} images/s  {ratios}"
+        print(line, file=sys.stderr)
     return rates
 
 
-def report(batch_size: int, rates: list[tuple[float, float, float]]) -> str:
+def _alone(way: Callable[[Setting], float], setting: Setting) -> float:
+    """The way's rate in a new process, so that nothing it sets there helps another; after a short run to warm up.
+
+    Forked, which PyTorch allows as long as this process has not computed anything itself.
+    """
+    context = multiprocessing.get_context("fork")
+    receiver, sender = context.Pipe(duplex=False)
+
+    def work() -> None:
+        full = setting.source.train
+        setting.source.train = _first(setting.source, WARM_UP * setting.config.data.batch_size)
+        way(setting)
+        setting.source.train = full
+        sender.send(way(setting))
+
+    process = context.Process(target=work)
+    process.start()
+    sender.close()
+    try:
+        return float(receiver.recv())
+    except EOFError:
+        raise RunError(f"{way.__name__} failed; its own message stands above") from None
+    finally:
+        process.join()
+
+
+def report(batch_size: int, rates: list[tuple[float, ...]]) -> str:
     """Images per second and ratios, each as median [least, most] over the rounds."""
     rows = [f"batch {batch_size}"]
     for index, name in enumerate(WAYS):
         rows.append(f"  {name:<28}{_spread([rate[index] for rate in rates], 0)} images/s")
     aims = TARGETS.get(batch_size, (None, None))
-    for name, other, aim in (("A/B", 1, aims[0]), ("A/C", 2, aims[1])):
+    for name, other, aim in (("A/B", 1, aims[0]), ("A/C", 2, aims[1]), ("A/D", 3, None)):
         ratios = [rate[0] / rate[other] for rate in rates]
         verdict = "" if aim is None else f"   aim >= {aim}: {'met' if statistics.median(ratios) >= aim else 'MISSED'}"
         rows.append(f"  {name:<28}{_spread(ratios, 3)}{verdict}")

@@ -45,8 +45,9 @@ def train(
     multirun: Annotated[bool, typer.Option("-m", "--multirun", help="Every combination of the values.")] = False,
 ) -> None:
     """Train: one run, or with -m every combination of the values given after commas."""
-    from imgrec import launch, summary
+    from imgrec import allocator, launch, summary
 
+    allocator.keep_freed_memory()
     flags, overrides = [], []
     words = iter(context.args)
     for word in words:
@@ -69,8 +70,9 @@ def evaluate(
     output: Annotated[Path | None, typer.Option("-o", help="Write here instead of the run's evaluations/.")] = None,
 ) -> None:
     """Measure a trained network under a protocol."""
-    from imgrec import remeasure, summary
+    from imgrec import allocator, remeasure, summary
 
+    allocator.keep_freed_memory()
     measured = remeasure.evaluate(run, protocol=protocol, at=at, split=split, data_root=data_root, output=output)
     if measured.path is None:
         typer.echo(measured.text)
