@@ -98,8 +98,8 @@ def _print(overrides: Sequence[str], multirun: bool, flags: Sequence[str]) -> li
             raise UsageError(
                 f"{flag} is no option of imgrec train; give -m, {', '.join(_PRINTING)}, and keys as key=value"
             )
-    if not multirun:
-        compose(overrides)
+    for job in expand(overrides) if multirun else [overrides]:
+        compose(job)
     return _hand_to_hydra(["--multirun", *overrides] if multirun else list(overrides), flags)
 
 

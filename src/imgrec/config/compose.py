@@ -22,6 +22,10 @@ from imgrec.config.root import AXES, Config
 from imgrec.errors import UsageError
 
 
+# Hydra's own settings that a command may give. Others start code by name: a callback's or a log handler's class.
+_HYDRA_KEYS = ("hydra.run.dir", "hydra.sweep.dir", "hydra.verbose", "hydra.mode")
+
+
 def compose(overrides: Sequence[str]) -> Config:
     """One run's configuration out of Hydra overrides (`key=value`), checked.
 
@@ -65,7 +69,9 @@ def expand(overrides: Sequence[str]) -> list[list[str]]:
     """The runs of a sweep: every combination of the values after commas, in Hydra's own order."""
     parsed = _parsed(overrides)
     for override in parsed:
-        if not override.is_sweep_override():
+        if override.is_sweep_override():
+            _check_hydra(override)
+        else:
             _check_choice(override)
     try:
         batches = BasicSweeper.split_arguments(parsed, max_batch_size=None)
@@ -108,7 +114,8 @@ def _check_choice(override: Override) -> None:
     axis, _, rest = key.partition(".")
     if not key:
         raise UsageError(f"an override must read key=value, got {override.input_line!r}")
-    if override.is_delete() and axis != "hydra":
+    _check_hydra(override)
+    if override.is_delete():
         way_out = f"choose one of {', '.join(schemas.choices(key))}" if key in AXES else "leave it out for its default"
         raise UsageError(f"{key} cannot be deleted (~{key}); {way_out}")
     if key in (*AXES, "experiment", "study"):
@@ -120,6 +127,17 @@ def _check_choice(override: Override) -> None:
     elif axis in AXES and rest == "name":
         name = override.get_value_string()
         raise UsageError(f"{key} follows from the choice; write {axis}={name} instead")
+
+
+def _check_hydra(override: Override) -> None:
+    """Refuse a setting of Hydra itself that has no place in a command."""
+    key = override.key_or_group
+    if key.partition(".")[0].partition("/")[0] != "hydra":
+        return
+    if key not in _HYDRA_KEYS or override.is_delete() or isinstance(override.value(), (dict, list)):
+        raise UsageError(
+            f"{override.input_line} is no setting of imgrec; of Hydra's own, a command may give {', '.join(_HYDRA_KEYS)}"
+        )
 
 
 def _keys(config: DictConfig, prefix: str = "") -> Iterator[str]:
