@@ -75,6 +75,8 @@ CONFIGURATION = [
     ("hydra.searchpath=[file:///tmp]", "hydra.searchpath=[file:///tmp] is no setting of imgrec"),
     ("hydra.job_logging.handlers.file.filename=x.log", "is no setting of imgrec"),
     ("hydra.sweep.subdir=../../x", "hydra.sweep.subdir=../../x is no setting of imgrec"),
+    ("hydra.job.name=../../x", "hydra.job.name=../../x is no setting of imgrec"),
+    ("hydra.output_subdir=../x", "hydra.output_subdir=../x is no setting of imgrec"),
     ("hydra={run:{dir:x}}", "is no setting of imgrec"),
     ("hydra/launcher=joblib", "hydra/launcher=joblib is no setting of imgrec"),
     ("~hydra.run.dir", "~hydra.run.dir is no setting of imgrec"),

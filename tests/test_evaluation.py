@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from imgrec import evaluation, losses
 from imgrec.config.root import PROTOCOLS
 from imgrec.data.source import MemoryImages
+from imgrec.errors import RunError
 from imgrec.evaluation import Predictions, diagnose, measure, predict
 from imgrec.records import wilson
 from imgrec.scores import Scores
@@ -145,10 +146,10 @@ def test_a_measurement_is_a_row_for_every_metric_with_wilson_s_interval_where_it
             assert row.ci is None
 
 
-def test_a_diverged_network_is_measured_too() -> None:
+def test_outputs_that_are_no_numbers_are_no_score() -> None:
     found = predicted_of(logits_nk=torch.full((4, 3), math.nan), targets_n=torch.tensor([0, 1, 2, 0]))
-    rows = measure(found, losses.CrossEntropy(), split="val", protocol="clean", at="last")
-    assert math.isnan(next(row.value for row in rows if row.metric == "loss"))
+    with pytest.raises(RunError, match=r"the loss on val at last \(clean\) must be finite, got nan: .*; train again"):
+        measure(found, losses.CrossEntropy(), split="val", protocol="clean", at="last")
     assert len(diagnose(found, ("a", "b", "c"))["calibration"]) == 15
 
 

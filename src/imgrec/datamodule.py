@@ -8,7 +8,7 @@ from torch.utils.data import DataLoader
 
 from imgrec.config.augment import Augment
 from imgrec.config.data import Data
-from imgrec.data.loader import BatchNumbers, eval_loader, train_loader
+from imgrec.data.loader import BatchNumbers, TrainBatches, eval_loader, train_loader
 from imgrec.data.source import Source
 from imgrec.errors import RunError
 
@@ -27,6 +27,7 @@ class ImageData(lightning.LightningDataModule):
         self._augment = augment
         self._seed = seed
         self._start = (0, 0)
+        self._batches: TrainBatches | None = None
         self.position: Callable[[], tuple[int, int]] = lambda: self._start
 
     def train_dataloader(self) -> DataLoader[Any]:
@@ -42,6 +43,8 @@ class ImageData(lightning.LightningDataModule):
             rank=rank,
             world_size=world_size,
         )
+        assert isinstance(loader.dataset, TrainBatches)
+        self._batches = loader.dataset
         epoch, batch = self._start
         # workers ask for their first batches at once, before Lightning names the epoch
         sampler = loader.sampler
@@ -63,6 +66,11 @@ class ImageData(lightning.LightningDataModule):
             rank=rank,
             world_size=world_size,
         )
+
+    def indices(self, epoch: int, batch: int) -> list[int]:
+        """Which of the training images this process' batch of that number holds."""
+        assert self._batches is not None, "training has begun"
+        return self._batches.indices(epoch, batch)
 
     def state_dict(self) -> dict[str, int]:
         epoch, batch = self.position()

@@ -4,6 +4,7 @@ N images, K classes. Everything is measured in float32, whatever arithmetic the 
 """
 
 import contextlib
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -14,6 +15,7 @@ from torch import Tensor, nn
 
 from imgrec.data.loader import eval_loader
 from imgrec.data.source import Images
+from imgrec.errors import RunError
 from imgrec.records import Score, wilson
 from imgrec.scores import CALIBRATION_BINS, Scores, calibration_bins
 
@@ -116,10 +118,19 @@ def _full_float32() -> Iterator[None]:
 
 
 def measure(predictions: Predictions, loss: nn.Module, *, split: str, protocol: str, at: str) -> list[Score]:
-    """The scores of a split, one row a metric. loss: the run's own, so that it compares with the curves."""
+    """The scores of a split, one row a metric. loss: the run's own, so that it compares with the curves.
+
+    Raises RunError where the network's outputs are not finite: such a score would measure nothing.
+    """
     scores = Scores(predictions.logits_nk.shape[1])
     scores.update(predictions.logits_nk, predictions.targets_n, loss(predictions.logits_nk, predictions.targets_n))
     n = len(predictions.targets_n)
+    values = scores.scalars()
+    if not math.isfinite(values["loss"]):
+        raise RunError(
+            f"the loss on {split} at {at} ({protocol}) must be finite, got {values['loss']}: the network's outputs are"
+            " no numbers to score; train again with a lower optimizer.lr or trainer.gradient_clip=1"
+        )
     return [
         Score(
             split=split,
@@ -131,7 +142,7 @@ def measure(predictions: Predictions, loss: nn.Module, *, split: str, protocol: 
             settings={"precision": "32"},
             ci=wilson(value, n) if metric in ("top1", "top5") else None,
         )
-        for metric, value in sorted(scores.scalars().items())
+        for metric, value in sorted(values.items())
     ]
 
 

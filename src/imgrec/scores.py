@@ -105,10 +105,14 @@ class Scores(nn.Module):
     @torch.no_grad()
     def update(self, logits_nk: Tensor, targets: Tensor, loss: Tensor) -> None:
         """Take in a batch. targets: class indices (N,) or probabilities (N, K). loss: its mean, a scalar."""
-        indices_n = targets.argmax(dim=1) if targets.ndim == 2 else targets
-        self._waiting.append((logits_nk.detach(), indices_n, loss.detach()))
         if len(self._waiting) >= _BLOCK:
             self.count()
+        indices_n = targets.argmax(dim=1) if targets.ndim == 2 else targets
+        self._waiting.append((logits_nk.detach(), indices_n, loss.detach()))
+
+    def forget_last(self) -> None:
+        """Leave out the batch that came last: its step is not taken."""
+        self._waiting.pop()
 
     @torch.no_grad()
     def count(self) -> None:

@@ -21,7 +21,6 @@ from imgrec.config.explain import explained, unknown_choice, unknown_key
 from imgrec.config.root import AXES, Config
 from imgrec.errors import UsageError
 
-
 # Hydra's own settings that a command may give. Others start code by name: a callback's or a log handler's class.
 _HYDRA_KEYS = ("hydra.run.dir", "hydra.sweep.dir", "hydra.verbose", "hydra.mode")
 
@@ -134,9 +133,15 @@ def _check_hydra(override: Override) -> None:
     key = override.key_or_group
     if key.partition(".")[0].partition("/")[0] != "hydra":
         return
-    if key not in _HYDRA_KEYS or override.is_delete() or isinstance(override.value(), (dict, list)):
+    value = override.value()
+    if key == "hydra.job.name" and str(value).isidentifier():  # Lightning's words for a run's other processes
+        return
+    if key == "hydra.output_subdir" and value is None:
+        return
+    if key not in _HYDRA_KEYS or override.is_delete() or isinstance(value, (dict, list)):
         raise UsageError(
-            f"{override.input_line} is no setting of imgrec; of Hydra's own, a command may give {', '.join(_HYDRA_KEYS)}"
+            f"{override.input_line} is no setting of imgrec; of Hydra's own, a command may give"
+            f" {', '.join(_HYDRA_KEYS)}"
         )
 
 

@@ -29,6 +29,10 @@ class Trainer:
     accumulate: int = setting(1, "batches whose mean gradient makes one optimizer step; an epoch may end with fewer")
     gradient_clip: float = setting(0.0, "upper bound of the gradient's norm; 0: off")
     ema_decay: float = setting(0.0, "decay of the weights' moving average, which is then what is scored; 0: off")
+    nonfinite_skips: int = setting(
+        0,
+        "steps to leave out for a loss or gradient that is not finite, before the run stops; 0: stop at the first",
+    )
     early_stopping: int = setting(0, "stop after so many epochs without a better validation top1; 0: never")
     log_every: int = setting(50, "steps from one logged training loss to the next", identity=False)
     checkpoint_every: int = setting(
@@ -52,6 +56,7 @@ class Trainer:
         at_least("trainer.accumulate", self.accumulate, 1)
         at_least("trainer.gradient_clip", self.gradient_clip, 0)
         below("trainer.ema_decay", self.ema_decay, 0, 1)
+        at_least("trainer.nonfinite_skips", self.nonfinite_skips, 0)
         at_least("trainer.early_stopping", self.early_stopping, 0)
         above("trainer.log_every", self.log_every, 0)
         at_least("trainer.checkpoint_every", self.checkpoint_every, 0)

@@ -101,13 +101,21 @@ class TrainBatches(Dataset[Batch]):
         epoch, number = key
         if epoch != self._epoch:
             self._prepare(epoch)
-        indices = self._visits[number * self._batch_size : (number + 1) * self._batch_size]
-        images_bchw, indices = self._read(indices)
+        images_bchw, indices = self._read(self._indices(number))
         if not len(indices):
             raise ReadError(f"batch {number} of epoch {epoch}: none of its images can be read; replace or delete them")
         if self._augment.mix == "none":
             return torch.from_numpy(images_bchw), torch.from_numpy(self._labels[indices])
         return self._mixed(images_bchw, indices)
+
+    def indices(self, epoch: int, number: int) -> list[int]:
+        """Which images the batch for that key asks for, of the split."""
+        if epoch != self._epoch:
+            self._prepare(epoch)
+        return [int(index) for index in self._indices(number)]
+
+    def _indices(self, number: int) -> Indices:
+        return self._visits[number * self._batch_size : (number + 1) * self._batch_size]
 
     def _prepare(self, epoch: int) -> None:
         count, world = len(self._images), self._world_size

@@ -23,6 +23,7 @@ from imgrec.errors import RunError, UsageError
 from imgrec.runfolder import CHECKPOINTS, CURVES, TENSORBOARD
 from imgrec.training import progress, tensorboard
 from imgrec.training.curves import Curves
+from imgrec.training.finite import Finite
 from imgrec.training.interruption import Interruption
 from imgrec.training.saving import DurableIO, Saver
 
@@ -60,11 +61,18 @@ class Fitting:
         self._resumed = self._checkpoints / LAST if state else None
         self.data = assembly.datamodule(config, self.source)
         self.speed = progress.Speed(every=config.trainer.log_every)
+        self.finite = Finite(
+            skips=config.trainer.nonfinite_skips,
+            every=config.trainer.log_every,
+            indices=self.data.indices,
+            last_good=self._last_good,
+        )
         self.saver = Saver(
             self._checkpoints,
             every=config.trainer.checkpoint_every,
             interruption=interruption,
             speed=self.speed,
+            finite=self.finite,
             keep_best=comparable,
         )
         self.data.position = lambda: self.saver.position
@@ -155,7 +163,7 @@ class Fitting:
         return asked if asked != "auto" else "gpu" if torch.cuda.is_available() else "cpu"
 
     def _callbacks(self) -> list[Callback]:
-        """In this order: the average takes in a step before it is logged, and both before it is saved."""
+        """In this order: the average takes in a step before it is logged; it is judged before it is saved."""
         trainer = self.config.trainer
         callbacks: list[Callback] = []
         if trainer.ema_decay:
@@ -168,8 +176,13 @@ class Fitting:
                     "trainer.early_stopping needs validation images; give data.val_size, or early_stopping=0"
                 )
             callbacks.append(EarlyStopping("val/top1", mode="max", patience=trainer.early_stopping))
-        callbacks.append(self.saver)
+        callbacks += [self.finite, self.saver]
         return callbacks
+
+    def _last_good(self) -> str:
+        """Where the run stood when it was last saved, for a reader."""
+        path = self._checkpoints / LAST
+        return f"{path} at step {self.saver.step}" if path.exists() else "none"
 
     def _open_board(self) -> None:
         if self.board is None:

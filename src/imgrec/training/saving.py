@@ -12,6 +12,7 @@ from lightning.fabric.plugins import CheckpointIO
 from lightning.pytorch.callbacks import Checkpoint
 
 from imgrec.checkpoint import BEST, LAST, copy, load, save_generation
+from imgrec.training.finite import Finite
 from imgrec.training.interruption import Interruption
 from imgrec.training.progress import Speed
 
@@ -42,10 +43,18 @@ class Saver(Checkpoint):
     """
 
     def __init__(
-        self, folder: Path, *, every: int, interruption: Interruption, speed: Speed, keep_best: bool = True
+        self,
+        folder: Path,
+        *,
+        every: int,
+        interruption: Interruption,
+        speed: Speed,
+        finite: Finite,
+        keep_best: bool = True,
     ) -> None:
         self._folder = folder
         self._speed = speed
+        self._finite = finite
         self._keep_best = keep_best
         self._every = every
         self._interruption = interruption
@@ -113,6 +122,7 @@ class Saver(Checkpoint):
         return asked
 
     def _save(self, trainer: lightning.Trainer, position: tuple[int, int]) -> None:
+        self._finite.before_save(trainer)
         self.position, self.step = position, trainer.global_step
         trainer.save_checkpoint(self._folder / LAST)
 
