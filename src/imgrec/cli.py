@@ -83,7 +83,8 @@ def evaluate(
 def main() -> None:
     """Run the command; every refusal becomes one line on stderr and an exit code.
 
-    0 done, 1 failed, 2 wrong usage, 130 and 143 interrupted and resumable. IMGREC_DEBUG=1 shows tracebacks.
+    0 done, 1 failed, 2 wrong usage; interrupted and resumable: 130 (Ctrl-C), 138 (SIGUSR1), 143 (SIGTERM).
+    IMGREC_DEBUG=1 shows tracebacks.
     """
     try:
         code: Any = app(standalone_mode=False)

@@ -1,60 +1,19 @@
 """A run that was interrupted and goes on ends bit for bit as the one that was not."""
 
-import csv
 import json
+import os
 import signal
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
+from runs import assert_same, assert_same_run, state, steps_logged
 
 from imgrec import launch
 from imgrec.errors import RunError, UsageError
-from imgrec.training.curves import read as read_curves
 
 RICH = ("trainer.max_epochs=4", "model.dropout=0.3", "augment=crop_flip", "trainer.ema_decay=0.8", "schedule=cosine")
-
-
-def steps_logged(folder: Path) -> int:
-    path = folder / "curves.csv"
-    return max((int(row["step"]) for row in read_curves(path)), default=0) if path.exists() else 0
-
-
-def state(folder: Path) -> dict[str, Any]:
-    return torch.load(folder / "checkpoints/last.ckpt", weights_only=True)
-
-
-def assert_same(one: Any, other: Any, where: str = "") -> None:
-    """Equal to the last bit, all the way down; clocks excepted."""
-    assert type(one) is type(other), where
-    if isinstance(one, dict):
-        assert one.keys() == other.keys(), where
-        for key in one:
-            if key != "Speed":
-                assert_same(one[key], other[key], f"{where}/{key}")
-    elif isinstance(one, (list, tuple)):
-        assert len(one) == len(other), where
-        for k, pair in enumerate(zip(one, other, strict=True)):
-            assert_same(*pair, f"{where}/{k}")
-    elif isinstance(one, torch.Tensor):
-        assert torch.equal(one, other), where
-    else:
-        assert one == other, where
-
-
-def assert_same_run(one: Path, other: Path) -> None:
-    """Weights, optimizer, schedule, average, metrics, random state, curves and scores."""
-    assert_same(state(one), state(other))
-    records = [json.loads((folder / "record.json").read_text()) for folder in (one, other)]
-    for key in ("weights", "scores", "progress", "run_id", "status"):
-        assert records[0][key] == records[1][key], key
-    curves = [
-        [row for row in csv.reader((folder / "curves.csv").open()) if row[3] != "images_per_second"]
-        for folder in (one, other)
-    ]
-    assert curves[0] == curves[1]
 
 
 def test_a_signal_to_the_whole_group_leaves_the_workers_to_the_run(
@@ -89,6 +48,42 @@ def test_an_interrupted_run_ends_as_the_undisturbed_one(
     again = imgrec(*words, f"hydra.run.dir={cut}")
     assert again.wait() == 0, again.log.read_text()
     assert_same_run(straight, cut)
+
+
+@pytest.mark.parametrize(
+    ("answer", "said"),
+    [
+        ('echo "$@" > requeued', "SLURM job 17_3 is saved and requeued"),
+        (
+            "echo no such job >&2; exit 1",
+            "SLURM job 17_3 is saved, but cannot be requeued: no such job; submit",
+        ),
+    ],
+)
+def test_slurm_s_warning_saves_and_requeues(
+    tiny: list[str],
+    imgrec: Callable[..., Any],
+    workplace: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    answer: str,
+    said: str,
+) -> None:
+    scontrol = workplace / "bin/scontrol"
+    scontrol.parent.mkdir()
+    scontrol.write_text(f"#!/bin/sh\n{answer}\n")
+    scontrol.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{scontrol.parent}:{os.environ['PATH']}")
+    for name, value in {"JOB_ID": "20", "ARRAY_JOB_ID": "17", "ARRAY_TASK_ID": "3"}.items():
+        monkeypatch.setenv(f"SLURM_{name}", value)
+    words = ["train", *tiny, *RICH, "hydra.run.dir=run"]
+    child = imgrec(*words)
+    assert child.signal_when(lambda: steps_logged(Path("run")) >= 11, signal.SIGUSR1) == 138, child.log.read_text()
+    assert said in child.log.read_text()
+    assert (workplace / "requeued").exists() == ("requeued" in answer)
+    if "requeued" in answer:
+        assert (workplace / "requeued").read_text() == "requeue 17_3\n"
+    assert json.loads(Path("run/record.json").read_text())["status"] == "interrupted"
+    assert imgrec(*words).wait() == 0
 
 
 def test_the_number_of_workers_may_change_when_a_run_goes_on(

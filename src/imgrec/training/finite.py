@@ -12,6 +12,7 @@ from torch.optim import Optimizer
 
 from imgrec.classifier import Classifier
 from imgrec.errors import RunError
+from imgrec.processes import anywhere
 
 log = logging.getLogger(__name__)
 
@@ -101,7 +102,7 @@ class Finite(Callback):
         if not self._losses:
             return
         bad = (~torch.isfinite(torch.stack(self._losses))).nonzero().flatten().tolist()
-        if _anywhere(trainer, bool(bad)):
+        if anywhere(bool(bad), trainer):
             raise self._first(bad)
         self._losses.clear()
         self._places.clear()
@@ -121,7 +122,7 @@ class Finite(Callback):
     def _judge(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         """Leave the step out whose loss is not finite, as long as that is allowed."""
         own = not _is_finite(self._losses)
-        if _anywhere(trainer, own):
+        if anywhere(own, trainer):
             if self._skipped >= self._skips:
                 raise self._first([0] if own else [])
             assert isinstance(pl_module, Classifier)
@@ -151,10 +152,3 @@ def _is_finite(tensors: list[Tensor]) -> bool:
 
 def _finite_gradients(module: torch.nn.Module) -> bool:
     return _is_finite([weight.grad for weight in module.parameters() if weight.grad is not None])
-
-
-def _anywhere(trainer: lightning.Trainer, here: bool) -> bool:
-    """Whether it is so in any process; all of them must come to the same end."""
-    if trainer.world_size == 1:
-        return here
-    return bool(trainer.strategy.reduce_boolean_decision(here, all=False))

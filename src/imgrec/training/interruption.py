@@ -1,8 +1,14 @@
-"""SIGTERM and Ctrl-C end a run in order: at the next step it is saved, and goes on from there when started again."""
+"""SIGTERM and Ctrl-C end a run in order: at the next step it is saved, and goes on from there when started again.
+
+SIGUSR1 does so too, and puts a SLURM job back into the queue: the warning before its time is over
+(`sbatch --signal=USR1@90`).
+"""
 
 import contextlib
+import logging
 import os
 import signal
+import subprocess
 import threading
 from collections.abc import Iterator
 from types import FrameType
@@ -10,7 +16,9 @@ from typing import NoReturn
 
 from imgrec.errors import Interrupted
 
-_SIGNALS = (signal.SIGTERM, signal.SIGINT)
+log = logging.getLogger(__name__)
+
+_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)
 
 
 class Interruption:
@@ -64,3 +72,19 @@ class Interruption:
         self.signum = signum
         if not self._deferred:
             raise Interrupted(signum)
+
+
+def requeue() -> None:
+    """Ask SLURM to start this job again; where that cannot be done, the log says so. Outside of SLURM: nothing."""
+    job = os.environ.get("SLURM_JOB_ID")
+    if job is None:
+        return
+    if array := os.environ.get("SLURM_ARRAY_JOB_ID"):
+        job = f"{array}_{os.environ.get('SLURM_ARRAY_TASK_ID', '0')}"
+    try:
+        subprocess.run(["scontrol", "requeue", job], check=True, capture_output=True, text=True, timeout=60)
+    except (OSError, subprocess.SubprocessError) as error:
+        reason = (getattr(error, "stderr", None) or str(error)).strip()
+        log.error("SLURM job %s is saved, but cannot be requeued: %s; submit it again", job, reason)
+    else:
+        log.info("SLURM job %s is saved and requeued", job)

@@ -2,6 +2,7 @@
 
 import logging
 import os
+import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,7 +19,7 @@ from imgrec.records import Record
 from imgrec.runfolder import CONFIG, DIAGNOSTICS, RECORD
 from imgrec.training import final
 from imgrec.training.fitting import Fitting
-from imgrec.training.interruption import Interruption
+from imgrec.training.interruption import Interruption, requeue
 
 log = logging.getLogger(__name__)
 
@@ -67,6 +68,8 @@ def _train(config: Config, folder: Path, command: Sequence[str], parent: Path | 
                 _carry_out(record, config, folder, parent, interruption)
         except Interrupted:
             _close(record, folder, "interrupted")
+            if interruption.signum == signal.SIGUSR1:
+                requeue()
             raise
         except Exception as error:
             record.error = f"{type(error).__name__}: {error}"

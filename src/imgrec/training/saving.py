@@ -12,6 +12,7 @@ from lightning.fabric.plugins import CheckpointIO
 from lightning.pytorch.callbacks import Checkpoint
 
 from imgrec.checkpoint import BEST, LAST, copy, load, save_generation
+from imgrec.processes import anywhere, gathered, own
 from imgrec.training.finite import Finite
 from imgrec.training.interruption import Interruption
 from imgrec.training.progress import Speed
@@ -62,7 +63,7 @@ class Saver(Checkpoint):
         self.step = 0
         self.best: dict[str, float] | None = None
         self.over = False
-        self._random_state: dict[str, Any] | None = None
+        self._random_states: list[dict[str, Any]] = []  # to be in force again, by process
 
     def on_train_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         self._interruption.install()  # Lightning has just put its own handlers in place
@@ -73,9 +74,10 @@ class Saver(Checkpoint):
     def on_train_batch_start(
         self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, batch: Any, batch_idx: int
     ) -> None:
-        if self._random_state is not None:  # the last moment before something draws
-            _set_random_state(self._random_state)
-            self._random_state = None
+        if self._random_states:  # the last moment before something draws
+            if (state := own(self._random_states, trainer)) is not None:
+                _set_random_state(state)
+            self._random_states = []
 
     def on_train_batch_end(
         self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, outputs: Any, batch: Any, batch_idx: int
@@ -105,21 +107,18 @@ class Saver(Checkpoint):
             "over": self.over,
             "position": list(self.position),
             "step": self.step,
-            "random": _random_state(),
+            "random": gathered(_random_state()),
         }
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         self.best = state_dict["best"] if self._keep_best else None
         epoch, batch = state_dict["position"]
         self.position, self.step = (epoch, batch), state_dict["step"]
-        self._random_state = state_dict["random"]
+        self._random_states = state_dict["random"]
 
     def _asked(self, trainer: lightning.Trainer) -> bool:
         """Whether any process was asked to end; they must all stop at the same step."""
-        asked = self._interruption.signum is not None
-        if trainer.world_size > 1:
-            asked = bool(trainer.strategy.reduce_boolean_decision(asked, all=False))
-        return asked
+        return anywhere(self._interruption.signum is not None, trainer)
 
     def _save(self, trainer: lightning.Trainer, position: tuple[int, int]) -> None:
         self._finite.before_save(trainer)

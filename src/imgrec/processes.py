@@ -1,0 +1,27 @@
+"""What the processes of one distributed run tell each other."""
+
+from typing import Any
+
+import lightning
+import torch
+
+
+def gathered(value: Any) -> list[Any]:
+    """Every process' value, by rank; all must ask at the same moment. Alone: a list of one."""
+    if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
+        return [value]
+    values: list[Any] = [None] * torch.distributed.get_world_size()
+    torch.distributed.all_gather_object(values, value)
+    return values
+
+
+def own(values: list[Any], trainer: lightning.Trainer) -> Any | None:
+    """This process' part of what was once gathered; None where the run had another number of processes."""
+    return values[trainer.global_rank] if len(values) == trainer.world_size else None
+
+
+def anywhere(here: bool, trainer: lightning.Trainer) -> bool:
+    """Whether it is so in any process, so that all of them do the same; all must ask at the same moment."""
+    if trainer.world_size == 1:
+        return here
+    return bool(trainer.strategy.reduce_boolean_decision(here, all=False))

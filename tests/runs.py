@@ -1,0 +1,50 @@
+"""What is left of runs, compared."""
+
+import csv
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from imgrec.training.curves import read as read_curves
+
+
+def steps_logged(folder: Path) -> int:
+    path = folder / "curves.csv"
+    return max((int(row["step"]) for row in read_curves(path)), default=0) if path.exists() else 0
+
+
+def state(folder: Path) -> dict[str, Any]:
+    return torch.load(folder / "checkpoints/last.ckpt", weights_only=True)
+
+
+def assert_same(one: Any, other: Any, where: str = "") -> None:
+    """Equal to the last bit, all the way down; clocks excepted."""
+    assert type(one) is type(other), where
+    if isinstance(one, dict):
+        assert one.keys() == other.keys(), where
+        for key in one:
+            if key != "Speed":
+                assert_same(one[key], other[key], f"{where}/{key}")
+    elif isinstance(one, (list, tuple)):
+        assert len(one) == len(other), where
+        for k, pair in enumerate(zip(one, other, strict=True)):
+            assert_same(*pair, f"{where}/{k}")
+    elif isinstance(one, torch.Tensor):
+        assert torch.equal(one, other), where
+    else:
+        assert one == other, where
+
+
+def assert_same_run(one: Path, other: Path) -> None:
+    """Weights, optimizer, schedule, average, metrics, random state, curves and scores."""
+    assert_same(state(one), state(other))
+    records = [json.loads((folder / "record.json").read_text()) for folder in (one, other)]
+    for key in ("weights", "scores", "progress", "run_id", "status"):
+        assert records[0][key] == records[1][key], key
+    curves = [
+        [row for row in csv.reader((folder / "curves.csv").open()) if row[3] != "images_per_second"]
+        for folder in (one, other)
+    ]
+    assert curves[0] == curves[1]
