@@ -186,6 +186,13 @@ def test_a_score_that_differs_is_named(verify: Callable[..., Said], verified: Pa
     assert " 0.125 (n=12) -> " in out
 
 
+def test_what_diverged_alike_is_equal(verify: Callable[..., Said], verified: Path) -> None:
+    for folder in (verified, Path("outputs/verify/run")):
+        edit(folder, lambda rows: rows["scores"][-1].update(value=None))  # NaN, which JSON does not have
+    code, out, _ = verify("run")
+    assert (code, out.partition(":")[0]) == (0, "bit-equal")
+
+
 def test_rows_of_one_run_alone_are_not_compared(verify: Callable[..., Said], verified: Path) -> None:
     lines = (verified / "curves.csv").read_text().splitlines(keepends=True)
     (verified / "curves.csv").write_text("".join(line for line in lines if ",step_loss," not in line))
