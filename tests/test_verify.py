@@ -182,7 +182,7 @@ def test_a_score_that_differs_is_named(verify: Callable[..., Said], verified: Pa
     edit(verified, lambda rows: rows["scores"][-1].update(value=0.125))
     code, out, _ = verify("run")
     assert code == 1
-    assert "the curves and the weights agree, the scores differ: test clean top1 at last" in out
+    assert "drifts first: the weights agree, the scores differ: test clean top1 at last" in out
     assert " 0.125 (n=12) -> " in out
 
 
@@ -199,6 +199,11 @@ def test_rows_of_one_run_alone_are_not_compared(verify: Callable[..., Said], ver
     code, out, _ = verify("run")
     assert code == 0
     assert "16 scores, 32 curve rows\nnot compared: 16 curve rows that only one of the two has\n" in out
+    (verified / "curves.csv").unlink()
+    edit(verified, lambda rows: rows["weights"].update(last="0" * 64))
+    code, out, _ = verify("run")
+    assert code == 1
+    assert "drifts first: no curve row is common, the weights differ at last" in out
 
 
 def test_another_environment_is_shown(verify: Callable[..., Said], verified: Path) -> None:

@@ -43,8 +43,9 @@ class Drift:
         if self.rows:
             return self.rows[0]
         if self.weights:
-            return f"the curves agree, the weights differ at {_and(self.weights)}"
-        return f"the curves and the weights agree, the scores differ: {self.scores[0]}" if self.scores else None
+            curves = "the curves agree" if self.common_rows else "no curve row is common"
+            return f"{curves}, the weights differ at {_and(self.weights)}"
+        return f"the weights agree, the scores differ: {self.scores[0]}" if self.scores else None
 
     def lines(self) -> list[str]:
         """The comparison for people."""
