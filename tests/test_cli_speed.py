@@ -27,7 +27,7 @@ def loaded_by(*arguments: str) -> tuple[int, set[str]]:
     return done.returncode, set(json.loads(done.stdout.splitlines()[-1]))
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["--version"], ["evaluate", "--help"]])
+@pytest.mark.parametrize("arguments", [["--help"], ["--version"], ["evaluate", "--help"], ["verify", "--help"]])
 def test_general_answers_load_neither_torch_nor_hydra(arguments: list[str]) -> None:
     code, loaded = loaded_by(*arguments)
     assert code == 0

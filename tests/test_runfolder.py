@@ -213,7 +213,8 @@ def test_a_folder_that_cannot_be_made_is_refused(tmp_path: Path) -> None:
         with pytest.raises(RunError) as refusal:
             runfolder.prepare(folder)
         assert str(refusal.value) == (
-            f"{folder} must be a folder that can be written to, got: {reason}; give another hydra.run.dir"
+            f"{folder} must be a folder that can be written to, got: {reason}; give another hydra.run.dir, or call"
+            " imgrec from another folder"
         )
 
 

@@ -80,6 +80,22 @@ def evaluate(
         typer.echo(f"{summary.scores_table(measured.scores)}\n\n{measured.path}")
 
 
+@app.command()
+def verify(
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="The folder of a finished run.")],
+    data_root: Annotated[str | None, typer.Option(help="Where the images lie, if elsewhere than for the run.")] = None,
+) -> None:
+    """Run a finished run again from its record: bit-equal, or where it drifts first."""
+    from imgrec import allocator
+    from imgrec.verify import verify as run_again
+
+    allocator.keep_freed_memory()
+    verdict = run_again(run, data_root=data_root)
+    typer.echo(verdict.text)
+    if verdict.refusal:
+        raise RunError(verdict.refusal)
+
+
 def main() -> None:
     """Run the command; every refusal becomes one line on stderr and an exit code.
 

@@ -12,8 +12,8 @@ import torch
 from imgrec import assembly, checkpoint, evaluation, records, runfolder
 from imgrec.assembly import Trained
 from imgrec.checkpoint import BEST, LAST
-from imgrec.config.data import Digits
 from imgrec.config.fields import choice
+from imgrec.config.root import elsewhere
 from imgrec.data.fingerprint import fingerprint
 from imgrec.data.source import Images
 from imgrec.environment import environment
@@ -108,9 +108,7 @@ def _images(trained: Trained, split: str, data_root: str | None) -> tuple[Images
     """The images to measure on, and the fingerprint of the data that they come from."""
     config = trained.config
     if data_root is not None:
-        if isinstance(config.data, Digits):
-            raise UsageError(f"--data-root={data_root} does not apply: the digits are embedded; leave it out")
-        config = dataclasses.replace(config, data=dataclasses.replace(config.data, root=data_root))  # type: ignore[call-arg]
+        config = elsewhere(config, data_root)
     seen = fingerprint(config.data)
     if seen != trained.fingerprint and data_root is None:
         raise RunError(

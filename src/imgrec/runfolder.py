@@ -103,7 +103,8 @@ def prepare(folder: Path) -> None:
         probe.unlink()
     except OSError as error:
         raise RunError(
-            f"{folder} must be a folder that can be written to, got: {error.strerror}; give another hydra.run.dir"
+            f"{folder} must be a folder that can be written to, got: {error.strerror}; give another hydra.run.dir,"
+            " or call imgrec from another folder"
         ) from error
 
 

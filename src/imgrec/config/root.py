@@ -1,5 +1,6 @@
 """The root schema: one run's whole configuration, and the checks that span axes."""
 
+import dataclasses
 from dataclasses import dataclass
 
 from omegaconf import MISSING
@@ -62,3 +63,10 @@ class Config:
             f"model.widths must name fewer stages for {side}x{side} images: {stages} stages need a side that is a"
             f" multiple of {factor}"
         )
+
+
+def elsewhere(config: Config, data_root: str) -> Config:
+    """The same run with its images in another place. Raises UsageError for the digits, which lie in none."""
+    if isinstance(config.data, Digits):
+        raise UsageError(f"--data-root={data_root} does not apply: the digits are embedded; leave it out")
+    return dataclasses.replace(config, data=dataclasses.replace(config.data, root=data_root))  # type: ignore[call-arg]

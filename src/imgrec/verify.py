@@ -1,0 +1,222 @@
+"""`imgrec verify`: a finished run again, from its record alone; the run's own files stay as they are."""
+
+import contextlib
+import csv
+import dataclasses
+import logging
+import os
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+
+from imgrec import drift, runfolder
+from imgrec.config import plain
+from imgrec.config.identity import SHORT, run_id
+from imgrec.config.root import Config, elsewhere
+from imgrec.data.fingerprint import fingerprint
+from imgrec.errors import RunError, UsageError
+from imgrec.records import Record
+from imgrec.runfolder import CURVES, RECORD
+
+log = logging.getLogger(__name__)
+
+LOG = "train.log"
+_WAYS_OUT = {
+    "running": "wait for its end",
+    "interrupted": "finish it with imgrec train resume={run}",
+    "failed": "mend the cause and finish it with imgrec train resume={run}",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Verdict:
+    """What came out, in a few lines, and, where it is not bit-equal, one sentence about it with the way out."""
+
+    text: str
+    refusal: str | None
+
+
+def verify(run: Path, *, data_root: str | None = None) -> Verdict:
+    """Run the finished run in that folder again, in outputs/verify, and compare weights, scores and curves.
+
+    An interrupted verification goes on; a finished one is only compared again.
+    data_root: where the images lie, if not where the run found them. Raises UsageError or RunError with the reason
+    when it cannot be verified, Interrupted as training does.
+    """
+    record = _finished(run)
+    config = _config(run, record, data_root)
+    folder = _folder(run)
+    present = _present(folder, record)
+    before = drift.Run(record=record, rows=_rows(run))
+    already = present is not None and present.status == "finished"
+    if not already:
+        _check_hardware(run, config)
+        _run_again(run, record, config, folder, data_root)
+    found = drift.compare(before, drift.Run(record=runfolder.record_of(folder), rows=_rows(folder)))
+    return _verdict(run, folder, found, _unpromised(config), already=already)
+
+
+def _finished(run: Path) -> Record:
+    """The run's record. Raises RunError for one that is not finished, or that another run's checkpoint began."""
+    record = runfolder.record_of(run)
+    if record.status != "finished":
+        way_out = _WAYS_OUT[record.status].format(run=run)
+        raise RunError(f"{run} must be a finished run to be verified, and is {record.status}; {way_out}")
+    if record.parent:
+        raise RunError(
+            f"{run} must have begun with a new network to be verified, and it went on from a state of {record.parent}"
+            f" that is not kept; verify {record.parent}, or train the changed configuration straight and verify that"
+        )
+    return record
+
+
+def _config(run: Path, record: Record, data_root: str | None) -> Config:
+    """The recorded configuration, on the accelerator and the number of threads that the run had.
+
+    Raises UsageError or RunError where it is not the configuration, or where the images are not those, of the run.
+    """
+    try:
+        config = plain.from_flat(record.config)
+    except UsageError as error:
+        version = record.environment.get("imgrec", "the version that wrote it")
+        raise RunError(
+            f"{run / RECORD} must hold a configuration that this version knows, got: {error}; use imgrec {version}"
+        ) from error
+    config = config if data_root is None else elsewhere(config, data_root)
+    seen = _images(run, config)
+    if seen != record.fingerprint:
+        raise RunError(
+            f"{run} must be verified with the images that it was trained on, and names or sizes have changed since"
+            f" ({record.fingerprint[:SHORT]} -> {seen[:SHORT]}); restore them, or name their place with --data-root"
+        )
+    own = run_id(config, seen)
+    if own != record.run_id:
+        raise RunError(
+            f"{run / RECORD} must hold the configuration of run {record.run_id[:SHORT]}, and this version makes run"
+            f" {own[:SHORT]} of it; restore the record, or use the version that wrote it"
+        )
+    return _as_recorded(config, record)
+
+
+def _images(run: Path, config: Config) -> str:
+    """The fingerprint of the images that lie there now."""
+    try:
+        return fingerprint(config.data)
+    except UsageError as error:
+        reason, _, _ = str(error).rpartition(";")
+        raise UsageError(f"{run} needs its images: {reason}; name their place with --data-root") from error
+
+
+def _as_recorded(config: Config, record: Record) -> Config:
+    """Pin what the run left to the machine: another number of threads sums in another order."""
+    trainer, found = config.trainer, record.environment
+    if trainer.accelerator == "auto" and "gpu" in found:
+        trainer = dataclasses.replace(trainer, accelerator="gpu" if found["gpu"] else "cpu")
+    if not trainer.threads and trainer.devices == 1:  # Lightning shares the cores out among several processes
+        trainer = dataclasses.replace(trainer, threads=found.get("threads", 0))
+    return dataclasses.replace(config, trainer=trainer)
+
+
+def _folder(run: Path) -> Path:
+    """Where the run is done again: outputs/verify/<its folder's name>."""
+    folder = Path("outputs") / "verify" / run.resolve().name
+    if folder.resolve().is_relative_to(run.resolve()):
+        raise UsageError(
+            f"{run} must stay untouched, and {folder} lies in it; name the run that was verified there, or call"
+            " imgrec from another folder"
+        )
+    return folder
+
+
+def _present(folder: Path, record: Record) -> Record | None:
+    """The record of an earlier verification of that run, if there is one."""
+    present = runfolder.look(folder)
+    if present is not None and present.run_id != record.run_id:
+        raise UsageError(
+            f"{folder} must hold the verification of run {record.run_id[:SHORT]} or none, and it holds run"
+            f" {present.run_id[:SHORT]}; move it away"
+        )
+    return present
+
+
+def _check_hardware(run: Path, config: Config) -> None:
+    from imgrec.environment import check_hardware  # imports torch
+
+    try:
+        check_hardware(config)
+    except UsageError as error:
+        reason, _, _ = str(error).partition(";")
+        raise UsageError(f"{run} needs the hardware that it ran on: {reason}; verify it on such a machine") from error
+
+
+def _rows(folder: Path) -> drift.Rows:
+    from imgrec.training.curves import read  # imports torch
+
+    path = folder / CURVES
+    try:
+        return drift.keyed(read(path)) if path.exists() else {}
+    except (OSError, ValueError, KeyError, csv.Error) as error:
+        raise RunError(f"{path} must be curves that imgrec wrote, got {error}; restore it, or remove it") from error
+
+
+def _run_again(run: Path, record: Record, config: Config, folder: Path, data_root: str | None) -> None:
+    from imgrec.training.run import train as carry_out  # imports torch
+
+    if config.trainer.devices > 1:  # Lightning starts the other processes with these words
+        sys.argv = ["imgrec", "verify", str(run), *(["--data-root", data_root] if data_root else [])]
+        sys.modules["__main__"].__spec__ = find_spec("imgrec.__main__")
+    if int(os.environ.get("LOCAL_RANK", "0")) == 0:
+        runfolder.prepare(folder)
+    with _logged(folder):
+        carry_out(config, folder, command=record.command)
+
+
+@contextlib.contextmanager
+def _logged(folder: Path) -> Iterator[None]:
+    """What the run says goes to stderr and into its train.log, as Hydra has it for `imgrec train`."""
+    console, file = logging.StreamHandler(sys.stderr), logging.FileHandler(folder / LOG, delay=True)
+    console.setLevel(logging.INFO)
+    file.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    ours = logging.getLogger("imgrec")
+    level = ours.level
+    ours.setLevel(logging.DEBUG)
+    for handler in (console, file):
+        ours.addHandler(handler)
+    try:
+        yield
+    except Exception:
+        log.debug("the run failed", exc_info=True)  # into train.log alone
+        raise
+    finally:
+        ours.setLevel(level)
+        for handler in (console, file):
+            ours.removeHandler(handler)
+        file.close()
+
+
+def _unpromised(config: Config) -> str | None:
+    """Why the run need not come out bit-equal, if so."""
+    trainer = config.trainer
+    if trainer.deterministic == "false":
+        return "trainer.deterministic=false promises no bit-equality"
+    if trainer.deterministic == "auto" and trainer.accelerator != "cpu":
+        return "trainer.deterministic=auto promises bit-equality on the CPU only"
+    return None
+
+
+def _verdict(run: Path, folder: Path, found: drift.Drift, unpromised: str | None, *, already: bool) -> Verdict:
+    where = f"run again earlier in {folder}; remove it to run once more" if already else f"run again in {folder}"
+    text = "\n".join([*found.lines(), *([f"note: {unpromised}"] if unpromised else []), where])
+    if found.first is None:
+        return Verdict(text=text, refusal=None)
+    if found.environment:
+        way_out = f"restore the recorded environment, remove {folder} and verify again"
+    elif unpromised:
+        way_out = f"{unpromised}, so train with trainer.deterministic=true what has to be verified"
+    else:
+        way_out = (
+            f"the recorded environments agree, so look for changed files or code; remove {folder} to run once more"
+        )
+    return Verdict(text=text, refusal=f"{run} must come out bit-equal, and drifts: {found.first}; {way_out}")
