@@ -6,6 +6,7 @@ import time
 import traceback
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -91,7 +92,9 @@ def tiny(tiny_words: tuple[str, ...], workplace: Path) -> list[str]:
 class Child:
     """An `imgrec` command in a process of its own, forked so that nothing is imported again."""
 
-    def __init__(self, arguments: list[str], log: Path, *, group: bool) -> None:
+    def __init__(
+        self, arguments: list[str], log: Path, *, group: bool = False, before: Callable[[], None] | None = None
+    ) -> None:
         self.log = log
         self._group = group
         self.pid = os.fork()
@@ -105,6 +108,8 @@ class Child:
                     os.dup2(file.fileno(), 2)
                 sys.stdout, sys.stderr = os.fdopen(1, "w"), os.fdopen(2, "w")  # not pytest's
                 sys.argv = ["imgrec", *arguments]
+                if before is not None:
+                    before()
                 from imgrec.cli import main
 
                 main()
@@ -134,11 +139,37 @@ class Child:
 
 @pytest.fixture
 def imgrec(workplace: Path) -> Callable[..., Child]:
-    """Start `imgrec ARGUMENTS...` in a child process; with group=True in a process group of its own."""
+    """Start `imgrec ARGUMENTS...` in a child process; with group=True in a process group of its own.
+
+    before: what the child does to itself first, such as to break something at a certain step.
+    """
     started: list[Child] = []
 
-    def start(*arguments: str, group: bool = False) -> Child:
-        started.append(Child(list(arguments), workplace / f"child{len(started)}.log", group=group))
+    def start(*arguments: str, group: bool = False, before: Callable[[], None] | None = None) -> Child:
+        log = workplace / f"child{len(started)}.log"
+        started.append(Child(list(arguments), log, group=group, before=before))
         return started[-1]
 
     return start
+
+
+_OUTCOMES = pytest.StashKey[list[tuple[str, str]]]()
+
+
+@pytest.fixture
+def outcome(request: pytest.FixtureRequest) -> Callable[[str, str], None]:
+    """Enter a fault and what came of it into the table that `make test-faults` prints."""
+    rows = request.config.stash.setdefault(_OUTCOMES, [])
+    return lambda fault, what: rows.append((fault, " ".join(what.split())))
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--outcomes", action="store_true", help="print the table of faults and their outcomes")
+
+
+def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
+    rows = config.stash.get(_OUTCOMES, [])
+    if rows and config.getoption("outcomes"):
+        terminalreporter.section(f"{len(rows)} faults and their outcomes")
+        for fault, what in rows:
+            terminalreporter.write_line(f"{fault}  ->  {what}")

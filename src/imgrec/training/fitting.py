@@ -58,6 +58,8 @@ class Fitting:
             _check_architecture(origin, state["state_dict"], self.classifier)
             if origin.parent != self._checkpoints:
                 self._inherit(origin, with_best=comparable)
+            elif origin.name != LAST:  # now, or the next save would keep the damaged file as the older generation
+                checkpoint.copy(origin, self._checkpoints / LAST)
         self._resumed = self._checkpoints / LAST if state else None
         self.data = assembly.datamodule(config, self.source)
         self.speed = progress.Speed(every=config.trainer.log_every)

@@ -1,0 +1,53 @@
+"""A damaged checkpoint: the run says so, goes back to the generation before, and ends as the undisturbed one."""
+
+import shutil
+import signal
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from runs import assert_same_run, steps_logged
+
+SHARES = [0.0, 0.001, 0.1, 0.2, 0.35, 0.5, 0.65, 0.8, 0.95, 0.9999]  # of the file's length
+
+
+def cut_short(path: Path, share: float) -> None:
+    with path.open("r+b") as file:
+        file.truncate(int(share * path.stat().st_size))
+
+
+def flip_a_bit(path: Path, share: float) -> None:
+    with path.open("r+b") as file:
+        file.seek(int(share * path.stat().st_size))
+        byte = file.read(1)[0]
+        file.seek(-1, 1)
+        file.write(bytes([byte ^ 0b1000]))
+
+
+@pytest.mark.parametrize("harm", [cut_short, flip_a_bit])
+@pytest.mark.parametrize("shares", [SHARES[3::4], pytest.param(SHARES, marks=pytest.mark.slow)], ids=["some", "all"])
+def test_a_damaged_checkpoint_costs_an_epoch_at_most(
+    tiny: list[str],
+    imgrec: Callable[..., Any],
+    workplace: Path,
+    outcome: Callable[[str, str], None],
+    harm: Callable[[Path, float], None],
+    shares: list[float],
+) -> None:
+    words = ["train", *tiny, "trainer.max_epochs=3", "model.dropout=0.3"]
+    straight, cut = workplace / "straight", workplace / "cut"
+    assert imgrec(*words, f"hydra.run.dir={straight}").wait() == 0
+    child = imgrec(*words, f"hydra.run.dir={cut}")
+    assert child.signal_when(lambda: steps_logged(cut) >= 19, signal.SIGTERM) == 143, child.log.read_text()
+    for share in shares:
+        folder = workplace / f"{harm.__name__}-{share}"
+        shutil.copytree(cut, folder)
+        harm(folder / "checkpoints/last.ckpt", share)
+        again = imgrec(*words, f"hydra.run.dir={folder}")
+        assert again.wait() == 0, again.log.read_text()
+        log = again.log.read_text()
+        assert "last.ckpt must have the SHA-256 in last.ckpt.sha256" in log
+        assert f"going back to {folder}/checkpoints/previous.ckpt: the newer checkpoint is damaged" in log
+        assert_same_run(straight, folder)
+    outcome(f"last.ckpt, {harm.__name__} at {len(shares)} places", "said so, went back a generation, ended bit-equal")
