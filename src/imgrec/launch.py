@@ -3,10 +3,11 @@
 A single run's folder is looked into before Hydra, which would make it, sees the command.
 """
 
+import contextlib
 import logging
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -131,13 +132,17 @@ def _hand_to_hydra(arguments: Sequence[str], flags: Sequence[str] = ()) -> list[
                 log.error("failed: %s", error)
             return None
 
-    argv, sys.argv = sys.argv, ["imgrec", *flags, *arguments]
     handlers = list(logging.root.handlers)
-    try:
-        hydra.main(config_path=str(schemas.conf_dir()), config_name="config", version_base="1.3")(job)()
-    finally:
-        sys.argv = argv
-        _close_log(handlers)
+    with _as_imgrec([*flags, *arguments]):
+        try:
+            hydra.main(config_path=str(schemas.conf_dir()), config_name="config", version_base="1.3")(job)()
+        except OSError as error:  # Hydra makes the folders
+            raise RunError(
+                f"{error.filename or 'the output folder'} cannot be written: {error.strerror}; free the disk, or give"
+                " another hydra.run.dir (with -m: hydra.sweep.dir)"
+            ) from error
+        finally:
+            _close_log(handlers)
     if len(failures) > 1:
         raise RunError(f"{len(failures)} runs failed; the first: {failures[0]}") from failures[0]
     if failures:
@@ -145,12 +150,30 @@ def _hand_to_hydra(arguments: Sequence[str], flags: Sequence[str] = ()) -> list[
     return outcomes
 
 
+@contextlib.contextmanager
+def _as_imgrec(arguments: Sequence[str]) -> Iterator[None]:
+    """Let Hydra read these arguments, and leave what goes wrong to us: it would print pages and exit."""
+    argv, full, noisy = sys.argv, os.environ.get("HYDRA_FULL_ERROR"), logging.raiseExceptions
+    sys.argv = ["imgrec", *arguments]
+    os.environ["HYDRA_FULL_ERROR"] = "1"
+    logging.raiseExceptions = False  # a train.log that cannot be written is no reason to print a traceback a line
+    try:
+        yield
+    finally:
+        sys.argv, logging.raiseExceptions = argv, noisy
+        if full is None:
+            del os.environ["HYDRA_FULL_ERROR"]
+        else:
+            os.environ["HYDRA_FULL_ERROR"] = full
+
+
 def _close_log(before: Sequence[logging.Handler]) -> None:
     """Take the run's train.log off the logging that it was put on: what comes later is not its own."""
     for handler in list(logging.root.handlers):
         if handler not in before:
             logging.root.removeHandler(handler)
-            handler.close()
+            with contextlib.suppress(OSError):  # a full disk refuses the last lines; the run's own reason counts
+                handler.close()
 
 
 def _sweep_dir(*, _root_: DictConfig) -> str:

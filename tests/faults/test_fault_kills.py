@@ -18,6 +18,7 @@ from imgrec.training.progress import Speed
 WORDS = ("trainer.max_epochs=4", "trainer.checkpoint_every=1", "model.dropout=0.3", "augment=crop_flip")
 EPOCH = 8  # steps
 KILLS_A_RUN = 6
+ELSEWHERE = Path("/dev/shm")
 
 
 def slow_disk() -> None:
@@ -37,7 +38,7 @@ def slow_disk() -> None:
 
 def elsewhere() -> None:
     """As `slow_disk`, and with temporary files on another file system."""
-    os.environ["TMPDIR"] = "/dev/shm"
+    os.environ["TMPDIR"] = str(ELSEWHERE)
     tempfile.tempdir = None
     slow_disk()
 
@@ -60,7 +61,7 @@ def test_kills_while_saving(
     before: Callable[[], None],
     kills: int,
 ) -> None:
-    if before is elsewhere and not (os.path.isdir("/dev/shm") and os.stat("/dev/shm").st_dev != workplace.stat().st_dev):
+    if before is elsewhere and not (ELSEWHERE.is_dir() and ELSEWHERE.stat().st_dev != workplace.stat().st_dev):
         pytest.skip("no second file system to put $TMPDIR on")
     words = ["train", *tiny, *WORDS]
     straight = workplace / "straight"

@@ -1,12 +1,14 @@
 """curves.csv: every logged number of a run, one a row: step, epoch, split, metric, value."""
 
 import csv
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from lightning.pytorch.loggers.logger import Logger
 from lightning.pytorch.utilities import rank_zero_only
 
+from imgrec.errors import RunError
 from imgrec.records import write_text
 
 COLUMNS = ("step", "epoch", "split", "metric", "value")
@@ -38,16 +40,25 @@ class Curves(Logger):
 
     @rank_zero_only
     def log_metrics(self, metrics: dict[str, float], step: int | None = None) -> None:
-        epoch = int(metrics.get("epoch", 0))
-        with self._path.open("a", encoding="utf-8", newline="") as file:
-            writer = csv.writer(file, lineterminator="\n")
-            for name, value in metrics.items():
-                if name != "epoch":
-                    split, _, metric = name.rpartition("/")
-                    writer.writerow((step, epoch, split or "train", metric, repr(float(value))))
+        try:
+            with self._path.open("a", encoding="utf-8", newline="") as file:
+                csv.writer(file, lineterminator="\n").writerows(_rows(metrics, step))
+        except OSError as error:
+            raise RunError(
+                f"{self._path} cannot be written: {error.strerror}; free the disk and start the same command again: it"
+                " goes on from its last checkpoint"
+            ) from error
 
     def log_hyperparams(self, *args: Any, **kwargs: Any) -> None:
         """Nothing: config.yaml holds them."""
+
+
+def _rows(metrics: dict[str, float], step: int | None) -> Iterator[tuple[int | None, int, str, str, str]]:
+    epoch = int(metrics.get("epoch", 0))
+    for name, value in metrics.items():
+        if name != "epoch":
+            split, _, metric = name.rpartition("/")
+            yield step, epoch, split or "train", metric, repr(float(value))
 
 
 def read(path: Path) -> list[dict[str, str]]:

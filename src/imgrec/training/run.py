@@ -71,14 +71,27 @@ def _train(config: Config, folder: Path, command: Sequence[str], parent: Path | 
             if interruption.signum == signal.SIGUSR1:
                 requeue()
             raise
-        except Exception as error:
+        except Exception as raised:
+            error = _told(raised, folder)
             record.error = f"{type(error).__name__}: {error}"
             try:
                 _close(record, folder, "failed")
             except RunError as second:  # the disk that failed the run may refuse this as well; the first reason counts
                 log.error("%s", second)
-            raise
+            if error is raised:
+                raise
+            raise error from raised
     return record
+
+
+def _told(error: Exception, folder: Path) -> Exception:
+    """The error as a sentence, where it is a disk's: of a log, a curve, an event file."""
+    if not isinstance(error, OSError):
+        return error
+    return RunError(
+        f"{error.filename or folder} cannot be written or read: {error.strerror or error}; free the disk, or mend what"
+        " the reason says, and start the same command again: it goes on from its last checkpoint"
+    )
 
 
 def _carry_out(record: Record, config: Config, folder: Path, parent: Path | None, interruption: Interruption) -> None:

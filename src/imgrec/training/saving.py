@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from lightning.fabric.plugins import CheckpointIO
 from lightning.pytorch.callbacks import Checkpoint
+from lightning.pytorch.loggers import TensorBoardLogger
 
 from imgrec.checkpoint import BEST, LAST, copy, load, save_generation
 from imgrec.processes import anywhere, gathered, own
@@ -122,6 +123,9 @@ class Saver(Checkpoint):
 
     def _save(self, trainer: lightning.Trainer, position: tuple[int, int]) -> None:
         self._finite.before_save(trainer)
+        for logger in trainer.loggers:  # what comes after the save must not lack what came before it, after a crash
+            if isinstance(logger, TensorBoardLogger) and trainer.is_global_zero:
+                logger.experiment.flush()
         self.position, self.step = position, trainer.global_step
         trainer.save_checkpoint(self._folder / LAST)
 

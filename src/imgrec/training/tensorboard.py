@@ -1,5 +1,6 @@
 """What TensorBoard shows beyond curves: the HPARAMS table, confusion matrix, confident mistakes, the graph."""
 
+import threading
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ _SMALL = 24  # classes up to which a confusion matrix shows its counts
 
 def logger(folder: Path, *, step: int) -> TensorBoardLogger:
     """The event files of a run. step: events after it, of an interrupted run, are dropped from the curves."""
+    threading.excepthook = _without_the_writer
     return TensorBoardLogger(
         save_dir=folder.parent,
         name=folder.name,
@@ -27,6 +29,12 @@ def logger(folder: Path, *, step: int) -> TensorBoardLogger:
         default_hp_metric=False,
         purge_step=step + 1 if step else 0,
     )
+
+
+def _without_the_writer(failed: threading.ExceptHookArgs) -> None:
+    """Print what ended a thread, but for the event writer's: it raises the same again at its next use, to be told."""
+    if type(failed.thread).__name__ != "_AsyncWriterThread":
+        threading.__excepthook__(failed)
 
 
 def open_hparams(board: TensorBoardLogger, config: Config, names: Sequence[str]) -> None:

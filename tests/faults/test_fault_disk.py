@@ -1,0 +1,156 @@
+"""Disks that are full, or that nobody may write to: the reason in one line, nothing lost, the same command goes on."""
+
+import contextlib
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from runs import assert_same_run
+
+from imgrec import checkpoint
+from imgrec.training.progress import Speed
+
+WORDS = ("trainer.max_epochs=3", "model.dropout=0.3")
+SIZES = {"1m": 1 << 20, "4m": 1 << 22}
+
+
+def fill(disk: Path, *, leave: int = 0) -> None:
+    """Take all room of that disk, but for so many bytes."""
+    with contextlib.suppress(OSError), (disk / "filler").open("ab", buffering=0) as file:
+        while file.write(bytes(4096)):
+            pass
+    if leave:
+        os.truncate(disk / "filler", max(0, (disk / "filler").stat().st_size - leave))
+
+
+def filled_at(step: int, disk: Path, leave: int = 0) -> Callable[[], None]:
+    """Let the disk be full from that step on."""
+
+    def arrange() -> None:
+        logged = Speed.on_train_batch_end
+
+        def on_train_batch_end(self: Speed, trainer: Any, *rest: Any) -> None:
+            if trainer.global_step == step:
+                fill(disk, leave=leave)
+            logged(self, trainer, *rest)
+
+        Speed.on_train_batch_end = on_train_batch_end  # type: ignore[method-assign]
+
+    return arrange
+
+
+def refusal(child: Any) -> str:
+    """The last line of a run that fails, which must be the only one that speaks of it: no traceback."""
+    assert child.wait() == 1, child.log.read_text()
+    text = child.log.read_text()
+    assert "Traceback" not in text, text
+    last = str(text.splitlines()[-1])
+    assert last.startswith("imgrec: "), text
+    assert "OSError" not in last, "a sentence, not an exception's name"
+    return last
+
+
+@pytest.mark.parametrize("board", [False, True])
+@pytest.mark.parametrize(
+    ("what", "leave", "epoch", "file"),
+    [
+        ("saving", 16384, 8, "checkpoints/last.ckpt"),
+        ("keeping the older checkpoint", 0, 8, "checkpoints/previous.ckpt"),
+        ("logging", 0, 60, "curves.csv"),  # so many steps an epoch that the curves outgrow what is left of their page
+    ],
+)
+def test_a_disk_that_fills_at_a_step(
+    tiny: list[str],
+    imgrec: Callable[..., Any],
+    workplace: Path,
+    disk: Callable[..., Path],
+    outcome: Callable[[str, str], None],
+    what: str,
+    leave: int,
+    epoch: int,
+    file: str,
+    board: bool,
+) -> None:
+    words = ["train", *tiny, *WORDS, f"trainer.tensorboard={board}", f"data.batch_size={-(-60 // epoch)}"]
+    small = disk("size=4m")
+    straight, cut = workplace / "straight", small / "cut"
+    assert imgrec(*words, f"hydra.run.dir={straight}").wait() == 0
+    said = refusal(imgrec(*words, f"hydra.run.dir={cut}", before=filled_at(epoch + 3, small, leave)))
+    assert f"{cut}/{file} cannot be " in said
+    assert "No space left on device" in said
+    newest = checkpoint.newest(cut / "checkpoints")
+    assert newest is not None
+    assert newest[1]["global_step"] == epoch
+    (small / "filler").unlink()
+    again = imgrec(*words, f"hydra.run.dir={cut}")
+    assert again.wait() == 0, again.log.read_text()
+    assert_same_run(straight, cut)
+    outcome(f"disk full while {what}{', TensorBoard on' if board else ''}", f"{said}; with room again: bit-equal")
+
+
+@pytest.mark.parametrize("options", ["size=64k", "size=1m,nr_inodes=4"])
+def test_a_disk_without_room_for_a_folder(
+    tiny: list[str],
+    imgrec: Callable[..., Any],
+    disk: Callable[..., Path],
+    outcome: Callable[[str, str], None],
+    options: str,
+) -> None:
+    small = disk(options)
+    if "inodes" not in options:
+        fill(small)
+    said = refusal(imgrec("train", *tiny, *WORDS, f"hydra.run.dir={small}/a/b/c/run"))
+    assert "No space left on device" in said
+    outcome(f"no room for a run's folder ({options})", said)
+
+
+def test_a_disk_that_fills_in_a_sweep_costs_no_finished_run(
+    tiny: list[str],
+    imgrec: Callable[..., Any],
+    disk: Callable[..., Path],
+    outcome: Callable[[str, str], None],
+) -> None:
+    small = disk("size=4m")
+    words = ["train", "-m", *tiny, "trainer.max_epochs=1", "seed=0,1,2", f"hydra.sweep.dir={small}/sweep"]
+
+    def in_the_second_run() -> None:
+        runs = 0
+        start = Speed.on_train_start
+
+        def on_train_start(self: Speed, *rest: Any) -> None:
+            nonlocal runs
+            runs += 1
+            if runs == 2:
+                fill(small)
+            start(self, *rest)
+
+        Speed.on_train_start = on_train_start  # type: ignore[method-assign]
+
+    said = refusal(imgrec(*words, before=in_the_second_run))
+    assert "No space left on device" in said
+    (first,) = (path.parent for path in (small / "sweep").glob("*/record.json") if "seed-0" in str(path))
+    assert '"status": "finished"' in (first / "record.json").read_text()
+    before = {path: path.read_bytes() for path in first.rglob("*") if path.is_file()}
+    (small / "filler").unlink()
+    again = imgrec(*words)
+    assert again.wait() == 0, again.log.read_text()
+    assert {path: path.read_bytes() for path in first.rglob("*") if path.is_file()} == before
+    assert len(list((small / "sweep").glob("*/record.json"))) == 3
+    outcome("disk full in the second of three runs", f"{said}; the first untouched, the same command ends the others")
+
+
+def test_a_read_only_disk(
+    tiny: list[str],
+    imgrec: Callable[..., Any],
+    disk: Callable[..., Path],
+    outcome: Callable[[str, str], None],
+) -> None:
+    shelf = disk("ro,size=1m")
+    said = refusal(imgrec("train", *tiny, *WORDS, f"hydra.run.dir={shelf}/run"))
+    assert f"{shelf}/run must be a folder that can be written to, got: Read-only file system" in said
+    said_m = refusal(imgrec("train", "-m", *tiny, *WORDS, "seed=0,1", f"hydra.sweep.dir={shelf}/sweep"))
+    assert "Read-only file system" in said_m
+    outcome("read-only disk", said)
+    outcome("read-only disk, a sweep", said_m)
