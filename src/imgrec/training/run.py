@@ -88,6 +88,8 @@ def _told(error: Exception, folder: Path) -> Exception:
     """The error as a sentence, where it is a disk's: of a log, a curve, an event file."""
     if not isinstance(error, OSError):
         return error
+    if isinstance(error.__context__, RunError):  # a logger that failed too, when it was closed; the first reason counts
+        return error.__context__
     return RunError(
         f"{error.filename or folder} cannot be written or read: {error.strerror or error}; free the disk, or mend what"
         " the reason says, and start the same command again: it goes on from its last checkpoint"
