@@ -1,0 +1,41 @@
+"""TensorBoard's curves of a run that was killed and went on: the same as the undisturbed one's."""
+
+import signal
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from runs import steps_logged
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+TAGS = ("train/step_loss", "train/top1", "val/top1", "lr", "hp/test_top1_best")
+
+
+def curves(folder: Path) -> dict[str, list[tuple[int, str]]]:
+    board = EventAccumulator(str(folder / "tensorboard"), size_guidance={"scalars": 0})
+    board.Reload()
+    return {tag: [(event.step, repr(event.value)) for event in board.Scalars(tag)] for tag in TAGS}
+
+
+@pytest.mark.parametrize("signum", [signal.SIGKILL, signal.SIGTERM])
+def test_the_curves_go_on_without_doubled_or_missing_steps(
+    tiny: list[str],
+    imgrec: Callable[..., Any],
+    workplace: Path,
+    outcome: Callable[[str, str], None],
+    signum: signal.Signals,
+) -> None:
+    words = ["train", *tiny, "trainer.max_epochs=4", "trainer.tensorboard=true", "schedule=cosine"]
+    straight, cut = workplace / "straight", workplace / "cut"
+    assert imgrec(*words, f"hydra.run.dir={straight}").wait() == 0
+    for step in (11, 27):
+        child = imgrec(*words, f"hydra.run.dir={cut}")
+        assert child.signal_when(lambda step=step: steps_logged(cut) >= step, signum) in (-9, 143)
+    again = imgrec(*words, f"hydra.run.dir={cut}")
+    assert again.wait() == 0, again.log.read_text()
+    one, other = curves(straight), curves(cut)
+    for tag in TAGS:
+        assert other[tag] == one[tag], tag
+        assert [step for step, _ in other[tag]] == sorted({step for step, _ in other[tag]} or [0])
+    outcome(f"{signum.name} twice, TensorBoard on", "its curves equal the undisturbed run's, step by step")

@@ -1,0 +1,183 @@
+"""Files and words that try to run something: a canary that must not appear."""
+
+import hashlib
+import json
+import pickle
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from imgrec.cli import main
+from imgrec.data import cifar10_files
+
+Said = tuple[int, str, str]
+
+
+class Evil:
+    """A pickle that creates a file when it is unpickled."""
+
+    def __init__(self, canary: Path) -> None:
+        self.canary = canary
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (exec, (f"open({str(self.canary)!r}, 'w').close()",))
+
+
+@pytest.fixture
+def canary(workplace: Path) -> Iterator[Path]:
+    """A file that none of these may create; the test itself shows that it would have sung."""
+    path = workplace / "canary"
+    yield path
+    assert not path.exists(), "something was executed"
+    pickle.loads(pickle.dumps(Evil(path)))
+    assert path.exists()
+
+
+@pytest.fixture
+def command(workplace: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Callable[..., Said]:
+    """Run `imgrec ARGUMENTS...` in this process; gives exit code, stdout and stderr."""
+
+    def run(*arguments: str) -> Said:
+        capfd.readouterr()
+        monkeypatch.setattr(sys, "argv", ["imgrec", *arguments])
+        with pytest.raises(SystemExit) as stop:
+            main()
+        said = capfd.readouterr()
+        return (stop.value.code if isinstance(stop.value.code, int) else 0), said.out, said.err
+
+    return run
+
+
+def one_line(err: str) -> str:
+    assert "Traceback" not in err
+    last = err.splitlines()[-1]
+    assert last.startswith("imgrec: ")
+    return last
+
+
+@pytest.mark.parametrize("name", ["last.ckpt", "best.ckpt"])
+@pytest.mark.parametrize("verified", [False, True])
+def test_a_checkpoint_that_is_a_program(
+    tiny: list[str],
+    command: Callable[..., Said],
+    canary: Path,
+    outcome: Callable[[str, str], None],
+    name: str,
+    verified: bool,
+) -> None:
+    assert command("train", *tiny, "trainer.max_epochs=1", "hydra.run.dir=run")[0] == 0
+    path = Path("run/checkpoints") / name
+    state = torch.load(path, weights_only=True)
+    path.unlink()  # a hard link of the other one, perhaps
+    torch.save({**state, "callbacks": Evil(canary)}, path)
+    beside = path.with_name(f"{name}.sha256")
+    beside.unlink()
+    if verified:
+        beside.write_text(f"{hashlib.sha256(path.read_bytes()).hexdigest()}  {name}\n")
+    code, _, err = command("evaluate", str(path))
+    assert code == 1
+    assert f"{path} must be a checkpoint of tensors and plain containers" in one_line(err)
+    outcome(f"a pickle bomb in {name}, SHA-256 {'right' if verified else 'absent'}: evaluate", one_line(err))
+    code, _, err = command("train", "resume=run", "trainer.max_epochs=2", "resume_override=[trainer.max_epochs]")
+    if name == "last.ckpt":
+        assert code == 1
+        assert "holds no whole checkpoint" in one_line(err)
+        outcome("the same: resume", one_line(err))
+    else:  # it is not what a run goes on from, but what is measured in the end, unless a better one replaced it
+        assert code in (0, 1)
+
+
+@pytest.mark.parametrize("name", ["data_batch_1", "test_batch", "batches.meta"])
+def test_a_data_file_that_is_a_program(
+    command: Callable[..., Said],
+    workplace: Path,
+    canary: Path,
+    outcome: Callable[[str, str], None],
+    monkeypatch: pytest.MonkeyPatch,
+    name: str,
+) -> None:
+    folder = workplace / cifar10_files.FOLDER
+    folder.mkdir()
+    for each in cifar10_files.SHA256:
+        (folder / each).write_bytes(pickle.dumps(Evil(canary)))
+    code, _, err = command("train", "data=cifar10", f"data.root={workplace}", "trainer=cpu")
+    assert code == 1
+    assert "SHA-256" in one_line(err)
+    # and even if its hash were the stated one
+    digest = hashlib.sha256(pickle.dumps(Evil(canary))).hexdigest()
+    for each in cifar10_files.SHA256:
+        monkeypatch.setitem(cifar10_files.SHA256, each, digest)
+    with pytest.raises(pickle.UnpicklingError, match=r"name no builtins\.exec"):
+        cifar10_files.read_batch(folder, name) if name != "batches.meta" else cifar10_files.read_classes(folder)
+    outcome(f"a pickle bomb as {name}", one_line(err))
+
+
+TARGETS = [
+    "+_target_=builtins.exec",
+    "model._target_=builtins.exec",
+    "+optimizer._target_=builtins.exec",
+    "+data={_target_:builtins.exec}",
+    "+hydra.callbacks.x={_target_:builtins.exec}",
+    "hydra.sweeper._target_=builtins.exec",
+    "hydra.launcher._target_=builtins.exec",
+    "+hydra.job_logging.handlers.x={class:builtins.exec}",
+    "hydra.searchpath=[file:///tmp]",
+    "optimizer.lr='!!python/object/apply:builtins.exec [1]'",
+    "optimizer.lr=${eval:1}",
+    "experiment=../../etc/passwd",
+    "model=../model/cnn",
+    "hydra.sweep.subdir=../../elsewhere",
+    "hydra.job.name=../../elsewhere",
+]
+
+
+@pytest.mark.parametrize("many", [False, True])
+@pytest.mark.parametrize("word", TARGETS)
+def test_a_word_that_names_a_program(
+    command: Callable[..., Said],
+    workplace: Path,
+    canary: Path,
+    outcome: Callable[[str, str], None],
+    word: str,
+    many: bool,
+) -> None:
+    code, out, err = command("train", *(["-m"] if many else []), "data=digits", "trainer=cpu", word)
+    assert (code, out) == (2, "")
+    assert one_line(err)
+    assert list(workplace.iterdir()) == []
+    if not many:
+        outcome(word, f"exit 2: {one_line(err)}")
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [("model.name", "os.system"), ("optimizer._target_", "os.system"), ("loss.name", "../loss"), ("data.name", "x")],
+)
+def test_a_record_or_checkpoint_whose_configuration_names_a_program(
+    tiny: list[str],
+    command: Callable[..., Said],
+    canary: Path,
+    outcome: Callable[[str, str], None],
+    key: str,
+    value: str,
+) -> None:
+    assert command("train", *tiny, "trainer.max_epochs=1", "hydra.run.dir=run")[0] == 0
+    record = json.loads(Path("run/record.json").read_text())
+    record["config"][key] = value
+    Path("run/record.json").write_text(json.dumps(record))
+    code, _, err = command("verify", "run")
+    assert code in (1, 2)
+    outcome(f"{key}={value} in a record: verify", f"exit {code}: {one_line(err)}")
+    path = Path("run/checkpoints/last.ckpt")
+    state = torch.load(path, weights_only=True)
+    state["imgrec"]["config"][key] = value
+    path.unlink()
+    torch.save(state, path)
+    path.with_name("last.ckpt.sha256").unlink()
+    code, _, err = command("evaluate", str(path))
+    assert code in (1, 2)
+    outcome(f"{key}={value} in a checkpoint: evaluate", f"exit {code}: {one_line(err)}")
