@@ -181,7 +181,7 @@ def test_names_pixels_without_a_range(tmp_path: Path) -> None:
 @pytest.mark.parametrize("kind", ["int32", "float32"])
 def test_names_pixels_of_32_bits(tmp_path: Path, kind: str) -> None:
     Image.fromarray(np.ones((8, 8), kind)).save(tmp_path / "a.tif")
-    with pytest.raises(ReadError, match="got: pixels of mode [IF], which have no stated range; replace"):
+    with pytest.raises(ReadError, match=r"got: pixels of mode [IF], which have no stated range; replace"):
         decode(tmp_path / "a.tif", 8)
 
 

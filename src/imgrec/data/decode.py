@@ -1,5 +1,6 @@
 """One image file, of which nothing is believed, becomes pixels or a sentence that names it."""
 
+import ctypes
 import errno
 import io
 import logging
@@ -11,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, UnidentifiedImageError
+from PIL import Image, UnidentifiedImageError, _imaging
 
 from imgrec.data.headers import MAX_PIXELS, check, check_pixels, orientation
 from imgrec.data.source import ReadError
@@ -43,6 +44,17 @@ _KINDS = {
 # setting one anew for every image would have Python show every other warning anew, too.
 _FROM_PILLOW = re.compile(r"PIL\.")
 logging.getLogger("PIL").setLevel(logging.CRITICAL)
+
+
+def _hush_libtiff() -> None:
+    """Libtiff prints on stderr by itself, what Pillow raises in other words. A build that hides it goes on printing."""
+    library = ctypes.CDLL(_imaging.__file__)
+    for name in ("TIFFSetErrorHandler", "TIFFSetWarningHandler"):
+        if function := getattr(library, name, None):
+            function(None)
+
+
+_hush_libtiff()
 
 
 class ImageError(ReadError):
@@ -111,8 +123,8 @@ def _square(content: bytes, size: int) -> NDArray[np.uint8]:
         file.draft(None, (2 * size, 2 * size))
         file.load()
         image = _rgb(file)
-        if file.format != "TIFF" and (turn := _TURNS.get(orientation(file))):  # Pillow turns a TIFF as it loads it
-            image = image.transpose(turn)
+        if file.format != "TIFF" and (turn := orientation(file)) in _TURNS:  # Pillow turns a TIFF as it loads it
+            image = image.transpose(_TURNS[turn])
         side = min(image.size)
         left, top = (image.width - side) / 2, (image.height - side) / 2
         square = image.resize((size, size), Image.Resampling.BILINEAR, box=(left, top, left + side, top + side))
