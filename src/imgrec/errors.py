@@ -1,6 +1,7 @@
 """How a command ends other than well. A refusal is one sentence that gives key or file, rule, value and way out."""
 
 import signal
+from pathlib import Path
 
 
 class UsageError(ValueError):
@@ -17,3 +18,13 @@ class Interrupted(BaseException):
     def __init__(self, signum: int) -> None:
         super().__init__(signal.Signals(signum).name)
         self.exit_code = 128 + signum
+
+
+def shown(name: str | Path) -> str:
+    """A file's or class' name for a sentence: as it is, or quoted with escapes where it would not stay plain on a line.
+
+    Names hold any byte but a slash and NUL: line breaks, quotes, and bytes of no character (surrogates in Python).
+    """
+    text = str(name)
+    plain = text.isprintable() and text == text.strip() and not set(text) & set("'\"\\")
+    return text if plain else repr(text)

@@ -17,7 +17,7 @@ from imgrec.config.root import elsewhere
 from imgrec.data.fingerprint import fingerprint
 from imgrec.data.source import Images
 from imgrec.environment import environment
-from imgrec.errors import RunError, UsageError
+from imgrec.errors import RunError, UsageError, shown
 from imgrec.records import Score
 from imgrec.runfolder import CHECKPOINTS, EVALUATIONS
 
@@ -118,8 +118,8 @@ def _images(trained: Trained, split: str, data_root: str | None) -> tuple[Images
     source = assembly.source(config)
     if source.classes != trained.classes:
         raise RunError(
-            f"the images must have the network's classes, {', '.join(trained.classes[:5])}..., got"
-            f" {', '.join(source.classes[:5])}...; give --data-root"
+            f"the images must have the network's classes, {', '.join(map(shown, trained.classes[:5]))}..., got"
+            f" {', '.join(map(shown, source.classes[:5]))}...; give --data-root"
         )
     images = source.val if split == "val" else source.open_test()
     if images is None:

@@ -2,6 +2,7 @@
 
 import hashlib
 import io
+import os
 import shutil
 import ssl
 import struct
@@ -28,7 +29,7 @@ def draw_images() -> Callable[..., list[Path]]:
 
     def draw(folder: Path, count: int, *, suffix: str = "png", size: tuple[int, int] = (12, 10)) -> list[Path]:
         folder.mkdir(parents=True, exist_ok=True)
-        seed = int.from_bytes(hashlib.sha256(folder.name.encode()).digest()[:4], "big")
+        seed = int.from_bytes(hashlib.sha256(os.fsencode(folder.name)).digest()[:4], "big")
         noise = np.random.default_rng(seed)
         paths = [folder / f"{number:02}.{suffix}" for number in range(count)]
         for path in paths:

@@ -1,12 +1,11 @@
 """What a data set is, as a hash, without loading it: part of a run's identity. No torch."""
 
 import hashlib
-from pathlib import Path
 
 from imgrec.config.data import Cifar10, Data, Digits, Folder
 from imgrec.data.cifar10_files import ARCHIVE_SHA256
 from imgrec.data.scan import scan
-from imgrec.errors import UsageError
+from imgrec.errors import RunError, UsageError, shown
 
 # SHA-256 over scikit-learn's 1797x8x8 values, the labels, and the version of our upsampling; a test computes it anew
 DIGITS_UPSAMPLING = b"bilinear, integer, 1"
@@ -18,7 +17,7 @@ def fingerprint(cfg: Data) -> str:
 
     cifar10: the official archive's SHA-256. digits: a constant. folder: SHA-256 over the sorted relative paths and
     the sizes of its images; neither the folder's place nor contents of equal size change it.
-    Raises what `scan` refuses.
+    Raises what `scan` refuses, and RunError for an image that is gone before its size was read.
     """
     match cfg:
         case Cifar10():
@@ -29,7 +28,13 @@ def fingerprint(cfg: Data) -> str:
             listing = scan(cfg.root)
             digest = hashlib.sha256()
             for path in sorted(listing.paths()):
-                size = (Path(listing.root) / path).stat().st_size
+                try:
+                    size = (listing.root / path).stat().st_size
+                except OSError as error:
+                    raise RunError(
+                        f"{shown(listing.root / path)}: must stay while the folder is listed, got {error.strerror}; "
+                        f"start again when nothing else changes {shown(listing.root)}"
+                    ) from error
                 digest.update(f"{path}\0{size}\n".encode("utf-8", "surrogateescape"))
             return digest.hexdigest()
     raise UsageError(f"data must be one of cifar10, digits, folder, got {cfg.name!r}")

@@ -3,58 +3,60 @@
 # B images in a batch
 
 import logging
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
-from PIL import Image, ImageOps
 from torch import Tensor
 
 from imgrec.config.data import Folder
-from imgrec.data.scan import Files, scan
-from imgrec.data.source import ReadError, Source, channel_statistics
+from imgrec.data.decode import ImageError, decode
+from imgrec.data.files import Files
+from imgrec.data.scan import scan
+from imgrec.data.source import Source, channel_statistics
 from imgrec.data.split import stratified
-from imgrec.errors import UsageError
+from imgrec.errors import UsageError, shown
 
 log = logging.getLogger(__name__)
 
 TEST_SEED, VAL_SEED = 13, 14  # of the splits; constants, so that every run has the same ones
 STATISTICS_IMAGES = 2000  # 2 million pixels at 32x32: mean and std are then known to about 0.01
-# not every decoder that Pillow has: a file that calls itself .jpg reaches none of the rarely used ones
-_FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF")
 
 
 class FolderImages:
     """Images on disk, decoded whenever they are read."""
 
-    def __init__(self, root: Path, files: Files, *, image_size: int, on_error: str) -> None:
+    def __init__(self, root: Path, files: Sequence[tuple[str, int]], *, image_size: int, on_error: str) -> None:
         self._root = root
-        # one array of bytes, not a list of strings: workers share its pages, as nothing counts references in it
-        self._paths = np.array([path.encode("utf-8", "surrogateescape") for path, _ in files])
+        self._files = files if isinstance(files, Files) else Files(files)
         self._image_size = image_size
         self._on_error = on_error
         # shared, so that all workers together warn once; torch has no types for it
         self._warned: Tensor = torch.zeros(len(files), dtype=torch.bool).share_memory_()  # type: ignore[no-untyped-call]
-        self.labels = torch.tensor([label for _, label in files], dtype=torch.int64)
+        self.labels = torch.tensor(self._files.labels_n)
 
     def __len__(self) -> int:
         return len(self.labels)
 
     def path(self, index: int) -> Path:
         """Where an image lies."""
-        return self._root / bytes(self._paths[index]).decode("utf-8", "surrogateescape")
+        return self._root / self._files.path(index)
 
     def read(self, indices: Tensor) -> tuple[Tensor, Tensor]:
-        """See `Images.read`. Raises ReadError for an image that cannot be read, unless they are to be skipped."""
+        """See `Images.read`.
+
+        Raises ImageError for an image that cannot be read, unless they are to be left out, and what else `decode`
+        raises, always.
+        """
         size = self._image_size
         images_bchw = np.empty((len(indices), 3, size, size), np.uint8)
         positions: list[int] = []
         for position, index in enumerate(indices.tolist()):
             try:
                 images_bchw[len(positions)] = decode(self.path(index), size).transpose(2, 0, 1)
-            except ReadError as error:
+            except ImageError as error:
                 if self._on_error != "skip":
                     raise
                 if not self._warned[index]:
@@ -63,41 +65,6 @@ class FolderImages:
             else:
                 positions.append(position)
         return torch.from_numpy(images_bchw[: len(positions)]), torch.tensor(positions, dtype=torch.int64)
-
-
-def decode(path: Path, size: int) -> NDArray[np.uint8]:
-    """One image as uint8 RGB (size, size, 3).
-
-    Turned as its EXIF data says; transparency on white; 16-bit grey to 8 bits; the first frame of several. The
-    shorter side is scaled to `size` (bilinear, antialiased) and the centre cut out.
-    Raises ReadError, whose sentence names the file.
-    """
-    try:
-        with Image.open(path, formats=_FORMATS) as file:
-            # a JPEG decodes at a fraction of its size when that is still at least twice what is wanted
-            file.draft(None, (2 * size, 2 * size))
-            image = _rgb(ImageOps.exif_transpose(file))
-            side = min(image.size)
-            left, top = (image.width - side) / 2, (image.height - side) / 2
-            square = image.resize((size, size), Image.Resampling.BILINEAR, box=(left, top, left + side, top + side))
-            return np.asarray(square)
-    except Exception as error:  # a broken file makes decoders raise anything from OSError to struct.error
-        reason = " ".join(str(error).split()) or type(error).__name__
-        raise ReadError(
-            f"{str(path)!r}: must be a whole image ({', '.join(_FORMATS)}), got: {reason}; replace or delete it, "
-            f"or leave such images out with data.on_error=skip"
-        ) from error
-
-
-def _rgb(image: Image.Image) -> Image.Image:
-    if image.mode in ("I", "F"):
-        raise ValueError(f"pixels of mode {image.mode}, which have no stated range")
-    if image.mode.startswith("I;16"):  # Pillow's own conversion would make everything above 255 white
-        return Image.fromarray((np.asarray(image) >> 8).astype(np.uint8)).convert("RGB")
-    if image.has_transparency_data:
-        white = Image.new("RGBA", image.size, "white")
-        return Image.alpha_composite(white, image.convert("RGBA")).convert("RGB")
-    return image.convert("RGB")
 
 
 def load(cfg: Folder) -> Source:
@@ -111,7 +78,8 @@ def load(cfg: Folder) -> Source:
     """
     listing = scan(cfg.root)
     if listing.ignored:
-        log.warning("%s: ignored: %s; only train, val and test are read", listing.root, ", ".join(listing.ignored))
+        ignored = ", ".join(shown(name) for name in listing.ignored)
+        log.warning("%s: ignored: %s; only train, val and test are read", shown(listing.root), ignored)
     train, val, test = listing.train, listing.val, listing.test
     total = len(train)
     if test is None:
@@ -144,6 +112,5 @@ def _hold_out(files: Files, size: float, total: int, *, seed: int, key: str) -> 
     count = round(size * total) if size < 1 else int(size)
     if 0 < size < 1 and count == 0:
         raise UsageError(f"{key} must hold out at least 1 of {total} images, got {size}; use a larger share, or 0")
-    labels = np.array([label for _, label in files], dtype=np.int64)
-    kept, taken = stratified(labels, count, seed=seed, key=key)
-    return [files[place] for place in kept], [files[place] for place in taken]
+    kept, taken = stratified(files.labels_n, count, seed=seed, key=key)
+    return files.take(kept), files.take(taken)

@@ -13,6 +13,7 @@ from torch import nn
 from imgrec.config import plain
 from imgrec.config.root import Config
 from imgrec.data.source import Images, Source
+from imgrec.errors import shown
 from imgrec.evaluation import Predictions
 from imgrec.records import Score
 
@@ -76,8 +77,9 @@ def show_confusion(
     axes = figure.subplots()
     axes.imshow(shares.numpy(), cmap="Blues", vmin=0, vmax=1)
     if len(classes) <= _SMALL:
-        axes.set_xticks(range(len(classes)), classes, rotation=90)
-        axes.set_yticks(range(len(classes)), classes)
+        names = [shown(name) for name in classes]
+        axes.set_xticks(range(len(classes)), names, rotation=90, parse_math=False)
+        axes.set_yticks(range(len(classes)), names, parse_math=False)
         for row in range(len(classes)):
             for column in range(len(classes)):
                 colour = "white" if shares[row, column] > 0.5 else "black"
@@ -113,8 +115,8 @@ def show_mistakes(
         axes.axis("off")
         if k < len(worst):
             axes.imshow(pixels[k].permute(1, 2, 0).numpy(), interpolation="nearest")
-            said, true = classes[int(predicted[k])], classes[int(truth[k])]
-            axes.set_title(f"{said} {float(confidence[k]):.0%}\ntrue: {true}", fontsize=8)
+            said, true = shown(classes[int(predicted[k])]), shown(classes[int(truth[k])])
+            axes.set_title(f"{said} {float(confidence[k]):.0%}\ntrue: {true}", fontsize=8, parse_math=False)
     figure.suptitle(f"the most confident mistakes: {title}")
     board.experiment.add_figure("mistakes", figure, step)
 

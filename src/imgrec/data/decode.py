@@ -1,0 +1,161 @@
+"""One image file, of which nothing is believed, becomes pixels or a sentence that names it."""
+
+import ctypes
+import errno
+import io
+import logging
+import os
+import re
+import stat
+import warnings
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, UnidentifiedImageError, _imaging
+
+from imgrec.data.headers import MAX_PIXELS, check, check_pixels, orientation
+from imgrec.data.source import ReadError
+
+MAX_BYTES = 256 * 2**20  # of a file: 89 million pixels without any compression
+# not every decoder that Pillow has: content decides among these, and reaches none of the rarely used ones
+FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF")
+
+_BAND = 2**20  # pixels that are converted at once: 4 MB for each copy, where a whole image takes up to 400
+_TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+# the machine's failures, whichever image they meet: leaving images out would hide them
+_MACHINE = (errno.EMFILE, errno.ENFILE, errno.ENOMEM)
+_KINDS = {
+    stat.S_IFDIR: "a folder",
+    stat.S_IFIFO: "a named pipe",
+    stat.S_IFSOCK: "a socket",
+    stat.S_IFCHR: "a device",
+    stat.S_IFBLK: "a device",
+}
+# What Pillow warns and logs about an image is no news: it decodes, or is refused with a sentence. The filter stays, as
+# setting one anew for every image would have Python show every other warning anew, too.
+_FROM_PILLOW = re.compile(r"PIL\.")
+logging.getLogger("PIL").setLevel(logging.CRITICAL)
+
+
+def _hush_libtiff() -> None:
+    """Libtiff prints on stderr by itself, what Pillow raises in other words. A build that hides it goes on printing."""
+    library = ctypes.CDLL(_imaging.__file__)
+    for name in ("TIFFSetErrorHandler", "TIFFSetWarningHandler"):
+        if function := getattr(library, name, None):
+            function(None)
+
+
+_hush_libtiff()
+
+
+class ImageError(ReadError):
+    """One image cannot be read, and others can: what data.on_error=skip leaves out."""
+
+
+def decode(path: Path, size: int) -> NDArray[np.uint8]:
+    """One image as uint8 RGB (size, size, 3).
+
+    The content decides the format, not the name. Turned as its EXIF data says; transparency on white; 16 bits to 8;
+    the first frame of several. The shorter side is scaled to `size` (bilinear, antialiased) and the centre cut out.
+    Files above MAX_BYTES and images above MAX_PIXELS are refused before a pixel is decoded.
+    Raises ImageError for this file, whose sentence names it, and ReadError when the machine has no memory or no file
+    descriptor left for it.
+    """
+    try:
+        return _square(_content(path), size)
+    except MemoryError as error:
+        raise _failure(path, "too little memory") from error
+    except Exception as error:  # a broken file makes decoders raise anything from OSError to struct.error
+        if isinstance(error, OSError) and error.errno in _MACHINE:
+            raise _failure(path, _reason(error)) from error
+        raise ImageError(
+            f"{str(path)!r}: must be a whole image ({', '.join(FORMATS)}), got: {_reason(error)}; replace or delete "
+            f"it, or leave such images out with data.on_error=skip"
+        ) from error
+
+
+def _failure(path: Path, reason: str) -> ReadError:
+    return ReadError(f"{str(path)!r}: must be read, got: {reason}; free memory and files, or use fewer workers")
+
+
+def _reason(error: Exception) -> str:
+    """Why, in printable ASCII on one line: what decoders say may hold the file's own bytes."""
+    if isinstance(error, UnidentifiedImageError):
+        return "cannot identify image file"
+    if isinstance(error, Image.DecompressionBombError):
+        return f"a decompression bomb: at most {MAX_PIXELS} pixels are decoded"
+    text = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+    return re.sub(r"[^!-~]+", " ", text).strip()[:200] or type(error).__name__
+
+
+def _content(path: Path) -> bytes:
+    """A regular file's bytes. Opening blocks on nothing, so that a pipe without a writer is refused like the rest."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY)
+    try:
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode):
+            raise ValueError(f"{_KINDS.get(stat.S_IFMT(status.st_mode), 'something else')}, which is no regular file")
+        if status.st_size > MAX_BYTES:
+            raise ValueError(f"a file of {status.st_size} bytes, at most {MAX_BYTES} are read")
+        with os.fdopen(descriptor, "rb", closefd=False) as file:
+            return file.read(status.st_size)
+    finally:
+        os.close(descriptor)
+
+
+def _square(content: bytes, size: int) -> NDArray[np.uint8]:
+    if ("ignore", None, Warning, _FROM_PILLOW, 0) not in warnings.filters:
+        warnings.filterwarnings("ignore", module=_FROM_PILLOW.pattern)
+    check(content)
+    with Image.open(io.BytesIO(content), formats=FORMATS) as file:
+        check_pixels(file.size)
+        _check_range(file)
+        # a JPEG decodes at a fraction of its size when that is still at least twice what is wanted
+        file.draft(None, (2 * size, 2 * size))
+        file.load()
+        image = _rgb(file)
+        if file.format != "TIFF" and (turn := orientation(file)) in _TURNS:  # Pillow turns a TIFF as it loads it
+            image = image.transpose(_TURNS[turn])
+        side = min(image.size)
+        left, top = (image.width - side) / 2, (image.height - side) / 2
+        square = image.resize((size, size), Image.Resampling.BILINEAR, box=(left, top, left + side, top + side))
+        return np.asarray(square)
+
+
+def _check_range(image: Image.Image) -> None:
+    if image.mode in ("I", "F"):
+        raise ValueError(f"pixels of mode {image.mode}, which have no stated range")
+    if image.format == "TIFF" and getattr(image, "tag_v2", {}).get(258) == (12,):
+        raise ValueError("grey of 12 bits, where 1, 8 and 16 are read")
+
+
+def _rgb(image: Image.Image) -> Image.Image:
+    """As RGB, converted in bands of rows: the copies on the way stay small, whatever the image's size."""
+    if image.mode == "RGB" and not image.has_transparency_data:
+        return image
+    rows = max(1, _BAND // image.width)
+    if image.height <= rows:
+        return _opaque(image)
+    rgb = Image.new("RGB", image.size)
+    for top in range(0, image.height, rows):
+        box = (0, top, image.width, min(top + rows, image.height))
+        rgb.paste(_opaque(image.crop(box)), box)
+    return rgb
+
+
+def _opaque(image: Image.Image) -> Image.Image:
+    if image.mode.startswith("I;16"):  # Pillow's own conversion would make everything above 255 white
+        return Image.fromarray((np.asarray(image) >> 8).astype(np.uint8)).convert("RGB")
+    if image.has_transparency_data:
+        white = Image.new("RGBA", image.size, "white")
+        return Image.alpha_composite(white, image.convert("RGBA")).convert("RGB")
+    return image.convert("RGB")
