@@ -5,12 +5,13 @@ BIN := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-slow lint dev clean
+.PHONY: help demo test test-slow test-faults lint dev clean
 
 help:
 	@echo "make demo       install, train on the embedded digits, print the score (a few minutes, mostly the install)"
 	@echo "make test       install the dev tools, run the whole default test suite"
 	@echo "make test-slow  the tests that take minutes, a browser, or the real CIFAR-10 (IMGREC_DATA_DIR)"
+	@echo "make test-faults  kills, damage, full disks, bad and hostile input: a table of what comes of each (25 minutes)"
 	@echo "make lint       ruff, mypy --strict, import-linter"
 	@echo "make dev        install every extra and the dev tools"
 	@echo "make clean      remove the virtual environment and caches; outputs/ stays"
@@ -23,6 +24,9 @@ test: $(VENV)/.dev
 
 test-slow: $(VENV)/.dev
 	$(BIN)/python -m pytest -m slow
+
+test-faults: $(VENV)/.dev
+	$(BIN)/python -m pytest --outcomes tests/faults tests/test_cli.py tests/test_checkpoint.py tests/data
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .

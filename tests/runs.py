@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -48,3 +49,19 @@ def assert_same_run(one: Path, other: Path) -> None:
         for folder in (one, other)
     ]
     assert curves[0] == curves[1]
+
+
+def one_line(err: str) -> str:
+    """The line that ends what a refused command says: a sentence, and no exception's name or traceback above it."""
+    assert "Traceback" not in err, err
+    last = err.splitlines()[-1]
+    assert last.startswith("imgrec: "), err
+    assert not re.match(r"imgrec: \w*(Error|Exception)\b", last), last
+    return last
+
+
+def tree(folder: Path) -> dict[str, tuple[int, int]]:
+    """What lies there, and when it was last changed."""
+    return {
+        str(path.relative_to(folder)): (path.lstat().st_mtime_ns, path.lstat().st_size) for path in folder.rglob("*")
+    }

@@ -2,12 +2,31 @@
 
 import shutil
 import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 import imgrec.training.run  # noqa: F401 - imported once, here: every child is forked with it
+from imgrec.cli import main
+
+
+@pytest.fixture
+def command(
+    workplace: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> Callable[..., tuple[int, str, str]]:
+    """Run `imgrec ARGUMENTS...` in this process; gives exit code, stdout and stderr."""
+
+    def run(*arguments: str) -> tuple[int, str, str]:
+        capfd.readouterr()
+        monkeypatch.setattr(sys, "argv", ["imgrec", *arguments])
+        with pytest.raises(SystemExit) as stop:
+            main()
+        said = capfd.readouterr()
+        return (stop.value.code if isinstance(stop.value.code, int) else 0), said.out, said.err
+
+    return run
 
 
 @pytest.fixture

@@ -27,6 +27,7 @@ def test_the_curves_go_on_without_doubled_or_missing_steps(
     signum: signal.Signals,
 ) -> None:
     words = ["train", *tiny, "trainer.max_epochs=4", "trainer.tensorboard=true", "schedule=cosine"]
+    words.append("trainer.checkpoint_every=3")
     straight, cut = workplace / "straight", workplace / "cut"
     assert imgrec(*words, f"hydra.run.dir={straight}").wait() == 0
     for step in (11, 27):

@@ -3,15 +3,14 @@
 import hashlib
 import json
 import pickle
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from runs import one_line
 
-from imgrec.cli import main
 from imgrec.data import cifar10_files
 
 Said = tuple[int, str, str]
@@ -35,28 +34,6 @@ def canary(workplace: Path) -> Iterator[Path]:
     assert not path.exists(), "something was executed"
     pickle.loads(pickle.dumps(Evil(path)))
     assert path.exists()
-
-
-@pytest.fixture
-def command(workplace: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Callable[..., Said]:
-    """Run `imgrec ARGUMENTS...` in this process; gives exit code, stdout and stderr."""
-
-    def run(*arguments: str) -> Said:
-        capfd.readouterr()
-        monkeypatch.setattr(sys, "argv", ["imgrec", *arguments])
-        with pytest.raises(SystemExit) as stop:
-            main()
-        said = capfd.readouterr()
-        return (stop.value.code if isinstance(stop.value.code, int) else 0), said.out, said.err
-
-    return run
-
-
-def one_line(err: str) -> str:
-    assert "Traceback" not in err
-    last = err.splitlines()[-1]
-    assert last.startswith("imgrec: ")
-    return last
 
 
 @pytest.mark.parametrize("name", ["last.ckpt", "best.ckpt"])

@@ -264,6 +264,7 @@ def _follow_parent(worker: int) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     # not for ever: at its exit Python sends the same signal to workers that were left over, and waits for them
     signal.signal(signal.SIGTERM, lambda signum, frame: signal.alarm(_GRACE))
+    signal.signal(signal.SIGALRM, signal.SIG_DFL)  # whatever the parent does at an alarm
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
