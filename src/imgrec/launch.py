@@ -75,6 +75,8 @@ def _single(overrides: Sequence[str]) -> Outcome:
             return Outcome(folder=folder, record=record, already=True)
         runfolder.refuse_stranger(folder, own)
         _check_hardware(config)
+        if parent is not None:
+            _check_parent(config, folder, parent)
         runfolder.prepare(folder)
     words = [text for text in words if key_of(text) != "hydra.run.dir"]
     if parent is not None:
@@ -107,6 +109,12 @@ def _check_hardware(config: Config) -> None:
     from imgrec.environment import check_hardware  # imports torch
 
     check_hardware(config)
+
+
+def _check_parent(config: Config, folder: Path, parent: Path) -> None:
+    from imgrec.training.origin import check_parent  # imports torch
+
+    check_parent(config, folder, parent)
 
 
 def _hand_to_hydra(arguments: Sequence[str], flags: Sequence[str] = ()) -> list[Outcome]:
