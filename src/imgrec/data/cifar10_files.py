@@ -46,13 +46,13 @@ def ensure(root: Path, *, download: bool) -> Path:
     some are there.
     """
     folder = root / FOLDER
-    if not _present(folder):
+    if not present(folder):
         names = ", ".join(SHA256)
         place = f"place the official files ({names}) in {folder}, or choose data=digits, which needs no download"
         if not download:
             raise RunError(f"{folder}: CIFAR-10 must be there when data.download=false; set it to true, {place}")
         with _locked(root, place):
-            if not _present(folder):  # another process may have placed them while this one waited
+            if not present(folder):  # another process may have placed them while this one waited
                 _place(root, folder, way_out=place)
     for name in SHA256:
         if not (folder / name).is_file():
@@ -61,6 +61,11 @@ def ensure(root: Path, *, download: bool) -> Path:
                 f"restore it, or delete {folder} and run again to download it anew"
             )
     return folder
+
+
+def present(folder: Path) -> bool:
+    """Whether any of the files lies there: then it is the folder meant, and nothing is downloaded into it."""
+    return any((folder / name).exists() for name in SHA256)
 
 
 def read_batch(folder: Path, name: str) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
@@ -72,10 +77,6 @@ def read_batch(folder: Path, name: str) -> tuple[NDArray[np.uint8], NDArray[np.i
 def read_classes(folder: Path) -> tuple[str, ...]:
     """The ten class names, in the order of the labels. Raises RunError if the file is another than the official one."""
     return tuple(name.decode("ascii") for name in _read(folder / META)[b"label_names"])
-
-
-def _present(folder: Path) -> bool:
-    return any((folder / name).exists() for name in SHA256)
 
 
 @contextmanager
