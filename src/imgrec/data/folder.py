@@ -13,6 +13,7 @@ from PIL import Image, ImageOps
 from torch import Tensor
 
 from imgrec.config.data import Folder
+from imgrec.data.leftover import leftover
 from imgrec.data.scan import Files, scan
 from imgrec.data.source import ReadError, Source, channel_statistics
 from imgrec.data.split import stratified
@@ -112,6 +113,8 @@ def load(cfg: Folder) -> Source:
     listing = scan(cfg.root)
     if listing.ignored:
         log.warning("%s: ignored: %s; only train, val and test are read", listing.root, ", ".join(listing.ignored))
+    if others := leftover(listing):
+        log.warning("%s: %s", listing.root, others)
     train, val, test = listing.train, listing.val, listing.test
     total = len(train)
     if test is None:
