@@ -400,12 +400,13 @@ def test_a_lone_checkpoint_goes_to_stdout_or_a_file(imgrec: Callable[..., Said],
             ["."],
             ". must be a run's folder or a checkpoint file, and is neither; name one of the runs in it, such as run",
         ),
-        (["run/evaluations"], "and is neither; name the folder of a run"),
+        (["run/checkpoints"], "and is neither; name run"),
+        (["nothing"], "and is neither; name the folder of a run"),
         ([], "Missing argument 'RUN'"),
     ],
 )
 def test_evaluate_refuses(imgrec: Callable[..., Said], finished: Path, arguments: list[str], sentence: str) -> None:
-    (finished / "evaluations").mkdir()
+    Path("nothing").mkdir()
     code, out, err = imgrec("evaluate", *arguments)
     assert (code, out) == (2, "")
     assert err.count("\n") == 1

@@ -85,7 +85,9 @@ def record_of(folder: Path) -> Record:
 
 
 def name_one(folder: Path) -> str:
-    """The way out for who named a folder that is no run's: the newest run in it, where it holds some."""
+    """The way out for who named a folder that is no run's: the run around it, or the newest one in it."""
+    if (folder.parent / RECORD).is_file():
+        return f"name {folder.parent}"
     for pattern in (f"*/{RECORD}", f"*/*/{RECORD}"):
         if found := sorted(folder.glob(pattern), key=lambda path: path.stat().st_mtime_ns):
             return f"name one of the runs in it, such as {found[-1].parent}"
