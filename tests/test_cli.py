@@ -3,16 +3,22 @@
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from PIL import Image
 
-from imgrec import checkpoint
+from imgrec import assembly, checkpoint
 from imgrec.cli import main
+from imgrec.config import plain
+from imgrec.config.compose import compose
+from imgrec.data.cifar10_files import ARCHIVE_SHA256
+from imgrec.errors import Interrupted
 
 Said = tuple[int, str, str]
 
@@ -100,7 +106,7 @@ def test_a_bad_word_is_refused_before_anything_is_written(
     imgrec: Callable[..., Said], workplace: Path, word: str, sentence: str
 ) -> None:
     code, out, err = imgrec("train", word)
-    assert code == (1 if word.startswith("resume") else 2)
+    assert code == 2
     assert out == ""
     assert err.count("\n") == 1, err
     assert err.startswith("imgrec: ")
@@ -312,6 +318,40 @@ def test_a_finished_run_is_said_to_be_finished(imgrec: Callable[..., Said], tiny
     }
 
 
+def test_a_sweep_tells_of_each_run_as_it_finishes_and_of_all_at_the_end(
+    imgrec: Callable[..., Said], tiny: list[str], workplace: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = ["train", "-m", *tiny, "trainer.max_epochs=1", "trainer.tensorboard=true"]
+    code, out, _ = imgrec(*words, "seed=0,1")
+    assert code == 0
+    assert out.count("finished: outputs/default/") == 2
+    *_, title, one, two, board = out.splitlines()
+    assert title == "2 runs:"
+    assert "seed-0-" in one
+    assert "test top1 at best" in two
+    assert board == "tensorboard --logdir outputs/default"
+    assert out.count("tensorboard --logdir") == 1
+
+    from imgrec.training import run
+
+    carry_out = run._carry_out
+
+    def interrupt_the_last(record: Any, config: Any, *rest: Any) -> None:
+        if config.seed == 3:
+            assert "finished: " in Path(stdout).read_text(), "what has finished is told before the next run begins"
+            raise Interrupted(signal.SIGINT)
+        carry_out(record, config, *rest)
+
+    stdout = f"/proc/self/fd/{sys.stdout.fileno()}"
+    monkeypatch.setattr(run, "_carry_out", interrupt_the_last)
+    code, out, err = imgrec(*words, "seed=0,2,3")
+    assert code == 130
+    assert out.count("finished already: ") == 1
+    assert out.count("finished: ") == 1
+    assert "2 runs:" in out
+    assert err.splitlines()[-1] == "imgrec: interrupted by SIGINT: the same command goes on from here"
+
+
 def test_evaluate_measures_again_and_leaves_the_run_alone(imgrec: Callable[..., Said], finished: Path) -> None:
     before = tree(finished)
     code, out, _ = imgrec("evaluate", str(finished), "--protocol", "tta_flip", "--at", "last")
@@ -356,14 +396,62 @@ def test_a_lone_checkpoint_goes_to_stdout_or_a_file(imgrec: Callable[..., Said],
         (["run", "--at", "first"], "--at must be one of best, last, got 'first'"),
         (["run", "--split", "train"], "--split must be one of test, val, got 'train'"),
         (["run/checkpoints/last.ckpt", "--at", "best"], "leave --at out"),
+        (
+            ["."],
+            ". must be a run's folder or a checkpoint file, and is neither; name one of the runs in it, such as run",
+        ),
+        (["run/checkpoints"], "and is neither; name run"),
+        (["nothing"], "and is neither; name the folder of a run"),
         ([], "Missing argument 'RUN'"),
     ],
 )
 def test_evaluate_refuses(imgrec: Callable[..., Said], finished: Path, arguments: list[str], sentence: str) -> None:
+    Path("nothing").mkdir()
     code, out, err = imgrec("evaluate", *arguments)
     assert (code, out) == (2, "")
     assert err.count("\n") == 1
     assert sentence in err
+
+
+def test_evaluate_away_from_the_images_names_their_option(
+    imgrec: Callable[..., Said], tiny: list[str], photos: Path, workplace: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert imgrec("train", *tiny, "data.root=photos", "trainer.max_epochs=1", "hydra.run.dir=run")[0] == 0
+    (workplace / "away").mkdir()
+    monkeypatch.chdir(workplace / "away")
+    before = tree(workplace)
+    for arguments, root in (([], "photos"), (["--data-root", "/nope"], "/nope")):
+        code, out, err = imgrec("evaluate", "../run", *arguments)
+        assert (code, out) == (2, "")
+        assert err == (
+            f"imgrec: ../run needs its images: data.root must be a folder of images, got {root!r}, which is nothing"
+            " there; name their place with --data-root\n"
+        )
+    assert tree(workplace) == before
+    assert imgrec("evaluate", "../run", "--data-root", "../photos")[0] == 0
+
+
+def test_evaluate_downloads_nothing(
+    imgrec: Callable[..., Said], workplace: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fetched(*arguments: object, **more: object) -> None:
+        raise AssertionError("nothing may be downloaded")
+
+    monkeypatch.setattr("imgrec.data.cifar10_files.fetch", fetched)
+    config = compose(["data=cifar10", f"data.root={workplace / 'gone'}", "model.widths=[2]", "model.hidden=2"])
+    meta: dict[str, Any] = {"channels": 3, "mean": [0.5] * 3, "std": [0.5] * 3, "image_size": 32}
+    meta |= {"config": plain.flat(config), "classes": list("abcdefghij"), "run_id": "x", "fingerprint": ARCHIVE_SHA256}
+    network = assembly.network(config, meta).state_dict()
+    state = {"imgrec": meta, "state_dict": {f"network.{name}": value for name, value in network.items()}}
+    checkpoint.save({**state, "global_step": 1}, workplace / "lone.ckpt")
+    before = tree(workplace)
+    for arguments, root in (([], workplace / "gone"), (["--data-root", str(workplace / "nope")], workplace / "nope")):
+        code, out, err = imgrec("evaluate", "lone.ckpt", *arguments)
+        assert (code, out) == (1, "")
+        assert err.count("\n") == 1
+        assert f"{root}/cifar-10-batches-py must hold the official CIFAR-10 files, and does not" in err
+        assert "with --data-root" in err
+    assert tree(workplace) == before
 
 
 def test_no_traceback_unless_asked(

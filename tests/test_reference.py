@@ -8,7 +8,7 @@ import yaml
 
 from imgrec.config.fields import default_of, help_of
 from imgrec.config.root import AXES
-from imgrec.config.schemas import SCHEMAS, choices, known_keys
+from imgrec.config.schemas import SCHEMAS, choices, conf_dir, known_keys
 from imgrec.reference import reference
 
 PAGE = reference()
@@ -16,10 +16,13 @@ ONE_LINE = re.sub(r"\n {3,}", " ", PAGE)  # wrapped lines joined again
 
 
 @pytest.mark.parametrize("axis", ["experiment", *AXES])
-def test_every_choice_is_listed(axis: str) -> None:
-    line = re.search(rf"^  {axis}= +(.*)$", ONE_LINE, re.MULTILINE)
-    assert line is not None
-    assert re.split(r" \| ", line[1]) == choices(axis)
+def test_every_choice_is_listed_with_the_first_line_of_its_file(axis: str) -> None:
+    rows = dict(re.findall(rf"^  {axis}=(\w+) +(.*)$", ONE_LINE, re.MULTILINE))
+    assert list(rows) == choices(axis)
+    for name, text in rows.items():
+        first, second, *_ = (conf_dir() / axis / f"{name}.yaml").read_text().splitlines()
+        assert f"# {text}" == (second if "@package" in first else first)
+        assert text.endswith((".", "?", ")")), "a sentence of its own"
 
 
 def test_every_key_has_a_row() -> None:

@@ -4,8 +4,10 @@ import math
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from imgrec.records import Record, Score
-from imgrec.summary import describe, scores_table
+from imgrec.summary import describe, overview, scores_table
 
 
 def score(metric: str, value: float, **changes: Any) -> Score:
@@ -25,15 +27,47 @@ def test_a_row_for_each_split_protocol_and_checkpoint_with_what_was_measured() -
         score("top1", 0.625, protocol="tta_flip_shift"),
     ]
     assert scores_table(rows).splitlines() == [
-        "split protocol        at         top1     loss",
-        "test  clean           last     0.5000   1.2500",
-        "test  tta_flip_shift  last     0.6250         ",
-        "val   clean           best     0.7500         ",
+        "split protocol        at           top1       loss",
+        "test  clean           last       0.5000     1.2500",
+        "test  tta_flip_shift  last       0.6250           ",
+        "val   clean           best       0.7500           ",
     ]
 
 
 def test_a_diverged_run_is_shown_as_it_is() -> None:
     assert scores_table([score("loss", math.nan)]).splitlines()[1].endswith("nan")
+
+
+@pytest.mark.parametrize(
+    ("value", "cell"),
+    [
+        (9999.0, "9999.0000"),
+        (1e4, "1.000e+04"),
+        (4.972219630725917e35, "4.972e+35"),
+        (-1.7e308, "-1.700e+308"),
+        (math.inf, "inf"),
+    ],
+)
+def test_columns_never_run_together(value: float, cell: str) -> None:
+    (row,) = scores_table([score("top1", 0.1), score("loss", value), score("ece", 0.9)]).splitlines()[1:]
+    assert row.split() == ["test", "clean", "last", "0.1000", cell, "0.9000"]
+
+
+def test_a_sweep_is_a_line_a_run_and_one_for_tensorboard(tmp_path: Path) -> None:
+    group = tmp_path / "outputs" / "demo"
+    (group / "a-1" / "tensorboard").mkdir(parents=True)
+    runs = [
+        (group / "a-1", record(scores=[score("top1", 0.5), score("top1", 0.75, at="best")])),
+        (group / "bcd-2", record(scores=[score("top1", 0.25, split="val")])),
+        (group / "e-3", record()),
+    ]
+    assert overview(runs).splitlines() == [
+        "3 runs:",
+        "a-1    0.7500  test top1 at best",
+        "bcd-2  0.2500  val top1 at last",
+        "e-3    finished, no top1",
+        f"tensorboard --logdir {group}",
+    ]
 
 
 def test_a_finished_run_tells_its_scores_its_rate_and_how_to_see_it(tmp_path: Path) -> None:

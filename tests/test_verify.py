@@ -258,7 +258,7 @@ def test_a_run_that_cannot_be_verified_is_refused(
 
 def test_what_is_no_run_is_refused(verify: Callable[..., Said], workplace: Path) -> None:
     code, out, err = verify("nowhere")
-    assert (code, out) == (1, "")
+    assert (code, out) == (2, "")
     assert "nowhere must be a run's folder with a record.json, and has none" in err
     assert list(workplace.iterdir()) == []
 

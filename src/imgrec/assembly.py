@@ -1,5 +1,6 @@
 """The only place that instantiates: a configuration, or a checkpoint, becomes typed objects."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -82,6 +83,22 @@ def classifier(config: Config, images: Source, *, run_id: str, resumed: bool) ->
     )
 
 
+def network(config: Config, meta: Mapping[str, Any]) -> Network:
+    """The network that `model` names, for the images that a checkpoint's meta tells of; its weights are not fetched.
+
+    Raises KeyError where meta lacks something.
+    """
+    return build_network(
+        config.model,
+        num_classes=len(meta["classes"]),
+        image_size=meta["image_size"],
+        channels=meta["channels"],
+        mean=meta["mean"],
+        std=meta["std"],
+        fetch=False,
+    )
+
+
 def trained(path: Path) -> Trained:
     """The network in a checkpoint file, rebuilt from the configuration that the file carries.
 
@@ -95,15 +112,7 @@ def trained(path: Path) -> Trained:
     prefix = "network."
     try:
         config = plain.from_flat(meta["config"])
-        network = build_network(
-            config.model,
-            num_classes=len(meta["classes"]),
-            image_size=meta["image_size"],
-            channels=meta["channels"],
-            mean=meta["mean"],
-            std=meta["std"],
-            fetch=False,
-        )
+        rebuilt = network(config, meta)
         weights = {name[len(prefix) :]: value for name, value in state["state_dict"].items() if name.startswith(prefix)}
         classes, run_id, step = tuple(meta["classes"]), str(meta["run_id"]), int(state["global_step"])
         images = str(meta["fingerprint"])
@@ -114,7 +123,7 @@ def trained(path: Path) -> Trained:
             f"{path} carries a configuration that this version cannot read: {error}; use the version that wrote it"
         ) from error
     try:
-        network.load_state_dict(weights)
+        rebuilt.load_state_dict(weights)
     except RuntimeError as error:
         reason = " ".join(str(error).split("\n\t")[1:2]).strip()
         raise RunError(
@@ -122,7 +131,7 @@ def trained(path: Path) -> Trained:
             f" those of another architecture: {reason}; use the run's own checkpoint"
         ) from error
     return Trained(
-        network=network.eval(),
+        network=rebuilt.eval(),
         loss=losses.build(config.loss),
         config=config,
         classes=classes,

@@ -46,6 +46,7 @@ def train(
 ) -> None:
     """Train: one run, or with -m every combination of the values given after commas."""
     from imgrec import allocator, launch, summary
+    from imgrec.records import Record
 
     allocator.keep_freed_memory()
     flags, overrides = [], []
@@ -56,8 +57,18 @@ def train(
             flags.extend([next(words, "")] if word in _WITH_VALUE else [])
         else:
             overrides.append(word)
-    for outcome in launch.train(overrides, multirun=multirun, flags=flags):
-        typer.echo(summary.describe(outcome.folder, outcome.record, already=outcome.already))
+    done: list[tuple[Path, Record]] = []
+
+    def report(outcome: launch.Outcome) -> None:
+        done.append((outcome.folder, outcome.record))
+        said = summary.describe(outcome.folder, outcome.record, already=outcome.already, board=not multirun)
+        typer.echo(f"{said}\n" if multirun else said)
+
+    try:
+        launch.train(overrides, multirun=multirun, flags=flags, report=report)
+    finally:  # a sweep that was interrupted, or of which a run failed, has finished others
+        if multirun and done:
+            typer.echo(summary.overview(done))
 
 
 @app.command()

@@ -7,7 +7,7 @@ import contextlib
 import logging
 import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -37,26 +37,36 @@ class Outcome:
     already: bool = False
 
 
-def train(overrides: Sequence[str], *, multirun: bool = False, flags: Sequence[str] = ()) -> list[Outcome]:
+Report = Callable[[Outcome], None]
+
+
+def _silently(outcome: Outcome) -> None:
+    """Report to nobody."""
+
+
+def train(
+    overrides: Sequence[str], *, multirun: bool = False, flags: Sequence[str] = (), report: Report = _silently
+) -> list[Outcome]:
     """Carry out one run, or with `multirun` every combination, and return what came of each.
 
     overrides: `key=value` in Hydra's grammar. flags: options that print and run nothing, for Hydra (`--cfg job`, ...).
+    report: is told of each run as soon as it has finished.
     A finished run is not run again. Raises UsageError, RunError, or Interrupted.
     """
     if flags:
         return _print(overrides, multirun, flags)
     if not multirun:
-        return [_single(overrides)]
+        return [_single(overrides, report)]
     if given(overrides, "resume"):
         raise UsageError("resume continues one run, and -m asks for several; drop -m, or start each one by itself")
     for job in expand(overrides):  # every run's configuration is checked before the first one starts
         config = compose(job)
         _check_hardware(config)
         runfolder.identity(config)
-    return _hand_to_hydra(["--multirun", *overrides])
+    return _hand_to_hydra(["--multirun", *overrides], report=report)
 
 
-def _single(overrides: Sequence[str]) -> Outcome:
+def _single(overrides: Sequence[str], report: Report) -> Outcome:
     words = [text for text in overrides if key_of(text) != "resume"]
     folder, parent = _explicit_folder(words), None
     if run := given(overrides, "resume"):
@@ -73,14 +83,17 @@ def _single(overrides: Sequence[str]) -> Outcome:
     if int(os.environ.get("LOCAL_RANK", "0")) == 0:
         record = runfolder.look(folder)
         if record is not None and record.status == "finished" and record.run_id == own:
-            return Outcome(folder=folder, record=record, already=True)
+            report(outcome := Outcome(folder=folder, record=record, already=True))
+            return outcome
         runfolder.refuse_stranger(folder, own)
         _check_hardware(config)
+        if parent is not None:
+            _check_parent(config, folder, parent)
         runfolder.prepare(folder)
     words = [text for text in words if key_of(text) != "hydra.run.dir"]
     if parent is not None:
         words.append(f"resume={_quoted(str(parent))}")
-    (outcome,) = _hand_to_hydra([*words, f"hydra.run.dir={_quoted(str(folder))}"])
+    (outcome,) = _hand_to_hydra([*words, f"hydra.run.dir={_quoted(str(folder))}"], report=report)
     return outcome
 
 
@@ -110,7 +123,13 @@ def _check_hardware(config: Config) -> None:
     check_hardware(config)
 
 
-def _hand_to_hydra(arguments: Sequence[str], flags: Sequence[str] = ()) -> list[Outcome]:
+def _check_parent(config: Config, folder: Path, parent: Path) -> None:
+    from imgrec.training.origin import check_parent  # imports torch
+
+    check_parent(config, folder, parent)
+
+
+def _hand_to_hydra(arguments: Sequence[str], flags: Sequence[str] = (), *, report: Report = _silently) -> list[Outcome]:
     """Let Hydra compose, make the folder, open the log and call `_job`, for each run; return what came of them.
 
     A run that fails does not keep the others of a sweep from running; the first failure is raised at the end.
@@ -124,6 +143,7 @@ def _hand_to_hydra(arguments: Sequence[str], flags: Sequence[str] = ()) -> list[
     def job(raw: DictConfig) -> float | None:
         try:
             outcomes.append(_job(raw))
+            report(outcomes[-1])
             return _objective(outcomes[-1].record)
         except Exception as error:  # Hydra would print a page about it, and keep the traceback from the job's log
             failures.append(error)
@@ -196,13 +216,14 @@ def _job(raw: DictConfig) -> Outcome:
     folder = Path(own.runtime.output_dir)
     config = typed(raw)
     words = list(own.overrides.task)
+    before = runfolder.look(folder)
     if config.trainer.devices > 1:
         # Lightning starts the other processes with these words: this run alone, in this folder
         sys.argv = ["imgrec", "train", *words, f"hydra.run.dir={_quoted(str(folder))}", "hydra.mode=RUN"]
         sys.modules["__main__"].__spec__ = find_spec("imgrec.__main__")
     record = carry_out(config, folder, command=words, parent=Path(config.resume) if config.resume else None)
     own_path = Path(os.path.relpath(folder)) if folder.is_relative_to(Path.cwd()) else folder
-    return Outcome(folder=own_path, record=record)
+    return Outcome(folder=own_path, record=record, already=before is not None and before.status == "finished")
 
 
 def _objective(record: Record) -> float | None:

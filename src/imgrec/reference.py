@@ -9,7 +9,7 @@ from omegaconf import MISSING
 
 from imgrec.config.fields import default_of, help_of
 from imgrec.config.root import AXES, Config
-from imgrec.config.schemas import SCHEMAS, choices
+from imgrec.config.schemas import SCHEMAS, choices, explanation
 
 _WIDTH = 110
 _HEAD = """\
@@ -32,9 +32,8 @@ def reference() -> str:
     """The whole page."""
     lines = [_HEAD, "Choices:", ""]
     for axis in ("experiment", *AXES):
-        lines += wrap(
-            " | ".join(choices(axis)), _WIDTH, initial_indent=f"  {axis + '=':<13}", subsequent_indent=" " * 15
-        )
+        for name in choices(axis):
+            lines += _line(f"{axis}={name}", explanation(axis, name))
     lines += ["", "Keys:", ""]
     lines += [
         line for field in dataclasses.fields(Config) if field.name not in AXES for line in _row(field.name, field)
@@ -67,6 +66,10 @@ def _keys(axis: str) -> dict[str, list[tuple[list[str], Any]]]:
 
 def _row(key: str, field: Any, note: str = "") -> list[str]:
     text = f"{help_of(field)}{note} ({_shown(default_of(field))})"
+    return _line(key, text)
+
+
+def _line(key: str, text: str) -> list[str]:
     return wrap(text, _WIDTH, initial_indent=f"  {key:<32}", subsequent_indent=" " * 34)
 
 

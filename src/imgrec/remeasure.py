@@ -12,9 +12,10 @@ import torch
 from imgrec import assembly, checkpoint, evaluation, records, runfolder
 from imgrec.assembly import Trained
 from imgrec.checkpoint import BEST, LAST
+from imgrec.config.data import Cifar10
 from imgrec.config.fields import choice
-from imgrec.config.root import elsewhere
-from imgrec.data.fingerprint import fingerprint
+from imgrec.config.root import Config, elsewhere
+from imgrec.data import cifar10_files
 from imgrec.data.source import Images
 from imgrec.environment import environment
 from imgrec.errors import RunError, UsageError, shown
@@ -54,7 +55,7 @@ def evaluate(
         raise UsageError(f"-o {output}: {output.parent} must be a folder, and there is none; make it, or name another")
     path, place = _checkpoint_of(run, at)
     trained = assembly.trained(path)
-    images, seen = _images(trained, split, data_root)
+    images, seen = _images(run, trained, split, data_root)
     predictions = evaluation.predict(
         trained.network,
         images,
@@ -94,6 +95,10 @@ def _checkpoint_of(run: Path, at: str | None) -> tuple[Path, str]:
     if not run.is_dir():
         raise UsageError(f"{run} must be a run's folder or a checkpoint file, and does not exist; check the path")
     folder = run / CHECKPOINTS
+    if not folder.is_dir() and runfolder.look(run) is None:
+        raise UsageError(
+            f"{run} must be a run's folder or a checkpoint file, and is neither; {runfolder.name_one(run)}"
+        )
     if at != "last" and (folder / BEST).exists():
         return folder / BEST, "best"
     if at == "best":
@@ -104,18 +109,31 @@ def _checkpoint_of(run: Path, at: str | None) -> tuple[Path, str]:
     return newest[0], "last"
 
 
-def _images(trained: Trained, split: str, data_root: str | None) -> tuple[Images, str]:
+def _at_hand(run: Path, config: Config) -> Config:
+    """The same images, and never a download of them. Raises RunError where CIFAR-10's files are not there."""
+    if not isinstance(config.data, Cifar10):
+        return config
+    folder = Path(config.data.root).expanduser() / cifar10_files.FOLDER
+    if not cifar10_files.present(folder):
+        raise RunError(
+            f"{run} needs its images: {folder} must hold the official CIFAR-10 files, and does not (only training"
+            f" downloads them); place them there, or name the folder above {cifar10_files.FOLDER} with --data-root"
+        )
+    return dataclasses.replace(config, data=dataclasses.replace(config.data, download=False))
+
+
+def _images(run: Path, trained: Trained, split: str, data_root: str | None) -> tuple[Images, str]:
     """The images to measure on, and the fingerprint of the data that they come from."""
     config = trained.config
     if data_root is not None:
         config = elsewhere(config, data_root)
-    seen = fingerprint(config.data)
+    seen = runfolder.images(run, config)
     if seen != trained.fingerprint and data_root is None:
         raise RunError(
             "the images must be those that the run was trained on, and names or sizes have changed since: a split of"
             " them would mix training images in; restore them, or name other images with --data-root"
         )
-    source = assembly.source(config)
+    source = assembly.source(_at_hand(run, config))
     if source.classes != trained.classes:
         raise RunError(
             f"the images must have the network's classes, {', '.join(map(shown, trained.classes[:5]))}..., got"

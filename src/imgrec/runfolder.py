@@ -77,11 +77,33 @@ def look(folder: Path) -> Record | None:
 
 
 def record_of(folder: Path) -> Record:
-    """As `look`. Raises RunError for a folder that holds no run."""
+    """As `look`. Raises UsageError for a folder that holds no run."""
     record = look(folder)
     if record is None:
-        raise RunError(f"{folder} must be a run's folder with a {RECORD}, and has none; name the folder of a run")
+        raise UsageError(f"{folder} must be a run's folder with a {RECORD}, and has none; {name_one(folder)}")
     return record
+
+
+def name_one(folder: Path) -> str:
+    """The way out for who named a folder that is no run's: the run around it, or the newest one in it."""
+    if (folder.parent / RECORD).is_file():
+        return f"name {folder.parent}"
+    for pattern in (f"*/{RECORD}", f"*/*/{RECORD}"):
+        if found := sorted(folder.glob(pattern), key=lambda path: path.stat().st_mtime_ns):
+            return f"name one of the runs in it, such as {found[-1].parent}"
+    return "name the folder of a run"
+
+
+def images(run: Path, config: Config) -> str:
+    """The fingerprint of the images that a run names, as they lie there now.
+
+    Raises UsageError, whose way out is --data-root, where there are none.
+    """
+    try:
+        return fingerprint(config.data)
+    except UsageError as error:
+        reason, _, _ = str(error).rpartition(";")
+        raise UsageError(f"{run} needs its images: {reason}; name their place with --data-root") from error
 
 
 def refuse_stranger(folder: Path, own: str) -> None:

@@ -1,5 +1,7 @@
 """A run's record in a few lines for people. Imports no torch."""
 
+import math
+from collections.abc import Sequence
 from pathlib import Path
 
 from imgrec.records import Record, Score
@@ -7,8 +9,8 @@ from imgrec.records import Record, Score
 _COLUMNS = ("top1", "top5", "loss", "iou", "ece")
 
 
-def describe(folder: Path, record: Record, *, already: bool) -> str:
-    """Scores, cost, and the command that opens TensorBoard on the runs of this folder's group."""
+def describe(folder: Path, record: Record, *, already: bool, board: bool = True) -> str:
+    """Scores, cost, and, with `board`, the command that opens TensorBoard on the runs of this folder's group."""
     state = f"{record.status} already" if already else record.status
     lines = [f"{state}: {folder}"]
     if already:
@@ -17,9 +19,32 @@ def describe(folder: Path, record: Record, *, already: bool) -> str:
         lines += ["", scores_table(record.scores), ""]
     if rate := record.cost.get("images_per_second"):
         lines.append(f"trained at {rate:.0f} images/s, {record.cost['seconds']:.0f} s in all")
-    if (folder / "tensorboard").is_dir():
-        lines.append(f"tensorboard --logdir {folder.parent}")
+    if board:
+        lines += _board([folder])
     return "\n".join(lines)
+
+
+def overview(runs: Sequence[tuple[Path, Record]]) -> str:
+    """A line for each run of a sweep: its folder's name, its top1 and where that was measured."""
+    width = max(len(folder.name) for folder, _ in runs)
+    lines = [f"{len(runs)} run{'s' if len(runs) > 1 else ''}:"]
+    lines += [f"{folder.name:<{width}}  {_headline(record)}" for folder, record in runs]
+    return "\n".join([*lines, *_board([folder for folder, _ in runs])])
+
+
+def _headline(record: Record) -> str:
+    """The one number of a run: top1 on the test set where that was opened, else on validation; of best, else last."""
+    for split in ("test", "val"):
+        for at in ("best", "last"):
+            if score := record.score("top1", split=split, at=at):
+                return f"{_cell(score.value)}  {split} top1 at {at}"
+    return f"{record.status}, no top1"
+
+
+def _board(folders: list[Path]) -> list[str]:
+    """The command that opens TensorBoard on the group of these folders, where one of them has events."""
+    groups = {folder.parent: None for folder in folders if (folder / "tensorboard").is_dir()}
+    return [f"tensorboard --logdir {group}" for group in groups]
 
 
 def scores_table(scores: list[Score]) -> str:
@@ -28,12 +53,17 @@ def scores_table(scores: list[Score]) -> str:
     rows: dict[tuple[str, str, str], dict[str, float]] = {}
     for score in scores:
         rows.setdefault((score.split, score.protocol, score.at), {})[score.metric] = score.value
-    heading = [f"{'split':<6}{'protocol':<16}{'at':<6}" + "".join(f"{metric:>9}" for metric in present)]
+    heading = [f"{'split':<6}{'protocol':<16}{'at':<6}" + "".join(f" {metric:>10}" for metric in present)]
     return "\n".join(
         heading
         + [
             f"{split:<6}{protocol:<16}{at:<6}"
-            + "".join(f"{values[metric]:>9.4f}" if metric in values else f"{'':>9}" for metric in present)
+            + "".join(f" {_cell(values[metric]) if metric in values else '':>10}" for metric in present)
             for (split, protocol, at), values in sorted(rows.items())
         ]
     )
+
+
+def _cell(value: float) -> str:
+    """At most ten characters, whatever the value: a diverged loss has any size."""
+    return f"{value:.3e}" if 1e4 <= abs(value) < math.inf else f"{value:.4f}"

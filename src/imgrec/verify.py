@@ -15,7 +15,6 @@ from imgrec import drift, runfolder
 from imgrec.config import plain
 from imgrec.config.identity import SHORT, run_id
 from imgrec.config.root import Config, elsewhere
-from imgrec.data.fingerprint import fingerprint
 from imgrec.errors import RunError, UsageError
 from imgrec.records import Record
 from imgrec.runfolder import CURVES, RECORD
@@ -85,7 +84,7 @@ def _config(run: Path, record: Record, data_root: str | None) -> Config:
             f"{run / RECORD} must hold a configuration that this version knows, got: {error}; use imgrec {version}"
         ) from error
     config = config if data_root is None else elsewhere(config, data_root)
-    seen = _images(run, config)
+    seen = runfolder.images(run, config)
     if seen != record.fingerprint:
         raise RunError(
             f"{run} must be verified with the images that it was trained on, and names or sizes have changed since"
@@ -98,15 +97,6 @@ def _config(run: Path, record: Record, data_root: str | None) -> Config:
             f" {own[:SHORT]} of it; restore the record, or use the version that wrote it"
         )
     return _as_recorded(config, record)
-
-
-def _images(run: Path, config: Config) -> str:
-    """The fingerprint of the images that lie there now."""
-    try:
-        return fingerprint(config.data)
-    except UsageError as error:
-        reason, _, _ = str(error).rpartition(";")
-        raise UsageError(f"{run} needs its images: {reason}; name their place with --data-root") from error
 
 
 def _as_recorded(config: Config, record: Record) -> Config:

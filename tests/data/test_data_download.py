@@ -5,6 +5,7 @@ import io
 import socket
 import tarfile
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -44,7 +45,7 @@ def refusal(root: Path, **changes: object) -> str:
     """The sentence, after checking that it is one line that names the way out, and that nothing was placed."""
     with pytest.raises(RunError) as caught:
         load(config(root, **changes))
-    assert left_in(root) <= {".cifar-10.lock"}
+    assert left_in(root) == set()
     sentence = str(caught.value)
     assert "\n" not in sentence
     assert sentence.endswith(", or choose data=digits, which needs no download")
@@ -190,6 +191,34 @@ def test_two_at_once_download_once(served: SimpleNamespace, tmp_path: Path, capf
     assert len(served.requests) == 1
 
 
+def test_many_that_fail_at_once_leave_nothing_and_download_one_by_one(
+    served: SimpleNamespace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    guard, refused = threading.Lock(), []
+
+    def fail(*_: object, **__: object) -> None:
+        assert guard.acquire(blocking=False), "two at once"
+        time.sleep(0.02)
+        guard.release()
+        raise RunError("no network")
+
+    def ask() -> None:
+        try:
+            load(config(tmp_path / "new" / "root"))
+        except RunError as error:
+            refused.append(str(error))
+
+    monkeypatch.setattr(cifar10_files, "fetch", fail)
+    threads = [threading.Thread(target=ask) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert refused == ["no network"] * 8
+    assert left_in(tmp_path) <= {"new"}, "a folder that another one has made may stay"
+    assert left_in(tmp_path / "new" / "root") == set()
+
+
 def test_what_a_killed_process_left_is_removed(served: SimpleNamespace, tmp_path: Path) -> None:
     stale = tmp_path / ".cifar-10-partial-abc"
     stale.mkdir()
@@ -206,8 +235,8 @@ def test_an_interrupted_download_leaves_nothing(
 
     monkeypatch.setattr(download, "_receive", interrupted)
     with pytest.raises(KeyboardInterrupt):
-        load(config(tmp_path))
-    assert left_in(tmp_path) == {".cifar-10.lock"}
+        load(config(tmp_path / "new" / "root"))
+    assert left_in(tmp_path) == set()
 
 
 def test_download_false_says_where_the_files_belong(cifar_contents: dict[str, bytes], tmp_path: Path) -> None:

@@ -209,20 +209,57 @@ def test_what_the_stored_state_belongs_to_cannot_change(tiny: list[str], workpla
         launch.train([f"resume={base.folder}", "seed=1,2"], multirun=True)
 
 
+def tree(folder: Path) -> dict[Path, int]:
+    return {path: path.stat().st_mtime_ns for path in folder.rglob("*")}
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        ("model.hidden=24", r"network\.net\..* is \(24, 32\) here and \(16, 32\) there; drop the change of model\.\*"),
+        ("data.image_size=16", r"network\.net\..* is \(16, 128\) here and \(16, 32\) there; drop the change"),
+        ("model.batch_norm=true", r"network\.net\..* is \(4,\) here and absent there; drop the change"),
+    ],
+)
+def test_another_network_is_refused_before_anything_is_written(
+    tiny: list[str], workplace: Path, change: str, sentence: str
+) -> None:
+    (base,) = launch.train([*tiny, "trainer.max_epochs=1"])
+    before = tree(workplace)
+    allowed = f"resume_override=[{change.partition('=')[0]},trainer.max_epochs]"
+    with pytest.raises(UsageError, match=sentence):
+        launch.train([f"resume={base.folder}", change, "trainer.max_epochs=2", allowed])
+    assert tree(workplace) == before
+
+
+def test_fewer_epochs_than_were_trained_are_refused_before_anything_is_written(
+    tiny: list[str], imgrec: Callable[..., Any], workplace: Path
+) -> None:
+    (base,) = launch.train([*tiny, "trainer.max_epochs=3"])
+    cut = workplace / "cut"
+    child = imgrec("train", *tiny, *RICH, f"hydra.run.dir={cut}")
+    assert child.signal_when(lambda: steps_logged(cut) >= 11, signal.SIGTERM) == 143  # in the second epoch
+    before = tree(workplace)
+    for folder, epochs, begun in ((base.folder, 2, 3), (cut, 1, 2)):
+        with pytest.raises(UsageError, match=rf"trainer\.max_epochs must be at least {begun}, .* got {epochs}; "):
+            launch.train([f"resume={folder}", f"trainer.max_epochs={epochs}", "resume_override=[trainer.max_epochs]"])
+    assert tree(workplace) == before
+    (other,) = launch.train([f"resume={base.folder}", "optimizer.lr=0.01", "resume_override=[optimizer.lr]"])
+    assert other.record.progress["steps"] == 24
+
+
+def test_a_parent_without_a_checkpoint_is_refused_before_anything_is_written(tiny: list[str], workplace: Path) -> None:
+    (base,) = launch.train([*tiny, "trainer.max_epochs=1"])
+    for path in (base.folder / "checkpoints").iterdir():
+        path.unlink()
+    before = tree(workplace)
+    with pytest.raises(RunError, match="holds no checkpoint to go on from; start without resume="):
+        launch.train([f"resume={base.folder}", "trainer.max_epochs=2", "resume_override=[trainer.max_epochs]"])
+    assert tree(workplace) == before
+
+
 def test_a_change_that_leaves_the_weights_their_shape_is_allowed(tiny: list[str], workplace: Path) -> None:
     (base,) = launch.train([*tiny, "trainer.max_epochs=1"])
-    before = sorted(workplace.rglob("*"))
-    with pytest.raises(RunError, match=r"must hold a network of this run's architecture: network\.net\..* there"):
-        launch.train(
-            [
-                f"resume={base.folder}",
-                "model.hidden=24",
-                "trainer.max_epochs=2",
-                "resume_override=[model.hidden,trainer.max_epochs]",
-            ]
-        )
-    left = [path for path in sorted(workplace.rglob("*")) if path not in before]
-    assert not any(path.suffix == ".ckpt" for path in left), "no checkpoint was copied"
     (other,) = launch.train(
         [
             f"resume={base.folder}",

@@ -66,6 +66,14 @@ def choices(axis: str) -> list[str]:
     return sorted(path.stem for path in (conf_dir() / axis).glob("*.yaml"))
 
 
+def explanation(axis: str, name: str) -> str:
+    """The line that explains a choice: the first comment of its file."""
+    for line in (conf_dir() / axis / f"{name}.yaml").read_text("utf-8").splitlines():
+        if line.startswith("#") and "@package" not in line:
+            return line.lstrip("# ")
+    return ""
+
+
 def known_keys() -> Iterator[str]:
     """Every dotted key of the root and of all choices of all axes, each once."""
     seen = set()

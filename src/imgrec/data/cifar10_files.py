@@ -1,5 +1,6 @@
 """The official CIFAR-10 files (Krizhevsky 2009, "python version"): fetched, checked, placed, read. No torch."""
 
+import errno
 import fcntl
 import hashlib
 import io
@@ -10,9 +11,9 @@ import sys
 import tarfile
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import IO, Any, NoReturn
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,24 +36,25 @@ SHA256 = {
     "data_batch_5": "d91802434d8376bbaeeadf58a737e3a1b12ac839077e931237e0dcd43adcb154",
     "test_batch": "f53d8d457504f7cff4ea9e021afcf0e0ad8e24a91f3fc42091b8adef61157831",
 }
-_PARTIAL = ".cifar-10-partial-"
+_PARTIAL, _LOCK = ".cifar-10-partial-", ".cifar-10.lock"
+_ATTEMPTS = 1000  # to take a lock that others who fail remove: each removes one
 
 
 def ensure(root: Path, *, download: bool) -> Path:
     """The folder `root/cifar-10-batches-py`, holding every file by name; fetches the archive when none is there.
 
-    Two processes may ask at once: one downloads, the other waits. A process that dies leaves at most a hidden
-    folder, which the next one removes. Raises RunError when the files are absent and cannot be fetched, or when only
-    some are there.
+    Two processes may ask at once: one downloads, the other waits. One that fails leaves nothing that it made; one that
+    dies at most the lock's file and a hidden folder, which the next one removes. Raises RunError when the files are
+    absent and cannot be fetched, or when only some are there.
     """
     folder = root / FOLDER
-    if not _present(folder):
+    if not present(folder):
         names = ", ".join(SHA256)
         place = f"place the official files ({names}) in {folder}, or choose data=digits, which needs no download"
         if not download:
             raise RunError(f"{folder}: CIFAR-10 must be there when data.download=false; set it to true, {place}")
         with _locked(root, place):
-            if not _present(folder):  # another process may have placed them while this one waited
+            if not present(folder):  # another process may have placed them while this one waited
                 _place(root, folder, way_out=place)
     for name in SHA256:
         if not (folder / name).is_file():
@@ -61,6 +63,11 @@ def ensure(root: Path, *, download: bool) -> Path:
                 f"restore it, or delete {folder} and run again to download it anew"
             )
     return folder
+
+
+def present(folder: Path) -> bool:
+    """Whether any of the files lies there: then it is the folder meant, and nothing is downloaded into it."""
+    return any((folder / name).exists() for name in SHA256)
 
 
 def read_batch(folder: Path, name: str) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
@@ -74,27 +81,58 @@ def read_classes(folder: Path) -> tuple[str, ...]:
     return tuple(name.decode("ascii") for name in _read(folder / META)[b"label_names"])
 
 
-def _present(folder: Path) -> bool:
-    return any((folder / name).exists() for name in SHA256)
-
-
 @contextmanager
 def _locked(root: Path, way_out: str) -> Iterator[None]:
-    """Hold the lock of `root`; it dies with its process."""
+    """Hold the lock of `root`; it dies with its process. What was made for it goes again when the block fails."""
+    made: list[Path] = []
     try:
-        root.mkdir(parents=True, exist_ok=True)
-        lock = (root / ".cifar-10.lock").open("w")
-    except OSError as error:
+        lock = _take_lock(root, made)
+    except OSError as error:  # some network file systems have no locks
+        _remove(made)
         _unwritable(root, error, way_out)
     with lock:
+        try:
+            yield
+        except BaseException:
+            with suppress(OSError):
+                (root / _LOCK).unlink()  # while it is held: who waits for it sees that it is gone, and makes another
+            _remove(made)
+            raise
+
+
+def _take_lock(root: Path, made: list[Path]) -> IO[str]:
+    """The lock file of `root`, locked; `made` lists the folders that were made for it, the innermost first."""
+    for _ in range(_ATTEMPTS):
+        made[:] = [folder for folder in (root, *root.parents) if not folder.exists()]
+        try:
+            root.mkdir(parents=True, exist_ok=True)
+            lock = (root / _LOCK).open("w")
+        except FileNotFoundError:  # another process failed, and removed what it had made
+            continue
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             print(f"{root}: another process is fetching CIFAR-10; waiting for it", file=sys.stderr, flush=True)
             fcntl.flock(lock, fcntl.LOCK_EX)
-        except OSError as error:  # some network file systems have no locks
-            _unwritable(root, error, way_out)
-        yield
+        except OSError as error:
+            lock.close()
+            if error.errno in (errno.EOPNOTSUPP, errno.ENOSYS):  # then nobody holds it
+                (root / _LOCK).unlink(missing_ok=True)
+            raise
+        try:
+            if os.path.samestat(os.fstat(lock.fileno()), (root / _LOCK).stat()):
+                return lock
+        except FileNotFoundError:
+            pass
+        lock.close()  # of a process that failed meanwhile: nobody else would wait for this one
+    raise FileNotFoundError(errno.ENOENT, "its lock file vanishes again and again")
+
+
+def _remove(folders: list[Path]) -> None:
+    """Remove those that are empty."""
+    with suppress(OSError):
+        for folder in folders:
+            folder.rmdir()
 
 
 def _place(root: Path, folder: Path, *, way_out: str) -> None:

@@ -14,6 +14,7 @@ from torch import Tensor
 from imgrec.config.data import Folder
 from imgrec.data.decode import ImageError, decode
 from imgrec.data.files import Files
+from imgrec.data.leftover import leftover
 from imgrec.data.scan import scan
 from imgrec.data.source import Source, channel_statistics
 from imgrec.data.split import stratified
@@ -80,6 +81,8 @@ def load(cfg: Folder) -> Source:
     if listing.ignored:
         ignored = ", ".join(shown(name) for name in listing.ignored)
         log.warning("%s: ignored: %s; only train, val and test are read", shown(listing.root), ignored)
+    if others := leftover(listing):
+        log.warning("%s: %s", shown(listing.root), others)
     train, val, test = listing.train, listing.val, listing.test
     total = len(train)
     if test is None:

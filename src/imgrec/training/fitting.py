@@ -16,12 +16,10 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from imgrec import assembly, checkpoint
 from imgrec.checkpoint import BEST, LAST
-from imgrec.classifier import META, Classifier
-from imgrec.config import plain
 from imgrec.config.root import Config
-from imgrec.errors import RunError, UsageError
+from imgrec.errors import UsageError
 from imgrec.runfolder import CHECKPOINTS, CURVES, TENSORBOARD
-from imgrec.training import progress, tensorboard
+from imgrec.training import origin, progress, tensorboard
 from imgrec.training.curves import Curves
 from imgrec.training.finite import Finite
 from imgrec.training.interruption import Interruption
@@ -45,21 +43,21 @@ class Fitting:
         self._checkpoints = folder / CHECKPOINTS
         self._quieten()
         lightning.seed_everything(config.seed, verbose=False)
-        origin, state = self._start(parent)
+        path, state = origin.newest(self._checkpoints, parent)
         self._step = int(state["global_step"]) if state else 0
         self._counted = state["callbacks"] if state else {}
-        meta = _meta_of(origin, state)
+        meta = origin.meta(path, state) if path and state else {}
         # what was the end of a parent's training is not the end of this one
         self._over = bool(state) and self._counted["Saver"]["over"] and meta["run_id"] == run_id
-        comparable = not state or meta["run_id"] == run_id or _measures_alike(meta["config"], config)
+        comparable = not state or meta["run_id"] == run_id or origin.measures_alike(meta["config"], config)
         self.source = assembly.source(config)
         self.classifier = assembly.classifier(config, self.source, run_id=run_id, resumed=state is not None)
-        if origin is not None and state is not None:
-            _check_architecture(origin, state["state_dict"], self.classifier)
-            if origin.parent != self._checkpoints:
-                self._inherit(origin, with_best=comparable)
-            elif origin.name != LAST:  # now, or the next save would keep the damaged file as the older generation
-                checkpoint.copy(origin, self._checkpoints / LAST)
+        if path is not None and state is not None:
+            origin.check_architecture(path, state["state_dict"], self.classifier)
+            if path.parent != self._checkpoints:
+                self._inherit(path, with_best=comparable)
+            elif path.name != LAST:  # now, or the next save would keep the damaged file as the older generation
+                checkpoint.copy(path, self._checkpoints / LAST)
         self._resumed = self._checkpoints / LAST if state else None
         self.data = assembly.datamodule(config, self.source)
         self.speed = progress.Speed(every=config.trainer.log_every)
@@ -195,23 +193,12 @@ class Fitting:
             if self.config.trainer.log_graph:
                 tensorboard.show_graph(self.board, self.classifier.network, self.source)
 
-    def _start(self, parent: Path | None) -> tuple[Path | None, dict[str, Any] | None]:
-        """The checkpoint to go on from: this run's own, else the parent's newest; None for a new network."""
-        if newest := checkpoint.newest(self._checkpoints):
-            return newest
-        if parent is None:
-            return None, None
-        newest = checkpoint.newest(parent / CHECKPOINTS)
-        if newest is None:
-            raise RunError(f"{parent / CHECKPOINTS} holds no checkpoint to go on from; start without resume=")
-        return newest
-
-    def _inherit(self, origin: Path, *, with_best: bool) -> None:
+    def _inherit(self, path: Path, *, with_best: bool) -> None:
         """Take over the parent's checkpoints."""
         self._checkpoints.mkdir(parents=True, exist_ok=True)
-        if with_best and (origin.parent / BEST).exists():
-            checkpoint.copy(origin.parent / BEST, self._checkpoints / BEST)
-        checkpoint.copy(origin, self._checkpoints / LAST)
+        if with_best and (path.parent / BEST).exists():
+            checkpoint.copy(path.parent / BEST, self._checkpoints / BEST)
+        checkpoint.copy(path, self._checkpoints / LAST)
 
     @staticmethod
     def _quieten() -> None:
@@ -231,32 +218,3 @@ _EXPECTED = (
     r".*GPU available but not used.*",
     r".*sync_dist=True.*",  # the scores are torchmetrics' own, which have been summed over the processes already
 )
-
-
-def _meta_of(path: Path | None, state: dict[str, Any] | None) -> dict[str, Any]:
-    """What the checkpoint says of its run. Raises RunError for one that imgrec did not write."""
-    if state is None:
-        return {}
-    if META not in state:
-        raise RunError(f"{path} must be a checkpoint that imgrec wrote; restore the run's own, or use force=true")
-    meta: dict[str, Any] = state[META]
-    return meta
-
-
-def _measures_alike(before: dict[str, Any], config: Config) -> bool:
-    """Whether validation scores from before compare with those to come: the same loss, on the same images."""
-    now = plain.flat(config)
-    return all(now.get(key) == value for key, value in before.items() if key.startswith(("loss.", "data.val_size")))
-
-
-def _check_architecture(path: Path, weights: dict[str, torch.Tensor], classifier: Classifier) -> None:
-    """Refuse to go on with another network's weights, before anything is written."""
-    own = {name: tuple(tensor.shape) for name, tensor in classifier.state_dict().items()}
-    found = {name: tuple(tensor.shape) for name, tensor in weights.items()}
-    if own == found:
-        return
-    name = next(name for name in (*own, *found) if own.get(name) != found.get(name))
-    raise RunError(
-        f"{path} must hold a network of this run's architecture: {name} is {own.get(name, 'absent')} here and"
-        f" {found.get(name, 'absent')} there; restore the run's own checkpoint, or start over in another folder"
-    )

@@ -1,0 +1,96 @@
+"""The checkpoint that a run goes on from: which one, what it is of, and whether this run can."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from imgrec import assembly, checkpoint
+from imgrec.classifier import META
+from imgrec.config import plain
+from imgrec.config.data import Folder
+from imgrec.config.root import Config
+from imgrec.errors import RunError, UsageError
+from imgrec.runfolder import CHECKPOINTS
+
+Shapes = dict[str, tuple[int, ...]]
+
+
+def newest(own: Path, parent: Path | None) -> tuple[Path, dict[str, Any]] | tuple[None, None]:
+    """The checkpoint to go on from and its state: in the folder `own`, else the parent's; None for a new network."""
+    if found := checkpoint.newest(own):
+        return found
+    if parent is None:
+        return None, None
+    found = checkpoint.newest(parent / CHECKPOINTS)
+    if found is None:
+        raise RunError(f"{parent / CHECKPOINTS} holds no checkpoint to go on from; start without resume=")
+    return found
+
+
+def meta(path: Path, state: Mapping[str, Any]) -> dict[str, Any]:
+    """What the checkpoint says of its run. Raises RunError for one that imgrec did not write."""
+    if META not in state:
+        raise RunError(f"{path} must be a checkpoint that imgrec wrote; restore the run's own, or use force=true")
+    found: dict[str, Any] = state[META]
+    return found
+
+
+def measures_alike(before: dict[str, Any], config: Config) -> bool:
+    """Whether validation scores from before compare with those to come: the same loss, on the same images."""
+    now = plain.flat(config)
+    return all(now.get(key) == value for key, value in before.items() if key.startswith(("loss.", "data.val_size")))
+
+
+def check_architecture(path: Path, weights: Mapping[str, Tensor], module: nn.Module) -> None:
+    """Refuse to go on with another network's weights, before anything is written."""
+    if difference := _difference(module.state_dict(), weights):
+        raise RunError(
+            f"{path} must hold a network of this run's architecture: {difference}; restore the run's own checkpoint,"
+            " or start over in another folder"
+        )
+
+
+def check_parent(config: Config, folder: Path, parent: Path) -> None:
+    """Refuse a configuration that cannot go on from the parent's newest checkpoint, before `folder` is made.
+
+    Raises UsageError for fewer epochs than it has begun and for a network of other weights, RunError where there is
+    no whole checkpoint. A folder with a checkpoint of its own goes on from that one.
+    """
+    own = folder / CHECKPOINTS
+    path, state = newest(own, parent)
+    if path is None or state is None or path.parent == own:
+        return
+    known = meta(path, state)
+    epoch, batch = state["callbacks"]["Saver"]["position"]
+    begun = epoch + (batch > 0)
+    if config.trainer.max_epochs < begun:
+        raise UsageError(
+            f"trainer.max_epochs must be at least {begun}, as many epochs as {path} has begun, got"
+            f" {config.trainer.max_epochs}; give more epochs, or start a new run without resume="
+        )
+    if isinstance(config.data, Folder):
+        known = {**known, "image_size": config.data.image_size}
+    with torch.device("meta"):  # shapes alone: no memory, no random numbers
+        network = assembly.network(config, known)
+    weights = {name: value for name, value in state["state_dict"].items() if name.startswith("network.")}
+    if difference := _difference(nn.ModuleDict({"network": network}).state_dict(), weights):
+        raise UsageError(
+            f"model must have the weights of {path} to go on from there, and they differ: {difference}; drop the"
+            " change of model.* or data.image_size, or start a new run without resume="
+        )
+
+
+def _difference(own: Mapping[str, Tensor], found: Mapping[str, Tensor]) -> str | None:
+    """The first weight whose shape differs; None where they all agree."""
+    here, there = _shapes(own), _shapes(found)
+    for name in (*here, *there):
+        if here.get(name) != there.get(name):
+            return f"{name} is {here.get(name, 'absent')} here and {there.get(name, 'absent')} there"
+    return None
+
+
+def _shapes(weights: Mapping[str, Tensor]) -> Shapes:
+    return {name: tuple(tensor.shape) for name, tensor in weights.items()}
