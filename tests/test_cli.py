@@ -24,7 +24,12 @@ Said = tuple[int, str, str]
 
 
 @pytest.fixture
-def imgrec(workplace: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Callable[..., Said]:
+def imgrec(
+    workplace: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+    outcome: Callable[[str, str], None],
+) -> Callable[..., Said]:
     """Run `imgrec ARGUMENTS...` in this process; gives exit code, stdout and stderr."""
 
     def run(*arguments: str) -> Said:
@@ -33,8 +38,11 @@ def imgrec(workplace: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.Captu
         with pytest.raises(SystemExit) as stop:
             main()
         said = capfd.readouterr()
-        code = stop.value.code
-        return (code if isinstance(code, int) else 0), said.out, said.err
+        code = stop.value.code if isinstance(stop.value.code, int) else 0
+        if code:
+            last = said.err.splitlines()[-1]
+            outcome(f"imgrec {' '.join(arguments[:1])} ... {' '.join(arguments[-1:])}", f"exit {code}: {last}")
+        return code, said.out, said.err
 
     return run
 
@@ -91,6 +99,9 @@ CONFIGURATION = [
     ("nonsense", "an override must read key=value, got 'nonsense'"),
     ("data.root=a=b", "data.root: Hydra cannot read the value 'a=b'; quote it"),
     ("data=folder", "data.root must be given, it has no default"),
+    ("resume_override=${seed}", "resume_override: "),
+    ("model.widths=${seed}", "model.widths must "),
+    ("optimizer.lr=${experiment}", "optimizer.lr"),
     ("seed=-1", "seed must lie in [0, 4294967295], got -1"),
     ("test_protocols=[tta]", "test_protocols must be one of clean, tta_flip, tta_flip_shift, got 'tta'"),
     ("trainer.precision=16-mixed", "trainer.precision=16-mixed needs a CUDA GPU; use bf16-mixed, or 32"),

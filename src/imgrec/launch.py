@@ -61,7 +61,7 @@ def train(
         raise UsageError("resume continues one run, and -m asks for several; drop -m, or start each one by itself")
     for job in expand(overrides):  # every run's configuration is checked before the first one starts
         config = compose(job)
-        _check_hardware(config)
+        _check(config)
         runfolder.identity(config)
     return _hand_to_hydra(["--multirun", *overrides], report=report)
 
@@ -69,7 +69,9 @@ def train(
 def _single(overrides: Sequence[str], report: Report) -> Outcome:
     words = [text for text in overrides if key_of(text) != "resume"]
     folder, parent = _explicit_folder(words), None
-    if run := given(overrides, "resume"):
+    if (run := given(overrides, "resume")) is not None:
+        if not run:
+            raise UsageError("resume must name a run's folder, got ''; give resume=RUN, or leave it out")
         resumed = resuming.resolve(Path(run), words)
         words = resumed.words
         if resumed.changed or folder is not None:
@@ -86,7 +88,7 @@ def _single(overrides: Sequence[str], report: Report) -> Outcome:
             report(outcome := Outcome(folder=folder, record=record, already=True))
             return outcome
         runfolder.refuse_stranger(folder, own)
-        _check_hardware(config)
+        _check(config)
         if parent is not None:
             _check_parent(config, folder, parent)
         runfolder.prepare(folder)
@@ -117,10 +119,14 @@ def _print(overrides: Sequence[str], multirun: bool, flags: Sequence[str]) -> li
     return _hand_to_hydra(["--multirun", *overrides] if multirun else list(overrides), flags)
 
 
-def _check_hardware(config: Config) -> None:
-    from imgrec.environment import check_hardware  # imports torch
+def _check(config: Config) -> None:
+    """Refuse what this machine, or these images, cannot give, before a folder is made."""
+    from imgrec.data import sources  # imports torch, as does the next one
+    from imgrec.environment import check_hardware
 
     check_hardware(config)
+    if not sources.check(config.data) and config.trainer.early_stopping:
+        raise UsageError("trainer.early_stopping needs validation images; give data.val_size, or early_stopping=0")
 
 
 def _check_parent(config: Config, folder: Path, parent: Path) -> None:

@@ -68,8 +68,11 @@ def _take(name: str) -> int:
 def look(folder: Path) -> Record | None:
     """The record in the folder; `interrupted` where it says running and nobody holds the lock. None without one."""
     path = folder / RECORD
-    if not path.is_file():
-        return None
+    try:
+        if not path.is_file():
+            return None
+    except OSError as error:  # a name that no file system takes
+        raise UsageError(f"{folder} cannot be a run's folder: {error.strerror}; give another path") from error
     record = records.read(path)
     if record.status == "running" and not _is_locked(folder):
         record.status = "interrupted"

@@ -52,6 +52,29 @@ def refusal(child: Any) -> str:
     return last
 
 
+def test_a_disk_that_fills_while_saving_beside_the_training(
+    tiny: list[str],
+    imgrec: Callable[..., Any],
+    workplace: Path,
+    disk: Callable[..., Path],
+    outcome: Callable[[str, str], None],
+) -> None:
+    words = ["train", *tiny, *WORDS, "trainer.async_save=true"]
+    small = disk("size=4m")
+    straight, cut = workplace / "straight", small / "cut"
+    assert imgrec(*words, f"hydra.run.dir={straight}").wait() == 0
+    said = refusal(imgrec(*words, f"hydra.run.dir={cut}", before=filled_at(11, small, 16384)))
+    assert "last.ckpt cannot be saved: No space left on device" in said
+    newest = checkpoint.newest(cut / "checkpoints")
+    assert newest is not None
+    assert newest[1]["global_step"] == 8
+    (small / "filler").unlink()
+    again = imgrec(*words, f"hydra.run.dir={cut}")
+    assert again.wait() == 0, again.log.read_text()
+    assert_same_run(straight, cut)
+    outcome("disk full while saving, async_save", f"{said}; with room again: bit-equal")
+
+
 @pytest.mark.parametrize("board", [False, True])
 @pytest.mark.parametrize(
     ("what", "leave", "epoch", "file"),

@@ -51,7 +51,10 @@ def in_the_middle(folder: Path) -> bool:
     )
 
 
-@pytest.mark.parametrize("before", [slow_disk, elsewhere])
+@pytest.mark.parametrize(
+    ("before", "beside"),
+    [(slow_disk, False), (elsewhere, False), pytest.param(slow_disk, True, marks=pytest.mark.slow)],
+)
 @pytest.mark.parametrize("kills", [3, pytest.param(25, marks=pytest.mark.slow)])
 def test_kills_while_saving(
     tiny: list[str],
@@ -59,11 +62,12 @@ def test_kills_while_saving(
     workplace: Path,
     outcome: Callable[[str, str], None],
     before: Callable[[], None],
+    beside: bool,
     kills: int,
 ) -> None:
     if before is elsewhere and not (ELSEWHERE.is_dir() and ELSEWHERE.stat().st_dev != workplace.stat().st_dev):
         pytest.skip("no second file system to put $TMPDIR on")
-    words = ["train", *tiny, *WORDS]
+    words = ["train", *tiny, *WORDS, f"trainer.async_save={beside}"]
     straight = workplace / "straight"
     assert imgrec(*words, f"hydra.run.dir={straight}", before=before).wait() == 0
     draws, torn, killed, number = random.Random(kills), 0, 0, 0
@@ -79,7 +83,7 @@ def test_kills_while_saving(
         child = imgrec(*words, f"hydra.run.dir={folder}", before=before)
         assert child.wait() == 0, child.log.read_text()
         assert_same_run(straight, folder)
-    where = "$TMPDIR on another mount" if before is elsewhere else "saving"
+    where = "$TMPDIR on another mount" if before is elsewhere else "async_save" if beside else "saving"
     outcome(f"{kills} SIGKILLs ({where})", f"{torn} tore a save; a whole checkpoint each time; {number} runs bit-equal")
 
 

@@ -16,7 +16,7 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from imgrec.config import schemas
+from imgrec.config import plain, schemas
 from imgrec.config.explain import explained, unknown_choice, unknown_key
 from imgrec.config.root import AXES, Config
 from imgrec.errors import UsageError
@@ -55,13 +55,19 @@ def typed(config: DictConfig) -> Config:
     """The one door from YAML: Hydra's container as the dataclasses of this folder, checked."""
     for key in _keys(config):
         _refuse_unknown(config, key)
+    referring = [key for key in _keys(config) if _refers(config, key)]
     try:
         made = OmegaConf.to_object(config)
+        if not isinstance(made, Config):
+            raise UsageError(f"the configuration must follow conf/config.yaml's schema, got {type(made).__name__}")
+        # OmegaConf checks the types of values, and not of what a ${...} stands for
+        return plain.from_flat(plain.flat(made)) if referring else made
     except OmegaConfBaseException as error:
         raise explained(error) from error
-    if not isinstance(made, Config):
-        raise UsageError(f"the configuration must follow conf/config.yaml's schema, got {type(made).__name__}")
-    return made
+    except (TypeError, AttributeError) as error:
+        if referring:
+            raise UsageError(f"{', '.join(referring)}: ${{...}} must stand for a value of the right type") from error
+        raise
 
 
 def expand(overrides: Sequence[str]) -> list[list[str]]:
@@ -152,6 +158,13 @@ def _keys(config: DictConfig, prefix: str = "") -> Iterator[str]:
         node = config._get_node(key)
         if isinstance(node, DictConfig) and not node._is_none() and not node._is_missing():
             yield from _keys(node, f"{name}.")
+
+
+def _refers(config: DictConfig, key: str) -> bool:
+    """Whether the value at that dotted key is a ${...}."""
+    parent, _, leaf = key.rpartition(".")
+    owner = OmegaConf.select(config, parent) if parent else config
+    return isinstance(owner, DictConfig) and OmegaConf.is_interpolation(owner, leaf)
 
 
 def _refuse_unknown(config: DictConfig, key: str) -> None:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from omegaconf import MISSING
 
-from imgrec.config.fields import at_least, below, choice, setting
+from imgrec.config.fields import at_least, below, choice, setting, within
 from imgrec.errors import UsageError
 
 FIXED_SIZE = 32  # pixels of a side of CIFAR-10's images, and of the digits after upsampling
@@ -30,7 +30,7 @@ class Data:
     def __post_init__(self) -> None:
         at_least("data.batch_size", self.batch_size, 1)
         at_least("data.eval_batch_size", self.eval_batch_size, 1)
-        at_least("data.num_workers", self.num_workers, 0)
+        within("data.num_workers", self.num_workers, 0, 256, "one or two a core are enough")
 
 
 @dataclass(kw_only=True)
@@ -88,7 +88,7 @@ class Folder(Data):
         super().__post_init__()
         if not self.root.strip():
             raise UsageError("data.root must be a folder of images, got ''; add data.root=DIR")
-        at_least("data.image_size", self.image_size, 8)
+        within("data.image_size", self.image_size, 8, 4096)
         for key in ("val_size", "test_size"):
             value = getattr(self, key)
             at_least(f"data.{key}", value, 0)

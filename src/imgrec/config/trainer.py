@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from omegaconf import MISSING
 
-from imgrec.config.fields import above, at_least, below, choice, setting
+from imgrec.config.fields import above, at_least, below, choice, setting, within
 from imgrec.errors import UsageError
 
 ACCELERATORS = ("auto", "cpu", "gpu")
@@ -38,6 +38,9 @@ class Trainer:
     checkpoint_every: int = setting(
         0, "also save `last` every so many steps; 0: at the end of an epoch", identity=False
     )
+    async_save: bool = setting(
+        False, "write checkpoints beside the training, from a copy of the state in memory", identity=False
+    )
     progress: str = setting(
         "auto", "auto: rich on a terminal, plain lines in a pipe; or rich, plain, none", identity=False
     )
@@ -47,6 +50,7 @@ class Trainer:
 
     def __post_init__(self) -> None:
         at_least("trainer.max_epochs", self.max_epochs, 1)
+        within("trainer.max_epochs", self.max_epochs, 1, 1_000_000)
         choice("trainer.accelerator", self.accelerator, ACCELERATORS)
         at_least("trainer.devices", self.devices, 1)
         choice("trainer.strategy", self.strategy, STRATEGIES)
@@ -61,7 +65,7 @@ class Trainer:
         above("trainer.log_every", self.log_every, 0)
         at_least("trainer.checkpoint_every", self.checkpoint_every, 0)
         choice("trainer.progress", self.progress, PROGRESS)
-        at_least("trainer.threads", self.threads, 0)
+        within("trainer.threads", self.threads, 0, 1024, "0 lets PyTorch choose")
         if self.log_graph and not self.tensorboard:
             raise UsageError("trainer.log_graph=true needs trainer.tensorboard=true; drop one of the two")
         if self.devices > 1 and self.strategy != "ddp":

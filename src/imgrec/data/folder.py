@@ -2,6 +2,7 @@
 
 # B images in a batch
 
+import dataclasses
 import logging
 from collections.abc import Sequence
 from functools import partial
@@ -15,7 +16,7 @@ from imgrec.config.data import Folder
 from imgrec.data.decode import ImageError, decode
 from imgrec.data.files import Files
 from imgrec.data.leftover import leftover
-from imgrec.data.scan import scan
+from imgrec.data.scan import Listing, scan
 from imgrec.data.source import Source, channel_statistics
 from imgrec.data.split import stratified
 from imgrec.errors import UsageError, shown
@@ -68,30 +69,37 @@ class FolderImages:
         return torch.from_numpy(images_bchw[: len(positions)]), torch.tensor(positions, dtype=torch.int64)
 
 
-def load(cfg: Folder) -> Source:
-    """The images under `data.root`, split.
+def split(cfg: Folder) -> Listing:
+    """The files under `data.root` with all splits; one that stays empty is None.
 
     A split without a folder of its own is taken from the training images, stratified: first the test images, then
-    the validation images, so that `val_size` never moves a test image. Mean and standard deviation come from 2 000
-    training images, evenly spaced over the classes (from all when there are fewer).
-    Raises UsageError or RunError as `scan` does, for sizes that leave a class without training images, and ReadError
-    when an image among those 2 000 cannot be read.
+    the validation images, so that `val_size` never moves a test image.
+    Raises UsageError or RunError as `scan` does, and for sizes that leave a class without training images.
     """
     listing = scan(cfg.root)
-    if listing.ignored:
-        ignored = ", ".join(shown(name) for name in listing.ignored)
-        log.warning("%s: ignored: %s; only train, val and test are read", shown(listing.root), ignored)
-    if others := leftover(listing):
-        log.warning("%s: %s", shown(listing.root), others)
     train, val, test = listing.train, listing.val, listing.test
     total = len(train)
     if test is None:
         train, test = _hold_out(train, cfg.test_size, total, seed=TEST_SEED, key="data.test_size")
     if val is None:
         train, val = _hold_out(train, cfg.val_size, total, seed=VAL_SEED, key="data.val_size")
+    return dataclasses.replace(listing, train=train, val=val if len(val) else None, test=test if len(test) else None)
 
+
+def load(cfg: Folder) -> Source:
+    """The images under `data.root`, split as `split` does.
+
+    Mean and standard deviation come from 2 000 training images, evenly spaced over the classes (from all when there
+    are fewer). Raises what `split` raises, and ReadError when an image among those 2 000 cannot be read.
+    """
+    listing = split(cfg)
+    if listing.ignored:
+        ignored = ", ".join(shown(name) for name in listing.ignored)
+        log.warning("%s: ignored: %s; only train, val and test are read", shown(listing.root), ignored)
+    if others := leftover(listing):
+        log.warning("%s: %s", shown(listing.root), others)
     images = partial(FolderImages, listing.root, image_size=cfg.image_size, on_error=cfg.on_error)
-    train_images = images(train)
+    train_images = images(listing.train)
     mean, std = channel_statistics(train_images, at_most=STATISTICS_IMAGES)
     return Source(
         name=cfg.name,
@@ -99,8 +107,8 @@ def load(cfg: Folder) -> Source:
         image_size=cfg.image_size,
         channels=3,
         train=train_images,
-        val=images(val) if val else None,
-        open_test=partial(images, test) if test else _no_test,
+        val=images(listing.val) if listing.val else None,
+        open_test=partial(images, listing.test) if listing.test else _no_test,
         mean=mean,
         std=std,
     )

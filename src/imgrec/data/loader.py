@@ -3,8 +3,10 @@
 # N images, B of them in a batch, K classes, C channels, H rows, W columns
 
 import ctypes
+import os
 import signal
 import sys
+import threading
 from collections.abc import Iterator
 from typing import Any
 
@@ -262,11 +264,20 @@ def _follow_parent(worker: int) -> None:
     A worker that outlived a killed run would hold the run's lock, and its memory, for seconds.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    # not for ever: at its exit Python sends the same signal to workers that were left over, and waits for them
-    signal.signal(signal.SIGTERM, lambda signum, frame: signal.alarm(_GRACE))
-    signal.signal(signal.SIGALRM, signal.SIG_DFL)  # whatever the parent does at an alarm
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+        threading.Thread(target=_leave_when_told, args=(os.getppid(),), daemon=True).start()
+
+
+def _leave_when_told(parent: int) -> None:
+    """End this worker at its parent's SIGTERM at once: Python sends it at its exit to workers that are left over.
+
+    Anybody else's, such as a job's end, leaves the run the time to reach its next step.
+    """
+    if signal.sigwaitinfo({signal.SIGTERM}).si_pid != parent:
+        signal.sigtimedwait({signal.SIGTERM}, _GRACE)
+    os._exit(0)
 
 
 def _as_is(batch: Any) -> Any:

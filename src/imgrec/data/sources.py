@@ -5,6 +5,21 @@ from imgrec.data.source import Source
 from imgrec.errors import UsageError
 
 
+def check(cfg: Data) -> bool:
+    """Whether there will be validation images. No image is opened.
+
+    Raises UsageError or RunError for a folder that holds no such data set, or cannot be split so.
+    """
+    match cfg:
+        case Folder():
+            from imgrec.data import folder
+
+            return len(folder.split(cfg).val or ()) > 0
+        case Cifar10() | Digits():
+            return cfg.val_size > 0
+    raise UsageError(f"data must be one of cifar10, digits, folder, got {cfg.name!r}")
+
+
 def load(cfg: Data) -> Source:
     """Load the data that `cfg` describes.
 

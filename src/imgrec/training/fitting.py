@@ -23,7 +23,7 @@ from imgrec.training import origin, progress, tensorboard
 from imgrec.training.curves import Curves
 from imgrec.training.finite import Finite
 from imgrec.training.interruption import Interruption
-from imgrec.training.saving import DurableIO, Saver
+from imgrec.training.saving import DurableIO, Saver, Writer
 
 log = logging.getLogger(__name__)
 
@@ -44,9 +44,9 @@ class Fitting:
         self._quieten()
         lightning.seed_everything(config.seed, verbose=False)
         path, state = origin.newest(self._checkpoints, parent)
+        meta = origin.meta(path, state) if path and state else {}
         self._step = int(state["global_step"]) if state else 0
         self._counted = state["callbacks"] if state else {}
-        meta = origin.meta(path, state) if path and state else {}
         # what was the end of a parent's training is not the end of this one
         self._over = bool(state) and self._counted["Saver"]["over"] and meta["run_id"] == run_id
         comparable = not state or meta["run_id"] == run_id or origin.measures_alike(meta["config"], config)
@@ -67,12 +67,14 @@ class Fitting:
             indices=self.data.indices,
             last_good=self._last_good,
         )
+        self._writer = Writer(beside=config.trainer.async_save)
         self.saver = Saver(
             self._checkpoints,
             every=config.trainer.checkpoint_every,
             interruption=interruption,
             speed=self.speed,
             finite=self.finite,
+            writer=self._writer,
             keep_best=comparable,
         )
         self.data.position = lambda: self.saver.position
@@ -148,7 +150,7 @@ class Fitting:
             gradient_clip_val=trainer.gradient_clip or None,
             callbacks=self._callbacks(),
             logger=loggers,
-            plugins=[DurableIO()],
+            plugins=[DurableIO(self._writer)],
             limit_val_batches=1.0 if self.source.val is not None else 0,
             num_sanity_val_steps=0,
             use_distributed_sampler=False,  # the loaders deal their batches out themselves

@@ -15,6 +15,9 @@ from imgrec.config.root import Config
 from imgrec.errors import RunError, UsageError
 from imgrec.runfolder import CHECKPOINTS
 
+_NOTE = {"run_id", "config"}  # without which a checkpoint says nothing of its run
+_PARTS = {"state_dict", "optimizer_states", "lr_schedulers", "loops", "callbacks", "global_step", "train_scores"}
+
 Shapes = dict[str, tuple[int, ...]]
 
 
@@ -32,9 +35,9 @@ def newest(own: Path, parent: Path | None) -> tuple[Path, dict[str, Any]] | tupl
 
 def meta(path: Path, state: Mapping[str, Any]) -> dict[str, Any]:
     """What the checkpoint says of its run. Raises RunError for one that imgrec did not write."""
-    if META not in state:
+    found = state.get(META)
+    if not isinstance(found, dict) or not found.keys() >= _NOTE or not state.keys() >= _PARTS:
         raise RunError(f"{path} must be a checkpoint that imgrec wrote; restore the run's own, or use force=true")
-    found: dict[str, Any] = state[META]
     return found
 
 

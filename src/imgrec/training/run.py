@@ -21,6 +21,8 @@ from imgrec.training import final
 from imgrec.training.fitting import Fitting
 from imgrec.training.interruption import Interruption, requeue
 
+_NO_MEMORY = ("can't allocate memory", "out of memory")  # PyTorch's words, on the CPU and on a GPU
+
 log = logging.getLogger(__name__)
 
 
@@ -85,7 +87,13 @@ def _train(config: Config, folder: Path, command: Sequence[str], parent: Path | 
 
 
 def _told(error: Exception, folder: Path) -> Exception:
-    """The error as a sentence, where it is a disk's: of a log, a curve, an event file."""
+    """The error as a sentence, where it is a disk's (of a log, a curve, an event file) or that memory is short."""
+    if isinstance(error, MemoryError) or any(said in str(error) for said in _NO_MEMORY):
+        reason = str(error).splitlines()[0] if str(error) else "out of memory"
+        return RunError(
+            f"there must be memory for the network and a batch, got: {reason}; lower data.batch_size"
+            " (trainer.accumulate makes up for it), data.image_size or the model's widths"
+        )
     if not isinstance(error, OSError):
         return error
     if isinstance(error.__context__, RunError):  # a logger that failed too, when it was closed; the first reason counts

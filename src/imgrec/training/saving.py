@@ -2,8 +2,10 @@
 
 import os
 import random
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import lightning
 import numpy as np
@@ -19,13 +21,55 @@ from imgrec.training.interruption import Interruption
 from imgrec.training.progress import Speed
 
 
+class Writer:
+    """Carries out what changes the disk: at once, or one after the other beside the training.
+
+    What fails there stops the run at the next call, with its own reason; nothing after it is carried out.
+    """
+
+    def __init__(self, *, beside: bool) -> None:
+        self._pool = ThreadPoolExecutor(1, "imgrec-writer") if beside else None
+        self._pending: list[Future[None]] = []
+
+    @property
+    def beside(self) -> bool:
+        return self._pool is not None
+
+    def do(self, work: Callable[..., None], *arguments: Any) -> None:
+        if self._pool is None:
+            work(*arguments)
+            return
+        self._raise_failed([future for future in self._pending if future.done()])
+        self._pending.append(self._pool.submit(work, *arguments))
+
+    def wait(self) -> None:
+        """Until everything is on the disk."""
+        self._raise_failed(self._pending)
+
+    def _raise_failed(self, futures: list[Future[None]]) -> None:
+        for future in list(futures):
+            self._pending.remove(future)
+            try:
+                future.result()
+            except BaseException:
+                for later in self._pending:  # what was to come after it would keep a file that is not there
+                    later.cancel()
+                raise
+
+
 class DurableIO(CheckpointIO):
     """Lightning's door to the disk: durable saves in two generations, verified loads that execute nothing."""
+
+    def __init__(self, writer: Writer) -> None:
+        self._writer = writer
 
     def save_checkpoint(
         self, checkpoint: dict[str, Any], path: str | os.PathLike[str], storage_options: Any | None = None
     ) -> None:
-        save_generation(checkpoint, Path(path).parent)
+        if self._writer.beside:
+            self._writer.wait()  # two copies in memory would be one too many
+            checkpoint = _copied(checkpoint)
+        self._writer.do(save_generation, checkpoint, Path(path).parent)
 
     def load_checkpoint(
         self, path: str | os.PathLike[str], map_location: Any | None = None, weights_only: bool | None = None
@@ -52,11 +96,13 @@ class Saver(Checkpoint):
         interruption: Interruption,
         speed: Speed,
         finite: Finite,
+        writer: Writer,
         keep_best: bool = True,
     ) -> None:
         self._folder = folder
         self._speed = speed
         self._finite = finite
+        self._writer = writer
         self._keep_best = keep_best
         self._every = every
         self._interruption = interruption
@@ -91,16 +137,19 @@ class Saver(Checkpoint):
             self._save(trainer, (trainer.current_epoch, batch_idx + 1))
             self._speed.resume_clock()
         if asked:
-            self._interruption.stop()
+            self._stop()
 
     def on_train_epoch_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         improved = self._improved(trainer)
         self.over = trainer.should_stop or trainer.current_epoch + 1 >= (trainer.max_epochs or 0)
         self._save(trainer, (trainer.current_epoch + 1, 0))
         if improved and trainer.is_global_zero:
-            copy(self._folder / LAST, self._folder / BEST)
+            self._writer.do(copy, self._folder / LAST, self._folder / BEST)
         if self._asked(trainer) and not self.over:
-            self._interruption.stop()
+            self._stop()
+
+    def on_train_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        self._writer.wait()
 
     def state_dict(self) -> dict[str, Any]:
         return {
@@ -120,6 +169,10 @@ class Saver(Checkpoint):
     def _asked(self, trainer: lightning.Trainer) -> bool:
         """Whether any process was asked to end; they must all stop at the same step."""
         return anywhere(self._interruption.signum is not None, trainer)
+
+    def _stop(self) -> NoReturn:
+        self._writer.wait()
+        self._interruption.stop()
 
     def _save(self, trainer: lightning.Trainer, position: tuple[int, int]) -> None:
         self._finite.before_save(trainer)
@@ -143,6 +196,20 @@ class Saver(Checkpoint):
         if better:
             self.best = row
         return better
+
+
+def _copied(value: Any) -> Any:
+    """The state as it is now, on the CPU, whatever the training does next to its tensors."""
+    if isinstance(value, torch.Tensor):
+        return value.detach().to("cpu", copy=True)
+    if isinstance(value, dict):
+        copied: Any = type(value)((key, _copied(inner)) for key, inner in value.items())
+        if hasattr(value, "_metadata"):  # the versions of a state_dict's modules
+            copied._metadata = value._metadata
+        return copied
+    if isinstance(value, (list, tuple)):
+        return type(value)(_copied(inner) for inner in value)
+    return value
 
 
 def _random_state() -> dict[str, Any]:
