@@ -20,7 +20,7 @@ demo: $(VENV)/.runtime
 	$(BIN)/imgrec train experiment=demo
 
 test: $(VENV)/.dev
-	$(BIN)/python -m pytest -m "not slow"
+	$(BIN)/python -m pytest -m "not slow" -n auto --maxprocesses 4
 
 test-slow: $(VENV)/.dev
 	$(BIN)/python -m pytest -m slow
