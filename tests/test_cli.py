@@ -91,6 +91,8 @@ CONFIGURATION = [
     ("hydra.sweep.subdir=../../x", "hydra.sweep.subdir=../../x is no setting of imgrec"),
     ("hydra.job.name=../../x", "hydra.job.name=../../x is no setting of imgrec"),
     ("hydra.output_subdir=../x", "hydra.output_subdir=../x is no setting of imgrec"),
+    ("hydra.mode=MULTIRUN", "hydra.mode=MULTIRUN is no setting of imgrec"),
+    ("hydra.sweep.dir=x", "hydra.sweep.dir has no effect without -m; give hydra.run.dir"),
     ("hydra={run:{dir:x}}", "is no setting of imgrec"),
     ("hydra/launcher=joblib", "hydra/launcher=joblib is no setting of imgrec"),
     ("~hydra.run.dir", "~hydra.run.dir is no setting of imgrec"),

@@ -116,6 +116,20 @@ def digest(tensors: Mapping[str, torch.Tensor]) -> str:
     return total.hexdigest()
 
 
+def snapshot(value: Any) -> Any:
+    """The state as it is now, on the CPU, whatever the training does next to its tensors."""
+    if isinstance(value, torch.Tensor):
+        return value.detach().to("cpu", copy=True)
+    if isinstance(value, dict):
+        copied: Any = type(value)((key, snapshot(inner)) for key, inner in value.items())
+        if hasattr(value, "_metadata"):  # the versions of a state_dict's modules
+            copied._metadata = value._metadata
+        return copied
+    if isinstance(value, (list, tuple)):
+        return type(value)(snapshot(inner) for inner in value)
+    return value
+
+
 def newest(folder: Path) -> tuple[Path, dict[str, Any]] | None:
     """The newest whole generation in a run's checkpoints folder, and its state; None when it holds none at all.
 

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
+from imgrec.checkpoint import snapshot
 from imgrec.processes import gathered, own
 from imgrec.scores import Scores
 
@@ -83,7 +84,7 @@ class Classifier(lightning.LightningModule):
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Add what the run needs to go on in the middle of an epoch: its counts so far, and what it is."""
-        checkpoint["train_scores"] = gathered(self.train_scores.state())
+        checkpoint["train_scores"] = gathered(snapshot(self.train_scores.state()))
         checkpoint[META] = self.meta
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:

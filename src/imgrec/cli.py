@@ -62,13 +62,21 @@ def train(
     def report(outcome: launch.Outcome) -> None:
         done.append((outcome.folder, outcome.record))
         said = summary.describe(outcome.folder, outcome.record, already=outcome.already, board=not multirun)
-        typer.echo(f"{said}\n" if multirun else said)
+        _tell(f"{said}\n" if multirun else said)
 
     try:
         launch.train(overrides, multirun=multirun, flags=flags, report=report)
     finally:  # a sweep that was interrupted, or of which a run failed, has finished others
         if multirun and done:
-            typer.echo(summary.overview(done))
+            _tell(summary.overview(done))
+
+
+def _tell(text: str) -> None:
+    """Print a result; a reader who has gone away (`imgrec train ... | head`) is no reason to end a sweep."""
+    try:
+        typer.echo(text)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
 
 
 @app.command()

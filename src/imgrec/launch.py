@@ -55,6 +55,10 @@ def train(
     """
     if flags:
         return _print(overrides, multirun, flags)
+    idle = "hydra.run.dir" if multirun else "hydra.sweep.dir"
+    if given(overrides, idle):
+        other = "hydra.sweep.dir" if multirun else "hydra.run.dir"
+        raise UsageError(f"{idle} has no effect {'with' if multirun else 'without'} -m; give {other}, or leave it out")
     if not multirun:
         return [_single(overrides, report)]
     if given(overrides, "resume"):
@@ -148,15 +152,16 @@ def _hand_to_hydra(arguments: Sequence[str], flags: Sequence[str] = (), *, repor
 
     def job(raw: DictConfig) -> float | None:
         try:
-            outcomes.append(_job(raw))
-            report(outcomes[-1])
-            return _objective(outcomes[-1].record)
+            outcome = _job(raw)
         except Exception as error:  # Hydra would print a page about it, and keep the traceback from the job's log
             failures.append(error)
             log.debug("the run failed", exc_info=True)  # into train.log alone
             if "--multirun" in arguments:
                 log.error("failed: %s", error)
             return None
+        outcomes.append(outcome)
+        report(outcome)
+        return _objective(outcome.record)
 
     handlers = list(logging.root.handlers)
     with _as_imgrec([*flags, *arguments]):

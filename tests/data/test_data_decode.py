@@ -188,3 +188,10 @@ def test_names_pixels_of_32_bits(tmp_path: Path, kind: str) -> None:
 def test_names_a_file_that_is_gone(tmp_path: Path) -> None:
     with pytest.raises(ReadError, match="No such file or directory"):
         decode(tmp_path / "gone.png", 8)
+
+
+def test_what_follows_a_jpeg_in_its_file_is_of_no_matter(tmp_path: Path) -> None:
+    Image.fromarray(np.full((32, 32, 3), 90, np.uint8)).save(tmp_path / "moving.jpg", quality=95)
+    with (tmp_path / "moving.jpg").open("ab") as file:
+        file.write(b"\xff\xda" * 2000)  # a video, as phones put one behind a photograph
+    assert (abs(decode(tmp_path / "moving.jpg", 8).astype(int) - 90) < 3).all()

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pytest
 import torch
 from runs import assert_same_run
 
@@ -38,9 +39,11 @@ def test_two_processes_train_as_one_with_the_batches_of_both(
 
 
 def test_a_signal_to_the_first_process_ends_both_at_the_same_step(
-    tiny: list[str], imgrec: Callable[..., Any], workplace: Path
+    tiny: list[str], imgrec: Callable[..., Any], workplace: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ddp = ("trainer=ddp", "trainer.accelerator=cpu", "data.batch_size=4", "trainer.max_epochs=3")
+    for name, value in {"NTASKS": "1", "JOB_ID": "7", "JOB_NAME": "sweep", "PROCID": "0", "LOCALID": "0"}.items():
+        monkeypatch.setenv(f"SLURM_{name}", value)  # in a job of one task, too, the run starts its own processes
     words = ["train", *tiny, *ddp, "model.dropout=0.3", "trainer.ema_decay=0.8", "augment=crop_flip"]
     assert imgrec(*words, "hydra.run.dir=straight").wait() == 0
     curves = workplace / "cut/curves.csv"

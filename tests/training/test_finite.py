@@ -102,7 +102,7 @@ def test_weights_that_break_in_the_last_step_of_all_are_not_saved(
     spoil(18, by=broken_gradient)
     words = [*tiny, *FOUR, "data.val_size=0"]
     sentence = failed(words, workplace / "run")
-    assert sentence.startswith("step 18: every weight must be finite, network.")
+    assert sentence.startswith("step 18: every weight must be finite, net.")
     assert checkpoint.load(workplace / "run/checkpoints/last.ckpt")["global_step"] == 9
 
 
@@ -149,6 +149,27 @@ def test_a_step_left_out_moves_no_weight(tiny: list[str], workplace: Path, spoil
         checkpoint.load(workplace / name / "checkpoints/last.ckpt")["state_dict"] for name in ("left out", "stopped")
     )
     assert checkpoint.digest(one) == checkpoint.digest(other)
+
+
+def test_what_batch_norm_saw_in_a_step_left_out_is_forgotten(
+    tiny: list[str], workplace: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from imgrec.classifier import Classifier
+
+    forward, count = Classifier.forward, 0
+
+    def overflowing(self: Classifier, images_nchw: Tensor) -> Tensor:
+        nonlocal count
+        count += self.training
+        return forward(self, images_nchw * float("inf") if self.training and count == 5 else images_nchw)
+
+    monkeypatch.setattr(Classifier, "forward", overflowing)
+    record = run([*tiny, *FOUR, "model.batch_norm=true", "trainer.nonfinite_skips=1"], workplace / "run")
+    assert record.status == "finished"
+    weights = checkpoint.load(workplace / "run/checkpoints/last.ckpt")["state_dict"]
+    assert all(bool(torch.isfinite(value).all()) for value in weights.values())
+    counted = [int(value) for name, value in weights.items() if name.endswith("num_batches_tracked")]
+    assert counted == [15, 15], "of 16 steps one was left out"
 
 
 def test_a_gradient_that_is_not_finite_is_left_out_too(

@@ -144,7 +144,8 @@ def _check_hydra(override: Override) -> None:
         return
     if key == "hydra.output_subdir" and value is None:
         return
-    if key not in _HYDRA_KEYS or override.is_delete() or isinstance(value, (dict, list)):
+    known = key in _HYDRA_KEYS and not override.is_delete() and not isinstance(value, (dict, list))
+    if not known or (key == "hydra.mode" and str(value) != "RUN"):
         raise UsageError(
             f"{override.input_line} is no setting of imgrec; of Hydra's own, a command may give"
             f" {', '.join(_HYDRA_KEYS)}"

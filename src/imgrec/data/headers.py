@@ -20,6 +20,10 @@ _MAX_TAGS = 4096  # in one directory of a TIFF file; TIFF 6.0 with EXIF and GPS 
 _MAX_VALUES = 1_000_000  # numbers in one tag: the offsets of 100 million pixels in tiles of 16x16 are 390 625
 _MAX_OVERLAP = 4  # bytes of all tags' values, as a multiple of the file's: in a sane file they share none
 _MAX_DIRECTORIES = 8  # Pillow follows the image's own, EXIF, GPS and interoperability
+_TABLES_A_SCAN = 4  # segments between the scans of a progressive JPEG
+
+_MARKER = re.compile(rb"\xff[^\x00\x01\xd0-\xd7\xff]", re.DOTALL)  # not a stuffed byte, nor a restart
+_START_OF_SCAN, _END_OF_IMAGE = b"\xff\xda", b"\xff\xd9"
 
 _ORIENTATION = 0x0112
 _DIRECTORIES = (0x8769, 0x8825, 0xA005)  # tags that point to a further directory: EXIF, GPS, interoperability
@@ -122,15 +126,19 @@ def _check_tiff(content: bytes) -> None:
 
 
 def _check_jpeg(content: bytes) -> None:
-    if content.count(b"\xff\xda") > _MAX_SCANS:
-        raise ValueError(f"a JPEG of more than {_MAX_SCANS} scans")
-    place = 2
-    for _ in range(_MAX_SEGMENTS):
-        marker = content[place : place + 2]
-        if len(marker) < 2 or marker[0] != 0xFF or marker[1] in (0xD9, 0xDA):
-            return  # the pixels begin, or it makes no sense
-        place += 2 + int.from_bytes(content[place + 2 : place + 4], "big")
-    raise ValueError(f"a JPEG of more than {_MAX_SEGMENTS} segments before its pixels")
+    place, scans, segments = 2, 0, 0
+    while marker := _MARKER.search(content, place):
+        if marker[0] == _END_OF_IMAGE:  # what follows is not decoded: a video, a second image
+            return
+        if marker[0] == _START_OF_SCAN:
+            scans += 1
+        else:
+            segments += 1
+        if scans > _MAX_SCANS:
+            raise ValueError(f"a JPEG of more than {_MAX_SCANS} scans")
+        if segments > _MAX_SEGMENTS + _TABLES_A_SCAN * scans:
+            raise ValueError(f"a JPEG of more than {_MAX_SEGMENTS} segments before its pixels")
+        place = marker.end() + int.from_bytes(content[marker.end() : marker.end() + 2], "big")
 
 
 def _webp_canvas(content: bytes) -> tuple[int, int] | None:

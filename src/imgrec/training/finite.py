@@ -37,9 +37,17 @@ class Finite(Callback):
         self._indices = indices
         self._last_good = last_good
         self._skipped = 0
-        self._leave_out = False
+        self._bad_batch = False  # the one at hand
+        self._leave_out = False  # the whole step
+        self._buffers: list[tuple[Tensor, Tensor]] = []  # each with its value before the step
         self._losses: list[Tensor] = []
         self._places: list[tuple[int, int, int, float]] = []  # of each loss: step, epoch, batch number, learning rate
+
+    def on_train_batch_start(
+        self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, batch: object, batch_idx: int
+    ) -> None:
+        if self._skips:
+            self._buffers = [(buffer, buffer.clone()) for buffer in _network(pl_module).buffers()]
 
     def on_before_backward(
         self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, loss: Tensor
@@ -56,6 +64,11 @@ class Finite(Callback):
         elif at_once:
             self._look(trainer)
 
+    def on_after_backward(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        if self._bad_batch:
+            self._bad_batch = False
+            self._restore_buffers()
+
     def on_before_optimizer_step(
         self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, optimizer: Optimizer
     ) -> None:
@@ -64,6 +77,7 @@ class Finite(Callback):
         if not self._leave_out and trainer.precision != "16-mixed" and not _finite_gradients(pl_module):
             self._count_one(f"step {trainer.global_step + 1}: a gradient", trainer)  # 16-mixed has its scaler for that
             self._leave_out = True
+            self._restore_buffers()
         if self._leave_out:
             optimizer.zero_grad(set_to_none=True)  # without gradients the optimizer leaves every weight as it is
             self._leave_out = False
@@ -76,7 +90,8 @@ class Finite(Callback):
         batch: object,
         batch_idx: int,
     ) -> None:
-        if trainer.global_step % self._every == 0 or batch_idx + 1 >= trainer.num_training_batches:
+        whole = (batch_idx + 1) % trainer.accumulate_grad_batches == 0
+        if (whole and trainer.global_step % self._every == 0) or batch_idx + 1 >= trainer.num_training_batches:
             self._look(trainer)
 
     def on_validation_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
@@ -87,9 +102,10 @@ class Finite(Callback):
     def before_save(self, trainer: lightning.Trainer) -> None:
         """Raises RunError when a loss since the last look, or a weight, is not finite."""
         self._look(trainer)
-        broken = [name for name, weight in trainer.lightning_module.named_parameters() if not _is_finite([weight])]
-        if broken:
-            raise self._refusal(f"step {trainer.global_step}: every weight must be finite, {broken[0]} is not")
+        weights = _network(trainer.lightning_module).state_dict()
+        if not _is_finite(list(weights.values())):
+            broken = next(name for name, weight in weights.items() if not _is_finite([weight]))
+            raise self._refusal(f"step {trainer.global_step}: every weight must be finite, {broken} is not")
 
     def state_dict(self) -> dict[str, int]:
         return {"skipped": self._skipped}
@@ -127,10 +143,16 @@ class Finite(Callback):
                 raise self._first([0] if own else [])
             assert isinstance(pl_module, Classifier)
             pl_module.train_scores.forget_last()
+            self._bad_batch = True
             self._count_one(f"step {trainer.global_step + 1}: the loss", trainer)
             self._leave_out = True
         self._losses.clear()
         self._places.clear()
+
+    def _restore_buffers(self) -> None:
+        """Put batch-norm's running statistics back, which the forward pass has moved already."""
+        for buffer, before in self._buffers:
+            buffer.copy_(before)
 
     def _count_one(self, what: str, trainer: lightning.Trainer) -> None:
         if self._skipped >= self._skips:
@@ -147,7 +169,12 @@ class Finite(Callback):
 
 
 def _is_finite(tensors: list[Tensor]) -> bool:
-    return all(bool(torch.isfinite(tensor).all()) for tensor in tensors)
+    return not tensors or bool(torch.stack([torch.isfinite(tensor).all() for tensor in tensors]).all())
+
+
+def _network(module: lightning.LightningModule) -> torch.nn.Module:
+    assert isinstance(module, Classifier)
+    return module.network
 
 
 def _finite_gradients(module: torch.nn.Module) -> bool:

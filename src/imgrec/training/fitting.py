@@ -9,6 +9,7 @@ from typing import Any, Literal, cast
 
 import lightning
 import torch
+from lightning.fabric.plugins.environments.lightning import LightningEnvironment
 from lightning.pytorch.callbacks import Callback, EarlyStopping, EMAWeightAveraging
 from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.loggers.logger import Logger
@@ -17,7 +18,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from imgrec import assembly, checkpoint
 from imgrec.checkpoint import BEST, LAST
 from imgrec.config.root import Config
-from imgrec.errors import UsageError
+from imgrec.errors import RunError, UsageError
 from imgrec.runfolder import CHECKPOINTS, CURVES, TENSORBOARD
 from imgrec.training import origin, progress, tensorboard
 from imgrec.training.curves import Curves
@@ -101,10 +102,12 @@ class Fitting:
             self._open_board()
         if self._resumed:
             log.info("going on from %s, step %d", self._resumed, self._step)
-        with self.interruption.deferred():
-            self.trainer.fit(
-                self.classifier, self.data, ckpt_path=str(self._resumed) if self._resumed else None, weights_only=True
-            )
+        checkpoint_path = str(self._resumed) if self._resumed else None
+        try:
+            with self.interruption.deferred():
+                self.trainer.fit(self.classifier, self.data, ckpt_path=checkpoint_path, weights_only=True)
+        finally:
+            self._writer.close()
         if torch.distributed.is_available() and torch.distributed.is_initialized():
             torch.distributed.destroy_process_group()  # what follows is the first process' work alone
         self.interruption.raise_if_asked()
@@ -138,6 +141,8 @@ class Fitting:
         deterministic = accelerator == "cpu" if trainer.deterministic == "auto" else trainer.deterministic == "true"
         # filling fresh memory would guard against reading it unset, at the price of every allocation
         torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
+        # not SLURM's environment, which would start no processes and count the job's tasks as if they were ours
+        plugins: list[Any] = [DurableIO(self._writer), LightningEnvironment()]
         return lightning.Trainer(
             default_root_dir=folder,
             max_epochs=trainer.max_epochs,
@@ -150,7 +155,7 @@ class Fitting:
             gradient_clip_val=trainer.gradient_clip or None,
             callbacks=self._callbacks(),
             logger=loggers,
-            plugins=[DurableIO(self._writer)],
+            plugins=plugins,
             limit_val_batches=1.0 if self.source.val is not None else 0,
             num_sanity_val_steps=0,
             use_distributed_sampler=False,  # the loaders deal their batches out themselves
@@ -184,6 +189,10 @@ class Fitting:
     def _last_good(self) -> str:
         """Where the run stood when it was last saved, for a reader."""
         path = self._checkpoints / LAST
+        try:
+            self._writer.wait()
+        except RunError:
+            return str(path)
         return f"{path} at step {self.saver.step}" if path.exists() else "none"
 
     def _open_board(self) -> None:

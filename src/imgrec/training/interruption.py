@@ -1,7 +1,7 @@
 """SIGTERM and Ctrl-C end a run in order: at the next step it is saved, and goes on from there when started again.
 
 SIGUSR1 does so too, and puts a SLURM job back into the queue: the warning before its time is over
-(`sbatch --signal=USR1@90`).
+(`#SBATCH --signal=USR1@90`, to a run that `srun` started).
 """
 
 import contextlib

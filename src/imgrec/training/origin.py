@@ -74,6 +74,11 @@ def check_parent(config: Config, folder: Path, parent: Path) -> None:
             f"trainer.max_epochs must be at least {begun}, as many epochs as {path} has begun, got"
             f" {config.trainer.max_epochs}; give more epochs, or start a new run without resume="
         )
+    if config.trainer.max_epochs == epoch:
+        raise UsageError(
+            f"trainer.max_epochs must be more than {epoch}, as {path} has done so many and nothing is left to train,"
+            f" got {config.trainer.max_epochs}; give more epochs, or measure RUN again with imgrec evaluate"
+        )
     if isinstance(config.data, Folder):
         known = {**known, "image_size": config.data.image_size}
     with torch.device("meta"):  # shapes alone: no memory, no random numbers

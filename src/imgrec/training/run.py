@@ -92,7 +92,7 @@ def _told(error: Exception, folder: Path) -> Exception:
         reason = str(error).splitlines()[0] if str(error) else "out of memory"
         return RunError(
             f"there must be memory for the network and a batch, got: {reason}; lower data.batch_size"
-            " (trainer.accumulate makes up for it), data.image_size or the model's widths"
+            " (trainer.accumulate makes up for it), data.eval_batch_size, data.image_size or the model's widths"
         )
     if not isinstance(error, OSError):
         return error

@@ -1,5 +1,6 @@
 """Checkpoints of a run under way: `last` at the end of every epoch and on interruption, `best` by validation."""
 
+import logging
 import os
 import random
 from collections.abc import Callable
@@ -14,22 +15,25 @@ from lightning.fabric.plugins import CheckpointIO
 from lightning.pytorch.callbacks import Checkpoint
 from lightning.pytorch.loggers import TensorBoardLogger
 
-from imgrec.checkpoint import BEST, LAST, copy, load, save_generation
+from imgrec.checkpoint import BEST, LAST, copy, load, save_generation, snapshot
 from imgrec.processes import anywhere, gathered, own
 from imgrec.training.finite import Finite
 from imgrec.training.interruption import Interruption
 from imgrec.training.progress import Speed
 
+log = logging.getLogger(__name__)
+
 
 class Writer:
     """Carries out what changes the disk: at once, or one after the other beside the training.
 
-    What fails there stops the run at the next call, with its own reason; nothing after it is carried out.
+    After something failed there nothing more is carried out, and every later call raises its reason.
     """
 
     def __init__(self, *, beside: bool) -> None:
         self._pool = ThreadPoolExecutor(1, "imgrec-writer") if beside else None
-        self._pending: list[Future[None]] = []
+        self._newest: Future[None] | None = None
+        self._failure: Exception | None = None
 
     @property
     def beside(self) -> bool:
@@ -39,22 +43,33 @@ class Writer:
         if self._pool is None:
             work(*arguments)
             return
-        self._raise_failed([future for future in self._pending if future.done()])
-        self._pending.append(self._pool.submit(work, *arguments))
+        self._raise_failure()
+        self._newest = self._pool.submit(self._attempt, work, *arguments)
 
     def wait(self) -> None:
         """Until everything is on the disk."""
-        self._raise_failed(self._pending)
+        if self._newest is not None:
+            self._newest.result()
+        self._raise_failure()
 
-    def _raise_failed(self, futures: list[Future[None]]) -> None:
-        for future in list(futures):
-            self._pending.remove(future)
-            try:
-                future.result()
-            except BaseException:
-                for later in self._pending:  # what was to come after it would keep a file that is not there
-                    later.cancel()
-                raise
+    def close(self) -> None:
+        """Finish what was begun, and end the thread. What fails now comes after a graver reason, which is told."""
+        if self._pool is not None:
+            self._pool.shutdown()
+            if self._failure is not None:
+                log.error("%s", self._failure)
+
+    def _attempt(self, work: Callable[..., None], *arguments: Any) -> None:
+        if self._failure is not None:  # `best` must not become a copy of a `last` that was to be replaced first
+            return
+        try:
+            work(*arguments)
+        except Exception as error:
+            self._failure = error
+
+    def _raise_failure(self) -> None:
+        if self._failure is not None:
+            raise self._failure
 
 
 class DurableIO(CheckpointIO):
@@ -68,7 +83,7 @@ class DurableIO(CheckpointIO):
     ) -> None:
         if self._writer.beside:
             self._writer.wait()  # two copies in memory would be one too many
-            checkpoint = _copied(checkpoint)
+            checkpoint = snapshot(checkpoint)
         self._writer.do(save_generation, checkpoint, Path(path).parent)
 
     def load_checkpoint(
@@ -196,20 +211,6 @@ class Saver(Checkpoint):
         if better:
             self.best = row
         return better
-
-
-def _copied(value: Any) -> Any:
-    """The state as it is now, on the CPU, whatever the training does next to its tensors."""
-    if isinstance(value, torch.Tensor):
-        return value.detach().to("cpu", copy=True)
-    if isinstance(value, dict):
-        copied: Any = type(value)((key, _copied(inner)) for key, inner in value.items())
-        if hasattr(value, "_metadata"):  # the versions of a state_dict's modules
-            copied._metadata = value._metadata
-        return copied
-    if isinstance(value, (list, tuple)):
-        return type(value)(_copied(inner) for inner in value)
-    return value
 
 
 def _random_state() -> dict[str, Any]:
