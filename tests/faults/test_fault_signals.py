@@ -1,0 +1,87 @@
+"""Signals: what a second one does, and that nothing is left behind."""
+
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from runs import assert_same_run, steps_logged
+
+from imgrec import checkpoint, runfolder
+from imgrec.training.progress import Speed
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="/proc tells which processes there are")
+
+
+def slow_step() -> None:
+    """Let step 11 take long enough for two signals to come within it."""
+    ended = Speed.on_train_batch_end
+
+    def on_train_batch_end(self: Speed, trainer: Any, *rest: Any) -> None:
+        ended(self, trainer, *rest)
+        if trainer.global_step == 11:
+            time.sleep(3)
+
+    Speed.on_train_batch_end = on_train_batch_end  # type: ignore[method-assign]
+
+
+def workers(pid: int) -> list[int]:
+    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
+def all_gone(pids: list[int]) -> bool:
+    deadline = time.monotonic() + 10
+    while any(Path(f"/proc/{pid}").exists() for pid in pids):
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.05)
+    return True
+
+
+@pytest.mark.parametrize(
+    ("signals", "code"),
+    [
+        ((signal.SIGTERM, signal.SIGTERM), 143),
+        ((signal.SIGINT, signal.SIGINT), 130),
+        ((signal.SIGTERM,), 143),
+        ((signal.SIGKILL,), -9),
+    ],
+    ids=lambda value: "-".join(each.name for each in value) if isinstance(value, tuple) else "",
+)
+def test_no_worker_outlives_a_run_and_a_second_signal_ends_it_at_once(
+    tiny: list[str],
+    imgrec: Callable[..., Any],
+    workplace: Path,
+    outcome: Callable[[str, str], None],
+    signals: tuple[signal.Signals, ...],
+    code: int,
+) -> None:
+    words = ["train", *tiny, "trainer.max_epochs=3", "model.dropout=0.3", "data.num_workers=2"]
+    straight, cut = workplace / "straight", workplace / "cut"
+    assert imgrec(*words, f"hydra.run.dir={straight}").wait() == 0
+    child = imgrec(*words, f"hydra.run.dir={cut}", before=slow_step)
+    deadline = time.monotonic() + 60
+    while steps_logged(cut) < 11:
+        assert time.monotonic() < deadline, child.log.read_text()
+        time.sleep(0.01)
+    helpers = workers(child.pid)
+    assert len(helpers) >= 2
+    for signum in signals:
+        os.kill(child.pid, signum)
+        time.sleep(0.3)
+    assert child.wait() == code, child.log.read_text()
+    assert all_gone(helpers)
+    newest = checkpoint.newest(cut / "checkpoints")
+    assert newest is not None
+    assert newest[1]["global_step"] == (11 if signals == (signal.SIGTERM,) else 8)
+    record = runfolder.look(cut)
+    assert record is not None
+    assert record.status == "interrupted"
+    assert imgrec(*words, f"hydra.run.dir={cut}").wait() == 0
+    assert_same_run(straight, cut)
+    names = ", ".join(each.name for each in signals)
+    outcome(f"{names} in a step, 2 workers", f"exit {code}, saved at step {newest[1]['global_step']}, no worker left")
