@@ -1,16 +1,18 @@
 """What tests of several rooms share: drawn images, and runs as users start them, through the `imgrec` command."""
 
 import os
+import shutil
+import subprocess
 import sys
-import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
+from waiting import wait_until
 
 os.environ["OMP_NUM_THREADS"] = "1"  # before PyTorch is imported: on busy cores its threads wait for each other
 
@@ -128,11 +130,14 @@ class Child:
 
     def signal_when(self, ready: Callable[[], bool], signum: int) -> int:
         """Send the signal as soon as `ready`, and wait."""
-        deadline = time.monotonic() + 60
-        while not ready():
-            assert time.monotonic() < deadline, self.log.read_text()
+
+        def ready_and_running() -> bool:
+            if ready():
+                return True
             assert os.waitpid(self.pid, os.WNOHANG) == (0, 0), self.log.read_text()
-            time.sleep(0.002)
+            return False
+
+        wait_until(ready_and_running, log=self.log, pause=0.002)
         (os.killpg if self._group else os.kill)(self.pid, signum)
         return self.wait()
 
@@ -151,6 +156,44 @@ def imgrec(workplace: Path) -> Callable[..., Child]:
         return started[-1]
 
     return start
+
+
+@pytest.fixture
+def command(
+    workplace: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> Callable[..., tuple[int, str, str]]:
+    """Run `imgrec ARGUMENTS...` in this process; gives exit code, stdout and stderr."""
+
+    def run(*arguments: str) -> tuple[int, str, str]:
+        from imgrec.cli import main
+
+        capfd.readouterr()
+        monkeypatch.setattr(sys, "argv", ["imgrec", *arguments])
+        with pytest.raises(SystemExit) as stop:
+            main()
+        said = capfd.readouterr()
+        return (stop.value.code if isinstance(stop.value.code, int) else 0), said.out, said.err
+
+    return run
+
+
+@pytest.fixture
+def disk(tmp_path: Path) -> Iterator[Callable[[str], Path]]:
+    """Mount a small file system: `disk("size=4m")`, or with other options of tmpfs. Skips where that takes root."""
+    mounted: list[Path] = []
+
+    def mount(options: str) -> Path:
+        folder = tmp_path / f"disk{len(mounted)}"
+        folder.mkdir()
+        words = ["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(folder)]
+        if not shutil.which("mount") or subprocess.run(words, capture_output=True).returncode:
+            pytest.skip("a file system can be mounted by root only")
+        mounted.append(folder)
+        return folder
+
+    yield mount
+    for folder in mounted:
+        subprocess.run(["umount", str(folder)], check=True)
 
 
 _OUTCOMES = pytest.StashKey[list[tuple[str, str]]]()

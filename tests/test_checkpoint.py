@@ -1,18 +1,18 @@
 """Checkpoints: durable when saved, verified when loaded, never executed."""
 
+import contextlib
 import errno
 import hashlib
 import logging
 import os
 import pickle
-import shutil
-import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from runs import Evil
 
 from imgrec import checkpoint
 from imgrec.checkpoint import LAST, PREVIOUS
@@ -89,11 +89,8 @@ def test_a_crash_at_any_step_leaves_a_whole_generation(
     checkpoint.save_generation(state(2), tmp_path)
     with monkeypatch.context() as patch:
         seen = steps(patch, stop_at)
-        try:
+        with contextlib.suppress(Killed):
             checkpoint.save_generation(state(3), tmp_path)
-        except Killed:
-            pass
-        else:
             assert 10 < len(seen) <= stop_at  # every step was stopped at, in one of these tests
     newest, _ = checkpoint.newest(tmp_path) or (None, None)
     assert newest is not None
@@ -123,19 +120,8 @@ def test_a_refused_step_leaves_the_old_checkpoint_whole(last: Path, monkeypatch:
     assert not [name for name in visible_and_hidden(last.parent) if name.endswith(".partial")]
 
 
-@pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of 256 kB."""
-    folder = tmp_path / "disk"
-    folder.mkdir()
-    command = ["mount", "-t", "tmpfs", "-o", "size=256k", "tmpfs", str(folder)]
-    if not shutil.which("mount") or subprocess.run(command, capture_output=True).returncode:
-        pytest.skip("a small file system can be mounted by root only")
-    yield folder
-    subprocess.run(["umount", str(folder)], check=True)
-
-
-def test_a_full_disk_is_named_and_costs_no_checkpoint(small_disk: Path) -> None:
+def test_a_full_disk_is_named_and_costs_no_checkpoint(disk: Callable[[str], Path]) -> None:
+    small_disk = disk("size=256k")
     checkpoint.save_generation(state(1), small_disk)
     checkpoint.save_generation(state(2), small_disk)
     for size in (200_000, 70_000):
@@ -237,16 +223,6 @@ def test_a_hash_file_without_a_hash_is_refused(last: Path, content: bytes) -> No
     beside(last).write_bytes(content)
     with pytest.raises(RunError, match=r"sha256 must hold a SHA-256; delete it to load the checkpoint unverified"):
         checkpoint.load(last)
-
-
-class Evil:
-    """A pickle that creates a file when it is unpickled."""
-
-    def __init__(self, canary: Path) -> None:
-        self.canary = canary
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return (os.mknod, (str(self.canary),))
 
 
 @pytest.mark.parametrize("how", ["torch", "legacy torch", "pickle", "nested"])

@@ -1,20 +1,19 @@
 """The command as users meet it: what it refuses, in one line that gives key, rule, value and way out."""
 
 import json
-import os
 import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 from PIL import Image
+from runs import tree
 
 from imgrec import assembly, checkpoint
-from imgrec.cli import main
 from imgrec.config import plain
 from imgrec.config.compose import compose
 from imgrec.data.cifar10_files import ARCHIVE_SHA256
@@ -24,25 +23,15 @@ Said = tuple[int, str, str]
 
 
 @pytest.fixture
-def imgrec(
-    workplace: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capfd: pytest.CaptureFixture[str],
-    outcome: Callable[[str, str], None],
-) -> Callable[..., Said]:
-    """Run `imgrec ARGUMENTS...` in this process; gives exit code, stdout and stderr."""
+def imgrec(command: Callable[..., Said], outcome: Callable[[str, str], None]) -> Callable[..., Said]:
+    """As `command`; what is refused enters the table of faults."""
 
     def run(*arguments: str) -> Said:
-        capfd.readouterr()
-        monkeypatch.setattr(sys, "argv", ["imgrec", *arguments])
-        with pytest.raises(SystemExit) as stop:
-            main()
-        said = capfd.readouterr()
-        code = stop.value.code if isinstance(stop.value.code, int) else 0
+        code, out, err = command(*arguments)
         if code:
-            last = said.err.splitlines()[-1]
+            last = err.splitlines()[-1]
             outcome(f"imgrec {' '.join(arguments[:1])} ... {' '.join(arguments[-1:])}", f"exit {code}: {last}")
-        return code, said.out, said.err
+        return code, out, err
 
     return run
 
@@ -52,10 +41,6 @@ def photos(tiny_images: Path, workplace: Path) -> Path:
     """A copy of the tiny images, to be spoilt."""
     shutil.copytree(tiny_images, workplace / "photos")
     return workplace / "photos"
-
-
-def tree(folder: Path) -> dict[str, int]:
-    return {str(path.relative_to(folder)): path.stat().st_mtime_ns for path in folder.rglob("*")}
 
 
 CONFIGURATION = [
@@ -276,26 +261,10 @@ def test_a_folder_with_another_run_is_refused(imgrec: Callable[..., Said], tiny:
     assert tree(finished) == before
 
 
-@pytest.fixture
-def read_only(workplace: Path) -> Iterator[Path]:
-    """A folder that nobody may write to: a read-only mount for root, whom modes do not stop; else a mode."""
-    folder = workplace / "shelf"
-    folder.mkdir()
-    if os.geteuid() == 0:
-        mounted = subprocess.run(
-            ["mount", "-t", "tmpfs", "-o", "ro,size=1m", "tmpfs", str(folder)], capture_output=True
-        )
-        if mounted.returncode:
-            pytest.skip(f"root cannot mount here: {mounted.stderr.decode().strip()}")
-        yield folder
-        subprocess.run(["umount", str(folder)], check=True)
-    else:
-        folder.chmod(0o555)
-        yield folder
-        folder.chmod(0o755)
-
-
-def test_a_read_only_output_folder_is_refused(imgrec: Callable[..., Said], tiny: list[str], read_only: Path) -> None:
+def test_a_read_only_output_folder_is_refused(
+    imgrec: Callable[..., Said], tiny: list[str], disk: Callable[[str], Path]
+) -> None:
+    read_only = disk("ro,size=1m")
     code, out, err = imgrec("train", *tiny, f"hydra.run.dir={read_only / 'run'}")
     assert (code, out) == (1, "")
     assert err.count("\n") == 1

@@ -19,6 +19,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from waiting import wait_until
 
 from imgrec import records
 from imgrec.records import Record
@@ -140,15 +141,15 @@ def _serving(command: list[str], log: Path, *, ready: str) -> Iterator[str]:
     with log.open("w") as file:
         process = subprocess.Popen([word.format(port=port) for word in command], stdout=file, stderr=file)
     try:
-        end = time.monotonic() + PATIENCE_S
-        while True:
-            try:
+
+        def answers() -> bool:
+            assert process.poll() is None, log.read_text()
+            with contextlib.suppress(OSError):
                 urllib.request.urlopen(address + ready, timeout=5).close()
-                break
-            except OSError:
-                assert process.poll() is None, log.read_text()
-                assert time.monotonic() < end, log.read_text()
-                time.sleep(0.2)
+                return True
+            return False
+
+        wait_until(answers, log=log, patience=PATIENCE_S, pause=0.2)
         yield address
     finally:
         process.terminate()

@@ -1,5 +1,6 @@
 """On what a run was measured: versions, hardware, threads, the commit of the code."""
 
+import contextlib
 import functools
 import os
 import platform
@@ -53,12 +54,10 @@ def _installed() -> dict[str, Any]:
 
 
 def _cpu() -> str:
-    try:
+    with contextlib.suppress(OSError):  # not Linux
         for line in Path("/proc/cpuinfo").read_text().splitlines():
             if line.startswith("model name"):
                 return line.partition(":")[2].strip()
-    except OSError:  # not Linux
-        pass
     return platform.processor() or platform.machine()
 
 

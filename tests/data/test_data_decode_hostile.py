@@ -11,21 +11,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from refusals import refusal
 
 from imgrec.data.decode import MAX_BYTES, ImageError, decode
 from imgrec.data.headers import MAX_PIXELS
 from imgrec.data.source import ReadError
-
-
-def refusal(path: Path) -> str:
-    """The sentence, in one printable line that names the file."""
-    with pytest.raises(ImageError) as caught:
-        decode(path, 8)
-    sentence = str(caught.value)
-    assert sentence.startswith(f"{str(path)!r}: must be a whole image (JPEG, PNG, WEBP, BMP, TIFF), got: ")
-    assert sentence.endswith("; replace or delete it, or leave such images out with data.on_error=skip")
-    assert sentence.isprintable()
-    return sentence
 
 
 def encoded(kind: str, size: tuple[int, int] = (16, 16), **options: object) -> bytes:

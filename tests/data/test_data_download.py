@@ -146,7 +146,7 @@ def test_unpacks_the_expected_files_and_nothing_else(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     def evil(tar: tarfile.TarFile) -> None:
-        for name in ("../escaped", "/tmp/escaped-absolute", f"{cifar10_files.FOLDER}/readme.html"):
+        for name in ("../escaped", str(tmp_path / "escaped-absolute"), f"{cifar10_files.FOLDER}/readme.html"):
             member = tarfile.TarInfo(name)
             member.size = 1
             tar.addfile(member, io.BytesIO(b"x"))

@@ -19,8 +19,8 @@ SIZES = {"1m": 1 << 20, "4m": 1 << 22}
 def fill(disk: Path, *, leave: int = 0) -> None:
     """Take all room of that disk, but for so many bytes."""
     with contextlib.suppress(OSError), (disk / "filler").open("ab", buffering=0) as file:
-        while file.write(bytes(4096)):
-            pass
+        for _ in iter(lambda: file.write(bytes(4096)), 0):  # until the disk refuses
+            continue
     if leave:
         os.truncate(disk / "filler", max(0, (disk / "filler").stat().st_size - leave))
 

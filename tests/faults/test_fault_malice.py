@@ -5,25 +5,14 @@ import json
 import pickle
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
-from runs import one_line
+from runs import Evil, one_line
 
 from imgrec.data import cifar10_files
 
 Said = tuple[int, str, str]
-
-
-class Evil:
-    """A pickle that creates a file when it is unpickled."""
-
-    def __init__(self, canary: Path) -> None:
-        self.canary = canary
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return (exec, (f"open({str(self.canary)!r}, 'w').close()",))
 
 
 @pytest.fixture

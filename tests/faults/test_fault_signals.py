@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from runs import assert_same_run, steps_logged
+from waiting import wait_until
 
 from imgrec import checkpoint, runfolder
 from imgrec.training.progress import Speed
@@ -34,12 +35,7 @@ def workers(pid: int) -> list[int]:
 
 
 def all_gone(pids: list[int]) -> bool:
-    deadline = time.monotonic() + 10
-    while any(Path(f"/proc/{pid}").exists() for pid in pids):
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(0.05)
-    return True
+    return not any(Path(f"/proc/{pid}").exists() for pid in pids)
 
 
 @pytest.mark.parametrize(
@@ -64,17 +60,14 @@ def test_no_worker_outlives_a_run_and_a_second_signal_ends_it_at_once(
     straight, cut = workplace / "straight", workplace / "cut"
     assert imgrec(*words, f"hydra.run.dir={straight}").wait() == 0
     child = imgrec(*words, f"hydra.run.dir={cut}", before=slow_step)
-    deadline = time.monotonic() + 60
-    while steps_logged(cut) < 11:
-        assert time.monotonic() < deadline, child.log.read_text()
-        time.sleep(0.01)
+    wait_until(lambda: steps_logged(cut) >= 11, log=child.log)
     helpers = workers(child.pid)
     assert len(helpers) >= 2
     for signum in signals:
         os.kill(child.pid, signum)
         time.sleep(0.3)
     assert child.wait() == code, child.log.read_text()
-    assert all_gone(helpers)
+    wait_until(lambda: all_gone(helpers), log=child.log, patience=10)
     newest = checkpoint.newest(cut / "checkpoints")
     assert newest is not None
     assert newest[1]["global_step"] == (11 if signals == (signal.SIGTERM,) else 8)

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from runs import assert_same, assert_same_run, state, steps_logged
+from runs import assert_same, assert_same_run, state, steps_logged, tree
 
 from imgrec import launch
 from imgrec.errors import RunError, UsageError
@@ -251,10 +251,6 @@ def test_what_the_stored_state_belongs_to_cannot_change(tiny: list[str], workpla
             launch.train([f"resume={base.folder}", *words])
     with pytest.raises(UsageError, match="resume continues one run, and -m asks for several"):
         launch.train([f"resume={base.folder}", "seed=1,2"], multirun=True)
-
-
-def tree(folder: Path) -> dict[Path, int]:
-    return {path: path.stat().st_mtime_ns for path in folder.rglob("*")}
 
 
 @pytest.mark.parametrize(

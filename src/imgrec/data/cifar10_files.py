@@ -119,11 +119,9 @@ def _take_lock(root: Path, made: list[Path]) -> IO[str]:
             if error.errno in (errno.EOPNOTSUPP, errno.ENOSYS):  # then nobody holds it
                 (root / _LOCK).unlink(missing_ok=True)
             raise
-        try:
+        with suppress(FileNotFoundError):
             if os.path.samestat(os.fstat(lock.fileno()), (root / _LOCK).stat()):
                 return lock
-        except FileNotFoundError:
-            pass
         lock.close()  # of a process that failed meanwhile: nobody else would wait for this one
     raise FileNotFoundError(errno.ENOENT, "its lock file vanishes again and again")
 
