@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 
 import imgrec
 from imgrec import checkpoint, losses
@@ -14,13 +15,15 @@ from imgrec.config import plain
 from imgrec.config.root import Config
 from imgrec.data import sources
 from imgrec.data.fingerprint import fingerprint
-from imgrec.data.source import Source
+from imgrec.data.source import Images, Source
 from imgrec.datamodule import ImageData
 from imgrec.errors import RunError
 from imgrec.models.build import build as build_network
 from imgrec.models.network import Network
 from imgrec.optim.build import build_optimizer
 from imgrec.optim.schedules import build_schedule
+
+_ENOUGH = 5000  # images, as Jordan 2024 (arXiv 2404.00498, section 3.2) took
 
 
 @dataclass(kw_only=True)
@@ -52,17 +55,20 @@ def datamodule(config: Config, images: Source) -> ImageData:
 
 
 def classifier(config: Config, images: Source, *, run_id: str, resumed: bool) -> Classifier:
-    """The module that is trained. resumed: its weights come from a checkpoint, so none are downloaded."""
+    """The module that is trained. resumed: its weights come from a checkpoint: none are downloaded or set from data."""
+    built = build_network(
+        config.model,
+        num_classes=len(images.classes),
+        image_size=images.image_size,
+        channels=images.channels,
+        mean=images.mean,
+        std=images.std,
+        fetch=not resumed,
+    )
+    if built.begins_from_data and not resumed:
+        built.initialise(_some(images.train))
     return Classifier(
-        network=build_network(
-            config.model,
-            num_classes=len(images.classes),
-            image_size=images.image_size,
-            channels=images.channels,
-            mean=images.mean,
-            std=images.std,
-            fetch=not resumed,
-        ),
+        network=built,
         loss=loss(config),
         num_classes=len(images.classes),
         make_optimizer=lambda module: build_optimizer(config.optimizer, module),
@@ -81,6 +87,14 @@ def classifier(config: Config, images: Source, *, run_id: str, resumed: bool) ->
         channels_last=config.trainer.channels_last,
         compiled=config.trainer.compile,
     )
+
+
+def _some(images: Images) -> Tensor:
+    """Images from all over a set, (N, C, H, W) in [0, 1]: enough for statistics of patches."""
+    count = min(len(images), _ENOUGH)
+    spread = torch.linspace(0, len(images) - 1, count).long()  # a folder's images lie class by class
+    images_nchw, _ = images.read(spread)
+    return images_nchw.float() / 255
 
 
 def network(config: Config, meta: Mapping[str, Any]) -> Network:

@@ -75,11 +75,11 @@ def test_a_recipe_changes_choices_and_the_command_line_changes_the_recipe() -> N
     [
         (
             ["model=resnet5O"],
-            "model must be one of cnn, resnet18, resnet50, got 'resnet5O'; did you mean model=resnet50?",
+            "model must be one of cnn, resnet18, resnet50, whitened_cnn, got 'resnet5O'; did you mean model=resnet50?",
         ),
-        (["model=null"], "model must be one of cnn, resnet18, resnet50, got 'None'"),
-        (["model=[cnn]"], "model must be one of cnn, resnet18, resnet50, got \"['cnn']\"; did you mean model=cnn?"),
-        (["~model"], "model cannot be deleted (~model); choose one of cnn, resnet18, resnet50"),
+        (["model=null"], "model must be one of cnn, resnet18, resnet50, whitened_cnn, got 'None'"),
+        (["model=[cnn]"], "model must be one of cnn, resnet18, resnet50, whitened_cnn, got \"['cnn']\"; did you mean model=cnn?"),
+        (["~model"], "model cannot be deleted (~model); choose one of cnn, resnet18, resnet50, whitened_cnn"),
         (["~seed"], "seed cannot be deleted (~seed); leave it out for its default"),
         (["~data.root"], "data.root cannot be deleted (~data.root); leave it out for its default"),
         (["experiment=null"], "experiment must be a name, got null; leave experiment out for none"),
@@ -104,6 +104,15 @@ def test_a_recipe_changes_choices_and_the_command_line_changes_the_recipe() -> N
         (["epochs=3"], "epochs is not a key; did you mean trainer.max_epochs?; imgrec train --help lists the keys"),
         (["+foo=1"], "foo is not a key; remove it; imgrec train --help lists the keys"),
         (["model@x=cnn"], "Could not override 'model@x'; imgrec train --help lists the keys"),
+        (
+            ["data=folder", "data.root=x", "data.image_size=8", "model=whitened_cnn"],
+            "model.widths with 3 stages and model.whiten_kernel=2 needs images of at least 9 px, got 8;"
+            " name fewer stages, or a smaller kernel",
+        ),
+        (
+            ["data=digits", "augment=crop_flip", "augment.crop_border=reflect", "augment.crop_padding=32"],
+            "augment.crop_padding must be < 32, the images' side, with augment.crop_border=reflect, got 32",
+        ),
         (
             ["data=folder", "data.root=x", "data.image_size=36"],
             "data.image_size must be a multiple of 8 for a cnn of 3 stages, got 36",

@@ -80,7 +80,7 @@ def test_a_key_that_the_writer_did_not_know_takes_its_default() -> None:
         ("optimizer._target_", "os.system", "optimizer._target_ is not a key"),
         ("_target_", "os.system", "_target_ is not a key"),
         ("data", {"name": "digits"}, "data must be stored as dotted keys (data.name, ...), got {'name': 'digits'}"),
-        ("model.name", "vit", "model.name must be one of cnn, resnet18, resnet50, got 'vit'"),
+        ("model.name", "vit", "model.name must be one of cnn, whitened_cnn, resnet18, resnet50, got 'vit'"),
         ("optimizer.lr", "fast", "optimizer.lr: Value 'fast' of type 'str' could not be converted to Float"),
         ("optimizer.lr", 0, "optimizer.lr must be > 0 and finite, got 0.0"),
         ("seed", None, "seed: "),

@@ -39,6 +39,14 @@ def test_a_purpose_leaves_the_others_as_they_are() -> None:
     assert np.array_equal(alone.flip_n, draw(EVERYTHING, 500, seed=3, epoch=2).flip_n)
 
 
+def test_alternating_flips_show_every_image_both_ways_in_any_two_epochs() -> None:
+    cfg = Augment(name="flip", flip=True, flip_rule="alternating")
+    first, second, third = (draw(cfg, 500, seed=3, epoch=epoch).flip_n for epoch in range(3))
+    assert np.array_equal(second, ~first)
+    assert np.array_equal(third, first)
+    assert np.array_equal(first, draw(EVERYTHING, 500, seed=3, epoch=0).flip_n)
+
+
 def test_draws_lie_in_their_ranges() -> None:
     draws = draw(EVERYTHING, 20_000, seed=0, epoch=0)
     assert set(np.unique(draws.shift_n2)) == set(range(9))
@@ -93,6 +101,20 @@ def test_crop_and_flip_equal_a_naive_loop(side: int, padding: int) -> None:
         top, left = draws.shift_n2[index]
         slow = padded[:, top : top + side, left : left + side]
         assert np.array_equal(fast[index], slow[:, :, ::-1] if draws.flip_n[index] else slow)
+
+
+@pytest.mark.parametrize(("side", "padding"), [(32, 2), (32, 4), (5, 4), (8, 1)])
+def test_a_reflected_border_is_numpys(side: int, padding: int) -> None:
+    images, shifts = noise(20, side), np.random.default_rng(1).integers(0, 2 * padding + 1, (20, 2))
+    cropped = crop(images, shifts, padding=padding, border="reflect")
+    padded = np.pad(images, ((0, 0), (0, 0), (padding, padding), (padding, padding)), mode="reflect")
+    for index, (top, left) in enumerate(shifts):
+        assert np.array_equal(cropped[index], padded[index, :, top : top + side, left : left + side])
+
+
+def test_a_border_cannot_reflect_more_than_the_image() -> None:
+    with pytest.raises(ValueError, match="a reflected border of 4 px needs larger images, got 4x4"):
+        crop(noise(1, 4), np.array([[0, 0]]), padding=4, border="reflect")
 
 
 def test_crop_reaches_every_corner() -> None:

@@ -18,8 +18,8 @@ def as_published(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(orthogonal, "working_type", lambda device: torch.bfloat16)
 
 
-def group(parameters: Iterable[Tensor], *, muon: bool, **options: Any) -> dict[str, Any]:
-    return {"params": list(parameters), "muon": muon, **options}
+def group(parameters: Iterable[Tensor], *, rule: str, **options: Any) -> dict[str, Any]:
+    return {"params": list(parameters), "rule": rule, **options}
 
 
 def set_gradients(parameters: Iterable[Tensor], seed: int) -> None:
@@ -33,7 +33,7 @@ def test_matrices_move_as_in_pytorchs_muon(shape: tuple[int, int]) -> None:
     ours = nn.Parameter(torch.randn(shape, generator=torch.Generator().manual_seed(0)))
     theirs = copy.deepcopy(ours)
     options = {"lr": 0.02, "momentum": 0.95, "weight_decay": 0.1, "ns_steps": 5}
-    mine = Muon([group([ours], muon=True)], **options)  # type: ignore[arg-type]
+    mine = Muon([group([ours], rule="muon")], **options)  # type: ignore[arg-type]
     reference = torch.optim.Muon([theirs], nesterov=True, adjust_lr_fn="original", **options)  # type: ignore[arg-type]
     for step in range(5):
         for parameter, optimizer in ((ours, mine), (theirs, reference)):
@@ -47,7 +47,7 @@ def test_a_filter_moves_as_the_matrix_of_its_rows(memory_format: torch.memory_fo
     weights = torch.randn(8, 3, 3, 3, generator=torch.Generator().manual_seed(0))
     matrix = nn.Parameter(weights.flatten(1).clone())
     filters = nn.Parameter(weights.clone(memory_format=memory_format))
-    optimizer = Muon([group([matrix, filters], muon=True)], lr=0.1, weight_decay=0.1)
+    optimizer = Muon([group([matrix, filters], rule="muon")], lr=0.1, weight_decay=0.1)
     for step in range(3):
         set_gradients([filters], seed=step)
         assert filters.grad is not None
@@ -62,7 +62,7 @@ def test_the_rest_moves_as_in_pytorchs_adamw() -> None:
     ours = nn.Linear(4, 3)
     theirs = copy.deepcopy(ours)
     options: dict[str, Any] = {"lr": 0.01, "weight_decay": 0.1, "betas": (0.8, 0.9), "eps": 1e-6}
-    mine = Muon([group(ours.parameters(), muon=False)], **options)
+    mine = Muon([group(ours.parameters(), rule="adamw")], **options)
     reference = torch.optim.AdamW(theirs.parameters(), fused=True, **options)
     for step in range(5):
         for layer, optimizer in ((ours, mine), (theirs, reference)):
@@ -72,10 +72,36 @@ def test_the_rest_moves_as_in_pytorchs_adamw() -> None:
     assert torch.equal(ours.bias, theirs.bias)
 
 
+def test_or_as_in_pytorchs_sgd() -> None:
+    torch.manual_seed(0)
+    ours = nn.Linear(4, 3)
+    theirs = copy.deepcopy(ours)
+    options: dict[str, Any] = {"lr": 0.1, "weight_decay": 0.1, "momentum": 0.8}
+    mine = Muon([group(ours.parameters(), rule="sgd", **options)], lr=1)
+    reference = torch.optim.SGD(theirs.parameters(), nesterov=True, fused=True, **options)
+    for step in range(5):
+        for layer, optimizer in ((ours, mine), (theirs, reference)):
+            set_gradients(layer.parameters(), seed=step)
+            optimizer.step()
+    assert torch.equal(ours.weight, theirs.weight)
+    assert torch.equal(ours.bias, theirs.bias)
+
+
+def test_unit_rows_hold_the_norm_before_each_step() -> None:
+    filters = nn.Parameter(torch.randn(8, 3, 3, 3, generator=torch.Generator().manual_seed(0)) * 7)
+    plain = nn.Parameter((filters * 8**0.5 / filters.norm()).detach())
+    ours = Muon([group([filters], rule="muon", unit_rows=True)], lr=0.1)
+    reference = Muon([group([plain], rule="muon")], lr=0.1)
+    for parameter, optimizer in ((filters, ours), (plain, reference)):
+        set_gradients([parameter], seed=0)
+        optimizer.step()
+    torch.testing.assert_close(filters, plain)
+
+
 def test_parameters_without_a_gradient_stay() -> None:
     moved, still = nn.Parameter(torch.ones(2, 2)), nn.Parameter(torch.ones(2, 2))
     bias = nn.Parameter(torch.ones(2))
-    optimizer = Muon([group([moved, still], muon=True), group([bias], muon=False)], lr=0.1)
+    optimizer = Muon([group([moved, still], rule="muon"), group([bias], rule="adamw")], lr=0.1)
     set_gradients([moved], seed=0)
     optimizer.step()
     assert not torch.equal(moved, torch.ones(2, 2))
@@ -85,7 +111,7 @@ def test_parameters_without_a_gradient_stay() -> None:
 
 def test_the_closure_is_evaluated_with_gradients() -> None:
     weight = nn.Parameter(torch.ones(2, 2))
-    optimizer = Muon([group([weight], muon=True)], lr=0.1)
+    optimizer = Muon([group([weight], rule="muon")], lr=0.1)
 
     def closure() -> float:
         loss = weight.square().sum()
@@ -97,7 +123,7 @@ def test_the_closure_is_evaluated_with_gradients() -> None:
 
 
 def test_vectors_and_undeclared_groups_are_refused() -> None:
-    with pytest.raises(ValueError, match=r"at least 2 dimensions, got \(3,\); set muon to false"):
-        Muon([group([nn.Parameter(torch.ones(3))], muon=True)], lr=0.1)
-    with pytest.raises(ValueError, match="must say whether `muon` updates it"):
+    with pytest.raises(ValueError, match=r"at least 2 dimensions, got \(3,\); give another rule"):
+        Muon([group([nn.Parameter(torch.ones(3))], rule="muon")], lr=0.1)
+    with pytest.raises(ValueError, match="must give its rule, one of muon, adamw, sgd"):
         Muon([{"params": [nn.Parameter(torch.ones(3, 3))]}], lr=0.1)

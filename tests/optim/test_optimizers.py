@@ -20,6 +20,7 @@ CONFIGS = [
     config.Adagrad(),
     config.RmsProp(momentum=0.5),
     config.Muon(weight_decay=0.01, decay_norm_and_bias=False),
+    config.MuonSgd(bias_lr=1, head_lr=2),
 ]
 every_optimizer = pytest.mark.parametrize("cfg", CONFIGS, ids=repr)
 
@@ -93,10 +94,20 @@ def test_each_choice_is_pytorchs(
 
 def test_lr_scale_reaches_both_rates_of_muon() -> None:
     optimizer = build_optimizer(config.Muon(lr=0.02, adamw_lr=0.001, lr_scale=10), network())
-    assert [(group["muon"], group["lr"]) for group in optimizer.param_groups] == [
-        (True, pytest.approx(0.2)),
-        (False, pytest.approx(0.01)),
+    assert [(group["rule"], group["lr"]) for group in optimizer.param_groups] == [
+        ("muon", pytest.approx(0.2)),
+        ("adamw", pytest.approx(0.01)),
     ]
+
+
+def test_lr_scale_reaches_every_rate_of_muon_beside_sgd() -> None:
+    cfg = config.MuonSgd(lr=0.2, bias_lr=3, head_lr=5, lr_scale=10)
+    optimizer = build_optimizer(cfg, network())
+    assert {(group["rule"], round(group["lr"], 6)) for group in optimizer.param_groups} == {
+        ("muon", 2.0),
+        ("sgd", 50.0),
+        ("sgd", 30.0),
+    }
 
 
 @every_optimizer

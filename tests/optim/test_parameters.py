@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from imgrec.optim.parameters import groups, muon_groups
+from imgrec.optim.parameters import groups, muon_groups, muon_sgd_groups
 
 
 @pytest.fixture
@@ -62,7 +62,7 @@ def test_muon_takes_hidden_matrices_and_filters(module: nn.Module) -> None:
     hidden, decayed, spared = muon_groups(module, adamw_lr=0.3, decay_norm_and_bias=False, weight_decay=0.1)
     assert names(module, hidden) == {"0.weight", "3.weight"}
     assert names(module, decayed) == {"5.weight"}
-    assert [group["muon"] for group in (hidden, decayed, spared)] == [True, False, False]
+    assert [group["rule"] for group in (hidden, decayed, spared)] == ["muon", "adamw", "adamw"]
     assert [group["weight_decay"] for group in (hidden, decayed, spared)] == [0.1, 0.1, 0]
     assert "lr" not in hidden
     assert decayed["lr"] == spared["lr"] == 0.3
@@ -71,5 +71,25 @@ def test_muon_takes_hidden_matrices_and_filters(module: nn.Module) -> None:
 def test_muon_may_find_only_a_head() -> None:
     head = nn.Linear(3, 2)
     (only,) = muon_groups(head, adamw_lr=0.3, decay_norm_and_bias=True, weight_decay=0)
-    assert only["muon"] is False
+    assert only["rule"] == "adamw"
     assert torch.equal(only["params"][0], head.weight)
+
+
+@pytest.mark.parametrize("decay_norm_and_bias", [True, False])
+def test_muon_beside_sgd_gives_the_last_layer_and_the_vectors_their_own_rates(
+    module: nn.Module, decay_norm_and_bias: bool
+) -> None:
+    hidden, head, minor = muon_sgd_groups(
+        module, bias_lr=10, head_lr=100, momentum=0.85, decay=0.02, decay_norm_and_bias=decay_norm_and_bias
+    )
+    assert names(module, hidden) == {"0.weight", "3.weight"}
+    assert names(module, head) == {"5.weight"}
+    assert names(module, minor) == {name for name, _ in module.named_parameters()} - {
+        "0.weight",
+        "3.weight",
+        "5.weight",
+    }
+    assert [group["rule"] for group in (hidden, head, minor)] == ["muon", "sgd", "sgd"]
+    # the penalty is times the rate: together they take away the same share of every parameter
+    assert head["lr"] * head["weight_decay"] == pytest.approx(0.02)
+    assert minor["lr"] * minor["weight_decay"] == pytest.approx(0.02 if decay_norm_and_bias else 0)

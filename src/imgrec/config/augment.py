@@ -12,6 +12,8 @@ from imgrec.errors import UsageError
 
 POLICIES = ("none", "trivialaugment", "randaugment")
 MIXES = ("none", "mixup", "cutmix")
+BORDERS = ("black", "reflect")
+FLIP_RULES = ("random", "alternating")
 
 
 @dataclass(kw_only=True)
@@ -23,7 +25,12 @@ class Augment:
     policy_ops: int = setting(2, "operations in a row of randaugment (Cubuk et al. 2020, section 4: N)")
     policy_magnitude: int = setting(9, "strength of randaugment, 0 to 30 (Cubuk et al. 2020, section 4: M)")
     crop_padding: int = setting(0, "pad by this many pixels, then crop at random; 0: off (He et al. 2016: 4)")
+    crop_border: str = setting("black", f"what the padding shows: {', '.join(BORDERS)}")
     flip: bool = setting(False, "mirror left to right, every other image")
+    flip_rule: str = setting(
+        "random",
+        "random: drawn anew in each epoch; alternating: drawn in the first, then mirrored in every other epoch",
+    )
     cutout_size: int = setting(0, "side of a square set to mid-grey; 0: off (DeVries & Taylor 2017: 16)")
     mix: str = setting("none", f"blend two images and their targets: {', '.join(MIXES)}")
     mix_alpha: float = setting(1.0, "the blend's share is drawn from Beta(alpha, alpha)")
@@ -33,16 +40,22 @@ class Augment:
         at_least("augment.policy_ops", self.policy_ops, 1)
         within("augment.policy_magnitude", self.policy_magnitude, 0, 30)
         at_least("augment.crop_padding", self.crop_padding, 0)
+        choice("augment.crop_border", self.crop_border, BORDERS)
+        choice("augment.flip_rule", self.flip_rule, FLIP_RULES)
         at_least("augment.cutout_size", self.cutout_size, 0)
         choice("augment.mix", self.mix, MIXES)
         above("augment.mix_alpha", self.mix_alpha, 0)
         if self.policy != "randaugment":
             self._refuse_idle("policy_ops", 2, "augment.policy=randaugment")
             self._refuse_idle("policy_magnitude", 9, "augment.policy=randaugment")
+        if not self.crop_padding:
+            self._refuse_idle("crop_border", "black", "augment.crop_padding")
+        if not self.flip:
+            self._refuse_idle("flip_rule", "random", "augment.flip=true")
         if self.mix == "none":
             self._refuse_idle("mix_alpha", 1.0, "augment.mix=mixup or cutmix")
 
-    def _refuse_idle(self, key: str, default: float, needs: str) -> None:
+    def _refuse_idle(self, key: str, default: float | str, needs: str) -> None:
         """Refuse a value that nothing would read."""
         if getattr(self, key) != default:
             raise UsageError(f"augment.{key}={getattr(self, key)} has no effect without {needs}; add that, or drop it")

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from omegaconf import MISSING
 
-from imgrec.config.fields import at_least, below, choice, setting
+from imgrec.config.fields import above, at_least, below, choice, setting, within
 from imgrec.errors import UsageError
 
 ACTIVATIONS = ("relu", "leaky_relu", "gelu", "silu", "tanh", "elu")
@@ -39,6 +39,32 @@ class Cnn(Model):
         at_least("model.hidden", self.hidden, 1)
         choice("model.activation", self.activation, ACTIVATIONS)
         below("model.dropout", self.dropout, 0, 1)
+
+
+@dataclass(kw_only=True)
+class WhitenedCnn(Model):
+    """A network for few epochs: fixed whitening filters, then stages that begin as identity (Jordan 2024)."""
+
+    name: str = "whitened_cnn"
+    widths: list[int] = setting(lambda: [64, 256, 256], "output channels of each stage; every stage halves the image")
+    depth: int = setting(2, "3x3 convolutions in each stage")
+    residual: bool = setting(False, "add what enters a stage's later convolutions to what they make of it")
+    activation: str = setting("gelu", f"after every layer but the last: {', '.join(ACTIVATIONS)}")
+    whiten_kernel: int = setting(2, "side of the patches that the first layer whitens, in pixels")
+    norm_momentum: float = setting(0.4, "weight of the newest batch in batch normalisation's running statistics")
+
+    def __post_init__(self) -> None:
+        if not self.widths:
+            raise UsageError("model.widths must name at least one stage, got []; the default is [64,256,256]")
+        for width in self.widths:
+            at_least("model.widths", width, 1)
+        at_least("model.depth", self.depth, 1)
+        if self.residual:
+            at_least("model.depth", self.depth, 2, "model.residual=true needs a convolution to go around")
+        choice("model.activation", self.activation, ACTIVATIONS)
+        at_least("model.whiten_kernel", self.whiten_kernel, 1)
+        above("model.norm_momentum", self.norm_momentum, 0)
+        within("model.norm_momentum", self.norm_momentum, 0, 1)
 
 
 @dataclass(kw_only=True)

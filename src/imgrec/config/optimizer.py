@@ -124,3 +124,29 @@ class Muon(Optimizer):
         below("optimizer.adamw_beta1", self.adamw_beta1, 0, 1)
         below("optimizer.adamw_beta2", self.adamw_beta2, 0, 1)
         above("optimizer.adamw_eps", self.adamw_eps, 0)
+
+
+@dataclass(kw_only=True)
+class MuonSgd(Optimizer):
+    """Muon on filters held at a constant norm; SGD with Nesterov momentum for the rest (airbench94_muon, Jordan 2024).
+
+    The rates of the rest are those of a mean loss: 1024 images' mean is a thousandth of their sum.
+    """
+
+    name: str = "muon_sgd"
+    lr: float = setting(0.24, "peak learning rate of the orthogonalised updates, of filters of norm rows^0.5")
+    momentum: float = setting(0.6, "weight of the past gradients, Nesterov, for the orthogonalised updates")
+    ns_steps: int = setting(3, "Newton-Schulz iterations")
+    bias_lr: float = setting(106.0, "peak learning rate of biases and normalisation layers; 0.053 for a summed image")
+    head_lr: float = setting(1340.0, "peak learning rate of the last layer; 0.67 for a summed image")
+    sgd_momentum: float = setting(0.85, "weight of the past gradients, Nesterov, for what SGD updates")
+    weight_decay: float = setting(4e-3, "share of what SGD updates that a step at the peak rate takes away")
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        below("optimizer.momentum", self.momentum, 0, 1)
+        at_least("optimizer.ns_steps", self.ns_steps, 1)
+        above("optimizer.bias_lr", self.bias_lr, 0)
+        above("optimizer.head_lr", self.head_lr, 0)
+        below("optimizer.sgd_momentum", self.sgd_momentum, 0, 1)
+        above("optimizer.sgd_momentum", self.sgd_momentum, 0, "SGD looks ahead along it")

@@ -9,7 +9,7 @@ from imgrec.config.augment import Augment
 from imgrec.config.data import FIXED_SIZE, Cifar10, Data, Digits, Folder
 from imgrec.config.fields import choice, setting, within
 from imgrec.config.loss import Loss
-from imgrec.config.model import Cnn, Model
+from imgrec.config.model import Cnn, Model, WhitenedCnn
 from imgrec.config.optimizer import Optimizer
 from imgrec.config.schedule import Schedule
 from imgrec.config.trainer import Trainer
@@ -51,10 +51,29 @@ class Config:
             raise UsageError("trainer.early_stopping needs validation images; give data.val_size, or early_stopping=0")
         if isinstance(self.model, Cnn):
             self._check_stages(len(self.model.widths))
+        if isinstance(self.model, WhitenedCnn):
+            self._check_whitening(self.model)
+        if self.augment.crop_border == "reflect" and self.augment.crop_padding >= self._side:
+            raise UsageError(
+                f"augment.crop_padding must be < {self._side}, the images' side, with augment.crop_border=reflect,"
+                f" got {self.augment.crop_padding}"
+            )
+
+    @property
+    def _side(self) -> int:
+        return self.data.image_size if isinstance(self.data, Folder) else FIXED_SIZE
+
+    def _check_whitening(self, model: WhitenedCnn) -> None:
+        smallest = 2 ** len(model.widths) + model.whiten_kernel - 1
+        if self._side < smallest:
+            raise UsageError(
+                f"model.widths with {len(model.widths)} stages and model.whiten_kernel={model.whiten_kernel} needs"
+                f" images of at least {smallest} px, got {self._side}; name fewer stages, or a smaller kernel"
+            )
 
     def _check_stages(self, stages: int) -> None:
         factor = 2**stages
-        side = self.data.image_size if isinstance(self.data, Folder) else FIXED_SIZE
+        side = self._side
         if side % factor == 0:
             return
         if isinstance(self.data, Folder):

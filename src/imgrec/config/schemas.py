@@ -14,7 +14,12 @@ from imgrec.errors import UsageError
 SCHEMAS: dict[str, dict[str, type]] = {
     "data": {"cifar10": data.Cifar10, "digits": data.Digits, "folder": data.Folder},
     "augment": {"augment": augment.Augment},
-    "model": {"cnn": model.Cnn, "resnet18": model.Resnet18, "resnet50": model.Resnet50},
+    "model": {
+        "cnn": model.Cnn,
+        "whitened_cnn": model.WhitenedCnn,
+        "resnet18": model.Resnet18,
+        "resnet50": model.Resnet50,
+    },
     "loss": {
         "cross_entropy": loss.CrossEntropy,
         "label_smoothing": loss.LabelSmoothing,
@@ -31,6 +36,7 @@ SCHEMAS: dict[str, dict[str, type]] = {
         "adagrad": optimizer.Adagrad,
         "rmsprop": optimizer.RmsProp,
         "muon": optimizer.Muon,
+        "muon_sgd": optimizer.MuonSgd,
     },
     "schedule": {
         "constant": schedule.Constant,

@@ -35,7 +35,7 @@ def augment(images_bchw: Pixels, draws: Draws, cfg: Augment) -> Floats:
     if draws.policy_n is not None:
         images_bchw = apply_policy(images_bchw, draws.policy_n, cfg)
     if draws.shift_n2 is not None:
-        images_bchw = crop(images_bchw, draws.shift_n2, padding=cfg.crop_padding)
+        images_bchw = crop(images_bchw, draws.shift_n2, padding=cfg.crop_padding, border=cfg.crop_border)
     if draws.flip_n is not None:
         flip_(images_bchw, draws.flip_n)
     floats_bchw = to_unit(images_bchw)
@@ -54,15 +54,18 @@ def to_unit(images_bchw: Pixels) -> Floats:
     return np.divide(images_bchw, np.float32(255), dtype=np.float32, order="C")
 
 
-def crop(images_bchw: Pixels, shift_b2: NDArray[np.int64], *, padding: int) -> Pixels:
-    """Surround each image with `padding` black pixels, as torchvision's RandomCrop does, and cut its
-    size out again (He et al. 2016, section 4.2, padded after the mean was subtracted).
+def crop(images_bchw: Pixels, shift_b2: NDArray[np.int64], *, padding: int, border: str = "black") -> Pixels:
+    """Surround each image with `padding` pixels, as torchvision's RandomCrop does, and cut its size out again.
 
     shift_b2: row and column of the cut's corner, in [0, 2 * padding]; `padding` twice gives the image back.
+    border: black (He et al. 2016, section 4.2, padded after the mean was subtracted), or reflect, which repeats the
+    image mirrored at its edge; ValueError if the image is not larger than the padding.
     """
     b, c, h, w = images_bchw.shape
     padded = np.zeros((b, c, h + 2 * padding, w + 2 * padding), np.uint8)
     padded[:, :, padding : padding + h, padding : padding + w] = images_bchw
+    if border == "reflect":
+        _reflect(padded, padding)
     # every window of every image, as a view: its corner's row and column are axes 1 and 2
     per_image, per_channel, per_row, per_column = padded.strides
     windows = np.lib.stride_tricks.as_strided(
@@ -72,6 +75,19 @@ def crop(images_bchw: Pixels, shift_b2: NDArray[np.int64], *, padding: int) -> P
         writeable=False,
     )
     return windows[np.arange(b), shift_b2[:, 0], shift_b2[:, 1]]
+
+
+def _reflect(padded_bchw: Pixels, padding: int) -> None:
+    """Fill the border from the image inside; the edge itself is not repeated."""
+    height, width = (side - 2 * padding for side in padded_bchw.shape[2:])
+    if padding >= min(height, width):
+        raise ValueError(f"a reflected border of {padding} px needs larger images, got {height}x{width}")
+    for k in range(1, padding + 1):
+        padded_bchw[:, :, padding - k] = padded_bchw[:, :, padding + k]
+        padded_bchw[:, :, padding + height - 1 + k] = padded_bchw[:, :, padding + height - 1 - k]
+    for k in range(1, padding + 1):
+        padded_bchw[..., padding - k] = padded_bchw[..., padding + k]
+        padded_bchw[..., padding + width - 1 + k] = padded_bchw[..., padding + width - 1 - k]
 
 
 def flip_(images_bchw: Pixels, flip_b: NDArray[np.bool_]) -> None:

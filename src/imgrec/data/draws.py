@@ -82,7 +82,7 @@ def draw(cfg: Augment, count: int, *, seed: int, epoch: int) -> Draws:
     if cfg.crop_padding:
         tables["shift_n2"] = table(_Purpose.CROP).integers(0, 2 * cfg.crop_padding, size=(count, 2), endpoint=True)
     if cfg.flip:
-        tables["flip_n"] = table(_Purpose.FLIP).integers(0, 2, size=count).astype(bool)
+        tables["flip_n"] = _flips(cfg, count, seed=seed, epoch=epoch)
     if cfg.cutout_size:
         tables["cutout_n2"] = table(_Purpose.CUTOUT).random((count, 2))
     if cfg.mix != "none":
@@ -93,6 +93,15 @@ def draw(cfg: Augment, count: int, *, seed: int, epoch: int) -> Draws:
     if cfg.mix == "cutmix":
         tables["box_n2"] = table(_Purpose.BOX).random((count, 2))
     return Draws(**tables)
+
+
+def _flips(cfg: Augment, count: int, *, seed: int, epoch: int) -> NDArray[np.bool_]:
+    """Which images to mirror. Alternating, every image is shown both ways in any two epochs that follow each other
+    (Jordan 2024, arXiv 2404.00498, section 3.4): in few epochs, none is left that was seen one way only.
+    """
+    drawn_in = epoch if cfg.flip_rule == "random" else 0
+    flip_n = _generator(seed, drawn_in, _Purpose.FLIP).integers(0, 2, size=count).astype(bool)
+    return ~flip_n if cfg.flip_rule == "alternating" and epoch % 2 else flip_n
 
 
 def _generator(seed: int, epoch: int, purpose: _Purpose) -> np.random.Generator:

@@ -7,6 +7,7 @@ from imgrec.models import pretrained
 from imgrec.models.cnn import Cnn
 from imgrec.models.network import Network
 from imgrec.models.resnet import Resnet
+from imgrec.models.whitened import WhitenedCnn
 
 
 def build(
@@ -29,6 +30,9 @@ def build(
         case config.Cnn():
             net = Cnn(cfg, num_classes=num_classes, image_size=image_size, channels=channels)
             return Network(net, mean=mean, std=std)
+        case config.WhitenedCnn():
+            whitened = WhitenedCnn(cfg, num_classes=num_classes, channels=channels)
+            return Network(whitened, mean=mean, std=std)
         case config.Resnet():
             resnet = Resnet(cfg, num_classes=num_classes, channels=channels, fetch=fetch)
             if cfg.pretrained:

@@ -3,9 +3,18 @@
 # N images, C channels, H height, W width, K classes
 
 from collections.abc import Sequence
+from typing import Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
+
+
+@runtime_checkable
+class FromData(Protocol):
+    """A network with layers that are set from images before the first step."""
+
+    def initialise(self, images_nchw: Tensor) -> None:
+        """images: normalised, (N, C, H, W)."""
 
 
 class Network(nn.Module):
@@ -30,6 +39,16 @@ class Network(nn.Module):
         self.net = net
         self.register_buffer("mean", torch.tensor(list(mean), dtype=torch.float32).view(1, -1, 1, 1))
         self.register_buffer("std", torch.tensor(list(std), dtype=torch.float32).view(1, -1, 1, 1))
+
+    @property
+    def begins_from_data(self) -> bool:
+        """Whether layers of `net` are set from images before the first step, by `initialise`."""
+        return isinstance(self.net, FromData)
+
+    def initialise(self, images_nchw: Tensor) -> None:
+        """Set the layers that begin from data. images: of the training set, (N, C, H, W), float, in [0, 1]."""
+        if isinstance(self.net, FromData):
+            self.net.initialise((images_nchw - self.mean) / self.std)
 
     def forward(self, images_nchw: Tensor) -> Tensor:
         """Logits (N, K) of images (N, C, H, W), float, in [0, 1]."""

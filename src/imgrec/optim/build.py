@@ -7,7 +7,7 @@ from torch.optim import Optimizer
 from imgrec.config import optimizer as config
 from imgrec.optim.fused import can_fuse, prepared
 from imgrec.optim.muon import Muon
-from imgrec.optim.parameters import groups, muon_groups
+from imgrec.optim.parameters import groups, muon_groups, muon_sgd_groups
 
 
 def build_optimizer(cfg: config.Optimizer, module: nn.Module) -> Optimizer:
@@ -33,6 +33,17 @@ def _optimizer(cfg: config.Optimizer, module: nn.Module) -> Optimizer:
         return Muon(
             hidden_and_rest, lr=lr, momentum=cfg.momentum, ns_steps=cfg.ns_steps, betas=betas, eps=cfg.adamw_eps
         )
+
+    if isinstance(cfg, config.MuonSgd):
+        by_rule = muon_sgd_groups(
+            module,
+            bias_lr=cfg.bias_lr * cfg.lr_scale,
+            head_lr=cfg.head_lr * cfg.lr_scale,
+            momentum=cfg.sgd_momentum,
+            decay=cfg.weight_decay,
+            decay_norm_and_bias=cfg.decay_norm_and_bias,
+        )
+        return Muon(by_rule, lr=lr, momentum=cfg.momentum, ns_steps=cfg.ns_steps, unit_rows=True)
 
     parameters = groups(module, decay_norm_and_bias=cfg.decay_norm_and_bias, weight_decay=cfg.weight_decay)
     everything = [parameter for group in parameters for parameter in group["params"]]

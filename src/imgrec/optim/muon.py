@@ -1,4 +1,4 @@
-"""Muon (Jordan et al. 2024, kellerjordan.github.io/posts/muon), and AdamW for what it is not meant for."""
+"""Muon (Jordan et al. 2024, kellerjordan.github.io/posts/muon), and AdamW or SGD for what it is not meant for."""
 
 from collections.abc import Callable, Iterable
 from typing import Any, overload
@@ -7,21 +7,26 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 from torch.optim.adamw import adamw
+from torch.optim.sgd import sgd
 
 from imgrec.optim import orthogonal
 from imgrec.optim.fused import can_fuse
 
+RULES = ("muon", "adamw", "sgd")
+
 
 class Muon(Optimizer):
-    """Orthogonalised Nesterov momentum for matrices and filters; AdamW for the rest.
+    """Orthogonalised Nesterov momentum for matrices and filters; AdamW or SGD for the rest.
 
-    A group with `muon` true holds parameters of 2 or more dimensions, each seen as the matrix (rows, all that follows)
+    A group with rule "muon" holds parameters of 2 or more dimensions, each seen as the matrix (rows, all that follows)
     in any memory format: the momentum B <- momentum B + (1 - momentum) G, looked ahead, is orthogonalised and
-    subtracted times lr * max(1, rows / columns) ** 0.5. A group with `muon` false follows AdamW (Loshchilov & Hutter
-    2019, algorithm 2). Weight decay is decoupled in both: times 1 - lr * weight_decay.
+    subtracted times lr * max(1, rows / columns) ** 0.5. With `unit_rows` each is first scaled to the Frobenius norm
+    rows ** 0.5, so that lr alone says how far a step turns it. A group with rule "adamw" follows AdamW (Loshchilov &
+    Hutter 2019, algorithm 2), with "sgd" SGD with Nesterov momentum (Sutskever et al. 2013) and an L2 penalty; weight
+    decay is decoupled in the two others: times 1 - lr * weight_decay.
 
-    groups: parameter groups, each with `params` and `muon`, and whatever it sets otherwise than the defaults here.
-    lr: of Muon's groups; AdamW's give their own. Raises ValueError for a group without `muon` or, in Muon's,
+    groups: parameter groups, each with `params` and `rule`, and whatever it sets otherwise than the defaults here.
+    lr: of Muon's groups; the others give their own. Raises ValueError for a group without a rule or, in Muon's,
     a parameter of fewer than 2 dimensions.
     """
 
@@ -32,6 +37,7 @@ class Muon(Optimizer):
         lr: float,
         momentum: float = 0.95,
         ns_steps: int = 5,
+        unit_rows: bool = False,
         weight_decay: float = 0.0,
         betas: tuple[float, float] = (0.9, 0.95),
         eps: float = 1e-10,
@@ -40,6 +46,7 @@ class Muon(Optimizer):
             "lr": lr,
             "momentum": momentum,
             "ns_steps": ns_steps,
+            "unit_rows": unit_rows,
             "weight_decay": weight_decay,
             "betas": betas,
             "eps": eps,
@@ -47,15 +54,15 @@ class Muon(Optimizer):
         }
         super().__init__(groups, defaults)
         for group in self.param_groups:
-            if "muon" not in group:
-                raise ValueError("every group of Muon must say whether `muon` updates it (true) or AdamW (false)")
-            if not group["muon"]:
+            if group.get("rule") not in RULES:
+                raise ValueError(f"every group of Muon must give its rule, one of {', '.join(RULES)}")
+            if group["rule"] != "muon":
                 group["fused"] = can_fuse(group["params"])
                 continue
             for parameter in group["params"]:
                 if parameter.ndim < 2:
                     shape = tuple(parameter.shape)
-                    raise ValueError(f"Muon needs parameters of at least 2 dimensions, got {shape}; set muon to false")
+                    raise ValueError(f"Muon needs parameters of at least 2 dimensions, got {shape}; give another rule")
 
     @overload
     def step(self, closure: None = None) -> None: ...
@@ -72,11 +79,16 @@ class Muon(Optimizer):
                 loss = closure()
         for group in self.param_groups:
             parameters = [parameter for parameter in group["params"] if parameter.grad is not None]
-            if group["muon"]:
-                for parameter in parameters:
-                    self._step_muon(parameter, group)
-            elif parameters:
-                self._step_adamw(parameters, group)
+            if not parameters:
+                continue
+            match group["rule"]:
+                case "muon":
+                    for parameter in parameters:
+                        self._step_muon(parameter, group)
+                case "adamw":
+                    self._step_adamw(parameters, group)
+                case "sgd":
+                    self._step_sgd(parameters, group)
         return loss
 
     def _step_muon(self, parameter: Tensor, group: dict[str, Any]) -> None:
@@ -92,6 +104,8 @@ class Muon(Optimizer):
             matrix_rc, steps=group["ns_steps"], dtype=orthogonal.working_type(parameter.device)
         )
         scale = max(1.0, rows / columns) ** 0.5
+        if group["unit_rows"]:
+            parameter.mul_(rows**0.5 / parameter.norm())
         parameter.mul_(1 - group["lr"] * group["weight_decay"])
         parameter.add_(update_rc.reshape(parameter.shape), alpha=-group["lr"] * scale)
 
@@ -121,6 +135,23 @@ class Muon(Optimizer):
             eps=group["eps"],
             maximize=False,
         )
+
+    def _step_sgd(self, parameters: list[Tensor], group: dict[str, Any]) -> None:
+        buffers = [self.state[parameter].get("momentum_buffer") for parameter in parameters]
+        sgd(
+            parameters,
+            [_gradient(parameter) for parameter in parameters],
+            buffers,
+            fused=group["fused"],
+            weight_decay=group["weight_decay"],
+            momentum=group["momentum"],
+            lr=group["lr"],
+            dampening=0.0,
+            nesterov=True,
+            maximize=False,
+        )
+        for parameter, buffer in zip(parameters, buffers, strict=True):
+            self.state[parameter]["momentum_buffer"] = buffer
 
 
 def _gradient(parameter: Tensor) -> Tensor:

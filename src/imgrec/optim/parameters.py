@@ -33,30 +33,62 @@ def groups(module: nn.Module, *, decay_norm_and_bias: bool, weight_decay: float)
 def muon_groups(
     module: nn.Module, *, adamw_lr: float, decay_norm_and_bias: bool, weight_decay: float
 ) -> list[dict[str, Any]]:
-    """`groups`, with every weight matrix and convolution filter set apart for Muon (`muon` true).
+    """`groups`, with every weight matrix and convolution filter set apart for Muon.
 
     The rest, at rate adamw_lr, is AdamW's: biases, normalisation layers, and the module's last linear layer, whose
     weight maps to classes (Jordan et al. 2024: Muon is for hidden layers; "scalar and vector parameters" and the
     "final classifier head" go to AdamW). Raises ValueError if nothing trains.
     """
-    linears = [layer for layer in module.modules() if isinstance(layer, nn.Linear)]
-    head = linears[-1] if linears else None
-    hidden: list[nn.Parameter] = []
-    decayed: list[nn.Parameter] = []
-    spared: list[nn.Parameter] = []
-    for owner, name, parameter in _trainable(module):
-        minor = _is_norm_or_bias(owner, name)
-        if not minor and owner is not head and parameter.ndim >= 2:
-            hidden.append(parameter)
-        else:
-            (spared if minor and not decay_norm_and_bias else decayed).append(parameter)
+    roles = _roles(module)
+    spare = set() if decay_norm_and_bias else {"minor"}
     return _filled(
         [
-            {"params": hidden, "weight_decay": weight_decay, "muon": True},
-            {"params": decayed, "weight_decay": weight_decay, "muon": False, "lr": adamw_lr},
-            {"params": spared, "weight_decay": 0.0, "muon": False, "lr": adamw_lr},
+            {"params": _of(roles, {"hidden"}), "weight_decay": weight_decay, "rule": "muon"},
+            {
+                "params": _of(roles, {"head", "minor"} - spare),
+                "weight_decay": weight_decay,
+                "rule": "adamw",
+                "lr": adamw_lr,
+            },
+            {"params": _of(roles, spare), "weight_decay": 0.0, "rule": "adamw", "lr": adamw_lr},
         ]
     )
+
+
+def muon_sgd_groups(
+    module: nn.Module, *, bias_lr: float, head_lr: float, momentum: float, decay: float, decay_norm_and_bias: bool
+) -> list[dict[str, Any]]:
+    """Weight matrices and filters for Muon; the last linear layer, and biases and normalisations, for SGD.
+
+    decay: what a step at the peak rate takes away of SGD's parameters, whatever their rate: 0.01 is a hundredth.
+    Raises ValueError if nothing trains.
+    """
+    roles = _roles(module)
+    rest = {"rule": "sgd", "momentum": momentum}
+    minor_decay = decay / bias_lr if decay_norm_and_bias else 0.0
+    return _filled(
+        [
+            {"params": _of(roles, {"hidden"}), "weight_decay": 0.0, "rule": "muon"},
+            {"params": _of(roles, {"head"}), "lr": head_lr, "weight_decay": decay / head_lr, **rest},
+            {"params": _of(roles, {"minor"}), "lr": bias_lr, "weight_decay": minor_decay, **rest},
+        ]
+    )
+
+
+def _roles(module: nn.Module) -> list[tuple[nn.Parameter, str]]:
+    """What trains, in the module's order: minor (biases, normalisations), head (the last linear's weight), hidden."""
+    linears = [layer for layer in module.modules() if isinstance(layer, nn.Linear)]
+    last = linears[-1] if linears else None
+    roles = []
+    for owner, name, parameter in _trainable(module):
+        is_head = owner is last or parameter.ndim < 2
+        role = "minor" if _is_norm_or_bias(owner, name) else "head" if is_head else "hidden"
+        roles.append((parameter, role))
+    return roles
+
+
+def _of(roles: list[tuple[nn.Parameter, str]], chosen: set[str]) -> list[nn.Parameter]:
+    return [parameter for parameter, role in roles if role in chosen]
 
 
 def _trainable(module: nn.Module) -> Iterator[tuple[nn.Module, str, nn.Parameter]]:

@@ -1,0 +1,60 @@
+"""The 3x3 convolution: nn.Conv2d's values and gradients, however its weight gradient is summed."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from imgrec.models.convolution import Conv3x3, side_by_side
+
+
+@pytest.mark.parametrize("width", [1, 2, 3, 5, 7, 9, 10, 15])
+@pytest.mark.parametrize("count", [1, 5, 16, 19])
+def test_values_and_gradients_are_those_of_a_plain_convolution(width: int, count: int) -> None:
+    generator = torch.Generator().manual_seed(width)
+    conv = Conv3x3(3, 4)
+    images = torch.randn(count, 3, 6, width, generator=generator).bfloat16().float()
+    conv.weight.data.copy_(conv.weight.data.bfloat16())
+    ours = images.clone().requires_grad_()
+    with torch.autocast("cpu", torch.bfloat16):
+        values = conv(ours)
+    upstream = torch.randn(values.shape, generator=generator).bfloat16()
+    values.backward(upstream)
+    plain, weight = images.double().requires_grad_(), conv.weight.detach().double().requires_grad_()
+    expected = F.conv2d(plain, weight, padding=1)
+    expected.backward(upstream.double())
+    assert values.dtype == torch.bfloat16
+    assert conv.weight.grad is not None
+    assert ours.grad is not None
+    for got, wanted in ((values, expected), (conv.weight.grad, weight.grad), (ours.grad, plain.grad)):
+        assert wanted is not None
+        scale = float(wanted.detach().abs().max())
+        assert torch.allclose(got.double(), wanted, atol=scale / 128)  # bfloat16 keeps 8 bits
+
+
+def test_a_frozen_weight_and_images_without_gradient_are_left_out() -> None:
+    conv = Conv3x3(2, 2)
+    conv.weight.requires_grad_(False)
+    images = torch.randn(4, 2, 3, 3, requires_grad=True)
+    with torch.autocast("cpu", torch.bfloat16):
+        conv(images).sum().backward()
+    assert conv.weight.grad is None
+    assert images.grad is not None
+
+
+def test_evaluation_is_a_plain_convolution_in_any_precision() -> None:
+    conv = Conv3x3(2, 3).eval()
+    images = torch.randn(4, 2, 7, 7)
+    assert torch.equal(conv(images), F.conv2d(images, conv.weight, padding=1))
+    assert isinstance(conv, nn.Conv2d)
+
+
+def test_training_in_float32_is_a_plain_convolution() -> None:
+    conv = Conv3x3(2, 3)
+    images = torch.randn(4, 2, 7, 7)
+    assert torch.equal(conv(images), F.conv2d(images, conv.weight, padding=1))
+
+
+@pytest.mark.parametrize(("width", "images"), [(1, 16), (3, 8), (7, 4), (9, 3), (10, 1), (15, 1), (32, 1)])
+def test_rows_grow_to_about_32_pixels(width: int, images: int) -> None:
+    assert side_by_side(width) == images
