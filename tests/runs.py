@@ -8,6 +8,9 @@ from typing import Any
 
 import torch
 
+from imgrec import runfolder
+from imgrec.config.compose import compose
+from imgrec.data import inventory
 from imgrec.training.curves import read as read_curves
 
 
@@ -24,6 +27,12 @@ class Evil:
 def steps_logged(folder: Path) -> int:
     path = folder / "curves.csv"
     return max((int(row["step"]) for row in read_curves(path)), default=0) if path.exists() else 0
+
+
+def folder_of(words: list[str]) -> Path:
+    """Where the run of these words lies, or will."""
+    config = compose(words)
+    return runfolder.locate(config, words, runfolder.identity(config, inventory.take(config.data).fingerprint))
 
 
 def state(folder: Path) -> dict[str, Any]:

@@ -34,7 +34,7 @@ def source(config: Config) -> Source:
 def state(config: Config, source: Source) -> State:
     """What Lightning stores of a classifier, as far as evaluation reads it."""
     torch.manual_seed(0)
-    classifier = assembly.classifier(config, source, run_id="a" * 64, resumed=False)
+    classifier = assembly.classifier(config, source, run_id="a" * 64, fingerprint="f", resumed=False)
     return {"state_dict": classifier.state_dict(), "global_step": 7, META: classifier.meta}
 
 
@@ -59,7 +59,7 @@ def refusal(path: Path) -> str:
 
 
 def test_a_classifier_takes_its_sizes_and_constants_from_the_images(config: Config, source: Source) -> None:
-    classifier = assembly.classifier(config, source, run_id="a" * 64, resumed=False)
+    classifier = assembly.classifier(config, source, run_id="a" * 64, fingerprint="f", resumed=False)
     assert classifier(torch.rand(2, 3, 16, 16)).shape == (2, 3)
     network = classifier.network
     assert network.mean.flatten().tolist() == pytest.approx(source.mean)
@@ -69,7 +69,7 @@ def test_a_classifier_takes_its_sizes_and_constants_from_the_images(config: Conf
 
 
 def test_what_a_checkpoint_carries_is_plain(config: Config, source: Source) -> None:
-    meta = assembly.classifier(config, source, run_id="a" * 64, resumed=False).meta
+    meta = assembly.classifier(config, source, run_id="a" * 64, fingerprint="f", resumed=False).meta
     assert (meta["run_id"], meta["classes"], meta["image_size"], meta["channels"]) == (
         "a" * 64,
         ["bars", "disc", "frame"],
@@ -81,7 +81,7 @@ def test_what_a_checkpoint_carries_is_plain(config: Config, source: Source) -> N
 
 def test_optimizer_and_schedule_are_the_configured_ones(config: Config, source: Source) -> None:
     changed = plain.from_flat({**plain.flat(config), "optimizer.lr": 0.5, "optimizer.lr_scale": 0.5})
-    classifier = assembly.classifier(changed, source, run_id="a", resumed=False)
+    classifier = assembly.classifier(changed, source, run_id="a", fingerprint="f", resumed=False)
     optimizer = classifier._make_optimizer(classifier.network)
     assert optimizer.param_groups[0]["lr"] == pytest.approx(0.25)
     assert classifier._make_schedule(optimizer, 10).get_last_lr()[0] == pytest.approx(0.25)
@@ -103,7 +103,7 @@ def test_a_checkpoint_becomes_the_network_that_was_saved(
     assert (trained.run_id, trained.step) == ("a" * 64, 7)
     assert not trained.network.training
     assert isinstance(trained.loss, LabelSmoothing)
-    original = assembly.classifier(config, source, run_id="a" * 64, resumed=False)
+    original = assembly.classifier(config, source, run_id="a" * 64, fingerprint="f", resumed=False)
     original.load_state_dict(state["state_dict"])
     images = torch.rand(4, 3, 16, 16)
     with torch.no_grad():
@@ -128,7 +128,7 @@ def test_a_pretrained_network_out_of_a_checkpoint_needs_no_download(
         std=(0.5,) * 3,
     )
     monkeypatch.setenv("TORCH_HOME", str(tmp_path / "hub"))
-    classifier = assembly.classifier(pretrained, source, run_id="b", resumed=True)
+    classifier = assembly.classifier(pretrained, source, run_id="b", fingerprint="f", resumed=True)
     path = tmp_path / "last.ckpt"
     checkpoint.save({"state_dict": classifier.state_dict(), "global_step": 0, META: classifier.meta}, path)
     assert assembly.trained(path).config.model == pretrained.model

@@ -44,7 +44,10 @@ def photos(tiny_images: Path, workplace: Path) -> Path:
 
 
 CONFIGURATION = [
-    ("model=resnet5O", "model must be one of cnn, resnet18, resnet50, whitened_cnn, got 'resnet5O'; did you mean model=resnet50?"),
+    (
+        "model=resnet5O",
+        "model must be one of cnn, resnet18, resnet50, whitened_cnn, got 'resnet5O'; did you mean model=resnet50?",
+    ),
     ("optimizer.lr=-1", "optimizer.lr must be > 0 and finite, got -1.0"),
     ("optimizer.lr=0", "optimizer.lr must be > 0 and finite, got 0.0"),
     ("optimizer.lr=inf", "optimizer.lr must be > 0 and finite, got inf"),

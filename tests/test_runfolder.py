@@ -16,6 +16,7 @@ from imgrec import records, runfolder
 from imgrec.config.compose import compose
 from imgrec.config.identity import SHORT
 from imgrec.config.root import Config
+from imgrec.data import inventory
 from imgrec.errors import RunError, UsageError
 from imgrec.records import Record
 
@@ -25,6 +26,10 @@ OVERRIDES = ["data=digits", "optimizer=adam"]
 @pytest.fixture(scope="module")
 def config() -> Config:
     return compose(OVERRIDES)
+
+
+def id_of(config: Config) -> str:
+    return runfolder.identity(config, inventory.take(config.data).fingerprint)
 
 
 def leave(folder: Path, run_id: str, status: str = "finished") -> Path:
@@ -52,10 +57,10 @@ def holder(tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
 
 def test_the_id_takes_in_the_images(image_folder: Path) -> None:
     folder = compose(["data=folder", f"data.root={image_folder}"])
-    before = runfolder.identity(folder)
-    assert before == runfolder.identity(compose(["data=folder", f"data.root={image_folder}/", "data.num_workers=2"]))
+    before = id_of(folder)
+    assert before == id_of(compose(["data=folder", f"data.root={image_folder}/", "data.num_workers=2"]))
     (image_folder / "disc" / "00.png").write_bytes(b"x")
-    assert runfolder.identity(folder) != before
+    assert id_of(folder) != before
 
 
 def test_runs_lie_by_study_then_recipe_then_default(config: Config) -> None:
@@ -67,37 +72,37 @@ def test_runs_lie_by_study_then_recipe_then_default(config: Config) -> None:
 
 
 def test_a_new_run_gets_a_name_that_reads(config: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    own = runfolder.identity(config)
+    own = id_of(config)
     name = f"data-digits_optimizer-adam_seed-0-{own[:SHORT]}"
-    assert runfolder.locate(config, OVERRIDES, within=tmp_path) == tmp_path / name
+    assert runfolder.locate(config, OVERRIDES, own, within=tmp_path) == tmp_path / name
     monkeypatch.chdir(tmp_path)
-    assert runfolder.locate(config, OVERRIDES) == Path("outputs/default") / name
+    assert runfolder.locate(config, OVERRIDES, own) == Path("outputs/default") / name
 
 
 def test_a_run_is_found_by_its_id_under_any_name(config: Config, tmp_path: Path) -> None:
-    own = runfolder.identity(config)
+    own = id_of(config)
     there = leave(tmp_path / f"other-words-{own[:SHORT]}", own)
     leave(tmp_path / f"twin-{own[:SHORT]}", own[:SHORT] + "0" * 56)  # the short digits meet, the id decides
     (tmp_path / f"empty-{own[:SHORT]}").mkdir()
-    assert runfolder.locate(config, OVERRIDES, within=tmp_path) == there
+    assert runfolder.locate(config, OVERRIDES, own, within=tmp_path) == there
 
 
 def test_force_makes_a_new_take_beside_a_finished_run_and_goes_on_with_an_unfinished_one(
     config: Config, tmp_path: Path
 ) -> None:
-    own = runfolder.identity(config)
+    own = id_of(config)
     forced = compose([*OVERRIDES, "force=true"])
-    assert runfolder.identity(forced) == own
-    first = runfolder.locate(forced, OVERRIDES, within=tmp_path)
+    assert id_of(forced) == own
+    first = runfolder.locate(forced, OVERRIDES, own, within=tmp_path)
     leave(first, own)
     stem = first.name.removesuffix(f"-{own[:SHORT]}")
     for take in (2, 3):
-        folder = runfolder.locate(forced, ["optimizer=adam"], within=tmp_path)
+        folder = runfolder.locate(forced, ["optimizer=adam"], own, within=tmp_path)
         assert folder.name == f"{stem}_take-{take}-{own[:SHORT]}"
         leave(folder, own, "interrupted")
-        assert runfolder.locate(forced, OVERRIDES, within=tmp_path) == folder
+        assert runfolder.locate(forced, OVERRIDES, own, within=tmp_path) == folder
         leave_finished(folder, own)
-        assert runfolder.locate(config, OVERRIDES, within=tmp_path) == folder
+        assert runfolder.locate(config, OVERRIDES, own, within=tmp_path) == folder
 
 
 def leave_finished(folder: Path, run_id: str) -> None:
@@ -107,21 +112,21 @@ def leave_finished(folder: Path, run_id: str) -> None:
 
 
 def test_a_deleted_take_leaves_no_name_to_be_given_twice(config: Config, tmp_path: Path) -> None:
-    own = runfolder.identity(config)
+    own = id_of(config)
     forced = compose([*OVERRIDES, "force=true"])
     for name in ("x_take-2", "x_take-10"):
         leave(tmp_path / f"{name}-{own[:SHORT]}", own)
-    assert runfolder.locate(config, OVERRIDES, within=tmp_path).name == f"x_take-10-{own[:SHORT]}"
-    assert runfolder.locate(forced, OVERRIDES, within=tmp_path).name == f"x_take-11-{own[:SHORT]}"
+    assert runfolder.locate(config, OVERRIDES, own, within=tmp_path).name == f"x_take-10-{own[:SHORT]}"
+    assert runfolder.locate(forced, OVERRIDES, own, within=tmp_path).name == f"x_take-11-{own[:SHORT]}"
 
 
 def test_a_damaged_record_stops_the_search_by_name(config: Config, tmp_path: Path) -> None:
-    own = runfolder.identity(config)
+    own = id_of(config)
     folder = tmp_path / f"x-{own[:SHORT]}"
     folder.mkdir()
     (folder / "record.json").write_text("{")
     with pytest.raises(RunError, match=r"record\.json must be a record that imgrec wrote"):
-        runfolder.locate(config, OVERRIDES, within=tmp_path)
+        runfolder.locate(config, OVERRIDES, own, within=tmp_path)
 
 
 def test_a_locked_folder_refuses_another_process_until_its_owner_dies(

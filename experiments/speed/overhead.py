@@ -34,6 +34,7 @@ from imgrec.allocator import keep_freed_memory
 from imgrec.config.compose import compose
 from imgrec.config.data import default_root
 from imgrec.config.root import Config
+from imgrec.data import inventory
 from imgrec.data.loader import train_loader
 from imgrec.data.source import MemoryImages, Source
 from imgrec.environment import environment
@@ -96,7 +97,8 @@ def imgrec_rate(setting: Setting) -> float:
     with tempfile.TemporaryDirectory() as folder:
         interruption = Interruption()
         with interruption.watched():
-            fitting = Fitting(setting.config, Path(folder), "benchmark", parent=None, interruption=interruption)
+            seen = inventory.take(setting.config.data)
+            fitting = Fitting(setting.config, Path(folder), "benchmark", seen, parent=None, interruption=interruption)
             fitting.source.train = setting.source.train
             fitting.run()
     return fitting.speed.images_per_second

@@ -14,7 +14,7 @@ from imgrec.classifier import META, Classifier
 from imgrec.config import plain
 from imgrec.config.root import Config
 from imgrec.data import sources
-from imgrec.data.fingerprint import fingerprint
+from imgrec.data.scan import Listing
 from imgrec.data.source import Images, Source
 from imgrec.datamodule import ImageData
 from imgrec.errors import RunError
@@ -39,9 +39,9 @@ class Trained:
     fingerprint: str
 
 
-def source(config: Config) -> Source:
-    """The images that `data` names."""
-    return sources.load(config.data)
+def source(config: Config, listing: Listing | None = None) -> Source:
+    """The images that `data` names. listing: of a folder, where it has been listed already."""
+    return sources.load(config.data, listing)
 
 
 def loss(config: Config) -> nn.Module:
@@ -54,7 +54,7 @@ def datamodule(config: Config, images: Source) -> ImageData:
     return ImageData(source=images, data=config.data, augment=config.augment, seed=config.seed)
 
 
-def classifier(config: Config, images: Source, *, run_id: str, resumed: bool) -> Classifier:
+def classifier(config: Config, images: Source, *, run_id: str, fingerprint: str, resumed: bool) -> Classifier:
     """The module that is trained. resumed: its weights come from a checkpoint: none are downloaded or set from data."""
     built = build_network(
         config.model,
@@ -77,7 +77,7 @@ def classifier(config: Config, images: Source, *, run_id: str, resumed: bool) ->
             "version": imgrec.__version__,
             "run_id": run_id,
             "config": plain.flat(config),
-            "fingerprint": fingerprint(config.data),
+            "fingerprint": fingerprint,
             "classes": list(images.classes),
             "image_size": images.image_size,
             "channels": images.channels,

@@ -20,6 +20,8 @@ from imgrec import resuming, runfolder
 from imgrec.config import schemas
 from imgrec.config.compose import compose, expand, given, key_of, typed
 from imgrec.config.root import Config
+from imgrec.data import inventory
+from imgrec.data.inventory import Inventory
 from imgrec.errors import RunError, UsageError
 from imgrec.records import Record
 
@@ -65,8 +67,7 @@ def train(
         raise UsageError("resume continues one run, and -m asks for several; drop -m, or start each one by itself")
     for job in expand(overrides):  # every run's configuration is checked before the first one starts
         config = compose(job)
-        _check(config)
-        runfolder.identity(config)
+        _check(config, inventory.take(config.data))
     return _hand_to_hydra(["--multirun", *overrides], report=report)
 
 
@@ -84,15 +85,16 @@ def _single(overrides: Sequence[str], report: Report) -> Outcome:
             folder, origin = Path(run), runfolder.record_of(Path(run)).parent
             parent = Path(origin) if origin else None
     config = compose(words)
-    own = runfolder.identity(config, parent)
-    folder = folder or runfolder.locate(config, words, parent=parent)
+    seen = inventory.take(config.data)
+    own = runfolder.identity(config, seen.fingerprint, parent)
+    folder = folder or runfolder.locate(config, words, own)
     if int(os.environ.get("LOCAL_RANK", "0")) == 0:
         record = runfolder.look(folder)
         if record is not None and record.status == "finished" and record.run_id == own:
             report(outcome := Outcome(folder=folder, record=record, already=True))
             return outcome
         runfolder.refuse_stranger(folder, own)
-        _check(config)
+        _check(config, seen)
         if parent is not None:
             _check_parent(config, folder, parent)
         runfolder.prepare(folder)
@@ -123,13 +125,13 @@ def _print(overrides: Sequence[str], multirun: bool, flags: Sequence[str]) -> li
     return _hand_to_hydra(["--multirun", *overrides] if multirun else list(overrides), flags)
 
 
-def _check(config: Config) -> None:
+def _check(config: Config, seen: Inventory) -> None:
     """Refuse what this machine, or these images, cannot give, before a folder is made."""
     from imgrec.data import sources  # imports torch, as does the next one
     from imgrec.environment import check_hardware
 
     check_hardware(config)
-    if not sources.check(config.data) and config.trainer.early_stopping:
+    if not sources.check(config.data, seen.listing) and config.trainer.early_stopping:
         raise UsageError("trainer.early_stopping needs validation images; give data.val_size, or early_stopping=0")
 
 
@@ -216,7 +218,9 @@ def _sweep_dir(*, _root_: DictConfig) -> str:
 def _run_name(*, _root_: DictConfig) -> str:
     """Hydra's ${imgrec.run_name:}, the name of one run's folder in it."""
     words = list(_root_.hydra.overrides.task)
-    return runfolder.locate(compose(words), words, within=Path(_root_.hydra.sweep.dir)).name
+    config = compose(words)
+    own = runfolder.identity(config, inventory.take(config.data).fingerprint)
+    return runfolder.locate(config, words, own, within=Path(_root_.hydra.sweep.dir)).name
 
 
 def _job(raw: DictConfig) -> Outcome:

@@ -128,12 +128,12 @@ def _images(run: Path, trained: Trained, split: str, data_root: str | None) -> t
     if data_root is not None:
         config = elsewhere(config, data_root)
     seen = runfolder.images(run, config)
-    if seen != trained.fingerprint and data_root is None:
+    if seen.fingerprint != trained.fingerprint and data_root is None:
         raise RunError(
             "the images must be those that the run was trained on, and names or sizes have changed since: a split of"
             " them would mix training images in; restore them, or name other images with --data-root"
         )
-    source = assembly.source(_at_hand(run, config))
+    source = assembly.source(_at_hand(run, config), seen.listing)
     if source.classes != trained.classes:
         raise RunError(
             f"the images must have the network's classes, {', '.join(map(shown, trained.classes[:5]))}..., got"
@@ -142,4 +142,4 @@ def _images(run: Path, trained: Trained, split: str, data_root: str | None) -> t
     images = source.val if split == "val" else source.open_test()
     if images is None:
         raise RunError(f"the data have no {split} images ({split}_size=0); choose another --split")
-    return images, seen
+    return images, seen.fingerprint

@@ -14,7 +14,8 @@ from pathlib import Path
 from imgrec import records
 from imgrec.config.identity import SHORT, run_id, run_name
 from imgrec.config.root import Config
-from imgrec.data.fingerprint import fingerprint
+from imgrec.data import inventory
+from imgrec.data.inventory import Inventory
 from imgrec.errors import RunError, UsageError
 from imgrec.records import Record
 
@@ -22,9 +23,9 @@ RECORD, CONFIG, CURVES, DIAGNOSTICS = "record.json", "config.yaml", "curves.csv"
 CHECKPOINTS, EVALUATIONS, TENSORBOARD, LOCK = "checkpoints", "evaluations", "tensorboard", "run.lock"
 
 
-def identity(config: Config, parent: Path | None = None) -> str:
+def identity(config: Config, fingerprint: str, parent: Path | None = None) -> str:
     """The run's id: its configuration's essence, its data's fingerprint, and the run that it went on from."""
-    return run_id(config, fingerprint(config.data), record_of(parent).run_id if parent else None)
+    return run_id(config, fingerprint, record_of(parent).run_id if parent else None)
 
 
 def group(config: Config) -> Path:
@@ -32,12 +33,12 @@ def group(config: Config) -> Path:
     return Path("outputs") / (config.study or config.experiment or "default")
 
 
-def locate(config: Config, overrides: Sequence[str], *, parent: Path | None = None, within: Path | None = None) -> Path:
+def locate(config: Config, overrides: Sequence[str], own: str, *, within: Path | None = None) -> Path:
     """The run's folder: the newest one that holds a run of this id, else a new name that reads.
 
-    With force=true, a new folder beside a finished one. within: the folder to look in, instead of `group`'s.
+    With force=true, a new folder beside a finished one. own: the run's id. within: the folder to look in, instead of
+    `group`'s.
     """
-    own = identity(config, parent)
     folder = within or group(config)
     present = _takes(folder, own)
     if not present:
@@ -97,13 +98,13 @@ def name_one(folder: Path) -> str:
     return "name the folder of a run"
 
 
-def images(run: Path, config: Config) -> str:
-    """The fingerprint of the images that a run names, as they lie there now.
+def images(run: Path, config: Config) -> Inventory:
+    """The images that a run names, as they lie there now.
 
     Raises UsageError, whose way out is --data-root, where there are none.
     """
     try:
-        return fingerprint(config.data)
+        return inventory.take(config.data)
     except UsageError as error:
         reason, _, _ = str(error).rpartition(";")
         raise UsageError(f"{run} needs its images: {reason}; name their place with --data-root") from error

@@ -84,7 +84,7 @@ def _config(run: Path, record: Record, data_root: str | None) -> Config:
             f"{run / RECORD} must hold a configuration that this version knows, got: {error}; use imgrec {version}"
         ) from error
     config = config if data_root is None else elsewhere(config, data_root)
-    seen = runfolder.images(run, config)
+    seen = runfolder.images(run, config).fingerprint
     if seen != record.fingerprint:
         raise RunError(
             f"{run} must be verified with the images that it was trained on, and names or sizes have changed since"

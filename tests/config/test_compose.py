@@ -78,7 +78,10 @@ def test_a_recipe_changes_choices_and_the_command_line_changes_the_recipe() -> N
             "model must be one of cnn, resnet18, resnet50, whitened_cnn, got 'resnet5O'; did you mean model=resnet50?",
         ),
         (["model=null"], "model must be one of cnn, resnet18, resnet50, whitened_cnn, got 'None'"),
-        (["model=[cnn]"], "model must be one of cnn, resnet18, resnet50, whitened_cnn, got \"['cnn']\"; did you mean model=cnn?"),
+        (
+            ["model=[cnn]"],
+            "model must be one of cnn, resnet18, resnet50, whitened_cnn, got \"['cnn']\"; did you mean model=cnn?",
+        ),
         (["~model"], "model cannot be deleted (~model); choose one of cnn, resnet18, resnet50, whitened_cnn"),
         (["~seed"], "seed cannot be deleted (~seed); leave it out for its default"),
         (["~data.root"], "data.root cannot be deleted (~data.root); leave it out for its default"),

@@ -13,19 +13,19 @@ from sklearn.datasets import load_digits
 from imgrec.config.data import Cifar10, Data, Digits, Folder
 from imgrec.data.cifar10_files import ARCHIVE_SHA256
 from imgrec.data.digits import upsample
-from imgrec.data.fingerprint import DIGITS, DIGITS_UPSAMPLING, fingerprint
+from imgrec.data.inventory import DIGITS, DIGITS_UPSAMPLING, take
 from imgrec.data.sources import load
 from imgrec.errors import UsageError
 
 
 def test_cifar10_is_its_archive() -> None:
-    assert fingerprint(Cifar10(root="/nowhere")) == ARCHIVE_SHA256
+    assert take(Cifar10(root="/nowhere")).fingerprint == ARCHIVE_SHA256
 
 
 def test_digits_are_their_pixels_labels_and_upsampling() -> None:
     digits = load_digits()
     content = digits.images.astype(np.uint8).tobytes() + digits.target.astype(np.uint8).tobytes() + DIGITS_UPSAMPLING
-    assert fingerprint(Digits()) == DIGITS == hashlib.sha256(content).hexdigest()
+    assert take(Digits()).fingerprint == DIGITS == hashlib.sha256(content).hexdigest()
 
 
 def test_another_upsampling_asks_for_another_version() -> None:
@@ -41,28 +41,28 @@ def test_a_folder_is_its_paths_and_sizes(tmp_path: Path, draw_images: Callable[.
         draw_images(tmp_path / place / "a", 2)
         draw_images(tmp_path / place / "b", 2)
     here, there = (Folder(root=str(tmp_path / place)) for place in ("here", "there"))
-    before = fingerprint(here)
-    assert before == fingerprint(there)
+    before = take(here).fingerprint
+    assert before == take(there).fingerprint
     lines = "".join(
         f"{name}\0{(tmp_path / 'here' / name).stat().st_size}\n"
         for name in ("a/00.png", "a/01.png", "b/00.png", "b/01.png")
     )
     assert before == hashlib.sha256(lines.encode()).hexdigest()
     (tmp_path / "here" / "a" / "notes.txt").write_text("no image")
-    assert fingerprint(here) == before
+    assert take(here).fingerprint == before
     (tmp_path / "here" / "a" / "00.png").rename(tmp_path / "here" / "a" / "02.png")
-    assert fingerprint(here) != before
+    assert take(here).fingerprint != before
     with (tmp_path / "there" / "a" / "00.png").open("ab") as file:
         file.write(b"x")
-    assert fingerprint(there) != before
+    assert take(there).fingerprint != before
 
 
 def test_unknown_data_is_refused() -> None:
-    for function in (fingerprint, load):
+    for function in (take, load):
         with pytest.raises(UsageError, match="data must be one of cifar10, digits, folder, got 'mnist'"):
             function(Data(name="mnist"))
 
 
 def test_needs_no_torch() -> None:
-    code = "import sys, imgrec.data.fingerprint; sys.exit('torch' in sys.modules)"
+    code = "import sys, imgrec.data.inventory; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

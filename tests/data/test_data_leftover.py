@@ -1,6 +1,7 @@
 """Files of other kinds in class folders: one line about them."""
 
 import logging
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -50,3 +51,33 @@ def test_splits_are_looked_through_and_what_is_ignored_is_not(said: Callable[...
         f"{tmp_path}: ignored: spare; only train, val and test are read",
         f"{tmp_path}: 1 file of other kinds not read: 'train/ant/x.gif'",
     ]
+
+
+def test_their_names_come_as_a_walk_meets_them(
+    said: Callable[..., list[str]], tmp_path: Path, draw_images: Draw
+) -> None:
+    for split in ("val", "test"):
+        draw_images(tmp_path / split / "ant", 1)
+    lines = said(
+        "train/ant/x.txt", "val/ant/x.txt", "test/ant/deep/x.txt", "test/ant/y.txt", "test/z.txt", split="train"
+    )
+    assert lines == [
+        f"{tmp_path}: 5 files of other kinds not read: 'test/z.txt', 'test/ant/y.txt', 'test/ant/deep/x.txt', ...",
+    ]
+
+
+def test_links_to_folders_are_not_followed_and_what_is_no_regular_file_counts(
+    said: Callable[..., list[str]], tmp_path: Path, tmp_path_factory: pytest.TempPathFactory, draw_images: Draw
+) -> None:
+    elsewhere = tmp_path_factory.mktemp("elsewhere")
+    draw_images(elsewhere / "deep", 10)
+    for folder in (elsewhere, elsewhere / "deep"):
+        (folder / "notes.txt").touch()
+    (tmp_path / "ant").mkdir()
+    (tmp_path / "ant" / "link").symlink_to(elsewhere)
+    (tmp_path / "cow").symlink_to(elsewhere)
+    (tmp_path / "ant" / "file.txt").symlink_to(elsewhere / "notes.txt")
+    for suffix in ("", ".png"):
+        (tmp_path / "ant" / f"nowhere{suffix}").symlink_to("gone")
+        os.mkfifo(tmp_path / "ant" / f"pipe{suffix}")
+    assert said() == [f"{tmp_path}: 3 files of other kinds not read: 'ant/file.txt', 'ant/nowhere', 'ant/pipe'"]

@@ -13,8 +13,8 @@ import torch
 
 from imgrec.config.data import Folder
 from imgrec.data.files import Files
-from imgrec.data.fingerprint import fingerprint
 from imgrec.data.folder import FolderImages
+from imgrec.data.inventory import take
 from imgrec.data.scan import scan
 from imgrec.data.sources import load
 from imgrec.errors import RunError
@@ -52,9 +52,9 @@ def test_files_of_any_name_are_found_read_and_fingerprinted(root: Path) -> None:
     )
     images = FolderImages(root, listing.train, image_size=8, on_error="raise")
     assert len(images.read(torch.arange(len(images)))[1]) == 6 + len(ODD)
-    before = fingerprint(Folder(root=str(root)))
+    before = take(Folder(root=str(root))).fingerprint
     odd[2].unlink()
-    assert fingerprint(Folder(root=str(root))) != before
+    assert take(Folder(root=str(root))).fingerprint != before
 
 
 @pytest.mark.parametrize("name", ODD)
@@ -129,7 +129,7 @@ def test_circles_and_links_to_nowhere_are_passed_over(root: Path) -> None:
     (root / "ant" / "there" / "back").symlink_to(root / "ant" / "again")
     (root / "ant" / "again").symlink_to(root / "ant" / "there")
     assert list(scan(str(root)).train) == before
-    fingerprint(Folder(root=str(root)))
+    take(Folder(root=str(root)))
 
 
 def test_a_class_folder_of_pipes_is_empty(root: Path) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from runs import assert_same, assert_same_run, state, steps_logged, tree
+from runs import assert_same, assert_same_run, folder_of, state, steps_logged, tree
 
 from imgrec import launch
 from imgrec.errors import RunError, UsageError
@@ -160,7 +160,7 @@ def test_resume_names_the_run_and_needs_no_other_word(
     tiny: list[str], imgrec: Callable[..., Any], workplace: Path
 ) -> None:
     child = imgrec("train", *tiny, *RICH)
-    folder = launch.runfolder.locate(launch.compose([*tiny, *RICH]), [*tiny, *RICH])
+    folder = folder_of([*tiny, *RICH])
     assert child.signal_when(lambda: steps_logged(folder) >= 11, signal.SIGTERM) == 143
     (outcome,) = launch.train([f"resume={folder}"])
     assert outcome.folder == folder
@@ -227,8 +227,7 @@ def test_a_run_whose_training_is_over_only_reads_its_scores(
     with pytest.raises(RunError, match="the disk went away; free the disk"):
         launch.train([*tiny, "trainer.max_epochs=1"])
     monkeypatch.setattr(run.final, "read", read)
-    config = launch.compose([*tiny, "trainer.max_epochs=1"])
-    folder = launch.runfolder.locate(config, [*tiny, "trainer.max_epochs=1"])
+    folder = folder_of([*tiny, "trainer.max_epochs=1"])
     record = launch.runfolder.look(folder)
     assert record is not None
     assert record.status == "failed"

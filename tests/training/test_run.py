@@ -3,6 +3,7 @@
 import csv
 import json
 import math
+import os
 from pathlib import Path
 from typing import Any
 
@@ -94,7 +95,7 @@ def test_it_trains_as_a_loop_of_plain_pytorch_does(tiny: list[str]) -> None:
     config = launch.compose(words)
     torch.manual_seed(config.seed)
     images = assembly.source(config)
-    network = assembly.classifier(config, images, run_id="", resumed=False).network.train()
+    network = assembly.classifier(config, images, run_id="", fingerprint="", resumed=False).network.train()
     loader = assembly.datamodule(config, images).train_dataloader()
     for epoch in range(2):
         loader.sampler.set_epoch(epoch)
@@ -147,14 +148,29 @@ def test_best_is_the_epoch_with_the_highest_validation_top1(tiny: list[str]) -> 
     assert load(outcome, "best.ckpt")["global_step"] == 8 * (best + 1)
 
 
+def test_a_folder_is_listed_once_before_a_run_and_once_in_it(
+    tiny: list[str], tiny_images: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    listed: list[str] = []
+    scandir = os.scandir
+
+    def noted(place: Any = ".") -> Any:
+        listed.append(str(place))
+        return scandir(place)
+
+    monkeypatch.setattr(os, "scandir", noted)
+    run(tiny, "trainer.max_epochs=1")
+    assert listed.count(str(tiny_images / "row")) == 2
+
+
 def test_test_false_leaves_the_test_set_closed(tiny: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(self: Any) -> None:
         raise AssertionError("the test set was opened")
 
     source = assembly.source
 
-    def closed(config: Any) -> Any:
-        images = source(config)
+    def closed(*arguments: Any) -> Any:
+        images = source(*arguments)
         images.open_test = refuse.__get__(images)
         return images
 

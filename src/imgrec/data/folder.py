@@ -15,8 +15,7 @@ from torch import Tensor
 from imgrec.config.data import Folder
 from imgrec.data.decode import ImageError, decode
 from imgrec.data.files import Files
-from imgrec.data.leftover import leftover
-from imgrec.data.scan import Listing, scan
+from imgrec.data.scan import Listing, Others, scan
 from imgrec.data.source import Source, channel_statistics
 from imgrec.data.split import stratified
 from imgrec.errors import UsageError, shown
@@ -69,14 +68,16 @@ class FolderImages:
         return torch.from_numpy(images_bchw[: len(positions)]), torch.tensor(positions, dtype=torch.int64)
 
 
-def split(cfg: Folder) -> Listing:
+def split(cfg: Folder, listing: Listing | None = None) -> Listing:
     """The files under `data.root` with all splits; one that stays empty is None.
+
+    listing: of that folder, where it has been listed already.
 
     A split without a folder of its own is taken from the training images, stratified: first the test images, then
     the validation images, so that `val_size` never moves a test image.
     Raises UsageError or RunError as `scan` does, and for sizes that leave a class without training images.
     """
-    listing = scan(cfg.root)
+    listing = listing or scan(cfg.root)
     train, val, test = listing.train, listing.val, listing.test
     total = len(train)
     if test is None:
@@ -86,18 +87,18 @@ def split(cfg: Folder) -> Listing:
     return dataclasses.replace(listing, train=train, val=val if len(val) else None, test=test if len(test) else None)
 
 
-def load(cfg: Folder) -> Source:
+def load(cfg: Folder, listing: Listing | None = None) -> Source:
     """The images under `data.root`, split as `split` does.
 
     Mean and standard deviation come from 2 000 training images, evenly spaced over the classes (from all when there
     are fewer). Raises what `split` raises, and ReadError when an image among those 2 000 cannot be read.
     """
-    listing = split(cfg)
+    listing = split(cfg, listing)
     if listing.ignored:
         ignored = ", ".join(shown(name) for name in listing.ignored)
         log.warning("%s: ignored: %s; only train, val and test are read", shown(listing.root), ignored)
-    if others := leftover(listing):
-        log.warning("%s: %s", shown(listing.root), others)
+    if listing.others.count:
+        log.warning("%s: %s", shown(listing.root), _not_read(listing.others))
     images = partial(FolderImages, listing.root, image_size=cfg.image_size, on_error=cfg.on_error)
     train_images = images(listing.train)
     mean, std = channel_statistics(train_images, at_most=STATISTICS_IMAGES)
@@ -112,6 +113,11 @@ def load(cfg: Folder) -> Source:
         mean=mean,
         std=std,
     )
+
+
+def _not_read(others: Others) -> str:
+    names = ", ".join(map(repr, others.names)) + (", ..." if others.count > len(others.names) else "")
+    return f"{others.count} file{'s' if others.count > 1 else ''} of other kinds not read: {names}"
 
 
 def _no_test() -> None:

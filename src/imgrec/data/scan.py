@@ -1,6 +1,7 @@
 """Which images a folder holds, and of which class each is. No torch, no image is opened."""
 
 import errno
+import heapq
 import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -15,7 +16,21 @@ from imgrec.errors import RunError, UsageError, shown
 EXTENSIONS = ("jpg", "jpeg", "png", "webp", "bmp", "tif", "tiff")
 SPLITS = ("train", "val", "test")
 
+_SHOWN = 3  # names of files of other kinds that are kept
+_USUAL = ("thumbs.db", "desktop.ini")  # what Windows leaves in every folder; macOS' .DS_Store is hidden
 _NOWHERE = (errno.ELOOP, errno.ENOTDIR, errno.ENAMETOOLONG)  # where a link may lead, besides to what does not exist
+
+
+@dataclass(frozen=True, kw_only=True)
+class Others:
+    """Files of other kinds below the folders: how many, and the first names.
+
+    Hidden files, what systems leave, and what lies behind links to folders are not counted.
+    """
+
+    count: int
+    names: tuple[str, ...]
+    """Relative to root; a folder's files come before its sub-folders'."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,6 +46,7 @@ class Listing:
     test: Files | None
     ignored: tuple[str, ...]
     """Sub-folders of root that belong to no split."""
+    others: Others
 
     def paths(self) -> Iterator[str]:
         """The relative path of every image, in no promised order."""
@@ -58,18 +74,20 @@ def scan(root: str) -> Listing:
     if not found[0]:
         what = "a file" if found[1] else "nothing there"
         raise UsageError(f"data.root must be a folder of images, got {root!r}, which is {what}; correct the path")
-    folders, _ = _entries(top)
+    folders = _entries(top)[0]
+    others: list[str] = []
     split = [name for name in SPLITS if name in folders and _entries(top / name)[0]]
     if not split:
         classes = _classes(top)
-        return Listing(root=top, classes=classes, train=_files(top, "", classes), val=None, test=None, ignored=())
+        train = _files(top, "", classes, others)
+        return Listing(root=top, classes=classes, train=train, val=None, test=None, ignored=(), others=_counted(others))
     if "train" not in split:
         raise RunError(
             f"{shown(top)}: a data set with {split[0]}/ must have train/ with class folders too, got "
             f"{_some(tuple(folders))}; add train/, or put the class folders directly into {shown(top)} to have it split"
         )
     classes = _classes(top / "train")
-    listed = {name: _files(top, name, classes) for name in split}
+    listed = {name: _files(top, name, classes, others) for name in split}
     return Listing(
         root=top,
         classes=classes,
@@ -77,6 +95,7 @@ def scan(root: str) -> Listing:
         val=listed.get("val"),
         test=listed.get("test"),
         ignored=tuple(name for name in folders if name not in split),
+        others=_counted(others),
     )
 
 
@@ -94,40 +113,65 @@ def _classes(folder: Path) -> tuple[str, ...]:
     return classes
 
 
-def _files(root: Path, split: str, classes: tuple[str, ...]) -> Files:
-    """The images of one split; '' where root holds the classes itself."""
+def _files(root: Path, split: str, classes: tuple[str, ...], others: list[str]) -> Files:
+    """The images of one split; '' where root holds the classes itself. Files of other kinds join `others`."""
     folder = root / split
-    names, _ = _entries(folder)
+    names, files, rest = _entries(folder)
     for name in names:
         if name not in classes:
             raise RunError(
                 f"{shown(folder / name)}: every class of {split}/ must be one of train/ ({_some(classes)}), got "
                 f"{name!r}; rename or remove it, or add it to train/"
             )
+    if split:
+        others += _others(root, split, files + rest)
     prefix = f"{split}/" if split else ""
-    return Files((prefix + path, classes.index(name)) for name in names for path in _images(folder, name))
+    return Files((path, classes.index(name)) for name in names for path in _images(root, prefix + name, others))
 
 
-def _images(folder: Path, name: str) -> list[str]:
-    """The images of one class, sorted, relative to `folder`."""
-    images = []
-    others = 0
-    for path in _walk(folder, name):
-        if os.path.splitext(path)[1].lower().removeprefix(".") in EXTENSIONS:  # noqa: PTH122 - a Path costs 500 bytes
-            images.append(path)
-        else:
-            others += 1
+def _images(root: Path, place: str, others: list[str]) -> list[str]:
+    """The images of the class in `root/place`, sorted, relative to `root`. Files of other kinds join `others`."""
+    images: list[str] = []
+    count = 0
+    for folder, files, rest in _walk(root, place):
+        for name in files:
+            if _is_image(name):
+                images.append(f"{folder}/{name}")
+            else:
+                rest.append(name)
+                count += 1
+        others += _others(root, folder, rest)
     if not images:
-        got = f"{others} files of other kinds" if others else "an empty folder"
+        got = f"{count} files of other kinds" if count else "an empty folder"
         raise RunError(
-            f"{shown(folder / name)}: a class folder must hold at least 1 image ({', '.join(EXTENSIONS)}), got {got}; "
+            f"{shown(root / place)}: a class folder must hold at least 1 image ({', '.join(EXTENSIONS)}), got {got}; "
             f"add images or remove the folder"
         )
     return sorted(images)
 
 
-def _walk(top: Path, name: str) -> Iterator[str]:
-    """Every file below `top/name`, relative to `top`, folder by folder.
+def _is_image(name: str) -> bool:
+    return os.path.splitext(name)[1].lower().removeprefix(".") in EXTENSIONS  # noqa: PTH122 - a Path costs 500 bytes
+
+
+def _others(root: Path, folder: str, names: list[str]) -> list[str]:
+    """Those of the names in `root/folder` that `Others` counts, relative to `root`."""
+    found = [f"{folder}/{name}" for name in names if not _is_image(name) and name.lower() not in _USUAL]
+    return found if found and (root / folder).resolve() == root.resolve() / folder else []
+
+
+def _counted(others: list[str]) -> Others:
+    return Others(count=len(others), names=tuple(heapq.nsmallest(_SHOWN, others, key=_walked)))
+
+
+def _walked(path: str) -> list[tuple[bool, str]]:
+    """What sorts paths as a walk meets them."""
+    *folders, name = path.split("/")
+    return [*((True, folder) for folder in folders), (False, name)]
+
+
+def _walk(top: Path, name: str) -> Iterator[tuple[str, list[str], list[str]]]:
+    """Every folder from `top/name` on, relative to `top`, with the names of its files and what else `_entries` gives.
 
     A folder already seen, through whatever link, is not entered again. A list of what is still to be entered takes
     the place of recursion, which ends at a depth of some hundred folders.
@@ -143,17 +187,17 @@ def _walk(top: Path, name: str) -> Iterator[str]:
         if (status.st_dev, status.st_ino) in seen:
             continue
         seen.add((status.st_dev, status.st_ino))
-        folders, files = _entries(top / place)
+        folders, files, rest = _entries(top / place)
         pending += [f"{place}/{folder}" for folder in reversed(folders)]
-        yield from (f"{place}/{file}" for file in files)
+        yield place, files, rest
 
 
-def _entries(folder: Path) -> tuple[list[str], list[str]]:
-    """The names of the visible folders in a folder, sorted, and of its regular files, in no promised order.
+def _entries(folder: Path) -> tuple[list[str], list[str], list[str]]:
+    """The names of what is visible in a folder: folders, sorted; regular files and the rest, in no promised order.
 
-    Links count as what they lead to. Pipes, devices, sockets, and links to nowhere are passed over.
+    Links count as what they lead to. The rest are pipes, devices, sockets, and links to nowhere.
     """
-    folders, files = [], []
+    folders, files, rest = [], [], []
     try:
         with os.scandir(folder) as entries:
             for entry in entries:
@@ -163,9 +207,11 @@ def _entries(folder: Path) -> tuple[list[str], list[str]]:
                     folders.append(entry.name)
                 elif _is(entry.is_file):
                     files.append(entry.name)
+                else:
+                    rest.append(entry.name)
     except OSError as error:
         _unreadable(folder, error)
-    return sorted(folders), files
+    return sorted(folders), files, rest
 
 
 def _is(kind: Callable[[], bool]) -> bool:

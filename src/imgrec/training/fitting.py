@@ -18,6 +18,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from imgrec import assembly, checkpoint
 from imgrec.checkpoint import BEST, LAST
 from imgrec.config.root import Config
+from imgrec.data.inventory import Inventory
 from imgrec.errors import RunError, UsageError
 from imgrec.runfolder import CHECKPOINTS, CURVES, TENSORBOARD
 from imgrec.training import origin, progress, tensorboard
@@ -32,11 +33,19 @@ log = logging.getLogger(__name__)
 class Fitting:
     """Trains a network in `folder`. After `run`, `checkpoints/last.ckpt` is the run's end.
 
-    parent: a folder whose checkpoints this run goes on from, where it has none of its own.
+    seen: the images as they lay there when the run began. parent: a folder whose checkpoints this run goes on from,
+    where it has none of its own.
     """
 
     def __init__(
-        self, config: Config, folder: Path, run_id: str, *, parent: Path | None, interruption: Interruption
+        self,
+        config: Config,
+        folder: Path,
+        run_id: str,
+        seen: Inventory,
+        *,
+        parent: Path | None,
+        interruption: Interruption,
     ) -> None:
         self.config = config
         self.interruption = interruption
@@ -51,8 +60,10 @@ class Fitting:
         # what was the end of a parent's training is not the end of this one
         self._over = bool(state) and self._counted["Saver"]["over"] and meta["run_id"] == run_id
         comparable = not state or meta["run_id"] == run_id or origin.measures_alike(meta["config"], config)
-        self.source = assembly.source(config)
-        self.classifier = assembly.classifier(config, self.source, run_id=run_id, resumed=state is not None)
+        self.source = assembly.source(config, seen.listing)
+        self.classifier = assembly.classifier(
+            config, self.source, run_id=run_id, fingerprint=seen.fingerprint, resumed=state is not None
+        )
         if path is not None and state is not None:
             origin.check_architecture(path, state["state_dict"], self.classifier)
             if path.parent != self._checkpoints:

@@ -12,7 +12,8 @@ import torch
 from imgrec import records, runfolder
 from imgrec.config import plain
 from imgrec.config.root import Config
-from imgrec.data.fingerprint import fingerprint
+from imgrec.data import inventory
+from imgrec.data.inventory import Inventory
 from imgrec.environment import check_hardware, environment
 from imgrec.errors import Interrupted, RunError
 from imgrec.records import Record
@@ -43,9 +44,10 @@ def train(config: Config, folder: Path, *, command: Sequence[str], parent: Path 
 
 
 def _train(config: Config, folder: Path, command: Sequence[str], parent: Path | None) -> Record:
-    own = runfolder.identity(config, parent)
+    seen = inventory.take(config.data)  # again, where it has been checked: a sweep's run may start hours later
+    own = runfolder.identity(config, seen.fingerprint, parent)
     if int(os.environ.get("LOCAL_RANK", "0")) > 0:  # started by the first process of a distributed run, to train along
-        Fitting(config, folder, own, parent=parent, interruption=Interruption()).run()
+        Fitting(config, folder, own, seen, parent=parent, interruption=Interruption()).run()
         sys.exit(0)
     runfolder.prepare(folder)
     runfolder.refuse_stranger(folder, own)
@@ -60,14 +62,14 @@ def _train(config: Config, folder: Path, command: Sequence[str], parent: Path | 
             study=config.study,
             command=list(command),
             config=plain.flat(config),
-            fingerprint=fingerprint(config.data),
+            fingerprint=seen.fingerprint,
             environment=environment(),
             parent=str(parent) if parent else None,
         )
         interruption = Interruption()
         try:
             with interruption.watched():
-                _carry_out(record, config, folder, parent, interruption)
+                _carry_out(record, config, folder, seen, parent, interruption)
         except Interrupted:
             _close(record, folder, "interrupted")
             if interruption.signum == signal.SIGUSR1:
@@ -104,10 +106,12 @@ def _told(error: Exception, folder: Path) -> Exception:
     )
 
 
-def _carry_out(record: Record, config: Config, folder: Path, parent: Path | None, interruption: Interruption) -> None:
+def _carry_out(
+    record: Record, config: Config, folder: Path, seen: Inventory, parent: Path | None, interruption: Interruption
+) -> None:
     records.write_text(folder / CONFIG, plain.to_yaml(config))
     records.write(folder / RECORD, record)
-    fitting = Fitting(config, folder, record.run_id, parent=parent, interruption=interruption)
+    fitting = Fitting(config, folder, record.run_id, seen, parent=parent, interruption=interruption)
     fitting.run()
     reading = final.read(config, folder, fitting)
     record.scores = reading.scores
