@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from ratios import Row, alone, ratio
 from torch.utils.data import DataLoader
 from torchvision import datasets, transforms
 
@@ -12,7 +13,6 @@ from imgrec.config.augment import Augment
 from imgrec.config.data import Cifar10
 from imgrec.data import cifar10
 from imgrec.data.loader import train_loader
-from ratios import Row, alone, ratio
 
 BATCH = 512
 CROP_FLIP = Augment(name="crop_flip", crop_padding=4, flip=True)

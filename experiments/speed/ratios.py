@@ -9,7 +9,6 @@ from typing import Any, TypeVar
 from imgrec.environment import environment
 from imgrec.errors import RunError
 
-
 T = TypeVar("T")
 
 

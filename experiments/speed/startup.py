@@ -8,8 +8,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from imgrec.errors import RunError
 from ratios import Row, ratio
+
+from imgrec.errors import RunError
 
 IMGREC = str(Path(sys.executable).with_name("imgrec"))
 HELP = (IMGREC, "--help")
