@@ -14,6 +14,7 @@ from imgrec.classifier import META, Classifier
 from imgrec.config import plain
 from imgrec.config.root import Config
 from imgrec.data import sources
+from imgrec.data.resize import resized, side_at
 from imgrec.data.scan import Listing
 from imgrec.data.source import Images, Source
 from imgrec.datamodule import ImageData
@@ -73,6 +74,7 @@ def classifier(config: Config, images: Source, *, run_id: str, fingerprint: str,
         num_classes=len(images.classes),
         make_optimizer=lambda module: build_optimizer(config.optimizer, module),
         make_schedule=lambda optimizer, steps: build_schedule(config.schedule, optimizer, steps),
+        resize=lambda images_nchw, progress: resized(images_nchw, side_at(config.augment, progress)),
         meta={
             "version": imgrec.__version__,
             "run_id": run_id,

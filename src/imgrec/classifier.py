@@ -24,6 +24,7 @@ class Classifier(lightning.LightningModule):
 
     network: [0, 1] pixels (N, C, H, W) -> logits (N, K). loss: logits and targets -> scalar.
     make_optimizer: the module to train -> its optimizer. make_schedule: optimizer and number of steps -> schedule.
+    resize: a training batch's images and the share of the training that is over, in [0, 1) -> the images to train on.
     meta: what a checkpoint must carry to be rebuilt (configuration, classes, ...): plain containers only.
     """
 
@@ -35,6 +36,7 @@ class Classifier(lightning.LightningModule):
         num_classes: int,
         make_optimizer: Callable[[nn.Module], Optimizer],
         make_schedule: Callable[[Optimizer, int], LRScheduler],
+        resize: Callable[[Tensor, float], Tensor],
         meta: dict[str, Any],
         channels_last: bool = False,
         compiled: bool = False,
@@ -48,6 +50,8 @@ class Classifier(lightning.LightningModule):
         self.meta = meta
         self._make_optimizer = make_optimizer
         self._make_schedule = make_schedule
+        self._resize = resize
+        self._steps = 1
         # in a list: a compiled module is the same parameters under other names, and must not be saved twice
         self._run = [cast(nn.Module, torch.compile(network)) if compiled else network]
 
@@ -66,7 +70,8 @@ class Classifier(lightning.LightningModule):
         return cast(Tensor, self._run[0](images_nchw.contiguous(memory_format=self.memory_format)))
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        return self._step(batch, self.train_scores)
+        images_nchw, targets = batch
+        return self._step((self._resize(images_nchw, self.global_step / self._steps), targets), self.train_scores)
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         self._step(batch, self.val_scores)
@@ -79,7 +84,8 @@ class Classifier(lightning.LightningModule):
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         optimizer = self._make_optimizer(self.network)
-        schedule = self._make_schedule(optimizer, int(self.trainer.estimated_stepping_batches))
+        self._steps = int(self.trainer.estimated_stepping_batches)
+        schedule = self._make_schedule(optimizer, self._steps)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:

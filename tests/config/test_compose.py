@@ -113,6 +113,19 @@ def test_a_recipe_changes_choices_and_the_command_line_changes_the_recipe() -> N
             " name fewer stages, or a smaller kernel",
         ),
         (
+            ["augment.sizes=[16]", "augment.sizes_until=[0.5]", "model=cnn"],
+            "augment.sizes needs a network that takes images of any size, and model=cnn takes one;"
+            " leave augment.sizes out, or use model=whitened_cnn, resnet18 or resnet50",
+        ),
+        (
+            ["augment.sizes=[4]", "augment.sizes_until=[0.5]", "model=resnet50"],
+            "augment.sizes must lie in [8, 32], got 4; the network's smallest and the images' own side",
+        ),
+        (
+            ["augment.sizes=[40]", "augment.sizes_until=[0.5]", "model=whitened_cnn"],
+            "augment.sizes must lie in [9, 32], got 40; the network's smallest and the images' own side",
+        ),
+        (
             ["data=digits", "augment=crop_flip", "augment.crop_border=reflect", "augment.crop_padding=32"],
             "augment.crop_padding must be < 32, the images' side, with augment.crop_border=reflect, got 32",
         ),

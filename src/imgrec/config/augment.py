@@ -18,7 +18,7 @@ FLIP_RULES = ("random", "alternating")
 
 @dataclass(kw_only=True)
 class Augment:
-    """In this order: policy, crop, flip, cutout, mix. Each image has its own draw."""
+    """In this order: policy, crop, flip, cutout, mix, size. Each image has its own draw."""
 
     name: str = MISSING
     policy: str = setting("none", f"photometric and geometric policy, image by image: {', '.join(POLICIES)}")
@@ -34,6 +34,10 @@ class Augment:
     cutout_size: int = setting(0, "side of a square set to mid-grey; 0: off (DeVries & Taylor 2017: 16)")
     mix: str = setting("none", f"blend two images and their targets: {', '.join(MIXES)}")
     mix_alpha: float = setting(1.0, "the blend's share is drawn from Beta(alpha, alpha)")
+    sizes: list[int] = setting(list, "sides that training images are shrunk to at first, stage by stage, in pixels")
+    sizes_until: list[float] = setting(
+        list, "where each of augment.sizes ends, as a share of all steps; then full size"
+    )
 
     def __post_init__(self) -> None:
         choice("augment.policy", self.policy, POLICIES)
@@ -45,6 +49,7 @@ class Augment:
         at_least("augment.cutout_size", self.cutout_size, 0)
         choice("augment.mix", self.mix, MIXES)
         above("augment.mix_alpha", self.mix_alpha, 0)
+        self._check_sizes()
         if self.policy != "randaugment":
             self._refuse_idle("policy_ops", 2, "augment.policy=randaugment")
             self._refuse_idle("policy_magnitude", 9, "augment.policy=randaugment")
@@ -54,6 +59,19 @@ class Augment:
             self._refuse_idle("flip_rule", "random", "augment.flip=true")
         if self.mix == "none":
             self._refuse_idle("mix_alpha", 1.0, "augment.mix=mixup or cutmix")
+
+    def _check_sizes(self) -> None:
+        if len(self.sizes) != len(self.sizes_until):
+            raise UsageError(
+                "augment.sizes_until must say for each of augment.sizes where it ends,"
+                f" got {list(self.sizes_until)} for {list(self.sizes)}"
+            )
+        for side in self.sizes:
+            at_least("augment.sizes", side, 1)
+        for end in self.sizes_until:
+            within("augment.sizes_until", end, 0, 1)
+        if sorted(self.sizes_until) != list(self.sizes_until):
+            raise UsageError(f"augment.sizes_until must ascend, got {list(self.sizes_until)}")
 
     def _refuse_idle(self, key: str, default: float | str, needs: str) -> None:
         """Refuse a value that nothing would read."""

@@ -17,6 +17,11 @@ class Model:
 
     name: str = MISSING
 
+    @property
+    def smallest(self) -> int | None:
+        """The smallest side that the network takes, in pixels; None where the first image's side settles it."""
+        return None
+
 
 @dataclass(kw_only=True)
 class Cnn(Model):
@@ -66,6 +71,10 @@ class WhitenedCnn(Model):
         above("model.norm_momentum", self.norm_momentum, 0)
         within("model.norm_momentum", self.norm_momentum, 0, 1)
 
+    @property
+    def smallest(self) -> int:
+        return int(2 ** len(self.widths)) + self.whiten_kernel - 1
+
 
 @dataclass(kw_only=True)
 class Resnet(Model):
@@ -83,6 +92,10 @@ class Resnet(Model):
             raise UsageError(
                 f"model.pretrained=true needs model.stem=imagenet (the weights have a 7x7 stem), got {self.stem!r}"
             )
+
+    @property
+    def smallest(self) -> int:
+        return 8 if self.stem == "cifar" else 32  # a pixel is left after all halvings
 
 
 @dataclass(kw_only=True)

@@ -53,6 +53,8 @@ class Config:
             self._check_stages(len(self.model.widths))
         if isinstance(self.model, WhitenedCnn):
             self._check_whitening(self.model)
+        for side in self.augment.sizes:
+            self._check_size(side)
         if self.augment.crop_border == "reflect" and self.augment.crop_padding >= self._side:
             raise UsageError(
                 f"augment.crop_padding must be < {self._side}, the images' side, with augment.crop_border=reflect,"
@@ -64,12 +66,20 @@ class Config:
         return self.data.image_size if isinstance(self.data, Folder) else FIXED_SIZE
 
     def _check_whitening(self, model: WhitenedCnn) -> None:
-        smallest = 2 ** len(model.widths) + model.whiten_kernel - 1
-        if self._side < smallest:
+        if self._side < model.smallest:
             raise UsageError(
                 f"model.widths with {len(model.widths)} stages and model.whiten_kernel={model.whiten_kernel} needs"
-                f" images of at least {smallest} px, got {self._side}; name fewer stages, or a smaller kernel"
+                f" images of at least {model.smallest} px, got {self._side}; name fewer stages, or a smaller kernel"
             )
+
+    def _check_size(self, side: int) -> None:
+        smallest = self.model.smallest
+        if smallest is None:
+            raise UsageError(
+                f"augment.sizes needs a network that takes images of any size, and model={self.model.name} takes one;"
+                " leave augment.sizes out, or use model=whitened_cnn, resnet18 or resnet50"
+            )
+        within("augment.sizes", side, smallest, self._side, "the network's smallest and the images' own side")
 
     def _check_stages(self, stages: int) -> None:
         factor = 2**stages

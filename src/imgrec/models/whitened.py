@@ -18,10 +18,11 @@ _EPS = 5e-4  # added to the patches' variances (Jordan 2024, section 3.2): flat 
 class WhitenedCnn(nn.Module):
     """Whitening, stages that halve the image, the largest value of each feature, the classes.
 
-    The whitening layer's filters are fixed, see `initialise`. A stage is a 3x3 convolution, 2x2 max-pooling, batch
-    normalisation and activation, then further convolutions with batch normalisation and activation; with `residual`
-    the last of these adds what came out of the pooling part (Jordan 2024, section 3.6). Batch normalisations have no
-    scale of their own: the next layer can make up for it.
+    The whitening layer's filters are fixed, see `initialise`. It has no bias, unlike the paper's: trained for an epoch
+    or left out, it made no difference (experiments/speed/README.md), and nothing need be propagated back to it. A stage
+    is a 3x3 convolution, 2x2 max-pooling, batch normalisation and activation, then further convolutions with batch
+    normalisation and activation; with `residual` the last of these adds what came out of the pooling part (Jordan 2024,
+    section 3.6). Batch normalisations have no scale of their own: the next layer can make up for it.
 
     forward: (N, C, S, S), S >= 2 ** stages + whiten_kernel - 1, normalised -> logits (N, K).
     """
@@ -29,10 +30,8 @@ class WhitenedCnn(nn.Module):
     def __init__(self, cfg: config.WhitenedCnn, *, num_classes: int, channels: int) -> None:
         super().__init__()
         patch = channels * cfg.whiten_kernel**2
-        self.whiten = nn.Conv2d(channels, 2 * patch, cfg.whiten_kernel)
+        self.whiten = nn.Conv2d(channels, 2 * patch, cfg.whiten_kernel, bias=False)
         self.whiten.weight.requires_grad_(False)
-        assert self.whiten.bias is not None
-        nn.init.zeros_(self.whiten.bias)
         self.activation = activation(cfg.activation)
         inputs = [2 * patch, *cfg.widths[:-1]]
         self.stages = nn.ModuleList(
