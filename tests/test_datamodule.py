@@ -7,8 +7,10 @@ import torch
 from torch import Tensor
 
 from imgrec.config.augment import Augment
-from imgrec.config.data import Data, Folder
-from imgrec.data import folder
+from imgrec.config.data import Data, Digits, Folder
+from imgrec.data import digits, folder
+from imgrec.data.loader import TrainBatches
+from imgrec.data.resident import ResidentBatches
 from imgrec.data.source import Source
 from imgrec.datamodule import ImageData
 from imgrec.errors import RunError
@@ -98,6 +100,32 @@ def test_a_resumed_run_sees_the_batches_that_were_left_and_then_whole_epochs(
     loader.sampler.set_epoch(at + 1)
     assert equal(list(loader), epoch(module(source), at + 1))
     assert len(loader) == 4
+
+
+def test_images_in_memory_may_be_resident_and_on_the_cpu_are_when_asked() -> None:
+    def made(resident: str) -> ImageData:
+        cfg = Digits(batch_size=300, resident=resident, num_workers=2 if resident == "true" else 0)
+        return ImageData(source=source, data=cfg, augment=AUGMENT, seed=0)
+
+    source = digits.load(Digits())
+    found = {resident: made(resident) for resident in ("auto", "false", "true")}
+    loaders = {resident: data.train_dataloader() for resident, data in found.items()}
+    assert isinstance(loaders["auto"].dataset, TrainBatches)
+    assert isinstance(loaders["false"].dataset, TrainBatches)
+    assert isinstance(loaders["true"].dataset, ResidentBatches)
+    assert loaders["true"].num_workers == 0
+    assert equal(list(loaders["true"]), list(loaders["false"]))
+    assert found["true"].indices(1, 2) == found["false"].indices(1, 2)
+
+
+def test_a_resumed_run_goes_on_with_resident_images() -> None:
+    source = digits.load(Digits())
+    resumed, straight = (
+        ImageData(source=source, data=Digits(batch_size=300, resident=resident), augment=AUGMENT, seed=0)
+        for resident in ("true", "false")
+    )
+    resumed.load_state_dict({"epoch": 2, "batch": 3})
+    assert equal(list(resumed.train_dataloader()), epoch(straight, 2)[3:])
 
 
 def test_a_position_at_an_epoch_s_end_is_no_shortened_epoch(source: Source) -> None:

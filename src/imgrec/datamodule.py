@@ -4,12 +4,14 @@ from collections.abc import Callable
 from typing import Any
 
 import lightning
+import torch
 from torch.utils.data import DataLoader
 
 from imgrec.config.augment import Augment
 from imgrec.config.data import Data
 from imgrec.data.loader import BatchNumbers, TrainBatches, eval_loader, train_loader
-from imgrec.data.source import Source
+from imgrec.data.resident import ResidentBatches
+from imgrec.data.source import MemoryImages, Source
 from imgrec.errors import RunError
 
 
@@ -27,7 +29,7 @@ class ImageData(lightning.LightningDataModule):
         self._augment = augment
         self._seed = seed
         self._start = (0, 0)
-        self._batches: TrainBatches | None = None
+        self._batches: TrainBatches | ResidentBatches | None = None
         self.position: Callable[[], tuple[int, int]] = lambda: self._start
 
     def train_dataloader(self) -> DataLoader[Any]:
@@ -42,8 +44,9 @@ class ImageData(lightning.LightningDataModule):
             pin_memory=self._feeds_gpu(),
             rank=rank,
             world_size=world_size,
+            resident_on=self._resident_on(),
         )
-        assert isinstance(loader.dataset, TrainBatches)
+        assert isinstance(loader.dataset, TrainBatches | ResidentBatches)
         self._batches = loader.dataset
         epoch, batch = self._start
         # workers ask for their first batches at once, before Lightning names the epoch
@@ -80,7 +83,17 @@ class ImageData(lightning.LightningDataModule):
         self._start = (state_dict["epoch"], state_dict["batch"])
 
     def _feeds_gpu(self) -> bool:
-        return self.trainer is not None and self.trainer.strategy.root_device.type == "cuda"
+        return self._device().type == "cuda"
+
+    def _resident_on(self) -> torch.device | None:
+        """The device to keep the training images on, and to make their batches on; None for neither."""
+        if self._data.resident == "auto":
+            possible = isinstance(self.source.train, MemoryImages) and self._augment.policy == "none"
+            return self._device() if possible and self._feeds_gpu() else None
+        return self._device() if self._data.resident == "true" else None
+
+    def _device(self) -> torch.device:
+        return self.trainer.strategy.root_device if self.trainer else torch.device("cpu")
 
     def _place(self) -> tuple[int, int]:
         return (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)

@@ -130,6 +130,16 @@ def test_a_recipe_changes_choices_and_the_command_line_changes_the_recipe() -> N
             "augment.crop_padding must be < 32, the images' side, with augment.crop_border=reflect, got 32",
         ),
         (
+            ["data=digits", "augment=trivialaugment", "data.resident=true"],
+            "data.resident=true needs augment.policy=none, as policies are drawn and applied on the CPU, got"
+            " 'trivialaugment'; leave data.resident out, or the policy",
+        ),
+        (
+            ["data=folder", "data.root=x", "data.resident=true"],
+            "data.resident must be auto or false for a folder, whose images are read from disk batch by batch, got"
+            " 'true'; leave it out",
+        ),
+        (
             ["data=folder", "data.root=x", "data.image_size=36"],
             "data.image_size must be a multiple of 8 for a cnn of 3 stages, got 36",
         ),

@@ -312,6 +312,17 @@ def test_a_package_without_its_conf_is_refused(monkeypatch: pytest.MonkeyPatch, 
             {"num_workers": -1},
             "data.num_workers must lie in [0, 256], got -1; one or two a core are enough",
         ),
+        (
+            "data=digits",
+            {"resident": "gpu"},
+            "data.resident must be one of true, false, auto, got 'gpu'",
+        ),
+        (
+            "data=folder",
+            {"root": "x", "resident": "true"},
+            "data.resident must be auto or false for a folder, whose images are read from disk batch by batch, got"
+            " 'true'; leave it out",
+        ),
         ("optimizer=sgd", {"lr": NAN}, "optimizer.lr must be > 0 and finite, got nan"),
         ("optimizer=sgd", {"weight_decay": INF}, "optimizer.weight_decay must be >= 0 and finite, got inf"),
     ],
@@ -329,6 +340,7 @@ def test_a_value_out_of_range_is_refused_with_key_rule_and_value(
 def test_the_ends_of_the_ranges_are_allowed() -> None:
     assert Digits(val_size=0).val_size == 0
     assert Digits(val_size=1436).val_size == 1436
+    assert Digits(resident="True").resident == "true"
     assert Folder(root="x", val_size=25.0, test_size=0.0).val_size == 25
     SCHEMAS["schedule"]["step"](milestones=[0.0, 1.0], gamma=0.0)
     SCHEMAS["schedule"]["one_cycle"](peak_at=1.0)

@@ -13,6 +13,7 @@ from sklearn.metrics import accuracy_score, confusion_matrix, jaccard_score
 
 from imgrec import assembly, checkpoint, evaluation, launch
 from imgrec.config import plain
+from imgrec.data.resident import ResidentBatches
 from imgrec.errors import RunError, UsageError
 from imgrec.launch import Outcome
 from imgrec.training.curves import COLUMNS, read
@@ -134,6 +135,28 @@ def test_the_same_seed_gives_the_same_bits_and_another_seed_others(tiny: list[st
     one = run(words, "hydra.run.dir=one").record.weights
     assert run(words, "hydra.run.dir=two").record.weights == one
     assert run(words, "seed=1").record.weights != one
+
+
+@pytest.mark.parametrize("augment", ["crop_flip", "cutmix"])
+def test_resident_images_give_the_same_bits(workplace: Path, augment: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[tuple[int, int]] = []
+    make = ResidentBatches.__getitem__
+
+    def counted(self: ResidentBatches, key: tuple[int, int]) -> tuple[torch.Tensor, torch.Tensor]:
+        made.append(key)
+        return make(self, key)
+
+    monkeypatch.setattr(ResidentBatches, "__getitem__", counted)
+    words = ["data=digits", "model.widths=[4,8]", "model.hidden=16", "optimizer=adam", f"augment={augment}"]
+    words += ["trainer=cpu", "trainer.threads=1", "trainer.max_epochs=2", "trainer.tensorboard=false"]
+    words += ["trainer.progress=none", "trainer.log_every=1"]
+    plain = run(words, "hydra.run.dir=plain")
+    assert not made
+    resident = run(words, "data.resident=true", "hydra.run.dir=resident")
+    assert made == [(epoch, number) for epoch in (0, 1) for number in range(10)]
+    assert resident.record.run_id == plain.record.run_id
+    assert resident.record.weights == plain.record.weights
+    assert resident.record.scores == plain.record.scores
 
 
 def test_best_is_the_epoch_with_the_highest_validation_top1(tiny: list[str]) -> None:

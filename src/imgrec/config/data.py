@@ -26,11 +26,19 @@ class Data:
     num_workers: int = setting(
         0, "processes that prepare batches; 0: in the training process. Changes speed, never results", identity=False
     )
+    resident: str = setting(
+        "auto",
+        "make training batches on the accelerator, from images kept there, without workers: true, false, or auto:"
+        " on a GPU, for images in memory and without augment.policy. Changes speed, never a batch",
+        identity=False,
+    )
 
     def __post_init__(self) -> None:
         at_least("data.batch_size", self.batch_size, 1)
         at_least("data.eval_batch_size", self.eval_batch_size, 1)
         within("data.num_workers", self.num_workers, 0, 256, "one or two a core are enough")
+        self.resident = self.resident.lower()  # YAML's true arrives as "True"
+        choice("data.resident", self.resident, ("true", "false", "auto"))
 
 
 @dataclass(kw_only=True)
@@ -88,6 +96,11 @@ class Folder(Data):
         super().__post_init__()
         if not self.root.strip():
             raise UsageError("data.root must be a folder of images, got ''; add data.root=DIR")
+        if self.resident == "true":
+            raise UsageError(
+                "data.resident must be auto or false for a folder, whose images are read from disk batch by batch, got"
+                " 'true'; leave it out"
+            )
         within("data.image_size", self.image_size, 8, 4096)
         for key in ("val_size", "test_size"):
             value = getattr(self, key)

@@ -49,6 +49,11 @@ class Config:
             raise UsageError("test_protocols must name at least one protocol, got []; use test=false to skip the test")
         if self.trainer.early_stopping and isinstance(self.data, Cifar10 | Digits) and self.data.val_size == 0:
             raise UsageError("trainer.early_stopping needs validation images; give data.val_size, or early_stopping=0")
+        if self.data.resident == "true" and self.augment.policy != "none":
+            raise UsageError(
+                "data.resident=true needs augment.policy=none, as policies are drawn and applied on the CPU, got"
+                f" {self.augment.policy!r}; leave data.resident out, or the policy"
+            )
         if isinstance(self.model, Cnn):
             self._check_stages(len(self.model.widths))
         if isinstance(self.model, WhitenedCnn):

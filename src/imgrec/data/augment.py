@@ -65,6 +65,7 @@ def crop(images_bchw: Pixels, shift_b2: NDArray[np.int64], *, padding: int, bord
     padded = np.zeros((b, c, h + 2 * padding, w + 2 * padding), np.uint8)
     padded[:, :, padding : padding + h, padding : padding + w] = images_bchw
     if border == "reflect":
+        refuse_deep_reflection(padding, side=(h, w))
         _reflect(padded, padding)
     # every window of every image, as a view: its corner's row and column are axes 1 and 2
     per_image, per_channel, per_row, per_column = padded.strides
@@ -77,11 +78,15 @@ def crop(images_bchw: Pixels, shift_b2: NDArray[np.int64], *, padding: int, bord
     return windows[np.arange(b), shift_b2[:, 0], shift_b2[:, 1]]
 
 
+def refuse_deep_reflection(padding: int, *, side: tuple[int, int]) -> None:
+    """Raises ValueError if a border of `padding` pixels would show more than these images, (H,W), have."""
+    if padding >= min(side):
+        raise ValueError(f"a reflected border of {padding} px needs larger images, got {side[0]}x{side[1]}")
+
+
 def _reflect(padded_bchw: Pixels, padding: int) -> None:
     """Fill the border from the image inside; the edge itself is not repeated."""
     height, width = (side - 2 * padding for side in padded_bchw.shape[2:])
-    if padding >= min(height, width):
-        raise ValueError(f"a reflected border of {padding} px needs larger images, got {height}x{width}")
     for k in range(1, padding + 1):
         padded_bchw[:, :, padding - k] = padded_bchw[:, :, padding + k]
         padded_bchw[:, :, padding + height - 1 + k] = padded_bchw[:, :, padding + height - 1 - k]
@@ -102,11 +107,26 @@ def box_mask(centre_b2: NDArray[np.float64], size_b2: NDArray[np.int64], *, side
     border is cut off (DeVries & Taylor 2017, section 3.2; Yun et al. 2019, their code).
     size_b2: rows and columns of the whole box.
     """
+    return between(box_edges(centre_b2, size_b2, side=side), side=side)
+
+
+def box_edges(
+    centre_b2: NDArray[np.float64], size_b2: NDArray[np.int64], *, side: tuple[int, int]
+) -> NDArray[np.int64]:
+    """The part of each box of `box_mask` that lies in the image: int64 (B,2,2), in [0, side].
+
+    First row and column inside the box, then first row and column behind it.
+    """
+    start_b2 = (centre_b2 * side).astype(np.int64) - size_b2 // 2
+    return np.stack([start_b2, start_b2 + size_b2], axis=1).clip(0, side)
+
+
+def between(edges_b22: NDArray[np.int64], *, side: tuple[int, int]) -> NDArray[np.bool_]:
+    """The mask of boxes with these `box_edges`: bool (B,1,H,W)."""
     inside = []
     for axis in (0, 1):
-        start_b = (centre_b2[:, axis] * side[axis]).astype(np.int64) - size_b2[:, axis] // 2
         places = np.arange(side[axis])
-        inside.append((places >= start_b[:, None]) & (places < (start_b + size_b2[:, axis])[:, None]))
+        inside.append((places >= edges_b22[:, 0, axis, None]) & (places < edges_b22[:, 1, axis, None]))
     return (inside[0][:, :, None] & inside[1][:, None, :])[:, None]
 
 

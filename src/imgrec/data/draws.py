@@ -65,6 +65,15 @@ def order(count: int, *, seed: int, epoch: int) -> NDArray[np.int64]:
     return _generator(seed, epoch, _Purpose.ORDER).permutation(count)
 
 
+def visits(count: int, *, seed: int, epoch: int, rank: int, world_size: int) -> NDArray[np.int64]:
+    """The images that device `rank` visits in an epoch, in this order: int64 (ceil(N / world_size),).
+
+    Each takes every `world_size`-th image of `order`, which is continued from its beginning until it divides evenly.
+    """
+    everyone = -(-count // world_size) * world_size
+    return np.resize(order(count, seed=seed, epoch=epoch), everyone)[rank::world_size]
+
+
 def draw(cfg: Augment, count: int, *, seed: int, epoch: int) -> Draws:
     """The tables of one epoch for a training set of `count` images.
 

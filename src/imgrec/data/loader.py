@@ -18,8 +18,9 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 
 from imgrec.config.augment import Augment
 from imgrec.data.augment import Floats, augment, to_unit
-from imgrec.data.draws import Draws, draw, order
+from imgrec.data.draws import Draws, draw, visits
 from imgrec.data.mix import cutmix, mixup, soft_targets
+from imgrec.data.resident import ResidentBatches
 from imgrec.data.source import Images, ReadError
 from imgrec.errors import UsageError
 
@@ -68,8 +69,8 @@ class BatchNumbers(Sampler[tuple[int, int]]):
 class TrainBatches(Dataset[Batch]):
     """The finished batch for (epoch, number): a pure function of the images, the seed and the key.
 
-    An epoch visits every image once, in an order of its own; the last batch may be smaller. With more than one device
-    each takes every `world_size`-th image of that order, which is continued from its beginning until it divides evenly.
+    An epoch visits every image once, in an order of its own; the last batch may be smaller. More than one device share
+    the images out (`draws.visits`).
     """
 
     def __init__(
@@ -120,9 +121,8 @@ class TrainBatches(Dataset[Batch]):
         return self._visits[number * self._batch_size : (number + 1) * self._batch_size]
 
     def _prepare(self, epoch: int) -> None:
-        count, world = len(self._images), self._world_size
-        visits = order(count, seed=self._seed, epoch=epoch)
-        self._visits = np.resize(visits, -(-count // world) * world)[self._rank :: world]
+        count = len(self._images)
+        self._visits = visits(count, seed=self._seed, epoch=epoch, rank=self._rank, world_size=self._world_size)
         self._draws = draw(self._augment, count, seed=self._seed, epoch=epoch)
         self._epoch = epoch
 
@@ -201,14 +201,29 @@ def train_loader(
     pin_memory: bool = False,
     rank: int = 0,
     world_size: int = 1,
+    resident_on: torch.device | None = None,
 ) -> DataLoader[Batch]:
     """A loader of training batches; see `TrainBatches` for what they are and `BatchNumbers` for how to resume.
 
     batch_size: on each device. num_workers, pin_memory (for a GPU): change speed, never a batch.
-    Raises UsageError when images shall be mixed and there is only one.
+    resident_on: a device to keep the images on and to make the batches on, without workers; see `ResidentBatches`.
+    Raises UsageError when images shall be mixed and there is only one, ValueError for images, or an augmentation, that
+    `resident_on` cannot have.
     """
     if augment.mix != "none" and len(images) < 2:
         draw(augment, len(images), seed=seed, epoch=0)  # refuses now rather than at the first batch
+    if resident_on is not None:
+        resident = ResidentBatches(
+            images,
+            device=resident_on,
+            augment=augment,
+            num_classes=num_classes,
+            batch_size=batch_size,
+            seed=seed,
+            rank=rank,
+            world_size=world_size,
+        )
+        return _loader(resident, len(resident), num_workers=0, pin_memory=False)
     batches = TrainBatches(
         images,
         augment=augment,

@@ -5,7 +5,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from imgrec.data.augment import Floats, box_mask
+from imgrec.data.augment import Floats, between, box_edges
 
 
 def mixup(images_bchw: Floats, partners_bchw: Floats, share_b: NDArray[np.float64]) -> Floats:
@@ -25,11 +25,19 @@ def cutmix(
     box_b2: the box's centre; a box that hangs over the border is cut off there.
     Returns the images and the shares (B,) of their area that they really keep, which is what the targets must say.
     """
-    h, w = images_bchw.shape[2:]
-    size_b2 = (np.sqrt(1 - share_b)[:, None] * np.array([h, w])).astype(np.int64)
-    inside_b1hw = box_mask(box_b2, size_b2, side=(h, w))
-    kept_b = 1 - inside_b1hw.sum(axis=(1, 2, 3)) / (h * w)
-    return np.where(inside_b1hw, partners_bchw, images_bchw), kept_b
+    side = (images_bchw.shape[2], images_bchw.shape[3])
+    edges_b22, kept_b = cutmix_boxes(share_b, box_b2, side=side)
+    return np.where(between(edges_b22, side=side), partners_bchw, images_bchw), kept_b
+
+
+def cutmix_boxes(
+    share_b: NDArray[np.float64], box_b2: NDArray[np.float64], *, side: tuple[int, int]
+) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """The boxes of `cutmix` in images of that side, (H,W): their `box_edges`, and the shares (B,) that images keep."""
+    size_b2 = (np.sqrt(1 - share_b)[:, None] * np.array(side)).astype(np.int64)
+    edges_b22 = box_edges(box_b2, size_b2, side=side)
+    pasted_b = np.diff(edges_b22, axis=1).prod(axis=(1, 2))
+    return edges_b22, 1 - pasted_b / (side[0] * side[1])
 
 
 def soft_targets(
