@@ -98,6 +98,20 @@ def test_predictions_come_in_order_from_every_image_in_eval_mode_without_gradien
     assert torch.allclose(found.logits_nk, expected, atol=1e-5)
 
 
+def test_bfloat16_is_used_where_asked_for_and_stands_in_the_scores() -> None:
+    data, probe = images(11), Probe(50)
+    full, lower = (
+        predict(probe, data, protocol="tta_flip", device=CPU, batch_size=4, precision=precision)
+        for precision in ("32", "bf16")
+    )
+    assert full.logits_nk.dtype == lower.logits_nk.dtype == torch.float32
+    assert not torch.equal(full.logits_nk, lower.logits_nk)
+    assert torch.allclose(full.logits_nk, lower.logits_nk, atol=0.1)
+    for found, precision in ((full, "32"), (lower, "bf16")):
+        rows = measure(found, losses.CrossEntropy(), split="test", protocol="tta_flip", at="last")
+        assert {row.settings["precision"] for row in rows} == {precision}
+
+
 @pytest.mark.parametrize("protocol", PROTOCOLS)
 def test_the_size_of_the_batches_changes_nothing(protocol: str) -> None:
     probe, data = Probe(50), images(11)

@@ -66,7 +66,8 @@ class Net(nn.Module):
         values, vectors = torch.linalg.eigh(patches.T @ patches / len(patches))
         filters = (vectors / (values + 5e-4).sqrt()).T.reshape(12, 3, 2, 2)
         self.whiten.weight.copy_(torch.cat([filters, -filters]))
-        nn.init.zeros_(self.whiten.bias)  # type: ignore[arg-type]
+        assert self.whiten.bias is not None
+        nn.init.zeros_(self.whiten.bias)
 
     def forward(self, x: Tensor, train_bias: bool = True) -> Tensor:
         bias = self.whiten.bias
@@ -133,6 +134,11 @@ class Images:
         self._padded = F.pad(self.train, (SHIFT,) * 4, mode="reflect")
         self._mirrored = torch.rand(len(self.train), device=device) < 0.5
 
+    def first(self, count: int) -> None:
+        """Keep only the first training images."""
+        self.train, self.train_labels = self.train[:count], self.train_labels[:count]
+        self._padded, self._mirrored = self._padded[:count], self._mirrored[:count]
+
     @staticmethod
     def _normalised(images: Tensor) -> Tensor:
         mean, std = (torch.tensor(x, device=images.device).view(1, 3, 1, 1) for x in (MEAN, STD))
@@ -158,7 +164,7 @@ class Training:
         torch.manual_seed(seed)
         self.images = images
         self.device = images.train.device
-        self.net = Net().to(self.device, memory_format=torch.channels_last).train()
+        self.net = Net().to(self.device).to(memory_format=torch.channels_last).train()
         self.net.initialise(images.train[:5000])
         per_epoch = len(images.train) // BATCH
         self.total = round(epochs * per_epoch)

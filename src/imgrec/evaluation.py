@@ -1,6 +1,6 @@
 """Protocols on a trained network: how a number is measured.
 
-N images, K classes. Everything is measured in float32, whatever arithmetic the training used.
+N images, K classes. Everything is measured in float32, whatever arithmetic the training used, unless asked otherwise.
 """
 
 import contextlib
@@ -56,12 +56,14 @@ PROTOCOLS: dict[str, Callable[[Forward, Tensor], Tensor]] = {
 class Predictions:
     """What a network said of the N readable images of a split.
 
-    logits_nk (N, K), targets_n: true classes (N,), indices_n: the images' places in the split (N,).
+    logits_nk (N, K), targets_n: true classes (N,), indices_n: the images' places in the split (N,),
+    precision: of the network's arithmetic, "32" or "bf16".
     """
 
     logits_nk: Tensor
     targets_n: Tensor
     indices_n: Tensor
+    precision: str = "32"
 
     @property
     def confidence_n(self) -> Tensor:
@@ -89,21 +91,37 @@ def predict(
     batch_size: int,
     num_workers: int = 0,
     channels_last: bool = True,
+    precision: str = "32",
 ) -> Predictions:
-    """Run the network, in eval mode, over a split under a protocol; one pass, in order."""
+    """Run the network, in eval mode, over a split under a protocol; one pass, in order.
+
+    precision: "32", or "bf16" by autocast.
+    """
     network = network.eval().to(device)
     logits, targets, indices = [], [], []
     memory_format = torch.channels_last if channels_last else torch.contiguous_format
     loader = eval_loader(
         images, batch_size=batch_size, num_workers=num_workers, pin_memory=device.type == "cuda", with_indices=True
     )
-    with _full_float32():
+
+    def in_float32(images_nchw: Tensor) -> Tensor:
+        """The logits, so that views are averaged in full."""
+        logits_nk: Tensor = network(images_nchw).float()
+        return logits_nk
+
+    lower = torch.autocast(device.type, torch.bfloat16) if precision == "bf16" else contextlib.nullcontext()
+    with _full_float32(), lower:
         for batch_nchw, targets_n, indices_n in loader:
             batch_nchw = batch_nchw.to(device).contiguous(memory_format=memory_format)
-            logits.append(PROTOCOLS[protocol](network, batch_nchw).float().cpu())
+            logits.append(PROTOCOLS[protocol](in_float32, batch_nchw).cpu())
             targets.append(targets_n)
             indices.append(indices_n)
-    return Predictions(logits_nk=torch.cat(logits), targets_n=torch.cat(targets), indices_n=torch.cat(indices))
+    return Predictions(
+        logits_nk=torch.cat(logits),
+        targets_n=torch.cat(targets),
+        indices_n=torch.cat(indices),
+        precision=precision,
+    )
 
 
 @contextlib.contextmanager
@@ -139,7 +157,7 @@ def measure(predictions: Predictions, loss: nn.Module, *, split: str, protocol: 
             value=round(value, 7),  # float32 holds no more digits
             n=n,
             at=at,
-            settings={"precision": "32"},
+            settings={"precision": predictions.precision},
             ci=wilson(value, n) if metric in ("top1", "top5") else None,
         )
         for metric, value in sorted(values.items())

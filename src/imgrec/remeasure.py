@@ -63,6 +63,7 @@ def evaluate(
         device=torch.device("cuda" if torch.cuda.is_available() else "cpu"),
         batch_size=trained.config.data.eval_batch_size,
         channels_last=trained.config.trainer.channels_last,
+        precision=trained.config.test_precision,
     )
     scores = evaluation.measure(predictions, trained.loss, split=split, protocol=protocol, at=place)
     settings = {"protocol": protocol, "at": place, "split": split, "step": trained.step, "data": seen}

@@ -115,7 +115,7 @@ def test_a_recipe_changes_choices_and_the_command_line_changes_the_recipe() -> N
         (
             ["augment.sizes=[16]", "augment.sizes_until=[0.5]", "model=cnn"],
             "augment.sizes needs a network that takes images of any size, and model=cnn takes one;"
-            " leave augment.sizes out, or use model=whitened_cnn, resnet18 or resnet50",
+            " choose another augment, or model=whitened_cnn, resnet18 or resnet50",
         ),
         (
             ["augment.sizes=[4]", "augment.sizes_until=[0.5]", "model=resnet50"],
@@ -148,6 +148,7 @@ def test_a_recipe_changes_choices_and_the_command_line_changes_the_recipe() -> N
             "model.widths must name fewer stages for 32x32 images: 6 stages need a side that is a multiple of 64",
         ),
         (["test_protocols=[tta]"], "test_protocols must be one of clean, tta_flip, tta_flip_shift, got 'tta'"),
+        (["test_precision=8"], "test_precision must be one of 32, bf16, got '8'"),
         (
             ["test_protocols=[]"],
             "test_protocols must name at least one protocol, got []; use test=false to skip the test",

@@ -16,7 +16,7 @@ from imgrec.config.root import AXES, Config
 from imgrec.config.schemas import SCHEMAS, choices, conf_dir, known_keys
 
 INF, NAN = float("inf"), float("nan")
-NEEDED = {"folder": ["data.root=/images"]}  # what a choice cannot do without
+NEEDED = {"folder": ["data.root=/images"], "speed": ["model=whitened_cnn"]}  # what a choice cannot do without
 RECIPES = choices("experiment")
 
 

@@ -16,6 +16,7 @@ from imgrec.config.trainer import Trainer
 from imgrec.errors import UsageError
 
 AXES = ("data", "augment", "model", "loss", "optimizer", "schedule", "trainer")
+TEST_PRECISIONS = ("32", "bf16")
 PROTOCOLS = ("clean", "tta_flip", "tta_flip_shift")
 
 
@@ -33,6 +34,9 @@ class Config:
     seed: int = setting(0, "decides initial weights, order and augmentation; the split does not depend on it")
     test: bool = setting(True, "read the test set once, at the end; false: it stays closed (for searches)")
     test_protocols: list[str] = setting(lambda: ["clean"], f"what the final reading measures: {', '.join(PROTOCOLS)}")
+    test_precision: str = setting(
+        "32", "arithmetic of the final reading and of imgrec evaluate: 32, or bf16, faster where training in it is"
+    )
     experiment: str | None = setting(None, "the recipe of conf/experiment that was chosen", identity=False)
     study: str | None = setting(None, "the study of conf/study that was chosen", identity=False)
     resume: str | None = setting(None, "a run's folder to go on from", identity=False)
@@ -41,6 +45,7 @@ class Config:
 
     def __post_init__(self) -> None:
         within("seed", self.seed, 0, 2**32 - 1)
+        choice("test_precision", self.test_precision, TEST_PRECISIONS)
         for protocol in self.test_protocols:
             choice("test_protocols", protocol, PROTOCOLS)
         if len(set(self.test_protocols)) < len(self.test_protocols):
@@ -82,7 +87,7 @@ class Config:
         if smallest is None:
             raise UsageError(
                 f"augment.sizes needs a network that takes images of any size, and model={self.model.name} takes one;"
-                " leave augment.sizes out, or use model=whitened_cnn, resnet18 or resnet50"
+                " choose another augment, or model=whitened_cnn, resnet18 or resnet50"
             )
         within("augment.sizes", side, smallest, self._side, "the network's smallest and the images' own side")
 

@@ -54,6 +54,7 @@ def read(config: Config, folder: Path, fitting: Fitting) -> Reading:
                     batch_size=config.data.eval_batch_size,
                     num_workers=config.data.num_workers,
                     channels_last=config.trainer.channels_last,
+                    precision=config.test_precision,
                 )
                 reading.scores += evaluation.measure(predictions, loss, split=split, protocol=protocol, at=at)
                 if protocol == config.test_protocols[0] or split == "val":
