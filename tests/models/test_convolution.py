@@ -5,7 +5,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from imgrec.models.convolution import Conv3x3, side_by_side
+from imgrec.models.convolution import Conv3x3, side_by_side, with_faster_gradients
 
 
 @pytest.mark.parametrize("width", [1, 2, 3, 5, 7, 9, 10, 15])
@@ -58,3 +58,23 @@ def test_training_in_float32_is_a_plain_convolution() -> None:
 @pytest.mark.parametrize(("width", "images"), [(1, 16), (3, 8), (7, 4), (9, 3), (10, 1), (15, 1), (32, 1)])
 def test_rows_grow_to_about_32_pixels(width: int, images: int) -> None:
     assert side_by_side(width) == images
+
+
+def test_fitting_convolutions_are_exchanged_under_the_same_names_and_weights() -> None:
+    fitting = nn.Conv2d(2, 3, 3, padding=1, bias=False)
+    others = [
+        nn.Conv2d(3, 3, 3, padding=1),
+        nn.Conv2d(3, 3, 3, stride=2, padding=1, bias=False),
+        nn.Conv2d(3, 3, 1, bias=False),
+        nn.Conv2d(3, 3, 3, padding=1, groups=3, bias=False),
+        nn.Conv2d(3, 3, 3, padding=1, bias=False, padding_mode="reflect"),
+        nn.Conv2d(3, 3, 3, padding=2, dilation=2, bias=False),
+    ]
+    module = nn.Sequential(nn.Sequential(fitting, nn.ReLU()), *others)
+    names = list(module.state_dict())
+    assert with_faster_gradients(module) is module
+    assert list(module.state_dict()) == names
+    inner = module[0][0]  # type: ignore[index]
+    assert isinstance(inner, Conv3x3)
+    assert inner.weight is fitting.weight
+    assert list(module)[1:] == others

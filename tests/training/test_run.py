@@ -239,7 +239,7 @@ def test_accumulated_batches_step_as_one_batch(tiny: list[str]) -> None:
         torch.testing.assert_close(parts["state_dict"][name], value, rtol=1e-4, atol=1e-6)
 
 
-@pytest.mark.parametrize("optimizer", ["sgd", "momentum", "adam", "adamw", "adagrad", "rmsprop", "muon"])
+@pytest.mark.parametrize("optimizer", ["sgd", "momentum", "adam", "adamw", "adagrad", "rmsprop", "muon", "muon_sgd"])
 def test_every_optimizer_trains(tiny: list[str], optimizer: str) -> None:
     words = [*tiny, f"optimizer={optimizer}", "optimizer.lr_scale=0.1", "schedule=cosine", "schedule.warmup=0.1"]
     outcome = run(words, "trainer.max_epochs=1", "trainer.gradient_clip=1", "trainer.precision=bf16-mixed")

@@ -1,0 +1,75 @@
+"""Runs whose images grow and whose first layer is set from data: what is trained, and that resuming changes nothing."""
+
+import signal
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from runs import assert_same_run, steps_logged
+from torch import Tensor
+
+from imgrec import assembly, launch
+from imgrec.data.resize import resized
+
+GROWING = (
+    "model=whitened_cnn",
+    "model.widths=[4,8]",
+    "optimizer=muon_sgd",
+    "optimizer.bias_lr=1",
+    "optimizer.head_lr=1",
+    "augment=crop_flip",
+    "augment.flip_rule=alternating",
+    "augment.crop_padding=1",
+    "augment.crop_border=reflect",
+    "augment.sizes=[5,6]",
+    "augment.sizes_until=[0.25,0.5]",
+    "trainer.max_epochs=4",
+)
+
+
+@pytest.fixture
+def growing(tiny: list[str]) -> list[str]:
+    """The tiny run with everything that a recipe for few epochs has."""
+    return [*(word for word in tiny if not word.startswith(("model", "optimizer", "augment"))), *GROWING]
+
+
+def test_images_grow_by_the_share_of_steps_and_are_judged_whole(
+    growing: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sides: list[int] = []
+
+    def recorded(images_nchw: Tensor, side: int | None) -> Tensor:
+        images_nchw = resized(images_nchw, side)
+        sides.append(images_nchw.shape[-1])
+        return images_nchw
+
+    monkeypatch.setattr(assembly, "resized", recorded)
+    (outcome,) = launch.train([*growing])
+    assert sides == [5] * 8 + [6] * 8 + [8] * 16
+    assert outcome.record.config["augment.sizes"] == [5, 6]
+
+
+def test_the_first_layer_is_set_from_the_images_and_stays(growing: list[str]) -> None:
+    (outcome,) = launch.train([*growing, "seed=0"])
+    (other,) = launch.train([*growing, "seed=1"])
+    first, second = (
+        torch.load(each.folder / "checkpoints/last.ckpt", weights_only=True)["state_dict"]["network.net.whiten.weight"]
+        for each in (outcome, other)
+    )
+    assert torch.equal(first, second), "it depends on the images alone"
+    assert torch.equal(first[:12], -first[12:])
+
+
+@pytest.mark.parametrize("steps", [5, 11])
+def test_an_interrupted_run_goes_on_at_its_size(
+    growing: list[str], imgrec: Callable[..., Any], workplace: Path, steps: int
+) -> None:
+    straight, cut = workplace / "straight", workplace / "cut"
+    assert imgrec("train", *growing, f"hydra.run.dir={straight}").wait() == 0
+    child = imgrec("train", *growing, f"hydra.run.dir={cut}")
+    assert child.signal_when(lambda: steps_logged(cut) >= steps, signal.SIGTERM) == 143, child.log.read_text()
+    again = imgrec("train", *growing, f"hydra.run.dir={cut}")
+    assert again.wait() == 0, again.log.read_text()
+    assert_same_run(straight, cut)
