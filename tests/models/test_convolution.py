@@ -1,18 +1,19 @@
-"""The 3x3 convolution: nn.Conv2d's values and gradients, however its weight gradient is summed."""
+"""Convolutions of small images: nn.Conv2d's values and gradients, however its weight gradient is summed."""
 
 import pytest
 import torch
 import torch.nn.functional as F
 from torch import nn
 
-from imgrec.models.convolution import Conv3x3, side_by_side, with_faster_gradients
+from imgrec.models.convolution import SmallImageConv, for_small_images, side_by_side
 
 
+@pytest.mark.parametrize("kernel", [1, 3])
 @pytest.mark.parametrize("width", [1, 2, 3, 5, 7, 9, 10, 15])
 @pytest.mark.parametrize("count", [1, 5, 16, 19])
-def test_values_and_gradients_are_those_of_a_plain_convolution(width: int, count: int) -> None:
+def test_values_and_gradients_are_those_of_a_plain_convolution(kernel: int, width: int, count: int) -> None:
     generator = torch.Generator().manual_seed(width)
-    conv = Conv3x3(3, 4)
+    conv = SmallImageConv(3, 4, kernel_size=kernel)
     images = torch.randn(count, 3, 6, width, generator=generator).bfloat16().float()
     conv.weight.data.copy_(conv.weight.data.bfloat16())
     ours = images.clone().requires_grad_()
@@ -21,7 +22,7 @@ def test_values_and_gradients_are_those_of_a_plain_convolution(width: int, count
     upstream = torch.randn(values.shape, generator=generator).bfloat16()
     values.backward(upstream)
     plain, weight = images.double().requires_grad_(), conv.weight.detach().double().requires_grad_()
-    expected = F.conv2d(plain, weight, padding=1)
+    expected = F.conv2d(plain, weight, padding=kernel // 2)
     expected.backward(upstream.double())
     assert values.dtype == torch.bfloat16
     assert conv.weight.grad is not None
@@ -33,7 +34,7 @@ def test_values_and_gradients_are_those_of_a_plain_convolution(width: int, count
 
 
 def test_a_frozen_weight_and_images_without_gradient_are_left_out() -> None:
-    conv = Conv3x3(2, 2)
+    conv = SmallImageConv(2, 2, kernel_size=3)
     conv.weight.requires_grad_(False)
     images = torch.randn(4, 2, 3, 3, requires_grad=True)
     with torch.autocast("cpu", torch.bfloat16):
@@ -43,14 +44,14 @@ def test_a_frozen_weight_and_images_without_gradient_are_left_out() -> None:
 
 
 def test_evaluation_is_a_plain_convolution_in_any_precision() -> None:
-    conv = Conv3x3(2, 3).eval()
+    conv = SmallImageConv(2, 3, kernel_size=3).eval()
     images = torch.randn(4, 2, 7, 7)
     assert torch.equal(conv(images), F.conv2d(images, conv.weight, padding=1))
     assert isinstance(conv, nn.Conv2d)
 
 
 def test_training_in_float32_is_a_plain_convolution() -> None:
-    conv = Conv3x3(2, 3)
+    conv = SmallImageConv(2, 3, kernel_size=3)
     images = torch.randn(4, 2, 7, 7)
     assert torch.equal(conv(images), F.conv2d(images, conv.weight, padding=1))
 
@@ -65,16 +66,26 @@ def test_fitting_convolutions_are_exchanged_under_the_same_names_and_weights() -
     others = [
         nn.Conv2d(3, 3, 3, padding=1),
         nn.Conv2d(3, 3, 3, stride=2, padding=1, bias=False),
-        nn.Conv2d(3, 3, 1, bias=False),
+        nn.Conv2d(3, 3, 1, stride=2, bias=False),
+        nn.Conv2d(3, 3, 5, padding=2, bias=False),
         nn.Conv2d(3, 3, 3, padding=1, groups=3, bias=False),
         nn.Conv2d(3, 3, 3, padding=1, bias=False, padding_mode="reflect"),
         nn.Conv2d(3, 3, 3, padding=2, dilation=2, bias=False),
     ]
-    module = nn.Sequential(nn.Sequential(fitting, nn.ReLU()), *others)
+    pointwise = nn.Conv2d(3, 3, 1, bias=False)
+    module = nn.Sequential(nn.Sequential(fitting, pointwise), *others)
     names = list(module.state_dict())
-    assert with_faster_gradients(module) is module
+    assert for_small_images(module) is module
     assert list(module.state_dict()) == names
-    inner = module[0][0]  # type: ignore[index]
-    assert isinstance(inner, Conv3x3)
-    assert inner.weight is fitting.weight
+    for exchanged, original in zip(module[0], (fitting, pointwise), strict=True):  # type: ignore[arg-type]
+        assert isinstance(exchanged, SmallImageConv)
+        assert exchanged.weight is original.weight
+        assert torch.equal(
+            exchanged(torch.ones(1, *original.weight.shape[1:])), original(torch.ones(1, *original.weight.shape[1:]))
+        )
     assert list(module)[1:] == others
+
+
+def test_other_kernels_are_refused() -> None:
+    with pytest.raises(ValueError, match="kernel_size must be 1 or 3, got 5"):
+        SmallImageConv(2, 2, kernel_size=5)

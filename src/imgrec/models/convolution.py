@@ -11,16 +11,19 @@ from torch import Tensor, nn
 _ROW = 32  # pixels that a row should have: oneDNN's weight gradient sums over rows, in tiles of 32 bfloat16 numbers
 
 
-class Conv3x3(nn.Conv2d):
-    """A 3x3 convolution, stride 1, padding 1, no bias: (N, C, H, W) -> (N, O, H, W).
+class SmallImageConv(nn.Conv2d):
+    """A convolution of 3x3 with padding 1, or of 1x1, with stride 1 and no bias: (N, C, H, W) -> (N, O, H, W).
 
     Its values are nn.Conv2d's. In training in bfloat16 on a CPU the weight gradient of images up to 9 pixels wide is
-    summed over several images laid side by side, a column of zeros between them: the same sum in another order, in
-    half the time at 7 pixels and a fifth at 3 (experiments/speed/README.md).
+    summed otherwise: for 3x3 over several images laid side by side, a column of zeros between them, in half the time at
+    7 pixels and a fifth at 3; for 1x1 as the one product of matrices that it is (experiments/speed/README.md).
+    Raises ValueError for another kernel size.
     """
 
-    def __init__(self, inputs: int, outputs: int) -> None:
-        super().__init__(inputs, outputs, kernel_size=3, padding=1, bias=False)
+    def __init__(self, inputs: int, outputs: int, *, kernel_size: int) -> None:
+        if kernel_size not in (1, 3):
+            raise ValueError(f"kernel_size must be 1 or 3, got {kernel_size}")
+        super().__init__(inputs, outputs, kernel_size, padding=kernel_size // 2, bias=False)
 
     def forward(self, images_nchw: Tensor) -> Tensor:
         """Not through the function in evaluation, so that every exporter sees a plain convolution."""
@@ -29,29 +32,25 @@ class Conv3x3(nn.Conv2d):
         dtype = torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else images_nchw.dtype
         if dtype != torch.bfloat16 or side_by_side(images_nchw.shape[3]) < 2:
             return super().forward(images_nchw)
-        return cast(Tensor, _SideBySide.apply(images_nchw.to(dtype), self.weight.to(dtype)))
+        return cast(Tensor, _Convolution.apply(images_nchw.to(dtype), self.weight.to(dtype)))
 
 
-def with_faster_gradients(module: nn.Module) -> nn.Module:
-    """The same module with every fitting convolution in it made a `Conv3x3`, under the same names and parameters."""
+def for_small_images(module: nn.Module) -> nn.Module:
+    """The same module with every convolution in it that fits made a SmallImageConv; names and parameters stay."""
     for name, child in module.named_children():
         if type(child) is nn.Conv2d and _fits(child):
-            faster = Conv3x3(child.in_channels, child.out_channels)
-            faster.weight = child.weight
-            setattr(module, name, faster)
+            exchanged = SmallImageConv(child.in_channels, child.out_channels, kernel_size=child.kernel_size[0])
+            exchanged.weight = child.weight
+            setattr(module, name, exchanged)
         else:
-            with_faster_gradients(child)
+            for_small_images(child)
     return module
 
 
 def _fits(layer: nn.Conv2d) -> bool:
     plain = layer.bias is None and layer.groups == 1 and layer.padding_mode == "zeros"
-    return plain and (layer.kernel_size, layer.stride, layer.padding, layer.dilation) == (
-        (3, 3),
-        (1, 1),
-        (1, 1),
-        (1, 1),
-    )
+    known = (layer.kernel_size, layer.padding) in (((3, 3), (1, 1)), ((1, 1), (0, 0)))
+    return plain and known and layer.stride == layer.dilation == (1, 1)
 
 
 def side_by_side(width: int) -> int:
@@ -60,11 +59,11 @@ def side_by_side(width: int) -> int:
     return images if images >= 3 else 1
 
 
-class _SideBySide(torch.autograd.Function):
+class _Convolution(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, images_nchw: Tensor, weight_ochw: Tensor) -> Tensor:
         ctx.save_for_backward(images_nchw, weight_ochw)
-        return F.conv2d(images_nchw, weight_ochw, padding=1)
+        return F.conv2d(images_nchw, weight_ochw, padding=weight_ochw.shape[2] // 2)
 
     @staticmethod
     @torch.autograd.function.once_differentiable
@@ -74,9 +73,18 @@ class _SideBySide(torch.autograd.Function):
         if ctx.needs_input_grad[0]:
             for_images = _backward(gradient_nohw, images_nchw, weight_ochw, of="images")
         if ctx.needs_input_grad[1]:
-            k = side_by_side(images_nchw.shape[3])
-            for_weight = _backward(_joined(gradient_nohw, k), _joined(images_nchw, k), weight_ochw, of="weight")
+            if weight_ochw.shape[2] == 1:
+                product_oc = _pixels(gradient_nohw).T @ _pixels(images_nchw)
+                for_weight = product_oc[:, :, None, None]
+            else:
+                k = side_by_side(images_nchw.shape[3])
+                for_weight = _backward(_joined(gradient_nohw, k), _joined(images_nchw, k), weight_ochw, of="weight")
         return for_images, for_weight
+
+
+def _pixels(images_nchw: Tensor) -> Tensor:
+    """(N H W, C): a view of channels-last images."""
+    return images_nchw.permute(0, 2, 3, 1).flatten(0, 2)
 
 
 def _joined(images_nchw: Tensor, k: int) -> Tensor:
@@ -93,13 +101,14 @@ def _joined(images_nchw: Tensor, k: int) -> Tensor:
 
 
 def _backward(gradient_nohw: Tensor, images_nchw: Tensor, weight_ochw: Tensor, *, of: str) -> Tensor:
+    padding = weight_ochw.shape[2] // 2
     gradients = torch.ops.aten.convolution_backward(
         gradient_nohw,
         images_nchw,
         weight_ochw,
         None,
         stride=[1, 1],
-        padding=[1, 1],
+        padding=[padding, padding],
         dilation=[1, 1],
         transposed=False,
         output_padding=[0, 0],

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from imgrec.config import model as config
 from imgrec.errors import UsageError
 from imgrec.models import pretrained
-from imgrec.models.convolution import with_faster_gradients
+from imgrec.models.convolution import for_small_images
 
 
 class Resnet(nn.Module):
@@ -43,7 +43,7 @@ class Resnet(nn.Module):
         elif channels != 3:
             backbone.conv1 = _stem(channels, kernel=7, stride=2)
         backbone.fc = nn.Identity()
-        with_faster_gradients(backbone)
+        for_small_images(backbone)
         self.frozen = cfg.freeze_backbone
         self.backbone: nn.Module = backbone.requires_grad_(not self.frozen)
         self.classes = nn.Linear(features, num_classes)

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from imgrec.config import model as config
 from imgrec.models.activation import activation
-from imgrec.models.convolution import Conv3x3
+from imgrec.models.convolution import SmallImageConv
 
 _EPS = 5e-4  # added to the patches' variances (Jordan 2024, section 3.2): flat directions are not blown up to noise
 
@@ -85,9 +85,9 @@ class _Stage(nn.Module):
         return values
 
 
-def _convolution(inputs: int, outputs: int) -> Conv3x3:
+def _convolution(inputs: int, outputs: int) -> SmallImageConv:
     """It begins by handing its inputs on; outputs beyond their number begin as PyTorch's (section 3.3)."""
-    convolution = Conv3x3(inputs, outputs)
+    convolution = SmallImageConv(inputs, outputs, kernel_size=3)
     nn.init.dirac_(convolution.weight[: min(inputs, outputs)])
     return convolution
 
