@@ -58,7 +58,7 @@ class Classifier(lightning.LightningModule):
     def __setattr__(self, name: str, value: Any) -> None:
         """As any module's, but for the name of the hook that runs, which Lightning notes some 50 times a step.
 
-        nn.Module would look each time whether it is a parameter: 0.08 ms a step (benchmarks/README.md).
+        nn.Module would look each time whether it is a parameter: 0.08 ms a step (experiments/speed/README.md).
         """
         if name == "_current_fx_name":
             self.__dict__[name] = value
