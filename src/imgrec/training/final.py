@@ -34,6 +34,8 @@ def read(config: Config, folder: Path, fitting: Fitting) -> Reading:
         splits["val"] = fitting.source.val
     if config.test and (test := fitting.source.open_test()) is not None:
         splits["test"] = test
+    # validation also as the curves have it, and as the test will be measured: so that a choice may rest on it
+    protocols = {"test": config.test_protocols, "val": list(dict.fromkeys(["clean", *config.test_protocols]))}
     reading = Reading()
     shown: tuple[str, str, Predictions] | None = None
     for at, name in (("best", BEST), ("last", LAST)):
@@ -44,7 +46,7 @@ def read(config: Config, folder: Path, fitting: Fitting) -> Reading:
         loss = assembly.loss(config)  # this run's own, also where `best` comes from a run that it went on from
         reading.weights[at] = checkpoint.digest(trained.network.state_dict())
         for split, images in splits.items():
-            for protocol in config.test_protocols if split == "test" else ["clean"]:
+            for protocol in protocols[split]:
                 log.info("reading %s at %s, %s: %d images", split, at, protocol, len(images))
                 predictions = evaluation.predict(
                     trained.network,
@@ -57,7 +59,7 @@ def read(config: Config, folder: Path, fitting: Fitting) -> Reading:
                     precision=config.test_precision,
                 )
                 reading.scores += evaluation.measure(predictions, loss, split=split, protocol=protocol, at=at)
-                if protocol == config.test_protocols[0] or split == "val":
+                if protocol == protocols[split][0]:
                     reading.diagnostics.setdefault(at, {})[split] = evaluation.diagnose(predictions, trained.classes)
                     if shown is None or (split == "test" and shown[1] == "val"):
                         shown = (at, split, predictions)
