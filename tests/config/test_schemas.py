@@ -16,7 +16,11 @@ from imgrec.config.root import AXES, Config
 from imgrec.config.schemas import SCHEMAS, choices, conf_dir, known_keys
 
 INF, NAN = float("inf"), float("nan")
-NEEDED = {"folder": ["data.root=/images"], "speed": ["model=whitened_cnn"]}  # what a choice cannot do without
+NEEDED = {
+    "folder": ["data.root=/images"],
+    "speed": ["model=whitened_cnn"],
+    "growing": ["model=resnet18"],
+}  # what a choice cannot do without
 RECIPES = choices("experiment")
 
 
@@ -208,6 +212,11 @@ def test_a_package_without_its_conf_is_refused(monkeypatch: pytest.MonkeyPatch, 
         ("optimizer=muon", {"adamw_beta1": 1}, "optimizer.adamw_beta1 must lie in [0, 1), got 1"),
         ("optimizer=muon", {"adamw_beta2": 1}, "optimizer.adamw_beta2 must lie in [0, 1), got 1"),
         ("optimizer=muon", {"adamw_eps": 0}, "optimizer.adamw_eps must be > 0 and finite, got 0"),
+        (
+            "optimizer=muon",
+            {"unit_rows": True, "weight_decay": 0.1},
+            "optimizer.weight_decay=0.1 has no effect on filters with optimizer.unit_rows=true, and is refused",
+        ),
         ("optimizer=muon_sgd", {"momentum": 1}, "optimizer.momentum must lie in [0, 1), got 1"),
         ("optimizer=muon_sgd", {"ns_steps": 0}, "optimizer.ns_steps must be >= 1 and finite, got 0"),
         ("optimizer=muon_sgd", {"bias_lr": 0}, "optimizer.bias_lr must be > 0 and finite, got 0"),

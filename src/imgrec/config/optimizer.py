@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from omegaconf import MISSING
 
 from imgrec.config.fields import above, at_least, below, setting
+from imgrec.errors import UsageError
 
 
 @dataclass(kw_only=True)
@@ -111,6 +112,10 @@ class Muon(Optimizer):
     lr: float = setting(0.02, "peak learning rate of the orthogonalised updates (Jordan et al. 2024)")
     momentum: float = setting(0.95, "weight of the past gradients, Nesterov (Jordan et al. 2024)")
     ns_steps: int = setting(5, "Newton-Schulz iterations (Jordan et al. 2024)")
+    unit_rows: bool = setting(
+        False,
+        "hold every filter's norm at rows^0.5, so that lr alone says how far a step turns it; without weight decay",
+    )
     adamw_lr: float = setting(3e-4, "peak learning rate of the parameters that AdamW updates")
     adamw_beta1: float = setting(0.9, "AdamW's decay of the gradient's mean")
     adamw_beta2: float = setting(0.95, "AdamW's decay of the gradient's square")
@@ -120,6 +125,11 @@ class Muon(Optimizer):
         super().__post_init__()
         below("optimizer.momentum", self.momentum, 0, 1)
         at_least("optimizer.ns_steps", self.ns_steps, 1)
+        if self.unit_rows and self.weight_decay:
+            raise UsageError(
+                f"optimizer.weight_decay={self.weight_decay} has no effect on filters with optimizer.unit_rows=true,"
+                " and is refused; drop one of the two"
+            )
         above("optimizer.adamw_lr", self.adamw_lr, 0)
         below("optimizer.adamw_beta1", self.adamw_beta1, 0, 1)
         below("optimizer.adamw_beta2", self.adamw_beta2, 0, 1)

@@ -31,7 +31,13 @@ def _optimizer(cfg: config.Optimizer, module: nn.Module) -> Optimizer:
         )
         betas = (cfg.adamw_beta1, cfg.adamw_beta2)
         return Muon(
-            hidden_and_rest, lr=lr, momentum=cfg.momentum, ns_steps=cfg.ns_steps, betas=betas, eps=cfg.adamw_eps
+            hidden_and_rest,
+            lr=lr,
+            momentum=cfg.momentum,
+            ns_steps=cfg.ns_steps,
+            unit_rows=cfg.unit_rows,
+            betas=betas,
+            eps=cfg.adamw_eps,
         )
 
     if isinstance(cfg, config.MuonSgd):
