@@ -16,6 +16,7 @@ from runs import tree
 from imgrec import assembly, checkpoint
 from imgrec.config import plain
 from imgrec.config.compose import compose
+from imgrec.config.schemas import choices
 from imgrec.data.cifar10_files import ARCHIVE_SHA256
 from imgrec.errors import Interrupted
 
@@ -43,10 +44,11 @@ def photos(tiny_images: Path, workplace: Path) -> Path:
     return workplace / "photos"
 
 
+MODELS = ", ".join(choices("model"))
 CONFIGURATION = [
     (
         "model=resnet5O",
-        "model must be one of cnn, resnet18, resnet50, whitened_cnn, got 'resnet5O'; did you mean model=resnet50?",
+        f"model must be one of {MODELS}, got 'resnet5O'; did you mean model=resnet50?",
     ),
     ("optimizer.lr=-1", "optimizer.lr must be > 0 and finite, got -1.0"),
     ("optimizer.lr=0", "optimizer.lr must be > 0 and finite, got 0.0"),

@@ -18,8 +18,9 @@ from imgrec.config.schemas import SCHEMAS, choices, conf_dir, known_keys
 INF, NAN = float("inf"), float("nan")
 NEEDED = {
     "folder": ["data.root=/images"],
-    "speed": ["model=whitened_cnn"],
     "growing": ["model=resnet18"],
+    "speed": ["model=whitened_cnn"],
+    "speed96": ["model=whitened_cnn"],
 }  # what a choice cannot do without
 RECIPES = choices("experiment")
 
@@ -269,6 +270,8 @@ def test_a_package_without_its_conf_is_refused(monkeypatch: pytest.MonkeyPatch, 
             {"flip_rule": "alternating"},
             "augment.flip_rule=alternating has no effect without augment.flip=true; add that, or drop it",
         ),
+        ("augment=augment", {"brightness": 2}, "augment.brightness must lie in [0, 1], got 2"),
+        ("augment=augment", {"contrast": -1}, "augment.contrast must lie in [0, 1], got -1"),
         ("augment=augment", {"cutout_size": -1}, "augment.cutout_size must be >= 0 and finite, got -1"),
         (
             "augment=augment",

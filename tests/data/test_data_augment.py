@@ -10,7 +10,9 @@ from imgrec.data.draws import Draws, draw, order
 from imgrec.data.mix import cutmix, mixup, soft_targets
 from imgrec.errors import UsageError
 
-EVERYTHING = Augment(name="all", policy="randaugment", crop_padding=4, flip=True, cutout_size=16, mix="cutmix")
+EVERYTHING = Augment(
+    name="all", policy="randaugment", crop_padding=4, flip=True, brightness=0.1, cutout_size=16, mix="cutmix"
+)
 
 
 def noise(count: int, side: int = 32) -> np.ndarray:
@@ -26,7 +28,7 @@ def fields(draws: Draws) -> dict[str, np.ndarray]:
 
 def test_draws_are_pure_functions_of_seed_and_epoch() -> None:
     one, again = (fields(draw(EVERYTHING, 500, seed=3, epoch=2)) for _ in range(2))
-    assert len(one) == 7
+    assert len(one) == 8
     assert all(np.array_equal(one[name], again[name]) for name in one)
     for seed, epoch in ((4, 2), (3, 1), (2, 3)):
         other = fields(draw(EVERYTHING, 500, seed=seed, epoch=epoch))
@@ -143,6 +145,22 @@ def test_cutout_greys_a_square_cut_off_at_the_borders(size: int) -> None:
         expected = plain[index].copy()
         expected[:, max(top, 0) : top + size, max(left, 0) : left + size] = 0.5
         assert np.array_equal(images[index], expected)
+
+
+def test_light_moves_every_pixel_of_an_image_by_its_own_contrast_and_brightness() -> None:
+    cfg = Augment(name="x", brightness=0.1, contrast=0.3)
+    draws = draw(cfg, 2000, seed=0, epoch=0)
+    assert draws.light_n2 is not None
+    gain, offset = draws.light_n2.astype(np.float64).T
+    brightness = (offset - 0.5) / gain + 0.5  # x -> 0.5 + (x - 0.5 + brightness) * gain
+    assert (gain.min(), gain.max()) == (pytest.approx(0.7, abs=0.01), pytest.approx(1.3, abs=0.01))
+    assert (brightness.min(), brightness.max()) == (pytest.approx(-0.1, abs=0.005), pytest.approx(0.1, abs=0.005))
+    images = augment(noise(2000, 2), draws, cfg)
+    plain = to_unit(noise(2000, 2)).astype(np.float64)
+    expected = (plain * gain[:, None, None, None] + offset[:, None, None, None]).clip(0, 1)
+    assert np.allclose(images, expected, atol=1e-6)
+    assert images.min() == 0
+    assert images.max() == 1
 
 
 def test_boxes_may_be_empty() -> None:

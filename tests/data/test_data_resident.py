@@ -32,6 +32,8 @@ AUGMENTATIONS: list[dict[str, Any]] = [
     {"crop_padding": 2, "flip": True},
     {"crop_padding": 2, "crop_border": "reflect", "flip": True},
     *({"cutout_size": size} for size in (1, 3, 4, 30)),
+    {"brightness": 0.1},
+    {"brightness": 0.2, "contrast": 0.5, "cutout_size": 4, "mix": "mixup"},
     {"mix": "mixup"},
     {"mix": "mixup", "mix_alpha": 0.2},
     {"mix": "cutmix"},

@@ -18,7 +18,7 @@ FLIP_RULES = ("random", "alternating")
 
 @dataclass(kw_only=True)
 class Augment:
-    """In this order: policy, crop, flip, cutout, mix, size. Each image has its own draw."""
+    """In this order: policy, crop, flip, contrast, brightness, cutout, mix, size. Each image has its own draw."""
 
     name: str = MISSING
     policy: str = setting("none", f"photometric and geometric policy, image by image: {', '.join(POLICIES)}")
@@ -31,6 +31,8 @@ class Augment:
         "random",
         "random: drawn anew in each epoch; alternating: drawn in the first, then mirrored in every other epoch",
     )
+    brightness: float = setting(0.0, "make an image lighter or darker, by up to this share of the range; 0: off")
+    contrast: float = setting(0.0, "stretch an image around mid-grey, or squeeze it, by up to this share; 0: off")
     cutout_size: int = setting(0, "side of a square set to mid-grey; 0: off (DeVries & Taylor 2017: 16)")
     mix: str = setting("none", f"blend two images and their targets: {', '.join(MIXES)}")
     mix_alpha: float = setting(1.0, "the blend's share is drawn from Beta(alpha, alpha)")
@@ -46,6 +48,8 @@ class Augment:
         at_least("augment.crop_padding", self.crop_padding, 0)
         choice("augment.crop_border", self.crop_border, BORDERS)
         choice("augment.flip_rule", self.flip_rule, FLIP_RULES)
+        within("augment.brightness", self.brightness, 0, 1)
+        within("augment.contrast", self.contrast, 0, 1)
         at_least("augment.cutout_size", self.cutout_size, 0)
         choice("augment.mix", self.mix, MIXES)
         above("augment.mix_alpha", self.mix_alpha, 0)

@@ -30,6 +30,7 @@ class _Purpose(IntEnum):
     PARTNER = 5
     SHARE = 6
     BOX = 7
+    LIGHT = 8
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,6 +42,8 @@ class Draws:
     shift_n2: NDArray[np.int64] | None = None
     """Row and column at which the crop begins in the padded image, in [0, 2 * padding]."""
     flip_n: NDArray[np.bool_] | None = None
+    light_n2: NDArray[np.float32] | None = None
+    """Gain and offset of the image's pixels in [0, 1]: from its contrast and its brightness."""
     cutout_n2: NDArray[np.float64] | None = None
     """The square's centre: row and column as shares of the image's sides, in [0, 1)."""
     partner_n: NDArray[np.int64] | None = None
@@ -92,6 +95,8 @@ def draw(cfg: Augment, count: int, *, seed: int, epoch: int) -> Draws:
         tables["shift_n2"] = table(_Purpose.CROP).integers(0, 2 * cfg.crop_padding, size=(count, 2), endpoint=True)
     if cfg.flip:
         tables["flip_n"] = _flips(cfg, count, seed=seed, epoch=epoch)
+    if cfg.brightness or cfg.contrast:
+        tables["light_n2"] = _light(cfg, table(_Purpose.LIGHT).uniform(-1, 1, size=(count, 2)))
     if cfg.cutout_size:
         tables["cutout_n2"] = table(_Purpose.CUTOUT).random((count, 2))
     if cfg.mix != "none":
@@ -111,6 +116,13 @@ def _flips(cfg: Augment, count: int, *, seed: int, epoch: int) -> NDArray[np.boo
     drawn_in = epoch if cfg.flip_rule == "random" else 0
     flip_n = _generator(seed, drawn_in, _Purpose.FLIP).integers(0, 2, size=count).astype(bool)
     return ~flip_n if cfg.flip_rule == "alternating" and epoch % 2 else flip_n
+
+
+def _light(cfg: Augment, drawn_n2: NDArray[np.float64]) -> NDArray[np.float32]:
+    """Gain and offset of x -> 0.5 + (x - 0.5 + brightness) * (1 + contrast); float32, the same number on any device."""
+    gain_n = 1 + cfg.contrast * drawn_n2[:, 0]
+    offset_n = 0.5 + (cfg.brightness * drawn_n2[:, 1] - 0.5) * gain_n
+    return np.stack([gain_n, offset_n], axis=1).astype(np.float32)
 
 
 def _generator(seed: int, epoch: int, purpose: _Purpose) -> np.random.Generator:

@@ -30,12 +30,15 @@ class _Views:
     place_v4: Tensor
     """int64: the image's index; row and column of what is seen in the upper left corner, which may lie outside of the
     image; the step from one column to the next, -1 where the image is mirrored."""
+    light_v2: Tensor | None
+    """float32: gain and offset of the pixels in [0, 1]."""
     cutout_v22: Tensor | None
     """`box_edges` of the square."""
 
     def rows(self, batch: slice) -> "_Views":
+        light_b2 = None if self.light_v2 is None else self.light_v2[batch]
         cutout_b22 = None if self.cutout_v22 is None else self.cutout_v22[batch]
-        return _Views(place_v4=self.place_v4[batch], cutout_v22=cutout_b22)
+        return _Views(place_v4=self.place_v4[batch], light_v2=light_b2, cutout_v22=cutout_b22)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -153,7 +156,8 @@ class ResidentBatches(Dataset[tuple[Tensor, Tensor]]):
         if own.cutout_n2 is not None:
             size_v2 = np.full_like(own.cutout_n2, self._augment.cutout_size, dtype=np.int64)
             cutout_v22 = self._moved(box_edges(own.cutout_n2, size_v2, side=self._side))
-        return _Views(place_v4=self._moved(place_v4), cutout_v22=cutout_v22)
+        light_v2 = None if own.light_n2 is None else self._moved(own.light_n2)
+        return _Views(place_v4=self._moved(place_v4), light_v2=light_v2, cutout_v22=cutout_v22)
 
     def _mixes(self, visits_v: NDArray[np.int64], draws: Draws) -> _Mix:
         own = draws.rows(visits_v)
@@ -185,7 +189,7 @@ class ResidentBatches(Dataset[tuple[Tensor, Tensor]]):
         return moved.to(self._device, non_blocking=True)
 
     def _look(self, views: _Views) -> Tensor:
-        """The images so seen, float32 (B,C,H,W) in [0,1]: crop, flip and cutout."""
+        """The images so seen, float32 (B,C,H,W) in [0,1]: crop, flip, light and cutout."""
         (height, width), channels = self._side, self._pixels_ncp.shape[1]
         image_b11, row_b11, column_b11, step_b11 = views.place_v4[:, :, None, None].unbind(1)
         rows_bh1 = row_b11 + self._rows_h1
@@ -203,6 +207,9 @@ class ResidentBatches(Dataset[tuple[Tensor, Tensor]]):
         if outside_bhw is not None:
             pixels_bchw.masked_fill_(outside_bhw[:, None], 0)
         floats_bchw = pixels_bchw.float().div_(self._white)
+        if views.light_v2 is not None:
+            gain_b111, offset_b111 = views.light_v2[:, :, None, None, None].unbind(1)
+            floats_bchw.mul_(gain_b111).add_(offset_b111).clamp_(0, 1)
         if views.cutout_v22 is not None:
             floats_bchw.masked_fill_(self._between(views.cutout_v22), float(MID_GREY))
         return floats_bchw
