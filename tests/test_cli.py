@@ -365,6 +365,14 @@ def test_evaluate_clean_gives_the_numbers_of_the_record(imgrec: Callable[..., Sa
     assert again == recorded
 
 
+def test_evaluate_measures_in_the_precision_that_is_asked_for(imgrec: Callable[..., Said], finished: Path) -> None:
+    for precision in ("32", "bf16"):
+        assert imgrec("evaluate", str(finished), "--precision", precision)[0] == 0
+    measured = [json.loads(path.read_text()) for path in (finished / "evaluations").glob("clean-*.json")]
+    used = sorted(row["settings"]["precision"] for rows in measured for row in rows["scores"][:1])
+    assert used == ["32", "bf16"]
+
+
 def test_a_lone_checkpoint_goes_to_stdout_or_a_file(imgrec: Callable[..., Said], finished: Path) -> None:
     path = finished / "checkpoints" / "last.ckpt"
     code, out, _ = imgrec("evaluate", str(path))
@@ -381,6 +389,7 @@ def test_a_lone_checkpoint_goes_to_stdout_or_a_file(imgrec: Callable[..., Said],
         (["nowhere"], "nowhere must be a run's folder or a checkpoint file"),
         (["run", "--protocol", "tta_flop"], "did you mean tta_flip?"),
         (["run", "--at", "first"], "--at must be one of best, last, got 'first'"),
+        (["run", "--precision", "8"], "--precision must be one of 32, bf16, got '8'"),
         (["run", "--split", "train"], "--split must be one of test, val, got 'train'"),
         (["run/checkpoints/last.ckpt", "--at", "best"], "leave --at out"),
         (

@@ -60,12 +60,14 @@ def test_a_sweep_is_a_line_a_run_and_one_for_tensorboard(tmp_path: Path) -> None
         (group / "a-1", record(scores=[score("top1", 0.5), score("top1", 0.75, at="best")])),
         (group / "bcd-2", record(scores=[score("top1", 0.25, split="val")])),
         (group / "e-3", record()),
+        (group / "f-4", record(scores=[score("top1", 0.5, protocol="tta_flip"), score("top1", 0.4, split="val")])),
     ]
     assert overview(runs).splitlines() == [
-        "3 runs:",
+        "4 runs:",
         "a-1    0.7500  test top1 at best",
         "bcd-2  0.2500  val top1 at last",
         "e-3    finished, no top1",
+        "f-4    0.5000  test top1 at last under tta_flip",
         f"tensorboard --logdir {group}",
     ]
 

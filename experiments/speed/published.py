@@ -2,10 +2,11 @@
 
     python experiments/speed/published.py --data-root DIR [--seed 0] [--epochs 8] [--device cpu]
 
-Written from Jordan 2024 (arXiv 2404.00498, sections 3.1 to 3.6) and Jordan et al. 2024 (Muon, kellerjordan.github.io/
-posts/muon): patch whitening, identity initialisation, batch normalisation without scale, Muon on filters of constant
-norm, SGD for the rest, label smoothing 0.2, alternating flips, shifts by up to 2 px, six views at test time; 8 epochs
-of batches of 2000. Nothing of imgrec is used but the reader of CIFAR-10's files. bfloat16 by autocast, channels last.
+The ideas are Jordan 2024's (arXiv 2404.00498, section 3) and Jordan et al. 2024's (Muon, kellerjordan.github.io/posts/
+muon); the settings are those of airbench94_muon.py in the repository KellerJordan/cifar10-airbench (MIT licence): patch
+whitening, identity initialisation, batch normalisation without scale, Muon on filters of constant norm, SGD for the
+rest, label smoothing 0.2, alternating flips, shifts by up to 2 px, six views at test time; 8 epochs of batches of 2000.
+Nothing of imgrec is used but the reader of CIFAR-10's files. bfloat16 by autocast, channels last.
 """
 
 import argparse
@@ -66,8 +67,6 @@ class Net(nn.Module):
         values, vectors = torch.linalg.eigh(patches.T @ patches / len(patches))
         filters = (vectors / (values + 5e-4).sqrt()).T.reshape(12, 3, 2, 2)
         self.whiten.weight.copy_(torch.cat([filters, -filters]))
-        assert self.whiten.bias is not None
-        nn.init.zeros_(self.whiten.bias)
 
     def forward(self, x: Tensor, train_bias: bool = True) -> Tensor:
         bias = self.whiten.bias

@@ -59,7 +59,8 @@ def _spread(values: Sequence[float]) -> str:
 def alone(work: Callable[[], T]) -> T:
     """What the function returns in a new process, so that nothing it sets there helps or hinders another.
 
-    Forked, which PyTorch allows as long as this process has not computed anything itself. Raises RunError if it fails.
+    Forked, which PyTorch allows as long as this process has not computed anything itself: a child of one that has would
+    wait for ever. Raises RunError if it fails.
     """
     context = multiprocessing.get_context("fork")
     receiver, sender = context.Pipe(duplex=False)

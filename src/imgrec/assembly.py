@@ -24,7 +24,7 @@ from imgrec.models.network import Network
 from imgrec.optim.build import build_optimizer
 from imgrec.optim.schedules import build_schedule
 
-_ENOUGH = 5000  # images, as Jordan 2024 (arXiv 2404.00498, section 3.2) took
+_ENOUGH = 5000 * 32 * 32  # pixels: the images that Jordan 2024 (arXiv 2404.00498) took
 
 
 @dataclass(kw_only=True)
@@ -67,7 +67,7 @@ def classifier(config: Config, images: Source, *, run_id: str, fingerprint: str,
         fetch=not resumed,
     )
     if built.begins_from_data and not resumed:
-        built.initialise(_some(images.train))
+        built.initialise(_some(images.train, images.image_size))
     return Classifier(
         network=built,
         loss=loss(config),
@@ -91,9 +91,9 @@ def classifier(config: Config, images: Source, *, run_id: str, fingerprint: str,
     )
 
 
-def _some(images: Images) -> Tensor:
+def _some(images: Images, image_size: int) -> Tensor:
     """Images from all over a set, (N, C, H, W) in [0, 1]: enough for statistics of patches."""
-    count = min(len(images), _ENOUGH)
+    count = min(len(images), max(1, _ENOUGH // image_size**2))
     spread = torch.linspace(0, len(images) - 1, count).long()  # a folder's images lie class by class
     images_nchw, _ = images.read(spread)
     return images_nchw.float() / 255

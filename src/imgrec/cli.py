@@ -85,6 +85,7 @@ def evaluate(
     protocol: Annotated[str, typer.Option(help="clean, tta_flip or tta_flip_shift.")] = "clean",
     at: Annotated[str | None, typer.Option(help="best or last; without it, best where there is one.")] = None,
     split: Annotated[str, typer.Option(help="test or val.")] = "test",
+    precision: Annotated[str | None, typer.Option(help="32 or bf16; without it, the run's test_precision.")] = None,
     data_root: Annotated[str | None, typer.Option(help="Where the images lie, if elsewhere than for the run.")] = None,
     output: Annotated[Path | None, typer.Option("-o", help="Write here instead of the run's evaluations/.")] = None,
 ) -> None:
@@ -92,7 +93,9 @@ def evaluate(
     from imgrec import allocator, remeasure, summary
 
     allocator.keep_freed_memory()
-    measured = remeasure.evaluate(run, protocol=protocol, at=at, split=split, data_root=data_root, output=output)
+    measured = remeasure.evaluate(
+        run, protocol=protocol, at=at, split=split, precision=precision, data_root=data_root, output=output
+    )
     if measured.path is None:
         typer.echo(measured.text)
     else:

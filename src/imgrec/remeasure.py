@@ -14,7 +14,7 @@ from imgrec.assembly import Trained
 from imgrec.checkpoint import BEST, LAST
 from imgrec.config.data import Cifar10
 from imgrec.config.fields import choice
-from imgrec.config.root import Config, elsewhere
+from imgrec.config.root import TEST_PRECISIONS, Config, elsewhere
 from imgrec.data import cifar10_files
 from imgrec.data.source import Images
 from imgrec.environment import environment
@@ -40,17 +40,21 @@ def evaluate(
     protocol: str = "clean",
     at: str | None = None,
     split: str = "test",
+    precision: str | None = None,
     data_root: str | None = None,
     output: Path | None = None,
 ) -> Measured:
     """Measure a run's network, or a lone checkpoint's, and keep the scores.
 
     run: a run's folder, finished or not (its `best`, else `last`, unless `at` chooses), or a checkpoint file.
-    data_root: where the images lie, if not where the run found them. output: a file instead of the run's
-    evaluations/<protocol>-<hash of the settings>.json. Raises UsageError or RunError with the reason.
+    precision: "32" or "bf16"; None: the run's test_precision. data_root: where the images lie, if not where the run
+    found them. output: a file instead of the run's evaluations/<protocol>-<hash of the settings>.json. Raises
+    UsageError or RunError with the reason.
     """
     choice("--protocol", protocol, list(evaluation.PROTOCOLS))
     choice("--split", split, ("test", "val"))
+    if precision is not None:
+        choice("--precision", precision, TEST_PRECISIONS)
     if output is not None and not output.parent.is_dir():
         raise UsageError(f"-o {output}: {output.parent} must be a folder, and there is none; make it, or name another")
     path, place = _checkpoint_of(run, at)
@@ -63,10 +67,12 @@ def evaluate(
         device=torch.device("cuda" if torch.cuda.is_available() else "cpu"),
         batch_size=trained.config.data.eval_batch_size,
         channels_last=trained.config.trainer.channels_last,
-        precision=trained.config.test_precision,
+        precision=precision or trained.config.test_precision,
     )
     scores = evaluation.measure(predictions, trained.loss, split=split, protocol=protocol, at=place)
     settings = {"protocol": protocol, "at": place, "split": split, "step": trained.step, "data": seen}
+    if predictions.precision != "32":
+        settings["precision"] = predictions.precision
     rows: dict[str, Any] = {
         "schema": SCHEMA,
         "run_id": trained.run_id,

@@ -33,11 +33,17 @@ def overview(runs: Sequence[tuple[Path, Record]]) -> str:
 
 
 def _headline(record: Record) -> str:
-    """The one number of a run: top1 on the test set where that was opened, else on validation; of best, else last."""
+    """The one number of a run: top1 on the test set where that was opened, else on validation; of best, else last.
+
+    Under `clean`, or the first other protocol that was measured.
+    """
     for split in ("test", "val"):
         for at in ("best", "last"):
-            if score := record.score("top1", split=split, at=at):
-                return f"{_cell(score.value)}  {split} top1 at {at}"
+            protocols = dict.fromkeys(["clean", *(score.protocol for score in record.scores)])
+            for protocol in protocols:
+                if score := record.score("top1", split=split, at=at, protocol=protocol):
+                    under = "" if protocol == "clean" else f" under {protocol}"
+                    return f"{_cell(score.value)}  {split} top1 at {at}{under}"
     return f"{record.status}, no top1"
 
 

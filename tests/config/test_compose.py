@@ -128,11 +128,11 @@ def test_a_recipe_changes_choices_and_the_command_line_changes_the_recipe() -> N
         ),
         (
             ["augment.sizes=[4]", "augment.sizes_until=[0.5]", "model=resnet50"],
-            "augment.sizes must lie in [8, 32], got 4; the network's smallest and the images' own side",
+            "augment.sizes must lie in [8, 31], got 4; from the network's smallest to below the images' own",
         ),
         (
             ["augment.sizes=[40]", "augment.sizes_until=[0.5]", "model=whitened_cnn"],
-            "augment.sizes must lie in [9, 32], got 40; the network's smallest and the images' own side",
+            "augment.sizes must lie in [9, 31], got 40; from the network's smallest to below the images' own",
         ),
         (
             ["data=digits", "augment=crop_flip", "augment.crop_border=reflect", "augment.crop_padding=32"],
@@ -157,6 +157,10 @@ def test_a_recipe_changes_choices_and_the_command_line_changes_the_recipe() -> N
             "model.widths must name fewer stages for 32x32 images: 6 stages need a side that is a multiple of 64",
         ),
         (["test_protocols=[tta]"], "test_protocols must be one of clean, tta_flip, tta_flip_shift, got 'tta'"),
+        (
+            ["data=digits", "data.resident=true", "data.num_workers=2"],
+            "data.resident=true makes batches without workers, got data.num_workers=2; drop one of the two",
+        ),
         (["test_precision=8"], "test_precision must be one of 32, bf16, got '8'"),
         (
             ["test_protocols=[]"],

@@ -74,8 +74,11 @@ def test_fitting_convolutions_are_exchanged_under_the_same_names_and_weights() -
     ]
     pointwise = nn.Conv2d(3, 3, 1, bias=False)
     module = nn.Sequential(nn.Sequential(fitting, pointwise), *others)
-    names = list(module.state_dict())
+    module[0][1].eval()  # type: ignore[index]
+    names, before = list(module.state_dict()), torch.get_rng_state()
     assert for_small_images(module) is module
+    assert torch.equal(torch.get_rng_state(), before), "layers built later would begin otherwise"
+    assert [layer.training for layer in module[0]] == [True, False]  # type: ignore[union-attr]
     assert list(module.state_dict()) == names
     for exchanged, original in zip(module[0], (fitting, pointwise), strict=True):  # type: ignore[arg-type]
         assert isinstance(exchanged, SmallImageConv)

@@ -32,7 +32,7 @@ def photos(count: int, side: int = 32) -> Tensor:
 
 
 def test_the_default_is_the_published_network() -> None:
-    """Jordan 2024: 24 whitening filters, 64-256-256; of what trains only the first layer's bias is left out."""
+    """Jordan 2024: 24 whitening filters, 64-256-256; of what trains there only the first layer's bias does not here."""
     convolutions = 9 * (24 * 64 + 64 * 64 + 64 * 256 + 256 * 256 + 256 * 256 + 256 * 256)
     norm_biases, head = 2 * (64 + 256 + 256), 256 * 10
     trainable = sum(p.numel() for p in network(Cfg()).parameters() if p.requires_grad)
@@ -51,7 +51,8 @@ def test_whitened_patches_are_uncorrelated_and_of_variance_one() -> None:
     assert net.begins_from_data
     net.initialise(images)
     normalised = (images - net.mean) / net.std
-    values = inner(net).whiten(normalised)[:, :12]
+    whiten = inner(net).whiten
+    values = nn.functional.conv2d(normalised, whiten.weight)[:, :12]
     flat = values.permute(0, 2, 3, 1).flatten(0, 2).double()
     moments = flat.T @ flat / len(flat)
     directions = torch.linalg.eigvalsh(moments)
@@ -61,13 +62,27 @@ def test_whitened_patches_are_uncorrelated_and_of_variance_one() -> None:
     assert off_diagonal.abs().max().item() < 1e-3
 
 
+def test_patches_are_counted_a_few_images_at_a_time() -> None:
+    net, images = network(Cfg()), photos(250)  # more than are held at once, and no multiple of it
+    net.initialise(images)
+    patches = ((images - net.mean) / net.std).unfold(2, 2, 1).unfold(3, 2, 1).permute(0, 2, 3, 1, 4, 5).reshape(-1, 12)
+    variances, vectors = torch.linalg.eigh(patches.double().T @ patches.double() / len(patches))
+    expected = (vectors / (variances + 5e-4).sqrt()).T.reshape(12, 3, 2, 2).float()
+    filters = inner(net).whiten.weight[:12]
+    sign = (filters * expected).sum((1, 2, 3)).sign()[:, None, None, None]  # an eigenvector's sign is anyone's choice
+    assert torch.allclose(filters, sign * expected, rtol=1e-3, atol=1e-4)
+
+
 def test_every_filter_comes_with_both_signs_and_does_not_train() -> None:
     net = network(Cfg())
     net.initialise(photos(50))
     weight = inner(net).whiten.weight
     assert torch.equal(weight[:12], -weight[12:])
     assert not weight.requires_grad
-    assert inner(net).whiten.bias is None
+    bias = inner(net).whiten.bias
+    assert bias is not None
+    assert not bias.requires_grad
+    assert 0 < bias.abs().max() <= 12**-0.5
 
 
 def test_convolutions_begin_by_handing_their_inputs_on() -> None:
@@ -92,7 +107,7 @@ def test_a_stage_is_convolution_pool_norm_activation_then_more_of_them() -> None
 
     conv, act = nn.functional.conv2d, nn.functional.gelu
     values = (images - net.mean) / net.std
-    values = act(conv(values, inner(net).whiten.weight))
+    values = act(conv(values, inner(net).whiten.weight, inner(net).whiten.bias))
     values = nn.functional.max_pool2d(conv(values, stage.first.weight, padding=1), 2)
     pooled = act(norm(values, stage.first_norm))
     values = act(norm(conv(pooled, stage.convolutions[0].weight, padding=1), stage.norms[0]))

@@ -87,10 +87,10 @@ def test_or_as_in_pytorchs_sgd() -> None:
     assert torch.equal(ours.bias, theirs.bias)
 
 
-def test_unit_rows_hold_the_norm_before_each_step() -> None:
+def test_constant_norm_holds_before_each_step() -> None:
     filters = nn.Parameter(torch.randn(8, 3, 3, 3, generator=torch.Generator().manual_seed(0)) * 7)
     plain = nn.Parameter((filters * 8**0.5 / filters.norm()).detach())
-    ours = Muon([group([filters], rule="muon", unit_rows=True)], lr=0.1)
+    ours = Muon([group([filters], rule="muon", constant_norm=True)], lr=0.1)
     reference = Muon([group([plain], rule="muon")], lr=0.1)
     for parameter, optimizer in ((filters, ours), (plain, reference)):
         set_gradients([parameter], seed=0)

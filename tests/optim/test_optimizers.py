@@ -20,7 +20,7 @@ CONFIGS = [
     config.Adagrad(),
     config.RmsProp(momentum=0.5),
     config.Muon(weight_decay=0.01, decay_norm_and_bias=False),
-    config.Muon(unit_rows=True, lr=0.1),
+    config.Muon(constant_norm=True, lr=0.1),
     config.MuonSgd(bias_lr=1, head_lr=2),
 ]
 every_optimizer = pytest.mark.parametrize("cfg", CONFIGS, ids=repr)

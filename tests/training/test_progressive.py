@@ -63,9 +63,12 @@ def test_the_first_layer_is_set_from_the_images_and_stays(growing: list[str]) ->
 
 
 @pytest.mark.parametrize("steps", [5, 11])
+@pytest.mark.parametrize("more", [(), ("trainer.precision=bf16-mixed", "trainer.ema_decay=0.8")])
 def test_an_interrupted_run_goes_on_at_its_size(
-    growing: list[str], imgrec: Callable[..., Any], workplace: Path, steps: int
+    growing: list[str], imgrec: Callable[..., Any], workplace: Path, steps: int, more: tuple[str, ...]
 ) -> None:
+    """In bfloat16 through the weight gradients of small images."""
+    growing = [*growing, *more]
     straight, cut = workplace / "straight", workplace / "cut"
     assert imgrec("train", *growing, f"hydra.run.dir={straight}").wait() == 0
     child = imgrec("train", *growing, f"hydra.run.dir={cut}")

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from omegaconf import MISSING
 
-from imgrec.config.fields import above, at_least, choice, setting, within
+from imgrec.config.fields import above, at_least, below, choice, setting, within
 from imgrec.errors import UsageError
 
 POLICIES = ("none", "trivialaugment", "randaugment")
@@ -73,9 +73,11 @@ class Augment:
         for side in self.sizes:
             at_least("augment.sizes", side, 1)
         for end in self.sizes_until:
-            within("augment.sizes_until", end, 0, 1)
-        if sorted(self.sizes_until) != list(self.sizes_until):
-            raise UsageError(f"augment.sizes_until must ascend, got {list(self.sizes_until)}")
+            above("augment.sizes_until", end, 0)
+            below("augment.sizes_until", end, 0, 1, "the last steps are at full size")
+        for key, values in (("sizes", self.sizes), ("sizes_until", self.sizes_until)):
+            if sorted(set(values)) != list(values):
+                raise UsageError(f"augment.{key} must ascend from stage to stage, got {list(values)}")
 
     def _refuse_idle(self, key: str, default: float | str, needs: str) -> None:
         """Refuse a value that nothing would read."""

@@ -39,6 +39,11 @@ class Data:
         within("data.num_workers", self.num_workers, 0, 256, "one or two a core are enough")
         self.resident = self.resident.lower()  # YAML's true arrives as "True"
         choice("data.resident", self.resident, ("true", "false", "auto"))
+        if self.resident == "true" and self.num_workers:
+            raise UsageError(
+                f"data.resident=true makes batches without workers, got data.num_workers={self.num_workers}; drop one"
+                " of the two"
+            )
 
 
 @dataclass(kw_only=True)

@@ -112,9 +112,8 @@ class Muon(Optimizer):
     lr: float = setting(0.02, "peak learning rate of the orthogonalised updates (Jordan et al. 2024)")
     momentum: float = setting(0.95, "weight of the past gradients, Nesterov (Jordan et al. 2024)")
     ns_steps: int = setting(5, "Newton-Schulz iterations (Jordan et al. 2024)")
-    unit_rows: bool = setting(
-        False,
-        "hold every filter's norm at rows^0.5, so that lr alone says how far a step turns it; without weight decay",
+    constant_norm: bool = setting(
+        False, "hold each hidden weight's Frobenius norm at rows^0.5: lr alone says how far a step turns it; no decay"
     )
     adamw_lr: float = setting(3e-4, "peak learning rate of the parameters that AdamW updates")
     adamw_beta1: float = setting(0.9, "AdamW's decay of the gradient's mean")
@@ -125,10 +124,10 @@ class Muon(Optimizer):
         super().__post_init__()
         below("optimizer.momentum", self.momentum, 0, 1)
         at_least("optimizer.ns_steps", self.ns_steps, 1)
-        if self.unit_rows and self.weight_decay:
+        if self.constant_norm and self.weight_decay:
             raise UsageError(
-                f"optimizer.weight_decay={self.weight_decay} has no effect on filters with optimizer.unit_rows=true,"
-                " and is refused; drop one of the two"
+                f"optimizer.weight_decay must be 0 with optimizer.constant_norm=true, which undoes it,"
+                f" got {self.weight_decay}; drop one of the two"
             )
         above("optimizer.adamw_lr", self.adamw_lr, 0)
         below("optimizer.adamw_beta1", self.adamw_beta1, 0, 1)
@@ -138,17 +137,17 @@ class Muon(Optimizer):
 
 @dataclass(kw_only=True)
 class MuonSgd(Optimizer):
-    """Muon on filters held at a constant norm; SGD with Nesterov momentum for the rest (airbench94_muon, Jordan 2024).
+    """Muon on hidden weights of constant norm; SGD with Nesterov momentum for the rest (airbench94_muon, Jordan 2024).
 
-    The rates of the rest are those of a mean loss: 1024 images' mean is a thousandth of their sum.
+    The defaults are for batches of 2000 images. SGD's rates are those of a mean loss, and follow the batch.
     """
 
     name: str = "muon_sgd"
-    lr: float = setting(0.24, "peak learning rate of the orthogonalised updates, of filters of norm rows^0.5")
+    lr: float = setting(0.24, "peak learning rate of the orthogonalised updates, of weights of norm rows^0.5")
     momentum: float = setting(0.6, "weight of the past gradients, Nesterov, for the orthogonalised updates")
     ns_steps: int = setting(3, "Newton-Schulz iterations")
-    bias_lr: float = setting(106.0, "peak learning rate of biases and normalisation layers; 0.053 for a summed image")
-    head_lr: float = setting(1340.0, "peak learning rate of the last layer; 0.67 for a summed image")
+    bias_lr: float = setting(106.0, "peak rate of biases and normalisation layers; 0.053 an image of the batch")
+    head_lr: float = setting(1340.0, "peak rate of the last layer; 0.67 an image of the batch")
     sgd_momentum: float = setting(0.85, "weight of the past gradients, Nesterov, for what SGD updates")
     weight_decay: float = setting(4e-3, "share of what SGD updates that a step at the peak rate takes away")
 

@@ -89,7 +89,7 @@ class Config:
                 f"augment.sizes needs a network that takes images of any size, and model={self.model.name} takes one;"
                 " choose another augment, or model=whitened_cnn, resnet18 or resnet50"
             )
-        within("augment.sizes", side, smallest, self._side, "the network's smallest and the images' own side")
+        within("augment.sizes", side, smallest, self._side - 1, "from the network's smallest to below the images' own")
 
     def _check_stages(self, stages: int) -> None:
         factor = 2**stages

@@ -111,7 +111,7 @@ def draw(cfg: Augment, count: int, *, seed: int, epoch: int) -> Draws:
 
 def _flips(cfg: Augment, count: int, *, seed: int, epoch: int) -> NDArray[np.bool_]:
     """Which images to mirror. Alternating, every image is shown both ways in any two epochs that follow each other
-    (Jordan 2024, arXiv 2404.00498, section 3.4): in few epochs, none is left that was seen one way only.
+    (Jordan 2024, arXiv 2404.00498, section 3.6): in few epochs, none is left that was seen one way only.
     """
     drawn_in = epoch if cfg.flip_rule == "random" else 0
     flip_n = _generator(seed, drawn_in, _Purpose.FLIP).integers(0, 2, size=count).astype(bool)

@@ -39,9 +39,10 @@ def for_small_images(module: nn.Module) -> nn.Module:
     """The same module with every convolution in it that fits made a SmallImageConv; names and parameters stay."""
     for name, child in module.named_children():
         if type(child) is nn.Conv2d and _fits(child):
-            exchanged = SmallImageConv(child.in_channels, child.out_channels, kernel_size=child.kernel_size[0])
+            with torch.device("meta"):  # weights of its own would cost time, and draws that change later layers
+                exchanged = SmallImageConv(child.in_channels, child.out_channels, kernel_size=child.kernel_size[0])
             exchanged.weight = child.weight
-            setattr(module, name, exchanged)
+            setattr(module, name, exchanged.train(child.training))
         else:
             for_small_images(child)
     return module

@@ -13,16 +13,17 @@ from imgrec.models.activation import activation
 from imgrec.models.convolution import SmallImageConv
 
 _EPS = 5e-4  # added to the patches' variances (Jordan 2024, section 3.2): flat directions are not blown up to noise
+_AT_ONCE = 100  # images whose patches are held at once: 0.1 GB for patches of 7x7 at 32 px
 
 
 class WhitenedCnn(nn.Module):
     """Whitening, stages that halve the image, the largest value of each feature, the classes.
 
-    The whitening layer's filters are fixed, see `initialise`. It has no bias, unlike the paper's: trained for an epoch
-    or left out, it made no difference (experiments/speed/README.md), and nothing need be propagated back to it. A stage
-    is a 3x3 convolution, 2x2 max-pooling, batch normalisation and activation, then further convolutions with batch
-    normalisation and activation; with `residual` the last of these adds what came out of the pooling part (Jordan 2024,
-    section 3.6). Batch normalisations have no scale of their own: the next layer can make up for it.
+    The whitening layer's filters are fixed, see `initialise`. Its bias keeps its random start, PyTorch's +-1 / sqrt(P),
+    which tells a filter from its opposite; unlike the paper's it does not train, and nothing need be propagated back to
+    it. A stage is a 3x3 convolution, 2x2 max-pooling, batch normalisation and activation, then further convolutions
+    with batch normalisation and activation; with `residual` the last of these adds what came out of the pooling part
+    (Jordan 2024, section 4). Batch normalisations have no scale of their own: the next layer can make up for it.
 
     forward: (N, C, S, S), S >= 2 ** stages + whiten_kernel - 1, normalised -> logits (N, K).
     """
@@ -30,8 +31,7 @@ class WhitenedCnn(nn.Module):
     def __init__(self, cfg: config.WhitenedCnn, *, num_classes: int, channels: int) -> None:
         super().__init__()
         patch = channels * cfg.whiten_kernel**2
-        self.whiten = nn.Conv2d(channels, 2 * patch, cfg.whiten_kernel, bias=False)
-        self.whiten.weight.requires_grad_(False)
+        self.whiten = nn.Conv2d(channels, 2 * patch, cfg.whiten_kernel).requires_grad_(False)
         self.activation = activation(cfg.activation)
         inputs = [2 * patch, *cfg.widths[:-1]]
         self.stages = nn.ModuleList(
@@ -48,9 +48,14 @@ class WhitenedCnn(nn.Module):
         Every eigenvector comes with both signs, as the activation lets one of them pass. images: normalised.
         """
         k = self.whiten.kernel_size[0]
-        patches = images_nchw.unfold(2, k, 1).unfold(3, k, 1)  # (N, C, rows, columns, k, k)
-        patches_np = patches.permute(0, 2, 3, 1, 4, 5).flatten(0, 2).flatten(1).double()
-        variances_p, vectors_pp = torch.linalg.eigh(patches_np.T @ patches_np / len(patches_np))
+        size = images_nchw.shape[1] * k * k
+        moments_pp, count = torch.zeros(size, size, dtype=torch.float64, device=images_nchw.device), 0
+        for some_nchw in torch.split(images_nchw, _AT_ONCE):
+            patches = some_nchw.unfold(2, k, 1).unfold(3, k, 1)  # (N, C, rows, columns, k, k)
+            patches_np = patches.permute(0, 2, 3, 1, 4, 5).flatten(0, 2).flatten(1).double()
+            moments_pp += patches_np.T @ patches_np
+            count += len(patches_np)
+        variances_p, vectors_pp = torch.linalg.eigh(moments_pp / count)
         filters_pp = (vectors_pp / (variances_p + _EPS).sqrt()).T
         filters = filters_pp.reshape(-1, images_nchw.shape[1], k, k)
         self.whiten.weight.copy_(torch.cat([filters, -filters]))

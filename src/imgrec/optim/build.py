@@ -35,7 +35,7 @@ def _optimizer(cfg: config.Optimizer, module: nn.Module) -> Optimizer:
             lr=lr,
             momentum=cfg.momentum,
             ns_steps=cfg.ns_steps,
-            unit_rows=cfg.unit_rows,
+            constant_norm=cfg.constant_norm,
             betas=betas,
             eps=cfg.adamw_eps,
         )
@@ -49,7 +49,7 @@ def _optimizer(cfg: config.Optimizer, module: nn.Module) -> Optimizer:
             decay=cfg.weight_decay,
             decay_norm_and_bias=cfg.decay_norm_and_bias,
         )
-        return Muon(by_rule, lr=lr, momentum=cfg.momentum, ns_steps=cfg.ns_steps, unit_rows=True)
+        return Muon(by_rule, lr=lr, momentum=cfg.momentum, ns_steps=cfg.ns_steps, constant_norm=True)
 
     parameters = groups(module, decay_norm_and_bias=cfg.decay_norm_and_bias, weight_decay=cfg.weight_decay)
     everything = [parameter for group in parameters for parameter in group["params"]]

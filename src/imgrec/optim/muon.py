@@ -20,7 +20,7 @@ class Muon(Optimizer):
 
     A group with rule "muon" holds parameters of 2 or more dimensions, each seen as the matrix (rows, all that follows)
     in any memory format: the momentum B <- momentum B + (1 - momentum) G, looked ahead, is orthogonalised and
-    subtracted times lr * max(1, rows / columns) ** 0.5. With `unit_rows` each is first scaled to the Frobenius norm
+    subtracted times lr * max(1, rows / columns) ** 0.5. With `constant_norm` each is first scaled to the Frobenius norm
     rows ** 0.5, so that lr alone says how far a step turns it. A group with rule "adamw" follows AdamW (Loshchilov &
     Hutter 2019, algorithm 2), with "sgd" SGD with Nesterov momentum (Sutskever et al. 2013) and an L2 penalty; weight
     decay is decoupled in the two others: times 1 - lr * weight_decay.
@@ -37,7 +37,7 @@ class Muon(Optimizer):
         lr: float,
         momentum: float = 0.95,
         ns_steps: int = 5,
-        unit_rows: bool = False,
+        constant_norm: bool = False,
         weight_decay: float = 0.0,
         betas: tuple[float, float] = (0.9, 0.95),
         eps: float = 1e-10,
@@ -46,7 +46,7 @@ class Muon(Optimizer):
             "lr": lr,
             "momentum": momentum,
             "ns_steps": ns_steps,
-            "unit_rows": unit_rows,
+            "constant_norm": constant_norm,
             "weight_decay": weight_decay,
             "betas": betas,
             "eps": eps,
@@ -104,7 +104,7 @@ class Muon(Optimizer):
             matrix_rc, steps=group["ns_steps"], dtype=orthogonal.working_type(parameter.device)
         )
         scale = max(1.0, rows / columns) ** 0.5
-        if group["unit_rows"]:
+        if group["constant_norm"]:
             parameter.mul_(rows**0.5 / parameter.norm())
         parameter.mul_(1 - group["lr"] * group["weight_decay"])
         parameter.add_(update_rc.reshape(parameter.shape), alpha=-group["lr"] * scale)
