@@ -10,6 +10,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import gradients
 import overhead
 import pipeline
 import startup
@@ -31,6 +32,7 @@ SECTIONS: dict[str, tuple[str, Measure]] = {
         lambda root, rounds: overhead.measure(root, rounds, batch_size=512),
     ),
     "pipeline": ("Input pipeline: crop and flip, batches of 512", pipeline.measure),
+    "gradients": ("Weight gradients of small images", lambda root, rounds: gradients.measure(rounds)),
     "to94": ("Seconds and FLOPs to 94 % on CIFAR-10", to94.measure),
     "startup": ("From the command to the first step", lambda root, rounds: startup.measure(rounds)),
 }
