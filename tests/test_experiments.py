@@ -11,7 +11,6 @@ from imgrec.records import Record
 
 EXPERIMENTS = Path(__file__).parents[1] / "experiments"
 ARTICLE = EXPERIMENTS / "article"
-COMMON = ("experiment=", "seed=", "data.val_size=", "test=", "hydra.", "trainer.tensorboard=", "trainer.progress=")
 
 
 def runs(experiment: str, folder: str = "records") -> list[Record]:
@@ -77,35 +76,3 @@ def test_the_evidence_is_what_the_table_quotes(capsys: pytest.CaptureFixture[str
     ):
         assert phrase in said
         assert phrase in (ARTICLE / "README.md").read_text().replace("\n", " ")
-
-
-SPEED = EXPERIMENTS / "speed"
-
-
-def test_speed94_reaches_94_percent_over_five_seeds_on_the_test_set_read_once() -> None:
-    found = [records.read(path) for path in sorted((SPEED / "records").glob("speed94_*.json"))]
-    assert sorted(record.config["seed"] for record in found) == list(range(5))
-    assert {record.config["data.val_size"] for record in found} == {0}
-    scores = [record.score("top1", split="test", at="last", protocol="tta_flip_shift") for record in found]
-    values = [100 * score.value for score in scores if score is not None and score.n == 10_000]
-    assert len(values) == 5
-    assert statistics.mean(values) >= 94.0
-    stated = f"{statistics.mean(values):.2f} ± {statistics.stdev(values):.2f} (n = 5)"
-    assert stated in (SPEED / "README.md").read_text()
-
-
-def test_every_row_of_the_way_to_94_percent_follows_from_validation_records() -> None:
-    found = [records.read(path) for path in sorted((SPEED / "search").glob("*.json"))]
-    assert found
-    text = (SPEED / "README.md").read_text()
-    by_words: dict[str, list[Record]] = {}
-    for record in found:
-        assert {score.split for score in record.scores} == {"val"}
-        words = " ".join(word for word in record.command if not word.startswith(COMMON))
-        by_words.setdefault(words, []).append(record)
-    for words, same in by_words.items():
-        scores = [record.score("top1", split="val", at="last", protocol="tta_flip_shift") for record in same]
-        mean = statistics.mean(100 * score.value for score in scores if score is not None)
-        rows = [line for line in text.splitlines() if line.startswith(f"| `{words}` |" if words else "| (as it is) |")]
-        assert len(rows) == 1, words
-        assert f"{mean:.2f}" in rows[0]
