@@ -104,7 +104,7 @@ def test_a_resumed_run_sees_the_batches_that_were_left_and_then_whole_epochs(
 
 def test_images_in_memory_may_be_resident_and_on_the_cpu_are_when_asked() -> None:
     def made(resident: str) -> ImageData:
-        cfg = Digits(batch_size=300, resident=resident, num_workers=2 if resident == "true" else 0)
+        cfg = Digits(batch_size=300, resident=resident)
         return ImageData(source=source, data=cfg, augment=AUGMENT, seed=0)
 
     source = digits.load(Digits())

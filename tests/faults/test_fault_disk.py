@@ -101,8 +101,8 @@ def test_a_disk_that_fills_at_a_step(
     straight, cut = workplace / "straight", small / "cut"
     assert imgrec(*words, f"hydra.run.dir={straight}").wait() == 0
     said = refusal(imgrec(*words, f"hydra.run.dir={cut}", before=filled_at(epoch + 3, small, leave)))
-    # TensorBoard's writer, where it comes first, does not name its file
-    assert f"{cut}/{file} cannot be " in said or (board and file == "curves.csv" and f"{cut} cannot be " in said)
+    # TensorBoard's writer comes first where its events outgrow their page, and does not name its file
+    assert f"{cut}/{file} cannot be " in said or (board and f"{cut} cannot be " in said)
     assert "No space left on device" in said
     newest = checkpoint.newest(cut / "checkpoints")
     assert newest is not None
