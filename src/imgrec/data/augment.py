@@ -1,7 +1,7 @@
 """What happens to a batch of training images, each with its own draw: policy, crop, flip, [0,1], light, cutout.
 
 The whole-batch steps are NumPy's, in the calling thread. Measured on two cores with crop and flip, per image: windows
-of the padded batch picked by fancy indexing (here) 2.7 µs; torch's gather of flat indices 2.5 to 4.7, indexing an
+of the padded batch picked by fancy indexing (here; images in memory are padded once, `framed`) 2.7 µs; torch's gather of flat indices 2.5 to 4.7, indexing an
 unfolded view 3.6 to 6.5, groups of equal shifts 12 to 17, slices in a loop 10 to 70. Torch's ways also share their work
 among threads, and on a busy machine each such step waits up to 16 ms for a thread that has no core.
 """
@@ -63,21 +63,34 @@ def crop(images_bchw: Pixels, shift_b2: NDArray[np.int64], *, padding: int, bord
     border: black (He et al. 2016, section 4.2, padded after the mean was subtracted), or reflect, which repeats the
     image mirrored at its edge; ValueError if the image is not larger than the padding.
     """
+    b, _, h, w = images_bchw.shape
+    seen = windows(framed(images_bchw, padding=padding, border=border), (h, w))
+    return seen[np.arange(b), shift_b2[:, 0], shift_b2[:, 1]]
+
+
+def framed(images_bchw: Pixels, *, padding: int, border: str) -> Pixels:
+    """The images with their borders: (B,C,H+2P,W+2P)."""
     b, c, h, w = images_bchw.shape
-    padded = np.zeros((b, c, h + 2 * padding, w + 2 * padding), np.uint8)
-    padded[:, :, padding : padding + h, padding : padding + w] = images_bchw
     if border == "reflect":
         refuse_deep_reflection(padding, side=(h, w))
-        _reflect(padded, padding)
-    # every window of every image, as a view: its corner's row and column are axes 1 and 2
-    per_image, per_channel, per_row, per_column = padded.strides
-    windows = np.lib.stride_tricks.as_strided(
-        padded,
-        shape=(b, 2 * padding + 1, 2 * padding + 1, c, h, w),
+    framed_bchw = np.zeros((b, c, h + 2 * padding, w + 2 * padding), np.uint8)
+    framed_bchw[:, :, padding : padding + h, padding : padding + w] = images_bchw
+    if border == "reflect":
+        _reflect(framed_bchw, padding)
+    return framed_bchw
+
+
+def windows(framed_bchw: Pixels, side: tuple[int, int]) -> Pixels:
+    """Every window of that side, (H,W), in every image, as a view: its corner's row and column are axes 1 and 2."""
+    b, c, rows, columns = framed_bchw.shape
+    h, w = side
+    per_image, per_channel, per_row, per_column = framed_bchw.strides
+    return np.lib.stride_tricks.as_strided(
+        framed_bchw,
+        shape=(b, rows - h + 1, columns - w + 1, c, h, w),
         strides=(per_image, per_row, per_column, per_channel, per_row, per_column),
         writeable=False,
     )
-    return windows[np.arange(b), shift_b2[:, 0], shift_b2[:, 1]]
 
 
 def refuse_deep_reflection(padding: int, *, side: tuple[int, int]) -> None:

@@ -2,11 +2,8 @@
 
 # N images, B of them in a batch, K classes, C channels, H rows, W columns
 
-import ctypes
-import os
-import signal
+import dataclasses
 import sys
-import threading
 from collections.abc import Iterator
 from typing import Any
 
@@ -19,18 +16,17 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 from imgrec.config.augment import Augment
 from imgrec.data.augment import Floats, augment, to_unit
 from imgrec.data.draws import Draws, draw, visits
+from imgrec.data.framed import frame
 from imgrec.data.mix import cutmix, mixup, soft_targets
 from imgrec.data.resident import ResidentBatches
 from imgrec.data.source import Images, ReadError
+from imgrec.data.workers import follow_parent
 from imgrec.errors import UsageError
 
 Batch = tuple[Tensor, Tensor]
 """Images, float32 (B,C,H,W) in [0,1], contiguous, and targets: int64 (B,), or float32 (B,K) when images are mixed."""
 
 Indices = NDArray[np.int64]
-
-_GRACE = 10  # seconds that a worker goes on after SIGTERM, for the run to reach its next step and save
-_PR_SET_PDEATHSIG = 1  # prctl(2): the signal that a process gets when its parent ends
 
 
 class BatchNumbers(Sampler[tuple[int, int]]):
@@ -85,6 +81,7 @@ class TrainBatches(Dataset[Batch]):
         world_size: int,
     ) -> None:
         self._images = images
+        self._framed = frame(images, augment)
         self._augment = augment
         self._num_classes = num_classes
         self._batch_size = batch_size
@@ -104,7 +101,8 @@ class TrainBatches(Dataset[Batch]):
         epoch, number = key
         if epoch != self._epoch:
             self._prepare(epoch)
-        images_bchw, indices = self._read(self._indices(number))
+        images_bchw, kept = self._seen(self._indices(number))
+        indices = self._indices(number)[kept]
         if not len(indices):
             raise ReadError(f"batch {number} of epoch {epoch}: none of its images can be read; replace or delete them")
         if self._augment.mix == "none":
@@ -126,21 +124,25 @@ class TrainBatches(Dataset[Batch]):
         self._draws = draw(self._augment, count, seed=self._seed, epoch=epoch)
         self._epoch = epoch
 
-    def _read(self, indices: Indices) -> tuple[Floats, Indices]:
-        """The images that can be read, augmented, and their indices."""
+    def _seen(self, indices: Indices) -> tuple[Floats, Indices]:
+        """The images that can be read, augmented, and their positions in `indices`."""
+        if self._framed is not None:
+            draws = self._draws.rows(indices)
+            assert draws.shift_n2 is not None, "a crop draws shifts"
+            cropped_bchw = self._framed.cropped(indices, draws.shift_n2)
+            uncropped = dataclasses.replace(draws, shift_n2=None)
+            return augment(cropped_bchw, uncropped, self._augment), np.arange(len(indices))
         images_bchw, positions = self._images.read(torch.from_numpy(indices))
-        indices = indices[positions.numpy()]
-        return augment(images_bchw.numpy(), self._draws.rows(indices), self._augment), indices
+        kept = positions.numpy()
+        return augment(images_bchw.numpy(), self._draws.rows(indices[kept]), self._augment), kept
 
     def _mixed(self, images_bchw: Floats, indices: Indices) -> Batch:
         draws = self._draws.rows(indices)
         assert draws.partner_n is not None, "a mix draws partners"
         assert draws.share_n is not None, "a mix draws shares"
-        read_bchw, positions = self._images.read(torch.from_numpy(draws.partner_n))
-        kept = positions.numpy()
+        partners_bchw, kept = self._seen(draws.partner_n)
         partners = indices.copy()  # an image whose partner cannot be read is mixed with itself: it stays as it is
         partners[kept] = draws.partner_n[kept]
-        partners_bchw = augment(read_bchw.numpy(), self._draws.rows(partners[kept]), self._augment)
         if len(kept) < len(indices):
             some_bchw, partners_bchw = partners_bchw, images_bchw.copy()
             partners_bchw[kept] = some_bchw
@@ -263,36 +265,13 @@ def _loader(batches: Dataset[Any], count: int, num_workers: int, pin_memory: boo
         num_workers=num_workers,
         persistent_workers=num_workers > 0,
         collate_fn=_as_is,
-        worker_init_fn=_follow_parent,
+        worker_init_fn=follow_parent,
         # forked, they share the images in memory; Python 3.14 would send each of them a copy
         multiprocessing_context="fork" if num_workers and sys.platform == "linux" else None,
         pin_memory=pin_memory,
         # a loader draws a number for its workers at every iteration: from here, not from the model's global generator
         generator=torch.Generator().manual_seed(0),
     )
-
-
-def _follow_parent(worker: int) -> None:
-    """Let a worker end with the training process, however that ends, and leave signals to it.
-
-    Ctrl-C and a job's end go to every process of the group, and the run still needs its workers up to the next step.
-    A worker that outlived a killed run would hold the run's lock, and its memory, for seconds.
-    """
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
-        threading.Thread(target=_leave_when_told, args=(os.getppid(),), daemon=True).start()
-
-
-def _leave_when_told(parent: int) -> None:
-    """End this worker at its parent's SIGTERM at once: Python sends it at its exit to workers that are left over.
-
-    Anybody else's, such as a job's end, leaves the run the time to reach its next step.
-    """
-    if signal.sigwaitinfo({signal.SIGTERM}).si_pid != parent:
-        signal.sigtimedwait({signal.SIGTERM}, _GRACE)
-    os._exit(0)
 
 
 def _as_is(batch: Any) -> Any:
