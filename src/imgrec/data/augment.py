@@ -1,9 +1,10 @@
 """What happens to a batch of training images, each with its own draw: policy, crop, flip, [0,1], light, cutout.
 
 The whole-batch steps are NumPy's, in the calling thread. Measured on two cores with crop and flip, per image: windows
-of the padded batch picked by fancy indexing (here; images in memory are padded once, `framed`) 2.7 µs; torch's gather of flat indices 2.5 to 4.7, indexing an
-unfolded view 3.6 to 6.5, groups of equal shifts 12 to 17, slices in a loop 10 to 70. Torch's ways also share their work
-among threads, and on a busy machine each such step waits up to 16 ms for a thread that has no core.
+of the padded batch picked by fancy indexing (here; images in memory are padded once, see framed.py) 2.7 µs; torch's
+gather of flat indices 2.5 to 4.7, indexing an unfolded view 3.6 to 6.5, groups of equal shifts 12 to 17, slices in a
+loop 10 to 70. Torch's ways also share their work among threads, and on a busy machine each such step waits up to 16 ms
+for a thread that has no core.
 """
 
 # B images in a batch, C channels, H rows, W columns
