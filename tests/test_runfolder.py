@@ -141,17 +141,27 @@ def test_a_locked_folder_refuses_another_process_until_its_owner_dies(
     holder.send_signal(signal.SIGKILL)
     holder.wait()
     with runfolder.lock(tmp_path):
-        pass
+        assert _is_held(tmp_path)
+
+
+def _is_held(folder: Path) -> bool:
+    """Whether somebody holds the lock exclusively."""
+    with (folder / "run.lock").open() as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+    return False
 
 
 def test_a_lock_is_free_again_after_its_block(tmp_path: Path) -> None:
     for _ in range(2):
         with runfolder.lock(tmp_path):
-            pass
+            assert _is_held(tmp_path)
     with pytest.raises(KeyError), runfolder.lock(tmp_path):
         raise KeyError
     with runfolder.lock(tmp_path):
-        pass
+        assert _is_held(tmp_path)
 
 
 def test_running_without_its_process_means_interrupted(holder: subprocess.Popen[str], tmp_path: Path) -> None:
@@ -171,7 +181,7 @@ def test_running_without_its_process_means_interrupted(holder: subprocess.Popen[
 def test_those_who_look_do_not_take_each_other_for_the_run(tmp_path: Path) -> None:
     folder = leave(tmp_path / "x", "a" * 64, "running")
     with runfolder.lock(folder):
-        pass
+        assert _is_held(folder)
     with (folder / "run.lock").open() as other:
         fcntl.flock(other, fcntl.LOCK_SH | fcntl.LOCK_NB)  # as another `look` does at this moment
         found = runfolder.look(folder)

@@ -1,7 +1,8 @@
 """Muon against PyTorch's for matrices, and against PyTorch's AdamW for the rest."""
 
 import copy
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Any
 
 import pytest
@@ -57,34 +58,31 @@ def test_a_filter_moves_as_the_matrix_of_its_rows(memory_format: torch.memory_fo
     assert torch.equal(filters.flatten(1), matrix)
 
 
-def test_the_rest_moves_as_in_pytorchs_adamw() -> None:
-    torch.manual_seed(0)
-    ours = nn.Linear(4, 3)
-    theirs = copy.deepcopy(ours)
-    options: dict[str, Any] = {"lr": 0.01, "weight_decay": 0.1, "betas": (0.8, 0.9), "eps": 1e-6}
-    mine = Muon([group(ours.parameters(), rule="adamw")], **options)
-    reference = torch.optim.AdamW(theirs.parameters(), fused=True, **options)
-    for step in range(5):
-        for layer, optimizer in ((ours, mine), (theirs, reference)):
-            set_gradients(layer.parameters(), seed=step)
-            optimizer.step()
-    assert torch.equal(ours.weight, theirs.weight)
-    assert torch.equal(ours.bias, theirs.bias)
+ADAMW: dict[str, Any] = {"lr": 0.01, "weight_decay": 0.1, "betas": (0.8, 0.9), "eps": 1e-6}
+SGD: dict[str, Any] = {"lr": 0.1, "weight_decay": 0.1, "momentum": 0.8}
 
 
-def test_or_as_in_pytorchs_sgd() -> None:
+@pytest.mark.parametrize(
+    ("rule", "options", "theirs"),
+    [
+        ("adamw", ADAMW, partial(torch.optim.AdamW, fused=True, **ADAMW)),
+        ("sgd", SGD, partial(torch.optim.SGD, nesterov=True, fused=True, **SGD)),
+    ],
+)
+def test_the_rest_moves_as_in_pytorchs_own(
+    rule: str, options: dict[str, Any], theirs: Callable[..., torch.optim.Optimizer]
+) -> None:
     torch.manual_seed(0)
-    ours = nn.Linear(4, 3)
-    theirs = copy.deepcopy(ours)
-    options: dict[str, Any] = {"lr": 0.1, "weight_decay": 0.1, "momentum": 0.8}
-    mine = Muon([group(ours.parameters(), rule="sgd", **options)], lr=1)
-    reference = torch.optim.SGD(theirs.parameters(), nesterov=True, fused=True, **options)
+    layer = nn.Linear(4, 3)
+    same = copy.deepcopy(layer)
+    mine = Muon([group(layer.parameters(), rule=rule, **options)], lr=1)
+    reference = theirs(same.parameters())
     for step in range(5):
-        for layer, optimizer in ((ours, mine), (theirs, reference)):
-            set_gradients(layer.parameters(), seed=step)
+        for each, optimizer in ((layer, mine), (same, reference)):
+            set_gradients(each.parameters(), seed=step)
             optimizer.step()
-    assert torch.equal(ours.weight, theirs.weight)
-    assert torch.equal(ours.bias, theirs.bias)
+    assert torch.equal(layer.weight, same.weight)
+    assert torch.equal(layer.bias, same.bias)
 
 
 def test_constant_norm_holds_before_each_step() -> None:

@@ -105,13 +105,24 @@ class RmsProp(Optimizer):
 
 
 @dataclass(kw_only=True)
-class Muon(Optimizer):
+class Orthogonalised(Optimizer):
+    """What the choices with Muon's rule share."""
+
+    momentum: float = setting(0.95, "weight of the past gradients, Nesterov (Jordan et al. 2024)")
+    ns_steps: int = setting(5, "Newton-Schulz iterations (Jordan et al. 2024)")
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        below("optimizer.momentum", self.momentum, 0, 1)
+        at_least("optimizer.ns_steps", self.ns_steps, 1)
+
+
+@dataclass(kw_only=True)
+class Muon(Orthogonalised):
     """Muon (Jordan et al. 2024) for hidden matrices and filters; AdamW for biases, norms and the last layer."""
 
     name: str = "muon"
     lr: float = setting(0.02, "peak learning rate of the orthogonalised updates (Jordan et al. 2024)")
-    momentum: float = setting(0.95, "weight of the past gradients, Nesterov (Jordan et al. 2024)")
-    ns_steps: int = setting(5, "Newton-Schulz iterations (Jordan et al. 2024)")
     constant_norm: bool = setting(
         False, "hold each hidden weight's Frobenius norm at rows^0.5: lr alone says how far a step turns it; no decay"
     )
@@ -122,8 +133,6 @@ class Muon(Optimizer):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        below("optimizer.momentum", self.momentum, 0, 1)
-        at_least("optimizer.ns_steps", self.ns_steps, 1)
         if self.constant_norm and self.weight_decay:
             raise UsageError(
                 f"optimizer.weight_decay must be 0 with optimizer.constant_norm=true, which undoes it,"
@@ -136,7 +145,7 @@ class Muon(Optimizer):
 
 
 @dataclass(kw_only=True)
-class MuonSgd(Optimizer):
+class MuonSgd(Orthogonalised):
     """Muon on hidden weights of constant norm; SGD with Nesterov momentum for the rest (airbench94_muon, Jordan 2024).
 
     The defaults are for batches of 2000 images. SGD's rates are those of a mean loss, and follow the batch.
@@ -153,8 +162,6 @@ class MuonSgd(Optimizer):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        below("optimizer.momentum", self.momentum, 0, 1)
-        at_least("optimizer.ns_steps", self.ns_steps, 1)
         above("optimizer.bias_lr", self.bias_lr, 0)
         above("optimizer.head_lr", self.head_lr, 0)
         below("optimizer.sgd_momentum", self.sgd_momentum, 0, 1)
