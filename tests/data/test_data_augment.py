@@ -1,92 +1,13 @@
-"""Augmentation: each image its own draw, the same for ever, and pixel for pixel what the papers say."""
+"""Augmentation: each image by its own draw, and pixel for pixel what the papers say."""
 
 import numpy as np
 import pytest
 import torch
+from noise import EVERYTHING, noise
 
 from imgrec.config.augment import Augment
 from imgrec.data.augment import apply_policy, augment, box_mask, crop, flip_, to_unit
-from imgrec.data.draws import Draws, draw, order
-from imgrec.data.mix import cutmix, mixup, soft_targets
-from imgrec.errors import UsageError
-
-EVERYTHING = Augment(
-    name="all", policy="randaugment", crop_padding=4, flip=True, brightness=0.1, cutout_size=16, mix="cutmix"
-)
-
-
-def noise(count: int, side: int = 32) -> np.ndarray:
-    return np.random.default_rng(0).integers(0, 256, (count, 3, side, side), dtype=np.uint8)
-
-
-# ---- draws
-
-
-def fields(draws: Draws) -> dict[str, np.ndarray]:
-    return {name: table for name, table in vars(draws).items() if table is not None}
-
-
-def test_draws_are_pure_functions_of_seed_and_epoch() -> None:
-    one, again = (fields(draw(EVERYTHING, 500, seed=3, epoch=2)) for _ in range(2))
-    assert len(one) == 8
-    assert all(np.array_equal(one[name], again[name]) for name in one)
-    for seed, epoch in ((4, 2), (3, 1), (2, 3)):
-        other = fields(draw(EVERYTHING, 500, seed=seed, epoch=epoch))
-        assert not any(np.array_equal(one[name], other[name]) for name in one)
-
-
-def test_a_purpose_leaves_the_others_as_they_are() -> None:
-    alone = draw(Augment(name="flip", flip=True), 500, seed=3, epoch=2)
-    assert list(fields(alone)) == ["flip_n"]
-    assert np.array_equal(alone.flip_n, draw(EVERYTHING, 500, seed=3, epoch=2).flip_n)
-
-
-def test_alternating_flips_show_every_image_both_ways_in_any_two_epochs() -> None:
-    cfg = Augment(name="flip", flip=True, flip_rule="alternating")
-    first, second, third = (draw(cfg, 500, seed=3, epoch=epoch).flip_n for epoch in range(3))
-    assert np.array_equal(second, ~first)
-    assert np.array_equal(third, first)
-    assert np.array_equal(first, draw(EVERYTHING, 500, seed=3, epoch=0).flip_n)
-
-
-def test_draws_lie_in_their_ranges() -> None:
-    draws = draw(EVERYTHING, 20_000, seed=0, epoch=0)
-    assert set(np.unique(draws.shift_n2)) == set(range(9))
-    assert draws.flip_n.mean() == pytest.approx(0.5, abs=0.02)
-    assert (draws.partner_n != np.arange(20_000)).all()
-    assert (np.bincount(draws.partner_n, minlength=20_000) < 12).all()
-    assert draws.share_n.mean() == pytest.approx(0.5, abs=0.02)  # Beta(1, 1) is uniform: variance 1/12
-    assert draws.share_n.var() == pytest.approx(1 / 12, abs=0.005)
-    for table in (draws.cutout_n2, draws.box_n2, draws.share_n):
-        assert table.min() >= 0
-        assert table.max() < 1
-
-
-def test_alpha_shapes_the_share() -> None:
-    draws = draw(Augment(name="mixup", mix="mixup", mix_alpha=0.2), 20_000, seed=0, epoch=0)
-    assert draws.share_n.var() == pytest.approx(0.25 / 1.4, abs=0.005)  # Beta(a, a): 1 / (4 (2 a + 1))
-
-
-def test_rows_are_those_of_the_images() -> None:
-    draws = draw(EVERYTHING, 50, seed=0, epoch=0)
-    rows = draws.rows(np.array([7, 3, 7]))
-    assert np.array_equal(rows.shift_n2, draws.shift_n2[[7, 3, 7]])
-    assert rows.policy_n.tolist() == draws.policy_n[[7, 3, 7]].tolist()
-
-
-def test_order_is_a_permutation_of_its_own_each_epoch() -> None:
-    first, second = (order(1000, seed=5, epoch=epoch) for epoch in (0, 1))
-    assert sorted(first) == list(range(1000))
-    assert np.array_equal(first, order(1000, seed=5, epoch=0))
-    assert (first != second).mean() > 0.9
-
-
-def test_mixing_one_image_is_refused() -> None:
-    with pytest.raises(
-        UsageError, match=r"augment.mix=mixup needs at least 2 training images, got 1; use augment.mix=n"
-    ):
-        draw(Augment(name="mixup", mix="mixup"), 1, seed=0, epoch=0)
-
+from imgrec.data.draws import Draws, draw
 
 # ---- crop, flip, cutout
 
@@ -216,43 +137,3 @@ def test_policy_settings_count() -> None:
         for changes in ({}, {"policy_ops": 1}, {"policy_magnitude": 20})
     }
     assert len(results) == 3
-
-
-# ---- mixing
-
-
-def test_mixup_blends_pixels_and_targets() -> None:
-    images, partners = to_unit(noise(3)), to_unit(noise(3)[::-1])
-    share = np.array([0.0, 0.25, 1.0])
-    mixed = mixup(images, partners, share)
-    assert np.array_equal(mixed[0], partners[0])
-    assert np.allclose(mixed[1], 0.25 * images[1] + 0.75 * partners[1], atol=1e-6)
-    assert np.array_equal(mixed[2], images[2])
-    assert mixed.dtype == np.float32
-    targets = soft_targets(np.array([0, 1, 2]), np.array([2, 1, 0]), share, num_classes=4)
-    assert targets.dtype == np.float32
-    assert targets.tolist() == [[0, 0, 1, 0], [0, 1, 0, 0], [0, 0, 1, 0]]
-    assert soft_targets(np.array([0]), np.array([3]), np.array([0.25]), num_classes=4).tolist() == [[0.25, 0, 0, 0.75]]
-
-
-def test_cutmix_pastes_a_box_and_counts_its_area() -> None:
-    images, partners = np.zeros((200, 3, 32, 32), np.float32), np.ones((200, 3, 32, 32), np.float32)
-    draws = draw(Augment(name="cutmix", mix="cutmix"), 200, seed=0, epoch=0)
-    mixed, kept = cutmix(images, partners, draws.share_n, draws.box_n2)
-    assert mixed.dtype == np.float32
-    assert np.allclose(kept, 1 - mixed.mean(axis=(1, 2, 3)), atol=1e-6)
-    assert (kept >= draws.share_n - 1e-9).all()  # the sides are rounded down, and cut off at the borders
-    for image in mixed:
-        assert np.array_equal(image[0], image[2])
-        rows, columns = image[0].any(axis=1), image[0].any(axis=0)
-        assert np.array_equal(image[0], np.outer(rows, columns))  # one rectangle
-        assert (np.diff(np.flatnonzero(rows)) == 1).all()
-        assert (np.diff(np.flatnonzero(columns)) == 1).all()
-
-
-def test_cutmix_in_the_middle_takes_the_drawn_area() -> None:
-    images, partners = np.zeros((1, 3, 32, 32), np.float32), np.ones((1, 3, 32, 32), np.float32)
-    mixed, kept = cutmix(images, partners, np.array([0.75]), np.array([[0.5, 0.5]]))
-    assert kept.tolist() == [0.75]
-    assert (mixed[0, :, 8:24, 8:24] == 1).all()
-    assert mixed.sum() == 3 * 16 * 16
