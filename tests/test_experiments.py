@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 
 from imgrec import records
+from imgrec.config.compose import compose
+from imgrec.config.identity import run_id
 from imgrec.records import Record
 
 EXPERIMENTS = Path(__file__).parents[1] / "experiments"
@@ -76,3 +78,20 @@ def test_the_evidence_is_what_the_table_quotes(capsys: pytest.CaptureFixture[str
     ):
         assert phrase in said
         assert phrase in (ARTICLE / "README.md").read_text().replace("\n", " ")
+
+
+def test_speed94_reaches_its_mark_over_its_seeds_with_the_recipe_as_it_is() -> None:
+    paths = sorted((EXPERIMENTS / "speed" / "records").glob("speed94_*.json"))
+    found = [records.read(path) for path in paths]
+    assert sorted(record.config["seed"] for record in found) == list(range(len(found)))
+    assert len(found) >= 5
+    for record in found:
+        today = compose(["experiment=speed94", f"seed={record.config['seed']}"])
+        assert record.run_id == run_id(today, record.fingerprint), "the records are of another recipe"
+    scores = [record.score("top1", split="test", at="last", protocol="tta_flip_shift") for record in found]
+    values = [100 * score.value for score in scores if score is not None and score.n == 10_000]
+    assert len(values) == len(found)
+    assert statistics.mean(values) >= 94.0
+    text = (EXPERIMENTS / "speed" / "README.md").read_text()
+    assert f"{statistics.mean(values):.2f} ± {statistics.stdev(values):.2f} (n = {len(values)})" in text
+    assert ", ".join(f"{value:.2f}" for value in values) in text
