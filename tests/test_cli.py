@@ -2,7 +2,6 @@
 
 import json
 import shutil
-import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -18,7 +17,6 @@ from imgrec.config import plain
 from imgrec.config.compose import compose
 from imgrec.config.schemas import choices
 from imgrec.data.cifar10_files import ARCHIVE_SHA256
-from imgrec.errors import Interrupted
 
 Said = tuple[int, str, str]
 
@@ -303,40 +301,6 @@ def test_a_finished_run_is_said_to_be_finished(imgrec: Callable[..., Said], tiny
     assert {path: when for path, when in tree(workplace).items() if path in before and "." in path} == {
         path: when for path, when in before.items() if "." in path
     }
-
-
-def test_a_sweep_tells_of_each_run_as_it_finishes_and_of_all_at_the_end(
-    imgrec: Callable[..., Said], tiny: list[str], workplace: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    words = ["train", "-m", *tiny, "trainer.max_epochs=1", "trainer.tensorboard=true"]
-    code, out, _ = imgrec(*words, "seed=0,1")
-    assert code == 0
-    assert out.count("finished: outputs/default/") == 2
-    *_, title, one, two, board = out.splitlines()
-    assert title == "2 runs:"
-    assert "seed-0-" in one
-    assert "test top1 at best" in two
-    assert board == "tensorboard --logdir outputs/default"
-    assert out.count("tensorboard --logdir") == 1
-
-    from imgrec.training import run
-
-    carry_out = run._carry_out
-
-    def interrupt_the_last(record: Any, config: Any, *rest: Any) -> None:
-        if config.seed == 3:
-            assert "finished: " in Path(stdout).read_text(), "what has finished is told before the next run begins"
-            raise Interrupted(signal.SIGINT)
-        carry_out(record, config, *rest)
-
-    stdout = f"/proc/self/fd/{sys.stdout.fileno()}"
-    monkeypatch.setattr(run, "_carry_out", interrupt_the_last)
-    code, out, err = imgrec(*words, "seed=0,2,3")
-    assert code == 130
-    assert out.count("finished already: ") == 1
-    assert out.count("finished: ") == 1
-    assert "2 runs:" in out
-    assert err.splitlines()[-1] == "imgrec: interrupted by SIGINT: the same command goes on from here"
 
 
 def test_evaluate_measures_again_and_leaves_the_run_alone(imgrec: Callable[..., Said], finished: Path) -> None:

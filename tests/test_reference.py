@@ -7,7 +7,7 @@ import pytest
 import yaml
 
 from imgrec.config.fields import default_of, help_of
-from imgrec.config.root import AXES
+from imgrec.config.root import GROUPS
 from imgrec.config.schemas import SCHEMAS, choices, conf_dir, known_keys
 from imgrec.reference import reference
 
@@ -15,7 +15,7 @@ PAGE = reference()
 ONE_LINE = re.sub(r"\n {3,}", " ", PAGE)  # wrapped lines joined again
 
 
-@pytest.mark.parametrize("axis", ["experiment", *AXES])
+@pytest.mark.parametrize("axis", ["experiment", "study", *GROUPS])
 def test_every_choice_is_listed_with_the_first_line_of_its_file(axis: str) -> None:
     rows = dict(re.findall(rf"^  {axis}=(\w+) +(.*)$", ONE_LINE, re.MULTILINE))
     assert list(rows) == choices(axis)
@@ -31,7 +31,7 @@ def test_every_key_has_a_row() -> None:
     assert {row for row in rows if "." in row or row == "seed"} <= set(known_keys())
 
 
-@pytest.mark.parametrize(("axis", "name"), [(axis, name) for axis in AXES for name in SCHEMAS[axis]])
+@pytest.mark.parametrize(("axis", "name"), [(axis, name) for axis in GROUPS for name in SCHEMAS[axis]])
 def test_a_key_is_shown_with_the_help_and_the_default_of_each_choice_that_has_it(axis: str, name: str) -> None:
     """optimizer.lr is 0.1 in momentum and 0.001 in adam: one row for both would lie about one of them."""
     for field in dataclasses.fields(SCHEMAS[axis][name]):

@@ -53,7 +53,7 @@ def pair(tiny_words: tuple[str, ...], tmp_path_factory: pytest.TempPathFactory) 
     folder = tmp_path_factory.mktemp("pair")
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
-        (outcome,) = launch.train([*tiny_words, "trainer.max_epochs=2", "hydra.run.dir=run"])
+        outcome = launch.train([*tiny_words, "trainer.max_epochs=2", "hydra.run.dir=run"])
         train(launch.compose(outcome.record.command), Path("outputs/verify/run"), command=outcome.record.command)
     return folder
 

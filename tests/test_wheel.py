@@ -74,6 +74,12 @@ def test_help_lists_the_recipes(scripts: Path, tmp_path: Path) -> None:
         assert recipe in shown
 
 
+def test_a_study_runs_in_an_empty_folder(scripts: Path, tmp_path: Path) -> None:
+    shown = _call([str(scripts / "imgrec"), "train", "study=tiny", "optimizer=adam"], cwd=tmp_path)
+    assert shown.startswith("2 runs:")
+    assert len(list(tmp_path.glob("outputs/tiny/*/record.json"))) == 2
+
+
 def test_the_demo_runs_in_an_empty_folder(scripts: Path, tmp_path: Path) -> None:
     shown = _call([str(scripts / "imgrec"), "train", "experiment=demo", "trainer.max_epochs=1"], cwd=tmp_path)
     (path,) = tmp_path.glob("outputs/demo/*/record.json")

@@ -46,7 +46,7 @@ def train(
 ) -> None:
     """Train: one run, or with -m every combination of the values given after commas."""
     from imgrec import allocator, launch, summary
-    from imgrec.records import Record
+    from imgrec.config.compose import of_study
 
     allocator.keep_freed_memory()
     flags, overrides = [], []
@@ -57,18 +57,25 @@ def train(
             flags.extend([next(words, "")] if word in _WITH_VALUE else [])
         else:
             overrides.append(word)
-    done: list[tuple[Path, Record]] = []
+    if flags:
+        launch.show(overrides, flags, multirun=multirun)
+    elif multirun or of_study(overrides) is not None:
+        _sweep(overrides)
+    else:
+        outcome = launch.train(overrides)
+        _tell(summary.describe(outcome.folder, outcome.record, already=outcome.already))
 
-    def report(outcome: launch.Outcome) -> None:
-        done.append((outcome.folder, outcome.record))
-        said = summary.describe(outcome.folder, outcome.record, already=outcome.already, board=not multirun)
-        _tell(f"{said}\n" if multirun else said)
 
+def _sweep(overrides: list[str]) -> None:
+    from imgrec import summary
+    from imgrec.sweep.run import Sweep
+
+    sweep = Sweep(overrides)
     try:
-        launch.train(overrides, multirun=multirun, flags=flags, report=report)
-    finally:  # a sweep that was interrupted, or of which a run failed, has finished others
-        if multirun and done:
-            _tell(summary.overview(done))
+        sweep.run()
+    finally:  # one that was interrupted, or of which a run failed, has finished others
+        if outcomes := sweep.outcomes:
+            _tell(summary.overview(outcomes))
 
 
 def _tell(text: str) -> None:

@@ -28,3 +28,9 @@ def shown(name: str | Path) -> str:
     text = str(name)
     plain = text.isprintable() and text == text.strip() and not set(text) & set("'\"\\")
     return text if plain else repr(text)
+
+
+def sentence(error: BaseException) -> str:
+    """What went wrong, on one line: a refusal as it is, anything else with its class."""
+    text = " ".join(str(error).split())
+    return text if isinstance(error, (UsageError, RunError)) else f"{type(error).__name__}: {text}"

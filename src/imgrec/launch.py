@@ -8,11 +8,13 @@ import logging
 import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import hydra
+from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
@@ -39,39 +41,13 @@ class Outcome:
     already: bool = False
 
 
-Report = Callable[[Outcome], None]
+def train(overrides: Sequence[str]) -> Outcome:
+    """Carry out one run and return what came of it; a finished one is not run again.
 
-
-def _silently(outcome: Outcome) -> None:
-    """Report to nobody."""
-
-
-def train(
-    overrides: Sequence[str], *, multirun: bool = False, flags: Sequence[str] = (), report: Report = _silently
-) -> list[Outcome]:
-    """Carry out one run, or with `multirun` every combination, and return what came of each.
-
-    overrides: `key=value` in Hydra's grammar. flags: options that print and run nothing, for Hydra (`--cfg job`, ...).
-    report: is told of each run as soon as it has finished.
-    A finished run is not run again. Raises UsageError, RunError, or Interrupted.
+    overrides: `key=value` in Hydra's grammar. Raises UsageError, RunError, or Interrupted.
     """
-    if flags:
-        return _print(overrides, multirun, flags)
-    idle = "hydra.run.dir" if multirun else "hydra.sweep.dir"
-    if given(overrides, idle):
-        other = "hydra.sweep.dir" if multirun else "hydra.run.dir"
-        raise UsageError(f"{idle} has no effect {'with' if multirun else 'without'} -m; give {other}, or leave it out")
-    if not multirun:
-        return [_single(overrides, report)]
-    if given(overrides, "resume"):
-        raise UsageError("resume continues one run, and -m asks for several; drop -m, or start each one by itself")
-    for job in expand(overrides):  # every run's configuration is checked before the first one starts
-        config = compose(job)
-        _check(config, inventory.take(config.data))
-    return _hand_to_hydra(["--multirun", *overrides], report=report)
-
-
-def _single(overrides: Sequence[str], report: Report) -> Outcome:
+    if given(overrides, "hydra.sweep.dir"):
+        raise UsageError("hydra.sweep.dir has no effect without -m; give hydra.run.dir, or leave it out")
     words = [text for text in overrides if key_of(text) != "resume"]
     folder, parent = _explicit_folder(words), None
     if (run := given(overrides, "resume")) is not None:
@@ -91,18 +67,36 @@ def _single(overrides: Sequence[str], report: Report) -> Outcome:
     if int(os.environ.get("LOCAL_RANK", "0")) == 0:
         record = runfolder.look(folder)
         if record is not None and record.status == "finished" and record.run_id == own:
-            report(outcome := Outcome(folder=folder, record=record, already=True))
-            return outcome
+            return Outcome(folder=folder, record=record, already=True)
         runfolder.refuse_stranger(folder, own)
-        _check(config, seen)
+        check(config, seen)
         if parent is not None:
             _check_parent(config, folder, parent)
-        runfolder.prepare(folder)
     words = [text for text in words if key_of(text) != "hydra.run.dir"]
     if parent is not None:
         words.append(f"resume={_quoted(str(parent))}")
-    (outcome,) = _hand_to_hydra([*words, f"hydra.run.dir={_quoted(str(folder))}"], report=report)
-    return outcome
+    return carry_out(words, folder)
+
+
+def carry_out(words: Sequence[str], folder: Path, *, quiet: bool = False) -> Outcome:
+    """The one run that these words ask for, in this folder: anew, or on from its own `last`.
+
+    quiet: what it says goes into its train.log alone. Raises as `train`.
+    """
+    if int(os.environ.get("LOCAL_RANK", "0")) == 0:
+        runfolder.prepare(folder)
+    outcomes: list[Outcome] = []
+
+    def job(raw: DictConfig) -> None:
+        try:
+            outcomes.append(_job(raw, quiet=quiet))
+        except Exception:
+            log.debug("the run failed", exc_info=True)  # into train.log alone
+            raise
+
+    own_log = ["hydra.job_logging.root.handlers=[file]"] if quiet else []
+    through_hydra([*words, *own_log, f"hydra.run.dir={_quoted(str(folder))}", "hydra.mode=RUN"], job)
+    return outcomes[0]
 
 
 def _explicit_folder(words: Sequence[str]) -> Path | None:
@@ -113,8 +107,11 @@ def _explicit_folder(words: Sequence[str]) -> Path | None:
     return Path(path) if path else None
 
 
-def _print(overrides: Sequence[str], multirun: bool, flags: Sequence[str]) -> list[Outcome]:
-    """Let Hydra print the configuration, or itself; nothing is run."""
+def show(overrides: Sequence[str], flags: Sequence[str], *, multirun: bool = False) -> None:
+    """Let Hydra print the configuration, or itself; nothing is run. flags: Hydra's options for it (`--cfg job`, ...).
+
+    Raises UsageError.
+    """
     for flag in flags:
         if flag.startswith("-") and flag.partition("=")[0] not in _PRINTING:
             raise UsageError(
@@ -122,17 +119,25 @@ def _print(overrides: Sequence[str], multirun: bool, flags: Sequence[str]) -> li
             )
     for job in expand(overrides) if multirun else [overrides]:
         compose(job)
-    return _hand_to_hydra(["--multirun", *overrides] if multirun else list(overrides), flags)
+    through_hydra([*flags, *(["--multirun"] if multirun else []), *overrides], _nothing)
 
 
-def _check(config: Config, seen: Inventory) -> None:
-    """Refuse what this machine, or these images, cannot give, before a folder is made."""
+def _nothing(raw: DictConfig) -> None:
+    """A task for Hydra when it only prints."""
+
+
+def check(config: Config, seen: Inventory, *, chooses: str | None = None) -> None:
+    """Refuse what this machine, or these images, cannot give, before a folder is made.
+
+    chooses: what else asks for validation images, for the refusal.
+    """
     from imgrec.data import sources  # imports torch, as does the next one
     from imgrec.environment import check_hardware
 
     check_hardware(config)
-    if not sources.check(config.data, seen.listing) and config.trainer.early_stopping:
-        raise UsageError("trainer.early_stopping needs validation images; give data.val_size, or early_stopping=0")
+    asks = "trainer.early_stopping" if config.trainer.early_stopping else chooses
+    if not sources.check(config.data, seen.listing) and asks:
+        raise UsageError(f"{asks} needs validation images; give data.val_size, or leave {asks} out")
 
 
 def _check_parent(config: Config, folder: Path, parent: Path) -> None:
@@ -141,34 +146,20 @@ def _check_parent(config: Config, folder: Path, parent: Path) -> None:
     check_parent(config, folder, parent)
 
 
-def _hand_to_hydra(arguments: Sequence[str], flags: Sequence[str] = (), *, report: Report = _silently) -> list[Outcome]:
-    """Let Hydra compose, make the folder, open the log and call `_job`, for each run; return what came of them.
+def through_hydra(arguments: Sequence[str], task: Callable[[DictConfig], Any]) -> None:
+    """Let Hydra compose what the arguments ask for, make the folder, open the log and call the task.
 
-    A run that fails does not keep the others of a sweep from running; the first failure is raised at the end.
+    May be called from within a task. Raises what the task raises, and RunError where the folder cannot be made.
     """
     schemas.register()
     OmegaConf.register_new_resolver("imgrec.sweep_dir", _sweep_dir, replace=True)
     OmegaConf.register_new_resolver("imgrec.run_name", _run_name, replace=True)
-    outcomes: list[Outcome] = []
-    failures: list[Exception] = []
-
-    def job(raw: DictConfig) -> float | None:
-        try:
-            outcome = _job(raw)
-        except Exception as error:  # Hydra would print a page about it, and keep the traceback from the job's log
-            failures.append(error)
-            log.debug("the run failed", exc_info=True)  # into train.log alone
-            if "--multirun" in arguments:
-                log.error("failed: %s", error)
-            return None
-        outcomes.append(outcome)
-        report(outcome)
-        return _objective(outcome.record)
-
     handlers = list(logging.root.handlers)
-    with _as_imgrec([*flags, *arguments]):
+    outer = GlobalHydra.instance().hydra
+    GlobalHydra.instance().clear()
+    with _as_imgrec(arguments):
         try:
-            hydra.main(config_path=str(schemas.conf_dir()), config_name="config", version_base="1.3")(job)()
+            hydra.main(config_path=str(schemas.conf_dir()), config_name="config", version_base="1.3")(task)()
         except OSError as error:  # Hydra makes the folders
             raise RunError(
                 f"{error.filename or 'the output folder'} cannot be written: {error.strerror}; free the disk, or give"
@@ -176,11 +167,7 @@ def _hand_to_hydra(arguments: Sequence[str], flags: Sequence[str] = (), *, repor
             ) from error
         finally:
             _close_log(handlers)
-    if len(failures) > 1:
-        raise RunError(f"{len(failures)} runs failed; the first: {failures[0]}") from failures[0]
-    if failures:
-        raise failures[0]
-    return outcomes
+            GlobalHydra.instance().hydra = outer
 
 
 @contextlib.contextmanager
@@ -223,30 +210,24 @@ def _run_name(*, _root_: DictConfig) -> str:
     return runfolder.locate(config, words, own, within=Path(_root_.hydra.sweep.dir)).name
 
 
-def _job(raw: DictConfig) -> Outcome:
+def _job(raw: DictConfig, *, quiet: bool) -> Outcome:
     """One run, inside Hydra."""
-    from imgrec.training.run import train as carry_out  # imports torch
+    from imgrec.training.run import train as run  # imports torch
 
     own = HydraConfig.get()
     folder = Path(own.runtime.output_dir)
     config = typed(raw)
     words = list(own.overrides.task)
+    if quiet and config.trainer.progress != "none":
+        config = replace(config, trainer=replace(config.trainer, progress="plain"))  # no bar: others run beside it
     before = runfolder.look(folder)
     if config.trainer.devices > 1:
         # Lightning starts the other processes with these words: this run alone, in this folder
         sys.argv = ["imgrec", "train", *words, f"hydra.run.dir={_quoted(str(folder))}", "hydra.mode=RUN"]
         sys.modules["__main__"].__spec__ = find_spec("imgrec.__main__")
-    record = carry_out(config, folder, command=words, parent=Path(config.resume) if config.resume else None)
+    record = run(config, folder, command=words, parent=Path(config.resume) if config.resume else None)
     own_path = Path(os.path.relpath(folder)) if folder.is_relative_to(Path.cwd()) else folder
     return Outcome(folder=own_path, record=record, already=before is not None and before.status == "finished")
-
-
-def _objective(record: Record) -> float | None:
-    """What an optimizing sweeper looks at: the best validation top1, else the last one, never the test set's."""
-    for at in ("best", "last"):
-        if score := record.score("top1", split="val", at=at):
-            return score.value
-    return None
 
 
 def _quoted(text: str) -> str:

@@ -53,6 +53,7 @@ class Record:
     environment: dict[str, Any] = field(default_factory=dict)
     weights: dict[str, str] = field(default_factory=dict)
     progress: dict[str, Any] = field(default_factory=dict)
+    deaths: int = 0
     parent: str | None = None
     error: str | None = None
     schema: int = SCHEMA

@@ -8,7 +8,7 @@ import yaml
 from omegaconf import MISSING
 
 from imgrec.config.fields import default_of, help_of
-from imgrec.config.root import AXES, Config
+from imgrec.config.root import GROUPS, Config
 from imgrec.config.schemas import SCHEMAS, choices, explanation
 
 _WIDTH = 110
@@ -31,14 +31,14 @@ Usage: imgrec train [-m] [key=value ...]
 def reference() -> str:
     """The whole page."""
     lines = [_HEAD, "Choices:", ""]
-    for axis in ("experiment", *AXES):
+    for axis in ("experiment", "study", *GROUPS):
         for name in choices(axis):
             lines += _line(f"{axis}={name}", explanation(axis, name))
     lines += ["", "Keys:", ""]
     lines += [
-        line for field in dataclasses.fields(Config) if field.name not in AXES for line in _row(field.name, field)
+        line for field in dataclasses.fields(Config) if field.name not in GROUPS for line in _row(field.name, field)
     ]
-    for axis in AXES:
+    for axis in GROUPS:
         lines += ["", f"{axis}:", ""]
         for key, variants in _keys(axis).items():
             for owners, field in variants:

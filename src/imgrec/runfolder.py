@@ -21,6 +21,7 @@ from imgrec.records import Record
 
 RECORD, CONFIG, CURVES, DIAGNOSTICS = "record.json", "config.yaml", "curves.csv", "diagnostics.json"
 CHECKPOINTS, EVALUATIONS, TENSORBOARD, LOCK = "checkpoints", "evaluations", "tensorboard", "run.lock"
+SWEEP_LOCK = "sweep.lock"  # in the folder of a sweep's runs
 
 
 def identity(config: Config, fingerprint: str, parent: Path | None = None) -> str:
@@ -135,12 +136,12 @@ def prepare(folder: Path) -> None:
 
 
 @contextlib.contextmanager
-def lock(folder: Path) -> Iterator[None]:
+def lock(folder: Path, name: str = LOCK) -> Iterator[None]:
     """Hold the folder for this process. The lock dies with its owner, however that ends.
 
     Raises RunError when another process works there, or the file system has no locks.
     """
-    with (folder / LOCK).open("a") as file:
+    with (folder / name).open("a") as file:
         for patience in (0.02, 0.05, 0.1, 0.0):  # somebody who merely looks holds it for a moment
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -151,7 +152,7 @@ def lock(folder: Path) -> Iterator[None]:
                 time.sleep(patience)
             except OSError as error:
                 raise RunError(
-                    f"{folder / LOCK} cannot be locked: {error.strerror}; give a hydra.run.dir on a disk that has flock"
+                    f"{folder / name} cannot be locked: {error.strerror}; give a hydra.run.dir on a disk that has flock"
                 ) from error
         yield
 

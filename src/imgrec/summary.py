@@ -28,11 +28,11 @@ def overview(runs: Sequence[tuple[Path, Record]]) -> str:
     """A line for each run of a sweep: its folder's name, its top1 and where that was measured."""
     width = max(len(folder.name) for folder, _ in runs)
     lines = [f"{len(runs)} run{'s' if len(runs) > 1 else ''}:"]
-    lines += [f"{folder.name:<{width}}  {_headline(record)}" for folder, record in runs]
+    lines += [f"{folder.name:<{width}}  {headline(record)}" for folder, record in runs]
     return "\n".join([*lines, *_board([folder for folder, _ in runs])])
 
 
-def _headline(record: Record) -> str:
+def headline(record: Record) -> str:
     """The one number of a run: top1 on the test set where that was opened, else on validation; of best, else last.
 
     Under `clean`, or the first other protocol that was measured.

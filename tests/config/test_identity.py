@@ -16,7 +16,7 @@ from imgrec.config import optimizer
 from imgrec.config.compose import compose
 from imgrec.config.fields import is_identity, setting
 from imgrec.config.identity import LONGEST_NAME, SHORT, essence, run_id, run_name
-from imgrec.config.root import AXES, Config
+from imgrec.config.root import GROUPS, Config
 from imgrec.config.schemas import SCHEMAS
 
 DATA = "f" * 64
@@ -31,6 +31,8 @@ def made(**changes: Any) -> Config:
         "optimizer": SCHEMAS["optimizer"]["adam"](),
         "schedule": SCHEMAS["schedule"]["constant"](),
         "trainer": SCHEMAS["trainer"]["trainer"](name="auto"),
+        "launcher": SCHEMAS["launcher"]["basic"](),
+        "sweep": SCHEMAS["sweep"]["grid"](),
     }
     return Config(**{**sections, **changes})
 
@@ -114,7 +116,7 @@ def test_where_and_how_a_run_is_carried_out_leaves_its_id_alone() -> None:
     plain = run_id(made(), DATA)
     kept = []
     for field in dataclasses.fields(Config):
-        if field.name not in AXES and not is_identity(field):
+        if field.name not in GROUPS and not is_identity(field):
             kept.append(field.name)
             assert run_id(made(**{field.name: other_value(getattr(made(), field.name))}), DATA) == plain, field.name
     for axis, name in (("data", "cifar10"), ("data", "folder"), ("trainer", "trainer")):

@@ -10,7 +10,7 @@ from imgrec.config.compose import compose
 from imgrec.config.data import Cifar10
 from imgrec.config.optimizer import Sgd
 from imgrec.config.plain import flat, from_flat, to_yaml
-from imgrec.config.root import AXES, Config
+from imgrec.config.root import GROUPS, Config
 from imgrec.config.schemas import SCHEMAS
 from imgrec.errors import UsageError
 
@@ -18,7 +18,11 @@ from imgrec.errors import UsageError
 def default_sections() -> dict[str, Any]:
     names = {"data": "cifar10", "model": "cnn", "loss": "mse", "optimizer": "sgd", "schedule": "cosine"}
     sections = {axis: SCHEMAS[axis][name]() for axis, name in names.items()}
-    return {**sections, "augment": SCHEMAS["augment"]["augment"](name="none"), "trainer": trainer()}
+    return {**sections, "augment": SCHEMAS["augment"]["augment"](name="none"), "trainer": trainer(), **steering()}
+
+
+def steering() -> dict[str, Any]:
+    return {"launcher": SCHEMAS["launcher"]["basic"](), "sweep": SCHEMAS["sweep"]["grid"]()}
 
 
 def trainer() -> Any:
@@ -27,7 +31,7 @@ def trainer() -> Any:
 
 def everything() -> list[Any]:
     """Every dataclass of every axis."""
-    return [(axis, name) for axis in AXES for name in SCHEMAS[axis]]
+    return [(axis, name) for axis in GROUPS for name in SCHEMAS[axis]]
 
 
 @pytest.mark.parametrize(("axis", "name"), everything())

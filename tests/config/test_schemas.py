@@ -12,7 +12,7 @@ from imgrec.config.compose import compose
 from imgrec.config.data import Digits, Folder
 from imgrec.config.fields import help_of
 from imgrec.config.plain import flat
-from imgrec.config.root import AXES, Config
+from imgrec.config.root import AXES, GROUPS, Config
 from imgrec.config.schemas import SCHEMAS, choices, conf_dir, known_keys
 
 INF, NAN = float("inf"), float("nan")
@@ -31,7 +31,7 @@ def contents(path: Path) -> dict[str, Any]:
     return rows
 
 
-@pytest.mark.parametrize(("axis", "name"), [(axis, name) for axis in AXES for name in choices(axis)])
+@pytest.mark.parametrize(("axis", "name"), [(axis, name) for axis in GROUPS for name in choices(axis)])
 def test_every_choice_composes_under_its_own_name(axis: str, name: str) -> None:
     section = getattr(compose([f"{axis}={name}", *NEEDED.get(name, [])]), axis)
     # an option like article_sgd is sgd with other values: the name says which implementation is built
@@ -39,12 +39,12 @@ def test_every_choice_composes_under_its_own_name(axis: str, name: str) -> None:
 
 
 def test_every_schema_is_a_choice_of_conf() -> None:
-    for axis in AXES:
+    for axis in GROUPS:
         if len(SCHEMAS[axis]) > 1:
             assert set(SCHEMAS[axis]) <= set(choices(axis))
 
 
-@pytest.mark.parametrize("axis", AXES)
+@pytest.mark.parametrize("axis", GROUPS)
 def test_every_choice_names_its_schema_sets_only_its_keys_and_says_what_it_is(axis: str) -> None:
     for name in choices(axis):
         path = conf_dir() / axis / f"{name}.yaml"
@@ -64,15 +64,15 @@ def test_every_key_has_a_line_of_explanation_and_a_name_of_its_class() -> None:
             assert schema.__doc__
             if len(named) > 1:
                 assert next(f for f in dataclasses.fields(schema) if f.name == "name").default == name, axis
-    roots = [field for field in dataclasses.fields(Config) if field.name not in AXES]
+    roots = [field for field in dataclasses.fields(Config) if field.name not in GROUPS]
     assert all(help_of(field).strip() for field in roots)
 
 
 def test_the_axes_of_the_root_are_the_axes_with_schemas_and_folders() -> None:
     dataclass_axes = [field.name for field in dataclasses.fields(Config) if dataclasses.is_dataclass(field.type)]
-    assert dataclass_axes == list(AXES) == list(SCHEMAS)
+    assert dataclass_axes == list(GROUPS) == list(SCHEMAS)
     folders = {path.name for path in conf_dir().iterdir() if path.is_dir()}
-    assert set(AXES) | {"experiment"} <= folders <= {*AXES, "experiment", "study"}
+    assert folders == {*GROUPS, "experiment", "study"}
 
 
 def test_known_keys_are_those_of_all_choices_each_once() -> None:

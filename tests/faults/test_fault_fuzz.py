@@ -9,13 +9,13 @@ from hypothesis import strategies as st
 from imgrec.config import plain
 from imgrec.config.compose import compose, expand
 from imgrec.config.identity import run_id, run_name
-from imgrec.config.root import AXES
+from imgrec.config.root import GROUPS
 from imgrec.config.schemas import choices, known_keys
 from imgrec.errors import UsageError
 
 KEYS = sorted(known_keys())
 
-names = st.sampled_from([*KEYS, *AXES, "hydra.run.dir", "experiment", "study"])
+names = st.sampled_from([*KEYS, *GROUPS, "hydra.run.dir", "experiment", "study"])
 odd_names = st.one_of(st.text(max_size=12), names.map(lambda name: f"+{name}"), names.map(lambda name: f"~{name}"))
 ODD = (
     "true null '' [] {} ??? -0.0 1e400 [[1]] ${seed} ${oc.env:HOME} {a:1} 0x10 !!python/none"
@@ -26,12 +26,12 @@ values = st.one_of(
     st.floats().map(str),
     st.sampled_from(ODD.split()),
     st.text(max_size=20),
-    st.sampled_from([name for axis in AXES for name in choices(axis)]),
+    st.sampled_from([name for axis in GROUPS for name in choices(axis)]),
 )
 words = st.one_of(
     st.tuples(names, values).map("=".join),
     st.tuples(odd_names, values).map("=".join),
-    st.sampled_from(AXES).flatmap(lambda axis: st.sampled_from(choices(axis)).map(lambda name: f"{axis}={name}")),
+    st.sampled_from(GROUPS).flatmap(lambda axis: st.sampled_from(choices(axis)).map(lambda name: f"{axis}={name}")),
     st.text(max_size=20),
 )
 

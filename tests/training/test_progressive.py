@@ -46,14 +46,14 @@ def test_images_grow_by_the_share_of_steps_and_are_judged_whole(
         return images_nchw
 
     monkeypatch.setattr(assembly, "resized", recorded)
-    (outcome,) = launch.train([*growing])
+    outcome = launch.train([*growing])
     assert sides == [5] * 8 + [6] * 8 + [8] * 16
     assert outcome.record.config["augment.sizes"] == [5, 6]
 
 
 def test_the_first_layer_is_set_from_the_images_and_stays(growing: list[str]) -> None:
-    (outcome,) = launch.train([*growing, "seed=0"])
-    (other,) = launch.train([*growing, "seed=1"])
+    outcome = launch.train([*growing, "seed=0"])
+    other = launch.train([*growing, "seed=1"])
     first, second = (
         torch.load(each.folder / "checkpoints/last.ckpt", weights_only=True)["state_dict"]["network.net.whiten.weight"]
         for each in (outcome, other)

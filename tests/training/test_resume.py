@@ -14,6 +14,7 @@ from runs import assert_same, assert_same_run, folder_of, state, steps_logged, t
 
 from imgrec import launch
 from imgrec.errors import RunError, UsageError
+from imgrec.sweep.run import Sweep
 from imgrec.training.saving import Writer
 
 RICH = ("trainer.max_epochs=4", "model.dropout=0.3", "augment=crop_flip", "trainer.ema_decay=0.8", "schedule=cosine")
@@ -162,14 +163,14 @@ def test_resume_names_the_run_and_needs_no_other_word(
     child = imgrec("train", *tiny, *RICH)
     folder = folder_of([*tiny, *RICH])
     assert child.signal_when(lambda: steps_logged(folder) >= 11, signal.SIGTERM) == 143
-    (outcome,) = launch.train([f"resume={folder}"])
+    outcome = launch.train([f"resume={folder}"])
     assert outcome.folder == folder
     assert outcome.record.status == "finished"
     assert outcome.record.progress["steps"] == 32
 
 
 def test_a_changed_configuration_is_refused_with_the_difference(tiny: list[str], workplace: Path) -> None:
-    (outcome,) = launch.train([*tiny, "trainer.max_epochs=1"])
+    outcome = launch.train([*tiny, "trainer.max_epochs=1"])
     before = {path: path.stat().st_mtime_ns for path in workplace.rglob("*")}
     with pytest.raises(UsageError, match=r"optimizer\.lr 0\.001 -> 0\.1\); drop the change, or allow it with"):
         launch.train([f"resume={outcome.folder}", "optimizer.lr=0.1"])
@@ -179,9 +180,9 @@ def test_a_changed_configuration_is_refused_with_the_difference(tiny: list[str],
 
 
 def test_an_allowed_change_goes_on_in_a_new_folder(tiny: list[str], workplace: Path) -> None:
-    (short,) = launch.train([*tiny, "trainer.max_epochs=2"])
-    (longer,) = launch.train([f"resume={short.folder}", "trainer.max_epochs=3", "resume_override=[trainer.max_epochs]"])
-    (straight,) = launch.train([*tiny, "trainer.max_epochs=3"])
+    short = launch.train([*tiny, "trainer.max_epochs=2"])
+    longer = launch.train([f"resume={short.folder}", "trainer.max_epochs=3", "resume_override=[trainer.max_epochs]"])
+    straight = launch.train([*tiny, "trainer.max_epochs=3"])
     assert longer.folder != short.folder
     assert longer.record.parent == str(short.folder)
     assert longer.record.progress["steps"] == 24
@@ -189,17 +190,17 @@ def test_an_allowed_change_goes_on_in_a_new_folder(tiny: list[str], workplace: P
     assert straight.folder != longer.folder
     assert not straight.already
     assert straight.record.weights["last"] == longer.record.weights["last"]
-    (again,) = launch.train([f"resume={short.folder}", "trainer.max_epochs=3", "resume_override=[trainer.max_epochs]"])
+    again = launch.train([f"resume={short.folder}", "trainer.max_epochs=3", "resume_override=[trainer.max_epochs]"])
     assert again.already
     assert again.folder == longer.folder
-    (itself,) = launch.train([f"resume={longer.folder}"])
+    itself = launch.train([f"resume={longer.folder}"])
     assert itself.folder == longer.folder
     assert json.loads((short.folder / "record.json").read_text())["progress"]["steps"] == 16
 
 
 def test_a_changed_rate_and_decay_take_effect_when_they_are_allowed(tiny: list[str], workplace: Path) -> None:
-    (short,) = launch.train([*tiny, "trainer.max_epochs=1"])
-    (other,) = launch.train(
+    short = launch.train([*tiny, "trainer.max_epochs=1"])
+    other = launch.train(
         [
             f"resume={short.folder}",
             "trainer.max_epochs=2",
@@ -234,14 +235,14 @@ def test_a_run_whose_training_is_over_only_reads_its_scores(
     assert record.error is not None
     assert "the disk went away" in record.error
     weights = (folder / "checkpoints/last.ckpt").read_bytes()
-    (outcome,) = launch.train([*tiny, "trainer.max_epochs=1"])
+    outcome = launch.train([*tiny, "trainer.max_epochs=1"])
     assert outcome.record.status == "finished"
     assert outcome.record.error is None
     assert (folder / "checkpoints/last.ckpt").read_bytes() == weights
 
 
 def test_what_the_stored_state_belongs_to_cannot_change(tiny: list[str], workplace: Path) -> None:
-    (base,) = launch.train([*tiny, "trainer.max_epochs=1", "trainer.ema_decay=0.9"])
+    base = launch.train([*tiny, "trainer.max_epochs=1", "trainer.ema_decay=0.9"])
     for words in (
         ["optimizer=sgd", "resume_override=[optimizer.name]"],
         ["trainer.ema_decay=0", "resume_override=[trainer.ema_decay]"],
@@ -249,7 +250,7 @@ def test_what_the_stored_state_belongs_to_cannot_change(tiny: list[str], workpla
         with pytest.raises(UsageError, match="the stored state of the optimizer, or of the averaged weights"):
             launch.train([f"resume={base.folder}", *words])
     with pytest.raises(UsageError, match="resume continues one run, and -m asks for several"):
-        launch.train([f"resume={base.folder}", "seed=1,2"], multirun=True)
+        Sweep([f"resume={base.folder}", "seed=1,2"])
 
 
 @pytest.mark.parametrize(
@@ -263,7 +264,7 @@ def test_what_the_stored_state_belongs_to_cannot_change(tiny: list[str], workpla
 def test_another_network_is_refused_before_anything_is_written(
     tiny: list[str], workplace: Path, change: str, sentence: str
 ) -> None:
-    (base,) = launch.train([*tiny, "trainer.max_epochs=1"])
+    base = launch.train([*tiny, "trainer.max_epochs=1"])
     before = tree(workplace)
     allowed = f"resume_override=[{change.partition('=')[0]},trainer.max_epochs]"
     with pytest.raises(UsageError, match=sentence):
@@ -274,7 +275,7 @@ def test_another_network_is_refused_before_anything_is_written(
 def test_fewer_epochs_than_were_trained_are_refused_before_anything_is_written(
     tiny: list[str], imgrec: Callable[..., Any], workplace: Path
 ) -> None:
-    (base,) = launch.train([*tiny, "trainer.max_epochs=3"])
+    base = launch.train([*tiny, "trainer.max_epochs=3"])
     cut = workplace / "cut"
     child = imgrec("train", *tiny, *RICH, f"hydra.run.dir={cut}")
     assert child.signal_when(lambda: steps_logged(cut) >= 11, signal.SIGTERM) == 143  # in the second epoch
@@ -289,7 +290,7 @@ def test_fewer_epochs_than_were_trained_are_refused_before_anything_is_written(
 
 
 def test_a_parent_without_a_checkpoint_is_refused_before_anything_is_written(tiny: list[str], workplace: Path) -> None:
-    (base,) = launch.train([*tiny, "trainer.max_epochs=1"])
+    base = launch.train([*tiny, "trainer.max_epochs=1"])
     for path in (base.folder / "checkpoints").iterdir():
         path.unlink()
     before = tree(workplace)
@@ -299,8 +300,8 @@ def test_a_parent_without_a_checkpoint_is_refused_before_anything_is_written(tin
 
 
 def test_a_change_that_leaves_the_weights_their_shape_is_allowed(tiny: list[str], workplace: Path) -> None:
-    (base,) = launch.train([*tiny, "trainer.max_epochs=1"])
-    (other,) = launch.train(
+    base = launch.train([*tiny, "trainer.max_epochs=1"])
+    other = launch.train(
         [
             f"resume={base.folder}",
             "model.dropout=0.2",
@@ -312,8 +313,8 @@ def test_a_change_that_leaves_the_weights_their_shape_is_allowed(tiny: list[str]
 
 
 def test_best_is_not_compared_across_losses(tiny: list[str], workplace: Path) -> None:
-    (base,) = launch.train([*tiny, "trainer.max_epochs=3", "optimizer.lr_scale=10"])
-    (other,) = launch.train(
+    base = launch.train([*tiny, "trainer.max_epochs=3", "optimizer.lr_scale=10"])
+    other = launch.train(
         [
             f"resume={base.folder}",
             "loss=mse",

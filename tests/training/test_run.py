@@ -20,8 +20,7 @@ from imgrec.training.curves import COLUMNS, read
 
 
 def run(words: list[str], *more: str) -> Outcome:
-    (outcome,) = launch.train([*words, *more])
-    return outcome
+    return launch.train([*words, *more])
 
 
 def load(outcome: Outcome, name: str = "last.ckpt") -> dict[str, Any]:
@@ -282,38 +281,3 @@ def test_a_failure_is_recorded_and_the_next_start_goes_on(tiny: list[str], monke
     assert outcome.record.status == "finished"
     assert outcome.record.progress["steps"] == 24
     monkeypatch.undo()
-
-
-def test_a_sweep_runs_every_combination_and_survives_a_failing_one(
-    tiny: list[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    words = [*tiny, "trainer.max_epochs=1"]
-    outcomes = launch.train([*words, "seed=0,1", "loss=mse,hinge"], multirun=True)
-    assert [outcome.record.status for outcome in outcomes] == ["finished"] * 4
-    assert {(outcome.record.config["seed"], outcome.record.config["loss.name"]) for outcome in outcomes} == {
-        (seed, loss) for seed in (0, 1) for loss in ("mse", "hinge")
-    }
-    assert {outcome.folder.parent for outcome in outcomes} == {Path("outputs/default")}
-    for outcome in outcomes:
-        assert outcome.folder.name.endswith(f"seed-{outcome.record.config['seed']}-{outcome.record.run_id[:8]}")
-    single = run(words, "seed=1", "loss=hinge")
-    assert single.already, "a sweep's run and a single run of the same words are the same run"
-
-    from imgrec.training import run as room
-
-    carry_out = room._carry_out
-
-    def fail_once(record: Any, config: Any, *rest: Any) -> None:
-        if config.seed == 2:
-            raise RunError("the disk of seed 2 is full")
-        carry_out(record, config, *rest)
-
-    monkeypatch.setattr(room, "_carry_out", fail_once)
-    with pytest.raises(RunError, match="the disk of seed 2 is full"):
-        launch.train([*words, "seed=2,3"], multirun=True)
-    statuses = {
-        json.loads(path.read_text())["config"]["seed"]: json.loads(path.read_text())["status"]
-        for path in Path("outputs/default").glob("*/record.json")
-    }
-    assert statuses[2] == "failed"
-    assert statuses[3] == "finished"

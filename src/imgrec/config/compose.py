@@ -18,7 +18,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from imgrec.config import plain, schemas
 from imgrec.config.explain import explained, unknown_choice, unknown_key
-from imgrec.config.root import AXES, Config
+from imgrec.config.root import GROUPS, Config
 from imgrec.errors import UsageError
 
 # Hydra's own settings that a command may give. Others start code by name: a callback's or a log handler's class.
@@ -85,6 +85,20 @@ def expand(overrides: Sequence[str]) -> list[list[str]]:
     return [list(job) for batch in batches for job in batch]
 
 
+def of_study(overrides: Sequence[str]) -> list[str] | None:
+    """The words of the grid that `study=` names, which come before the command's own; None for one run.
+
+    A study asks for several runs by itself, unless hydra.mode=RUN says otherwise.
+    """
+    name = given(overrides, "study")
+    if name is None or given(overrides, "hydra.mode") is not None:
+        return None
+    if name not in schemas.choices("study"):
+        raise unknown_choice("study", name)
+    rows = OmegaConf.load(schemas.conf_dir() / "study" / f"{name}.yaml")
+    return [f"{key}={value}" for key, value in OmegaConf.select(rows, "hydra.sweeper.params").items()]
+
+
 def key_of(override: str) -> str:
     """The key that an override speaks of."""
     return override.partition("=")[0].lstrip("+~")
@@ -121,15 +135,16 @@ def _check_choice(override: Override) -> None:
         raise UsageError(f"an override must read key=value, got {override.input_line!r}")
     _check_hydra(override)
     if override.is_delete():
-        way_out = f"choose one of {', '.join(schemas.choices(key))}" if key in AXES else "leave it out for its default"
+        known = ", ".join(schemas.choices(key)) if key in GROUPS else ""
+        way_out = f"choose one of {known}" if known else "leave it out for its default"
         raise UsageError(f"{key} cannot be deleted (~{key}); {way_out}")
-    if key in (*AXES, "experiment", "study"):
+    if key in (*GROUPS, "experiment", "study"):
         value = override.value()
-        if value is None and key not in AXES:
+        if value is None and key not in GROUPS:
             raise UsageError(f"{key} must be a name, got null; leave {key} out for none")
         if not override.is_sweep_override() and str(value) not in schemas.choices(key):
             raise unknown_choice(key, str(value))
-    elif axis in AXES and rest == "name":
+    elif axis in GROUPS and rest == "name":
         name = override.get_value_string()
         raise UsageError(f"{key} follows from the choice; write {axis}={name} instead")
 

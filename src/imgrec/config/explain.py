@@ -6,7 +6,7 @@ import re
 from omegaconf.errors import ConfigKeyError, MissingMandatoryValue, OmegaConfBaseException
 
 from imgrec.config.fields import nearest
-from imgrec.config.root import AXES, Config
+from imgrec.config.root import GROUPS, Config
 from imgrec.config.schemas import SCHEMAS, choices, known_keys
 from imgrec.errors import UsageError
 
@@ -32,8 +32,6 @@ SYNONYMS = {
 def unknown_choice(axis: str, value: str) -> UsageError:
     """The refusal of a name that conf/<axis> does not have."""
     known = choices(axis)
-    if not known:
-        return UsageError(f"{axis}={value}: conf/{axis} holds no {axis} yet; leave {axis} out")
     guess = nearest(value, known)
     hint = f"; did you mean {axis}={guess}?" if guess else ""
     return UsageError(f"{axis} must be one of {', '.join(known)}, got {value!r}{hint}")
@@ -78,7 +76,7 @@ def explained(error: BaseException) -> UsageError:
 
 def _explained_key(error: OmegaConfBaseException, key: str) -> UsageError:
     if isinstance(error, MissingMandatoryValue):
-        what = "one of " + ", ".join(choices(key)) if key in AXES else "a value"
+        what = "one of " + ", ".join(choices(key)) if key in GROUPS else "a value"
         return UsageError(f"{key} must be given, it has no default; add {key}=... ({what})")
     if isinstance(error, (ConfigKeyError, AttributeError)):
         owner = error.object_type

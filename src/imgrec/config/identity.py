@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from imgrec.config.fields import default_of, is_identity
-from imgrec.config.root import AXES, Config
+from imgrec.config.root import AXES, GROUPS, Config
 from imgrec.config.schemas import keys_outside_identity
 
 SHORT = 8  # hexadecimal digits of the id in a folder's name
@@ -32,7 +32,7 @@ def essence(config: Config) -> dict[str, Any]:
             elif is_identity(field) and value != default_of(field):
                 rows[f"{axis}.{field.name}"] = value
     for field in dataclasses.fields(config):
-        if field.name not in AXES and is_identity(field):
+        if field.name not in GROUPS and is_identity(field):
             value = getattr(config, field.name)
             if value != default_of(field):
                 rows[field.name] = value
@@ -55,7 +55,7 @@ def run_name(config: Config, overrides: Sequence[str], identity: str) -> str:
     Overrides that say where and how, not what, stay out of it.
     Letters, digits, `.`, `_` and `-` only, so that it survives any shell and Hydra's own grammar.
     """
-    silent = {"seed", "trainer", "launcher", *keys_outside_identity()}
+    silent = {"seed", "trainer", "launcher", "sweep", *keys_outside_identity()}
     parts = []
     for override in overrides:
         key, _, value = override.lstrip("+~").partition("=")

@@ -8,7 +8,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from imgrec.config.explain import explained, unknown_key
-from imgrec.config.root import AXES, Config
+from imgrec.config.root import AXES, GROUPS, Config
 from imgrec.config.schemas import SCHEMAS
 from imgrec.errors import UsageError
 
@@ -38,13 +38,15 @@ def from_flat(rows: dict[str, Any]) -> Config:
     Keys that this version does not know are refused; keys that the writer did not know take their defaults.
     """
     for key in rows:
-        if key in AXES:
+        if key in GROUPS:
             raise UsageError(f"{key} must be stored as dotted keys ({key}.name, ...), got {rows[key]!r}")
-        if "." in key and key.partition(".")[0] not in AXES:
+        if "." in key and key.partition(".")[0] not in GROUPS:
             raise unknown_key(key, Config)
     made = _structured(Config, {key: value for key, value in rows.items() if "." not in key}, "")
-    for axis in AXES:
+    for axis in GROUPS:
         values = {key.partition(".")[2]: value for key, value in rows.items() if key.startswith(f"{axis}.")}
+        if not values and axis not in AXES:  # an older version wrote it
+            values = {"name": next(iter(SCHEMAS[axis]))}
         schemas = SCHEMAS[axis]
         name = str(values.get("name"))
         schema = next(iter(schemas.values())) if len(schemas) == 1 else schemas.get(name)

@@ -8,14 +8,17 @@ from omegaconf import MISSING
 from imgrec.config.augment import Augment
 from imgrec.config.data import FIXED_SIZE, Cifar10, Data, Digits, Folder
 from imgrec.config.fields import choice, setting, within
+from imgrec.config.launcher import Launcher
 from imgrec.config.loss import Loss
 from imgrec.config.model import Cnn, Model, WhitenedCnn
 from imgrec.config.optimizer import Optimizer
 from imgrec.config.schedule import Schedule
+from imgrec.config.sweep import Sweep
 from imgrec.config.trainer import Trainer
 from imgrec.errors import UsageError
 
-AXES = ("data", "augment", "model", "loss", "optimizer", "schedule", "trainer")
+AXES = ("data", "augment", "model", "loss", "optimizer", "schedule", "trainer")  # what a run is
+GROUPS = (*AXES, "launcher", "sweep")  # and how a command with -m goes through its runs
 TEST_PRECISIONS = ("32", "bf16")
 PROTOCOLS = ("clean", "tta_flip", "tta_flip_shift")
 
@@ -31,6 +34,8 @@ class Config:
     optimizer: Optimizer = MISSING
     schedule: Schedule = MISSING
     trainer: Trainer = MISSING
+    launcher: Launcher = MISSING
+    sweep: Sweep = MISSING
     seed: int = setting(0, "decides initial weights, order and augmentation; the split does not depend on it")
     test: bool = setting(True, "read the test set once, at the end; false: it stays closed (for searches)")
     test_protocols: list[str] = setting(lambda: ["clean"], f"what the final reading measures: {', '.join(PROTOCOLS)}")

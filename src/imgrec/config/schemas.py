@@ -6,9 +6,9 @@ from pathlib import Path
 
 from hydra.core.config_store import ConfigStore
 
-from imgrec.config import augment, data, loss, model, optimizer, schedule, trainer
+from imgrec.config import augment, data, launcher, loss, model, optimizer, schedule, sweep, trainer
 from imgrec.config.fields import is_identity
-from imgrec.config.root import AXES, Config
+from imgrec.config.root import GROUPS, Config
 from imgrec.errors import UsageError
 
 SCHEMAS: dict[str, dict[str, type]] = {
@@ -46,6 +46,8 @@ SCHEMAS: dict[str, dict[str, type]] = {
         "one_cycle": schedule.OneCycle,
     },
     "trainer": {"trainer": trainer.Trainer},
+    "launcher": {"basic": launcher.Basic, "pool": launcher.Pool},
+    "sweep": {"grid": sweep.Grid, "tuned": sweep.Tuned, "optuna": sweep.Optuna},
 }
 
 
@@ -84,7 +86,7 @@ def known_keys() -> Iterator[str]:
     """Every dotted key of the root and of all choices of all axes, each once."""
     seen = set()
     for field in dataclasses.fields(Config):
-        if field.name not in AXES:
+        if field.name not in GROUPS:
             seen.add(field.name)
             yield field.name
     for axis, schemas in SCHEMAS.items():
@@ -98,7 +100,8 @@ def known_keys() -> Iterator[str]:
 
 def keys_outside_identity() -> set[str]:
     """The dotted keys that are no part of what a run is: paths, workers, logging, hardware, the command's own."""
-    outside = {field.name for field in dataclasses.fields(Config) if field.name not in AXES and not is_identity(field)}
+    own = [field for field in dataclasses.fields(Config) if field.name not in GROUPS]
+    outside = {field.name for field in own if not is_identity(field)}
     for axis, schemas in SCHEMAS.items():
         for schema in schemas.values():
             for field in dataclasses.fields(schema):

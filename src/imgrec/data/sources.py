@@ -1,9 +1,29 @@
 """From a data config to its source: the only place that knows them all."""
 
+import contextlib
+from collections.abc import Iterator
+
 from imgrec.config.data import Cifar10, Data, Digits, Folder
 from imgrec.data.scan import Listing
 from imgrec.data.source import Source
 from imgrec.errors import UsageError
+
+# What `load` gave last, by what it depends on, while `kept` asks for it; images never change once they are loaded.
+_kept: dict[tuple[str, str, int], Source] | None = None
+
+
+@contextlib.contextmanager
+def kept() -> Iterator[None]:
+    """While the block runs, images in memory that were loaded last are handed out again instead of read again.
+
+    For the runs of one process over the same data set. A folder's images stream from disk, and are not kept.
+    """
+    global _kept
+    _kept = {}
+    try:
+        yield
+    finally:
+        _kept = None
 
 
 def check(cfg: Data, listing: Listing | None = None) -> bool:
@@ -30,16 +50,29 @@ def load(cfg: Data, listing: Listing | None = None) -> Source:
     """
     # each source is imported when it is wanted: scikit-learn alone costs a second
     match cfg:
-        case Cifar10():
-            from imgrec.data import cifar10
-
-            return cifar10.load(cfg)
-        case Digits():
-            from imgrec.data import digits
-
-            return digits.load(cfg)
+        case Cifar10() | Digits():
+            return _in_memory(cfg)
         case Folder():
             from imgrec.data import folder
 
             return folder.load(cfg, listing)
     raise UsageError(f"data must be one of cifar10, digits, folder, got {cfg.name!r}")
+
+
+def _in_memory(cfg: Cifar10 | Digits) -> Source:
+    key = (cfg.name, cfg.root if isinstance(cfg, Cifar10) else "", cfg.val_size)
+    if _kept is not None and key in _kept:
+        return _kept[key]
+    if _kept is not None:
+        _kept.clear()  # before the next one is read: two need not fit into memory
+    if isinstance(cfg, Cifar10):
+        from imgrec.data import cifar10
+
+        source = cifar10.load(cfg)
+    else:
+        from imgrec.data import digits
+
+        source = digits.load(cfg)
+    if _kept is not None:
+        _kept[key] = source
+    return source

@@ -10,6 +10,7 @@ from pathlib import Path
 import torch
 
 from imgrec import records, runfolder
+from imgrec.checkpoint import LAST
 from imgrec.config import plain
 from imgrec.config.root import Config
 from imgrec.data import inventory
@@ -17,7 +18,7 @@ from imgrec.data.inventory import Inventory
 from imgrec.environment import check_hardware, environment
 from imgrec.errors import Interrupted, RunError
 from imgrec.records import Record
-from imgrec.runfolder import CONFIG, DIAGNOSTICS, RECORD
+from imgrec.runfolder import CHECKPOINTS, CONFIG, DIAGNOSTICS, RECORD
 from imgrec.training import final
 from imgrec.training.fitting import Fitting
 from imgrec.training.interruption import Interruption, requeue
@@ -52,9 +53,10 @@ def _train(config: Config, folder: Path, command: Sequence[str], parent: Path | 
     runfolder.prepare(folder)
     runfolder.refuse_stranger(folder, own)
     with runfolder.lock(folder):
-        record = runfolder.look(folder)
-        if record is not None and record.status == "finished":
-            return record
+        before = records.read(folder / RECORD) if (folder / RECORD).is_file() else None
+        if before is not None and before.status == "finished":
+            return before
+        begun = _begun(folder)
         record = Record(
             run_id=own,
             status="running",
@@ -65,6 +67,8 @@ def _train(config: Config, folder: Path, command: Sequence[str], parent: Path | 
             fingerprint=seen.fingerprint,
             environment=environment(),
             parent=str(parent) if parent else None,
+            progress={"from": begun},
+            deaths=_deaths(before, begun),
         )
         interruption = Interruption()
         try:
@@ -75,7 +79,7 @@ def _train(config: Config, folder: Path, command: Sequence[str], parent: Path | 
             if interruption.signum == signal.SIGUSR1:
                 requeue()
             raise
-        except Exception as raised:
+        except (Exception, SystemExit) as raised:
             error = _told(raised, folder)
             record.error = f"{type(error).__name__}: {error}"
             try:
@@ -88,7 +92,20 @@ def _train(config: Config, folder: Path, command: Sequence[str], parent: Path | 
     return record
 
 
-def _told(error: Exception, folder: Path) -> Exception:
+def _begun(folder: Path) -> str | None:
+    """Which state of the run this process goes on from, for a later one to compare: the digest of its `last`."""
+    path = folder / CHECKPOINTS / f"{LAST}.sha256"
+    return path.read_text() if path.is_file() else None
+
+
+def _deaths(before: Record | None, begun: str | None) -> int:
+    """How many processes in a row went on from this state and ended without a word: killed, or by os._exit."""
+    if before is None or before.status != "running" or before.progress.get("from") != begun:
+        return 0
+    return before.deaths + 1
+
+
+def _told(error: Exception | SystemExit, folder: Path) -> Exception:
     """The error as a sentence, where it is a disk's (of a log, a curve, an event file) or that memory is short."""
     if isinstance(error, MemoryError) or any(said in str(error) for said in _NO_MEMORY):
         reason = str(error).splitlines()[0] if str(error) else "out of memory"
@@ -96,6 +113,8 @@ def _told(error: Exception, folder: Path) -> Exception:
             f"there must be memory for the network and a batch, got: {reason}; lower data.batch_size"
             " (trainer.accumulate makes up for it), data.eval_batch_size, data.image_size or the model's widths"
         )
+    if isinstance(error, SystemExit):
+        return RunError(f"a run must end by returning or raising, and something in it called sys.exit({error.code!r})")
     if not isinstance(error, OSError):
         return error
     if isinstance(error.__context__, RunError):  # a logger that failed too, when it was closed; the first reason counts
@@ -118,6 +137,7 @@ def _carry_out(
     record.weights = reading.weights
     record.cost = fitting.cost()
     record.progress = fitting.progress()
+    record.deaths = 0
     records.write_json(folder / DIAGNOSTICS, reading.diagnostics)
     _close(record, folder, "finished")
 

@@ -1,0 +1,28 @@
+"""launcher=basic: the runs of a sweep one after the other, in this process."""
+
+from collections.abc import Sequence
+
+from imgrec import launch
+from imgrec.errors import Interrupted, sentence
+from imgrec.sweep.jobs import Job
+from imgrec.sweep.ledger import Ledger
+
+
+def run(jobs: Sequence[Job], ledger: Ledger, *, stop_at_failure: bool) -> None:
+    """Carry the jobs out. A failing one is taken down in the ledger; Interrupted ends them all."""
+    from imgrec.data import sources  # imports torch
+
+    with sources.kept():
+        for job in jobs:
+            ledger.began(job)
+            try:
+                launch.carry_out(job.words, job.folder, quiet=True)
+            except Interrupted:
+                ledger.cut(job)
+                raise
+            except Exception as error:
+                ledger.ended(job, sentence(error))
+                if stop_at_failure:
+                    return
+            else:
+                ledger.ended(job)

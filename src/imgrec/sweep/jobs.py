@@ -1,0 +1,116 @@
+"""One run of a sweep before it runs: what it is, where it lies, and what is left to do of it. Imports no torch."""
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from imgrec import records, runfolder
+from imgrec.config.compose import compose
+from imgrec.config.root import Config
+from imgrec.data import inventory
+from imgrec.data.inventory import Inventory
+from imgrec.errors import RunError
+from imgrec.records import Record
+from imgrec.runfolder import RECORD
+
+State = Literal["finished", "failed", "to resume", "to do"]
+
+_DEATHS = 3  # processes that ended without a word at one and the same checkpoint, before the run counts as failed
+_PATIENCE = 10.0  # seconds for the processes of a sweep that was killed to save their runs and end
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """A run that a sweep asks for. words: the overrides that compose it."""
+
+    words: tuple[str, ...]
+    config: Config
+    run_id: str
+    seen: Inventory
+    folder: Path
+
+    @property
+    def name(self) -> str:
+        return self.folder.name
+
+    def record(self) -> Record | None:
+        return runfolder.look(self.folder)
+
+
+class Jobs:
+    """Makes the jobs of one sweep, each once. sweep: the folder of its runs."""
+
+    def __init__(self, sweep: Path) -> None:
+        self.sweep = sweep
+        self._made: dict[tuple[str, ...], Job] = {}
+        self._by_id: dict[str, Job] = {}
+        self._seen: dict[str, Inventory] = {}
+
+    def job(self, words: Sequence[str]) -> Job:
+        """The run of these words; the very same object for other words of the same run.
+
+        Raises UsageError for words that make none.
+        """
+        key = tuple(words)
+        if key not in self._made:
+            config = compose(key)
+            images = repr(config.data)
+            if images not in self._seen:  # a folder is listed once
+                self._seen[images] = inventory.take(config.data)
+            seen = self._seen[images]
+            own = runfolder.identity(config, seen.fingerprint)
+            if own not in self._by_id:
+                folder = runfolder.locate(config, key, own, within=self.sweep)
+                self._by_id[own] = Job(words=key, config=config, run_id=own, seen=seen, folder=folder)
+            self._made[key] = self._by_id[own]
+        return self._made[key]
+
+
+def state(job: Job) -> State:
+    """What is left to do of the run. One whose process ended again and again at the same place is recorded as failed.
+
+    Waits a little for a process of a sweep that is no more.
+    """
+    until = time.monotonic() + _PATIENCE
+    while (record := job.record()) is not None and record.status == "running" and time.monotonic() < until:
+        time.sleep(0.1)
+    if record is None:
+        return "to do"
+    if record.run_id != job.run_id:
+        runfolder.refuse_stranger(job.folder, job.run_id)
+    if record.status == "interrupted" and _given_up(job.folder):
+        return "failed"
+    if record.status in ("finished", "failed"):
+        return "finished" if record.status == "finished" else "failed"
+    return "to resume"
+
+
+def _given_up(folder: Path) -> bool:
+    record = records.read(folder / RECORD)
+    if record.status != "running" or record.deaths + 1 < _DEATHS:
+        return False
+    where = "its last checkpoint" if record.progress.get("from") else "its start"
+    close_dead(folder, f"its process ended without a word {record.deaths + 1} times after {where}")
+    return True
+
+
+def close_dead(folder: Path, reason: str) -> None:
+    """Record as failed a run that still says running, though its process is gone. Without a record, nothing."""
+    if not (folder / RECORD).is_file():
+        return
+    with runfolder.lock(folder):
+        record = records.read(folder / RECORD)
+        if record.status == "running":
+            record.status = "failed"
+            record.error = f"{RunError.__name__}: {reason}; mend it, and give sweep.retry_failed=true"
+            records.write(folder / RECORD, record)
+
+
+def objective(record: Record) -> float | None:
+    """What a search looks at: the best validation top1, else the last one, never the test set's."""
+    for at in ("best", "last"):
+        if score := record.score("top1", split="val", at=at):
+            return score.value
+    return None

@@ -1,0 +1,172 @@
+"""What has become of each run of a sweep so far, told on stderr: a live view on a terminal, else a line at a time."""
+
+import contextlib
+import csv
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from rich.console import Console, Group
+from rich.live import Live
+from rich.text import Text
+
+from imgrec.records import Record
+from imgrec.runfolder import CURVES
+from imgrec.summary import headline
+from imgrec.sweep.jobs import Job, State, objective
+
+_SECONDS = 0.5  # from one drawing of the live view to the next
+_TAIL = 4096  # bytes at the end of curves.csv that hold the newest numbers
+
+
+class Ledger:
+    """Counts, and tells."""
+
+    def __init__(self) -> None:
+        self._console = Console(stderr=True, highlight=False, markup=False, emoji=False, soft_wrap=True)
+        self._processes = 1
+        self._total = 0
+        self._running: dict[str, Job] = {}
+        self._seconds: list[float] = []
+        self._best: tuple[float, str] | None = None
+        self.finished = 0
+        self.failures: dict[str, str] = {}
+        self._tolerant = False
+        self._tolerated = 0
+
+    def open(
+        self, jobs: Sequence[tuple[Job, State]], what: str, *, processes: int, retry: bool, tolerant: bool
+    ) -> None:
+        """Take in jobs, and say how many of them are in which state.
+
+        processes: how many go on at a time. retry: those that failed are tried again. tolerant: that one of these
+        fails is no failure of the sweep.
+        """
+        self._processes, self._tolerant = processes, tolerant
+        counts: dict[State, int] = {"finished": 0, "failed": 0, "to resume": 0, "to do": 0}
+        for job, state in jobs:
+            counts[state] += 1
+            record = job.record() if state == "finished" else None
+            if record is not None:
+                self._take(job, record)
+            if state == "failed" and not retry:
+                self._fail(job, _error(job))
+        self._total += len(jobs)
+        self.finished += counts["finished"]
+        left = counts["to resume"] + counts["to do"] + (counts["failed"] if retry else 0)
+        parts = [f"{count} {state}" for state, count in counts.items() if count]
+        if left and (time_left := self._time_left(left)):
+            parts.append(time_left)
+        one = what.removesuffix("s")
+        self.say(f"{len(jobs)} {what if len(jobs) != 1 else one}: {', '.join(parts)}")
+
+    def began(self, job: Job) -> None:
+        self._running[job.run_id] = job
+        if not self._console.is_terminal:
+            self.say(f"[{self._done}/{self._total}] running   {job.name}")
+
+    def ended(self, job: Job, reason: str | None = None) -> None:
+        """Take down the end of a run. reason: why it failed."""
+        self._running.pop(job.run_id, None)
+        if reason is None:
+            record = job.record()
+            assert record is not None, job.folder
+            self._take(job, record)
+            self.finished += 1
+            left = self._total - self._done
+            note = "  ".join(filter(None, (headline(record), self._time_left(left) if left else None)))
+            self.say(f"[{self._done}/{self._total}] finished  {job.name}  {note}")
+        else:
+            self._fail(job, reason)
+            self.say(f"[{self._done}/{self._total}] failed    {job.name}: {reason}")
+
+    def cut(self, job: Job) -> None:
+        """Take down a run that was interrupted: it is to be resumed."""
+        self._running.pop(job.run_id, None)
+
+    def say(self, line: str) -> None:
+        self._console.print(Text(line))
+
+    @contextlib.contextmanager
+    def shown(self) -> Iterator[None]:
+        """Keep the view up to date while the block runs, on a terminal."""
+        if not self._console.is_terminal:
+            yield
+            return
+        with Live(get_renderable=self._view, console=self._console, refresh_per_second=1 / _SECONDS, transient=True):
+            yield
+
+    @property
+    def _done(self) -> int:
+        return self.finished + len(self.failures) + self._tolerated
+
+    def _fail(self, job: Job, reason: str) -> None:
+        if self._tolerant:
+            self._tolerated += 1
+        else:
+            self.failures[str(job.folder)] = reason
+
+    def _take(self, job: Job, record: Record) -> None:
+        if "seconds" in record.cost:
+            self._seconds.append(float(record.cost["seconds"]))
+        score = objective(record)
+        if score is not None and (self._best is None or score > self._best[0]):
+            self._best = (score, job.name)
+
+    def _time_left(self, left: int) -> str | None:
+        """As if the runs that are left took as long as those that have finished; None where none has."""
+        if not self._seconds:
+            return None
+        seconds = sum(self._seconds) / len(self._seconds) * left / min(self._processes, left)
+        return f"about {spoken(seconds)}"
+
+    def _view(self) -> Group:
+        left = self._total - self._done
+        parts = [f"{self._done} of {self._total} runs done", f"{len(self._running)} running"]
+        if self.failures:
+            parts.append(f"{len(self.failures)} failed")
+        if self._best:
+            parts.append(f"best val top1 {self._best[0]:.4f} {self._best[1]}")
+        if left and (time_left := self._time_left(left)):
+            parts.append(f"{time_left} left")
+        running = list(self._running.values())  # the main thread adds and removes
+        return Group(Text("  ".join(parts), style="bold"), *(Text(f"  {job.name}  {_where(job)}") for job in running))
+
+
+def _error(job: Job) -> str:
+    """Why the run had failed when the command was given before."""
+    record = job.record()
+    _, _, reason = ((record.error if record else None) or "").partition(": ")
+    return reason or "no reason recorded"
+
+
+def _where(job: Job) -> str:
+    """How far a run has come, from the end of its curves."""
+    newest = {(row[2], row[3]): row for row in _tail(job.folder / CURVES)}
+    parts = []
+    if row := newest.get(("train", "step_loss")) or newest.get(("val", "top1")):
+        parts.append(f"epoch {row[1]}/{job.config.trainer.max_epochs}  step {row[0]}")
+    if row := newest.get(("val", "top1")):
+        parts.append(f"val top1 {float(row[4]):.4f}")
+    if row := newest.get(("train", "images_per_second")):
+        parts.append(f"{float(row[4]):.0f} images/s")
+    return "  ".join(parts) or "starting"
+
+
+def _tail(path: Path) -> list[list[str]]:
+    """The last whole rows of a file that another process may be writing."""
+    try:
+        with path.open("rb") as file:
+            file.seek(max(0, path.stat().st_size - _TAIL))
+            text = file.read().decode("utf-8", "replace")
+    except OSError:  # not begun, or begun anew at this moment
+        return []
+    lines = text.split("\n")[1:-1]  # the first may be cut, the last is not whole
+    return [row for row in csv.reader(lines) if len(row) == 5]
+
+
+def spoken(seconds: float) -> str:
+    """A length of time as people say it."""
+    for size, unit in ((86400, "day"), (3600, "hour"), (60, "minute")):
+        if seconds >= 1.5 * size:
+            return f"{seconds / size:.0f} {unit}s"
+    return f"{max(1, round(seconds))} second{'s' if round(seconds) > 1 else ''}"

@@ -1,0 +1,168 @@
+"""`imgrec train -m`, and a study: many runs, of which each is done once, whatever happens on the way.
+
+Hydra expands the words and hands them to `Sweep.launch`, by way of hydra_plugins/imgrec_launcher.py. What is left to do
+is decided by the records in the runs' folders, never by what is remembered.
+"""
+
+import contextlib
+from collections.abc import Sequence
+from pathlib import Path
+
+from hydra.core.utils import JobReturn, JobStatus
+from omegaconf import DictConfig
+
+from imgrec import launch, runfolder
+from imgrec.config.compose import compose, expand, given, of_study
+from imgrec.config.launcher import Pool
+from imgrec.config.root import Config
+from imgrec.config.sweep import Optuna, Tuned
+from imgrec.errors import RunError, UsageError
+from imgrec.records import Record
+from imgrec.runfolder import SWEEP_LOCK
+from imgrec.sweep import basic, pool, search, tuning
+from imgrec.sweep.jobs import Job, Jobs, objective, state
+from imgrec.sweep.ledger import Ledger
+from imgrec.training.interruption import Interruption
+
+
+class Sweep:
+    """The runs that these words ask for: those of a study, or of `-m`. Raises UsageError for words that make none.
+
+    Nothing is written before `run`.
+    """
+
+    def __init__(self, overrides: Sequence[str]) -> None:
+        self._overrides = list(overrides)
+        for key, reason in (
+            ("hydra.run.dir", "has no effect with -m; give hydra.sweep.dir, or leave it out"),
+            ("resume", "continues one run, and -m asks for several; drop -m, or start each one by itself"),
+            ("hydra.mode", "asks for one run, and -m for several; drop one of the two"),
+        ):
+            if given(overrides, key) is not None:
+                raise UsageError(f"{key} {reason}")
+        words = [*(of_study(overrides) or []), *overrides]
+        self._config = self._first(words)
+        self.folder = Path(given(words, "hydra.sweep.dir") or runfolder.group(self._config))
+        self._jobs = Jobs(self.folder)
+        self._asked: dict[str, Job] = {}
+        self._interruption = Interruption()
+        self._ledger = Ledger()
+        for job in self._planned(words):
+            record = job.record()
+            if record is None or record.status != "finished":
+                launch.check(job.config, job.seen, chooses=self._chooses)
+
+    @property
+    def searches(self) -> bool:
+        """Whether Optuna proposes the runs, one after the other."""
+        return isinstance(self._config.sweep, Optuna)
+
+    @property
+    def outcomes(self) -> list[tuple[Path, Record]]:
+        """The runs that were asked for and have a record, in the order of the grid."""
+        found = [(job.folder, job.record()) for job in self._asked.values()]
+        return [(folder, record) for folder, record in found if record is not None]
+
+    def run(self) -> None:
+        """Carry out what is left to do. Raises RunError when a run has failed, Interrupted when it was asked to end."""
+        runfolder.prepare(self.folder)
+        with runfolder.lock(self.folder, SWEEP_LOCK), self._interruption.watched():
+            launch.through_hydra(["--multirun", *self._overrides], self)
+        self._raise_failures()
+
+    def __call__(self, raw: DictConfig) -> None:
+        """Hydra's task. Its launcher calls `launch` instead."""
+        raise RunError("hydra/launcher must be imgrec, which carries runs out itself, got another; leave it out")
+
+    def launch(self, job_overrides: Sequence[Sequence[str]]) -> list[JobReturn]:
+        """Carry out the runs of these words, as far as they are not finished, and return what came of each."""
+        wanted = [self._jobs.job(words) for words in job_overrides]
+        if isinstance(self._config.sweep, Tuned):
+            tries = tuning.tries(wanted, self._config.sweep, self._jobs)
+            self._carry_out([job for jobs in tries.values() for job in jobs], "runs that tune", tolerant=True)
+            wanted = tuning.settled(tries, wanted, self._config.sweep, self._jobs, self._ledger.say)
+        self._carry_out(wanted, "runs")
+        return [_returned(job) for job in wanted]
+
+    def search(self, words: Sequence[str]) -> None:
+        """Let Optuna propose runs until there are as many trials as were asked for."""
+        sweep = self._config.sweep
+        assert isinstance(sweep, Optuna)
+        search.search(words, sweep, self.folder, self.launch, self._ledger.say, at_a_time=self._parallel)
+
+    def _first(self, words: Sequence[str]) -> Config:
+        """The configuration of one of the runs: what it says of the sweep holds for all."""
+        return compose(search.example(words) if _names_intervals(words) else expand(words)[0])
+
+    def _planned(self, words: Sequence[str]) -> list[Job]:
+        """All runs that can be known before the first one has run."""
+        if self.searches:
+            return [self._jobs.job(search.example(words))]
+        jobs = [self._jobs.job(job) for job in expand(words)]
+        if isinstance(self._config.sweep, Tuned):
+            jobs = [job for each in tuning.tries(jobs, self._config.sweep, self._jobs).values() for job in each]
+        return jobs
+
+    @property
+    def _chooses(self) -> str | None:
+        """What in this sweep needs validation images."""
+        sweep = self._config.sweep
+        return f"sweep={sweep.name}" if isinstance(sweep, (Tuned, Optuna)) else None
+
+    @property
+    def _parallel(self) -> int:
+        launcher = self._config.launcher
+        return len(pool.shares([self._config] * 1024, launcher.processes)) if isinstance(launcher, Pool) else 1
+
+    def _carry_out(self, wanted: Sequence[Job], what: str, *, tolerant: bool = False) -> None:
+        """tolerant: a run that fails is told of, and fails nothing else."""
+        jobs = list({job.run_id: job for job in wanted}.values())  # a run that was asked for twice is one
+        states = {job.run_id: state(job) for job in jobs}
+        self._asked.update({job.run_id: job for job in jobs})
+        sweep, launcher = self._config.sweep, self._config.launcher
+        retry = sweep.retry_failed
+        left = ("to resume", "to do", "failed") if retry else ("to resume", "to do")
+        todo = [job for job in jobs if states[job.run_id] in left]
+        parts: list[pool.Share] = []
+        if todo and isinstance(launcher, Pool):
+            parts = pool.shares([job.config for job in todo], launcher.processes)
+        self._ledger.open(
+            [(job, states[job.run_id]) for job in jobs],
+            what,
+            processes=len(parts) or 1,
+            retry=retry,
+            tolerant=tolerant,
+        )
+        stop = sweep.on_error == "stop" and not tolerant
+        with self._ledger.shown() if todo else contextlib.nullcontext():
+            if parts:
+                pool.run(todo, self._ledger, parts, self._interruption, stop_at_failure=stop)
+            else:
+                basic.run(todo, self._ledger, stop_at_failure=stop)
+        if stop:
+            self._raise_failures()
+
+    def _raise_failures(self) -> None:
+        """Tell of each run that failed, and raise RunError, where there is one."""
+        failures, total = self._ledger.failures, len(self._asked)
+        if not failures:
+            return
+        for folder, reason in failures.items():
+            self._ledger.say(f"failed: {folder}: {reason}")
+        raise RunError(
+            f"{len(failures)} of {total} run{'s' if total > 1 else ''} failed, the first with:"
+            f" {next(iter(failures.values()))}; the same command with sweep.retry_failed=true tries them again"
+        )
+
+
+def _names_intervals(words: Sequence[str]) -> bool:
+    """Whether some word holds values without end, which only a search takes."""
+    return any("interval(" in word for word in words)
+
+
+def _returned(job: Job) -> JobReturn:
+    """What Hydra, and a sweeper that optimises, is told of a run: its validation top1, None where there is none."""
+    record = job.record()
+    told = JobReturn(overrides=job.words, status=JobStatus.COMPLETED)
+    told.return_value = objective(record) if record is not None and record.status == "finished" else None
+    return told

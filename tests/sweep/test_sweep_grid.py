@@ -1,0 +1,260 @@
+"""A grid of runs, given once, again, larger, and with runs that fail."""
+
+import contextlib
+import json
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from runs import one_line
+
+from imgrec import launch
+from imgrec.errors import Interrupted, RunError
+from imgrec.training import run as room
+
+Said = tuple[int, str, str]
+SWEEP = Path("outputs/default")
+
+
+@pytest.fixture
+def words(tiny: list[str]) -> list[str]:
+    return [*tiny, "trainer.max_epochs=1"]
+
+
+def contents(folder: Path = SWEEP) -> dict[str, dict[str, bytes]]:
+    """The files of each run of the sweep."""
+    return {
+        run.name: {str(path): path.read_bytes() for path in sorted(run.rglob("*")) if path.is_file()}
+        for run in folder.iterdir()
+        if run.is_dir()
+    }
+
+
+def statuses() -> dict[int, str]:
+    """The status of each seed's run."""
+    rows = [json.loads(path.read_text()) for path in SWEEP.glob("*/record.json")]
+    return {row["config"]["seed"]: row["status"] for row in rows}
+
+
+@contextlib.contextmanager
+def breaking(seed: int, broken: Callable[[], Any]) -> Iterator[None]:
+    """Let the run of that seed do this instead of training, while the block runs."""
+    carry_out = room._carry_out
+
+    def one_breaks(record: Any, config: Any, *rest: Any) -> None:
+        if config.seed == seed:
+            broken()
+        carry_out(record, config, *rest)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(room, "_carry_out", one_breaks)
+        yield
+
+
+def full_disk() -> None:
+    raise RunError("the disk is full")
+
+
+def test_every_combination_is_run_once_and_told_of(command: Callable[..., Said], words: list[str]) -> None:
+    code, out, err = command("train", "-m", *words, "seed=0,1", "loss=mse,hinge", "trainer.tensorboard=true")
+    assert code == 0
+    title, *rows, board = out.splitlines()
+    assert title == "4 runs:"
+    assert [row.split("  ")[-1] for row in rows] == ["test top1 at best"] * 4
+    assert board == f"tensorboard --logdir {SWEEP}"
+    records = [json.loads(path.read_text()) for path in SWEEP.glob("*/record.json")]
+    found = {(record["config"]["seed"], record["config"]["loss.name"]) for record in records}
+    assert found == {(seed, loss) for seed in (0, 1) for loss in ("mse", "hinge")}
+    assert "4 runs: 4 to do" in err
+    assert err.count("] running ") == err.count("] finished ") == 4
+    assert launch.train([*words, "loss=hinge", "seed=1"]).already, "a single run of the same words is the same run"
+
+
+def test_the_same_command_again_touches_nothing_and_a_larger_grid_runs_what_is_new(
+    command: Callable[..., Said], words: list[str]
+) -> None:
+    assert command("train", "-m", *words, "seed=0,1")[0] == 0
+    before = contents()
+    code, out, err = command("train", "-m", *words, "seed=0,1")
+    assert (code, contents()) == (0, before)
+    assert "2 runs: 2 finished" in err
+    assert out.startswith("2 runs:\n")
+
+    code, out, err = command("train", "-m", *words, "seed=0,1,2", "optimizer=adam,sgd")
+    assert code == 0
+    after = contents()
+    assert {name: files for name, files in after.items() if name in before} == before
+    assert len(after) == 6
+    assert "6 runs: 2 finished, 4 to do, about " in err
+    assert err.count("] running ") == 4
+
+
+def test_a_run_that_was_asked_for_twice_is_one(command: Callable[..., Said], words: list[str]) -> None:
+    code, out, err = command("train", "-m", *words, "optimizer.lr=0.1,0.10")
+    assert code == 0
+    assert "1 run: 1 to do" in err
+    assert out.startswith("1 run:\n")
+
+
+def test_a_failing_run_keeps_no_other_from_running_and_is_tried_again_on_request_only(
+    command: Callable[..., Said], words: list[str]
+) -> None:
+    with breaking(1, full_disk):
+        code, out, err = command("train", "-m", *words, "seed=0,1,2")
+    assert code == 1
+    assert statuses() == {0: "finished", 1: "failed", 2: "finished"}
+    assert "1 of 3 runs failed, the first with: the disk is full; the same command with sweep.retry_failed" in one_line(
+        err
+    )
+    (failed,) = SWEEP.glob("*seed-1-*")
+    assert f"failed: {failed}: the disk is full" in err
+    assert "failed, no top1" in out
+    assert "Traceback" in (failed / "train.log").read_text(), "where it failed is told in its folder"
+    before = contents()
+    code, _, err = command("train", "-m", *words, "seed=0,1,2")
+    assert code == 1
+    assert "3 runs: 2 finished, 1 failed" in err
+    assert "the disk is full" in one_line(err)
+    assert contents() == before
+    code, _, err = command("train", "-m", *words, "seed=0,1,2", "sweep.retry_failed=true")
+    assert code == 0
+    assert err.count("] running ") == 1
+    assert set(statuses().values()) == {"finished"}
+
+
+def test_on_error_stop_starts_no_more(command: Callable[..., Said], words: list[str]) -> None:
+    with breaking(1, full_disk):
+        code, _, err = command("train", "-m", *words, "seed=0,1,2", "sweep.on_error=stop")
+    assert code == 1
+    assert statuses() == {0: "finished", 1: "failed"}
+    assert "1 of 3 runs failed" in one_line(err)
+
+
+def test_sys_exit_in_a_run_is_its_failure(command: Callable[..., Said], words: list[str]) -> None:
+    with breaking(0, lambda: sys.exit(3)):
+        code, _, err = command("train", "-m", *words, "seed=0,1")
+    assert code == 1
+    assert "something in it called sys.exit(3)" in one_line(err)
+    assert statuses() == {0: "failed", 1: "finished"}
+
+
+def test_an_interrupted_sweep_says_so_and_keeps_what_finished(command: Callable[..., Said], words: list[str]) -> None:
+    def interrupt() -> None:
+        raise Interrupted(signal.SIGINT)
+
+    with breaking(1, interrupt):
+        code, out, err = command("train", "-m", *words, "seed=0,1,2")
+    assert code == 130
+    assert statuses() == {0: "finished", 1: "interrupted"}
+    assert out.startswith("2 runs:\n")
+    assert one_line(err) == "imgrec: interrupted by SIGINT: the same command goes on from here"
+    code, _, err = command("train", "-m", *words, "seed=0,1,2")
+    assert code == 0
+    assert "3 runs: 1 finished, 1 to resume, 1 to do" in err
+
+
+def test_a_run_whose_process_dies_at_the_same_place_again_and_again_is_given_up(
+    imgrec: Callable[..., Any], words: list[str]
+) -> None:
+    def dies() -> None:
+        carry_out = room._carry_out
+
+        def one_dies(record: Any, config: Any, folder: Path, *rest: Any) -> None:
+            if config.seed == 0:
+                room.records.write(folder / "record.json", record)
+                os._exit(7)
+            carry_out(record, config, folder, *rest)
+
+        room._carry_out = one_dies
+
+    arguments = ["train", "-m", *words, "seed=0,1"]
+    for _ in range(3):
+        assert imgrec(*arguments, before=dies).wait() == 7
+    child = imgrec(*arguments, before=dies)
+    assert child.wait() == 1
+    assert statuses() == {0: "failed", 1: "finished"}
+    assert "its process ended without a word 3 times after its start" in child.log.read_text()
+    assert imgrec(*arguments, "sweep.retry_failed=true").wait() == 0
+    assert set(statuses().values()) == {"finished"}
+
+
+def test_a_second_sweep_in_the_same_folder_is_refused(
+    imgrec: Callable[..., Any], command: Callable[..., Said], words: list[str], workplace: Path
+) -> None:
+    def slow() -> None:
+        carry_out = room._carry_out
+
+        def waits(*rest: Any) -> None:
+            (workplace / "begun").touch()
+            time.sleep(60)
+            carry_out(*rest)
+
+        room._carry_out = waits
+
+    first = imgrec("train", "-m", *words, "seed=0,1", before=slow)
+
+    def second_was_refused() -> bool:
+        if not (workplace / "begun").exists():
+            return False
+        code, _, err = command("train", "-m", *words, "seed=1,2")
+        assert code == 1
+        assert one_line(err) == f"imgrec: {SWEEP} is in use: another process runs it; wait for it, or stop it"
+        return True
+
+    assert first.signal_when(second_was_refused, signal.SIGTERM) == 143
+    assert set(statuses()) == {0}, "the refused sweep has begun nothing"
+
+
+def test_a_sweep_can_be_moved(command: Callable[..., Said], words: list[str], workplace: Path) -> None:
+    assert command("train", "-m", *words, "seed=0,1")[0] == 0
+    SWEEP.rename("elsewhere")
+    before = contents(Path("elsewhere"))
+    code, _, err = command("train", "-m", *words, "seed=0,1", "hydra.sweep.dir=elsewhere")
+    assert (code, contents(Path("elsewhere"))) == (0, before)
+    assert "2 runs: 2 finished" in err
+
+
+def test_force_does_a_sweep_over_beside_what_finished(command: Callable[..., Said], words: list[str]) -> None:
+    assert command("train", "-m", *words, "seed=0,1")[0] == 0
+    before = contents()
+    assert command("train", "-m", *words, "seed=0,1", "force=true")[0] == 0
+    after = contents()
+    assert len(after) == 4
+    assert {name: files for name, files in after.items() if name in before} == before
+
+
+def test_bad_words_are_refused_before_anything_is_written(command: Callable[..., Said], words: list[str]) -> None:
+    for more, sentence in (
+        (["optimizer.lr=0.1,-1"], "optimizer.lr must be > 0"),
+        (["seed=0,1", "hydra.run.dir=x"], "hydra.run.dir has no effect with -m"),
+        (["seed=0,1", "hydra.mode=RUN"], "hydra.mode asks for one run, and -m for several"),
+        (["seed=0,1", "launcher=pol"], "launcher must be one of basic, joblib, pool, got 'pol'"),
+        (["seed=0,1", "sweep.on_error=ignore"], "sweep.on_error must be one of continue, stop"),
+        (["optimizer.lr=interval(0.1,1)"], "a sweep must list its values"),
+        (["data.val_size=0", "sweep=tuned"], "sweep=tuned needs validation images"),
+        (["study=optimisers"], "study must be one of"),
+    ):
+        code, out, err = command("train", "-m", *words, *more)
+        assert (code, out) == (2, ""), more
+        assert sentence in one_line(err)
+        assert not Path("outputs").exists()
+
+
+def test_a_study_asks_for_its_runs_by_itself_and_words_narrow_it(command: Callable[..., Said], workplace: Path) -> None:
+    words = ["study=tiny", "trainer=cpu", "trainer.threads=1", "trainer.tensorboard=false"]
+    code, out, err = command("train", *words, "optimizer=adam")
+    assert code == 0
+    assert "2 runs: 2 to do" in err
+    assert out.count("optimizer-adam") == 2
+    code, _, err = command("train", *words)
+    assert code == 0
+    assert "4 runs: 2 finished, 2 to do" in err
+    records = [json.loads(path.read_text()) for path in Path("outputs/tiny").glob("*/record.json")]
+    assert {record["study"] for record in records} == {"tiny"}
+    single = launch.train([*words, "optimizer=adam", "seed=0", "hydra.mode=RUN"])
+    assert single.already

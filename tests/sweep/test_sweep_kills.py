@@ -1,0 +1,168 @@
+"""A sweep that is killed at random moments, and given again each time: nothing lost, nothing done twice."""
+
+import json
+import random
+import re
+import signal
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from runs import assert_same_run, one_line
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the pool's processes are followed through /proc")
+
+EPOCHS, RUNS = 3, 8
+WORDS = (f"trainer.max_epochs={EPOCHS}", "trainer.checkpoint_every=1", "model.dropout=0.3", "augment=crop_flip")
+GRID = ("seed=0,1,2,3", "optimizer=adam,momentum")
+LAUNCHERS = [("launcher=basic",), ("launcher=pool", "launcher.processes=2")]
+
+Files = dict[str, dict[str, bytes]]
+
+
+def finished(folder: Path) -> Files:
+    """The files of the runs that have finished."""
+    found = {}
+    for path in sorted(folder.glob("*/record.json")):
+        run = path.parent
+        if json.loads(path.read_text())["status"] == "finished":
+            found[run.name] = {str(file): file.read_bytes() for file in sorted(run.rglob("*")) if file.is_file()}
+    return found
+
+
+def progress(folder: Path) -> int:
+    """When something of the sweep was last written, in ns."""
+    times = [0]
+    for path in folder.glob("*/checkpoints/*"):
+        try:
+            times.append(path.stat().st_mtime_ns)
+        except OSError:  # replaced at this moment
+            continue
+    return max(times)
+
+
+def epochs_logged(folder: Path) -> int:
+    return sum(len(re.findall(r"epoch \d+/\d+ ", log.read_text())) for log in folder.glob("*/train.log"))
+
+
+@pytest.mark.parametrize("launcher", LAUNCHERS, ids=["basic", "pool"])
+@pytest.mark.parametrize(
+    "kills",
+    [
+        pytest.param(3, marks=pytest.mark.slow),
+        pytest.param(20, marks=[pytest.mark.slow, pytest.mark.timeout(2400)]),
+    ],
+)
+def test_kills_at_random_moments(
+    sweep: Callable[..., Any],
+    tiny: list[str],
+    outcome: Callable[[str, str], None],
+    launcher: tuple[str, ...],
+    kills: int,
+) -> None:
+    words = [*tiny, *WORDS, *GRID, *launcher]
+    straight = sweep(*words, "hydra.sweep.dir=straight")
+    assert straight.wait() == 0, straight.log.read_text()
+    assert epochs_logged(Path("straight")) == RUNS * EPOCHS
+    draws, killed, number = random.Random(kills), 0, 0
+    while killed < kills:
+        number += 1
+        folder = Path(f"cut{number}")
+        done: Files = {}
+        cuts = 0
+        while True:
+            before = progress(folder)
+            child = sweep(*words, f"hydra.sweep.dir={folder}", slow_disk=True)
+
+            def begun(before: int = before, folder: Path = folder) -> bool:
+                if progress(folder) <= before:
+                    return False
+                time.sleep(draws.uniform(0, 1.5))
+                return True
+
+            code = child.signal_when(begun, signal.SIGKILL) if killed < kills else child.wait()
+            now = finished(folder)
+            assert {name: now.get(name) for name in done} == done, "a finished run was touched"
+            done = now
+            if code == 0:
+                break
+            assert code == -signal.SIGKILL, child.log.read_text()
+            killed, cuts = killed + 1, cuts + 1
+        assert len(done) == RUNS
+        for name in done:
+            assert_same_run(Path("straight") / name, folder / name)
+        again = epochs_logged(folder) - RUNS * EPOCHS
+        # the epoch in which a run was cut off may be told of again; the pool has two runs at a time
+        assert 0 <= again <= cuts * (2 if "launcher=pool" in launcher else 1)
+    outcome(
+        f"{kills} SIGKILLs of a sweep of {RUNS} runs, {launcher[0]}",
+        f"{number} sweeps ended by the same command, finished runs untouched, every run equal to the undisturbed",
+    )
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("launcher", LAUNCHERS, ids=["basic", "pool"])
+@pytest.mark.parametrize(("signum", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)], ids=["SIGTERM", "SIGINT"])
+def test_a_signal_saves_and_the_same_command_ends_the_sweep(
+    sweep: Callable[..., Any], tiny: list[str], launcher: tuple[str, ...], signum: int, code: int
+) -> None:
+    words = [*tiny, *WORDS, *GRID, *launcher]
+    straight = sweep(*words, "hydra.sweep.dir=straight")
+    assert straight.wait() == 0, straight.log.read_text()
+    folder = Path("cut")
+    child = sweep(*words, f"hydra.sweep.dir={folder}", slow_disk=True)
+    assert child.signal_when(lambda: len(finished(folder)) >= 2, signum) == code
+    assert one_line(child.log.read_text()).startswith("imgrec: interrupted by SIG")
+    done = finished(folder)
+    statuses = {json.loads(path.read_text())["status"] for path in folder.glob("*/record.json")}
+    assert statuses <= {"finished", "interrupted"}
+    again = sweep(*words, f"hydra.sweep.dir={folder}")
+    assert again.wait() == 0, again.log.read_text()
+    now = finished(folder)
+    assert {name: now[name] for name in done} == done
+    assert len(now) == RUNS
+    for name in now:
+        assert_same_run(Path("straight") / name, folder / name)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("launcher", LAUNCHERS, ids=["basic", "pool"])
+@pytest.mark.parametrize(
+    ("breaks", "reason"),
+    [("1:raise ValueError('no')", "ValueError: no"), ("1:sys.exit(3)", "something in it called sys.exit(3)")],
+    ids=["raises", "exits"],
+)
+def test_a_run_that_breaks_is_one_failure(
+    sweep: Callable[..., Any], tiny: list[str], launcher: tuple[str, ...], breaks: str, reason: str
+) -> None:
+    words = [*tiny, "trainer.max_epochs=1", "seed=0,1,2", *launcher]
+    child = sweep(*words, "hydra.sweep.dir=sweep", breaks=breaks)
+    assert child.wait() == 1
+    assert f"1 of 3 runs failed, the first with: {reason}" in one_line(child.log.read_text())
+    assert len(finished(Path("sweep"))) == 2
+    (failed,) = Path("sweep").glob("*seed-1-*")
+    assert "Traceback" in (failed / "train.log").read_text()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("launcher", LAUNCHERS, ids=["basic", "pool"])
+def test_a_disk_that_fills_costs_no_finished_run(
+    sweep: Callable[..., Any], tiny: list[str], disk: Callable[..., Path], launcher: tuple[str, ...]
+) -> None:
+    small = disk("size=4m")
+    words = [*tiny, "trainer.max_epochs=1", "seed=0,1,2,3", *launcher, f"hydra.sweep.dir={small}/sweep"]
+    fill = f"2:open({str(small / 'filler')!r}, 'wb').write(bytes(4 << 20))"
+    child = sweep(*words, breaks=fill)
+    assert child.wait() == 1
+    assert "No space left on device" in one_line(child.log.read_text())
+    done = finished(small / "sweep")
+    assert done
+    (small / "filler").unlink()
+    again = sweep(*words, "sweep.retry_failed=true")
+    assert again.wait() == 0, again.log.read_text()
+    now = finished(small / "sweep")
+    assert {name: now[name] for name in done} == done
+    assert len(now) == 4

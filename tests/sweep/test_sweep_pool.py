@@ -1,0 +1,121 @@
+"""launcher=pool: several runs at a time, in processes that may die."""
+
+import json
+import os
+import signal
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from runs import one_line, steps_logged
+from waiting import wait_until
+
+from imgrec import records
+from imgrec.config.compose import compose
+from imgrec.config.launcher import Pool
+from imgrec.sweep import pool
+from imgrec.sweep.run import Sweep
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="/proc tells which processes there are")
+
+SWEEP = Path("outputs/default")
+SLOW_STEPS = "import time; from imgrec.training.progress import Speed; old = Speed.on_train_batch_end; " + (
+    "Speed.on_train_batch_end = lambda self, *a: (old(self, *a), time.sleep(0.2))[0]"
+)
+
+
+def statuses() -> dict[int, str]:
+    rows = [json.loads(path.read_text()) for path in SWEEP.glob("*/record.json")]
+    return {row["config"]["seed"]: row["status"] for row in rows}
+
+
+def gone(pids: list[int]) -> bool:
+    return not any(Path(f"/proc/{pid}").exists() and "Z" not in state(pid) for pid in pids)
+
+
+def state(pid: int) -> str:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except OSError:
+        return "Z"
+
+
+def test_a_process_that_dies_hard_is_a_failed_run_and_the_others_end_as_in_one_process(
+    sweep: Callable[..., Any], tiny: list[str]
+) -> None:
+    words = [*tiny, "trainer.max_epochs=2", "seed=0,1,2,3", "launcher=pool", "launcher.processes=2"]
+    child = sweep(*words, breaks="2:os._exit(5)")
+    assert child.wait() == 1
+    said = child.log.read_text()
+    assert statuses() == {0: "finished", 1: "finished", 2: "failed", 3: "finished"}
+    assert "its process ended with exit code 5 without a word; see outputs/default/" in one_line(said)
+    again = sweep(*words, "sweep.retry_failed=true")
+    assert again.wait() == 0, again.log.read_text()
+    assert "4 runs: 3 finished, 1 failed" in again.log.read_text()
+    assert again.log.read_text().count("] running ") == 1
+
+    alone = Sweep([*tiny, "trainer.max_epochs=2", "seed=0,1,2,3", "hydra.sweep.dir=alone"])
+    alone.run()
+    assert len(alone.outcomes) == 4
+    for folder, record in alone.outcomes:
+        other = records.read(SWEEP / folder.name / "record.json")
+        assert (record.weights, record.scores) == (other.weights, other.scores)
+
+
+@pytest.mark.parametrize(
+    ("signum", "code"),
+    [
+        (signal.SIGTERM, 143),
+        pytest.param(signal.SIGINT, 130, marks=pytest.mark.slow),
+        (signal.SIGKILL, -9),
+    ],
+    ids=lambda value: value.name if isinstance(value, signal.Signals) else "",
+)
+def test_a_signal_saves_the_runs_and_leaves_no_process(
+    sweep: Callable[..., Any], tiny: list[str], workplace: Path, signum: int, code: int
+) -> None:
+    words = [*tiny, "trainer.max_epochs=3", "seed=0,1", "launcher=pool", "launcher.processes=2"]
+    child = sweep(*words, breaks=f"0:{SLOW_STEPS}")
+    family: list[int] = []
+
+    def training() -> bool:
+        (running,) = SWEEP.glob("*seed-0-*") if SWEEP.exists() and list(SWEEP.glob("*seed-0-*")) else (None,)
+        if running is None or steps_logged(running) < 3:
+            return False
+        family.extend(child.family())
+        return True
+
+    assert child.signal_when(training, signum) == code
+    assert len(family) >= 3
+    wait_until(lambda: gone(family), log=child.log, patience=20)
+    assert statuses()[0] == "interrupted"
+    (cut,) = SWEEP.glob("*seed-0-*")
+    assert (cut / "checkpoints/last.ckpt").exists(), "saved at the step that it was in"
+    again = sweep(*words)
+    assert again.wait() == 0, again.log.read_text()
+    assert set(statuses().values()) == {"finished"}
+    assert "to resume" in again.log.read_text()
+
+
+def shares_of(monkeypatch: pytest.MonkeyPatch, gpus: int, cores: int, *words: str, runs: int = 100) -> list[pool.Share]:
+    monkeypatch.setattr("torch.cuda.device_count", lambda: gpus)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: set(range(cores)))
+    config = compose(["launcher=pool", *words])
+    assert isinstance(config.launcher, Pool)
+    return pool.shares([config] * runs, config.launcher.processes)
+
+
+def test_the_machine_is_divided_by_gpus_and_else_by_cores(monkeypatch: pytest.MonkeyPatch) -> None:
+    share = pool.Share
+    assert shares_of(monkeypatch, 0, 8) == [share(threads=1)] * 8
+    assert shares_of(monkeypatch, 0, 8, "launcher.processes=2") == [share(threads=4)] * 2
+    assert shares_of(monkeypatch, 0, 8, runs=3) == [share(threads=2)] * 3, "no more than there are runs"
+    assert shares_of(monkeypatch, 0, 2, "launcher.processes=3") == [share(threads=1)] * 3
+    assert shares_of(monkeypatch, 2, 8) == [share(threads=4, gpus=(0,)), share(threads=4, gpus=(1,))]
+    pairs = shares_of(monkeypatch, 4, 16, "trainer=ddp", "trainer.devices=2")
+    assert pairs == [share(threads=4, gpus=(0, 1)), share(threads=4, gpus=(2, 3))]
+    doubled = shares_of(monkeypatch, 2, 8, "launcher.processes=4")
+    assert [each.gpus for each in doubled] == [(0,), (1,), (0,), (1,)]
+    assert shares_of(monkeypatch, 2, 8, "trainer=cpu") == [share(threads=1)] * 8

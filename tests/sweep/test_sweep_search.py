@@ -1,0 +1,162 @@
+"""sweep=optuna: a search that goes on where it was."""
+
+import json
+import os
+import signal
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import optuna
+import pytest
+from optuna.trial import TrialState
+from runs import one_line
+
+from imgrec.sweep import search
+from imgrec.training import run as room
+
+Said = tuple[int, str, str]
+SWEEP = Path("outputs/default")
+SPACE = ("optimizer.lr=tag(log, interval(0.0001, 0.1))", "optimizer=sgd,adam", "model.hidden=range(8,25,8)")
+
+
+@pytest.fixture
+def words(tiny: list[str]) -> list[str]:
+    rest = [word for word in tiny if not word.startswith(("optimizer=", "model.hidden="))]
+    return [*rest, "trainer.max_epochs=1", "sweep=optuna", *SPACE]
+
+
+def trials(*states: TrialState) -> list[Any]:
+    study = optuna.load_study(study_name="imgrec", storage=f"sqlite:///{SWEEP / 'optuna.db'}")
+    return study.get_trials(states=states or None)
+
+
+def test_as_many_trials_as_asked_for_each_with_a_run_of_its_own(command: Callable[..., Said], words: list[str]) -> None:
+    code, _, err = command("train", "-m", *words, "sweep.trials=4")
+    assert code == 0, err
+    assert len(trials()) == len(trials(TrialState.COMPLETE)) == 4
+    records = {path.parent.name: json.loads(path.read_text()) for path in SWEEP.glob("*/record.json")}
+    assert len(records) == 4
+    by_run = {record["config"]["optimizer.lr"]: record for record in records.values()}
+    for trial in trials():
+        record = by_run[trial.params["optimizer.lr"]]
+        assert 0.0001 <= trial.params["optimizer.lr"] <= 0.1
+        assert record["config"]["model.hidden"] == trial.params["model.hidden"] in (8, 16, 24)
+        assert record["config"]["optimizer.name"] == trial.params["optimizer"]
+        assert record["config"]["test"] is False
+        assert {score["split"] for score in record["scores"]} == {"val"}
+        (best,) = (s["value"] for s in record["scores"] if (s["metric"], s["at"]) == ("top1", "best"))
+        assert trial.value == best
+    assert "search: the best of 4 trials: " in err
+
+    assert command("train", "-m", *words, "sweep.trials=4")[0] == 0
+    assert len(trials()) == 4, "the search was over"
+    assert command("train", "-m", *words, "sweep.trials=6")[0] == 0
+    assert len(trials(TrialState.COMPLETE)) == 6
+    assert len(list(SWEEP.glob("*/record.json"))) == 6, "no proposal was made twice"
+
+
+def test_a_trial_whose_run_fails_has_failed_and_ends_nothing(
+    command: Callable[..., Said], words: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    carry_out = room._carry_out
+    count = 0
+
+    def second_fails(*arguments: Any) -> None:
+        nonlocal count
+        count += 1
+        if count == 2:
+            raise ValueError("diverged")
+        carry_out(*arguments)
+
+    monkeypatch.setattr(room, "_carry_out", second_fails)
+    code, _, err = command("train", "-m", *words, "sweep.trials=3")
+    assert code == 1
+    assert "failed, the first with: ValueError: diverged" in one_line(err)
+    assert [trial.state for trial in trials()] == [TrialState.COMPLETE, TrialState.FAIL, TrialState.COMPLETE]
+
+
+def test_on_error_stop_ends_a_search_at_its_first_failure(
+    command: Callable[..., Said], words: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(*arguments: Any) -> None:
+        raise ValueError("diverged")
+
+    monkeypatch.setattr(room, "_carry_out", fails)
+    code, _, err = command("train", "-m", *words, "sweep.trials=3", "sweep.on_error=stop")
+    assert code == 1
+    assert "1 of 1 run failed, the first with: ValueError: diverged" in one_line(err)
+    assert len(trials()) == 1
+
+
+def test_a_proposal_that_was_made_before_takes_the_value_of_its_run(
+    command: Callable[..., Said], tiny: list[str]
+) -> None:
+    words = [*tiny, "trainer.max_epochs=1", "sweep=optuna", "sweep.trials=4", "model.dropout=0.0,0.00"]
+    code, _, err = command("train", "-m", *words)
+    assert code == 0, err
+    assert len(trials(TrialState.COMPLETE)) == 4
+    assert len({trial.value for trial in trials()}) == 1
+    assert len(list(SWEEP.glob("*/record.json"))) == 1
+
+
+@pytest.mark.parametrize(
+    ("count", "kills"), [(3, 1), pytest.param(12, 2, marks=[pytest.mark.slow, pytest.mark.timeout(900)])]
+)
+def test_a_search_that_is_killed_ends_with_its_trials_none_twice(
+    imgrec: Callable[..., Any], words: list[str], workplace: Path, count: int, kills: int
+) -> None:
+    arguments = ["train", "-m", *words, f"sweep.trials={count}"]
+    for kill in range(kills):
+        child = imgrec(*arguments)
+        enough = 1 + kill * count // (kills + 1)
+        assert child.signal_when(lambda enough=enough: begun() > enough, signal.SIGKILL) == -signal.SIGKILL
+    child = imgrec(*arguments)
+    assert child.wait() == 0, child.log.read_text()
+    done = trials(TrialState.COMPLETE)
+    assert len(done) == len(trials()) == count
+    runs = list(SWEEP.glob("*/record.json"))
+    assert len(runs) == count
+    assert {json.loads(path.read_text())["status"] for path in runs} == {"finished"}
+    assert len({tuple(trial.user_attrs["words"]) for trial in done}) == count
+
+
+def begun() -> int:
+    return len(list(SWEEP.glob("*/record.json")))
+
+
+def test_a_trial_that_was_cut_off_before_it_had_a_run_counts_for_nothing(
+    imgrec: Callable[..., Any], words: list[str]
+) -> None:
+    def dies_asking() -> None:
+        search._ask = lambda study, fixed, space: (study.ask(space), os._exit(9))  # type: ignore[func-returns-value]
+
+    arguments = ["train", "-m", *words, "sweep.trials=1"]
+    assert imgrec(*arguments, before=dies_asking).wait() == 9
+    assert imgrec(*arguments).wait() == 0
+    assert [trial.state for trial in trials()] == [TrialState.FAIL, TrialState.COMPLETE]
+
+
+def test_another_search_in_the_same_folder_is_refused(command: Callable[..., Said], words: list[str]) -> None:
+    assert command("train", "-m", *words, "sweep.trials=1")[0] == 0
+    code, _, err = command("train", "-m", *words, "sweep.trials=1", "model.dropout=0.1")
+    assert code == 2
+    assert f"{SWEEP} holds a search for " in one_line(err)
+    assert "give another hydra.sweep.dir" in one_line(err)
+
+
+def test_a_search_without_a_space_is_refused(command: Callable[..., Said], tiny: list[str]) -> None:
+    code, _, err = command("train", "-m", *tiny, "sweep=optuna")
+    assert code == 2
+    assert "sweep=optuna needs something to search" in one_line(err)
+    assert not Path("outputs").exists()
+
+
+def test_without_optuna_the_way_out_is_named(
+    command: Callable[..., Said], words: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "optuna", None)
+    code, _, err = command("train", "-m", *words)
+    assert code == 1
+    assert "sweep=optuna needs the package optuna, which is not installed; pip install 'imgrec[search]'" in err
