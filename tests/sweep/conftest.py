@@ -1,5 +1,6 @@
 """Sweeps as users start them, in processes of their own, some of whose runs are made to break."""
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -52,21 +53,31 @@ if os.environ.get("SLOW_DISK"):
 class Command:
     """`imgrec` in a process of its own, and all that it starts."""
 
-    def __init__(self, arguments: list[str], log: Path, environment: dict[str, str]) -> None:
+    def __init__(self, arguments: list[str], log: Path, environment: dict[str, str], output: int | None) -> None:
         self.log = log
         with log.open("ab") as file:
+            target = file.fileno() if output is None else output
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "imgrec", *arguments], stdout=file, stderr=file, env=environment
+                [sys.executable, "-m", "imgrec", *arguments],
+                stdout=target,
+                stderr=target,
+                env=environment,
+                start_new_session=True,
             )
 
     def wait(self) -> int:
         return self.process.wait(timeout=240)
 
-    def signal_when(self, ready: Callable[[], bool], signum: int) -> int:
-        """Send the signal as soon as `ready`, and wait; the exit code. An end before that is one as well."""
+    def signal_when(self, ready: Callable[[], bool], signum: int, *, group: bool = False) -> int:
+        """Send the signal as soon as `ready`, and wait; the exit code. An end before that is one as well.
+
+        group: to all of its processes, as a batch system does.
+        """
         wait_until(lambda: ready() or self.process.poll() is not None, log=self.log, pause=0.002)
         if self.process.poll() is None:
-            self.process.send_signal(signum)
+            for pid in self.family() if group else [self.process.pid]:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signum)
         return self.wait()
 
     def family(self) -> list[int]:
@@ -83,17 +94,18 @@ class Command:
 def sweep(workplace: Path) -> Iterator[Callable[..., Command]]:
     """Start `imgrec train -m WORDS...`.
 
-    breaks="SEED:CODE" executes that code in the run of that seed. slow_disk: saves take their time.
+    breaks="SEED:CODE" executes that code in the run of that seed. slow_disk: saves take their time. output: where all
+    that it says goes, instead of its log.
     """
     (workplace / "site").mkdir()
     (workplace / "site" / "sitecustomize.py").write_text(_BREAKS)
     started: list[Command] = []
 
-    def start(*words: str, breaks: str = "", slow_disk: bool = False) -> Command:
+    def start(*words: str, breaks: str = "", slow_disk: bool = False, output: int | None = None) -> Command:
         environment = {**os.environ, "PYTHONPATH": str(workplace / "site"), "OMP_NUM_THREADS": "1"}
         environment |= {"BREAK": breaks, "SLOW_DISK": "1" if slow_disk else ""}
         log = workplace / f"sweep{len(started)}.log"
-        started.append(Command(["train", "-m", *words], log, environment))
+        started.append(Command(["train", "-m", *words], log, environment, output))
         return started[-1]
 
     yield start

@@ -219,19 +219,14 @@ def test_a_sweep_can_be_moved(command: Callable[..., Said], words: list[str], wo
     assert "2 runs: 2 finished" in err
 
 
-def test_force_does_a_sweep_over_beside_what_finished(command: Callable[..., Said], words: list[str]) -> None:
-    assert command("train", "-m", *words, "seed=0,1")[0] == 0
-    before = contents()
-    assert command("train", "-m", *words, "seed=0,1", "force=true")[0] == 0
-    after = contents()
-    assert len(after) == 4
-    assert {name: files for name, files in after.items() if name in before} == before
-
-
 def test_bad_words_are_refused_before_anything_is_written(command: Callable[..., Said], words: list[str]) -> None:
     for more, sentence in (
         (["optimizer.lr=0.1,-1"], "optimizer.lr must be > 0"),
-        (["seed=0,1", "hydra.run.dir=x"], "hydra.run.dir has no effect with -m"),
+        (["seed=0,1", "hydra.run.dir=x"], "hydra.run.dir has no effect on a sweep"),
+        (["seed=0,1", "force=true"], "force does finished runs over, which a sweep never does"),
+        (["seed=0,1", "launcher=basic,pool"], "launcher holds for a whole sweep"),
+        (["study=tiny,losses"], "study must be one name, got study=tiny,losses"),
+        (["experiment=demo,article"], "experiment=demo,article needs a folder of its own"),
         (["seed=0,1", "hydra.mode=RUN"], "hydra.mode asks for one run, and -m for several"),
         (["seed=0,1", "launcher=pol"], "launcher must be one of basic, joblib, pool, got 'pol'"),
         (["seed=0,1", "sweep.on_error=ignore"], "sweep.on_error must be one of continue, stop"),
@@ -258,3 +253,13 @@ def test_a_study_asks_for_its_runs_by_itself_and_words_narrow_it(command: Callab
     assert {record["study"] for record in records} == {"tiny"}
     single = launch.train([*words, "optimizer=adam", "seed=0", "hydra.mode=RUN"])
     assert single.already
+
+
+def test_a_reader_who_goes_away_ends_no_sweep(sweep: Callable[..., Any], words: list[str], workplace: Path) -> None:
+    reader, writer = os.pipe()
+    child = sweep(*words, "seed=0,1", output=writer)
+    os.close(writer)
+    assert os.read(reader, 7) == b"2 runs:"
+    os.close(reader)
+    assert child.wait() == 0
+    assert statuses() == {0: "finished", 1: "finished"}

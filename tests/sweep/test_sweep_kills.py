@@ -16,7 +16,13 @@ from runs import assert_same_run, one_line
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the pool's processes are followed through /proc")
 
 EPOCHS, RUNS = 3, 8
-WORDS = (f"trainer.max_epochs={EPOCHS}", "trainer.checkpoint_every=1", "model.dropout=0.3", "augment=crop_flip")
+WORDS = (
+    f"trainer.max_epochs={EPOCHS}",
+    "trainer.checkpoint_every=1",
+    "trainer.progress=plain",
+    "model.dropout=0.3",
+    "augment=crop_flip",
+)
 GRID = ("seed=0,1,2,3", "optimizer=adam,momentum")
 LAUNCHERS = [("launcher=basic",), ("launcher=pool", "launcher.processes=2")]
 

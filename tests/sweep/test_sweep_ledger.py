@@ -47,7 +47,7 @@ def test_a_terminal_shows_what_runs_how_far_it_is_and_the_best_score(tiny: list[
         r"1 of 2 runs done  1 running  best val top1 \d\.\d{4} \S+_seed-0-\w{8}  about \S+ \w+ left", plain
     )
     assert "[2/2] finished" in plain
-    assert "2 runs:" in plain
+    assert "2 runs:\r\n" in plain
     assert drawn.count("\x1b[?25l") == drawn.count("\x1b[?25h"), "the cursor is shown again"
 
 

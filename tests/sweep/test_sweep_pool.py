@@ -4,6 +4,7 @@ import json
 import os
 import signal
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -65,16 +66,17 @@ def test_a_process_that_dies_hard_is_a_failed_run_and_the_others_end_as_in_one_p
 
 
 @pytest.mark.parametrize(
-    ("signum", "code"),
+    ("signum", "code", "group"),
     [
-        (signal.SIGTERM, 143),
-        pytest.param(signal.SIGINT, 130, marks=pytest.mark.slow),
-        (signal.SIGKILL, -9),
+        pytest.param(signal.SIGTERM, 143, False, marks=pytest.mark.slow),
+        (signal.SIGTERM, 143, True),
+        pytest.param(signal.SIGINT, 130, False, marks=pytest.mark.slow),
+        (signal.SIGKILL, -9, False),
     ],
-    ids=lambda value: value.name if isinstance(value, signal.Signals) else "",
+    ids=["SIGTERM", "SIGTERM-to-all", "SIGINT", "SIGKILL"],
 )
 def test_a_signal_saves_the_runs_and_leaves_no_process(
-    sweep: Callable[..., Any], tiny: list[str], workplace: Path, signum: int, code: int
+    sweep: Callable[..., Any], tiny: list[str], workplace: Path, signum: int, code: int, group: bool
 ) -> None:
     words = [*tiny, "trainer.max_epochs=3", "seed=0,1", "launcher=pool", "launcher.processes=2"]
     child = sweep(*words, breaks=f"0:{SLOW_STEPS}")
@@ -87,7 +89,7 @@ def test_a_signal_saves_the_runs_and_leaves_no_process(
         family.extend(child.family())
         return True
 
-    assert child.signal_when(training, signum) == code
+    assert child.signal_when(training, signum, group=group) == code
     assert len(family) >= 3
     wait_until(lambda: gone(family), log=child.log, patience=20)
     assert statuses()[0] == "interrupted"
@@ -97,6 +99,33 @@ def test_a_signal_saves_the_runs_and_leaves_no_process(
     assert again.wait() == 0, again.log.read_text()
     assert set(statuses().values()) == {"finished"}
     assert "to resume" in again.log.read_text()
+
+
+@pytest.mark.parametrize("delay", [0.0, pytest.param(1.5, marks=pytest.mark.slow)])
+def test_a_signal_while_processes_start_loses_nothing_and_fails_nothing(
+    sweep: Callable[..., Any], tiny: list[str], delay: float
+) -> None:
+    words = [*tiny, "trainer.max_epochs=1", "seed=0,1", "launcher=pool", "launcher.processes=2"]
+    child = sweep(*words)
+
+    def locked() -> bool:
+        if not (SWEEP / "sweep.lock").exists():
+            return False
+        time.sleep(delay)
+        return True
+
+    assert child.signal_when(locked, signal.SIGINT, group=True) == 130, child.log.read_text()
+    assert "failed" not in child.log.read_text()
+    assert set(statuses().values()) <= {"interrupted", "finished"}
+
+
+@pytest.mark.parametrize("code", [0, pytest.param(143, marks=pytest.mark.slow)])
+def test_an_exit_code_proves_nothing(sweep: Callable[..., Any], tiny: list[str], code: int) -> None:
+    words = [*tiny, "trainer.max_epochs=1", "seed=0,1", "launcher=pool", "launcher.processes=1"]
+    child = sweep(*words, breaks=f"0:os._exit({code})")
+    assert child.wait() == 1
+    assert f"its process ended with exit code {code} without a word" in one_line(child.log.read_text())
+    assert statuses() == {0: "failed", 1: "finished"}
 
 
 def shares_of(monkeypatch: pytest.MonkeyPatch, gpus: int, cores: int, *words: str, runs: int = 100) -> list[pool.Share]:

@@ -75,6 +75,34 @@ def test_a_trial_whose_run_fails_has_failed_and_ends_nothing(
     assert code == 1
     assert "failed, the first with: ValueError: diverged" in one_line(err)
     assert [trial.state for trial in trials()] == [TrialState.COMPLETE, TrialState.FAIL, TrialState.COMPLETE]
+    code, out, err = command("train", "-m", *words, "sweep.trials=3")
+    assert code == 1, "the failure is told of again"
+    assert out.startswith("3 runs:")
+    assert "3 runs: 2 finished, 1 failed" in err
+    code, _, err = command("train", "-m", *words, "sweep.trials=3", "sweep.retry_failed=true")
+    assert code == 0, err
+    assert len(trials(TrialState.COMPLETE)) == 3
+    assert len(list(SWEEP.glob("*/record.json"))) == 3
+
+
+def test_a_proposal_that_is_no_run_is_a_failed_trial_and_no_end(command: Callable[..., Said], tiny: list[str]) -> None:
+    words = [*tiny, "trainer.max_epochs=1", "sweep=optuna", "sweep.trials=4", "model.widths=[4,8],[8,8,8,8,8]"]
+    code, _, err = command("train", "-m", *words)
+    assert code == 0, err
+    states = [trial.state for trial in trials()]
+    assert len(states) == 4
+    assert states.count(TrialState.FAIL) == err.count("proposed what cannot be: data.image_size must be") > 0
+    assert command("train", "-m", *words)[0] == 0
+    assert len(trials()) == 4
+
+
+def test_a_study_is_narrowed_by_the_command_also_for_a_search(command: Callable[..., Said], workplace: Path) -> None:
+    words = ["study=tiny", "trainer=cpu", "trainer.threads=1", "trainer.tensorboard=false", "sweep=optuna"]
+    words += ["optimizer=adam", "seed=3", "optimizer.lr=interval(0.0001,0.01)", "sweep.trials=2"]
+    code, _, err = command("train", *words)
+    assert code == 0, err
+    records = [json.loads(path.read_text()) for path in Path("outputs/tiny").glob("*/record.json")]
+    assert {(record["config"]["optimizer.name"], record["config"]["seed"]) for record in records} == {("adam", 3)}
 
 
 def test_on_error_stop_ends_a_search_at_its_first_failure(
@@ -119,7 +147,7 @@ def test_a_search_that_is_killed_ends_with_its_trials_none_twice(
     runs = list(SWEEP.glob("*/record.json"))
     assert len(runs) == count
     assert {json.loads(path.read_text())["status"] for path in runs} == {"finished"}
-    assert len({tuple(trial.user_attrs["words"]) for trial in done}) == count
+    assert len({tuple(trial.params.items()) for trial in done}) == count
 
 
 def begun() -> int:
@@ -130,7 +158,7 @@ def test_a_trial_that_was_cut_off_before_it_had_a_run_counts_for_nothing(
     imgrec: Callable[..., Any], words: list[str]
 ) -> None:
     def dies_asking() -> None:
-        search._ask = lambda study, fixed, space: (study.ask(space), os._exit(9))  # type: ignore[func-returns-value]
+        search._ask = lambda study, space: (study.ask(space), os._exit(9))  # type: ignore[func-returns-value]
 
     arguments = ["train", "-m", *words, "sweep.trials=1"]
     assert imgrec(*arguments, before=dies_asking).wait() == 9

@@ -53,7 +53,7 @@ def test_each_choice_is_tuned_on_validation_alone_and_then_run_with_what_won(
         chosen = {row["config"]["optimizer.lr_scale"] for row in finals if row["config"]["optimizer.name"] == name}
         assert chosen == {best}, means
         assert f"tuning: optimizer={name}: optimizer.lr_scale={best:g} with a mean validation top1" in err
-        at_the_end = f"optimizer={name}: optimizer.lr_scale={best:g} is the last of the values tried" in err
+        at_the_end = f"optimizer={name}: optimizer.lr_scale={best:g} is at an end of the values tried" in err
         assert at_the_end == (best != 1.0)
     assert "12 runs that tune: 12 to do" in err
     assert "6 runs: 6 to do" in err
@@ -79,9 +79,11 @@ def test_a_value_that_fails_is_passed_over_and_a_choice_without_any_has_no_runs(
 
     monkeypatch.setattr(room, "_carry_out", some_fail)
     code, out, err = command("train", "-m", *words, "optimizer=sgd,adam", "seed=0")
-    assert code == 0, err
+    assert code == 1
     assert out.startswith("13 runs:\n")
-    assert "tuning: optimizer=sgd: every try failed, so it has no runs" in err
+    assert "every try of optimizer=sgd failed, so that it has no runs" in err.splitlines()[-1]
+    rows = {" ".join(row["choice"]): row["chosen"] for row in json.loads((SWEEP / "tuning.json").read_text())}
+    assert {"optimizer=sgd" in choice: chosen is None for choice, chosen in rows.items()} == {True: True, False: False}
     (final,) = (row for row in records() if row["config"]["test"])
     assert final["config"]["optimizer.name"] == "adam"
     assert final["config"]["optimizer.lr_scale"] in (0.01, 1.0)

@@ -249,7 +249,7 @@ def test_what_the_stored_state_belongs_to_cannot_change(tiny: list[str], workpla
     ):
         with pytest.raises(UsageError, match="the stored state of the optimizer, or of the averaged weights"):
             launch.train([f"resume={base.folder}", *words])
-    with pytest.raises(UsageError, match="resume continues one run, and -m asks for several"):
+    with pytest.raises(UsageError, match="resume continues one run, and a sweep asks for several"):
         Sweep([f"resume={base.folder}", "seed=1,2"])
 
 

@@ -35,7 +35,7 @@ def compose(overrides: Sequence[str]) -> Config:
 
 def compose_raw(overrides: Sequence[str]) -> DictConfig:
     """As `compose`, but the container that Hydra built, as Hydra itself would hand it to a job."""
-    for override in _parsed(overrides):
+    for override in parsed(overrides):
         _check_choice(override)
         if override.is_sweep_override():
             raise UsageError(
@@ -72,14 +72,14 @@ def typed(config: DictConfig) -> Config:
 
 def expand(overrides: Sequence[str]) -> list[list[str]]:
     """The runs of a sweep: every combination of the values after commas, in Hydra's own order."""
-    parsed = _parsed(overrides)
-    for override in parsed:
+    words = parsed(overrides)
+    for override in words:
         if override.is_sweep_override():
             _check_hydra(override)
         else:
             _check_choice(override)
     try:
-        batches = BasicSweeper.split_arguments(parsed, max_batch_size=None)
+        batches = BasicSweeper.split_arguments(words, max_batch_size=None)
     except HydraException as error:  # interval(...): values without end; glob(...): needs Hydra's own file listing
         raise UsageError(f"a sweep must list its values (key=a,b or key=range(1,4)): {error}") from error
     return [list(job) for batch in batches for job in batch]
@@ -93,6 +93,9 @@ def of_study(overrides: Sequence[str]) -> list[str] | None:
     name = given(overrides, "study")
     if name is None or given(overrides, "hydra.mode") is not None:
         return None
+    for override in parsed([text for text in overrides if key_of(text) == "study"]):
+        if override.is_sweep_override():
+            raise UsageError(f"study must be one name, got {override.input_line}; give each study by itself")
     if name not in schemas.choices("study"):
         raise unknown_choice("study", name)
     rows = OmegaConf.load(schemas.conf_dir() / "study" / f"{name}.yaml")
@@ -106,16 +109,17 @@ def key_of(override: str) -> str:
 
 def given(overrides: Sequence[str], key: str) -> str | None:
     """The value that the command gives `key`, the last one counting; None where it gives none, or null."""
-    values = [override.value() for override in _parsed([text for text in overrides if key_of(text) == key])]
+    values = [override.value() for override in parsed([text for text in overrides if key_of(text) == key])]
     return str(values[-1]) if values and values[-1] is not None else None
 
 
-def _parsed(overrides: Sequence[str]) -> list[Override]:
+def parsed(overrides: Sequence[str]) -> list[Override]:
+    """The words as Hydra reads them. Raises UsageError for what it cannot read."""
     parser = OverridesParser.create()
-    parsed = []
+    found = []
     for text in overrides:
         try:
-            parsed.append(parser.parse_override(text))
+            found.append(parser.parse_override(text))
         except HydraException as error:
             if "=" not in text:
                 raise UsageError(f"an override must read key=value, got {text!r}") from error
@@ -124,7 +128,7 @@ def _parsed(overrides: Sequence[str]) -> list[Override]:
                 f"{key}: Hydra cannot read the value {value!r}; quote it if it holds = , or brackets:"
                 f""" '{key}="{value}"'"""
             ) from error
-    return parsed
+    return found
 
 
 def _check_choice(override: Override) -> None:

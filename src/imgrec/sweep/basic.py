@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from imgrec import launch
 from imgrec.errors import Interrupted, sentence
-from imgrec.sweep.jobs import Job
+from imgrec.sweep.jobs import Job, surroundings
 from imgrec.sweep.ledger import Ledger
 
 
@@ -16,7 +16,8 @@ def run(jobs: Sequence[Job], ledger: Ledger, *, stop_at_failure: bool) -> None:
         for job in jobs:
             ledger.began(job)
             try:
-                launch.carry_out(job.words, job.folder, quiet=True)
+                with surroundings():
+                    launch.carry_out(job.words, job.folder, quiet=True)
             except Interrupted:
                 ledger.cut(job)
                 raise

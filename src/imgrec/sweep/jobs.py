@@ -1,7 +1,9 @@
 """One run of a sweep before it runs: what it is, where it lies, and what is left to do of it. Imports no torch."""
 
+import contextlib
+import os
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -53,7 +55,7 @@ class Jobs:
 
         Raises UsageError for words that make none.
         """
-        key = tuple(words)
+        key = tuple(text for text in words if not text.startswith("hydra."))
         if key not in self._made:
             config = compose(key)
             images = repr(config.data)
@@ -94,6 +96,22 @@ def _given_up(folder: Path) -> bool:
     where = "its last checkpoint" if record.progress.get("from") else "its start"
     close_dead(folder, f"its process ended without a word {record.deaths + 1} times after {where}")
     return True
+
+
+@contextlib.contextmanager
+def surroundings() -> Iterator[None]:
+    """The environment for one run of a sweep: what the run sets there is gone afterwards.
+
+    A distributed run leaves its own variables, which would make the next one wait for processes that nobody starts. To
+    put a SLURM job back into the queue is the sweep's to do, once.
+    """
+    before = dict(os.environ)
+    os.environ.pop("SLURM_JOB_ID", None)
+    try:
+        yield
+    finally:
+        os.environ.clear()
+        os.environ.update(before)
 
 
 def close_dead(folder: Path, reason: str) -> None:

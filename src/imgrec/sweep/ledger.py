@@ -18,11 +18,18 @@ _SECONDS = 0.5  # from one drawing of the live view to the next
 _TAIL = 4096  # bytes at the end of curves.csv that hold the newest numbers
 
 
+class _Console(Console):
+    """A reader who has gone away (`imgrec train -m ... 2>&1 | head`) is no reason to end a sweep."""
+
+    def on_broken_pipe(self) -> None:
+        self.quiet = True
+
+
 class Ledger:
     """Counts, and tells."""
 
     def __init__(self) -> None:
-        self._console = Console(stderr=True, highlight=False, markup=False, emoji=False, soft_wrap=True)
+        self._console = _Console(stderr=True, highlight=False, markup=False, emoji=False, soft_wrap=True)
         self._processes = 1
         self._total = 0
         self._running: dict[str, Job] = {}
@@ -56,8 +63,8 @@ class Ledger:
         parts = [f"{count} {state}" for state, count in counts.items() if count]
         if left and (time_left := self._time_left(left)):
             parts.append(time_left)
-        one = what.removesuffix("s")
-        self.say(f"{len(jobs)} {what if len(jobs) != 1 else one}: {', '.join(parts)}")
+        if parts:
+            self.say(f"{len(jobs)} {what if len(jobs) != 1 else what.replace('runs', 'run')}: {', '.join(parts)}")
 
     def began(self, job: Job) -> None:
         self._running[job.run_id] = job
@@ -79,12 +86,19 @@ class Ledger:
             self._fail(job, reason)
             self.say(f"[{self._done}/{self._total}] failed    {job.name}: {reason}")
 
+    def lost(self, name: str, reason: str) -> None:
+        """Take down that there are no runs where there should be."""
+        self.failures[name] = reason
+
     def cut(self, job: Job) -> None:
         """Take down a run that was interrupted: it is to be resumed."""
         self._running.pop(job.run_id, None)
 
     def say(self, line: str) -> None:
-        self._console.print(Text(line))
+        try:
+            self._console.print(Text(line))
+        except OSError:  # a full disk under a log is not the sweep's either
+            self._console.quiet = True
 
     @contextlib.contextmanager
     def shown(self) -> Iterator[None]:

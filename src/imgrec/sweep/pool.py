@@ -1,8 +1,8 @@
 """launcher=pool: several runs of a sweep at a time, each in a process of its own.
 
 Processes are forked from a server that has imported what a run needs and computed nothing. A process that dies hard is
-a failed run. Each process leads a session of its own, so that Ctrl-C reaches this one alone, which asks them to save;
-and each ends itself, saved, when this one is gone.
+a failed run. Each leads a session of its own, so that Ctrl-C reaches this process alone, which asks them to save; and
+each ends itself, saved, when this one is gone. The server, and a process until it can answer, hold signals back.
 """
 
 import contextlib
@@ -11,20 +11,25 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Sequence
+import time
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from multiprocessing import forkserver
 from multiprocessing.connection import Connection, wait
-from multiprocessing.context import ForkServerProcess
+from multiprocessing.context import ForkServerContext, ForkServerProcess
 from pathlib import Path
 
+from imgrec import records
 from imgrec.config.root import Config
 from imgrec.errors import Interrupted, RunError, sentence
-from imgrec.sweep.jobs import Job, close_dead
+from imgrec.runfolder import RECORD
+from imgrec.sweep.jobs import Job, close_dead, surroundings
 from imgrec.sweep.ledger import Ledger
-from imgrec.training.interruption import Interruption
+from imgrec.training.interruption import SIGNALS, Interruption
 
 _LOOK = 0.2  # seconds from one look for a signal to the next
-_INTERRUPTED = (130, 138, 143)  # exit codes of a run that was saved
+_GRACE = 60.0  # seconds for a process to save its run when the sweep is gone, before it is ended as it is
+_LONGEST = 4000  # characters of a reason: a pipe takes so many without a reader
 _PRELOAD = ["imgrec.training.run", "imgrec.launch"]  # Lightning and torchvision with it: seconds, once
 
 
@@ -45,7 +50,6 @@ class _Running:
     asked: bool = False
 
     def ask_to_end(self) -> None:
-        """Once: asked twice, it would end without saving."""
         if not self.asked and self.process.is_alive():
             self.asked = True
             with contextlib.suppress(ProcessLookupError):
@@ -63,20 +67,15 @@ def shares(configs: Sequence[Config], processes: int) -> list[Share]:
     gpus = 0 if all(config.trainer.accelerator == "cpu" for config in configs) else torch.cuda.device_count()
     # what a container or SLURM leaves of the machine, where the system tells
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    if gpus:
-        count = min(processes or gpus // devices, len(configs))
-        if count == 0:
-            raise RunError(f"trainer.devices must be at most {gpus}, the GPUs of this machine, got {devices}")
-        groups = gpus // devices
-        return [
-            Share(
-                threads=max(1, cores // (count * devices)),
-                gpus=tuple(range(k % groups * devices, k % groups * devices + devices)),
-            )
-            for k in range(count)
-        ]
-    count = min(processes or max(1, cores // devices), len(configs))
-    return [Share(threads=max(1, cores // (count * devices)))] * count
+    groups = (gpus or cores) // devices
+    if gpus and not groups:
+        raise RunError(f"trainer.devices must be at most {gpus}, the GPUs of this machine, got {devices}")
+    count = min(processes or max(1, groups), len(configs))
+    threads = max(1, cores // (count * devices))
+    if not gpus:
+        return [Share(threads=threads)] * count
+    firsts = [number % groups * devices for number in range(count)]
+    return [Share(threads=threads, gpus=tuple(range(first, first + devices))) for first in firsts]
 
 
 def run(
@@ -87,17 +86,22 @@ def run(
     context.set_forkserver_preload(_PRELOAD)
     waiting, free, running, stopped = list(jobs), list(parts), list[_Running](), False
     with interruption.deferred():
+        with _held_back():  # for good in the server, and in its children until they can answer
+            forkserver.ensure_running()
         try:
             while running or waiting:
-                while waiting and free and interruption.signum is None:
+                while waiting and free and not stopped:
                     running.append(_start(context, waiting.pop(0), free.pop()))
                     ledger.began(running[-1].job)
+                    stopped |= interruption.signum is not None
                 wait([each.process.sentinel for each in running], timeout=_LOOK)
                 for each in [each for each in running if not each.process.is_alive()]:
                     running.remove(each)
                     free.append(each.share)
-                    stopped |= _end(each, ledger) and stop_at_failure
-                if stopped or interruption.signum is not None:
+                    went_well = _end(each, ledger, ending=stopped or interruption.signum is not None)
+                    stopped |= stop_at_failure and not went_well
+                stopped |= interruption.signum is not None
+                if stopped:
                     waiting.clear()
                     for each in running:
                         each.ask_to_end()
@@ -107,7 +111,20 @@ def run(
     interruption.raise_if_asked()
 
 
-def _start(context: multiprocessing.context.ForkServerContext, job: Job, share: Share) -> _Running:
+@contextlib.contextmanager
+def _held_back() -> Iterator[None]:
+    """What is started while the block runs has these signals blocked; here they arrive afterwards."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _start(context: ForkServerContext, job: Job, share: Share) -> _Running:
+    record = job.record()
+    if record is not None and (threads := record.environment.get("threads")):
+        share = Share(threads=threads, gpus=share.gpus)  # a run that goes on sums in the order in which it began
     answer, own = context.Pipe(duplex=False)
     process = context.Process(target=_child, args=(job.words, job.folder, share, own), name=job.name)
     process.start()
@@ -115,50 +132,65 @@ def _start(context: multiprocessing.context.ForkServerContext, job: Job, share: 
     return _Running(job=job, process=process, answer=answer, share=share)
 
 
-def _end(ended: _Running, ledger: Ledger) -> bool:
-    """Take down what became of a process that is no more; whether its run failed."""
+def _end(ended: _Running, ledger: Ledger, *, ending: bool) -> bool:
+    """Take down what became of a run whose process is no more; its record decides. Whether it did not fail.
+
+    ending: the sweep is, so that a run that was cut off is to be resumed.
+    """
     said = ""
-    with contextlib.suppress(EOFError), ended.answer:
+    with contextlib.suppress(EOFError, OSError), ended.answer:
         said = ended.answer.recv() if ended.answer.poll() else ""
     ended.process.join()
     code = ended.process.exitcode
     ended.process.close()
-    if code == 0:
+    path = ended.job.folder / RECORD
+    status = records.read(path).status if path.is_file() else None
+    if status == "finished":
         ledger.ended(ended.job)
-    elif code in _INTERRUPTED:
-        ledger.cut(ended.job)
-    else:
-        if not said:
-            how = f"with {signal.Signals(-code).name}" if code is not None and code < 0 else f"with exit code {code}"
-            said = f"its process ended {how} without a word; see {ended.job.folder / 'train.log'}"
-            close_dead(ended.job.folder, said)
-        ledger.ended(ended.job, said)
         return True
+    if ending and not said:
+        ledger.cut(ended.job)
+        return True
+    if not said and status == "interrupted":
+        said = "a signal to its process alone interrupted it; it is saved, and the same command goes on from there"
+    elif not said:
+        how = f"with {signal.Signals(-code).name}" if code is not None and code < 0 else f"with exit code {code}"
+        said = f"its process ended {how} without a word; see {ended.job.folder / 'train.log'}"
+        try:
+            close_dead(ended.job.folder, said)
+        except RunError as error:  # a full disk, or something of the run that still holds its lock
+            said += f", and its record could not be closed: {error}"
+    ledger.ended(ended.job, said)
     return False
 
 
 def _child(words: Sequence[str], folder: Path, share: Share, answer: Connection) -> None:
     """One run, in a process of its own; what any of it prints goes to the run's train.log."""
     os.setsid()
+    os.environ["OMP_NUM_THREADS"] = str(share.threads)  # for the other processes of a distributed run
     if share.gpus:
         os.environ["CUDA_VISIBLE_DEVICES"] = ",".join(_visible(share.gpus))
     threading.Thread(target=_end_with_parent, daemon=True).start()
     from imgrec import allocator, launch, runfolder
 
     allocator.keep_freed_memory()
+    Interruption.patient = True  # a group's signal and this sweep's own ask for the same
     try:
-        runfolder.prepare(folder)
-        log = os.open(folder / "train.log", os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
-        os.dup2(log, 1)
-        os.dup2(log, 2)
-        import torch
+        with Interruption().watched(), surroundings():
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
+            runfolder.prepare(folder)
+            log = os.open(folder / "train.log", os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+            os.dup2(log, 1)
+            os.dup2(log, 2)
+            import torch
 
-        torch.set_num_threads(share.threads)
-        launch.carry_out(words, folder, quiet=True)
+            torch.set_num_threads(share.threads)
+            launch.carry_out(words, folder, quiet=True)
+            signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)  # it is done
     except Interrupted as interrupted:
         sys.exit(interrupted.exit_code)
     except Exception as error:
-        answer.send(sentence(error))
+        answer.send(sentence(error)[:_LONGEST])
         sys.exit(1)
 
 
@@ -174,3 +206,5 @@ def _end_with_parent() -> None:
     if parent is not None:
         parent.join()
         os.kill(os.getpid(), signal.SIGTERM)  # the run alone: it ends its own workers when it has saved
+        time.sleep(_GRACE)
+        os.killpg(0, signal.SIGKILL)

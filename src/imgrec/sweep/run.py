@@ -5,6 +5,7 @@ is decided by the records in the runs' folders, never by what is remembered.
 """
 
 import contextlib
+import signal
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -12,17 +13,17 @@ from hydra.core.utils import JobReturn, JobStatus
 from omegaconf import DictConfig
 
 from imgrec import launch, runfolder
-from imgrec.config.compose import compose, expand, given, of_study
+from imgrec.config.compose import compose, expand, given, of_study, parsed
 from imgrec.config.launcher import Pool
 from imgrec.config.root import Config
 from imgrec.config.sweep import Optuna, Tuned
-from imgrec.errors import RunError, UsageError
+from imgrec.errors import Interrupted, RunError, UsageError
 from imgrec.records import Record
 from imgrec.runfolder import SWEEP_LOCK
 from imgrec.sweep import basic, pool, search, tuning
 from imgrec.sweep.jobs import Job, Jobs, objective, state
 from imgrec.sweep.ledger import Ledger
-from imgrec.training.interruption import Interruption
+from imgrec.training.interruption import Interruption, requeue
 
 
 class Sweep:
@@ -34,13 +35,15 @@ class Sweep:
     def __init__(self, overrides: Sequence[str]) -> None:
         self._overrides = list(overrides)
         for key, reason in (
-            ("hydra.run.dir", "has no effect with -m; give hydra.sweep.dir, or leave it out"),
-            ("resume", "continues one run, and -m asks for several; drop -m, or start each one by itself"),
+            ("hydra.run.dir", "has no effect on a sweep; give hydra.sweep.dir, or leave it out"),
+            ("resume", "continues one run, and a sweep asks for several; start each one by itself"),
             ("hydra.mode", "asks for one run, and -m for several; drop one of the two"),
+            ("force", "does finished runs over, which a sweep never does; give another hydra.sweep.dir"),
         ):
             if given(overrides, key) is not None:
                 raise UsageError(f"{key} {reason}")
         words = [*(of_study(overrides) or []), *overrides]
+        _refuse_lists(words)
         self._config = self._first(words)
         self.folder = Path(given(words, "hydra.sweep.dir") or runfolder.group(self._config))
         self._jobs = Jobs(self.folder)
@@ -66,8 +69,13 @@ class Sweep:
     def run(self) -> None:
         """Carry out what is left to do. Raises RunError when a run has failed, Interrupted when it was asked to end."""
         runfolder.prepare(self.folder)
-        with runfolder.lock(self.folder, SWEEP_LOCK), self._interruption.watched():
-            launch.through_hydra(["--multirun", *self._overrides], self)
+        try:
+            with runfolder.lock(self.folder, SWEEP_LOCK), self._interruption.watched():
+                launch.through_hydra(["--multirun", *self._overrides], self)
+        except Interrupted as interrupted:
+            if interrupted.exit_code == 128 + signal.SIGUSR1:
+                requeue()
+            raise
         self._raise_failures()
 
     def __call__(self, raw: DictConfig) -> None:
@@ -80,7 +88,7 @@ class Sweep:
         if isinstance(self._config.sweep, Tuned):
             tries = tuning.tries(wanted, self._config.sweep, self._jobs)
             self._carry_out([job for jobs in tries.values() for job in jobs], "runs that tune", tolerant=True)
-            wanted = tuning.settled(tries, wanted, self._config.sweep, self._jobs, self._ledger.say)
+            wanted = tuning.settled(tries, wanted, self._config.sweep, self._jobs, self._ledger)
         self._carry_out(wanted, "runs")
         return [_returned(job) for job in wanted]
 
@@ -88,7 +96,7 @@ class Sweep:
         """Let Optuna propose runs until there are as many trials as were asked for."""
         sweep = self._config.sweep
         assert isinstance(sweep, Optuna)
-        search.search(words, sweep, self.folder, self.launch, self._ledger.say, at_a_time=self._parallel)
+        search.search(words, sweep, self.folder, self.launch, self._ledger, at_a_time=self._parallel)
 
     def _first(self, words: Sequence[str]) -> Config:
         """The configuration of one of the runs: what it says of the sweep holds for all."""
@@ -153,6 +161,20 @@ class Sweep:
             f"{len(failures)} of {total} run{'s' if total > 1 else ''} failed, the first with:"
             f" {next(iter(failures.values()))}; the same command with sweep.retry_failed=true tries them again"
         )
+
+
+def _refuse_lists(words: Sequence[str]) -> None:
+    """Refuse several values for what holds for a sweep as a whole."""
+    for override in parsed(words):
+        if not override.is_sweep_override():
+            continue
+        key = override.get_key_element()
+        if key.partition(".")[0] in ("launcher", "sweep", "hydra"):
+            raise UsageError(f"{key} holds for a whole sweep, got {override.input_line}; give one value")
+        if key == "experiment" and given(words, "hydra.sweep.dir") is None and given(words, "study") is None:
+            raise UsageError(
+                f"{override.input_line} needs a folder of its own, as each recipe has one; give hydra.sweep.dir"
+            )
 
 
 def _names_intervals(words: Sequence[str]) -> bool:

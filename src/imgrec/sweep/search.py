@@ -1,20 +1,21 @@
 """sweep=optuna: Optuna proposes runs, and goes on where it was when the command is given again.
 
-Trials lie in optuna.db in the sweep's folder. A trial keeps the words of its run from before the run begins, so one
-that was cut off is carried on as the run that it was; what counts is the record of the run.
+Trials lie in optuna.db in the sweep's folder. A trial's parameters are stored before its run begins, so one that was
+cut off is carried on as the run that it was; what counts is the record of the run.
 """
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import IntervalSweep, Override, RangeSweep
 from hydra.core.utils import JobReturn
 
-from imgrec.config.compose import given, key_of
+from imgrec.config.compose import compose, given, parsed
+from imgrec.config.schemas import keys_outside_identity
 from imgrec.config.sweep import Optuna
 from imgrec.errors import RunError, UsageError
+from imgrec.sweep.ledger import Ledger
 
 if TYPE_CHECKING:
     from optuna import Study
@@ -23,15 +24,17 @@ if TYPE_CHECKING:
 
 STORAGE = "optuna.db"
 
-_WORDS = "words"  # a trial's attribute: its run
-_SPACE = "space"  # the study's attribute: what is searched
-_STEERING = ("sweep", "launcher", "hydra")  # words that say how, not what
+_BEGUN = "begun"  # a trial's attribute: its parameters are known, and its run may have begun
+_SPACE, _RETIRED = "space", "retired"  # the study's: what is searched; failed trials whose runs were done over
+_REFUSED = "refused"  # the study's: trials that proposed what is no run
+_STEERING = ("sweep", "launcher", "hydra")  # groups that say how, not what
 
 Launch = Callable[[Sequence[Sequence[str]]], Sequence[JobReturn]]
-Say = Callable[[str], None]
 
 
-def search(words: Sequence[str], sweep: Optuna, folder: Path, launch: Launch, say: Say, *, at_a_time: int) -> None:
+def search(
+    words: Sequence[str], sweep: Optuna, folder: Path, launch: Launch, ledger: Ledger, *, at_a_time: int
+) -> None:
     """Carry out trials until there are `sweep.trials` that ended, those of earlier starts included.
 
     A trial's value is its run's validation top1; one whose run failed has failed, and ends nothing.
@@ -39,28 +42,35 @@ def search(words: Sequence[str], sweep: Optuna, folder: Path, launch: Launch, sa
     """
     study = _study(words, sweep, folder)
     space = _space(words)
-    fixed = [text for text in words if key_of(text) not in space]
+    fixed = [str(override.input_line) for override in _parsed(words) if override.get_key_element() not in space]
     if given(fixed, "test") is None:
         fixed.append("test=false")
+
+    def run_of(trial: "FrozenTrial | Trial") -> list[str]:
+        """With today's words: the images may lie elsewhere now."""
+        return [*fixed, *(f"{key}={trial.params[key]}" for key in space)]
+
+    _take_in(study, launch, run_of)
     while (left := sweep.trials - len(_ended(study))) > 0:
-        batch = _cut_off(study)
+        batch = _cut_off(study)[:left]
         while len(batch) < min(at_a_time, left):
-            batch.append(_ask(study, fixed, space))
-        returns = launch([list(each.user_attrs[_WORDS]) for each in batch])
-        for each, returned in zip(batch, returns, strict=True):
-            _tell(study, each.number, returned.return_value)
-    _say_best(study, say)
+            batch.append(_ask(study, space))
+        possible = [trial for trial in batch if _composes(study, trial, run_of(trial), ledger)]
+        returns = launch([run_of(trial) for trial in possible]) if possible else []
+        for trial, returned in zip(possible, returns, strict=True):
+            _tell(study, trial.number, returned.return_value)
+    _say_best(study, ledger)
 
 
 def example(words: Sequence[str]) -> list[str]:
-    """The words of one run out of the space: the first of each list, the low end of each interval.
+    """The words of one run out of the space: the first of each list, the middle of each interval.
 
     Raises UsageError for words that search nothing.
     """
-    parsed = _parsed(words)
-    if not any(override.is_sweep_override() for override in parsed):
+    found = _parsed(words)
+    if not any(override.is_sweep_override() for override in found):
         raise UsageError("sweep=optuna needs something to search: give key=interval(0.1,10), or key=a,b,c")
-    return [f"{override.get_key_element()}={_first(override)}" for override in parsed]
+    return [f"{override.get_key_element()}={_first(override)}" for override in found]
 
 
 def _study(words: Sequence[str], sweep: Optuna, folder: Path) -> "Study":
@@ -78,14 +88,24 @@ def _study(words: Sequence[str], sweep: Optuna, folder: Path) -> "Study":
     )
     # a sampler that began anew with the same seed would propose the first trials again
     study.sampler = optuna.samplers.TPESampler(seed=sweep.sampler_seed + len(study.trials), constant_liar=True)
-    space = [text for text in words if key_of(text).partition(".")[0] not in _STEERING]
-    if study.user_attrs.get(_SPACE, space) != space:
+    what = _what(words)
+    if study.user_attrs.get(_SPACE, what) != what:
         raise UsageError(
-            f"{folder} holds a search for {' '.join(study.user_attrs[_SPACE])}, and this one is for {' '.join(space)};"
+            f"{folder} holds a search for {' '.join(study.user_attrs[_SPACE])}, and this one is for {' '.join(what)};"
             " give another hydra.sweep.dir"
         )
-    study.set_user_attr(_SPACE, space)
+    study.set_user_attr(_SPACE, what)
     return study
+
+
+def _what(words: Sequence[str]) -> list[str]:
+    """The words that say what is searched, not where and how."""
+    silent = {"trainer", *keys_outside_identity()}
+    return sorted(
+        str(override.input_line)
+        for override in _parsed(words)
+        if (key := override.get_key_element()) not in silent and key.partition(".")[0] not in _STEERING
+    )
 
 
 def _space(words: Sequence[str]) -> "dict[str, BaseDistribution]":
@@ -113,25 +133,67 @@ def _distribution(override: Override) -> "BaseDistribution":
 def _first(override: Override) -> str:
     value: Any = override.value()
     if isinstance(value, IntervalSweep):
-        return str(value.start)
+        low, high = value.start or 0, value.end or 0
+        return str((low + high) // 2 if isinstance(low, int) and isinstance(high, int) else (low + high) / 2)
     if override.is_sweep_override():
         return next(iter(override.sweep_string_iterator()))
     return str(override.get_value_element_as_str())
 
 
 def _parsed(words: Sequence[str]) -> list[Override]:
-    return list(OverridesParser.create().parse_overrides(list(words)))
+    """The words, of several for one key the last: the command's stand over a study's."""
+    return list({override.get_key_element(): override for override in parsed(words)}.values())
 
 
-def _ask(study: "Study", fixed: Sequence[str], space: "dict[str, BaseDistribution]") -> "Trial":
+def _take_in(study: "Study", launch: Launch, run_of: "Callable[[FrozenTrial], list[str]]") -> None:
+    """Show the runs of earlier trials to the sweep: failed ones are told of again, or, on request, tried again."""
+    from optuna.trial import TrialState, create_trial
+
+    refused = study.user_attrs.get(_REFUSED, [])
+    ended = [trial for trial in _ended(study) if trial.number not in refused]
+    if not ended:
+        return
+    retired = list(study.user_attrs.get(_RETIRED, []))
+    for trial, returned in zip(ended, launch([run_of(trial) for trial in ended]), strict=True):
+        if trial.state == TrialState.FAIL and returned.return_value is not None:
+            study.add_trial(
+                create_trial(
+                    params=trial.params,
+                    distributions=trial.distributions,
+                    value=returned.return_value,
+                    user_attrs=trial.user_attrs,
+                )
+            )
+            retired.append(trial.number)
+            study.set_user_attr(_RETIRED, retired)
+
+
+def _ask(study: "Study", space: "dict[str, BaseDistribution]") -> "Trial":
     trial = study.ask(space)
-    trial.set_user_attr(_WORDS, [*fixed, *(f"{key}={trial.params[key]}" for key in space)])
+    trial.set_user_attr(_BEGUN, True)
     return trial
 
 
+def _composes(study: "Study", trial: "FrozenTrial | Trial", words: Sequence[str], ledger: Ledger) -> bool:
+    """Whether the proposal is a run at all; one that is none has failed."""
+    try:
+        compose(words)
+    except UsageError as error:
+        ledger.say(f"search: trial {trial.number} proposed what cannot be: {error}")
+        study.set_user_attr(_REFUSED, [*study.user_attrs.get(_REFUSED, []), trial.number])
+        _tell(study, trial.number, None)
+        return False
+    return True
+
+
 def _ended(study: "Study") -> "list[FrozenTrial]":
-    """The trials that count: not those that were cut off before they had a run."""
-    return [trial for trial in study.trials if trial.state.is_finished() and _WORDS in trial.user_attrs]
+    """The trials that count: not those that were cut off before they had a run, nor failed ones that were done over."""
+    retired = study.user_attrs.get(_RETIRED, [])
+    return [
+        trial
+        for trial in study.trials
+        if trial.state.is_finished() and _BEGUN in trial.user_attrs and trial.number not in retired
+    ]
 
 
 def _cut_off(study: "Study") -> "list[Any]":
@@ -140,7 +202,7 @@ def _cut_off(study: "Study") -> "list[Any]":
 
     left = []
     for trial in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
-        if _WORDS in trial.user_attrs:
+        if _BEGUN in trial.user_attrs:
             left.append(trial)
         else:
             study.tell(trial.number, state=TrialState.FAIL)
@@ -156,10 +218,12 @@ def _tell(study: "Study", number: int, value: float | None) -> None:
         study.tell(number, value)
 
 
-def _say_best(study: "Study", say: Say) -> None:
+def _say_best(study: "Study", ledger: Ledger) -> None:
     from optuna.trial import TrialState
 
     if study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,)):
         best = study.best_trial
         chosen = " ".join(f"{key}={value}" for key, value in best.params.items())
-        say(f"search: the best of {len(_ended(study))} trials: {chosen} with a validation top1 of {best.value:.4f}")
+        ledger.say(
+            f"search: the best of {len(_ended(study))} trials: {chosen} with a validation top1 of {best.value:.4f}"
+        )

@@ -1,14 +1,17 @@
 """sweep=tuned: each choice of a grid gets the values that served it best on validation, at equal budgets."""
 
-import math
-from collections.abc import Callable, Sequence
+import json
+from collections.abc import Sequence
+from pathlib import Path
 from statistics import fmean
+from typing import Any
 
 from imgrec import records
 from imgrec.config.compose import expand, key_of
 from imgrec.config.sweep import Tuned
 from imgrec.errors import UsageError
 from imgrec.sweep.jobs import Job, Jobs, objective
+from imgrec.sweep.ledger import Ledger
 
 Words = tuple[str, ...]
 
@@ -36,34 +39,42 @@ def tries(wanted: Sequence[Job], sweep: Tuned, jobs: Jobs) -> dict[Words, list[J
 
 
 def settled(
-    tried: dict[Words, list[Job]], wanted: Sequence[Job], sweep: Tuned, jobs: Jobs, say: Callable[[str], None]
+    tried: dict[Words, list[Job]], wanted: Sequence[Job], sweep: Tuned, jobs: Jobs, ledger: Ledger
 ) -> list[Job]:
     """The grid's runs with the values that each choice is best with; a choice whose every try failed has none.
 
     The highest mean validation top1 decides, then the first. A best value at the end of those tried is warned about.
     """
     best: dict[Words, Words] = {}
-    rows = []
+    rows = {tuple(row["choice"]): row for row in _known(jobs.sweep)}
     for choice, runs in tried.items():
         means = _means(runs, sweep)
-        top = max(means.values(), default=math.nan)
         name = " ".join(word for word in choice if _varies(word, tried)) or "the run"
-        if math.isnan(top):
-            say(f"tuning: {name}: every try failed, so it has no runs")
+        chosen = max(means, key=lambda values: means[values], default=None)
+        rows[choice] = {
+            "choice": list(choice),
+            "chosen": list(chosen) if chosen is not None else None,
+            "seeds": list(sweep.tune_seeds),
+            "tried": [{"words": list(values), "val_top1": means.get(values)} for values in _values(sweep)],
+        }
+        if chosen is None:
+            ledger.lost(name, f"every try of {name} failed, so that it has no runs")
             continue
-        best[choice] = next(values for values in _values(sweep) if means.get(values) == top)
-        rows.append(
-            {
-                "choice": list(choice),
-                "chosen": list(best[choice]),
-                "tried": [{"words": list(values), "val_top1": means.get(values)} for values in _values(sweep)],
-            }
-        )
-        say(f"tuning: {name}: {' '.join(best[choice])} with a mean validation top1 of {top:.4f}")
-        for word in _at_the_end(best[choice], sweep):
-            say(f"tuning: {name}: {word} is the last of the values tried: the best may lie beyond; widen sweep.tune")
-    records.write_json(jobs.sweep / TUNING, rows)
+        best[choice] = chosen
+        ledger.say(f"tuning: {name}: {' '.join(chosen)} with a mean validation top1 of {means[chosen]:.4f}")
+        for word in _at_the_end(chosen, sweep):
+            ledger.say(
+                f"tuning: {name}: {word} is at an end of the values tried; widen sweep.tune, a better may lie beyond"
+            )
+    records.write_json(jobs.sweep / TUNING, list(rows.values()))
     return [jobs.job((*job.words, *best[_choice(job.words)])) for job in wanted if _choice(job.words) in best]
+
+
+def _known(sweep: Path) -> list[dict[str, Any]]:
+    """What earlier commands tuned in this folder."""
+    path = sweep / TUNING
+    rows: list[dict[str, Any]] = json.loads(path.read_text("utf-8")) if path.is_file() else []
+    return rows
 
 
 def _choice(words: Sequence[str]) -> Words:
@@ -92,11 +103,11 @@ def _varies(word: str, tried: dict[Words, list[Job]]) -> bool:
 
 
 def _at_the_end(chosen: Words, sweep: Tuned) -> list[str]:
-    """The chosen words that are the least or greatest of three or more numbers tried."""
+    """The chosen words that are the least or greatest of the numbers tried."""
     found = []
     for position, word in enumerate(chosen):
         numbers = sorted({number for values in _values(sweep) if (number := _number(values[position])) is not None})
-        if len(numbers) >= 3 and _number(word) in (numbers[0], numbers[-1]):
+        if len(numbers) >= 2 and _number(word) in (numbers[0], numbers[-1]):
             found.append(word)
     return found
 

@@ -18,11 +18,16 @@ from imgrec.errors import Interrupted
 
 log = logging.getLogger(__name__)
 
-_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)
+SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)
 
 
 class Interruption:
-    """Notes signals. Outside of the training loop they take effect at once; inside, the loop asks at every step."""
+    """Notes signals. Outside of the training loop they take effect at once; inside, the loop asks at every step.
+
+    A second signal ends the process at once, unsaved, unless it is `patient`, as one is whom no terminal reaches.
+    """
+
+    patient = False
 
     def __init__(self) -> None:
         self.signum: int | None = None
@@ -34,7 +39,7 @@ class Interruption:
         if threading.current_thread() is not threading.main_thread():
             yield
             return
-        before = {signum: signal.getsignal(signum) for signum in _SIGNALS}
+        before = {signum: signal.getsignal(signum) for signum in SIGNALS}
         self.install()
         try:
             yield
@@ -45,7 +50,7 @@ class Interruption:
     def install(self) -> None:
         """Take the signals over, also from Lightning, whose handlers would end a step unsaved."""
         if threading.current_thread() is threading.main_thread():
-            for signum in _SIGNALS:
+            for signum in SIGNALS:
                 signal.signal(signum, self._note)
 
     @contextlib.contextmanager
@@ -67,7 +72,9 @@ class Interruption:
         raise Interrupted(self.signum or signal.SIGTERM)
 
     def _note(self, signum: int, frame: FrameType | None) -> None:
-        if self.signum is not None:  # asked twice: leave at once
+        if self.signum is not None:
+            if self.patient:
+                return
             os._exit(128 + signum)
         self.signum = signum
         if not self._deferred:
