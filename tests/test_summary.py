@@ -63,7 +63,7 @@ def test_a_sweep_is_a_line_a_run_and_one_for_tensorboard(tmp_path: Path) -> None
         (group / "f-4", record(scores=[score("top1", 0.5, protocol="tta_flip"), score("top1", 0.4, split="val")])),
     ]
     assert overview(runs).splitlines() == [
-        "4 runs:",
+        f"4 runs in {group}:",
         "a-1    0.7500  test top1 at best",
         "bcd-2  0.2500  val top1 at last",
         "e-3    finished, no top1",

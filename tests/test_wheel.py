@@ -76,7 +76,7 @@ def test_help_lists_the_recipes(scripts: Path, tmp_path: Path) -> None:
 
 def test_a_study_runs_in_an_empty_folder(scripts: Path, tmp_path: Path) -> None:
     shown = _call([str(scripts / "imgrec"), "train", "study=tiny", "optimizer=adam"], cwd=tmp_path)
-    assert shown.startswith("2 runs:")
+    assert shown.startswith("2 runs in ")
     assert len(list(tmp_path.glob("outputs/tiny/*/record.json"))) == 2
 
 

@@ -21,7 +21,7 @@ from omegaconf import DictConfig, OmegaConf
 from imgrec import resuming, runfolder
 from imgrec.config import schemas
 from imgrec.config.compose import compose, expand, given, key_of, typed
-from imgrec.config.root import Config
+from imgrec.config.root import STEERING, Config
 from imgrec.data import inventory
 from imgrec.data.inventory import Inventory
 from imgrec.errors import RunError, UsageError
@@ -48,6 +48,9 @@ def train(overrides: Sequence[str]) -> Outcome:
     """
     if given(overrides, "hydra.sweep.dir"):
         raise UsageError("hydra.sweep.dir has no effect without -m; give hydra.run.dir, or leave it out")
+    for text in overrides:
+        if key_of(text).partition(".")[0] in STEERING and given(overrides, "hydra.mode") is None:
+            raise UsageError(f"{text} says how a sweep goes, and this is one run; add -m (imgrec train -m ...)")
     words = [text for text in overrides if key_of(text) != "resume"]
     folder, parent = _explicit_folder(words), None
     if (run := given(overrides, "resume")) is not None:
@@ -86,16 +89,19 @@ def carry_out(words: Sequence[str], folder: Path, *, quiet: bool = False) -> Out
     if int(os.environ.get("LOCAL_RANK", "0")) == 0:
         runfolder.prepare(folder)
     outcomes: list[Outcome] = []
+    failures: list[Exception] = []
 
     def job(raw: DictConfig) -> None:
         try:
             outcomes.append(_job(raw, quiet=quiet))
-        except Exception:
+        except Exception as error:  # raised below: Hydra would add words of its own
             log.debug("the run failed", exc_info=True)  # into train.log alone
-            raise
+            failures.append(error)
 
     own_log = ["hydra.job_logging.root.handlers=[file]"] if quiet else []
     through_hydra([*words, *own_log, f"hydra.run.dir={_quoted(str(folder))}", "hydra.mode=RUN"], job)
+    if failures:
+        raise failures[0]
     return outcomes[0]
 
 
@@ -117,9 +123,10 @@ def show(overrides: Sequence[str], flags: Sequence[str], *, multirun: bool = Fal
             raise UsageError(
                 f"{flag} is no option of imgrec train; give -m, {', '.join(_PRINTING)}, and keys as key=value"
             )
-    for job in expand(overrides) if multirun else [overrides]:
-        compose(job)
-    through_hydra([*flags, *(["--multirun"] if multirun else []), *overrides], _nothing)
+    if multirun:
+        raise UsageError(f"{flags[0]} prints the configuration of one run, and -m asks for several; leave out -m")
+    compose(overrides)
+    through_hydra([*flags, *overrides], _nothing)
 
 
 def _nothing(raw: DictConfig) -> None:

@@ -27,7 +27,8 @@ def describe(folder: Path, record: Record, *, already: bool, board: bool = True)
 def overview(runs: Sequence[tuple[Path, Record]]) -> str:
     """A line for each run of a sweep: its folder's name, its top1 and where that was measured."""
     width = max(len(folder.name) for folder, _ in runs)
-    lines = [f"{len(runs)} run{'s' if len(runs) > 1 else ''}:"]
+    places = {str(folder.parent) for folder, _ in runs}
+    lines = [f"{len(runs)} run{'s' if len(runs) > 1 else ''} in {', '.join(sorted(places))}:"]
     lines += [f"{folder.name:<{width}}  {headline(record)}" for folder, record in runs]
     return "\n".join([*lines, *_board([folder for folder, _ in runs])])
 

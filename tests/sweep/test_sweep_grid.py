@@ -64,7 +64,7 @@ def test_every_combination_is_run_once_and_told_of(command: Callable[..., Said],
     code, out, err = command("train", "-m", *words, "seed=0,1", "loss=mse,hinge", "trainer.tensorboard=true")
     assert code == 0
     title, *rows, board = out.splitlines()
-    assert title == "4 runs:"
+    assert title == f"4 runs in {SWEEP}:"
     assert [row.split("  ")[-1] for row in rows] == ["test top1 at best"] * 4
     assert board == f"tensorboard --logdir {SWEEP}"
     records = [json.loads(path.read_text()) for path in SWEEP.glob("*/record.json")]
@@ -83,7 +83,7 @@ def test_the_same_command_again_touches_nothing_and_a_larger_grid_runs_what_is_n
     code, out, err = command("train", "-m", *words, "seed=0,1")
     assert (code, contents()) == (0, before)
     assert "2 runs: 2 finished" in err
-    assert out.startswith("2 runs:\n")
+    assert out.startswith("2 runs in ")
 
     code, out, err = command("train", "-m", *words, "seed=0,1,2", "optimizer=adam,sgd")
     assert code == 0
@@ -98,7 +98,7 @@ def test_a_run_that_was_asked_for_twice_is_one(command: Callable[..., Said], wor
     code, out, err = command("train", "-m", *words, "optimizer.lr=0.1,0.10")
     assert code == 0
     assert "1 run: 1 to do" in err
-    assert out.startswith("1 run:\n")
+    assert out.startswith("1 run in ")
 
 
 def test_a_failing_run_keeps_no_other_from_running_and_is_tried_again_on_request_only(
@@ -151,7 +151,7 @@ def test_an_interrupted_sweep_says_so_and_keeps_what_finished(command: Callable[
         code, out, err = command("train", "-m", *words, "seed=0,1,2")
     assert code == 130
     assert statuses() == {0: "finished", 1: "interrupted"}
-    assert out.startswith("2 runs:\n")
+    assert out.startswith("2 runs in ")
     assert one_line(err) == "imgrec: interrupted by SIGINT: the same command goes on from here"
     code, _, err = command("train", "-m", *words, "seed=0,1,2")
     assert code == 0
@@ -230,14 +230,23 @@ def test_bad_words_are_refused_before_anything_is_written(command: Callable[...,
         (["seed=0,1", "hydra.mode=RUN"], "hydra.mode asks for one run, and -m for several"),
         (["seed=0,1", "launcher=pol"], "launcher must be one of basic, joblib, pool, got 'pol'"),
         (["seed=0,1", "sweep.on_error=ignore"], "sweep.on_error must be one of continue, stop"),
-        (["optimizer.lr=interval(0.1,1)"], "a sweep must list its values"),
+        (["optimizer.lr=interval(0.1,1)"], "intervals need sweep=optuna"),
         (["data.val_size=0", "sweep=tuned"], "sweep=tuned needs validation images"),
+        (["seed=0,1", "--cfg", "job"], "--cfg prints the configuration of one run, and -m asks for several"),
         (["study=optimisers"], "study must be one of"),
     ):
         code, out, err = command("train", "-m", *words, *more)
         assert (code, out) == (2, ""), more
         assert sentence in one_line(err)
         assert not Path("outputs").exists()
+
+
+@pytest.mark.parametrize("word", ["launcher=pool", "sweep=tuned", "sweep.retry_failed=true"])
+def test_words_about_a_sweep_are_refused_for_one_run(command: Callable[..., Said], words: list[str], word: str) -> None:
+    code, _, err = command("train", *words, word)
+    assert code == 2
+    assert f"{word} says how a sweep goes, and this is one run; add -m" in one_line(err)
+    assert not Path("outputs").exists()
 
 
 def test_a_study_asks_for_its_runs_by_itself_and_words_narrow_it(command: Callable[..., Said], workplace: Path) -> None:

@@ -77,7 +77,7 @@ def test_a_trial_whose_run_fails_has_failed_and_ends_nothing(
     assert [trial.state for trial in trials()] == [TrialState.COMPLETE, TrialState.FAIL, TrialState.COMPLETE]
     code, out, err = command("train", "-m", *words, "sweep.trials=3")
     assert code == 1, "the failure is told of again"
-    assert out.startswith("3 runs:")
+    assert out.startswith("3 runs in ")
     assert "3 runs: 2 finished, 1 failed" in err
     code, _, err = command("train", "-m", *words, "sweep.trials=3", "sweep.retry_failed=true")
     assert code == 0, err

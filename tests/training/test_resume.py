@@ -241,6 +241,33 @@ def test_a_run_whose_training_is_over_only_reads_its_scores(
     assert (folder / "checkpoints/last.ckpt").read_bytes() == weights
 
 
+@pytest.mark.parametrize("epoch", [1, 2], ids=["epoch 1 of 2", "the last epoch"])
+def test_a_crash_between_the_two_saves_of_an_epochs_end_costs_no_best(
+    tiny: list[str], imgrec: Callable[..., Any], workplace: Path, epoch: int
+) -> None:
+    """Each epoch of this run improves the loss, so that `best` is saved after each `last`."""
+    from imgrec.training import saving
+
+    words = ["train", *tiny, "trainer.max_epochs=2"]
+    assert imgrec(*words, "hydra.run.dir=straight").wait() == 0
+
+    def crash_before_the_best() -> None:
+        copies, copy = 0, saving.copy
+
+        def counted(source: Path, target: Path) -> None:
+            nonlocal copies
+            copies += target.name == "best.ckpt"
+            if copies == epoch:
+                os._exit(9)
+            copy(source, target)
+
+        saving.copy = counted
+
+    assert imgrec(*words, "hydra.run.dir=cut", before=crash_before_the_best).wait() == 9
+    assert imgrec(*words, "hydra.run.dir=cut").wait() == 0
+    assert_same_run(workplace / "straight", workplace / "cut")
+
+
 def test_what_the_stored_state_belongs_to_cannot_change(tiny: list[str], workplace: Path) -> None:
     base = launch.train([*tiny, "trainer.max_epochs=1", "trainer.ema_decay=0.9"])
     for words in (

@@ -81,7 +81,9 @@ def expand(overrides: Sequence[str]) -> list[list[str]]:
     try:
         batches = BasicSweeper.split_arguments(words, max_batch_size=None)
     except HydraException as error:  # interval(...): values without end; glob(...): needs Hydra's own file listing
-        raise UsageError(f"a sweep must list its values (key=a,b or key=range(1,4)): {error}") from error
+        raise UsageError(
+            f"a sweep must list its values (key=a,b or key=range(1,4)); intervals need sweep=optuna: {error}"
+        ) from error
     return [list(job) for batch in batches for job in batch]
 
 

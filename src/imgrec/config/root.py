@@ -18,7 +18,8 @@ from imgrec.config.trainer import Trainer
 from imgrec.errors import UsageError
 
 AXES = ("data", "augment", "model", "loss", "optimizer", "schedule", "trainer")  # what a run is
-GROUPS = (*AXES, "launcher", "sweep")  # and how a command with -m goes through its runs
+STEERING = ("launcher", "sweep")  # how a command with -m goes through its runs
+GROUPS = (*AXES, *STEERING)
 TEST_PRECISIONS = ("32", "bf16")
 PROTOCOLS = ("clean", "tta_flip", "tta_flip_shift")
 

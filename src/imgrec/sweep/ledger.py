@@ -138,10 +138,10 @@ class Ledger:
         parts = [f"{self._done} of {self._total} runs done", f"{len(self._running)} running"]
         if self.failures:
             parts.append(f"{len(self.failures)} failed")
-        if self._best:
-            parts.append(f"best val top1 {self._best[0]:.4f} {self._best[1]}")
         if left and (time_left := self._time_left(left)):
             parts.append(f"{time_left} left")
+        if self._best:
+            parts.append(f"best val top1 {self._best[0]:.4f} {self._best[1]}")
         running = list(self._running.values())  # the main thread adds and removes
         return Group(Text("  ".join(parts), style="bold"), *(Text(f"  {job.name}  {_where(job)}") for job in running))
 

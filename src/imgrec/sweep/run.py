@@ -126,7 +126,8 @@ class Sweep:
         """tolerant: a run that fails is told of, and fails nothing else."""
         jobs = list({job.run_id: job for job in wanted}.values())  # a run that was asked for twice is one
         states = {job.run_id: state(job) for job in jobs}
-        self._asked.update({job.run_id: job for job in jobs})
+        if not tolerant:
+            self._asked.update({job.run_id: job for job in jobs})
         sweep, launcher = self._config.sweep, self._config.launcher
         retry = sweep.retry_failed
         left = ("to resume", "to do", "failed") if retry else ("to resume", "to do")

@@ -107,6 +107,7 @@ class Fitting:
             log.info("training is over at step %d: only the final reading is left", self._step)
             self.speed.load_state_dict(self._counted["Speed"])
             self.saver.load_state_dict(self._counted["Saver"])
+            self.saver.complete_best()
             return
         if self.trainer.is_global_zero:
             self.curves.start(self._step)

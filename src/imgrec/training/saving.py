@@ -129,9 +129,8 @@ class Saver(Checkpoint):
 
     def on_train_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         self._interruption.install()  # Lightning has just put its own handlers in place
-        if self.best and self.best["step"] == trainer.global_step and trainer.is_global_zero:
-            # a crash between the two saves of an epoch's end would have left the older best
-            copy(self._folder / LAST, self._folder / BEST)
+        if trainer.is_global_zero:
+            self.complete_best()
 
     def on_train_batch_start(
         self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, batch: Any, batch_idx: int
@@ -165,6 +164,14 @@ class Saver(Checkpoint):
 
     def on_train_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         self._writer.wait()
+
+    def complete_best(self) -> None:
+        """After a resume: where `last` is the best itself, see that `best` is, too.
+
+        A crash between the two saves of an epoch's end would have left the older one.
+        """
+        if self.best and self.best["step"] == self.step:
+            copy(self._folder / LAST, self._folder / BEST)
 
     def state_dict(self) -> dict[str, Any]:
         return {
