@@ -80,12 +80,11 @@ def state(job: Job) -> State:
         time.sleep(0.1)
     if record is None:
         return "to do"
-    if record.run_id != job.run_id:
-        runfolder.refuse_stranger(job.folder, job.run_id)
-    if record.status == "interrupted" and _given_up(job.folder):
+    runfolder.refuse_stranger(job.folder, job.run_id)
+    if record.status == "finished":
+        return "finished"
+    if record.status == "failed" or (record.status == "interrupted" and _given_up(job.folder)):
         return "failed"
-    if record.status in ("finished", "failed"):
-        return "finished" if record.status == "finished" else "failed"
     return "to resume"
 
 

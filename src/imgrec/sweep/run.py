@@ -15,7 +15,7 @@ from omegaconf import DictConfig
 from imgrec import launch, runfolder
 from imgrec.config.compose import compose, expand, given, of_study, parsed
 from imgrec.config.launcher import Pool
-from imgrec.config.root import Config
+from imgrec.config.root import STEERING, Config
 from imgrec.config.sweep import Optuna, Tuned
 from imgrec.errors import Interrupted, RunError, UsageError
 from imgrec.records import Record
@@ -170,7 +170,7 @@ def _refuse_lists(words: Sequence[str]) -> None:
         if not override.is_sweep_override():
             continue
         key = override.get_key_element()
-        if key.partition(".")[0] in ("launcher", "sweep", "hydra"):
+        if key.partition(".")[0] in (*STEERING, "hydra"):
             raise UsageError(f"{key} holds for a whole sweep, got {override.input_line}; give one value")
         if key == "experiment" and given(words, "hydra.sweep.dir") is None and given(words, "study") is None:
             raise UsageError(

@@ -12,6 +12,7 @@ from hydra.core.override_parser.types import IntervalSweep, Override, RangeSweep
 from hydra.core.utils import JobReturn
 
 from imgrec.config.compose import compose, given, parsed
+from imgrec.config.root import STEERING
 from imgrec.config.schemas import keys_outside_identity
 from imgrec.config.sweep import Optuna
 from imgrec.errors import RunError, UsageError
@@ -27,7 +28,6 @@ STORAGE = "optuna.db"
 _BEGUN = "begun"  # a trial's attribute: its parameters are known, and its run may have begun
 _SPACE, _RETIRED = "space", "retired"  # the study's: what is searched; failed trials whose runs were done over
 _REFUSED = "refused"  # the study's: trials that proposed what is no run
-_STEERING = ("sweep", "launcher", "hydra")  # groups that say how, not what
 
 Launch = Callable[[Sequence[Sequence[str]]], Sequence[JobReturn]]
 
@@ -104,7 +104,7 @@ def _what(words: Sequence[str]) -> list[str]:
     return sorted(
         str(override.input_line)
         for override in _parsed(words)
-        if (key := override.get_key_element()) not in silent and key.partition(".")[0] not in _STEERING
+        if (key := override.get_key_element()) not in silent and key.partition(".")[0] not in (*STEERING, "hydra")
     )
 
 

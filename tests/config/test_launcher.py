@@ -1,0 +1,19 @@
+"""The launcher's own keys."""
+
+import pytest
+
+from imgrec.config.compose import compose
+from imgrec.config.launcher import Basic, Pool
+from imgrec.errors import UsageError
+
+
+def test_joblib_is_another_name_for_pool() -> None:
+    assert isinstance(compose([]).launcher, Basic)
+    for name in ("pool", "joblib"):
+        assert compose([f"launcher={name}", "launcher.processes=3"]).launcher == Pool(processes=3)
+
+
+@pytest.mark.parametrize("processes", [-1, 1025])
+def test_a_number_of_processes_that_cannot_be_is_refused(processes: int) -> None:
+    with pytest.raises(UsageError, match=r"launcher\.processes must lie in \[0, 1024\], got"):
+        Pool(processes=processes)
