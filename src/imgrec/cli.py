@@ -125,6 +125,66 @@ def verify(
         raise RunError(verdict.refusal)
 
 
+@app.command()
+def table(
+    places: Annotated[list[Path], typer.Argument(metavar="DIR...", help="Folders of runs, or records.")],
+    form: Annotated[str, typer.Option("--format", help="markdown, latex or csv.")] = "markdown",
+    scores: Annotated[str, typer.Option(help="The scores to show, such as top1,loss,ece.")] = "top1",
+    at: Annotated[str, typer.Option(help="best (last where there is none) or last.")] = "best",
+    split: Annotated[str | None, typer.Option(help="test or val; without it, test where it was opened.")] = None,
+    protocol: Annotated[str | None, typer.Option(help="clean, tta_flip, ...; without it, what was measured.")] = None,
+    rows: Annotated[str, typer.Option(help="Factors to tell settings apart by, instead of all that vary.")] = "",
+    columns: Annotated[str | None, typer.Option(help="A factor whose values become columns, of one score.")] = None,
+    baseline: Annotated[list[str], typer.Option(metavar="KEY=VALUE", help="Compare with it, seed by seed.")] = [],  # noqa: B006
+    where: Annotated[list[str], typer.Option(metavar="KEY=VALUE", help="Keep the runs that have it.")] = [],  # noqa: B006
+    published: Annotated[
+        str | None, typer.Option(help="Sources of published figures, none, or a .toml file; without it, the study's.")
+    ] = None,
+    digits: Annotated[int | None, typer.Option(min=0, max=15, help="Digits behind the point.")] = None,
+    output: Annotated[Path | None, typer.Option("-o", help="Write here instead of to stdout.")] = None,
+) -> None:
+    """Tabulate runs: mean, deviation, intervals, differences and what the seeds can tell."""
+    from imgrec.tables.command import table as make
+
+    made = make(
+        places,
+        form=form,
+        scores=scores,
+        at=at,
+        split=split,
+        protocol=protocol,
+        rows=rows,
+        columns=columns,
+        baseline=baseline,
+        where=where,
+        published=published,
+        digits=digits,
+    )
+    _hand_over(made.text, output)
+    _tell_problems(made.problems, made.remarks)
+
+
+def _hand_over(text: str, output: Path | None) -> None:
+    """Print a result, or write it to the file as a whole."""
+    if output is None:
+        _tell(text.rstrip("\n"))
+    else:
+        from imgrec import records
+
+        records.write_text(output, text)
+        typer.echo(output)
+
+
+def _tell_problems(problems: list[str], remarks: list[str]) -> None:
+    """Say on stderr what was left out and what could not be read. Raises RunError where something could not."""
+    for line in (*remarks, *problems):
+        typer.echo(f"imgrec: {line}", err=True)
+    if problems:
+        raise RunError(
+            f"{len(problems)} file{'s' * (len(problems) > 1)} could not be read and are named above; the rest is there"
+        )
+
+
 def main() -> None:
     """Run the command; every refusal becomes one line on stderr and an exit code.
 

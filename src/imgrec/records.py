@@ -74,19 +74,39 @@ def read(path: Path) -> Record:
         if schema != SCHEMA:
             raise RunError(f"{path}: schema must be {SCHEMA}, got {schema!r}; read it with the version that wrote it")
         known = {field.name for field in dataclasses.fields(Record)}  # a later version may have added some
-        return Record(
+        record = Record(
             **{
                 **{key: value for key, value in rows.items() if key in known},
-                "scores": [_score(row) for row in rows["scores"]],
+                "scores": [score_of(row) for row in rows["scores"]],
             }
         )
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        _check(record)
+        return record
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise RunError(f"{path} must be a record that imgrec wrote, got {error}; restore it or start anew") from error
 
 
-def _score(row: dict[str, Any]) -> Score:
-    value = math.nan if row["value"] is None else row["value"]  # JSON has no NaN: see `write_json`
-    return Score(**{**row, "value": value, "ci": tuple(row["ci"]) if row.get("ci") else None})
+def _check(record: Record) -> None:
+    """Raises ValueError for what is JSON, but was not written by `write`."""
+    if record.status not in STATUSES:
+        raise ValueError(f"status must be one of {', '.join(STATUSES)}, got {record.status!r}")
+    texts = {"run_id": record.run_id, "fingerprint": record.fingerprint}
+    mappings = {"config": record.config, "cost": record.cost, "environment": record.environment}
+    for kind, fields in ((str, texts), (dict, mappings)):
+        for name, value in fields.items():
+            if not isinstance(value, kind):
+                raise ValueError(f"{name} must be a {kind.__name__}, got {value!r}")
+    if not isinstance(record.config.get("seed", 0), int):
+        raise ValueError(f"config's seed must be an integer, got {record.config['seed']!r}")
+
+
+def score_of(row: dict[str, Any]) -> Score:
+    """The score that JSON holds as this row. Raises KeyError, TypeError or ValueError for another one."""
+    value = math.nan if row["value"] is None else float(row["value"])  # JSON has no NaN: see `write_json`
+    score = Score(**{**row, "value": value, "ci": tuple(row["ci"]) if row.get("ci") else None})
+    if not all(isinstance(name, str) for name in (score.split, score.protocol, score.metric, score.at)):
+        raise ValueError(f"a score's split, protocol, metric and at must be texts, got {row!r}")
+    return score
 
 
 def write(path: Path, record: Record) -> None:

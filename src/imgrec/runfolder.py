@@ -21,7 +21,8 @@ from imgrec.records import Record
 
 RECORD, CONFIG, CURVES, DIAGNOSTICS = "record.json", "config.yaml", "curves.csv", "diagnostics.json"
 CHECKPOINTS, EVALUATIONS, TENSORBOARD, LOCK = "checkpoints", "evaluations", "tensorboard", "run.lock"
-SWEEP_LOCK = "sweep.lock"  # in the folder of a sweep's runs
+SWEEP_LOCK, TUNING = "sweep.lock", "tuning.json"  # in the folder of a sweep's runs
+VERIFICATIONS = "verify"  # in outputs/: runs done again, with the ids of those that they verify
 
 
 def identity(config: Config, fingerprint: str, parent: Path | None = None) -> str:
@@ -48,7 +49,7 @@ def locate(config: Config, overrides: Sequence[str], own: str, *, within: Path |
     record = look(newest)
     if config.force and record and record.status == "finished":
         stem, _, digits = present[0].name.rpartition("-")
-        return newest.with_name(f"{stem.partition('_take-')[0]}_take-{_take(newest.name) + 1}-{digits}")
+        return newest.with_name(f"{stem.partition('_take-')[0]}_take-{take_of(newest.name) + 1}-{digits}")
     return newest
 
 
@@ -59,10 +60,11 @@ def _takes(folder: Path, own: str) -> list[Path]:
         if (path / RECORD).is_file() and records.read(path / RECORD).run_id == own:
             found.append((path.stat().st_ctime_ns, path))
     # a take's number, where there is one, is surer than the clock
-    return [path for _, path in sorted(found, key=lambda item: (_take(item[1].name), item[0]))]
+    return [path for _, path in sorted(found, key=lambda item: (take_of(item[1].name), item[0]))]
 
 
-def _take(name: str) -> int:
+def take_of(name: str) -> int:
+    """How often the run of that folder's name had been done, this time included (force=true)."""
     _, found, rest = name.rpartition("_take-")
     return int(rest.partition("-")[0]) if found else 1
 

@@ -17,7 +17,7 @@ from imgrec.config.identity import SHORT, run_id
 from imgrec.config.root import Config, elsewhere
 from imgrec.errors import RunError, UsageError
 from imgrec.records import Record
-from imgrec.runfolder import CURVES, RECORD
+from imgrec.runfolder import CURVES, RECORD, VERIFICATIONS
 
 log = logging.getLogger(__name__)
 
@@ -111,7 +111,7 @@ def _as_recorded(config: Config, record: Record) -> Config:
 
 def _folder(run: Path) -> Path:
     """Where the run is done again: outputs/verify/<its folder's name>."""
-    folder = Path("outputs") / "verify" / run.resolve().name
+    folder = Path("outputs") / VERIFICATIONS / run.resolve().name
     if folder.resolve().is_relative_to(run.resolve()):
         raise UsageError(
             f"{run} must stay untouched, and {folder} lies in it; name the run that was verified there, or call"

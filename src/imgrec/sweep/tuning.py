@@ -10,12 +10,11 @@ from imgrec import records
 from imgrec.config.compose import expand, key_of
 from imgrec.config.sweep import Tuned
 from imgrec.errors import UsageError
+from imgrec.runfolder import TUNING
 from imgrec.sweep.jobs import Job, Jobs, objective
 from imgrec.sweep.ledger import Ledger
 
 Words = tuple[str, ...]
-
-TUNING = "tuning.json"  # in the sweep's folder: every value tried, its mean validation top1, and what was chosen
 
 
 def tries(wanted: Sequence[Job], sweep: Tuned, jobs: Jobs) -> dict[Words, list[Job]]:
@@ -66,7 +65,7 @@ def settled(
             ledger.say(
                 f"tuning: {name}: {word} is at an end of the values tried; widen sweep.tune, a better may lie beyond"
             )
-    records.write_json(jobs.sweep / TUNING, list(rows.values()))
+    records.write_json(jobs.sweep / TUNING, list(rows.values()))  # every value tried, and what was chosen
     return [jobs.job((*job.words, *best[_choice(job.words)])) for job in wanted if _choice(job.words) in best]
 
 

@@ -1,0 +1,149 @@
+"""What a few runs can tell: means, intervals, paired differences, corrected p values, power. Imports no torch.
+
+Distributions come from scipy.special, which loads in a fraction of the time of scipy.stats.
+"""
+
+# n runs, one value a seed
+
+import math
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import dataclass
+from statistics import fmean, stdev
+
+from scipy.special import nctdtr, stdtr, stdtrit
+
+LEVEL = 0.05  # two-sided, of tests and intervals
+POWER = 0.8  # the share of repetitions in which a difference should be seen (Cohen 1988, section 2.4)
+MOST_SEEDS = 10_000  # beyond it, the answer is that no number of seeds in reach would do
+
+
+@dataclass(frozen=True, kw_only=True)
+class Summary:
+    """Mean and sample standard deviation (n - 1) of n values, and the mean's 95 % interval (Student 1908).
+
+    std, low and high are None for n = 1, which tells nothing of the spread.
+    """
+
+    n: int
+    mean: float
+    std: float | None
+    low: float | None
+    high: float | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Difference:
+    """The mean of differences pair by pair, its 95 % interval and the two-sided p of a paired t test.
+
+    n: pairs. low, high and p are None for n = 1; p also where the differences do not vary, as t is not defined then.
+    std: of the differences.
+    """
+
+    n: int
+    mean: float
+    std: float | None
+    low: float | None
+    high: float | None
+    p: float | None
+
+
+def summarise(values: Sequence[float]) -> Summary:
+    """Raises ValueError without values."""
+    if not values:
+        raise ValueError("values must not be empty: a mean needs one at least")
+    n, mean = len(values), fmean(values)
+    if n == 1:
+        return Summary(n=1, mean=mean, std=None, low=None, high=None)
+    std = stdev(values, mean)
+    half = critical(n - 1) * std / math.sqrt(n)
+    return Summary(n=n, mean=mean, std=std, low=mean - half, high=mean + half)
+
+
+def paired(values: Mapping[Hashable, float], baseline: Mapping[Hashable, float]) -> Difference | None:
+    """Values - baseline over the keys (seeds) that both have; None when they share none."""
+    shared = [key for key in values if key in baseline]
+    if not shared:
+        return None
+    summary = summarise([values[key] - baseline[key] for key in shared])
+    p = None
+    if summary.std:
+        t = summary.mean / (summary.std / math.sqrt(summary.n))
+        p = min(1.0, 2 * float(stdtr(summary.n - 1, -abs(t))))
+    return Difference(n=summary.n, mean=summary.mean, std=summary.std, low=summary.low, high=summary.high, p=p)
+
+
+def holm(ps: Sequence[float | None]) -> list[float | None]:
+    """The p values corrected for being several (Holm 1979), in their order; None stays None and is not counted.
+
+    Rejecting what lies below a level keeps the chance of any false rejection below that level.
+    """
+    known = sorted((p, place) for place, p in enumerate(ps) if p is not None)
+    corrected: list[float | None] = [None] * len(ps)
+    floor = 0.0
+    for rank, (p, place) in enumerate(known):
+        floor = max(floor, min(1.0, (len(known) - rank) * p))
+        corrected[place] = floor
+    return corrected
+
+
+def critical(df: float, level: float = LEVEL) -> float:
+    """What |t| exceeds with probability `level` under Student's t with df degrees of freedom."""
+    return float(stdtrit(df, 1 - level / 2))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Comparison:
+    """Two settings' observed spread, from which follows what n seeds each can tell apart.
+
+    std: of the differences by seed where `is_paired`, else one setting's, pooled.
+    """
+
+    std: float
+    is_paired: bool
+
+    def power(self, effect: float, n: int) -> float:
+        """The chance that a two-sided t test at 5 % sees a true difference `effect` with n seeds each; 0 for n < 2."""
+        if n < 2:
+            return 0.0
+        if self.std == 0:
+            return 1.0 if effect else LEVEL
+        df = n - 1 if self.is_paired else 2 * n - 2
+        noncentrality = abs(effect) / self.std * math.sqrt(n if self.is_paired else n / 2)
+        t = critical(df)
+        return float(1 - nctdtr(df, noncentrality, t) + nctdtr(df, noncentrality, -t))
+
+    def detectable(self, n: int) -> float | None:
+        """The least true difference that n seeds each see with a chance of 80 %; None for n < 2. By bisection."""
+        if n < 2:
+            return None
+        if self.std == 0:
+            return 0.0
+        low, high = 0.0, self.std
+        while self.power(high, n) < POWER:
+            high *= 2
+        for _ in range(60):  # halvings: beyond a float's digits
+            middle = (low + high) / 2
+            low, high = (middle, high) if self.power(middle, n) < POWER else (low, middle)
+        return high
+
+    def seeds_for(self, effect: float) -> int | None:
+        """The least number of seeds each that see `effect` with a chance of 80 %; None beyond 10 000, or for none."""
+        if not effect or self.power(effect, MOST_SEEDS) < POWER:
+            return None
+        low, high = 1, MOST_SEEDS
+        while high - low > 1:
+            middle = (low + high) // 2
+            low, high = (low, middle) if self.power(effect, middle) >= POWER else (middle, high)
+        return high
+
+
+def compare(values: Mapping[Hashable, float], others: Mapping[Hashable, float]) -> Comparison | None:
+    """The spread of two settings: by pairs where two or more seeds are shared, else pooled; None where n tells none."""
+    difference = paired(values, others)
+    if difference is not None and difference.std is not None:
+        return Comparison(std=difference.std, is_paired=True)
+    spreads = [(len(group) - 1, stdev(group.values())) for group in (values, others) if len(group) > 1]
+    df = sum(count for count, _ in spreads)
+    if not df:
+        return None
+    return Comparison(std=math.sqrt(sum(count * std**2 for count, std in spreads) / df), is_paired=False)

@@ -1,0 +1,142 @@
+"""The runs below some folders, each once, and what there could not be read. Imports no torch."""
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from imgrec import records, runfolder
+from imgrec.config.identity import SHORT
+from imgrec.errors import RunError, UsageError, shown
+from imgrec.records import Record, Score
+from imgrec.runfolder import EVALUATIONS, RECORD, TUNING, VERIFICATIONS
+
+RECORDS = "records"  # a folder whose JSON files are records, one a run, as experiments/ keeps them
+
+
+@dataclass(frozen=True, kw_only=True)
+class Run:
+    """A record, with the scores that were measured later.
+
+    path: its file. folder: the run's, with curves and diagnostics; None for a record that lies by itself.
+    """
+
+    path: Path
+    folder: Path | None
+    record: Record
+
+    @property
+    def name(self) -> str:
+        return self.folder.name if self.folder else self.path.stem
+
+    @property
+    def seed(self) -> int:
+        return int(self.record.config.get("seed", 0))
+
+
+@dataclass(kw_only=True)
+class Gathered:
+    """runs: each run id once, in the order of their paths. problems: files that should have been records, and why not.
+
+    notes: what was left out although it could be read.
+    """
+
+    runs: list[Run] = field(default_factory=list)
+    problems: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+
+def gather(places: Sequence[Path]) -> Gathered:
+    """Read every run below the places: run folders, folders of them at any depth, `records` folders, single records.
+
+    Raises UsageError where a place does not exist, or where none of them holds a record.
+    """
+    found = Gathered()
+    by_id: dict[str, list[Run]] = {}
+    files = [file for place in places for file in _files(place)]
+    for path in dict.fromkeys(files):
+        try:
+            run = _read(path, found.problems)
+        except RunError as error:
+            found.problems.append(str(error))
+            continue
+        by_id.setdefault(run.record.run_id, []).append(run)
+    if not files:
+        where = ", ".join(shown(place) for place in places)
+        raise UsageError(
+            f"{where} must hold runs ({RECORD}), and none was found; name the folder of a sweep or of runs"
+        )
+    for run_id, takes in by_id.items():
+        found.runs.append(_newest(takes))
+        if len(takes) > 1:
+            others = ", ".join(shown(take.path) for take in takes if take is not found.runs[-1])
+            found.notes.append(
+                f"run {run_id[:SHORT]} lies there {len(takes)} times and counts once: {shown(found.runs[-1].path)}, not"
+                f" {others}"
+            )
+    return found
+
+
+def _files(place: Path) -> Iterator[Path]:
+    """The files that are records, or should be."""
+    if place.is_file():
+        yield place
+    elif not place.is_dir():
+        raise UsageError(f"{shown(place)} must be a folder of runs or a record, and does not exist; check the path")
+    elif (place / RECORD).is_file():
+        yield place / RECORD
+    else:
+        yield from _loose(place)
+        yield from _below(place)
+
+
+def _below(place: Path) -> Iterator[Path]:
+    for folder in sorted(path for path in place.iterdir() if path.is_dir() and not path.name.startswith(".")):
+        if (folder / RECORD).is_file():
+            yield folder / RECORD
+        elif folder.name != VERIFICATIONS:
+            if folder.name == RECORDS:
+                yield from _loose(folder)
+            if not folder.is_symlink():  # one may lead back up
+                yield from _below(folder)
+
+
+def _loose(folder: Path) -> Iterator[Path]:
+    yield from (path for path in sorted(folder.glob("*.json")) if path.name != TUNING)
+
+
+def _read(path: Path, problems: list[str]) -> Run:
+    folder = path.parent if path.name == RECORD else None
+    if folder is None:
+        return Run(path=path, folder=None, record=records.read(path))
+    record = runfolder.record_of(folder)
+    for file in sorted((folder / EVALUATIONS).glob("*.json")):
+        try:
+            record.scores += _later(file, record)
+        except RunError as error:
+            problems.append(str(error))
+    return Run(path=path, folder=folder, record=record)
+
+
+def _later(path: Path, record: Record) -> list[Score]:
+    """The scores of a later measurement that the record does not have. Raises RunError where they are another run's."""
+    try:
+        rows: dict[str, Any] = json.loads(path.read_text("utf-8"))
+        scores = [records.score_of(row) for row in rows["scores"]]
+        owner = rows["run_id"]
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise RunError(f"{path} must be a measurement that imgrec wrote, got {error}; measure again") from error
+    if owner != record.run_id:
+        raise RunError(
+            f"{path} must be a measurement of run {record.run_id[:SHORT]}, and is one of {str(owner)[:SHORT]}; move it"
+            " to that run's folder"
+        )
+    known = [(score.split, score.protocol, score.metric, score.at, score.settings) for score in record.scores]
+    return [s for s in scores if (s.split, s.protocol, s.metric, s.at, s.settings) not in known]
+
+
+def _newest(takes: Sequence[Run]) -> Run:
+    """The last take that has finished, else the last one."""
+    finished = [take for take in takes if take.record.status == "finished"] or list(takes)
+    return max(finished, key=lambda take: (runfolder.take_of(take.name), take.path.stat().st_mtime_ns))

@@ -1,0 +1,102 @@
+"""Figures that others have published, each with its source, to put beside one's own. Imports no torch.
+
+The file that comes along is published.toml, beside this one; a file of one's own has the same form.
+"""
+
+import tomllib
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from imgrec.config.fields import nearest
+from imgrec.errors import RunError, UsageError, shown
+from imgrec.records import Record
+from imgrec.tables.factors import full, text, value_of
+
+OWN = Path(__file__).with_name("published.toml")
+NONE = "none"  # --published none
+
+
+@dataclass(frozen=True, kw_only=True)
+class Source:
+    """Where figures come from, and how they were made. studies: those that show it unasked.
+
+    matches: whether model, data and training are those of the studies here.
+    """
+
+    key: str
+    citation: str
+    model: str
+    data: str
+    training: str
+    matches: bool
+    studies: tuple[str, ...] = ()
+
+    def line(self) -> str:
+        """The source in a sentence."""
+        protocol = "the protocol is the same" if self.matches else "the protocol differs"
+        return f"{self.citation}: {self.model}, {self.data}, {self.training}; {protocol}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Figure:
+    """A published score in percent, as printed. setting: keys and values of the runs that it stands for."""
+
+    source: Source
+    setting: Mapping[str, str]
+    metric: str
+    value: str
+    spread: str | None = None
+
+    def fits(self, run: Record, metrics: Collection[str]) -> bool:
+        """Whether it belongs beside that run: the same setting, and a score that is shown."""
+        alike = all(text(value_of(run, full(key))) == value for key, value in self.setting.items())
+        return alike and self.metric in metrics
+
+
+def for_runs(runs: Sequence[Record], chosen: str | None) -> list[Figure]:
+    """The figures to show. chosen: keys of sources, or a file of one's own; None: what the runs' studies name.
+
+    Raises UsageError for an unknown key, RunError for a file that is no such file.
+    """
+    if chosen == NONE:
+        return []
+    if chosen is not None and chosen.endswith(".toml"):
+        return read(Path(chosen))
+    figures = read(OWN)
+    if chosen is None:
+        studies = {name for run in runs for name in (run.study, run.experiment)}
+        return [figure for figure in figures if studies & set(figure.source.studies)]
+    known = list(dict.fromkeys(figure.source.key for figure in figures))
+    keys = chosen.split(",")
+    for key in keys:
+        if key not in known:
+            guess = nearest(key, known)
+            hint = f"; did you mean {guess}?" if guess else ""
+            raise UsageError(f"--published must be of {', '.join(known)}, {NONE}, or a .toml file, got {key!r}{hint}")
+    return [figure for figure in figures if figure.source.key in keys]
+
+
+def read(path: Path) -> list[Figure]:
+    """The figures of a file. Raises RunError where it is not of the form that published.toml has."""
+    try:
+        sources = tomllib.loads(path.read_text("utf-8"))["source"]
+        return [figure for rows in sources for figure in _figures(rows)]
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        reason = f"no {error}" if isinstance(error, KeyError) else error
+        raise RunError(
+            f"{shown(path)} must be a file of published figures, got: {reason}; take the form of {OWN}"
+        ) from error
+
+
+def _figures(rows: Mapping[str, Any]) -> list[Figure]:
+    about = {key: value for key, value in rows.items() if key != "figures"}
+    source = Source(**{**about, "studies": tuple(about.get("studies", ()))})
+    found = []
+    for row in rows["figures"]:
+        for number in (row["value"], row.get("spread", "0")):
+            float(number)  # a figure is printed as it was published, and is a number
+        setting = {str(key): text(value) for key, value in row["setting"].items()}
+        found.append(Figure(**{**row, "setting": setting, "source": source}))
+    return found

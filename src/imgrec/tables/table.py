@@ -1,0 +1,114 @@
+"""What a table is made of: a row a setting, a cell a score over the setting's seeds. Imports no torch."""
+
+from collections.abc import Hashable, Mapping
+from dataclasses import dataclass, field
+
+from imgrec.statistics import Difference, Summary
+from imgrec.tables.factors import Factors, Setting, short
+from imgrec.tables.gather import Run
+from imgrec.tables.published import Figure
+
+LOWER_IS_BETTER = ("loss", "ece")
+NO_FRACTIONS = ("loss",)  # every other metric is a fraction in [0, 1], and shown in percent
+
+Values = dict[Hashable, float]
+"""A setting's values by what makes runs a pair: the seed, and the count of runs that share it (0 but for the odd one)."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Request:
+    """What is asked of the runs.
+
+    scores: metrics, a column each. split: test or val; None: test where a run opened it. at: best, or last; best falls
+    back to last where there is none. protocol: None for clean, else the first that was measured. baseline, where: keys
+    and values that name the settings to compare with, and the runs to keep. rows, columns: factors to use instead of
+    those that were varied; columns pivots.
+    """
+
+    scores: tuple[str, ...] = ("top1",)
+    split: str | None = None
+    at: str = "best"
+    protocol: str | None = None
+    baseline: Mapping[str, str] = field(default_factory=dict)
+    where: Mapping[str, str] = field(default_factory=dict)
+    rows: tuple[str, ...] = ()
+    columns: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Column:
+    """A score: what was measured, where and how."""
+
+    metric: str
+    split: str
+    protocol: str
+
+    @property
+    def scale(self) -> int:
+        """What a record's value is multiplied with to be shown."""
+        return 1 if self.metric in NO_FRACTIONS else 100
+
+    @property
+    def sign(self) -> int:
+        """1 where more is better, else -1."""
+        return -1 if self.metric in LOWER_IS_BETTER else 1
+
+    @property
+    def label(self) -> str:
+        under = "" if self.protocol == "clean" else f", {self.protocol}"
+        return f"{self.split} {self.metric}{'' if self.scale == 1 else ' %'}{under}"
+
+
+@dataclass(kw_only=True)
+class Cell:
+    """A setting's score. difference: to the baseline, seed by seed; p: of it, Holm-corrected over the column."""
+
+    values: Values
+    summary: Summary | None
+    difference: Difference | None = None
+    p: float | None = None
+    best: bool = False
+
+
+@dataclass(kw_only=True)
+class Row:
+    """A setting: its runs of every status, a cell a column, what it costs. published: figures of others for it."""
+
+    setting: Setting
+    runs: list[Run]
+    cells: list[Cell]
+    missing: list[int] = field(default_factory=list)
+    is_baseline: bool = False
+    published: list[Figure] = field(default_factory=list)
+
+    def cost(self, name: str) -> float | None:
+        """The mean over its finished runs; None where no record has it."""
+        known = [run.record.cost.get(name) for run in self.runs if run.record.status == "finished"]
+        numbers = [float(value) for value in known if isinstance(value, (int, float))]
+        return sum(numbers) / len(numbers) if numbers else None
+
+    def count(self, status: str) -> int:
+        return sum(run.record.status == status for run in self.runs)
+
+
+@dataclass(kw_only=True)
+class Table:
+    """notes: what a reader must know to use the numbers. warnings: what may make them not comparable."""
+
+    factors: Factors
+    columns: list[Column]
+    rows: list[Row]
+    at: str
+    baseline: Mapping[str, str]
+    pivot: str | None
+    notes: list[str]
+    warnings: list[str]
+
+    def name_of(self, setting: Setting, *, beside: Setting | None = None) -> str:
+        """The setting in words, as the command line takes them; beside another one, what it differs in."""
+        words = [
+            f"{short(key)}={value}"
+            for place, (key, value) in enumerate(zip(self.factors.keys, setting, strict=True))
+            if beside is None or beside[place] != value
+        ]
+        return " ".join(words) or "the runs"
