@@ -180,9 +180,7 @@ def _tell_problems(problems: list[str], remarks: list[str]) -> None:
     for line in (*remarks, *problems):
         typer.echo(f"imgrec: {line}", err=True)
     if problems:
-        raise RunError(
-            f"{len(problems)} file{'s' * (len(problems) > 1)} could not be read and are named above; the rest is there"
-        )
+        raise RunError(f"{len(problems)} of the files could not be read and are named above; mend or move them")
 
 
 def main() -> None:

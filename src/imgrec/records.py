@@ -83,7 +83,8 @@ def read(path: Path) -> Record:
         _check(record)
         return record
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise RunError(f"{path} must be a record that imgrec wrote, got {error}; restore it or start anew") from error
+        reason = f"no {error}" if isinstance(error, KeyError) else error
+        raise RunError(f"{path} must be a record that imgrec wrote, got {reason}; restore it or start anew") from error
 
 
 def _check(record: Record) -> None:

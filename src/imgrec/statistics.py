@@ -9,11 +9,14 @@ import math
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean, stdev
+from typing import TypeVar
 
 from scipy.special import nctdtr, stdtr, stdtrit
 
 LEVEL = 0.05  # two-sided, of tests and intervals
 POWER = 0.8  # the share of repetitions in which a difference should be seen (Cohen 1988, section 2.4)
+Key = TypeVar("Key", bound=Hashable)
+
 MOST_SEEDS = 10_000  # beyond it, the answer is that no number of seeds in reach would do
 
 
@@ -59,7 +62,7 @@ def summarise(values: Sequence[float]) -> Summary:
     return Summary(n=n, mean=mean, std=std, low=mean - half, high=mean + half)
 
 
-def paired(values: Mapping[Hashable, float], baseline: Mapping[Hashable, float]) -> Difference | None:
+def paired(values: Mapping[Key, float], baseline: Mapping[Key, float]) -> Difference | None:
     """Values - baseline over the keys (seeds) that both have; None when they share none."""
     shared = [key for key in values if key in baseline]
     if not shared:
@@ -137,10 +140,10 @@ class Comparison:
         return high
 
 
-def compare(values: Mapping[Hashable, float], others: Mapping[Hashable, float]) -> Comparison | None:
-    """The spread of two settings: by pairs where two or more seeds are shared, else pooled; None where n tells none."""
+def compare(values: Mapping[Key, float], others: Mapping[Key, float]) -> Comparison | None:
+    """The spread of two settings: by pairs where seeds are shared, else pooled; None where n tells none."""
     difference = paired(values, others)
-    if difference is not None and difference.std is not None:
+    if difference is not None and difference.std:  # where all differences are equal, they tell of no spread
         return Comparison(std=difference.std, is_paired=True)
     spreads = [(len(group) - 1, stdev(group.values())) for group in (values, others) if len(group) > 1]
     df = sum(count for count, _ in spreads)

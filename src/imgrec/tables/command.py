@@ -37,7 +37,10 @@ def table(
     published: str | None,
     digits: int | None,
 ) -> Made:
-    """Read the records below the places, and tabulate them. Raises UsageError for words that ask for what is not there."""
+    """Read the records below the places, and tabulate them.
+
+    Raises UsageError for words that ask for what is not there.
+    """
     choice("--format", form, FORMATS)
     choice("--at", at, ("best", "last"))
     if split is not None:

@@ -44,10 +44,11 @@ def with_baseline(table: Table, baseline: Mapping[str, str]) -> None:
         corrected = statistics.holm([difference.p if difference else None for difference in ps])
         for row, p in zip(compared, corrected, strict=True):
             row.cells[number].p = p
-    tests = max((sum(row.cells[k].p is not None for row in compared) for k in range(len(table.columns))), default=0)
+    counts = [sum(row.cells[number].p is not None for row in compared) for number in range(len(table.columns))]
+    named = " ".join(f"{key}={value}" for key, value in baseline.items())
     table.notes.append(
-        f"Δ: the mean difference to {' '.join(f'{key}={value}' for key, value in baseline.items())}, seed by seed, with its 95 % interval; p: two-sided paired"
-        f" t test, Holm-corrected over {tests} comparison{'s' * (tests != 1)} a column."
+        f"Δ: the mean difference to {named}, seed by seed, with its 95 % interval; p: two-sided paired t test,"
+        f" Holm-corrected over {max(counts, default=0)} comparison{'s' * (max(counts, default=0) != 1)} a column."
     )
 
 
@@ -100,11 +101,8 @@ def _doubt(leader: Cell, cell: Cell, column: Column) -> tuple[float, str] | None
     seeds = f"{n} seed{'s' * (n != 1)}"
     bound = f"less than the {least:.3g} that {seeds} can show" if least is not None else f"which {seeds} cannot show"
     spread = "the differences by seed" if seen.is_paired else "either"
-    return (
-        enough or math.inf,
-        f"{{leader}} leads {{other}} by {lead:.3g}, {bound} (standard deviation of {spread} {seen.std:.3g}; two-sided 5 %, power 80 %):"
-        f" {way_out}",
-    )
+    basis = f"standard deviation of {spread} {seen.std:.3g}; two-sided 5 %, power 80 %"
+    return enough or math.inf, f"{{leader}} leads {{other}} by {lead:.3g}, {bound} ({basis}): {way_out}"
 
 
 def _mean(cell: Cell) -> float:

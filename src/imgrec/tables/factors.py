@@ -48,7 +48,7 @@ def full(key: str) -> str:
 
 
 def value_of(record: Record, key: str) -> Any:
-    """The run's value of a key; the default of its choice where the record is older than the key, ABSENT without one."""
+    """The run's value of a key; where the record is older than the key its choice's default, ABSENT without one."""
     if key == PARENT:
         return "another run" if record.parent else ABSENT  # which one differs from seed to seed
     if key == EXPERIMENT:

@@ -125,8 +125,9 @@ def _later(path: Path, record: Record) -> list[Score]:
         rows: dict[str, Any] = json.loads(path.read_text("utf-8"))
         scores = [records.score_of(row) for row in rows["scores"]]
         owner = rows["run_id"]
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise RunError(f"{path} must be a measurement that imgrec wrote, got {error}; measure again") from error
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        reason = f"no {error}" if isinstance(error, KeyError) else error
+        raise RunError(f"{path} must be a measurement that imgrec wrote, got {reason}; measure again") from error
     if owner != record.run_id:
         raise RunError(
             f"{path} must be a measurement of run {record.run_id[:SHORT]}, and is one of {str(owner)[:SHORT]}; move it"

@@ -204,9 +204,12 @@ def _cited(sources: Sequence[str]) -> list[str]:
 
 
 def _figure(figure: Figure, sources: Sequence[str]) -> str:
-    letter = _LETTERS[sources.index(figure.source.line()) % len(_LETTERS)]
+    return f"{_printed(figure)} [{_LETTERS[sources.index(figure.source.line()) % len(_LETTERS)]}]"
+
+
+def _printed(figure: Figure) -> str:
     spread = f" ± {figure.spread}" if figure.spread else ""
-    return f"{'' if figure.metric == 'top1' else f'{figure.metric} '}{figure.value}{spread} [{letter}]"
+    return f"{'' if figure.metric == 'top1' else f'{figure.metric} '}{figure.value}{spread}"
 
 
 def _amount(value: float | None, scale: float) -> str:
@@ -302,7 +305,6 @@ _CSV_BASELINE: tuple[tuple[str, Callable[[Numbers], str]], ...] = (
 def _csv(table: Table, digits: int | None) -> str:
     """Every number in a column of its own, a row a setting, also of a pivot; no notes."""
     kinds = (*_CSV, *(_CSV_BASELINE if table.baseline else ()))
-    sources = _sources(table)
     header = [short(key) for key in table.factors.keys]
     header += ["finished", "failed", "interrupted", "running", "missing"]
     header += [f"{column.label} {kind}" for column in table.columns for kind in (*(name for name, _ in kinds), "best")]
@@ -318,10 +320,6 @@ def _csv(table: Table, digits: int | None) -> str:
             told = numbers(cell, column, digits)
             cells += [*(pick(told) for _, pick in kinds), "yes" if cell.best else ""]
         cells += [_amount(row.cost(key), scale) if row.cost(key) is not None else "" for key, _, scale in _COSTS]
-        cells.append(
-            "; ".join(
-                _figure(figure, sources).rpartition(" [")[0] + f" ({figure.source.key})" for figure in row.published
-            )
-        )
+        cells.append("; ".join(f"{_printed(figure)} ({figure.source.key})" for figure in row.published))
         writer.writerow(cells)
     return text.getvalue()

@@ -1,6 +1,6 @@
 """What a table is made of: a row a setting, a cell a score over the setting's seeds. Imports no torch."""
 
-from collections.abc import Hashable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from imgrec.statistics import Difference, Summary
@@ -11,8 +11,8 @@ from imgrec.tables.published import Figure
 LOWER_IS_BETTER = ("loss", "ece")
 NO_FRACTIONS = ("loss",)  # every other metric is a fraction in [0, 1], and shown in percent
 
-Values = dict[Hashable, float]
-"""A setting's values by what makes runs a pair: the seed, and the count of runs that share it (0 but for the odd one)."""
+Values = dict[tuple[int, int], float]
+"""A setting's values by what pairs runs: the seed, and the run's number among those of that seed (0, as a rule)."""
 
 
 @dataclass(frozen=True, kw_only=True)

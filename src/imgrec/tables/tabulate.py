@@ -21,18 +21,20 @@ def tabulate(runs: Sequence[Run], request: Request, figures: Sequence[Figure] = 
     """
     kept = [run for run in runs if _matches(run, request.where)]
     if not kept:
-        raise UsageError(
-            f"--where {' '.join(f'{key}={value}' for key, value in request.where.items())} must leave runs, and leaves none of {len(runs)}; drop one"
-        )
+        named = " ".join(f"{key}={value}" for key, value in request.where.items())
+        raise UsageError(f"--where {named} must leave runs, and leaves none of {len(runs)}; drop one")
     split = request.split or ("test" if any(s.split == "test" for run in kept for s in run.record.scores) else "val")
     notes = []
     closed = [run for run in kept if split == "test" and run.record.config.get("test") is False]
     if closed:
         kept = [run for run in kept if run not in closed]
-        notes.append(
-            f"{len(closed)} run{'s' * (len(closed) > 1)} that kept the test set closed (test=false, as tuning does) left"
-            " out; --split val shows them"
-        )
+        if not kept:
+            raise UsageError(
+                f"--split test needs runs that opened the test set, and all {len(closed)} kept it closed;"
+                " give --split val"
+            )
+        runs_left_out = f"{len(closed)} run{'s' * (len(closed) > 1)}"
+        notes.append(f"left out: {runs_left_out} with test=false, as tuning has them; --split val shows them")
     protocol = request.protocol or _protocol(kept, split)
     columns = [Column(metric=metric, split=split, protocol=protocol) for metric in request.scores]
     _check_scores(kept, columns)
@@ -106,7 +108,7 @@ def _cell(runs: Sequence[Run], column: Column, at: str) -> Cell:
     for run in runs:
         value = _value(run, column, at)
         if value is not None and math.isfinite(value):
-            same = sum(seed == run.seed for seed, _ in values)  # type: ignore[misc]
+            same = [seed for seed, _ in values].count(run.seed)
             values[run.seed, same] = value * column.scale
     return Cell(values=values, summary=statistics.summarise(list(values.values())) if values else None)
 
@@ -172,5 +174,5 @@ def _absent(table: Table) -> list[Setting]:
         return []
     there = {row.setting for row in table.rows}
     ones, others = (list(dict.fromkeys(row.setting[k] for row in table.rows)) for k in (0, 1))
-    lost = [(one, other) for one in ones for other in others if (one, other) not in there]
+    lost: list[Setting] = [(one, other) for one in ones for other in others if (one, other) not in there]
     return lost if 2 * len(lost) <= len(ones) * len(others) else []
