@@ -11,7 +11,7 @@ import torch
 from imgrec import runfolder
 from imgrec.config.compose import compose
 from imgrec.data import inventory
-from imgrec.training.curves import read as read_curves
+from imgrec.records import read_curves
 
 
 class Evil:

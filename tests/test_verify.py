@@ -13,7 +13,7 @@ import torch
 
 from imgrec import launch
 from imgrec.cli import main
-from imgrec.training.curves import read
+from imgrec.records import read_curves
 from imgrec.training.run import train  # imported before children are forked
 
 Said = tuple[int, str, str]
@@ -143,7 +143,7 @@ def test_what_the_run_left_to_the_machine_is_taken_from_its_record(tiny: list[st
 
 
 def test_the_first_row_that_drifts_is_named(verify: Callable[..., Said], verified: Path) -> None:
-    rows = read(verified / "curves.csv")
+    rows = read_curves(verified / "curves.csv")
     text = (verified / "curves.csv").read_text()
     for row in rows:
         if int(row["step"]) >= 11 and row["metric"] == "step_loss":

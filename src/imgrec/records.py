@@ -1,9 +1,10 @@
-"""What a run leaves behind: its record, its scores. JSON in and out; imports no torch.
+"""What a run leaves behind: its record, its scores, its curves. JSON and CSV in and out; imports no torch.
 
 schema 1: tables, reports and later versions read these files, so a field is added, never renamed.
 """
 
 import contextlib
+import csv
 import dataclasses
 import json
 import math
@@ -15,6 +16,7 @@ from typing import Any
 from imgrec.errors import RunError
 
 SCHEMA = 1
+CURVE_COLUMNS = ("step", "epoch", "split", "metric", "value")
 STATUSES = ("running", "finished", "failed", "interrupted")
 
 
@@ -39,7 +41,10 @@ class Score:
 
 @dataclass(kw_only=True)
 class Record:
-    """record.json: what the run was, what came out, what it cost, and on what."""
+    """record.json: what the run was, what came out, what it cost, and on what.
+
+    began, ended: when its first process started and its last one ended, in UTC (ISO 8601); None in older records.
+    """
 
     run_id: str
     status: str
@@ -55,6 +60,8 @@ class Record:
     progress: dict[str, Any] = field(default_factory=dict)
     deaths: int = 0
     parent: str | None = None
+    began: str | None = None
+    ended: str | None = None
     error: str | None = None
     schema: int = SCHEMA
 
@@ -108,6 +115,12 @@ def score_of(row: dict[str, Any]) -> Score:
     if not all(isinstance(name, str) for name in (score.split, score.protocol, score.metric, score.at)):
         raise ValueError(f"a score's split, protocol, metric and at must be texts, got {row!r}")
     return score
+
+
+def read_curves(path: Path) -> list[dict[str, str]]:
+    """The rows of a curves.csv, all values as text. A last line that a crash cut off is left out."""
+    with path.open(encoding="utf-8", newline="") as file:
+        return [row for row in csv.DictReader(file) if None not in row.values()]
 
 
 def write(path: Path, record: Record) -> None:

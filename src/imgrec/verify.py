@@ -16,7 +16,7 @@ from imgrec.config import plain
 from imgrec.config.identity import SHORT, run_id
 from imgrec.config.root import Config, elsewhere
 from imgrec.errors import RunError, UsageError
-from imgrec.records import Record
+from imgrec.records import Record, read_curves
 from imgrec.runfolder import CURVES, RECORD, VERIFICATIONS
 
 log = logging.getLogger(__name__)
@@ -142,11 +142,9 @@ def _check_hardware(run: Path, config: Config) -> None:
 
 
 def _rows(folder: Path) -> drift.Rows:
-    from imgrec.training.curves import read  # imports torch
-
     path = folder / CURVES
     try:
-        return drift.keyed(read(path)) if path.exists() else {}
+        return drift.keyed(read_curves(path)) if path.exists() else {}
     except (OSError, ValueError, KeyError, csv.Error) as error:
         raise RunError(f"{path} must be curves that imgrec wrote, got {error}; restore it, or remove it") from error
 

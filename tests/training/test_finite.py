@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from imgrec import assembly, checkpoint, launch
 from imgrec.data.loader import TrainBatches
 from imgrec.errors import RunError
-from imgrec.training.curves import read as read_curves
+from imgrec.records import read_curves
 from imgrec.training.run import train
 
 FOUR = ("trainer.max_epochs=2", "optimizer=momentum")  # 8 steps an epoch

@@ -16,7 +16,7 @@ from imgrec.config import plain
 from imgrec.data.resident import ResidentBatches
 from imgrec.errors import RunError, UsageError
 from imgrec.launch import Outcome
-from imgrec.training.curves import COLUMNS, read
+from imgrec.records import CURVE_COLUMNS, read_curves
 
 
 def run(words: list[str], *more: str) -> Outcome:
@@ -112,8 +112,8 @@ def test_it_trains_as_a_loop_of_plain_pytorch_does(tiny: list[str]) -> None:
 def test_curves_hold_every_step_and_epoch(tiny: list[str]) -> None:
     outcome = run(tiny, "trainer.max_epochs=2", "trainer.log_every=3")
     with (outcome.folder / "curves.csv").open() as file:
-        assert tuple(next(csv.reader(file))) == COLUMNS
-    rows = read(outcome.folder / "curves.csv")
+        assert tuple(next(csv.reader(file))) == CURVE_COLUMNS
+    rows = read_curves(outcome.folder / "curves.csv")
     steps = [int(row["step"]) for row in rows if row["metric"] == "step_loss"]
     assert steps == [3, 6, 9, 12, 15]
     for split in ("train", "val"):
@@ -160,7 +160,7 @@ def test_resident_images_give_the_same_bits(workplace: Path, augment: str, monke
 
 def test_best_is_the_epoch_with_the_highest_validation_top1(tiny: list[str]) -> None:
     outcome = run(tiny, "trainer.max_epochs=6", "optimizer.lr_scale=20")
-    rows = read(outcome.folder / "curves.csv")
+    rows = read_curves(outcome.folder / "curves.csv")
     val = {
         metric: [float(row["value"]) for row in rows if (row["split"], row["metric"]) == ("val", metric)]
         for metric in ("top1", "loss")
@@ -242,7 +242,7 @@ def test_accumulated_batches_step_as_one_batch(tiny: list[str]) -> None:
 def test_every_optimizer_trains(tiny: list[str], optimizer: str) -> None:
     words = [*tiny, f"optimizer={optimizer}", "optimizer.lr_scale=0.1", "schedule=cosine", "schedule.warmup=0.1"]
     outcome = run(words, "trainer.max_epochs=1", "trainer.gradient_clip=1", "trainer.precision=bf16-mixed")
-    rates = [float(row["value"]) for row in read(outcome.folder / "curves.csv") if row["metric"] == "lr"]
+    rates = [float(row["value"]) for row in read_curves(outcome.folder / "curves.csv") if row["metric"] == "lr"]
     assert len(rates) == 8
     assert outcome.record.status == "finished"
 

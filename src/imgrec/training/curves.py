@@ -9,9 +9,7 @@ from lightning.pytorch.loggers.logger import Logger
 from lightning.pytorch.utilities import rank_zero_only
 
 from imgrec.errors import RunError
-from imgrec.records import write_text
-
-COLUMNS = ("step", "epoch", "split", "metric", "value")
+from imgrec.records import CURVE_COLUMNS, read_curves, write_text
 
 
 class Curves(Logger):
@@ -34,8 +32,8 @@ class Curves(Logger):
 
     def start(self, step: int) -> None:
         """Begin, or go on after `step`: rows beyond it belong to steps that will be taken again."""
-        rows = [row for row in read(self._path) if int(row["step"]) <= step] if self._path.exists() else []
-        lines = [",".join(COLUMNS), *(",".join(row[column] for column in COLUMNS) for row in rows)]
+        rows = [row for row in read_curves(self._path) if int(row["step"]) <= step] if self._path.exists() else []
+        lines = [",".join(CURVE_COLUMNS), *(",".join(row[column] for column in CURVE_COLUMNS) for row in rows)]
         write_text(self._path, "\n".join(lines) + "\n")
 
     @rank_zero_only
@@ -59,9 +57,3 @@ def _rows(metrics: dict[str, float], step: int | None) -> Iterator[tuple[int | N
         if name != "epoch":
             split, _, metric = name.rpartition("/")
             yield step, epoch, split or "train", metric, repr(float(value))
-
-
-def read(path: Path) -> list[dict[str, str]]:
-    """The rows of a curves.csv, all values as text. A last line that a crash cut off is left out."""
-    with path.open(encoding="utf-8", newline="") as file:
-        return [row for row in csv.DictReader(file) if None not in row.values()]

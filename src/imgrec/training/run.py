@@ -5,6 +5,7 @@ import os
 import signal
 import sys
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 
 import torch
@@ -69,6 +70,7 @@ def _train(config: Config, folder: Path, command: Sequence[str], parent: Path | 
             parent=str(parent) if parent else None,
             progress={"from": begun},
             deaths=_deaths(before, begun),
+            began=(before.began if before is not None else None) or _now(),
         )
         interruption = Interruption()
         try:
@@ -144,4 +146,9 @@ def _carry_out(
 
 def _close(record: Record, folder: Path, status: str) -> None:
     record.status = status
+    record.ended = _now()
     records.write(folder / RECORD, record)
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")
