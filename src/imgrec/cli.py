@@ -164,6 +164,38 @@ def table(
     _tell_problems(made.problems, made.remarks)
 
 
+@app.command()
+def report(
+    places: Annotated[list[Path], typer.Argument(metavar="DIR...", help="Folders of runs, or records.")],
+    output: Annotated[Path, typer.Option("-o", help="The page to write.")] = Path("page.html"),
+    scores: Annotated[str, typer.Option(help="The scores to show, such as top1,loss,ece.")] = "top1",
+    at: Annotated[str, typer.Option(help="best (last where there is none) or last.")] = "best",
+    split: Annotated[str | None, typer.Option(help="test or val; without it, test where it was opened.")] = None,
+    protocol: Annotated[str | None, typer.Option(help="clean, tta_flip, ...; without it, what was measured.")] = None,
+    baseline: Annotated[list[str], typer.Option(metavar="KEY=VALUE", help="Compare with it, seed by seed.")] = [],  # noqa: B006
+    where: Annotated[list[str], typer.Option(metavar="KEY=VALUE", help="Keep the runs that have it.")] = [],  # noqa: B006
+    published: Annotated[
+        str | None, typer.Option(help="Sources of published figures, none, or a .toml file; without it, the study's.")
+    ] = None,
+) -> None:
+    """Write one page about runs: tables, curves, calibration, confusion, failures, commands. It needs no network."""
+    from imgrec.report.page import report as write
+
+    written = write(
+        places,
+        output,
+        scores=scores,
+        at=at,
+        split=split,
+        protocol=protocol,
+        baseline=baseline,
+        where=where,
+        published=published,
+    )
+    typer.echo(written.path)
+    _tell_problems(written.problems, [])
+
+
 def _hand_over(text: str, output: Path | None) -> None:
     """Print a result, or write it to the file as a whole."""
     if output is None:

@@ -1,0 +1,91 @@
+"""`imgrec report`: runs to one page that needs no network: tables, charts and the scripts that draw them. No torch."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import vl_convert
+
+from imgrec import __version__
+from imgrec.errors import RunError
+from imgrec.records import write_text
+from imgrec.report.charts import charts
+from imgrec.report.story import tell
+from imgrec.tables import published as figures
+from imgrec.tables.command import names, pairs
+from imgrec.tables.gather import gather
+from imgrec.tables.table import Request
+from imgrec.tables.tabulate import tabulate
+
+_HERE = Path(__file__).parent
+
+
+@dataclass(frozen=True, kw_only=True)
+class Written:
+    """Where the page lies, and what could not be read for it."""
+
+    path: Path
+    problems: list[str]
+
+
+def report(
+    places: Sequence[Path],
+    output: Path,
+    *,
+    scores: str,
+    at: str,
+    split: str | None,
+    protocol: str | None,
+    baseline: Sequence[str],
+    where: Sequence[str],
+    published: str | None,
+) -> Written:
+    """Write the page about the runs below the places. The options are those of `imgrec table`.
+
+    Raises UsageError for options that ask for what is not there, RunError where the page cannot be written.
+    """
+    request = Request(
+        scores=tuple(names(scores)),
+        split=split,
+        at=at,
+        protocol=protocol,
+        baseline=pairs("--baseline", baseline),
+        where=pairs("--where", where),
+    )
+    found = gather(places)
+    if not found.runs:
+        raise RunError(f"none of the {len(found.problems)} records could be read, the first: {found.problems[0]}")
+    table = tabulate(found.runs, request, figures.for_runs([run.record for run in found.runs], published))
+    table.notes += found.notes
+    story = tell(table, found.problems, output)
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(_HERE), autoescape=True, trim_blocks=True, lstrip_blocks=True
+    )
+    drawn = charts(story)
+    vega = vl_convert.javascript_bundle() if drawn else ""  # type: ignore[call-arg] # the stub lacks its default
+    text = environment.get_template("page.html").render(
+        story=story,
+        table=table,
+        charts=drawn,
+        specs=_json({chart.key: chart.spec for chart in drawn}),
+        style=(_HERE / "page.css").read_text("utf-8"),
+        script=(_HERE / "page.js").read_text("utf-8"),
+        vega=_embeddable(vega),
+        version=__version__,
+    )
+    output.parent.mkdir(parents=True, exist_ok=True)
+    write_text(output, text)
+    return Written(path=output, problems=story.problems)
+
+
+def _json(value: Any) -> str:
+    """JSON that may stand inside a <script>: no name of a class or folder can end it."""
+    return json.dumps(value, ensure_ascii=True, separators=(",", ":"), allow_nan=False).replace("<", "\\u003c")
+
+
+def _embeddable(script: str) -> str:
+    """The script with what would end its element written otherwise."""
+    return script.replace("</script", "<\\/script").replace("<!--", "<\\!--")
