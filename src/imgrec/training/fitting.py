@@ -4,6 +4,7 @@ import logging
 import sys
 import time
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal, cast
 
@@ -33,8 +34,8 @@ log = logging.getLogger(__name__)
 class Fitting:
     """Trains a network in `folder`. After `run`, `checkpoints/last.ckpt` is the run's end.
 
-    seen: the images as they lay there when the run began. parent: a folder whose checkpoints this run goes on from,
-    where it has none of its own.
+    seen: the images as they lay there when the run began. command: the overrides that asked for the run. parent: a
+    folder whose checkpoints this run goes on from, where it has none of its own.
     """
 
     def __init__(
@@ -44,10 +45,12 @@ class Fitting:
         run_id: str,
         seen: Inventory,
         *,
+        command: Sequence[str],
         parent: Path | None,
         interruption: Interruption,
     ) -> None:
         self.config = config
+        self._command = command
         self.interruption = interruption
         self._began = time.perf_counter()
         self._checkpoints = folder / CHECKPOINTS
@@ -212,7 +215,7 @@ class Fitting:
             return
         if self._board_is_new:
             names = tensorboard.hparam_names(self.config, self.source)
-            tensorboard.open_hparams(self.board, self.config, names)
+            tensorboard.open_hparams(self.board, self.config, self._command, names)
             if self.config.trainer.log_graph:
                 tensorboard.show_graph(self.board, self.classifier.network, self.source)
 

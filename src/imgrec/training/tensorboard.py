@@ -11,12 +11,16 @@ from matplotlib.figure import Figure
 from torch import nn
 
 from imgrec.config import plain
+from imgrec.config.compose import key_of
+from imgrec.config.identity import essence
 from imgrec.config.root import Config
+from imgrec.config.schemas import keys_outside_identity
 from imgrec.data.source import Images, Source
 from imgrec.errors import shown
 from imgrec.evaluation import Predictions
 from imgrec.records import Score
 
+_USUAL = ("optimizer.lr", "optimizer.lr_scale", "data.batch_size", "trainer.max_epochs", "seed")
 _SMALL = 24  # classes up to which a confusion matrix shows its counts
 
 
@@ -38,15 +42,24 @@ def _without_the_writer(failed: threading.ExceptHookArgs) -> None:
         threading.__excepthook__(failed)
 
 
-def open_hparams(board: TensorBoardLogger, config: Config, names: Sequence[str]) -> None:
-    """Enter the run into the HPARAMS table; its scores follow at the end, until then they are empty."""
-    rows = {key: value if isinstance(value, (bool, int, float, str)) else str(value) for key, value in _shown(config)}
+def open_hparams(board: TensorBoardLogger, config: Config, command: Sequence[str], names: Sequence[str]) -> None:
+    """Enter the run into the HPARAMS table; its scores follow at the end, until then they are empty.
+
+    command: the overrides that asked for the run. TensorBoard makes columns of what the first run names, so each run of
+    a sweep names what their command varies, also where this one has the default.
+    """
+    rows = {
+        key: value if isinstance(value, (bool, int, float, str)) else str(value)
+        for key, value in _telling(config, command).items()
+    }
     board.log_hyperparams(rows, {name: float("nan") for name in names})
 
 
-def _shown(config: Config) -> list[tuple[str, Any]]:
-    hidden = ("resume", "resume_override", "force", "data.root")
-    return [(key, value) for key, value in plain.flat(config).items() if key not in hidden]
+def _telling(config: Config, command: Sequence[str]) -> dict[str, Any]:
+    """What tells runs apart, of some eighty keys: choices, what is no default, what the command gives, the usual."""
+    named = {key_of(word) for word in command}
+    keys = {*essence(config), *named, *(f"{key}.name" for key in named), *_USUAL} - keys_outside_identity()
+    return {key: value for key, value in plain.flat(config).items() if key in keys or key == "experiment"}
 
 
 def hparam_names(config: Config, source: Source) -> list[str]:
