@@ -203,7 +203,7 @@ def _hand_over(text: str, output: Path | None) -> None:
     else:
         from imgrec import records
 
-        records.write_text(output, text)
+        records.hand_out(output, text)
         typer.echo(output)
 
 

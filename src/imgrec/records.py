@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from imgrec.errors import RunError
+from imgrec.errors import RunError, UsageError, shown
 
 SCHEMA = 1
 CURVE_COLUMNS = ("step", "epoch", "split", "metric", "value")
@@ -151,6 +151,22 @@ def write_text(path: Path, text: str) -> None:
     finally:
         with contextlib.suppress(OSError):  # the reason to tell is the one that led here
             partial.unlink(missing_ok=True)
+
+
+def hand_out(path: Path, text: str) -> None:
+    """Write a result where the command says, as a whole, its folder made on the way.
+
+    Raises UsageError for a folder, RunError where it cannot be written.
+    """
+    if path.is_dir():
+        raise UsageError(f"{shown(path)} must be a file to write, and is a folder; name a file in it")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_text(path, text)
+    except (OSError, RunError) as error:
+        reason = (error if isinstance(error, OSError) else error.__cause__) or error
+        spoken = reason.strerror if isinstance(reason, OSError) else reason
+        raise RunError(f"{shown(path)} cannot be written: {spoken}; give another -o, or free the disk") from error
 
 
 def wilson(share: float, n: int) -> tuple[float, float]:

@@ -9,9 +9,9 @@ import altair as alt
 
 from imgrec.report.story import Bin, Story
 
-# Blue, vermilion, green, purple, ochre and grey after Okabe & Ito (2008), each moved in lightness until it stands out
-# by 3:1 (WCAG 2.2, 1.4.11) on the page's light ground and on its dark one. Dashes and shapes tell apart what follows.
-COLOURS = ("#2f7fc1", "#d2601a", "#0f9070", "#b0629b", "#a07700", "#7d858d")
+# Blue, orange, green, magenta, brown, grey: each stands out by 3:1 (WCAG 2.2, 1.4.11) on the page's light ground and on
+# its dark one, and any two differ by 20 (CIE 1976) also to the colour-blind (Machado et al. 2009), as a test checks.
+COLOURS = ("#3b56f5", "#c17525", "#39a579", "#c926ba", "#825e31", "#686876")
 _DASHES = ([1, 0], [6, 3], [2, 2], [8, 3, 2, 3], [4, 4], [1, 3])
 _SHAPES = ("circle", "square", "triangle-up", "diamond", "cross", "triangle-down")
 _HEIGHT = 300  # pixels; the width is the page's
@@ -137,7 +137,7 @@ def _classes(story: Story) -> Chart:
         x=alt.X("mean:Q", title="accuracy %", scale=alt.Scale(domain=[0, 100])),
         tooltip=["setting:N", "name:N", alt.Tooltip("mean:Q", format=".2f")],
     )
-    interval = base.mark_rule(color=COLOURS[1], strokeWidth=2).encode(y=y, x=alt.X("low:Q"), x2="high:Q")
+    interval = base.mark_rule(color=COLOURS[1], strokeWidth=3).encode(y=y, x=alt.X("low:Q"), x2="high:Q")
     return Chart(
         key="classes",
         title="Accuracy by class",

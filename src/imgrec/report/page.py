@@ -11,7 +11,7 @@ import vl_convert
 
 from imgrec import __version__
 from imgrec.errors import RunError
-from imgrec.records import write_text
+from imgrec.records import hand_out
 from imgrec.report.charts import charts
 from imgrec.report.story import tell
 from imgrec.tables import published as figures
@@ -76,8 +76,7 @@ def report(
         vega=_embeddable(vega),
         version=__version__,
     )
-    output.parent.mkdir(parents=True, exist_ok=True)
-    write_text(output, text)
+    hand_out(output, text)
     return Written(path=output, problems=story.problems)
 
 
