@@ -14,6 +14,7 @@ import gradients
 import overhead
 import pipeline
 import startup
+import tables
 import to94
 from ratios import Row, about, table
 
@@ -34,6 +35,7 @@ SECTIONS: dict[str, tuple[str, Measure]] = {
     "pipeline": ("Input pipeline: crop and flip, batches of 512", pipeline.measure),
     "gradients": ("Weight gradients of small images", lambda root, rounds: gradients.measure(rounds)),
     "to94": ("Seconds and FLOPs to 94 % on CIFAR-10", to94.measure),
+    "tables": ("A table of 200 records", lambda root, rounds: tables.measure(rounds)),
     "startup": ("From the command to the first step", lambda root, rounds: startup.measure(rounds)),
 }
 

@@ -160,7 +160,8 @@ def table(
         published=published,
         digits=digits,
     )
-    _hand_over(made.text, output)
+    if made.text:
+        _hand_over(made.text, output)
     _tell_problems(made.problems, made.remarks)
 
 

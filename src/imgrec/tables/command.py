@@ -59,6 +59,8 @@ def table(
         raise UsageError("--scores must name one score at least, got ''; leave it out for top1")
     if columns is not None and len(request.scores) > 1 and form != "csv":
         raise UsageError(f"--columns={columns} shows one score, got --scores={scores}; choose one of them")
+    if columns is not None and baseline and form != "csv":
+        raise UsageError(f"--columns={columns} shows no differences to --baseline={baseline[0]}; leave one of them out")
     found = gather(places)
     if not found.runs:
         return Made(text="", problems=found.problems, remarks=found.notes)
