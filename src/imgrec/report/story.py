@@ -16,7 +16,7 @@ from imgrec.runfolder import CURVES, DIAGNOSTICS
 from imgrec.statistics import Summary
 from imgrec.tables.factors import ABSENT, short
 from imgrec.tables.gather import Run
-from imgrec.tables.render import Grid, grid
+from imgrec.tables.grid import Grid, grid
 from imgrec.tables.table import Column, Row, Table
 
 CURVE_METRICS = (("val", "top1"), ("val", "loss"), ("train", "loss"), ("train", "top1"))
