@@ -144,22 +144,19 @@ def table(
     output: Annotated[Path | None, typer.Option("-o", help="Write here instead of to stdout.")] = None,
 ) -> None:
     """Tabulate runs: mean, deviation, intervals, differences and what the seeds can tell."""
-    from imgrec.tables.command import table as make
+    from imgrec.tables import command
 
-    made = make(
-        places,
-        form=form,
+    asked = command.request(
         scores=scores,
         at=at,
         split=split,
         protocol=protocol,
-        rows=rows,
-        columns=columns,
         baseline=baseline,
         where=where,
-        published=published,
-        digits=digits,
+        rows=rows,
+        columns=columns,
     )
+    made = command.table(places, asked, form=form, published=published, digits=digits)
     if made.text:
         _hand_over(made.text, output)
     _tell_problems(made.problems, made.remarks)
@@ -181,18 +178,10 @@ def report(
 ) -> None:
     """Write one page about runs: tables, curves, calibration, confusion, failures, commands. It needs no network."""
     from imgrec.report.page import report as write
+    from imgrec.tables import command
 
-    written = write(
-        places,
-        output,
-        scores=scores,
-        at=at,
-        split=split,
-        protocol=protocol,
-        baseline=baseline,
-        where=where,
-        published=published,
-    )
+    asked = command.request(scores=scores, at=at, split=split, protocol=protocol, baseline=baseline, where=where)
+    written = write(places, asked, output, published=published)
     typer.echo(written.path)
     _tell_problems(written.problems, [])
 

@@ -73,6 +73,15 @@ class Record:
         return None
 
 
+_MAYBE = (str, type(None))
+_KINDS: dict[str, tuple[type, ...]] = {
+    **dict.fromkeys(("run_id", "fingerprint"), (str,)),
+    **dict.fromkeys(("experiment", "study", "parent", "began", "ended", "error"), _MAYBE),
+    **dict.fromkeys(("config", "cost", "environment", "weights", "progress"), (dict,)),
+    "command": (list,),
+}
+
+
 def read(path: Path) -> Record:
     """The record in that file. Raises RunError for a file that is no record of a known schema."""
     try:
@@ -98,12 +107,12 @@ def _check(record: Record) -> None:
     """Raises ValueError for what is JSON, but was not written by `write`."""
     if record.status not in STATUSES:
         raise ValueError(f"status must be one of {', '.join(STATUSES)}, got {record.status!r}")
-    texts = {"run_id": record.run_id, "fingerprint": record.fingerprint}
-    mappings = {"config": record.config, "cost": record.cost, "environment": record.environment}
-    for kind, fields in ((str, texts), (dict, mappings)):
-        for name, value in fields.items():
-            if not isinstance(value, kind):
-                raise ValueError(f"{name} must be a {kind.__name__}, got {value!r}")
+    for name, kind in _KINDS.items():
+        value = getattr(record, name)
+        if not isinstance(value, kind):
+            raise ValueError(f"{name} must be a {kind[0].__name__}, got {value!r}")
+    if not all(isinstance(word, str) for word in record.command):
+        raise ValueError(f"command must be words, got {record.command!r}")
     if not isinstance(record.config.get("seed", 0), int):
         raise ValueError(f"config's seed must be an integer, got {record.config['seed']!r}")
 
@@ -154,19 +163,23 @@ def write_text(path: Path, text: str) -> None:
 
 
 def hand_out(path: Path, text: str) -> None:
-    """Write a result where the command says, as a whole, its folder made on the way.
+    """Write a result where the command says: a file as a whole, its folder made on the way; a pipe or device as it is.
 
     Raises UsageError for a folder, RunError where it cannot be written.
     """
-    if path.is_dir():
-        raise UsageError(f"{shown(path)} must be a file to write, and is a folder; name a file in it")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_text(path, text)
+        if path.is_dir():
+            raise UsageError(f"{shown(path)} must be a file to write, and is a folder; name a file in it")
+        if path.exists() and not path.is_file():
+            path.write_text(text, "utf-8")
+            return
+        target = path.resolve()  # a link stays one
+        target.parent.mkdir(parents=True, exist_ok=True)
+        write_text(target, text)
     except (OSError, RunError) as error:
-        reason = (error if isinstance(error, OSError) else error.__cause__) or error
-        spoken = reason.strerror if isinstance(reason, OSError) else reason
-        raise RunError(f"{shown(path)} cannot be written: {spoken}; give another -o, or free the disk") from error
+        cause = error if isinstance(error, OSError) else error.__cause__
+        reason = cause.strerror if isinstance(cause, OSError) else error
+        raise RunError(f"{shown(path)} cannot be written: {reason}; give another -o, or free the disk") from error
 
 
 def wilson(share: float, n: int) -> tuple[float, float]:

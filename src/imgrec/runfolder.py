@@ -7,6 +7,7 @@ config.yaml  record.json  curves.csv  diagnostics.json  evaluations/  checkpoint
 import contextlib
 import fcntl
 import os
+import re
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -65,8 +66,8 @@ def _takes(folder: Path, own: str) -> list[Path]:
 
 def take_of(name: str) -> int:
     """How often the run of that folder's name had been done, this time included (force=true)."""
-    _, found, rest = name.rpartition("_take-")
-    return int(rest.partition("-")[0]) if found else 1
+    number = re.search(r"_take-(\d+)-[0-9a-f]+$", name)
+    return int(number[1]) if number else 1
 
 
 def look(folder: Path) -> Record | None:

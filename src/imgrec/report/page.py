@@ -14,11 +14,9 @@ from imgrec.errors import RunError
 from imgrec.records import hand_out
 from imgrec.report.charts import charts
 from imgrec.report.story import tell
-from imgrec.tables import published as figures
-from imgrec.tables.command import names, pairs
+from imgrec.tables import command
 from imgrec.tables.gather import gather
 from imgrec.tables.table import Request
-from imgrec.tables.tabulate import tabulate
 
 _HERE = Path(__file__).parent
 
@@ -31,35 +29,15 @@ class Written:
     problems: list[str]
 
 
-def report(
-    places: Sequence[Path],
-    output: Path,
-    *,
-    scores: str,
-    at: str,
-    split: str | None,
-    protocol: str | None,
-    baseline: Sequence[str],
-    where: Sequence[str],
-    published: str | None,
-) -> Written:
-    """Write the page about the runs below the places. The options are those of `imgrec table`.
+def report(places: Sequence[Path], asked: Request, output: Path, *, published: str | None) -> Written:
+    """Write the page about the runs below the places. What is asked is what `imgrec table` is asked.
 
-    Raises UsageError for options that ask for what is not there, RunError where the page cannot be written.
+    Raises UsageError where it asks for what is not there, RunError where the page cannot be written.
     """
-    request = Request(
-        scores=tuple(names(scores)),
-        split=split,
-        at=at,
-        protocol=protocol,
-        baseline=pairs("--baseline", baseline),
-        where=pairs("--where", where),
-    )
     found = gather(places)
     if not found.runs:
         raise RunError(f"none of the {len(found.problems)} records could be read, the first: {found.problems[0]}")
-    table = tabulate(found.runs, request, figures.for_runs([run.record for run in found.runs], published))
-    table.notes += found.notes
+    table = command.of(found, asked, published)
     story = tell(table, found.problems, output)
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(_HERE), autoescape=True, trim_blocks=True, lstrip_blocks=True

@@ -2,22 +2,28 @@
 
 import csv
 import json
+import math
 import os
 import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from statistics import fmean
 from typing import Any
 from urllib.parse import quote
 
 from imgrec import records, statistics
+from imgrec.errors import shown
 from imgrec.runfolder import CURVES, DIAGNOSTICS
 from imgrec.statistics import Summary
+from imgrec.tables.column import Column
 from imgrec.tables.factors import ABSENT, short
 from imgrec.tables.gather import Run
 from imgrec.tables.grid import Grid, grid
-from imgrec.tables.table import Column, Row, Table
+from imgrec.tables.table import Row, Table
+from imgrec.tables.tabulate import score_of
+
+Diagnostics = dict[str, Any]
+"""A split's part of diagnostics.json: classes, confusion, per_class, calibration."""
 
 CURVE_METRICS = (("val", "top1"), ("val", "loss"), ("train", "loss"), ("train", "top1"))
 
@@ -89,7 +95,10 @@ class Lane:
 
 @dataclass(kw_only=True)
 class Story:
-    """Everything the page shows, in plain values."""
+    """Everything the page shows, in plain values. reading: which images the diagnostics are of.
+
+    remarks: what is not drawn although it is there. problems: files that could not be read.
+    """
 
     title: str
     when: str
@@ -106,6 +115,7 @@ class Story:
     bins: list[Bin] = field(default_factory=list)
     reading: str = ""
     commands: list[str] = field(default_factory=list)
+    remarks: list[str] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
 
 
@@ -123,15 +133,14 @@ def tell(table: Table, problems: Sequence[str], page: Path) -> Story:
         + ["seconds", "run"],
         runs=[_lane(table, row, run, page) for row in table.rows for run in row.runs],
         score=table.columns[0].label,
-        commands=[_command(row) for row in table.rows],
+        commands=[command for row in table.rows for command in _commands(row)],
+        reading=f"{table.columns[0].split} set, {table.at} checkpoint",
         problems=list(problems),
     )
     story.costs = [cost for row in table.rows if (cost := _cost(row, table.columns[0])) is not None]
-    lost: list[str] = []
     for row in table.rows:
-        _take_curves(story, row, lost)
-        _take_diagnostics(story, row, table, lost)
-    story.problems += lost
+        _take_curves(story, row)
+        _take_diagnostics(story, row, table)
     return story
 
 
@@ -159,14 +168,13 @@ def _minute(moment: str) -> str:
 
 def _lane(table: Table, row: Row, run: Run, page: Path) -> Lane:
     values = []
-    for cell, column in zip(row.cells, table.columns, strict=True):
-        places = 4 if column.scale == 1 else 2
-        value = cell.values.get((run.seed, 0))
-        values.append(ABSENT if value is None or run.record.status != "finished" else f"{value:.{places}f}")
+    for column in table.columns:
+        value = score_of(run, column, table.at)
+        values.append(ABSENT if value is None else f"{value * column.scale:.{4 if column.scale == 1 else 2}f}")
     seconds = run.record.cost.get("seconds")
     link = None
     if run.folder is not None:
-        link = quote(os.path.relpath(run.folder.resolve(), page.resolve().parent)) + "/"
+        link = quote(os.fsencode(os.path.relpath(run.folder.resolve(), page.resolve().parent))) + "/"
     return Lane(
         cells=[
             *row.setting,
@@ -174,7 +182,7 @@ def _lane(table: Table, row: Row, run: Run, page: Path) -> Lane:
             run.record.status,
             *values,
             f"{seconds:.0f}" if isinstance(seconds, (int, float)) else ABSENT,
-            run.name,
+            shown(run.name),
         ],
         link=link,
         status=run.record.status,
@@ -182,12 +190,20 @@ def _lane(table: Table, row: Row, run: Run, page: Path) -> Lane:
     )
 
 
-def _command(row: Row) -> str:
-    """The words that make the setting's runs, over all its seeds."""
-    words = [word for word in row.runs[0].record.command if word.partition("=")[0] != "seed"]
-    seeds = sorted({run.seed for run in row.runs})
-    several = ["-m"] if len(seeds) > 1 else []
-    return shlex.join(["imgrec", "train", *several, *words, f"seed={','.join(map(str, seeds))}"])
+def _commands(row: Row) -> list[str]:
+    """Commands that make the setting's runs again: one for all seeds where the rest of their words is the same.
+
+    A study's runs, and those that went on from another one, are commands of their own: `-m` would ask for more.
+    """
+    rest = {tuple(word for word in run.record.command if word.partition("=")[0] != "seed") for run in row.runs}
+    studied = any(run.record.study or run.record.parent for run in row.runs)
+    if len(rest) == 1 and len(row.runs) > 1 and not studied:
+        seeds = ",".join(str(seed) for seed in sorted({run.seed for run in row.runs}))
+        return [shlex.join(["imgrec", "train", "-m", *next(iter(rest)), f"seed={seeds}"])]
+    return [
+        shlex.join(["imgrec", "train", *run.record.command, *(["hydra.mode=RUN"] if run.record.study else [])])
+        for run in row.runs
+    ]
 
 
 def _cost(row: Row, column: Column) -> Cost | None:
@@ -205,7 +221,7 @@ def _within_percent(summary: Summary) -> dict[str, float | None]:
     return {"low": max(0.0, summary.low), "high": min(100.0, summary.high)}
 
 
-def _take_curves(story: Story, row: Row, lost: list[str]) -> None:
+def _take_curves(story: Story, row: Row) -> None:
     """The means over seeds of what was logged at the end of epochs; runs of every status have curves."""
     found: dict[tuple[str, int], list[float]] = {}
     for run in row.runs:
@@ -213,13 +229,19 @@ def _take_curves(story: Story, row: Row, lost: list[str]) -> None:
         if path is None or not path.is_file():
             continue
         try:
-            for curve_row in records.read_curves(path):
-                split, metric = curve_row["split"], curve_row["metric"]
-                if (split, metric) in CURVE_METRICS:
-                    key = (f"{split} {metric}", int(curve_row["epoch"]))
-                    found.setdefault(key, []).append(float(curve_row["value"]))
+            rows = [
+                (f"{read['split']} {read['metric']}", int(read["epoch"]), float(read["value"]))
+                for read in records.read_curves(path)
+                if (read["split"], read["metric"]) in CURVE_METRICS
+            ]
         except (OSError, ValueError, KeyError, TypeError, csv.Error) as error:
-            lost.append(f"{path} must be curves that imgrec wrote, got {error}; they are not drawn")
+            story.problems.append(f"{path} must be curves that imgrec wrote, got {error}; they are not drawn")
+            continue
+        if not all(math.isfinite(value) for _, _, value in rows):
+            story.remarks.append(f"values of {shown(run.name)} that are no numbers are not in the curves")
+        for name, epoch, value in rows:
+            if math.isfinite(value):
+                found.setdefault((name, epoch), []).append(value)
     for (name, epoch), values in sorted(found.items()):
         summary = statistics.summarise(values)
         spread = summary.std or 0.0
@@ -234,51 +256,65 @@ def _take_curves(story: Story, row: Row, lost: list[str]) -> None:
         story.curves.setdefault(name, []).append(point)
 
 
-def _take_diagnostics(story: Story, row: Row, table: Table, lost: list[str]) -> None:
+def _take_diagnostics(story: Story, row: Row, table: Table) -> None:
     """Confusion, calibration and classes of the split and place that the table shows, summed over its seeds."""
-    split, name = table.columns[0].split, _name(row)
-    read: list[dict[str, Any]] = []
+    read: list[Diagnostics] = []
     for run in row.runs:
         path = run.folder / DIAGNOSTICS if run.folder else None
         if path is None or not path.is_file() or run.record.status != "finished":
             continue
         try:
             places = json.loads(path.read_text("utf-8"))
-            place = places.get(table.at) or places.get("last") or {}
-            if split in place:
-                read.append(_checked(place[split]))
+            found = (places.get(table.at) or places.get("last") or {}).get(table.columns[0].split)
+            if found is not None:
+                read.append(_checked(found))
         except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-            lost.append(f"{path} must be diagnostics that imgrec wrote, got {error}; they are not drawn")
-    read = [found for found in read if found["classes"] == read[0]["classes"]]
-    if not read:
-        return
-    story.reading = f"{split} set, {len(read)} runs a setting at most summed"
-    _take_confusions(story, name, read)
+            reason = f"no {error}" if isinstance(error, KeyError) else error
+            story.problems.append(f"{path} must be diagnostics that imgrec wrote, got {reason}; they are not drawn")
+    alike = [found for found in read if found["classes"] == read[0]["classes"]]
+    if len(alike) < len(read):
+        story.remarks.append(f"{_name(row)}: runs with other classes are not in calibration, classes and confusion")
+    if alike:
+        _take_confusions(story, _name(row), alike)
+        _take_classes(story, _name(row), alike)
+        _take_bins(story, _name(row), alike)
+
+
+def _take_classes(story: Story, name: str, read: Sequence[Diagnostics]) -> None:
     for k, label in enumerate(read[0]["classes"]):
         shares = [found["per_class"][k]["accuracy"] for found in read]
         known = [100 * share for share in shares if share is not None]
         if known:
             summary = statistics.summarise(known)
             story.classes.append(Class(setting=name, name=label, mean=summary.mean, **_within_percent(summary)))
-    for k in range(len(read[0]["calibration"])):
-        bins = [found["calibration"][k] for found in read if found["calibration"][k]["n"]]
+
+
+def _take_bins(story: Story, name: str, read: Sequence[Diagnostics]) -> None:
+    """Bins of the same edges are summed."""
+    edges = dict.fromkeys((row["low"], row["high"]) for found in read for row in found["calibration"])
+    for low, high in sorted(edges):
+        bins = [row for found in read for row in found["calibration"] if (row["low"], row["high"]) == (low, high)]
         n = sum(row["n"] for row in bins)
         if n:
-            confidence = sum(row["n"] * row["confidence"] for row in bins) / n
-            accuracy = sum(row["n"] * row["accuracy"] for row in bins) / n
+            confidence = sum(row["n"] * row["confidence"] for row in bins if row["n"]) / n
+            accuracy = sum(row["n"] * row["accuracy"] for row in bins if row["n"]) / n
             story.bins.append(Bin(setting=name, confidence=confidence, accuracy=accuracy, n=n))
 
 
-def _checked(found: dict[str, Any]) -> dict[str, Any]:
-    """Raises ValueError or KeyError where the parts do not fit together."""
+def _checked(found: dict[str, Any]) -> Diagnostics:
+    """Raises ValueError, KeyError or TypeError for parts that are missing, or do not fit together."""
     classes = len(found["classes"])
     if len(found["per_class"]) != classes or [len(line) for line in found["confusion"]] != [classes] * classes:
         raise ValueError("parts of different numbers of classes")
-    fmean(row["n"] for row in found["calibration"])
+    sum(sum(line) for line in found["confusion"])
+    sum(row["accuracy"] for row in found["per_class"] if row["accuracy"] is not None)
+    for row in found["calibration"]:
+        if row["n"] and not 0 <= row["confidence"] + row["accuracy"] + row["low"] + row["high"] <= 4:
+            raise ValueError(f"shares outside [0, 1] in {row}")
     return found
 
 
-def _take_confusions(story: Story, name: str, read: Sequence[dict[str, Any]]) -> None:
+def _take_confusions(story: Story, name: str, read: Sequence[Diagnostics]) -> None:
     classes = read[0]["classes"]
     for i, true in enumerate(classes):
         counts = [sum(found["confusion"][i][j] for found in read) for j in range(len(classes))]

@@ -7,9 +7,9 @@ from pathlib import Path
 from imgrec.config.fields import choice
 from imgrec.errors import UsageError
 from imgrec.tables import published as figures
-from imgrec.tables.gather import gather
+from imgrec.tables.gather import Gathered, gather
 from imgrec.tables.render import FORMATS, render
-from imgrec.tables.table import Request
+from imgrec.tables.table import Request, Table
 from imgrec.tables.tabulate import tabulate
 
 
@@ -22,65 +22,86 @@ class Made:
     remarks: list[str]
 
 
-def table(
-    places: Sequence[Path],
+def request(
     *,
-    form: str,
     scores: str,
     at: str,
     split: str | None,
     protocol: str | None,
-    rows: str,
-    columns: str | None,
     baseline: Sequence[str],
     where: Sequence[str],
-    published: str | None,
-    digits: int | None,
-) -> Made:
+    rows: str = "",
+    columns: str | None = None,
+) -> Request:
+    """What the words of a command ask for. Raises UsageError for words that ask for nothing."""
+    choice("--at", at, ("best", "last"))
+    if split is not None:
+        choice("--split", split, ("test", "val"))
+    if not _names(scores):
+        raise UsageError(f"--scores must name one score at least, got {scores!r}; leave it out for top1")
+    return Request(
+        scores=tuple(_names(scores)),
+        split=split,
+        at=at,
+        protocol=protocol,
+        baseline=_pairs("--baseline", baseline),
+        where=_pairs("--where", where),
+        rows=tuple(_names(rows)),
+        columns=columns,
+    )
+
+
+def table(places: Sequence[Path], asked: Request, *, form: str, published: str | None, digits: int | None) -> Made:
     """Read the records below the places, and tabulate them.
 
     Raises UsageError for words that ask for what is not there.
     """
     choice("--format", form, FORMATS)
-    choice("--at", at, ("best", "last"))
-    if split is not None:
-        choice("--split", split, ("test", "val"))
-    request = Request(
-        scores=tuple(names(scores)),
-        split=split,
-        at=at,
-        protocol=protocol,
-        baseline=pairs("--baseline", baseline),
-        where=pairs("--where", where),
-        rows=tuple(names(rows)),
-        columns=columns,
-    )
-    if not request.scores:
-        raise UsageError("--scores must name one score at least, got ''; leave it out for top1")
-    if columns is not None and len(request.scores) > 1 and form != "csv":
-        raise UsageError(f"--columns={columns} shows one score, got --scores={scores}; choose one of them")
-    if columns is not None and baseline and form != "csv":
-        raise UsageError(f"--columns={columns} shows no differences to --baseline={baseline[0]}; leave one of them out")
+    if asked.columns is not None and form != "csv":
+        _refuse_beside_pivot(asked, published)
     found = gather(places)
     if not found.runs:
         return Made(text="", problems=found.problems, remarks=found.notes)
-    made = tabulate(found.runs, request, figures.for_runs([run.record for run in found.runs], published))
-    made.notes += found.notes
+    made = of(found, asked, published)
     remarks = [*made.notes, *(f"warning: {warning}" for warning in made.warnings)] if form == "csv" else []
     return Made(text=render(made, form, digits=digits), problems=found.problems, remarks=remarks)
 
 
-def names(words: str) -> list[str]:
-    """The names between commas."""
-    return [name for name in words.split(",") if name]
+def of(found: Gathered, asked: Request, published: str | None) -> Table:
+    """The table of what was gathered, with the figures that were chosen."""
+    made = tabulate(found.runs, asked, figures.for_runs([run.record for run in found.runs], published))
+    made.notes += found.notes
+    return made
 
 
-def pairs(option: str, words: Sequence[str]) -> dict[str, str]:
+def _refuse_beside_pivot(asked: Request, published: str | None) -> None:
+    """A pivot's cells have room for one score."""
+    words = {
+        "--scores": ",".join(asked.scores) if len(asked.scores) > 1 else None,
+        "--baseline": " ".join(f"{key}={value}" for key, value in asked.baseline.items()) or None,
+        "--published": published if published != figures.NONE else None,
+    }
+    for option, value in words.items():
+        if value is not None:
+            raise UsageError(
+                f"--columns={asked.columns} shows one score and nothing beside it, got {option}={value}; leave one of"
+                " them out, or give --format csv"
+            )
+
+
+def _names(words: str) -> list[str]:
+    """The names between commas, each once."""
+    return list(dict.fromkeys(name for name in words.split(",") if name))
+
+
+def _pairs(option: str, words: Sequence[str]) -> dict[str, str]:
     """KEY=VALUE words as a mapping. Raises UsageError for others."""
-    found = {}
+    found: dict[str, str] = {}
     for word in words:
         key, equals, value = word.partition("=")
         if not (key and equals and value):
             raise UsageError(f"{option} must be KEY=VALUE, got {word!r}; such as {option} optimizer=sgd")
+        if key in found:
+            raise UsageError(f"{option} must give {key} one value, got {found[key]} and {value}; drop one")
         found[key] = value
     return found

@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from imgrec import statistics
 from imgrec.errors import UsageError
 from imgrec.tables import factors
+from imgrec.tables.column import Column
 from imgrec.tables.factors import full, short
-from imgrec.tables.table import Cell, Column, Table
+from imgrec.tables.table import Cell, Row, Table
 
 
 def with_baseline(table: Table, baseline: Mapping[str, str]) -> None:
@@ -30,26 +31,29 @@ def with_baseline(table: Table, baseline: Mapping[str, str]) -> None:
         known = sorted({row.setting[place] for row in table.rows}, key=lambda text: factors.order((text,)))
         if value not in known:
             raise UsageError(f"--baseline {short(key)}={value} must be a setting of the table: {', '.join(known)}")
-    compared = []
+    compared: list[Row] = []
+    alone: list[Row] = []
     for row in table.rows:
         base = tuple(wanted.get(key, value) for key, value in zip(table.factors.keys, row.setting, strict=True))
         if base == row.setting:
             row.is_baseline = True
-        elif base in by_setting:
-            for cell, other in zip(row.cells, by_setting[base].cells, strict=True):
-                cell.difference = statistics.paired(cell.values, other.values)
-            compared.append(row)
+            continue
+        others = by_setting[base].cells if base in by_setting else []
+        for cell, other in zip(row.cells, others, strict=False):
+            cell.difference = statistics.paired(cell.values, other.values)
+        (compared if any(cell.difference for cell in row.cells) else alone).append(row)
     for number in range(len(table.columns)):
         ps = [row.cells[number].difference for row in compared]
         corrected = statistics.holm([difference.p if difference else None for difference in ps])
         for row, p in zip(compared, corrected, strict=True):
             row.cells[number].p = p
-    counts = [sum(row.cells[number].p is not None for row in compared) for number in range(len(table.columns))]
+    tests = max(sum(row.cells[number].p is not None for row in compared) for number in range(len(table.columns)))
     named = " ".join(f"{key}={value}" for key, value in baseline.items())
     table.notes.append(
-        f"Δ: the mean difference to {named}, seed by seed, with its 95 % interval; p: two-sided paired t test,"
-        f" Holm-corrected over {max(counts, default=0)} comparison{'s' * (max(counts, default=0) != 1)} a column."
+        f"Δ: the mean difference to {named}, seed by seed, with its 95 % interval (not corrected); p: two-sided paired"
+        f" t test, Holm-corrected over {tests} comparison{'s' * (tests != 1)} a column."
     )
+    table.notes += [f"no seed in common with its baseline: {table.name_of(row.setting)}" for row in alone]
 
 
 def mark_best(table: Table) -> None:
@@ -67,7 +71,7 @@ def _mark(table: Table, number: int, column: Column) -> None:
         return
     ranked = sorted(entries, key=lambda entry: -column.sign * _mean(entry[1]))
     (first, leader), others = ranked[0], ranked[1:]
-    doubts = [(*doubt, row) for row, cell in others if (doubt := _doubt(leader, cell, column))]
+    doubts = [(*doubt, row) for row, cell in others if (doubt := _doubt(leader, cell, column)) is not None]
     if not doubts:
         leader.best = True
         return
@@ -76,33 +80,37 @@ def _mark(table: Table, number: int, column: Column) -> None:
         "leader": table.name_of(first.setting, beside=row.setting),
         "other": table.name_of(row.setting, beside=first.setting),
     }
-    more = f"; nor is its lead over {len(doubts) - 1} more settings" if len(doubts) > 1 else ""
-    table.notes.append(f"{column.label}: no best is marked. {reason.format(**names)}{more}.")
+    more = f" The same holds of its lead over {len(doubts) - 1} more." if len(doubts) > 1 else ""
+    table.notes.append(f"{column.label}: no best is marked. {reason.format(**names)}.{more}")
 
 
 def _doubt(leader: Cell, cell: Cell, column: Column) -> tuple[float, str] | None:
-    """Why the lead over that cell is not to be believed, after how many seeds would do; None where it is."""
-    lead = column.sign * (_mean(leader) - _mean(cell))
-    if lead <= 0:
-        return math.inf, "{leader} and {other} have the same mean"
+    """Why the lead over that cell is not to be believed, after how many seeds would do; None where it is.
+
+    Lead and spread are of the same runs: those of shared seeds, where settings share some, else all.
+    """
     seen = statistics.compare(leader.values, cell.values)
+    pairs = statistics.paired(leader.values, cell.values)
+    whole = column.sign * (_mean(leader) - _mean(cell))
+    if whole == 0:
+        return math.inf, "{leader} and {other} have the same mean"
     if seen is None:
-        return (
-            math.inf,
-            f"{{leader}} leads {{other}} by {lead:.3g}, and n = 1 tells nothing of the spread; run more seeds",
-        )
-    pairs = len(leader.values.keys() & cell.values.keys())
-    n = pairs if seen.is_paired else min(len(leader.values), len(cell.values))
+        return math.inf, f"{{leader}} leads {{other}} by {whole:.3g}, and their runs tell nothing of the spread"
+    lead, n = whole, min(len(leader.values), len(cell.values))
+    if seen.is_paired and pairs is not None:
+        lead, n = column.sign * pairs.mean, pairs.n
+        if lead <= 0:
+            return math.inf, "{leader} leads {other} by its mean, but not on the seeds that both have"
     least = seen.detectable(n)
     if least is not None and lead >= least:
         return None
     enough = seen.seeds_for(lead)
-    way_out = f"{enough} seeds would do" if enough else f"more than {statistics.MOST_SEEDS} seeds would be needed"
-    seeds = f"{n} seed{'s' * (n != 1)}"
-    bound = f"less than the {least:.3g} that {seeds} can show" if least is not None else f"which {seeds} cannot show"
-    spread = "the differences by seed" if seen.is_paired else "either"
-    basis = f"standard deviation of {spread} {seen.std:.3g}; two-sided 5 %, power 80 %"
-    return enough or math.inf, f"{{leader}} leads {{other}} by {lead:.3g}, {bound} ({basis}): {way_out}"
+    basis = f"standard deviation of {'the differences by seed' if seen.is_paired else 'either'} {seen.std:.3g}"
+    limit = f"one seed cannot show it ({basis})"
+    if least is not None:
+        limit = f"{n} seeds find a true difference with a chance of 80 % only from {least:.3g} ({basis}; two-sided 5 %)"
+    more = f"about {enough} seeds would do" if enough else f"more than {statistics.MOST_SEEDS} seeds would be needed"
+    return enough or math.inf, f"{{leader}} leads {{other}} by {lead:.3g}; {limit}: if both are as seen, {more}"
 
 
 def _mean(cell: Cell) -> float:

@@ -1,14 +1,16 @@
 """What differs between runs: the factors of an experiment, read from their configurations. Imports no torch."""
 
 import dataclasses
+import re
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 from omegaconf import MISSING
 
-from imgrec.config.fields import default_of
+from imgrec.config.fields import default_of, nearest
 from imgrec.config.root import AXES, GROUPS, Config
 from imgrec.config.schemas import SCHEMAS, keys_outside_identity
 from imgrec.errors import UsageError
@@ -16,8 +18,9 @@ from imgrec.records import Record
 from imgrec.tables.gather import Run
 
 EXPERIMENT, PARENT = "experiment", "parent"
-_NO_FACTORS = ("seed", "test", "test_protocols")  # the repetition, and what is measured of it
+_MEASURED = ("test", "test_protocols")  # of a network, when it has been trained
 ABSENT = "–"  # a key that the run's choice does not have
+_SEED_AND_ID = re.compile(r"_?seed-\d+|(_take-\d+)?-[0-9a-f]{8}$")  # of a folder's name: what differs by seed
 
 Setting = tuple[str, ...]
 """The values of the factors, in their order, as texts."""
@@ -25,13 +28,14 @@ Setting = tuple[str, ...]
 
 @dataclass(frozen=True, kw_only=True)
 class Factors:
-    """keys: what was varied, as dotted keys. implied: what differs as well, but goes with one of the factors.
+    """keys: what was varied, as dotted keys. along: what differs as well, but goes with them, in words.
 
-    given: of the implied ones, those that the runs' commands gave (a tuned rate, say), by factor and value.
+    That a choice has its own values is no news; what a command gave is (a tuned rate, say), or what goes with another
+    axis.
     """
 
     keys: tuple[str, ...]
-    given: tuple[str, ...] = ()
+    along: tuple[str, ...] = ()
 
     def setting(self, run: Run) -> Setting:
         return tuple(text(value_of(run.record, key)) for key in self.keys)
@@ -50,7 +54,7 @@ def full(key: str) -> str:
 def value_of(record: Record, key: str) -> Any:
     """The run's value of a key; where the record is older than the key its choice's default, ABSENT without one."""
     if key == PARENT:
-        return "another run" if record.parent else ABSENT  # which one differs from seed to seed
+        return _SEED_AND_ID.sub("", Path(record.parent).name) or "a run" if record.parent else ABSENT
     if key == EXPERIMENT:
         return record.experiment or "none"
     if key in record.config:
@@ -73,35 +77,38 @@ def text(value: Any) -> str:
 def derive(runs: Sequence[Run]) -> Factors:
     """The keys that tell the runs' settings apart, seeds aside.
 
-    Recipes first, then each axis' choice, then single keys. What has one value for each recipe, or within its axis for
-    each choice and the factors before it, is no factor of its own.
+    Recipes first, then each axis' choice, then single keys. What has one value for each recipe, for each choice of its
+    axis, or for each combination of recipe and choices (a rate that was tuned for each), is no factor of its own.
     """
     varied = [key for key in _keys(runs) if len(_values(runs, (key,))) > 1]
+    names = [key for key in varied if key == EXPERIMENT or key.endswith(".name")]
     keys: list[str] = []
-    implied: list[str] = []
+    for name in names:
+        if not (EXPERIMENT in keys and _determined(runs, name, [EXPERIMENT])):
+            keys.append(name)
+    choices = list(keys)
+    along: list[str] = []
     for key in varied:
-        axis, dot, leaf = key.rpartition(".")
-        before = [EXPERIMENT] if EXPERIMENT in keys else []
-        if leaf != "name":
-            before += [f"{axis}.name"] if dot else []
-            before += [known for known in keys if dot and known.rpartition(".")[0] == axis and known not in before]
-        if before and _determined(runs, key, before):
-            implied.append(key)
+        if key in names:
+            continue
+        axis, dot, _ = key.rpartition(".")
+        own = [known for known in keys if known == EXPERIMENT or (dot and known.startswith(f"{axis}."))]
+        if own and _determined(runs, key, own):
+            along += [_spoken(runs, key, own)] if _is_given(runs, key) else []
+        elif choices and _determined(runs, key, choices):
+            along.append(_spoken(runs, key, choices))
         else:
             keys.append(key)
-    return Factors(keys=tuple(keys), given=tuple(_given(runs, implied, keys)))
+    return Factors(keys=tuple(keys), along=tuple(along))
 
 
 def chosen(runs: Sequence[Run], keys: Sequence[str]) -> Factors:
     """These keys as the factors. Raises UsageError for an unknown key, or where something else varies beside them."""
     derived = derive(runs)
-    known = set(_keys(runs))
     for key in keys:
-        if key not in known:
-            varied = ", ".join(map(short, derived.keys)) or "nothing"
-            raise UsageError(
-                f"{short(key)} must be a key of the runs' configuration, and is none; {varied} varies in them"
-            )
+        check_known(runs, key, "a factor")
+        if list(keys).count(key) > 1:
+            raise UsageError(f"{short(key)} must be named once, got it twice; it is a row or a column")
     for key in derived.keys:
         if key not in keys and not _determined(runs, key, keys):
             values = sorted({text(value_of(run.record, key)) for run in runs})
@@ -109,7 +116,16 @@ def chosen(runs: Sequence[Run], keys: Sequence[str]) -> Factors:
                 f"{short(key)} must be a factor of the table, as it varies ({', '.join(values)}) beside"
                 f" {', '.join(map(short, keys))}; name it as well, or fix it with --where {short(key)}={values[0]}"
             )
-    return Factors(keys=tuple(keys), given=derived.given)
+    return Factors(keys=tuple(keys), along=derived.along)
+
+
+def check_known(runs: Sequence[Run], key: str, what: str) -> None:
+    """Raises UsageError for a key that no run's configuration has, or that is no factor; names the nearest."""
+    known = [short(name) for name in _keys(runs)]
+    if short(key) not in known:
+        guess = nearest(short(key), known)
+        hint = f"did you mean {guess}?" if guess else f"the runs differ in {', '.join(map(short, derive(runs).keys))}"
+        raise UsageError(f"{short(key)} must be a key of the runs that can be {what}, and is none; {hint}")
 
 
 def order(setting: Setting) -> tuple[tuple[int, float, str], ...]:
@@ -123,11 +139,18 @@ def order(setting: Setting) -> tuple[tuple[int, float, str], ...]:
     return tuple(keys)
 
 
+def training(record: Record) -> list[tuple[str, str]]:
+    """Everything that says how a network was trained, its seed included: not what was measured of it, nor where."""
+    outside = {*keys_outside_identity(), *_MEASURED, "trainer.name"}
+    ours = (key for key in record.config if key.partition(".")[0] in AXES or key in _roots())
+    return sorted((key, text(record.config[key])) for key in ours if key not in outside)
+
+
 def _keys(runs: Sequence[Run]) -> list[str]:
     """Every key that may be a factor: recipe, axes' choices, then their keys, the root's, the parent's id."""
     axes = [f"{axis}.name" for axis in AXES if axis != "trainer"]  # cpu, gpu and ddp are the same experiment
     present = dict.fromkeys(key for run in runs for key in run.record.config)
-    outside = keys_outside_identity() | {*_NO_FACTORS, "trainer.name"}
+    outside = keys_outside_identity() | {*_MEASURED, "seed", "trainer.name"}
     ours = [key for key in present if key.partition(".")[0] in AXES or key in _roots()]
     return [*dict.fromkeys([EXPERIMENT, *axes, *(key for key in ours if key not in outside), PARENT])]
 
@@ -145,23 +168,27 @@ def _determined(runs: Sequence[Run], key: str, by: Sequence[str]) -> bool:
     return len(_values(runs, [*by, key])) == len(_values(runs, by))
 
 
-def _given(runs: Sequence[Run], implied: Sequence[str], keys: Sequence[str]) -> list[str]:
-    """What commands gave of the implied keys, as `optimizer.lr_scale: 3 with optimizer=sgd, 1 with optimizer=adam`."""
-    told = []
-    for key in implied:
-        by = next((factor for factor in keys if _determined(runs, key, [factor])), None)
-        words = (word.lstrip("+").partition("=")[0] for run in runs for word in run.record.command)
-        if by is not None and short(key) in words:
-            pairs = {text(value_of(run.record, by)): text(value_of(run.record, key)) for run in runs}
-            told.append(
-                f"{short(key)}: " + ", ".join(f"{value} with {short(by)}={owner}" for owner, value in pairs.items())
-            )
-    return told
+def _is_given(runs: Sequence[Run], key: str) -> bool:
+    """Whether a command gave the key a value."""
+    return any(word.lstrip("+").partition("=")[0] == short(key) for run in runs for word in run.record.command)
+
+
+def _spoken(runs: Sequence[Run], key: str, by: Sequence[str]) -> str:
+    """`optimizer.lr_scale: 3 with optimizer=sgd, 1 with optimizer=adam`, by the first factor that does, else by all."""
+    owners = next(([one] for one in by if _determined(runs, key, [one])), list(by))
+    pairs = {
+        " ".join(f"{short(owner)}={text(value_of(run.record, owner))}" for owner in owners): text(
+            value_of(run.record, key)
+        )
+        for run in runs
+    }
+    return f"{short(key)}: {', '.join(f'{value} with {owner}' for owner, value in pairs.items())}"
 
 
 @cache
 def _defaults(axis: str, name: str) -> dict[str, Any]:
-    schemas = SCHEMAS.get(axis, {})
+    """The defaults of an axis' choice; of the root, for no axis."""
+    schemas = SCHEMAS.get(axis, {}) if axis else {"": Config}
     schema = next(iter(schemas.values())) if len(schemas) == 1 else schemas.get(name)
     if schema is None:
         return {}

@@ -54,11 +54,11 @@ def gather(places: Sequence[Path]) -> Gathered:
     """
     found = Gathered()
     by_id: dict[str, list[Run]] = {}
-    files = [file for place in places for file in _files(place)]
+    files = [file for place in places for file in _files(place, found.problems)]
     for path in dict.fromkeys(files):
         try:
             run = _read(path, found.problems)
-        except RunError as error:
+        except (RunError, OSError) as error:
             found.problems.append(str(error))
             continue
         by_id.setdefault(run.record.run_id, []).append(run)
@@ -78,8 +78,8 @@ def gather(places: Sequence[Path]) -> Gathered:
     return found
 
 
-def _files(place: Path) -> Iterator[Path]:
-    """The files that are records, or should be."""
+def _files(place: Path, problems: list[str]) -> Iterator[Path]:
+    """The files that are records, or should be; folders that cannot be read are problems."""
     if place.is_file():
         yield place
     elif not place.is_dir():
@@ -88,18 +88,23 @@ def _files(place: Path) -> Iterator[Path]:
         yield place / RECORD
     else:
         yield from _loose(place)
-        yield from _below(place)
+        yield from _below(place, problems)
 
 
-def _below(place: Path) -> Iterator[Path]:
-    for folder in sorted(path for path in place.iterdir() if path.is_dir() and not path.name.startswith(".")):
+def _below(place: Path, problems: list[str]) -> Iterator[Path]:
+    try:
+        folders = sorted(path for path in place.iterdir() if path.is_dir() and not path.name.startswith("."))
+    except OSError as error:
+        problems.append(f"{shown(place)} cannot be read: {error.strerror}; mend its permissions")
+        return
+    for folder in folders:
         if (folder / RECORD).is_file():
             yield folder / RECORD
         elif folder.name != VERIFICATIONS:
             if folder.name == RECORDS:
                 yield from _loose(folder)
             if not folder.is_symlink():  # one may lead back up
-                yield from _below(folder)
+                yield from _below(folder, problems)
 
 
 def _loose(folder: Path) -> Iterator[Path]:

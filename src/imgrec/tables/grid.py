@@ -4,9 +4,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from imgrec.statistics import LEVEL
-from imgrec.tables.factors import ABSENT, short
+from imgrec.tables.column import Column
+from imgrec.tables.factors import ABSENT, order, short
 from imgrec.tables.published import Figure
-from imgrec.tables.table import Cell, Column, Row, Table
+from imgrec.tables.table import Cell, Row, Table
 
 COSTS = (("parameters", "parameters", 1.0), ("flops_per_image", "MFLOPs an image", 1e-6), ("seconds", "seconds", 1.0))
 """A cost's name in records, in tables, and what it is multiplied with there."""
@@ -38,7 +39,7 @@ def grid(table: Table, digits: int | None = None) -> Grid:
 
 @dataclass(frozen=True)
 class Numbers:
-    """The texts of a cell's numbers; empty where there is none."""
+    """The texts of a cell's numbers; empty where there is none. exact_p: p to three digits, however small."""
 
     mean: str = ""
     std: str = ""
@@ -48,7 +49,9 @@ class Numbers:
     difference: str = ""
     difference_low: str = ""
     difference_high: str = ""
+    pairs: str = ""
     p: str = ""
+    exact_p: str = ""
 
     @property
     def spread(self) -> str:
@@ -61,9 +64,10 @@ class Numbers:
 
     @property
     def change(self) -> str:
-        """The difference to the baseline, with its interval."""
+        """The difference to the baseline, with its interval, and the number of pairs where it is another than n."""
         interval = f" [{self.difference_low}, {self.difference_high}]" if self.difference_low else ""
-        return f"{self.difference}{interval}" or ABSENT
+        fewer = f" (n = {self.pairs})" if self.pairs not in ("", self.n) else ""
+        return f"{self.difference}{interval}{fewer}" or ABSENT
 
 
 def numbers(cell: Cell, column: Column, digits: int | None = None) -> Numbers:
@@ -86,7 +90,9 @@ def numbers(cell: Cell, column: Column, digits: int | None = None) -> Numbers:
         difference=signed(difference.mean) if difference else "",
         difference_low=signed(difference.low) if difference else "",
         difference_high=signed(difference.high) if difference else "",
+        pairs=str(difference.n) if difference else "",
         p=_probability(cell.p),
+        exact_p="" if cell.p is None else f"{cell.p:.3g}",
     )
 
 
@@ -150,8 +156,7 @@ def _pivot(table: Table, digits: int | None) -> Grid:
     column = table.columns[0]
     across = table.factors.keys.index(str(table.pivot))
     others = [place for place in range(len(table.factors.keys)) if place != across]
-    heads = list(dict.fromkeys(row.setting[across] for row in table.rows))
-    heads.sort(key=lambda head: [row.setting[across] for row in table.rows].index(head))
+    heads = sorted({row.setting[across] for row in table.rows}, key=lambda head: order((head,)))
     lines: dict[tuple[str, ...], dict[str, Field]] = {}
     most = max(len(row.cells[0].values) for row in table.rows)
     for row in table.rows:

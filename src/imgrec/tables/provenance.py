@@ -6,7 +6,7 @@ from imgrec.config.identity import SHORT
 from imgrec.tables.gather import Run
 
 _COMMIT = 12  # digits that tell commits apart
-_VERSIONS = ("python", "torch", "torchvision", "lightning", "torchmetrics")  # what may move a score
+_VERSIONS = ("imgrec", "python", "torch", "torchvision", "lightning", "torchmetrics")  # what may move a score
 _LISTED = 4  # values named before the rest is counted
 
 
@@ -21,6 +21,9 @@ def warnings(runs: Sequence[Run]) -> list[str]:
         seen = _distinct(_value(run, key) for run in runs)
         if len(seen) > 1:
             told.append(f"the runs were made {what}: {_some(seen)}")
+    machines = _distinct(_hardware(run) for run in runs)
+    if len(machines) > 1:
+        told.append(f"the runs were made on different hardware, so their seconds do not compare: {_some(machines)}")
     dirty = sum(run.record.environment.get("dirty") is True for run in runs)
     if dirty:
         told.append(f"{dirty} of {len(runs)} runs were made with uncommitted changes: their commit does not say it all")
@@ -30,7 +33,7 @@ def warnings(runs: Sequence[Run]) -> list[str]:
 def line(runs: Sequence[Run]) -> str:
     """Commit, versions and hardware in one line."""
     parts = [f"commit {_some(_distinct(_value(run, 'commit') for run in runs))}"]
-    parts += [f"{key} {_some(_distinct(_value(run, key) for run in runs))}" for key in _VERSIONS[:4]]
+    parts += [f"{key} {_some(_distinct(_value(run, key) for run in runs))}" for key in _VERSIONS[1:5]]
     parts.append(_some(_distinct(_hardware(run) for run in runs)))
     return ", ".join(parts) + "."
 

@@ -4,7 +4,7 @@ The file that comes along is published.toml, beside this one; a file of one's ow
 """
 
 import tomllib
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ from typing import Any
 from imgrec.config.fields import nearest
 from imgrec.errors import RunError, UsageError, shown
 from imgrec.records import Record
+from imgrec.tables.column import Column
 from imgrec.tables.factors import full, text, value_of
 
 OWN = Path(__file__).with_name("published.toml")
@@ -22,7 +23,7 @@ NONE = "none"  # --published none
 class Source:
     """Where figures come from, and how they were made. studies: those that show it unasked.
 
-    matches: whether model, data and training are those of the studies here.
+    matches: whether model, data and training are those of the studies here. test: the protocol of the test score.
     """
 
     key: str
@@ -31,6 +32,7 @@ class Source:
     data: str
     training: str
     matches: bool
+    test: str = "clean"
     studies: tuple[str, ...] = ()
 
     def line(self) -> str:
@@ -49,10 +51,10 @@ class Figure:
     value: str
     spread: str | None = None
 
-    def fits(self, run: Record, metrics: Collection[str]) -> bool:
-        """Whether it belongs beside that run: the same setting, and a score that is shown."""
+    def fits(self, run: Record, column: Column) -> bool:
+        """Whether it belongs beside that run: the same setting, and a test score that is shown."""
         alike = all(text(value_of(run, full(key))) == value for key, value in self.setting.items())
-        return alike and self.metric in metrics
+        return alike and (column.metric, column.split, column.protocol) == (self.metric, "test", self.source.test)
 
 
 def for_runs(runs: Sequence[Record], chosen: str | None) -> list[Figure]:
@@ -91,12 +93,12 @@ def read(path: Path) -> list[Figure]:
 
 
 def _figures(rows: Mapping[str, Any]) -> list[Figure]:
-    about = {key: value for key, value in rows.items() if key != "figures"}
+    about = {key: value for key, value in rows.items() if key not in ("figures", "setting")}
     source = Source(**{**about, "studies": tuple(about.get("studies", ()))})
     found = []
     for row in rows["figures"]:
         for number in (row["value"], row.get("spread", "0")):
             float(number)  # a figure is printed as it was published, and is a number
-        setting = {str(key): text(value) for key, value in row["setting"].items()}
+        setting = {str(key): text(value) for key, value in {**rows.get("setting", {}), **row["setting"]}.items()}
         found.append(Figure(**{**row, "setting": setting, "source": source}))
     return found

@@ -2,6 +2,7 @@
 
 import csv
 import io
+import re
 from collections.abc import Callable, Sequence
 
 from imgrec.tables.factors import short
@@ -52,20 +53,25 @@ _SIGNS = {
     "Δ": r"$\Delta$",
     "<": "$<$",
     ">": "$>$",
-    "–": "--",
+    "–": r"\textendash{}",
     "≤": r"$\le$",
     "≥": r"$\ge$",
 }
 
 
+_MINUS = re.compile(r"(?<![\w.-])-(?=\d)")  # before a negative number, not inside a name
+
+
 def _escaped(text: str) -> str:
     """The text with what LaTeX would take for its own escaped; signs become those of mathematics."""
-    return "".join(_SIGNS.get(mark, mark) for mark in text)
+    plain = "".join(_SIGNS.get(mark, mark) for mark in " ".join(text.split()))
+    return _MINUS.sub("$-$", plain).replace("--", "-{}-")  # two hyphens would become a dash
 
 
 def _latex(texts: Grid) -> str:
     def line(cells: Sequence[str]) -> str:
-        return " & ".join(cells) + r" \\"
+        # the line break above would take a [ or * at the row's beginning for its argument
+        return re.sub(r"^([\[*])", r"{\1}", " & ".join(cells)) + r" \\"
 
     rows = [[rf"\textbf{{{_escaped(f.text)}}}" if f.strong else _escaped(f.text) for f in row] for row in texts.rows]
     return "\n".join(
@@ -102,7 +108,8 @@ _CSV_BASELINE: tuple[tuple[str, Callable[[Numbers], str]], ...] = (
     ("difference", lambda told: told.difference),
     ("difference low", lambda told: told.difference_low),
     ("difference high", lambda told: told.difference_high),
-    ("p", lambda told: told.p),
+    ("pairs", lambda told: told.pairs),
+    ("p", lambda told: told.exact_p),
 )
 
 

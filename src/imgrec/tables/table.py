@@ -4,12 +4,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from imgrec.statistics import Difference, Summary
+from imgrec.tables.column import Column
 from imgrec.tables.factors import Factors, Setting, short
 from imgrec.tables.gather import Run
 from imgrec.tables.published import Figure
-
-LOWER_IS_BETTER = ("loss", "ece")
-NO_FRACTIONS = ("loss",)  # every other metric is a fraction in [0, 1], and shown in percent
 
 Values = dict[tuple[int, int], float]
 """A setting's values by what pairs runs: the seed, and the run's number among those of that seed (0, as a rule)."""
@@ -33,30 +31,6 @@ class Request:
     where: Mapping[str, str] = field(default_factory=dict)
     rows: tuple[str, ...] = ()
     columns: str | None = None
-
-
-@dataclass(frozen=True, kw_only=True)
-class Column:
-    """A score: what was measured, where and how."""
-
-    metric: str
-    split: str
-    protocol: str
-
-    @property
-    def scale(self) -> int:
-        """What a record's value is multiplied with to be shown."""
-        return 1 if self.metric in NO_FRACTIONS else 100
-
-    @property
-    def sign(self) -> int:
-        """1 where more is better, else -1."""
-        return -1 if self.metric in LOWER_IS_BETTER else 1
-
-    @property
-    def label(self) -> str:
-        under = "" if self.protocol == "clean" else f", {self.protocol}"
-        return f"{self.split} {self.metric}{'' if self.scale == 1 else ' %'}{under}"
 
 
 @dataclass(kw_only=True)

@@ -1,15 +1,18 @@
 """From runs to a table: what was varied, the scores of each setting, what is not there. Imports no torch."""
 
+import itertools
 import math
 from collections.abc import Mapping, Sequence
 
 from imgrec import statistics
-from imgrec.errors import UsageError
+from imgrec.errors import UsageError, shown
+from imgrec.records import Score
 from imgrec.tables import compare, factors, provenance
-from imgrec.tables.factors import Factors, Setting, full, text, value_of
+from imgrec.tables.column import Column
+from imgrec.tables.factors import Factors, Setting, full, short, text, value_of
 from imgrec.tables.gather import Run
 from imgrec.tables.published import Figure
-from imgrec.tables.table import Cell, Column, Request, Row, Table, Values
+from imgrec.tables.table import Cell, Request, Row, Table, Values
 
 _LISTED = 5  # combinations without a run that are named before the rest is counted
 
@@ -19,36 +22,33 @@ def tabulate(runs: Sequence[Run], request: Request, figures: Sequence[Figure] = 
 
     figures: published ones to put beside. Raises UsageError where the request names what the runs do not have.
     """
-    kept = [run for run in runs if _matches(run, request.where)]
+    for key in request.where:
+        factors.check_known(runs, full(key), "in --where")
+    notes: list[str] = []
+    kept = _once([run for run in runs if _matches(run, request.where)], notes)
     if not kept:
         named = " ".join(f"{key}={value}" for key, value in request.where.items())
         raise UsageError(f"--where {named} must leave runs, and leaves none of {len(runs)}; drop one")
-    split = request.split or ("test" if any(s.split == "test" for run in kept for s in run.record.scores) else "val")
-    notes = []
-    closed = [run for run in kept if split == "test" and run.record.config.get("test") is False]
+    split = request.split or ("test" if any(_has(run, "test") for run in kept) else "val")
+    closed = [run for run in kept if split == "test" and _is_closed(run)]
+    if len(closed) == len(kept):
+        raise UsageError("--split test needs runs that opened the test set, and all kept it closed; give --split val")
     if closed:
         kept = [run for run in kept if run not in closed]
-        if not kept:
-            raise UsageError(
-                f"--split test needs runs that opened the test set, and all {len(closed)} kept it closed;"
-                " give --split val"
-            )
-        runs_left_out = f"{len(closed)} run{'s' * (len(closed) > 1)}"
-        notes.append(f"left out: {runs_left_out} with test=false, as tuning has them; --split val shows them")
+        left_out = f"{len(closed)} run{'s' * (len(closed) > 1)}"
+        notes.append(f"left out: {left_out} with test=false, as tuning has them; --split val shows them")
     protocol = request.protocol or _protocol(kept, split)
     columns = [Column(metric=metric, split=split, protocol=protocol) for metric in request.scores]
     _check_scores(kept, columns)
-    wanted = [full(key) for key in (*request.rows, *((request.columns,) if request.columns else ()))]
-    found = factors.chosen(kept, wanted) if wanted else factors.derive(kept)
+    found = _factors(kept, request)
     rows = _rows(kept, found, columns, request.at, notes)
-    pivot = full(request.columns) if request.columns else None
     table = Table(
         factors=found,
         columns=columns,
         rows=rows,
         at=request.at,
         baseline=request.baseline,
-        pivot=pivot,
+        pivot=full(request.columns) if request.columns else None,
         notes=notes,
         warnings=provenance.warnings(kept),
     )
@@ -56,15 +56,62 @@ def tabulate(runs: Sequence[Run], request: Request, figures: Sequence[Figure] = 
     compare.with_baseline(table, request.baseline)
     compare.mark_best(table)
     for row in rows:
-        row.published = [figure for figure in figures if figure.fits(row.runs[0].record, request.scores)]
+        row.published = [
+            figure for figure in figures if any(figure.fits(row.runs[0].record, column) for column in columns)
+        ]
     _tell_what_is_missing(table)
-    notes += [f"goes along: {line}" for line in found.given]
+    notes += [f"goes along: {line}" for line in found.along]
     notes.append(provenance.line(kept))
     return table
 
 
 def _matches(run: Run, where: Mapping[str, str]) -> bool:
     return all(text(value_of(run.record, full(key))) == value for key, value in where.items())
+
+
+def _once(runs: Sequence[Run], notes: list[str]) -> list[Run]:
+    """The runs, of which each training counts once: a tuning run and the final one differ in what they measured alone.
+
+    The one that measured more stays, with the scores of the other that it lacks.
+    """
+    kept: list[Run] = []
+    places: dict[str, int] = {}
+    for run in runs:
+        trained = repr([*factors.training(run.record), run.record.fingerprint, run.record.parent])
+        place = places.setdefault(trained, len(kept)) if run.record.status == "finished" else len(kept)
+        if place == len(kept):
+            kept.append(run)
+            continue
+        more, less = sorted((kept[place], run), key=lambda each: -len(each.record.scores))
+        known = {_measured(score) for score in more.record.scores}
+        more.record.scores += [score for score in less.record.scores if _measured(score) not in known]
+        kept[place] = more
+        notes.append(f"one training, counted once: {shown(more.name)} and {shown(less.name)}")
+    return kept
+
+
+def _measured(score: Score) -> tuple[str, ...]:
+    return score.split, score.protocol, score.metric, score.at
+
+
+def _is_closed(run: Run) -> bool:
+    return run.record.config.get("test") is False and not _has(run, "test")
+
+
+def _has(run: Run, split: str) -> bool:
+    return any(score.split == split for score in run.record.scores)
+
+
+def _factors(runs: Sequence[Run], request: Request) -> Factors:
+    """Those that were asked for, else those that were varied; a pivot's among them."""
+    across = full(request.columns) if request.columns else None
+    if request.rows:
+        return factors.chosen(runs, [*map(full, request.rows), *([across] if across else [])])
+    found = factors.derive(runs)
+    if across is not None and across not in found.keys:
+        varied = ", ".join(map(short, found.keys)) or "nothing"
+        raise UsageError(f"--columns {short(across)} must be a factor of the runs, and in them {varied} varies")
+    return found
 
 
 def _protocol(runs: Sequence[Run], split: str) -> str:
@@ -106,20 +153,21 @@ def _rows(runs: Sequence[Run], found: Factors, columns: Sequence[Column], at: st
 def _cell(runs: Sequence[Run], column: Column, at: str) -> Cell:
     values: Values = {}
     for run in runs:
-        value = _value(run, column, at)
-        if value is not None and math.isfinite(value):
+        value = score_of(run, column, at)
+        if value is not None:
             same = [seed for seed, _ in values].count(run.seed)
             values[run.seed, same] = value * column.scale
     return Cell(values=values, summary=statistics.summarise(list(values.values())) if values else None)
 
 
-def _value(run: Run, column: Column, at: str) -> float | None:
+def score_of(run: Run, column: Column, at: str) -> float | None:
+    """The run's value of a column, as records have it; None where it has none, or one that is no number."""
     if run.record.status != "finished":
         return None
     for place in (at, "last") if at == "best" else (at,):
         score = run.record.score(column.metric, split=column.split, at=place, protocol=column.protocol)
         if score is not None:
-            return score.value
+            return score.value if math.isfinite(score.value) else None
     return None
 
 
@@ -147,19 +195,21 @@ def _has_best(run: Run, columns: Sequence[Column]) -> bool:
 
 
 def _tell_what_is_missing(table: Table) -> None:
+    missing = []
     for row in table.rows:
         name = table.name_of(row.setting)
         for run in row.runs:
             status, error = run.record.status, run.record.error
             if status != "finished":
                 table.notes.append(f"{status}: {name} seed={run.seed}{f': {_reason(error)}' if error else ''}")
-            elif any(_value(run, column, table.at) is None for column in table.columns):
-                table.notes.append(f"without all scores: {name} seed={run.seed}")
+            elif any(score_of(run, column, table.at) is None for column in table.columns):
+                table.notes.append(f"without a score that is a number: {name} seed={run.seed}")
         if row.missing:
-            table.notes.append(f"missing: {name} seed={','.join(map(str, row.missing))}")
-    if absent := [table.name_of(setting) for setting in _absent(table)]:
-        more = f"; and {len(absent) - _LISTED} more" if len(absent) > _LISTED else ""
-        table.notes.append(f"not run: {'; '.join(absent[:_LISTED])}{more}")
+            missing.append(f"{name} seed={','.join(map(str, row.missing))}")
+    for what, names in (("missing", missing), ("not run", [table.name_of(setting) for setting in _absent(table)])):
+        if names:
+            more = f"; and {len(names) - _LISTED} more" if len(names) > _LISTED else ""
+            table.notes.append(f"{what}: {'; '.join(names[:_LISTED])}{more}")
 
 
 def _reason(error: str) -> str:
@@ -169,10 +219,9 @@ def _reason(error: str) -> str:
 
 
 def _absent(table: Table) -> list[Setting]:
-    """The combinations of two factors' values of which there is no run, where most of them have one."""
-    if len(table.factors.keys) != 2:
-        return []
+    """The combinations of the factors' values of which there is no run, where most of them have one."""
     there = {row.setting for row in table.rows}
-    ones, others = (list(dict.fromkeys(row.setting[k] for row in table.rows)) for k in (0, 1))
-    lost: list[Setting] = [(one, other) for one in ones for other in others if (one, other) not in there]
-    return lost if 2 * len(lost) <= len(ones) * len(others) else []
+    levels = [list(dict.fromkeys(row.setting[k] for row in table.rows)) for k in range(len(table.factors.keys))]
+    if math.prod(map(len, levels)) >= 2 * len(there):
+        return []
+    return [setting for setting in itertools.product(*levels) if setting not in there]
