@@ -200,7 +200,7 @@ def _hand_over(text: str, output: Path | None) -> None:
 def _tell_problems(problems: list[str], remarks: list[str]) -> None:
     """Say on stderr what was left out and what could not be read. Raises RunError where something could not."""
     for line in (*remarks, *problems):
-        typer.echo(f"imgrec: {line}", err=True)
+        typer.echo(f"imgrec: {' '.join(line.split())}", err=True)
     if problems:
         raise RunError(f"{len(problems)} of the files could not be read and are named above; mend or move them")
 

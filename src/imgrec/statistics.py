@@ -79,10 +79,11 @@ def _summary(values: Sequence[float], size: float) -> Summary:
     """size: of the numbers that the values come from, beside which rounding is judged."""
     if not values:
         raise ValueError("values must not be empty: a mean needs one at least")
-    n, mean = len(values), fmean(values)
+    n = len(values)
+    mean = size * fmean(value / size for value in values) if size else 0.0
     if n == 1:
         return Summary(n=1, mean=mean, std=None, low=None, high=None)
-    std = stdev(values, mean)
+    std = size * stdev(value / size for value in values) if size else 0.0  # squares of large losses would be infinite
     if std <= _NOISE * size:
         return Summary(n=n, mean=mean, std=0.0, low=None, high=None)
     half = critical(n - 1) * std / math.sqrt(n)

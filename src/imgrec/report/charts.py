@@ -7,7 +7,9 @@ from typing import Any
 
 import altair as alt
 
-from imgrec.report.story import Bin, Story
+from imgrec.report.drawn import Bin
+from imgrec.report.story import Story
+from imgrec.tables.factors import ABSENT
 
 # Blue, orange, green, magenta, brown, grey: each stands out by 3:1 (WCAG 2.2, 1.4.11) on the page's light ground and on
 # its dark one, and any two differ by 20 (CIE 1976) also to the colour-blind (Machado et al. 2009), as a test checks.
@@ -23,12 +25,14 @@ _LONG = 24  # characters of a setting's name beyond which a legend has one colum
 
 @dataclass(frozen=True, kw_only=True)
 class Chart:
-    """A chart: its place in the page, what it says to who cannot see it, its specification."""
+    """A chart: its place in the page, what it says to who cannot see it, its specification, its numbers as a table."""
 
     key: str
     title: str
     caption: str
     spec: dict[str, Any]
+    header: list[str]
+    rows: list[list[str]]
 
 
 def charts(story: Story) -> list[Chart]:
@@ -36,22 +40,27 @@ def charts(story: Story) -> list[Chart]:
     drawn = [
         _curves(story, name, k)
         for k, name in enumerate(name for name in ("val top1", "val loss", "train top1", "train loss"))
-        if name in story.curves
+        if name in story.drawn.curves
     ]
     if story.costs:
         drawn.append(_costs(story))
-    if story.bins:
+    if story.drawn.bins:
         drawn.append(_calibration(story))
-    if story.classes:
+    if story.drawn.classes:
         drawn.append(_classes(story))
-    if story.confusions and len({row.true for row in story.confusions}) <= _MOST_CLASSES:
+    classes = len({row.true for row in story.drawn.confusions})
+    if 0 < classes <= _MOST_CLASSES:
         drawn.append(_confusion(story))
+    elif classes:
+        story.drawn.remarks.append(
+            f"the confusion of {classes} classes is not drawn; each run's diagnostics.json has it"
+        )
     return drawn
 
 
 def _curves(story: Story, name: str, number: int) -> Chart:
     share = name.endswith("top1")
-    points = story.curves[name]
+    points = story.drawn.curves[name]
     shown = f"shown{number}"
     chosen = _select(story, shown, {point.setting for point in points}, everything=True)
     picked = f"{shown} == '{_ALL}' || datum.setting == {shown}"
@@ -70,31 +79,41 @@ def _curves(story: Story, name: str, number: int) -> Chart:
     )
     seeds = max(point.n for point in points)
     band_said = "the band is the standard deviation" if seeds > 1 else "one seed a setting, so there is no band"
+    cells = {(point.setting, point.epoch): _digits(point.mean) for point in points}
+    settings = [setting for setting in story.settings_names if any(point.setting == setting for point in points)]
+    epochs = sorted({point.epoch for point in points})
     return Chart(
         key=f"curves-{name.replace(' ', '-')}",
         title=f"{name} after each epoch",
         caption=f"Mean over seeds of each setting; {band_said}.",
         spec=_finished((band + line).add_params(chosen)),
+        header=["epoch", *settings],
+        rows=[[str(epoch), *(cells.get((setting, epoch), ABSENT) for setting in settings)] for epoch in epochs],
     )
 
 
 def _costs(story: Story) -> Chart:
     base = alt.Chart(_data(story.costs)).encode(
-        x=alt.X("seconds:Q", title="seconds a run", scale=alt.Scale(zero=False, padding=20)), color=_colour(story)
+        x=alt.X("seconds:Q", title="seconds a run", scale=alt.Scale(zero=False, padding=20)),
+        color=_colour(story, "circle"),
     )
     interval = base.mark_rule().encode(
         y=alt.Y("low:Q", title=story.score, scale=alt.Scale(zero=False, padding=10)), y2="high:Q"
     )
     point = base.mark_point(filled=True, size=90, opacity=1).encode(
         y=alt.Y("mean:Q", title=story.score, scale=alt.Scale(zero=False, padding=10)),
-        shape=alt.Shape("setting:N", sort=story.settings_names, scale=_scale(story, _SHAPES), legend=_legend(story)),
+        shape=alt.Shape(
+            "setting:N", sort=story.settings_names, scale=_scale(story, _SHAPES), legend=_legend(story, "circle")
+        ),
         tooltip=["setting:N", alt.Tooltip("seconds:Q", format=".1f"), alt.Tooltip("mean:Q", format=".4f")],
     )
     return Chart(
         key="cost",
         title="Score against cost",
-        caption="Mean score of each setting with its 95 % interval, against the mean seconds of its runs.",
+        caption="Mean score of each setting with its 95 % interval, up to 100 %, against the mean seconds of its runs.",
         spec=_finished(interval + point),
+        header=["setting", "seconds", story.score, "low", "high"],
+        rows=[[row.setting, *map(_digits, (row.seconds, row.mean, row.low, row.high))] for row in story.costs],
     )
 
 
@@ -104,7 +123,7 @@ def _calibration(story: Story) -> Chart:
     y = alt.Y("accuracy:Q", title="accuracy", axis=alt.Axis(format=".0%"), scale=alt.Scale(domain=[0, 1]))
     ideal = alt.Chart(ends).mark_line(color=COLOURS[-1], strokeDash=[2, 4]).encode(x=x, y=y)
     line = (
-        alt.Chart(_data(story.bins))
+        alt.Chart(_data(story.drawn.bins))
         .mark_line(point=True)
         .encode(
             x=x,
@@ -122,15 +141,20 @@ def _calibration(story: Story) -> Chart:
     return Chart(
         key="calibration",
         title="Calibration",
-        caption="Accuracy of the images of each range of confidence. Below the dotted line, a network is too sure.",
+        caption=f"{story.reading}: accuracy of the images of each range of confidence, over all seeds. Below the dotted"
+        " line, a network is too sure.",
         spec=_finished(ideal + line),
+        header=["setting", "confidence", "accuracy", "images"],
+        rows=[[row.setting, _digits(row.confidence), _digits(row.accuracy), str(row.n)] for row in story.drawn.bins],
     )
 
 
 def _classes(story: Story) -> Chart:
-    chosen = _select(story, "setting_of_classes", {row.setting for row in story.classes})
-    names = list(dict.fromkeys(row.name for row in story.classes))
-    base = alt.Chart(_data(story.classes)).transform_filter("datum.setting == setting_of_classes")
+    chosen = _select(story, "setting_of_classes", {row.setting for row in story.drawn.classes})
+    names = list(dict.fromkeys(row.name for row in story.drawn.classes))
+    base = alt.Chart(_data(story.drawn.classes)).transform_filter("datum.setting == setting_of_classes")
+    means = {(row.setting, row.name): _digits(row.mean) for row in story.drawn.classes}
+    settings = list(dict.fromkeys(row.setting for row in story.drawn.classes))
     y = alt.Y("name:N", sort=names, title=None)
     bar = base.mark_bar(color=COLOURS[0]).encode(
         y=y,
@@ -141,22 +165,25 @@ def _classes(story: Story) -> Chart:
     return Chart(
         key="classes",
         title="Accuracy by class",
-        caption="Mean over seeds of one setting, with the mean's 95 % interval.",
+        caption=f"{story.reading}: mean over seeds of one setting, with the mean's 95 % interval up to 100 %.",
         spec=_finished((bar + interval).add_params(chosen), height=max(_HEIGHT, 18 * len(names))),
+        header=["class", *settings],
+        rows=[[name, *(means.get((setting, name), ABSENT) for setting in settings)] for name in names],
     )
 
 
 def _confusion(story: Story) -> Chart:
-    chosen = _select(story, "setting_of_confusion", {row.setting for row in story.confusions})
-    names = list(dict.fromkeys(row.true for row in story.confusions))
+    chosen = _select(story, "setting_of_confusion", {row.setting for row in story.drawn.confusions})
+    names = list(dict.fromkeys(row.true for row in story.drawn.confusions))
     base = (
-        alt.Chart(_data(story.confusions))
+        alt.Chart(_data(story.drawn.confusions))
         .transform_filter("datum.setting == setting_of_confusion")
         .encode(
             x=alt.X("predicted:N", sort=names, title="predicted", axis=alt.Axis(labelAngle=-90)),
             y=alt.Y("true:N", sort=names, title="true"),
         )
     )
+    counts = {(row.setting, row.true, row.predicted): row.count for row in story.drawn.confusions}
     square = base.mark_rect().encode(
         color=alt.Color(
             "share:Q",
@@ -168,13 +195,18 @@ def _confusion(story: Story) -> Chart:
     )
     layers = square
     if len(names) <= _FEW_CLASSES:
-        ink = alt.condition("datum.share > 0.5", alt.value("white"), alt.value("#111"))
+        ink = alt.condition("datum.share > 0.73", alt.value("white"), alt.value("black"))
         layers = square + base.mark_text(fontSize=10).encode(text="count:Q", color=ink)
     return Chart(
         key="confusion",
         title="Confusion",
-        caption="Images of each true class (row) by the class that they were given (column), summed over seeds.",
+        caption=f"{story.reading}: images of a true class (row) by the class they were given (column), over all seeds.",
         spec=_finished(layers.add_params(chosen), height=max(_HEIGHT, 30 * len(names))),
+        header=["setting", "true class", *(f"given {name}" for name in names)],
+        rows=[
+            [setting, true, *(str(counts.get((setting, true, name), 0)) for name in names)]
+            for setting, true in dict.fromkeys((row.setting, row.true) for row in story.drawn.confusions)
+        ],
     )
 
 
@@ -184,15 +216,17 @@ def _select(story: Story, name: str, drawn: set[str], *, everything: bool = Fals
     return alt.param(name=name, value=names[0], bind=alt.binding_select(options=names, name="setting "))
 
 
-def _colour(story: Story) -> alt.Color:
-    return alt.Color("setting:N", sort=story.settings_names, scale=_scale(story, COLOURS), legend=_legend(story))
+def _colour(story: Story, symbol: str = "stroke") -> alt.Color:
+    return alt.Color(
+        "setting:N", sort=story.settings_names, scale=_scale(story, COLOURS), legend=_legend(story, symbol)
+    )
 
 
 def _dash(story: Story) -> alt.StrokeDash:
     return alt.StrokeDash("setting:N", sort=story.settings_names, scale=_scale(story, _DASHES), legend=_legend(story))
 
 
-def _legend(story: Story) -> alt.Legend:
+def _legend(story: Story, symbol: str = "stroke") -> alt.Legend:
     columns = 1 if max(map(len, story.settings_names)) > _LONG else 2
     return alt.Legend(
         orient="bottom",
@@ -201,7 +235,9 @@ def _legend(story: Story) -> alt.Legend:
         labelLimit=300,
         symbolLimit=0,
         symbolOpacity=1,
-        symbolSize=120,
+        symbolType=symbol,
+        symbolSize=300,
+        symbolStrokeWidth=2.5,
         direction="vertical",
     )
 
@@ -218,6 +254,10 @@ def _scale(story: Story, marks: Sequence[Any]) -> alt.Scale:
 def _data(rows: Sequence[Any]) -> alt.Data:
     values = [{key: _short(value) for key, value in dataclasses.asdict(row).items()} for row in rows]
     return alt.Data(values=values)  # type: ignore[no-untyped-call] # Altair's own
+
+
+def _digits(value: float | None) -> str:
+    return ABSENT if value is None else f"{value:.4g}"
 
 
 def _short(value: Any) -> Any:

@@ -2,14 +2,20 @@
 
 // Tables: a click on a heading sorts, words in the field above filter.
 
-function cellText(row, column) {
-  return row.cells[column].textContent.trim();
+// "< 0.001" is a number too, a little below its bound.
+function numberOf(text) {
+  const found = /^([<≤]?)\s*([+-]?\d[\d.]*(?:e[+-]?\d+)?)/i.exec(text);
+  return found ? parseFloat(found[2]) * (found[1] ? 0.999 : 1) : NaN;
 }
 
-function compared(one, other) {
-  const [a, b] = [parseFloat(one), parseFloat(other)];
+// Numbers before texts; what is absent comes last, whichever way the column is sorted.
+function compared(one, other, descending) {
+  const [absent, otherAbsent] = [one, other].map((text) => text === "" || text === "–");
+  if (absent !== otherAbsent) return absent ? 1 : -1;
+  const [a, b] = [numberOf(one), numberOf(other)];
   if (Number.isNaN(a) !== Number.isNaN(b)) return Number.isNaN(a) ? 1 : -1;
-  return Number.isNaN(a) ? one.localeCompare(other, "en", { numeric: true }) : a - b;
+  const order = Number.isNaN(a) ? one.localeCompare(other, "en", { numeric: true }) : a - b;
+  return descending ? -order : order;
 }
 
 function sortBy(table, heading) {
@@ -17,15 +23,11 @@ function sortBy(table, heading) {
   for (const other of heading.parentElement.cells) other.setAttribute("aria-sort", "none");
   heading.setAttribute("aria-sort", descending ? "descending" : "ascending");
   const body = table.tBodies[0];
-  const rows = [...body.rows];
-  rows.sort((one, other) => {
-    const order = compared(cellText(one, heading.cellIndex), cellText(other, heading.cellIndex));
-    return descending ? -order : order;
-  });
-  body.append(...rows);
+  const text = (row) => row.cells[heading.cellIndex].textContent.trim();
+  body.append(...[...body.rows].sort((one, other) => compared(text(one), text(other), descending)));
 }
 
-for (const table of document.querySelectorAll("table")) {
+for (const table of document.querySelectorAll("table:not(.plain)")) {
   for (const heading of table.tHead.rows[0].cells) {
     heading.querySelector("button").addEventListener("click", () => sortBy(table, heading));
   }

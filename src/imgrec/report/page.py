@@ -19,6 +19,7 @@ from imgrec.tables.gather import gather
 from imgrec.tables.table import Request
 
 _HERE = Path(__file__).parent
+_MOST_ROWS = 400  # of a chart's numbers that the page holds
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,6 +49,8 @@ def report(places: Sequence[Path], asked: Request, output: Path, *, published: s
         story=story,
         table=table,
         charts=drawn,
+        remarks=story.drawn.remarks,
+        most_rows=_MOST_ROWS,
         specs=_json({chart.key: chart.spec for chart in drawn}),
         style=(_HERE / "page.css").read_text("utf-8"),
         script=(_HERE / "page.js").read_text("utf-8"),

@@ -106,7 +106,7 @@ def chosen(runs: Sequence[Run], keys: Sequence[str]) -> Factors:
     """These keys as the factors. Raises UsageError for an unknown key, or where something else varies beside them."""
     derived = derive(runs)
     for key in keys:
-        check_known(runs, key, "a factor")
+        check_known(runs, key, as_factor=True)
         if list(keys).count(key) > 1:
             raise UsageError(f"{short(key)} must be named once, got it twice; it is a row or a column")
     for key in derived.keys:
@@ -119,13 +119,26 @@ def chosen(runs: Sequence[Run], keys: Sequence[str]) -> Factors:
     return Factors(keys=tuple(keys), along=derived.along)
 
 
-def check_known(runs: Sequence[Run], key: str, what: str) -> None:
-    """Raises UsageError for a key that no run's configuration has, or that is no factor; names the nearest."""
+def matches(run: Run, key: str, value: str) -> bool:
+    """Whether the run has that value, written as a command may write it: 1e-3 is 0.001."""
+    own = text(value_of(run.record, key))
+    try:
+        return own == value or (own not in ("true", "false") and float(own) == float(value))
+    except ValueError:
+        return False
+
+
+def check_known(runs: Sequence[Run], key: str, *, as_factor: bool) -> None:
+    """Raises UsageError for a key that no run has, or, as a factor, that is none of an experiment; names the near."""
     known = [short(name) for name in _keys(runs)]
+    if not as_factor:
+        known += [short(name) for run in runs for name in run.record.config]
     if short(key) not in known:
         guess = nearest(short(key), known)
-        hint = f"did you mean {guess}?" if guess else f"the runs differ in {', '.join(map(short, derive(runs).keys))}"
-        raise UsageError(f"{short(key)} must be a key of the runs that can be {what}, and is none; {hint}")
+        varied = ", ".join(map(short, derive(runs).keys)) or "their seeds alone"
+        hint = f"did you mean {guess}?" if guess else f"the runs differ in {varied}"
+        what = "be a factor of the runs" if as_factor else "be a key of the runs"
+        raise UsageError(f"{short(key)} must {what}, and is none; {hint}")
 
 
 def order(setting: Setting) -> tuple[tuple[int, float, str], ...]:
@@ -142,8 +155,13 @@ def order(setting: Setting) -> tuple[tuple[int, float, str], ...]:
 def training(record: Record) -> list[tuple[str, str]]:
     """Everything that says how a network was trained, its seed included: not what was measured of it, nor where."""
     outside = {*keys_outside_identity(), *_MEASURED, "trainer.name"}
-    ours = (key for key in record.config if key.partition(".")[0] in AXES or key in _roots())
-    return sorted((key, text(record.config[key])) for key in ours if key not in outside)
+    found = []
+    for key, value in record.config.items():
+        axis, _, leaf = key.rpartition(".")
+        usual = _defaults(axis, str(record.config.get(f"{axis}.name"))) if leaf != "name" else {}
+        if (axis in AXES or key in _roots()) and key not in outside and value != usual.get(leaf, ABSENT):
+            found.append((key, text(value)))  # an older record may lack what has its default
+    return sorted(found)
 
 
 def _keys(runs: Sequence[Run]) -> list[str]:

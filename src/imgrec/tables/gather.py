@@ -95,16 +95,25 @@ def _below(place: Path, problems: list[str]) -> Iterator[Path]:
     try:
         folders = sorted(path for path in place.iterdir() if path.is_dir() and not path.name.startswith("."))
     except OSError as error:
-        problems.append(f"{shown(place)} cannot be read: {error.strerror}; mend its permissions")
+        problems.append(_unreadable(place, error))
         return
     for folder in folders:
-        if (folder / RECORD).is_file():
+        try:
+            is_run = (folder / RECORD).is_file()
+        except OSError as error:
+            problems.append(_unreadable(folder, error))
+            continue
+        if is_run:
             yield folder / RECORD
         elif folder.name != VERIFICATIONS:
             if folder.name == RECORDS:
                 yield from _loose(folder)
             if not folder.is_symlink():  # one may lead back up
                 yield from _below(folder, problems)
+
+
+def _unreadable(folder: Path, error: OSError) -> str:
+    return f"{shown(folder)} cannot be read: {error.strerror}; mend its permissions"
 
 
 def _loose(folder: Path) -> Iterator[Path]:

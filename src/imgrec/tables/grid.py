@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from string import ascii_lowercase
 
 from imgrec.statistics import LEVEL
 from imgrec.tables.column import Column
@@ -11,7 +12,6 @@ from imgrec.tables.table import Cell, Row, Table
 
 COSTS = (("parameters", "parameters", 1.0), ("flops_per_image", "MFLOPs an image", 1e-6), ("seconds", "seconds", 1.0))
 """A cost's name in records, in tables, and what it is multiplied with there."""
-_LETTERS = "abcdefghijklmnopqrstuvwxyz"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -190,11 +190,17 @@ def _sources(table: Table) -> list[str]:
 
 
 def _cited(sources: Sequence[str]) -> list[str]:
-    return [f"[{_LETTERS[k % len(_LETTERS)]}] {line}." for k, line in enumerate(sources)]
+    return [f"[{_letter(k)}] {line}." for k, line in enumerate(sources)]
+
+
+def _letter(number: int) -> str:
+    """A to z, then aa to az, ba and so on."""
+    ahead, own = divmod(number, len(ascii_lowercase))
+    return (_letter(ahead - 1) if ahead else "") + ascii_lowercase[own]
 
 
 def _figure(figure: Figure, sources: Sequence[str]) -> str:
-    return f"{printed(figure)} [{_LETTERS[sources.index(figure.source.line()) % len(_LETTERS)]}]"
+    return f"{printed(figure)} [{_letter(sources.index(figure.source.line()))}]"
 
 
 def printed(figure: Figure) -> str:

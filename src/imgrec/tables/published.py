@@ -3,6 +3,7 @@
 The file that comes along is published.toml, beside this one; a file of one's own has the same form.
 """
 
+import math
 import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -10,6 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from imgrec.config.fields import nearest
+from imgrec.config.root import GROUPS
+from imgrec.config.schemas import known_keys
 from imgrec.errors import RunError, UsageError, shown
 from imgrec.records import Record
 from imgrec.tables.column import Column
@@ -85,8 +88,8 @@ def read(path: Path) -> list[Figure]:
     try:
         sources = tomllib.loads(path.read_text("utf-8"))["source"]
         return [figure for rows in sources for figure in _figures(rows)]
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        reason = f"no {error}" if isinstance(error, KeyError) else error
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        reason = f"no {error}" if isinstance(error, KeyError) else getattr(error, "strerror", None) or error
         raise RunError(
             f"{shown(path)} must be a file of published figures, got: {reason}; take the form of {OWN}"
         ) from error
@@ -95,10 +98,18 @@ def read(path: Path) -> list[Figure]:
 def _figures(rows: Mapping[str, Any]) -> list[Figure]:
     about = {key: value for key, value in rows.items() if key not in ("figures", "setting")}
     source = Source(**{**about, "studies": tuple(about.get("studies", ()))})
-    found = []
-    for row in rows["figures"]:
-        for number in (row["value"], row.get("spread", "0")):
-            float(number)  # a figure is printed as it was published, and is a number
-        setting = {str(key): text(value) for key, value in {**rows.get("setting", {}), **row["setting"]}.items()}
-        found.append(Figure(**{**row, "setting": setting, "source": source}))
-    return found
+    if not isinstance(source.matches, bool):
+        raise ValueError(f"matches must be true or false, got {source.matches!r}")
+    return [_figure(row, source, rows.get("setting", {})) for row in rows["figures"]]
+
+
+def _figure(row: Mapping[str, Any], source: Source, common: Mapping[str, Any]) -> Figure:
+    for number in (row["value"], row.get("spread", "0")):
+        if not math.isfinite(float(number)):
+            raise ValueError(f"value and spread must be numbers, got {number!r}")
+    setting = {str(key): text(value) for key, value in {**common, **row["setting"]}.items()}
+    known = {"experiment", *GROUPS, *known_keys()}
+    for key in setting:
+        if key not in known:
+            raise ValueError(f"setting must name keys of runs, got {key!r}")
+    return Figure(**{**row, "setting": setting, "source": source})

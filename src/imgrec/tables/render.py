@@ -51,6 +51,7 @@ _SIGNS = {
     "^": r"\textasciicircum{}",
     "±": r"$\pm$",
     "Δ": r"$\Delta$",
+    "|": r"\textbar{}",
     "<": "$<$",
     ">": "$>$",
     "–": r"\textendash{}",

@@ -9,7 +9,7 @@ from imgrec.errors import UsageError, shown
 from imgrec.records import Score
 from imgrec.tables import compare, factors, provenance
 from imgrec.tables.column import Column
-from imgrec.tables.factors import Factors, Setting, full, short, text, value_of
+from imgrec.tables.factors import Factors, Setting, full, short
 from imgrec.tables.gather import Run
 from imgrec.tables.published import Figure
 from imgrec.tables.table import Cell, Request, Row, Table, Values
@@ -23,7 +23,7 @@ def tabulate(runs: Sequence[Run], request: Request, figures: Sequence[Figure] = 
     figures: published ones to put beside. Raises UsageError where the request names what the runs do not have.
     """
     for key in request.where:
-        factors.check_known(runs, full(key), "in --where")
+        factors.check_known(runs, full(key), as_factor=False)
     notes: list[str] = []
     kept = _once([run for run in runs if _matches(run, request.where)], notes)
     if not kept:
@@ -62,11 +62,12 @@ def tabulate(runs: Sequence[Run], request: Request, figures: Sequence[Figure] = 
     _tell_what_is_missing(table)
     notes += [f"goes along: {line}" for line in found.along]
     notes.append(provenance.line(kept))
+    table.notes = [" ".join(note.split()) for note in notes]  # errors and names may hold several lines
     return table
 
 
 def _matches(run: Run, where: Mapping[str, str]) -> bool:
-    return all(text(value_of(run.record, full(key))) == value for key, value in where.items())
+    return all(factors.matches(run, full(key), value) for key, value in where.items())
 
 
 def _once(runs: Sequence[Run], notes: list[str]) -> list[Run]:
@@ -145,7 +146,8 @@ def _rows(runs: Sequence[Run], found: Factors, columns: Sequence[Column], at: st
         )
         twice = sorted({run.seed for run in group if sum(other.seed == run.seed for other in group) > 1})
         if twice:
-            which = " ".join(setting) or "the runs"
+            named = zip(map(short, found.keys), setting, strict=True)
+            which = " ".join(f"{key}={value}" for key, value in named) or "the runs"
             notes.append(f"{which}: several runs of seed {', '.join(map(str, twice))}, each counted")
     return rows
 

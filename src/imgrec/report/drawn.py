@@ -1,0 +1,203 @@
+"""What a report draws of runs: curves, confusion, calibration and classes of each setting, over its seeds."""
+
+import csv
+import json
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from imgrec import records, statistics
+from imgrec.errors import shown
+from imgrec.runfolder import CURVES, DIAGNOSTICS
+from imgrec.statistics import Summary
+from imgrec.tables.table import Row, Table
+
+Diagnostics = dict[str, Any]
+"""A split's part of diagnostics.json: classes, confusion, per_class, calibration."""
+
+CURVE_METRICS = (("val", "top1"), ("val", "loss"), ("train", "loss"), ("train", "top1"))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Point:
+    """A setting's mean at the end of an epoch, and the mean less and plus the standard deviation over n seeds."""
+
+    setting: str
+    epoch: int
+    mean: float
+    low: float
+    high: float
+    n: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Class:
+    """A setting's accuracy on one class, mean and 95 % interval over seeds."""
+
+    setting: str
+    name: str
+    mean: float
+    low: float | None
+    high: float | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Confusions:
+    """How many images of a true class were given a class, over all seeds, and as a share of the true class."""
+
+    setting: str
+    true: str
+    predicted: str
+    count: int
+    share: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bin:
+    """Images of a range of confidence, over all seeds: their mean confidence and accuracy."""
+
+    setting: str
+    confidence: float
+    accuracy: float
+    n: int
+
+
+@dataclass(kw_only=True)
+class Drawn:
+    """curves: points by `split metric`. remarks: what is not drawn although it is there. problems: files that could not
+    be read.
+    """
+
+    curves: dict[str, list[Point]] = field(default_factory=dict)
+    classes: list[Class] = field(default_factory=list)
+    confusions: list[Confusions] = field(default_factory=list)
+    bins: list[Bin] = field(default_factory=list)
+    remarks: list[str] = field(default_factory=list)
+    problems: list[str] = field(default_factory=list)
+
+
+def draw(table: Table) -> Drawn:
+    """Read curves and diagnostics of the table's runs, of the split and the place that it shows."""
+    drawn = Drawn()
+    for row in table.rows:
+        _take_curves(drawn, row)
+        _take_diagnostics(drawn, row, table)
+    return drawn
+
+
+def name_of(row: Row) -> str:
+    """The setting's name in charts."""
+    return " · ".join(row.setting) or "all runs"
+
+
+def within_percent(summary: Summary) -> dict[str, float | None]:
+    """The interval's ends, no further than a share can lie: that of two seeds is wide."""
+    if summary.low is None or summary.high is None:
+        return {"low": None, "high": None}
+    return {"low": max(0.0, summary.low), "high": min(100.0, summary.high)}
+
+
+def _take_curves(drawn: Drawn, row: Row) -> None:
+    """The means over seeds of what was logged at the end of epochs; runs of every status have curves."""
+    found: dict[tuple[str, int], list[float]] = {}
+    for run in row.runs:
+        path = run.folder / CURVES if run.folder else None
+        if path is None or not path.is_file():
+            continue
+        try:
+            rows = [
+                (f"{read['split']} {read['metric']}", int(read["epoch"]), float(read["value"]))
+                for read in records.read_curves(path)
+                if (read["split"], read["metric"]) in CURVE_METRICS
+            ]
+        except (OSError, ValueError, KeyError, TypeError, csv.Error) as error:
+            drawn.problems.append(f"{path} must be curves that imgrec wrote, got {error}; they are not drawn")
+            continue
+        if not all(math.isfinite(value) for _, _, value in rows):
+            drawn.remarks.append(f"values of {shown(run.name)} that are no numbers are not in the curves")
+        for name, epoch, value in rows:
+            if math.isfinite(value):
+                found.setdefault((name, epoch), []).append(value)
+    for (name, epoch), values in sorted(found.items()):
+        summary = statistics.summarise(values)
+        spread = summary.std or 0.0
+        point = Point(
+            setting=name_of(row),
+            epoch=epoch,
+            mean=summary.mean,
+            low=summary.mean - spread,
+            high=summary.mean + spread,
+            n=summary.n,
+        )
+        drawn.curves.setdefault(name, []).append(point)
+
+
+def _take_diagnostics(drawn: Drawn, row: Row, table: Table) -> None:
+    """Confusion, calibration and classes of the split and place that the table shows, summed over its seeds."""
+    read: list[Diagnostics] = []
+    for run in row.runs:
+        path = run.folder / DIAGNOSTICS if run.folder else None
+        if path is None or not path.is_file() or run.record.status != "finished":
+            continue
+        try:
+            places = json.loads(path.read_text("utf-8"))
+            found = (places.get(table.at) or places.get("last") or {}).get(table.columns[0].split)
+            if found is not None:
+                read.append(_checked(found))
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+            reason = f"no {error}" if isinstance(error, KeyError) else error
+            drawn.problems.append(f"{path} must be diagnostics that imgrec wrote, got {reason}; they are not drawn")
+    alike = [found for found in read if found["classes"] == read[0]["classes"]]
+    if len(alike) < len(read):
+        drawn.remarks.append(f"{name_of(row)}: runs with other classes are not in calibration, classes and confusion")
+    if alike:
+        _take_confusions(drawn, name_of(row), alike)
+        _take_classes(drawn, name_of(row), alike)
+        _take_bins(drawn, name_of(row), alike)
+
+
+def _take_classes(drawn: Drawn, name: str, read: Sequence[Diagnostics]) -> None:
+    for k, label in enumerate(read[0]["classes"]):
+        shares = [found["per_class"][k]["accuracy"] for found in read]
+        known = [100 * share for share in shares if share is not None]
+        if known:
+            summary = statistics.summarise(known)
+            drawn.classes.append(Class(setting=name, name=label, mean=summary.mean, **within_percent(summary)))
+
+
+def _take_bins(drawn: Drawn, name: str, read: Sequence[Diagnostics]) -> None:
+    """Bins of the same edges are summed."""
+    edges = dict.fromkeys((row["low"], row["high"]) for found in read for row in found["calibration"])
+    for low, high in sorted(edges):
+        bins = [row for found in read for row in found["calibration"] if (row["low"], row["high"]) == (low, high)]
+        n = sum(row["n"] for row in bins)
+        if n:
+            confidence = sum(row["n"] * row["confidence"] for row in bins if row["n"]) / n
+            accuracy = sum(row["n"] * row["accuracy"] for row in bins if row["n"]) / n
+            drawn.bins.append(Bin(setting=name, confidence=confidence, accuracy=accuracy, n=n))
+
+
+def _checked(found: dict[str, Any]) -> Diagnostics:
+    """Raises ValueError, KeyError or TypeError for parts that are missing, or do not fit together."""
+    classes = len(found["classes"])
+    if len(found["per_class"]) != classes or [len(line) for line in found["confusion"]] != [classes] * classes:
+        raise ValueError("parts of different numbers of classes")
+    sum(sum(line) for line in found["confusion"])
+    sum(row["accuracy"] for row in found["per_class"] if row["accuracy"] is not None)
+    for row in found["calibration"]:
+        if row["n"] and not 0 <= row["confidence"] + row["accuracy"] + row["low"] + row["high"] <= 4:
+            raise ValueError(f"shares outside [0, 1] in {row}")
+    return found
+
+
+def _take_confusions(drawn: Drawn, name: str, read: Sequence[Diagnostics]) -> None:
+    classes = read[0]["classes"]
+    for i, true in enumerate(classes):
+        counts = [sum(found["confusion"][i][j] for found in read) for j in range(len(classes))]
+        whole = sum(counts)
+        for j, predicted in enumerate(classes):
+            share = counts[j] / whole if whole else 0.0
+            drawn.confusions.append(
+                Confusions(setting=name, true=true, predicted=predicted, count=counts[j], share=share)
+            )

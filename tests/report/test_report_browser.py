@@ -1,0 +1,156 @@
+"""The report in a real Chromium: on a desk and a phone, light and dark, on paper, by keyboard, through axe."""
+
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import Browser, Page, sync_playwright
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+
+CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+CHARTS = [
+    "curves-val-top1",
+    "curves-val-loss",
+    "curves-train-top1",
+    "curves-train-loss",
+    "cost",
+    "calibration",
+    "classes",
+    "confusion",
+]
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    if CHROMIUM is None:
+        pytest.skip("needs a Chromium: apt-get install chromium")
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])  # root cannot have one
+        yield browser
+        browser.close()
+
+
+@pytest.fixture(scope="module")
+def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The page about six runs on the digits, two of which fail."""
+    folder = tmp_path_factory.mktemp("report")
+    imgrec = str(Path(sys.executable).with_name("imgrec"))
+    grid = ["-m", "experiment=demo", "trainer.max_epochs=3", "optimizer=sgd,adam", "loss=cross_entropy,mse", "seed=0,1"]
+    done = subprocess.run([imgrec, "train", *grid], cwd=folder, capture_output=True, text=True, timeout=400)
+    assert done.returncode == 0, done.stderr
+    hot = ["-m", "experiment=demo", "trainer.max_epochs=3", "optimizer=sgd", "optimizer.lr_scale=1e30", "seed=0,1"]
+    failed = subprocess.run([imgrec, "train", *hot], cwd=folder, capture_output=True, text=True, timeout=400)
+    assert failed.returncode == 1, failed.stderr
+    made = subprocess.run([imgrec, "report", "outputs/demo"], cwd=folder, capture_output=True, text=True, timeout=100)
+    assert (made.returncode, made.stdout, made.stderr) == (0, "page.html\n", "")
+    return folder / "page.html"
+
+
+class Heard:
+    """What a page says on its console, and asks of the network."""
+
+    def __init__(self, page: Page) -> None:
+        self.said: list[str] = []
+        self.asked: list[str] = []
+        page.on("console", lambda message: self.said.append(f"{message.type}: {message.text}"))
+        page.on("pageerror", lambda error: self.said.append(str(error)))
+        page.on("request", lambda request: self.asked.append(request.url))
+
+
+def opened(browser: Browser, report: Path, *, width: int = 1280, scheme: str = "light") -> tuple[Page, Heard]:
+    page = browser.new_page(viewport={"width": width, "height": 900}, color_scheme=scheme)  # type: ignore[arg-type]
+    heard = Heard(page)
+    page.goto(report.as_uri())
+    page.wait_for_selector("body[data-drawn]", timeout=60_000)
+    return page, heard
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [1280, 390])
+def test_the_page_is_drawn_without_an_error_a_request_or_an_obstacle(
+    browser: Browser, report: Path, width: int, scheme: str
+) -> None:
+    page, heard = opened(browser, report, width=width, scheme=scheme)
+    for key in CHARTS:
+        box = page.locator(f"#{key} svg").bounding_box()
+        assert box is not None
+        assert 250 <= box["width"] <= width, key
+        assert page.locator(f"#{key} svg .role-mark path").count() > 0, key
+    assert page.evaluate("document.documentElement.scrollWidth") == width
+    assert heard.said == []
+    assert heard.asked == [report.as_uri()]
+    found = Axe().run(page)
+    assert found.violations_count == 0, found.generate_report()
+    page.close()
+
+
+def test_a_click_on_a_heading_sorts_and_another_turns_the_order(browser: Browser, report: Path) -> None:
+    page, _ = opened(browser, report)
+    heading = page.locator("#runs-table th", has_text="test top1 %")
+    scores = f"#runs-table td:nth-child({1 + heading.evaluate('heading => heading.cellIndex')})"
+    for order in ("ascending", "descending"):
+        heading.locator("button").click()
+        assert heading.get_attribute("aria-sort") == order
+        shown = [float(text) for text in page.locator(scores).all_inner_texts() if text != "–"]
+        assert len(shown) == 8
+        assert shown == sorted(shown, reverse=order == "descending")
+    page.close()
+
+
+def test_the_keyboard_alone_sorts_filters_and_chooses(browser: Browser, report: Path) -> None:
+    page, _ = opened(browser, report)
+    page.locator("#settings-table-filter").focus()
+    page.keyboard.type("adam mse")
+    assert page.locator("#settings-table tbody tr:visible").count() == 1
+    assert page.locator("output[for=settings-table-filter]").inner_text() == "1 of 5 rows"
+    page.keyboard.press("Tab")  # the table, which scrolls
+    page.keyboard.press("Tab")
+    assert page.evaluate("document.activeElement.textContent").strip() == "loss"
+    page.keyboard.press("Enter")
+    assert page.locator("#settings-table th").first.get_attribute("aria-sort") == "ascending"
+    before = page.locator("#confusion svg").inner_html()
+    page.locator("#confusion-choice select").focus()
+    page.keyboard.press("ArrowDown")
+    page.wait_for_function("before => document.querySelector('#confusion svg').innerHTML !== before", arg=before)
+    page.close()
+
+
+def test_dark_turns_the_ground_and_the_charts_inks(browser: Browser, report: Path) -> None:
+    inks = {}
+    for scheme in ("light", "dark"):
+        page, _ = opened(browser, report, scheme=scheme)
+        inks[scheme] = page.evaluate(
+            "() => [getComputedStyle(document.body).backgroundColor,"
+            " getComputedStyle(document.querySelector('#cost .role-axis-label text')).fill]"
+        )
+        page.close()
+    assert inks["light"] == ["rgb(255, 255, 255)", "rgb(27, 31, 36)"]
+    assert inks["dark"] == ["rgb(20, 23, 27)", "rgb(230, 233, 237)"]
+
+
+def test_paper_has_dark_ink_whatever_the_screen_and_no_controls(browser: Browser, report: Path) -> None:
+    page, _ = opened(browser, report, scheme="dark")
+    page.emulate_media(media="print", color_scheme="dark")
+    assert page.evaluate("getComputedStyle(document.body).color") == "rgb(27, 31, 36)"
+    assert not page.locator("#runs-table-filter").is_visible()
+    assert page.locator("#runs-table").is_visible()
+    assert page.pdf().startswith(b"%PDF")
+    page.close()
+
+
+def test_failures_are_named_and_every_link_leads_to_a_run(browser: Browser, report: Path) -> None:
+    page, _ = opened(browser, report)
+    failures = page.locator("#failures + ul li").all_inner_texts()
+    assert len(failures) == 2
+    assert all("must be finite" in text for text in failures)
+    links = page.locator("#runs-table a")
+    assert links.count() == 10
+    for number in range(links.count()):
+        target = (report.parent / (links.nth(number).get_attribute("href") or "")).resolve()
+        assert (target / "record.json").is_file()
+    page.close()

@@ -1,0 +1,189 @@
+"""What is not there is shown: runs that failed or are not done, seeds and combinations without a run, scores."""
+
+import json
+import math
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from shelf import Outcome, Shown, lay, lay_sweep, of_csv, run, score
+
+Said = tuple[int, str, str]
+Table = Callable[..., Shown]
+
+
+def test_runs_of_every_status_are_counted_and_named(table: Table, command: Callable[..., Said], runs: Path) -> None:
+    adam: list[Outcome] = [0.5, "failed", "interrupted", None]
+    lay_sweep(
+        runs,
+        {"optimizer=sgd": [0.5, 0.6, 0.7, 0.8], "optimizer=adam": adam},
+        error="RunError: the disk is full; free some of it",
+    )
+    shown = table()
+    assert shown.row("sgd")["runs"] == "4 finished"
+    assert shown.row("adam")["runs"] == "1 finished, 1 failed, 1 interrupted, 1 missing"
+    assert (shown.row("adam")["n"], shown.row("adam")["test top1 %"]) == ("1", "50.00")
+    assert "failed: optimizer=adam seed=1: the disk is full" in shown.notes
+    assert "interrupted: optimizer=adam seed=2: the disk is full" in shown.notes
+    assert "missing: optimizer=adam seed=3" in shown.notes
+
+    code, out, err = command("table", str(runs), "--format", "csv")
+    counts = ("finished", "failed", "interrupted", "running", "missing")
+    assert code == 0
+    assert {row["optimizer"]: [row[name] for name in counts] for row in of_csv(out)} == {
+        "adam": ["1", "1", "1", "0", "1"],
+        "sgd": ["4", "0", "0", "0", "0"],
+    }
+    assert "imgrec: failed: optimizer=adam seed=1: the disk is full\n" in err, "a CSV has no room for notes"
+
+
+def test_where_nothing_has_finished_the_table_says_so(table: Table, runs: Path) -> None:
+    lay_sweep(runs, {"optimizer=sgd": ["failed", "running"], "optimizer=adam": ["interrupted"]})
+    shown = table()
+    assert [(row["n"], row["runs"]) for row in shown.rows] == [
+        ("0", "1 interrupted, 1 missing"),
+        ("0", "1 failed, 1 interrupted"),
+    ]
+    assert {cell for row in shown.rows for cell in list(row.values())[3:]} == {"–"}
+
+
+def test_a_table_of_whole_runs_has_no_column_for_what_is_missing(table: Table, runs: Path) -> None:
+    lay_sweep(runs, {"optimizer=sgd": [0.5, 0.6], "optimizer=adam": [0.7, 0.8]})
+    shown = table()
+    assert shown.header == ["optimizer", "n", "test top1 %", "95 %"]
+    assert not [note for note in shown.notes if note.startswith(("missing", "not run", "failed", "without"))]
+
+
+def test_combinations_that_were_not_run_are_named(table: Table, runs: Path) -> None:
+    lay_sweep(runs, {f"loss=mse optimizer={name}": [0.5] for name in ("sgd", "adam", "rmsprop")})
+    lay_sweep(runs, {f"loss=hinge optimizer={name}": [0.5] for name in ("adam", "rmsprop")})
+    assert table().note("not run: ") == "not run: loss=hinge optimizer=sgd"
+
+
+def test_many_combinations_that_were_not_run_are_counted(table: Table, runs: Path) -> None:
+    names = ["adagrad", "adam", "rmsprop", "sgd"]
+    for loss, had in (("mse", names), ("focal", names), ("hinge", names[:1]), ("brier", names[:1])):
+        lay_sweep(runs, {f"loss={loss} optimizer={name}": [0.5] for name in had})
+    first = [f"loss={loss} optimizer={name}" for loss in ("brier", "hinge") for name in names[1:]]
+    assert table().note("not run: ").removeprefix("not run: ").split("; ") == [*first[:5], "and 1 more"]
+
+
+def test_settings_that_were_never_meant_to_be_a_grid_lack_no_combination(table: Table, runs: Path) -> None:
+    pairs = {"mse": "sgd", "hinge": "adam", "brier": "rmsprop"}
+    lay_sweep(runs, {f"loss={loss} optimizer={name}": [0.5] for loss, name in pairs.items()})
+    shown = table("--rows", "loss,optimizer")
+    assert len(shown.rows) == 3
+    assert not [note for note in shown.notes if note.startswith("not run")]
+
+
+def test_the_best_epoch_is_shown_and_the_last_on_request(table: Table, runs: Path) -> None:
+    lay(runs, run("seed=0", score("top1", 0.5), score("top1", 0.75, at="best")))
+    shown = table()
+    assert shown.rows[0]["test top1 %"] == "75.00"
+    assert shown.note("Mean ± ").endswith(
+        "over n seeds at the epoch with the best validation top1, and the mean's 95 % interval (Student's t)."
+    )
+    shown = table("--at", "last")
+    assert shown.rows[0]["test top1 %"] == "50.00"
+    assert " over n seeds at the last epoch, and " in shown.note("Mean ± ")
+
+
+def test_without_a_best_epoch_the_last_is_shown_and_the_note_says_so(table: Table, runs: Path) -> None:
+    lay(runs, run("seed=0", score("top1", 0.5)))
+    shown = table()
+    assert shown.rows[0]["test top1 %"] == "50.00"
+    assert " at the last epoch (there is no validation), and " in shown.note("Mean ± ")
+    lay(runs, run("seed=1", score("top1", 0.1), score("top1", 0.75, at="best")))
+    shown = table()
+    assert shown.rows[0]["test top1 %"] == "62.50 ± 17.68"
+    assert " at the epoch with the best validation top1, else the last, and " in shown.note("Mean ± ")
+
+
+def test_a_finished_run_that_lacks_a_score_is_named(table: Table, runs: Path) -> None:
+    lay_sweep(runs, {"optimizer=sgd": [{"top1": 0.5, "loss": 1.0}, {"top1": 0.6, "loss": 2.0}, {"top1": 0.7}]})
+    shown = table("--scores", "top1,loss")
+    (row,) = shown.rows
+    assert (row["n"], row["test top1 %"]) == ("3", "60.00 ± 10.00")
+    assert row["test loss"] == "1.5000 ± 0.7071 (n = 2)"
+    assert "without a score that is a number: the runs seed=2" in shown.notes
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+def test_a_finished_run_whose_score_is_no_number_is_named(table: Table, runs: Path, value: float) -> None:
+    """A mean without it is a mean of the runs that went well."""
+    lay_sweep(runs, {"optimizer=sgd": [{"loss": 1.0}, {"loss": 2.0}, {"loss": value}]})
+    shown = table("--scores", "loss")
+    assert (shown.rows[0]["n"], shown.rows[0]["test loss"]) == ("2", "1.5000 ± 0.7071")
+    assert "without a score that is a number: the runs seed=2" in shown.notes
+
+
+def test_a_diverged_loss_of_any_size_does_not_end_the_table(table: Table, runs: Path) -> None:
+    lay_sweep(runs, {"optimizer=sgd": [{"loss": 1.7e308}] * 2, "optimizer=adam": [{"loss": 0.25}] * 2})
+    assert table("--scores", "loss").row("adam")["test loss"] == "0.2500 ± 0.0000"
+
+
+def test_runs_that_kept_the_test_set_closed_are_left_out_and_said_to_be(table: Table, runs: Path) -> None:
+    """As sweep=tuned leaves them: they were trained to choose a rate, on validation."""
+    for scale, top1 in ((1, 0.3), (10, 0.2)):
+        lay(runs, run(f"optimizer=sgd optimizer.lr_scale={scale} test=false", score("top1", top1, split="val")))
+    for seed, top1 in ((0, 0.5), (1, 0.6)):
+        tops = [score("top1", top1), score("top1", top1 - 0.1, split="val")]
+        lay(runs, run(f"optimizer=sgd optimizer.lr_scale=3 seed={seed}", *tops))
+    shown = table()
+    assert [(row["setting"], row["n"]) for row in shown.rows] == [("all runs", "2")]
+    assert "left out: 2 runs with test=false, as tuning has them; --split val shows them" in shown.notes
+    shown = table("--split", "val")
+    assert {row["optimizer.lr_scale"]: row["val top1 %"] for row in shown.rows} == {
+        "1": "30.00",
+        "3": "45.00 ± 7.07",
+        "10": "20.00",
+    }
+
+
+def test_the_runs_of_tuning_alone_are_shown_by_validation(
+    table: Table, refusal: Callable[..., str], runs: Path
+) -> None:
+    for scale, top1 in ((1, 0.5), (3, 0.6)):
+        lay(runs, run(f"optimizer.lr_scale={scale} test=false", score("top1", top1, split="val")))
+    shown = table()
+    assert {row["optimizer.lr_scale"]: row["val top1 %"] for row in shown.rows} == {"1": "50.00", "3": "60.00"}
+    assert refusal("--split", "test") == (
+        "--split test needs runs that opened the test set, and all kept it closed; give --split val"
+    )
+
+
+def test_a_seed_that_tuning_had_trained_before_counts_once(table: Table, runs: Path) -> None:
+    """The same training twice, the test set closed and open, is one seed: a copy is no repetition."""
+    for seed, top1 in enumerate((0.5, 0.6, 0.7)):
+        lay(runs, run(f"optimizer=sgd seed={seed}", score("top1", top1, split="val"), score("top1", top1)))
+    lay(runs, run("optimizer=sgd seed=0 test=false", score("top1", 0.5, split="val")), "tuning")
+    shown = table("--split", "val")
+    assert (shown.rows[0]["n"], shown.rows[0]["val top1 %"]) == ("3", "60.00 ± 10.00")
+    assert "tuning" in shown.note("one training, counted once: ")
+    assert table().rows[0]["test top1 %"] == "60.00 ± 10.00"
+
+
+def test_repetitions_of_a_seed_are_counted_and_said_to_be(table: Table, runs: Path) -> None:
+    """On other images, say: a factor that the configuration does not show."""
+    lay(runs, run("optimizer=sgd", score("top1", 0.5)))
+    lay(runs, run("optimizer=sgd", score("top1", 0.6), fingerprint="e" * 64))
+    shown = table()
+    assert shown.rows[0]["n"] == "2"
+    assert "the runs: several runs of seed 0, each counted" in shown.notes
+
+
+def test_costs_are_means_over_finished_runs(table: Table, runs: Path) -> None:
+    for seed, seconds in enumerate((90.0, 110.0)):
+        cost = {"seconds": seconds, "parameters": 1_234_567, "flops_per_image": 5_250_000, "images_per_second": 3.0}
+        lay(runs, run(f"seed={seed}", score("top1", 0.5), cost=cost))
+    lay(runs, run("seed=2", status="failed", cost={"seconds": 1e6}))
+    (row,) = table().rows
+    assert (row["parameters"], row["MFLOPs an image"], row["seconds"]) == ("1234567", "5.25", "100")
+
+
+def test_a_record_is_never_written_to(table: Table, runs: Path) -> None:
+    lay_sweep(runs, {"optimizer=sgd": [0.5, "running"]})
+    before = {path: path.read_bytes() for path in runs.rglob("*") if path.is_file()}
+    table()
+    assert {path: path.read_bytes() for path in runs.rglob("*") if path.is_file()} == before
+    assert {json.loads(text)["status"] for text in before.values()} == {"finished", "running"}

@@ -1,0 +1,124 @@
+"""What runs were made with, and whether they can stand in one table."""
+
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from shelf import ENVIRONMENT, Shown, lay, lay_sweep, run, score
+
+Said = tuple[int, str, str]
+Table = Callable[..., Shown]
+COMMIT = str(ENVIRONMENT["commit"])
+
+
+def warnings(shown: Shown) -> list[str]:
+    return [note.removeprefix("warning: ") for note in shown.notes if note.startswith("warning: ")]
+
+
+def lay_two(runs: Path, **other: Any) -> None:
+    """Two seeds, of which the second differs."""
+    lay(runs, run("seed=0", score("top1", 0.5)))
+    lay(runs, run("seed=1", score("top1", 0.6), **other))
+
+
+def test_a_line_says_what_the_runs_were_made_with(table: Table, runs: Path) -> None:
+    lay_two(runs)
+    shown = table()
+    assert shown.notes[-1] == (
+        f"commit {COMMIT[:12]}, python 3.11.7, torch 2.9.0, torchvision 0.24.0, lightning 2.6.0, AMD EPYC, 2 cores."
+    )
+    assert warnings(shown) == []
+
+
+@pytest.mark.parametrize(
+    ("environment", "warning"),
+    [
+        ({"commit": "dead" * 10}, f"the runs were made at different commits: {COMMIT[:12]} / deaddeaddead"),
+        ({"commit": None}, f"the runs were made at different commits: {COMMIT[:12]} / unknown"),
+        ({"python": "3.12.1"}, "the runs were made with different python: 3.11.7 / 3.12.1"),
+        ({"imgrec": "0.9"}, "the runs were made with different imgrec: 0.8 / 0.9"),
+        ({"torch": "2.10.0"}, "the runs were made with different torch: 2.9.0 / 2.10.0"),
+        ({"torchvision": "0.25.0"}, "the runs were made with different torchvision: 0.24.0 / 0.25.0"),
+        ({"lightning": "2.7.0"}, "the runs were made with different lightning: 2.6.0 / 2.7.0"),
+        ({"torchmetrics": "1.9.0"}, "the runs were made with different torchmetrics: 1.8.0 / 1.9.0"),
+        ({"dirty": True}, "1 of 2 runs were made with uncommitted changes: their commit does not say it all"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, dict) else "",
+)
+def test_what_is_mixed_in_runs_is_warned_about(
+    table: Table, runs: Path, environment: dict[str, Any], warning: str
+) -> None:
+    lay_two(runs, environment=environment)
+    assert warnings(table()) == [warning]
+
+
+def test_different_images_under_one_name_are_warned_about(table: Table, runs: Path) -> None:
+    lay_two(runs, fingerprint="e" * 64)
+    assert warnings(table()) == [
+        "the runs were trained on different images of data=digits: fingerprints ffffffff / eeeeeeee"
+    ]
+
+
+def test_other_images_under_another_name_are_a_factor_and_no_mixture(table: Table, runs: Path) -> None:
+    lay(runs, run("seed=0", score("top1", 0.5)))
+    lay(runs, run("data=cifar10 seed=0", score("top1", 0.6), fingerprint="e" * 64))
+    shown = table()
+    assert [row["data"] for row in shown.rows] == ["cifar10", "digits"]
+    assert warnings(shown) == []
+
+
+def test_hardware_is_named_gpus_before_cpus(table: Table, runs: Path) -> None:
+    lay_two(runs, environment={"gpu": ["NVIDIA H100", "NVIDIA H100"]})
+    shown = table()
+    (line,) = [note for note in shown.notes if note.startswith("commit ")]
+    assert line.endswith("AMD EPYC, 2 cores / NVIDIA H100 + NVIDIA H100.")
+    assert warnings(shown) == [
+        "the runs were made on different hardware, so their seconds do not compare: AMD EPYC, 2 cores / NVIDIA H100 +"
+        " NVIDIA H100"
+    ]
+
+
+def test_many_different_commits_are_counted(table: Table, runs: Path) -> None:
+    for seed in range(6):
+        lay(runs, run(f"seed={seed}", score("top1", 0.5), environment={"commit": f"{seed}" * 40}))
+    (warning,) = warnings(table())
+    first = " / ".join(f"{seed}" * 12 for seed in range(4))
+    assert warning == f"the runs were made at different commits: {first} and 2 more"
+
+
+def test_a_csv_has_its_warnings_beside_it(command: Callable[..., Said], runs: Path) -> None:
+    lay_two(runs, environment={"dirty": True})
+    code, out, err = command("table", str(runs), "--format", "csv")
+    assert code == 0
+    assert "warning" not in out
+    assert "imgrec: warning: 1 of 2 runs were made with uncommitted changes" in err
+
+
+def test_runs_that_are_left_out_are_not_warned_about(table: Table, runs: Path) -> None:
+    lay_two(runs)
+    lay(runs, run("seed=2 optimizer=sgd", score("top1", 0.5), environment={"dirty": True}))
+    assert len(warnings(table())) == 1
+    assert warnings(table("--where", "optimizer=adam")) == []
+
+
+def test_a_table_imports_no_torch(workplace: Path) -> None:
+    lay_sweep(Path("outputs"), {"optimizer=sgd": [0.5, 0.6], "optimizer=adam": [0.7, 0.8]}, study="optimizers")
+    code = """
+import sys
+from imgrec.cli import main
+for form in ("markdown", "latex", "csv"):
+    sys.argv = ["imgrec", "table", "outputs", "--baseline", "optimizer=sgd", "--format", form]
+    try:
+        main()
+    except SystemExit as stop:
+        assert not stop.code, stop.code
+assert "imgrec.tables.tabulate" in sys.modules
+heavy = {"torch", "torchvision", "lightning", "torchmetrics", "matplotlib", "pandas"} & set(sys.modules)
+assert not heavy, heavy
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("adam") >= 3
