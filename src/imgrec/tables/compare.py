@@ -53,9 +53,7 @@ def with_baseline(table: Table, baseline: Mapping[str, str]) -> None:
         f"Δ: the mean difference to {named}, seed by seed, with its 95 % interval (not corrected); p: two-sided paired"
         f" t test, Holm-corrected over {tests} comparison{'s' * (tests != 1)} a column."
     )
-    table.notes += [
-        f"its baseline was not run, or with no seed of its own: {table.name_of(row.setting)}" for row in alone
-    ]
+    table.notes += [f"no run of its baseline shares a seed with {table.name_of(row.setting)}" for row in alone]
 
 
 def mark_best(table: Table) -> None:
