@@ -125,25 +125,55 @@ def verify(
         raise RunError(verdict.refusal)
 
 
+# what `table` and `report` are both asked
+_Places = Annotated[list[Path], typer.Argument(metavar="DIR", help="Folders of runs, or records.")]
+_ScoresOption = Annotated[str, typer.Option(help="The scores to show, of top1,top5,loss,iou,ece.")]
+_AtOption = Annotated[str, typer.Option(help="best (last where there is none) or last.")]
+_SplitOption = Annotated[
+    str | None, typer.Option(help="test or val; without it, test where it was opened (test=false keeps it closed).")
+]
+_ProtocolOption = Annotated[
+    str | None, typer.Option(help="clean, tta_flip, tta_flip_shift; without it, clean, or what was measured.")
+]
+_RowsOption = Annotated[
+    str, typer.Option(metavar="KEY,KEY", help="Factors to tell settings apart by; nothing else may vary.")
+]
+_BaselineOption = Annotated[
+    list[str], typer.Option(metavar="KEY=VALUE", help="Compare with it, seed by seed; may be repeated.")
+]
+_WhereOption = Annotated[
+    list[str],
+    typer.Option(metavar="KEY=VALUE", help="Runs that have it, or one of A,B; KEY!=VALUE: not it; may be repeated."),
+]
+_PublishedOption = Annotated[
+    str | None, typer.Option(help="Sources of published figures, none, or a .toml file; without it, the study's.")
+]
+
+
 @app.command()
 def table(
-    places: Annotated[list[Path], typer.Argument(metavar="DIR...", help="Folders of runs, or records.")],
-    form: Annotated[str, typer.Option("--format", help="markdown, latex or csv.")] = "markdown",
-    scores: Annotated[str, typer.Option(help="The scores to show, such as top1,loss,ece.")] = "top1",
-    at: Annotated[str, typer.Option(help="best (last where there is none) or last.")] = "best",
-    split: Annotated[str | None, typer.Option(help="test or val; without it, test where it was opened.")] = None,
-    protocol: Annotated[str | None, typer.Option(help="clean, tta_flip, ...; without it, what was measured.")] = None,
-    rows: Annotated[str, typer.Option(help="Factors to tell settings apart by, instead of all that vary.")] = "",
-    columns: Annotated[str | None, typer.Option(help="A factor whose values become columns, of one score.")] = None,
-    baseline: Annotated[list[str], typer.Option(metavar="KEY=VALUE", help="Compare with it, seed by seed.")] = [],  # noqa: B006
-    where: Annotated[list[str], typer.Option(metavar="KEY=VALUE", help="Keep the runs that have it.")] = [],  # noqa: B006
-    published: Annotated[
-        str | None, typer.Option(help="Sources of published figures, none, or a .toml file; without it, the study's.")
+    places: _Places,
+    form: Annotated[
+        str | None, typer.Option("--format", help="markdown, latex or csv; without it, as -o ends, else markdown.")
     ] = None,
+    scores: _ScoresOption = "top1",
+    at: _AtOption = "best",
+    split: _SplitOption = None,
+    protocol: _ProtocolOption = None,
+    rows: _RowsOption = "",
+    columns: Annotated[
+        str | None, typer.Option(metavar="KEY", help="A factor whose values become columns, of one score (not in csv).")
+    ] = None,
+    baseline: _BaselineOption = [],  # noqa: B006 # typer hands it over; nobody changes it
+    where: _WhereOption = [],  # noqa: B006
+    published: _PublishedOption = None,
     digits: Annotated[int | None, typer.Option(min=0, max=15, help="Digits behind the point.")] = None,
     output: Annotated[Path | None, typer.Option("-o", help="Write here instead of to stdout.")] = None,
 ) -> None:
-    """Tabulate runs: mean, deviation, intervals, differences and what the seeds can tell."""
+    """Tabulate runs: mean, deviation, intervals, differences and what the seeds can tell.
+
+    Such as: imgrec table outputs/digits --scores top1,ece --baseline optimizer=adam
+    """
     from imgrec.tables import command
 
     asked = command.request(
@@ -156,6 +186,7 @@ def table(
         rows=rows,
         columns=columns,
     )
+    form = command.form_of(form, output)
     made = command.table(places, asked, form=form, published=published, digits=digits)
     if made.text:
         _hand_over(made.text, output)
@@ -164,23 +195,24 @@ def table(
 
 @app.command()
 def report(
-    places: Annotated[list[Path], typer.Argument(metavar="DIR...", help="Folders of runs, or records.")],
+    places: _Places,
     output: Annotated[Path, typer.Option("-o", help="The page to write.")] = Path("page.html"),
-    scores: Annotated[str, typer.Option(help="The scores to show, such as top1,loss,ece.")] = "top1",
-    at: Annotated[str, typer.Option(help="best (last where there is none) or last.")] = "best",
-    split: Annotated[str | None, typer.Option(help="test or val; without it, test where it was opened.")] = None,
-    protocol: Annotated[str | None, typer.Option(help="clean, tta_flip, ...; without it, what was measured.")] = None,
-    baseline: Annotated[list[str], typer.Option(metavar="KEY=VALUE", help="Compare with it, seed by seed.")] = [],  # noqa: B006
-    where: Annotated[list[str], typer.Option(metavar="KEY=VALUE", help="Keep the runs that have it.")] = [],  # noqa: B006
-    published: Annotated[
-        str | None, typer.Option(help="Sources of published figures, none, or a .toml file; without it, the study's.")
-    ] = None,
+    scores: _ScoresOption = "top1",
+    at: _AtOption = "best",
+    split: _SplitOption = None,
+    protocol: _ProtocolOption = None,
+    rows: _RowsOption = "",
+    baseline: _BaselineOption = [],  # noqa: B006
+    where: _WhereOption = [],  # noqa: B006
+    published: _PublishedOption = None,
 ) -> None:
     """Write one page about runs: tables, curves, calibration, confusion, failures, commands. It needs no network."""
     from imgrec.report.page import report as write
     from imgrec.tables import command
 
-    asked = command.request(scores=scores, at=at, split=split, protocol=protocol, baseline=baseline, where=where)
+    asked = command.request(
+        scores=scores, at=at, split=split, protocol=protocol, baseline=baseline, where=where, rows=rows
+    )
     written = write(places, asked, output, published=published)
     typer.echo(written.path)
     _tell_problems(written.problems, [])
@@ -188,7 +220,7 @@ def report(
 
 def _hand_over(text: str, output: Path | None) -> None:
     """Print a result, or write it to the file as a whole."""
-    if output is None:
+    if output is None or str(output) == "-":
         _tell(text.rstrip("\n"))
     else:
         from imgrec import records

@@ -11,6 +11,7 @@ from imgrec import records, statistics
 from imgrec.errors import shown
 from imgrec.runfolder import CURVES, DIAGNOSTICS
 from imgrec.statistics import Summary
+from imgrec.tables.factors import short
 from imgrec.tables.table import Row, Table
 
 Diagnostics = dict[str, Any]
@@ -81,14 +82,16 @@ def draw(table: Table) -> Drawn:
     """Read curves and diagnostics of the table's runs, of the split and the place that it shows."""
     drawn = Drawn()
     for row in table.rows:
-        _take_curves(drawn, row)
-        _take_diagnostics(drawn, row, table)
+        _take_curves(drawn, name_of(table, row), row)
+        _take_diagnostics(drawn, name_of(table, row), row, table)
     return drawn
 
 
-def name_of(row: Row) -> str:
-    """The setting's name in charts."""
-    return " · ".join(row.setting) or "all runs"
+def name_of(table: Table, row: Row) -> str:
+    """The setting's name in charts: choices as they are, keys with their values."""
+    pairs = zip(table.factors.keys, row.setting, strict=True)
+    parts = [value if "." not in short(key) else f"{key.rpartition('.')[2]}={value}" for key, value in pairs]
+    return " · ".join(parts) or "all runs"
 
 
 def within_percent(summary: Summary) -> dict[str, float | None]:
@@ -98,7 +101,7 @@ def within_percent(summary: Summary) -> dict[str, float | None]:
     return {"low": max(0.0, summary.low), "high": min(100.0, summary.high)}
 
 
-def _take_curves(drawn: Drawn, row: Row) -> None:
+def _take_curves(drawn: Drawn, setting: str, row: Row) -> None:
     """The means over seeds of what was logged at the end of epochs; runs of every status have curves."""
     found: dict[tuple[str, int], list[float]] = {}
     for run in row.runs:
@@ -123,7 +126,7 @@ def _take_curves(drawn: Drawn, row: Row) -> None:
         summary = statistics.summarise(values)
         spread = summary.std or 0.0
         point = Point(
-            setting=name_of(row),
+            setting=setting,
             epoch=epoch,
             mean=summary.mean,
             low=summary.mean - spread,
@@ -133,7 +136,7 @@ def _take_curves(drawn: Drawn, row: Row) -> None:
         drawn.curves.setdefault(name, []).append(point)
 
 
-def _take_diagnostics(drawn: Drawn, row: Row, table: Table) -> None:
+def _take_diagnostics(drawn: Drawn, setting: str, row: Row, table: Table) -> None:
     """Confusion, calibration and classes of the split and place that the table shows, summed over its seeds."""
     read: list[Diagnostics] = []
     for run in row.runs:
@@ -150,11 +153,11 @@ def _take_diagnostics(drawn: Drawn, row: Row, table: Table) -> None:
             drawn.problems.append(f"{path} must be diagnostics that imgrec wrote, got {reason}; they are not drawn")
     alike = [found for found in read if found["classes"] == read[0]["classes"]]
     if len(alike) < len(read):
-        drawn.remarks.append(f"{name_of(row)}: runs with other classes are not in calibration, classes and confusion")
+        drawn.remarks.append(f"{setting}: runs with other classes are not in calibration, classes and confusion")
     if alike:
-        _take_confusions(drawn, name_of(row), alike)
-        _take_classes(drawn, name_of(row), alike)
-        _take_bins(drawn, name_of(row), alike)
+        _take_confusions(drawn, setting, alike)
+        _take_classes(drawn, setting, alike)
+        _take_bins(drawn, setting, alike)
 
 
 def _take_classes(drawn: Drawn, name: str, read: Sequence[Diagnostics]) -> None:

@@ -69,7 +69,7 @@ def tell(table: Table, problems: Sequence[str], page: Path) -> Story:
         when=_when(runs),
         counts={status: n for status in records.STATUSES if (n := sum(run.record.status == status for run in runs))},
         settings=grid(table),
-        settings_names=[name_of(row) for row in table.rows],
+        settings_names=[],
         runs_header=[*(short(key) for key in table.factors.keys), "seed", "status"]
         + [column.label for column in table.columns]
         + ["seconds", "run"],
@@ -79,8 +79,13 @@ def tell(table: Table, problems: Sequence[str], page: Path) -> Story:
         reading=f"{table.columns[0].split} set, {table.at} checkpoint",
         problems=list(problems),
     )
-    story.costs = [cost for row in table.rows if (cost := _cost(row, table.columns[0])) is not None]
+    story.costs = [
+        cost for row in table.rows if (cost := _cost(name_of(table, row), row, table.columns[0])) is not None
+    ]
     story.drawn = draw(table)
+    drawn = {point.setting for points in story.drawn.curves.values() for point in points}
+    drawn |= {cost.setting for cost in story.costs} | {each.setting for each in story.drawn.bins}
+    story.settings_names = [name for row in table.rows if (name := name_of(table, row)) in drawn]
     story.problems += story.drawn.problems
     return story
 
@@ -143,9 +148,9 @@ def _commands(row: Row) -> list[str]:
     ]
 
 
-def _cost(row: Row, column: Column) -> Cost | None:
+def _cost(setting: str, row: Row, column: Column) -> Cost | None:
     seconds, summary = row.cost("seconds"), row.cells[0].summary
     if seconds is None or summary is None:
         return None
     ends = {"low": summary.low, "high": summary.high} if column.scale == 1 else within_percent(summary)
-    return Cost(setting=name_of(row), seconds=seconds, mean=summary.mean, **ends)
+    return Cost(setting=setting, seconds=seconds, mean=summary.mean, **ends)

@@ -1,5 +1,6 @@
 """`imgrec table`: words to a table's text. Imports no torch."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,8 +10,10 @@ from imgrec.errors import UsageError
 from imgrec.tables import published as figures
 from imgrec.tables.gather import Gathered, gather
 from imgrec.tables.render import FORMATS, render
-from imgrec.tables.table import Request, Table
+from imgrec.tables.table import Condition, Request, Table
 from imgrec.tables.tabulate import tabulate
+
+_ENDINGS = {".md": "markdown", ".tex": "latex", ".csv": "csv"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,10 +48,21 @@ def request(
         at=at,
         protocol=protocol,
         baseline=_pairs("--baseline", baseline),
-        where=_pairs("--where", where),
+        where=tuple(map(_condition, where)),
         rows=tuple(_names(rows)),
         columns=columns,
     )
+
+
+def form_of(form: str | None, output: Path | None) -> str:
+    """The format that was asked for, else the one that the file's name says. Raises UsageError where they differ."""
+    named = _ENDINGS.get(output.suffix.lower()) if output is not None else None
+    if form is None:
+        return named or "markdown"
+    choice("--format", form, FORMATS)
+    if named is not None and named != form:
+        raise UsageError(f"-o {output} must agree with --format {form}, and says {named}; leave one of them out")
+    return form
 
 
 def table(places: Sequence[Path], asked: Request, *, form: str, published: str | None, digits: int | None) -> Made:
@@ -56,7 +70,6 @@ def table(places: Sequence[Path], asked: Request, *, form: str, published: str |
 
     Raises UsageError for words that ask for what is not there.
     """
-    choice("--format", form, FORMATS)
     if asked.columns is not None and form != "csv":
         _refuse_beside_pivot(asked, published)
     found = gather(places)
@@ -91,17 +104,34 @@ def _refuse_beside_pivot(asked: Request, published: str | None) -> None:
 
 def _names(words: str) -> list[str]:
     """The names between commas, each once."""
-    return list(dict.fromkeys(name for name in words.split(",") if name))
+    return list(dict.fromkeys(name.strip() for name in words.split(",") if name.strip()))
 
 
 def _pairs(option: str, words: Sequence[str]) -> dict[str, str]:
     """KEY=VALUE words as a mapping. Raises UsageError for others."""
     found: dict[str, str] = {}
     for word in words:
-        key, equals, value = word.partition("=")
-        if not (key and equals and value):
-            raise UsageError(f"{option} must be KEY=VALUE, got {word!r}; such as {option} optimizer=sgd")
+        key, value = _halves(option, word)
         if key in found:
             raise UsageError(f"{option} must give {key} one value, got {found[key]} and {value}; drop one")
         found[key] = value
     return found
+
+
+def _condition(word: str) -> Condition:
+    """KEY=VALUE, KEY=ONE,OTHER or KEY!=VALUE. Commas inside brackets belong to a value."""
+    key, value = _halves("--where", word)
+    return Condition(
+        key=key.removesuffix("!"),
+        values=tuple(re.split(r",(?![^\[]*\])", value)),
+        is_negated=key.endswith("!"),
+    )
+
+
+def _halves(option: str, word: str) -> tuple[str, str]:
+    key, equals, value = word.partition("=")
+    if not (key.strip("!") and equals and value):
+        raise UsageError(f"{option} must be KEY=VALUE, got {word!r}; such as {option} optimizer=sgd")
+    if " " in value:
+        raise UsageError(f"{option} must be one KEY=VALUE, got {word!r}; repeat {option} for another key")
+    return key, value

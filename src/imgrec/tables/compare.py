@@ -7,8 +7,10 @@ from imgrec import statistics
 from imgrec.errors import UsageError
 from imgrec.tables import factors
 from imgrec.tables.column import Column
-from imgrec.tables.factors import full, short
+from imgrec.tables.factors import DATA, full, short
 from imgrec.tables.table import Cell, Row, Table
+
+_FEW = 3  # factors up to which a setting is named in full beside another
 
 
 def with_baseline(table: Table, baseline: Mapping[str, str]) -> None:
@@ -32,16 +34,20 @@ def with_baseline(table: Table, baseline: Mapping[str, str]) -> None:
         if value not in known:
             raise UsageError(f"--baseline {short(key)}={value} must be a setting of the table: {', '.join(known)}")
     compared: list[Row] = []
-    alone: list[Row] = []
     for row in table.rows:
         base = tuple(wanted.get(key, value) for key, value in zip(table.factors.keys, row.setting, strict=True))
         if base == row.setting:
             row.is_baseline = True
-            continue
-        others = by_setting[base].cells if base in by_setting else []
-        for cell, other in zip(row.cells, others, strict=False):
-            cell.difference = statistics.paired(cell.values, other.values)
-        (compared if any(cell.difference for cell in row.cells) else alone).append(row)
+        elif base not in by_setting:
+            table.notes.append(f"no run of {table.name_of(base)}, the baseline of {table.name_of(row.setting)}")
+        else:
+            other = by_setting[base]
+            for column, cell, basis in zip(table.columns, row.cells, other.cells, strict=True):
+                if _is_comparable(row, other, column):
+                    cell.difference = statistics.paired(cell.values, basis.values)
+            compared.append(row)
+            if not any(cell.difference for cell in row.cells):
+                table.notes.append(f"no seed, or no score, in common with its baseline: {table.name_of(row.setting)}")
     for number in range(len(table.columns)):
         ps = [row.cells[number].difference for row in compared]
         corrected = statistics.holm([difference.p if difference else None for difference in ps])
@@ -53,7 +59,6 @@ def with_baseline(table: Table, baseline: Mapping[str, str]) -> None:
         f"Δ: the mean difference to {named}, seed by seed, with its 95 % interval (not corrected); p: two-sided paired"
         f" t test, Holm-corrected over {tests} comparison{'s' * (tests != 1)} a column."
     )
-    table.notes += [f"no run of its baseline shares a seed with {table.name_of(row.setting)}" for row in alone]
 
 
 def mark_best(table: Table) -> None:
@@ -69,6 +74,11 @@ def _mark(table: Table, number: int, column: Column) -> None:
     entries = [(row, cell) for row in table.rows if (cell := row.cells[number]).summary is not None]
     if len(entries) < 2:
         return
+    if not all(_is_comparable(entries[0][0], row, column) for row, _ in entries):
+        data = len({row.runs[0].record.config.get(DATA) for row, _ in entries}) > 1
+        what = "data" if data else "losses, each measured by its own"
+        table.notes.append(f"{column.label}: no best is marked, as the rows are of different {what}.")
+        return
     ranked = sorted(entries, key=lambda entry: -column.sign * _mean(entry[1]))
     (first, leader), others = ranked[0], ranked[1:]
     doubts = [(*doubt, row) for row, cell in others if (doubt := _doubt(leader, cell, column)) is not None]
@@ -76,12 +86,24 @@ def _mark(table: Table, number: int, column: Column) -> None:
         leader.best = True
         return
     _, reason, row = max(doubts, key=lambda doubt: doubt[0])
+    many = len(table.factors.keys) > _FEW
     names = {
-        "leader": table.name_of(first.setting, beside=row.setting),
-        "other": table.name_of(row.setting, beside=first.setting),
+        "leader": table.name_of(first.setting, beside=row.setting if many else None),
+        "other": table.name_of(row.setting, beside=first.setting if many else None),
     }
     more = f" The same holds of its lead over {len(doubts) - 1} more." if len(doubts) > 1 else ""
     table.notes.append(f"{column.label}: no best is marked. {reason.format(**names)}.{more}")
+
+
+def _is_comparable(row: Row, other: Row, column: Column) -> bool:
+    """Whether two settings' scores measure the same: the same images, and, for the loss, the same criterion."""
+    return _measured(row, column) == _measured(other, column)
+
+
+def _measured(row: Row, column: Column) -> list[tuple[str, str]]:
+    config = row.runs[0].record.config
+    keys = [key for key in config if key == DATA or (column.metric == "loss" and key.startswith("loss."))]
+    return [(key, factors.text(config[key])) for key in keys]
 
 
 def _doubt(leader: Cell, cell: Cell, column: Column) -> tuple[float, str] | None:

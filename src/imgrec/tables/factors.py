@@ -17,7 +17,7 @@ from imgrec.errors import UsageError
 from imgrec.records import Record
 from imgrec.tables.gather import Run
 
-EXPERIMENT, PARENT = "experiment", "parent"
+EXPERIMENT, DATA, PARENT = "experiment", "data.name", "parent"
 _MEASURED = ("test", "test_protocols")  # of a network, when it has been trained
 ABSENT = "–"  # a key that the run's choice does not have
 _SEED_AND_ID = re.compile(r"_?seed-\d+|(_take-\d+)?-[0-9a-f]{8}$")  # of a folder's name: what differs by seed
@@ -84,8 +84,8 @@ def derive(runs: Sequence[Run]) -> Factors:
     names = [key for key in varied if key == EXPERIMENT or key.endswith(".name")]
     keys: list[str] = []
     for name in names:
-        if not (EXPERIMENT in keys and _determined(runs, name, [EXPERIMENT])):
-            keys.append(name)
+        if name == DATA or not (EXPERIMENT in keys and _determined(runs, name, [EXPERIMENT])):
+            keys.append(name)  # scores on different images are never one setting's, whatever the recipe
     choices = list(keys)
     along: list[str] = []
     for key in varied:
@@ -119,13 +119,17 @@ def chosen(runs: Sequence[Run], keys: Sequence[str]) -> Factors:
     return Factors(keys=tuple(keys), along=derived.along)
 
 
-def matches(run: Run, key: str, value: str) -> bool:
-    """Whether the run has that value, written as a command may write it: 1e-3 is 0.001."""
+def matches(run: Run, key: str, values: Sequence[str]) -> bool:
+    """Whether the run has one of the values, written as a command may write them: 1e-3 is 0.001."""
     own = text(value_of(run.record, key))
+    return any(own == value or _number(own) == _number(value) is not None for value in values)
+
+
+def _number(value: str) -> float | None:
     try:
-        return own == value or (own not in ("true", "false") and float(own) == float(value))
+        return float(value)
     except ValueError:
-        return False
+        return None
 
 
 def check_known(runs: Sequence[Run], key: str, *, as_factor: bool) -> None:

@@ -10,8 +10,10 @@ from imgrec import records, runfolder
 from imgrec.config.identity import SHORT
 from imgrec.errors import RunError, UsageError, shown
 from imgrec.records import Record, Score
-from imgrec.runfolder import EVALUATIONS, RECORD, TUNING, VERIFICATIONS
+from imgrec.runfolder import EVALUATIONS, RECORD, SWEEP_LOCK, TUNING, VERIFICATIONS
 
+_OWN = (TUNING, SWEEP_LOCK, "multirun.yaml", "optuna.db")  # what a sweep leaves beside its runs
+_LISTED = 3  # runs that lie in several places, before the rest is counted
 RECORDS = "records"  # a folder whose JSON files are records, one a run, as experiments/ keeps them
 
 
@@ -67,21 +69,26 @@ def gather(places: Sequence[Path]) -> Gathered:
         raise UsageError(
             f"{where} must hold runs ({RECORD}), and none was found; name the folder of a sweep or of runs"
         )
-    for run_id, takes in by_id.items():
+    for takes in by_id.values():
         found.runs.append(_newest(takes))
-        if len(takes) > 1:
-            others = ", ".join(shown(take.path) for take in takes if take is not found.runs[-1])
-            found.notes.append(
-                f"run {run_id[:SHORT]} lies there {len(takes)} times and counts once: {shown(found.runs[-1].path)}, not"
-                f" {others}"
-            )
+    several = [takes for takes in by_id.values() if len(takes) > 1]
+    for takes in several[:_LISTED]:
+        counted = _newest(takes)
+        others = ", ".join(shown(take.path) for take in takes if take is not counted)
+        run_id = counted.record.run_id[:SHORT]
+        found.notes.append(
+            f"run {run_id} lies there {len(takes)} times and counts once: {shown(counted.path)}, not {others}"
+        )
+    if len(several) > _LISTED:
+        found.notes.append(f"so do {len(several) - _LISTED} more runs")
     return found
 
 
 def _files(place: Path, problems: list[str]) -> Iterator[Path]:
     """The files that are records, or should be; folders that cannot be read are problems."""
     if place.is_file():
-        yield place
+        if place.name not in _OWN:  # as a shell's star names them
+            yield place
     elif not place.is_dir():
         raise UsageError(f"{shown(place)} must be a folder of runs or a record, and does not exist; check the path")
     elif (place / RECORD).is_file():
@@ -152,6 +159,6 @@ def _later(path: Path, record: Record) -> list[Score]:
 
 
 def _newest(takes: Sequence[Run]) -> Run:
-    """The last take that has finished, else the last one."""
+    """The last take that has finished, else the last one; of copies, the one that was named first."""
     finished = [take for take in takes if take.record.status == "finished"] or list(takes)
-    return max(finished, key=lambda take: (runfolder.take_of(take.name), take.path.stat().st_mtime_ns))
+    return max(finished, key=lambda take: runfolder.take_of(take.name))

@@ -105,7 +105,9 @@ def _probability(p: float | None) -> str:
 def _long(table: Table, digits: int | None) -> Grid:
     """A row a setting."""
     unfinished = any(row.count("finished") < len(row.runs) or row.missing for row in table.rows)
-    costs = [cost for cost in COSTS if any(row.cost(cost[0]) is not None for row in table.rows)]
+    known = [cost for cost in COSTS if any(row.cost(cost[0]) is not None for row in table.rows)]
+    same = [cost for cost in known if len(table.rows) > 1 and len({row.cost(cost[0]) for row in table.rows}) == 1]
+    costs = [cost for cost in known if cost not in same]
     sources = _sources(table)
     header = [short(key) for key in table.factors.keys] or ["setting"]
     header += ["n", *(["runs"] if unfinished else [])]
@@ -120,8 +122,23 @@ def _long(table: Table, digits: int | None) -> Grid:
         header=header,
         numeric=[place >= words and name not in ("runs", "published") for place, name in enumerate(header)],
         rows=rows,
-        notes=[*table.notes, *_cited(sources), *(f"warning: {warning}" for warning in table.warnings)],
+        notes=[
+            *table.notes,
+            *_in_every_row(table, same),
+            *_cited(sources),
+            *(f"warning: {warning}" for warning in table.warnings),
+        ],
     )
+
+
+def _warnings(table: Table) -> list[str]:
+    return [f"warning: {warning}" for warning in table.warnings]
+
+
+def _in_every_row(table: Table, costs: Sequence[tuple[str, str, float]]) -> list[str]:
+    """What needs no column, as it is the same in every row."""
+    told = ", ".join(f"{name} {amount(table.rows[0].cost(key), scale)}" for key, name, scale in costs)
+    return [f"In every row: {told}."] if told else []
 
 
 def _row(
@@ -173,7 +190,7 @@ def _pivot(table: Table, digits: int | None) -> Grid:
             [*(Field(text=value) for value in line), *(cells.get(head, Field(text=ABSENT)) for head in heads)]
             for line, cells in lines.items()
         ],
-        notes=[f"{column.label}; n = {most}.", *table.notes, *(f"warning: {warning}" for warning in table.warnings)],
+        notes=[f"{column.label}; n = {most}.", *table.notes, *_warnings(table)],
     )
 
 

@@ -87,8 +87,9 @@ def _latex(texts: Grid) -> str:
             *(f"    {line(row)}" for row in rows),
             r"    \bottomrule",
             r"  \end{tabular}",
-            rf"  \caption{{{_escaped(' '.join(_ended(note) for note in texts.notes))}}}",
+            rf"  \caption{{{_escaped(_ended(texts.notes[0]))}}}",
             r"\end{table}",
+            *(f"% {note}" for note in texts.notes[1:]),
             "",
         ]
     )

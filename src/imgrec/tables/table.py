@@ -14,13 +14,27 @@ Values = dict[tuple[int, int], float]
 
 
 @dataclass(frozen=True, kw_only=True)
+class Condition:
+    """Which runs to keep: those that have one of the values, or, negated, those that have none."""
+
+    key: str
+    values: tuple[str, ...]
+    is_negated: bool = False
+
+    @property
+    def words(self) -> str:
+        """As the command has it."""
+        return f"{self.key}{'!=' if self.is_negated else '='}{','.join(self.values)}"
+
+
+@dataclass(frozen=True, kw_only=True)
 class Request:
     """What is asked of the runs.
 
     scores: metrics, a column each. split: test or val; None: test where a run opened it. at: best, or last; best falls
-    back to last where there is none. protocol: None for clean, else the first that was measured. baseline, where: keys
-    and values that name the settings to compare with, and the runs to keep. rows, columns: factors to use instead of
-    those that were varied; columns pivots.
+    back to last where there is none. protocol: None for clean, else the first that was measured. baseline: keys and
+    values that name the settings to compare with. where: all hold of the runs to keep. rows, columns: factors to use
+    instead of those that were varied; columns pivots.
     """
 
     scores: tuple[str, ...] = ("top1",)
@@ -28,7 +42,7 @@ class Request:
     at: str = "best"
     protocol: str | None = None
     baseline: Mapping[str, str] = field(default_factory=dict)
-    where: Mapping[str, str] = field(default_factory=dict)
+    where: tuple[Condition, ...] = ()
     rows: tuple[str, ...] = ()
     columns: str | None = None
 

@@ -2,7 +2,8 @@
 
 import itertools
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from pathlib import Path
 
 from imgrec import statistics
 from imgrec.errors import UsageError, shown
@@ -12,7 +13,7 @@ from imgrec.tables.column import Column
 from imgrec.tables.factors import Factors, Setting, full, short
 from imgrec.tables.gather import Run
 from imgrec.tables.published import Figure
-from imgrec.tables.table import Cell, Request, Row, Table, Values
+from imgrec.tables.table import Cell, Condition, Request, Row, Table, Values
 
 _LISTED = 5  # combinations without a run that are named before the rest is counted
 
@@ -22,13 +23,8 @@ def tabulate(runs: Sequence[Run], request: Request, figures: Sequence[Figure] = 
 
     figures: published ones to put beside. Raises UsageError where the request names what the runs do not have.
     """
-    for key in request.where:
-        factors.check_known(runs, full(key), as_factor=False)
     notes: list[str] = []
-    kept = _once([run for run in runs if _matches(run, request.where)], notes)
-    if not kept:
-        named = " ".join(f"{key}={value}" for key, value in request.where.items())
-        raise UsageError(f"--where {named} must leave runs, and leaves none of {len(runs)}; drop one")
+    kept = _once(_kept(runs, request.where), notes)
     split = request.split or ("test" if any(_has(run, "test") for run in kept) else "val")
     closed = [run for run in kept if split == "test" and _is_closed(run)]
     if len(closed) == len(kept):
@@ -53,12 +49,17 @@ def tabulate(runs: Sequence[Run], request: Request, figures: Sequence[Figure] = 
         warnings=provenance.warnings(kept),
     )
     _describe(table, notes)
+    if request.where:
+        notes.append(f"kept: {' '.join(condition.words for condition in request.where)}")
     compare.with_baseline(table, request.baseline)
     compare.mark_best(table)
     for row in rows:
         row.published = [
             figure for figure in figures if any(figure.fits(row.runs[0].record, column) for column in columns)
         ]
+    if figures and not any(row.published for row in rows):
+        keys = ", ".join(dict.fromkeys(figure.source.key for figure in figures))
+        notes.append(f"no published figure of {keys} is of these settings, data, split and protocol")
     _tell_what_is_missing(table)
     notes += [f"goes along: {line}" for line in found.along]
     notes.append(provenance.line(kept))
@@ -66,8 +67,18 @@ def tabulate(runs: Sequence[Run], request: Request, figures: Sequence[Figure] = 
     return table
 
 
-def _matches(run: Run, where: Mapping[str, str]) -> bool:
-    return all(factors.matches(run, full(key), value) for key, value in where.items())
+def _kept(runs: Sequence[Run], where: Sequence[Condition]) -> list[Run]:
+    """The runs of which all conditions hold. Raises UsageError where one leaves none."""
+    kept = list(runs)
+    for condition in where:
+        key = full(condition.key)
+        factors.check_known(runs, key, as_factor=False)
+        left = [run for run in kept if factors.matches(run, key, condition.values) != condition.is_negated]
+        if not left:
+            there = sorted({factors.text(factors.value_of(run.record, key)) for run in kept})
+            raise UsageError(f"--where {condition.words} must leave runs, and leaves none; there is {', '.join(there)}")
+        kept = left
+    return kept
 
 
 def _once(runs: Sequence[Run], notes: list[str]) -> list[Run]:
@@ -135,11 +146,14 @@ def _rows(runs: Sequence[Run], found: Factors, columns: Sequence[Column], at: st
     groups: dict[Setting, list[Run]] = {}
     for run in runs:
         groups.setdefault(found.setting(run), []).append(run)
-    seeds = sorted({run.seed for run in runs})
+    asked: dict[tuple[Path, bool], set[int]] = {}
+    for run in runs:
+        asked.setdefault(_sweep_of(run), set()).add(run.seed)
     rows = []
     for setting in sorted(groups, key=factors.order):
         group = sorted(groups[setting], key=lambda run: (run.seed, str(run.path)))
         cells = [_cell(group, column, at) for column in columns]
+        seeds = sorted(set().union(*(asked[_sweep_of(run)] for run in group)))
         present = {run.seed for run in group}
         rows.append(
             Row(setting=setting, runs=group, cells=cells, missing=[seed for seed in seeds if seed not in present])
@@ -150,6 +164,11 @@ def _rows(runs: Sequence[Run], found: Factors, columns: Sequence[Column], at: st
             which = " ".join(f"{key}={value}" for key, value in named) or "the runs"
             notes.append(f"{which}: several runs of seed {', '.join(map(str, twice))}, each counted")
     return rows
+
+
+def _sweep_of(run: Run) -> tuple[Path, bool]:
+    """What shares its seeds: the runs of a folder, those that tune apart from the final ones."""
+    return (run.folder or run.path).parent, run.record.config.get("test") is not False
 
 
 def _cell(runs: Sequence[Run], column: Column, at: str) -> Cell:
@@ -188,6 +207,8 @@ def _describe(table: Table, notes: list[str]) -> None:
     counts = {len(cell.values) for row in table.rows for cell in row.cells}
     if 1 in counts:
         notes.append("n = 1 gives no deviation and no interval.")
+    if any(cell.summary and cell.summary.std == 0 for row in table.rows for cell in row.cells):
+        notes.append("Equal values (± 0) give no interval.")
 
 
 def _has_best(run: Run, columns: Sequence[Column]) -> bool:
@@ -204,14 +225,27 @@ def _tell_what_is_missing(table: Table) -> None:
             status, error = run.record.status, run.record.error
             if status != "finished":
                 table.notes.append(f"{status}: {name} seed={run.seed}{f': {_reason(error)}' if error else ''}")
-            elif any(score_of(run, column, table.at) is None for column in table.columns):
-                table.notes.append(f"without a score that is a number: {name} seed={run.seed}")
+        table.notes += _scoreless(table, row)
         if row.missing:
             missing.append(f"{name} seed={','.join(map(str, row.missing))}")
     for what, names in (("missing", missing), ("not run", [table.name_of(setting) for setting in _absent(table)])):
         if names:
             more = f"; and {len(names) - _LISTED} more" if len(names) > _LISTED else ""
             table.notes.append(f"{what}: {'; '.join(names[:_LISTED])}{more}")
+
+
+def _scoreless(table: Table, row: Row) -> list[str]:
+    """The finished runs of a setting that lack a score, and under what else it was measured."""
+    told = []
+    for column in table.columns:
+        lacking = [r for r in row.runs if r.record.status == "finished" and score_of(r, column, table.at) is None]
+        if lacking:
+            others = {s.protocol for run in lacking for s in run.record.scores if s.split == column.split}
+            others -= {column.protocol}
+            way_out = f"; it has {', '.join(sorted(others))} (--protocol)" if others else ""
+            seeds = ",".join(str(run.seed) for run in lacking)
+            told.append(f"no {column.label} that is a number: {table.name_of(row.setting)} seed={seeds}{way_out}")
+    return told
 
 
 def _reason(error: str) -> str:
