@@ -175,7 +175,7 @@ _SIGNS = {
 
 
 def of_latex(text: str) -> Shown:
-    """Read a table as LaTeX would set it, as Markdown writes it; the caption is the only note."""
+    """Read a table as LaTeX would set it, as Markdown writes it; the caption is the first note, comments the others."""
 
     def plain(cell: str) -> str:
         cell = re.sub(r"^\\textbf\{(.*)\}$", r"**\1**", cell)
@@ -185,7 +185,8 @@ def of_latex(text: str) -> Shown:
     lines = [line.strip().removesuffix(r" \\") for line in body.splitlines() if line.endswith(r" \\")]
     header, *rows = [[plain(cell) for cell in line.split(" & ")] for line in lines]
     (caption,) = re.findall(r"\\caption\{(.*)\}\n\\end\{table\}", text)
-    return _shown(header, rows, [plain(caption)])
+    comments = [line.removeprefix("% ") for line in text.partition("end{table}")[2].splitlines() if line]
+    return _shown(header, rows, [plain(caption), *comments])
 
 
 def of_csv(text: str) -> list[dict[str, str]]:

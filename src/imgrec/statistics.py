@@ -80,10 +80,11 @@ def _summary(values: Sequence[float], size: float) -> Summary:
     if not values:
         raise ValueError("values must not be empty: a mean needs one at least")
     n = len(values)
-    mean = size * fmean(value / size for value in values) if size else 0.0
+    scale = math.ldexp(1.0, math.frexp(size)[1])  # a power of two: exact, where squares of large losses are infinite
+    mean = scale * fmean(value / scale for value in values)
     if n == 1:
         return Summary(n=1, mean=mean, std=None, low=None, high=None)
-    std = size * stdev(value / size for value in values) if size else 0.0  # squares of large losses would be infinite
+    std = scale * stdev(value / scale for value in values)
     if std <= _NOISE * size:
         return Summary(n=n, mean=mean, std=0.0, low=None, high=None)
     half = critical(n - 1) * std / math.sqrt(n)

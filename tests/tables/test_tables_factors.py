@@ -46,12 +46,12 @@ def settings(shown: Shown) -> list[str]:
             "augment loss",
             ["flip hinge", "flip mse", "none hinge", "none mse"],
         ),
-        (["experiment=demo", "experiment=article"], "experiment", ["article", "demo"]),
+        (["experiment=demo", "experiment=article"], "experiment data", ["article cifar10", "demo digits"]),
         (["experiment=demo", "optimizer=adam"], "experiment", ["demo", "none"]),
         (
             ["experiment=demo", "experiment=demo optimizer=sgd", "experiment=article"],
-            "experiment optimizer",
-            ["article sgd", "demo adam", "demo sgd"],
+            "experiment data optimizer",
+            ["article cifar10 sgd", "demo digits adam", "demo digits sgd"],
         ),
         (["test_precision=32", "test_precision=bf16"], "test_precision", ["32", "bf16"]),
         # hardware, paths, workers and logging are no experiment

@@ -62,13 +62,13 @@ def ended(notes: list[str]) -> str:
     ],
     ids=["plain", "all numbers", "five digits", "pivot", "one setting"],
 )
-def test_latex_has_the_cells_of_markdown_and_its_notes_as_caption(
+def test_latex_has_the_cells_of_markdown_and_its_notes_as_caption_and_comments(
     written: Callable[..., str], words: tuple[str, ...]
 ) -> None:
     markdown, latex = of_markdown(written("markdown", *words)), of_latex(written("latex", *words))
     assert latex.header == markdown.header
     assert latex.rows == markdown.rows
-    assert latex.notes == [ended(markdown.notes)]
+    assert latex.notes == [ended(markdown.notes[:1]), *markdown.notes[1:]]
 
 
 @pytest.mark.parametrize("digits", [None, 0, 6])

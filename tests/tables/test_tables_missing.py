@@ -105,7 +105,7 @@ def test_a_finished_run_that_lacks_a_score_is_named(table: Table, runs: Path) ->
     (row,) = shown.rows
     assert (row["n"], row["test top1 %"]) == ("3", "60.00 ± 10.00")
     assert row["test loss"] == "1.5000 ± 0.7071 (n = 2)"
-    assert "without a score that is a number: the runs seed=2" in shown.notes
+    assert "no test loss that is a number: the runs seed=2" in shown.notes
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf])
@@ -114,7 +114,7 @@ def test_a_finished_run_whose_score_is_no_number_is_named(table: Table, runs: Pa
     lay_sweep(runs, {"optimizer=sgd": [{"loss": 1.0}, {"loss": 2.0}, {"loss": value}]})
     shown = table("--scores", "loss")
     assert (shown.rows[0]["n"], shown.rows[0]["test loss"]) == ("2", "1.5000 ± 0.7071")
-    assert "without a score that is a number: the runs seed=2" in shown.notes
+    assert "no test loss that is a number: the runs seed=2" in shown.notes
 
 
 def test_a_diverged_loss_of_any_size_does_not_end_the_table(table: Table, runs: Path) -> None:

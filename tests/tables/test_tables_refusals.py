@@ -32,13 +32,13 @@ def runs(runs: Path) -> Path:
         ("--baseline optimizer", "--baseline must be KEY=VALUE, got 'optimizer'; such as --baseline optimizer=sgd"),
         ("--baseline =sgd", "--baseline must be KEY=VALUE, got '=sgd'"),
         ("--where optimizer=", "--where must be KEY=VALUE, got 'optimizer='"),
-        ("--where optimizer=muon", "--where optimizer=muon must leave runs, and leaves none of 4"),
+        ("--where optimizer=muon", "--where optimizer=muon must leave runs, and leaves none; there is adam, sgd"),
         (
             "--where nope=3",
             "nope must be a key of the runs, and is none; the runs differ in opt",
         ),
         ("--where optimiser=sgd", "optimiser must be a key of the runs, and is none; did you"),
-        ("--where loss=mse --where loss=hinge", "--where must give loss one value, got mse and hinge; drop one"),
+        ("--baseline loss=mse --baseline loss=hinge", "--baseline must give loss one value, got mse and hinge; drop"),
         ("--baseline optimizer=muon", "--baseline optimizer=muon must be a setting of the table: adam, sgd"),
         ("--baseline loss=mse", "--baseline loss=mse must name a factor of the table, which are optimizer"),
         ("--baseline seed=0", "--baseline seed=0 must name a factor of the table, which are optimizer"),
@@ -93,7 +93,7 @@ def test_an_empty_folder_beside_one_with_runs_is_no_fault(command: Callable[...,
 def test_without_a_place_there_is_a_refusal(command: Callable[..., Said], runs: Path) -> None:
     code, out, err = command("table")
     assert (code, out) == (2, "")
-    assert "Missing argument 'DIR...'" in err
+    assert "Missing argument 'DIR'" in err
 
 
 def test_scores_are_not_asked_for_before_any_run_has_finished(command: Callable[..., Said], workplace: Path) -> None:
