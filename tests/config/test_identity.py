@@ -187,6 +187,11 @@ def test_what_says_only_where_and_how_stays_out_of_a_name() -> None:
     assert run_name(made(), ["trainer.max_epochs=3"], "0" * 64) == "max-epochs-3_seed-0-00000000"
 
 
+def test_a_large_number_does_not_read_as_a_small_one_in_a_name() -> None:
+    assert run_name(made(), ["optimizer.lr_scale=1e+30"], "0" * 64) == "lr-scale-1e30_seed-0-00000000"
+    assert run_name(made(), ["optimizer.lr_scale=1e-30"], "0" * 64) == "lr-scale-1e-30_seed-0-00000000"
+
+
 NASTY = [
     ["model.widths=[8,16]"],
     ["data.batch_size='64'"],

@@ -121,7 +121,8 @@ def test_a_validation_loss_that_is_no_number_stops_before_the_save(
 
     monkeypatch.setattr(assembly.losses, "build", Broken)
     sentence = failed([*tiny, *FOUR], workplace / "run")
-    assert sentence.startswith("step 8: the validation loss must be finite, got nan; the last good checkpoint: none")
+    begin = "step 8: the validation loss must be finite, got nan; the last good checkpoint: none; start again"
+    assert sentence.startswith(begin)
 
 
 def test_bad_steps_are_left_out_and_counted(

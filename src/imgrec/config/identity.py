@@ -68,4 +68,5 @@ def run_name(config: Config, overrides: Sequence[str], identity: str) -> str:
 
 
 def _plain(text: str) -> str:
+    text = re.sub(r"(?<=\de)\+(?=\d)", "", text)  # 1e+30 is 1e30, and must not read as 1e-30
     return re.sub(r"[^A-Za-z0-9.]+", "-", text).strip("-.") or "x"

@@ -26,11 +26,11 @@ class Finite(Callback):
     another device: the step is named exactly all the same. With `skips`, each step is judged before it is taken.
 
     skips: steps that may be left out, gradients that are not finite included. every: steps from one look to the next.
-    indices: (epoch, batch number) -> which images. last_good: () -> what is saved, for the message.
+    indices: (epoch, batch number) -> which images. last_good: () -> what is saved, if anything, for the message.
     """
 
     def __init__(
-        self, *, skips: int, every: int, indices: Callable[[int, int], list[int]], last_good: Callable[[], str]
+        self, *, skips: int, every: int, indices: Callable[[int, int], list[int]], last_good: Callable[[], str | None]
     ) -> None:
         self._skips = skips
         self._every = every
@@ -162,9 +162,11 @@ class Finite(Callback):
             log.warning("%s is not finite: left out, %d of %d", what, self._skipped, self._skips)
 
     def _refusal(self, what: str) -> RunError:
+        good = self._last_good()
+        begin = "go on from there (resume=RUN and resume_override)" if good else "start again"
         return RunError(
-            f"{what}; the last good checkpoint: {self._last_good()}; go on from there with a lower optimizer.lr or"
-            " trainer.gradient_clip=1 (resume=RUN and resume_override), or allow some with trainer.nonfinite_skips"
+            f"{what}; the last good checkpoint: {good or 'none'}; {begin} with a lower optimizer.lr or"
+            " trainer.gradient_clip=1, or allow some with trainer.nonfinite_skips"
         )
 
 

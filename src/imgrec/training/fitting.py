@@ -201,14 +201,14 @@ class Fitting:
         callbacks += [self.finite, self.saver]
         return callbacks
 
-    def _last_good(self) -> str:
+    def _last_good(self) -> str | None:
         """Where the run stood when it was last saved, for a reader."""
         path = self._checkpoints / LAST
         try:
             self._writer.wait()
         except RunError:
             return str(path)
-        return f"{path} at step {self.saver.step}" if path.exists() else "none"
+        return f"{path} at step {self.saver.step}" if path.exists() else None
 
     def _open_board(self) -> None:
         if self.board is None:
