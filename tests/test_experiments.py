@@ -2,6 +2,7 @@
 
 import runpy
 import statistics
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -95,3 +96,28 @@ def test_speed94_reaches_its_mark_over_its_seeds_with_the_recipe_as_it_is() -> N
     text = (EXPERIMENTS / "speed" / "README.md").read_text()
     assert f"{statistics.mean(values):.2f} ± {statistics.stdev(values):.2f} (n = {len(values)})" in text
     assert ", ".join(f"{value:.2f}" for value in values) in text
+
+
+@pytest.mark.parametrize(
+    "words", [["--scores", "top1,ece", "--baseline", "optimizer=adam"], ["--rows", "optimizer", "--columns", "loss"]]
+)
+def test_the_tables_of_the_report_are_those_of_its_records(
+    words: list[str], command: Callable[..., tuple[int, str, str]]
+) -> None:
+    code, out, err = command("table", str(EXPERIMENTS / "report" / "records"), *words)
+    assert (code, err) == (0, "")
+    assert out in (EXPERIMENTS / "report" / "README.md").read_text()
+
+
+def test_what_is_told_of_resnet50_is_in_its_record() -> None:
+    (path,) = (EXPERIMENTS / "resnet50" / "records").glob("*.json")
+    record = records.read(path)
+    text = (EXPERIMENTS / "resnet50" / "README.md").read_text()
+    for protocol in ("clean", "tta_flip"):
+        score = record.score("top1", split="test", at="last", protocol=protocol)
+        assert score is not None
+        assert score.ci is not None
+        low, high = score.ci
+        assert f"{100 * score.value:.2f} [{100 * low:.2f}, {100 * high:.2f}]" in text
+    assert record.weights["last"] in text
+    assert record.environment["commit"][:12] in text

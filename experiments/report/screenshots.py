@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 from typing import Literal
 
+from PIL import Image
 from playwright.sync_api import sync_playwright
 
 WIDTHS = (1280, 390)
@@ -18,9 +19,7 @@ def main(page: Path) -> int:
     """Write the pictures."""
     chromium = shutil.which("chromium") or shutil.which("google-chrome")
     if chromium is None:
-        print(
-            "screenshots: needs a Chromium, and none was found: apt-get install chromium", file=sys.stderr
-        )
+        print("screenshots: needs a Chromium, and none was found: apt-get install chromium", file=sys.stderr)
         return 1
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
@@ -29,7 +28,9 @@ def main(page: Path) -> int:
                 view = browser.new_page(viewport={"width": width, "height": 900}, color_scheme=scheme)
                 view.goto(page.resolve().as_uri())
                 view.wait_for_selector("body[data-drawn]")
-                view.screenshot(path=Path(__file__).with_name(f"report-{width}-{scheme}.png"), full_page=True)
+                picture = Path(__file__).with_name(f"report-{width}-{scheme}.png")
+                view.screenshot(path=picture, full_page=True)
+                Image.open(picture).convert("RGB").quantize(256).save(picture, optimize=True)
                 view.close()
         browser.close()
     return 0

@@ -236,7 +236,7 @@ def _legend(story: Story, symbol: str = "stroke") -> alt.Legend:
         symbolLimit=0,
         symbolOpacity=1,
         symbolType=symbol,
-        symbolSize=300,
+        symbolSize=300 if symbol == "stroke" else 90,
         symbolStrokeWidth=2.5,
         direction="vertical",
     )
