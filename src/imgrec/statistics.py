@@ -80,7 +80,7 @@ def _summary(values: Sequence[float], size: float) -> Summary:
     if not values:
         raise ValueError("values must not be empty: a mean needs one at least")
     n = len(values)
-    scale = math.ldexp(1.0, math.frexp(size)[1])  # a power of two: exact, where squares of large losses are infinite
+    scale = math.ldexp(1.0, math.frexp(size)[1] - 1)  # a power of two is exact; large losses have infinite squares
     mean = scale * fmean(value / scale for value in values)
     if n == 1:
         return Summary(n=1, mean=mean, std=None, low=None, high=None)
