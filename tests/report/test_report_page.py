@@ -49,8 +49,9 @@ class Page(HTMLParser):
             self.tables[-1][-1].append("")
 
     def handle_endtag(self, tag: str) -> None:
-        while self._open and self._open.pop() != tag:
-            pass
+        while self._open:
+            if self._open.pop() == tag:
+                return
 
     def handle_data(self, data: str) -> None:
         if "script" in self._open or "style" in self._open:

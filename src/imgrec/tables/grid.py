@@ -122,12 +122,7 @@ def _long(table: Table, digits: int | None) -> Grid:
         header=header,
         numeric=[place >= words and name not in ("runs", "published") for place, name in enumerate(header)],
         rows=rows,
-        notes=[
-            *table.notes,
-            *_in_every_row(table, same),
-            *_cited(sources),
-            *(f"warning: {warning}" for warning in table.warnings),
-        ],
+        notes=[*table.notes, *_in_every_row(table, same), *_cited(sources), *_warnings(table)],
     )
 
 
@@ -211,7 +206,7 @@ def _cited(sources: Sequence[str]) -> list[str]:
 
 
 def _letter(number: int) -> str:
-    """A to z, then aa to az, ba and so on."""
+    """Letters from a to z, then aa to az, ba and so on."""
     ahead, own = divmod(number, len(ascii_lowercase))
     return (_letter(ahead - 1) if ahead else "") + ascii_lowercase[own]
 

@@ -3,10 +3,10 @@
 import csv
 import io
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from imgrec.tables.factors import short
-from imgrec.tables.grid import COSTS, Grid, Numbers, amount, grid, numbers, printed
+from imgrec.tables.grid import COSTS, Grid, amount, grid, numbers, printed
 from imgrec.tables.table import Table
 
 FORMATS = ("markdown", "latex", "csv")
@@ -99,28 +99,23 @@ def _ended(note: str) -> str:
     return note if note.endswith(".") else f"{note}."
 
 
-_CSV: tuple[tuple[str, Callable[[Numbers], str]], ...] = (
-    ("mean", lambda told: told.mean),
-    ("std", lambda told: told.std),
-    ("n", lambda told: told.n),
-    ("low", lambda told: told.low),
-    ("high", lambda told: told.high),
-)
-_CSV_BASELINE: tuple[tuple[str, Callable[[Numbers], str]], ...] = (
-    ("difference", lambda told: told.difference),
-    ("difference low", lambda told: told.difference_low),
-    ("difference high", lambda told: told.difference_high),
-    ("pairs", lambda told: told.pairs),
-    ("p", lambda told: told.exact_p),
-)
+# a column's name in CSV, and which of a cell's numbers it holds
+_CSV = {name: name for name in ("mean", "std", "n", "low", "high")}
+_CSV_BASELINE = {
+    "difference": "difference",
+    "difference low": "difference_low",
+    "difference high": "difference_high",
+    "pairs": "pairs",
+    "p": "exact_p",
+}
 
 
 def _csv(table: Table, digits: int | None) -> str:
     """Every number in a column of its own, a row a setting, also of a pivot; no notes."""
-    kinds = (*_CSV, *(_CSV_BASELINE if table.baseline else ()))
+    kinds = _CSV | (_CSV_BASELINE if table.baseline else {})
     header = [short(key) for key in table.factors.keys]
     header += ["finished", "failed", "interrupted", "running", "missing"]
-    header += [f"{column.label} {kind}" for column in table.columns for kind in (*(name for name, _ in kinds), "best")]
+    header += [f"{column.label} {kind}" for column in table.columns for kind in (*kinds, "best")]
     header += [name for _, name, _ in COSTS] + ["published"]
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
@@ -131,7 +126,7 @@ def _csv(table: Table, digits: int | None) -> str:
         cells.append(str(len(row.missing)))
         for cell, column in zip(row.cells, table.columns, strict=True):
             told = numbers(cell, column, digits)
-            cells += [*(pick(told) for _, pick in kinds), "yes" if cell.best else ""]
+            cells += [*(getattr(told, number) for number in kinds.values()), "yes" if cell.best else ""]
         cells += [amount(row.cost(key), scale) if row.cost(key) is not None else "" for key, _, scale in COSTS]
         cells.append("; ".join(f"{printed(figure)} ({figure.source.key})" for figure in row.published))
         writer.writerow(cells)
