@@ -12,7 +12,7 @@ from hydra.core.config_store import ConfigStore
 from hydra.core.utils import JobReturn
 from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, TaskFunction
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 
 class ImgrecLauncher(Launcher):
@@ -39,6 +39,8 @@ class ImgrecSweeper(BasicSweeper):
     def sweep(self, arguments: list[str]) -> Any:
         if not self._sweep.searches:
             return super().sweep(arguments)
+        assert self.config is not None
+        OmegaConf.save(self.config, self._sweep.folder / "multirun.yaml")  # as Hydra's grid leaves it
         return self._sweep.search([*self._parse_config(), *arguments])
 
 

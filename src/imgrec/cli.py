@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperCommand
 
-from imgrec.errors import Interrupted, RunError, UsageError
+from imgrec.errors import Interrupted, RunError, UsageError, interruption_in
 
 app = typer.Typer(
     add_completion=False,
@@ -244,7 +244,7 @@ def main() -> None:
     IMGREC_DEBUG=1 shows tracebacks.
     """
     try:
-        code: Any = app(standalone_mode=False)
+        code: Any = _answered()
     except Interrupted as error:
         code = _say(f"interrupted by {error}: the same command goes on from here", error, error.exit_code)
     except (KeyboardInterrupt, typer.Abort) as error:
@@ -262,6 +262,16 @@ def main() -> None:
         else:
             code = _say(f"{type(error).__name__}: {error} (IMGREC_DEBUG=1 shows where)", error, 1)
     sys.exit(code)
+
+
+def _answered() -> Any:
+    """What the command returns, or how it was refused or interrupted."""
+    try:
+        return app(standalone_mode=False)
+    except Exception as error:
+        if cut := interruption_in(error):
+            raise cut from None
+        raise
 
 
 def _say(message: str, error: BaseException, code: int) -> int:

@@ -20,6 +20,17 @@ class Interrupted(BaseException):
         self.exit_code = 128 + signum
 
 
+def interruption_in(error: BaseException) -> Interrupted | None:
+    """The interruption that ended in this error, or is it; None where there was none.
+
+    A signal comes in the middle of any code, a library's too, which may then end in an error of its own.
+    """
+    found: BaseException | None = error
+    while found is not None and not isinstance(found, Interrupted):
+        found = found.__cause__ or found.__context__
+    return found
+
+
 def shown(name: str | Path) -> str:
     """A file's or class' name for a sentence: as it is, or quoted with escapes where it would not stay plain on a line.
 

@@ -25,6 +25,9 @@ Usage: imgrec train [-m] [key=value ...]
 
   A run lies in outputs/<experiment>/<name>-<id>. Starting it again goes on where it was interrupted; when it is
   finished, its scores are printed. --cfg job prints the configuration and runs nothing.
+
+  The runs of a sweep (-m, or study=, which needs no -m) lie in outputs/<study, or experiment>, or in hydra.sweep.dir.
+  The same command goes on with what is left of it, a larger one runs what is new; finished runs are never touched.
 """
 
 

@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import re
 import signal
 import sys
 import time
@@ -57,7 +58,7 @@ def breaking(seed: int, broken: Callable[[], Any]) -> Iterator[None]:
 
 
 def full_disk() -> None:
-    raise RunError("the disk is full")
+    raise RunError(f"the disk is full; {'its log is long, ' * 10}free some")
 
 
 def test_every_combination_is_run_once_and_told_of(command: Callable[..., Said], words: list[str]) -> None:
@@ -108,19 +109,26 @@ def test_a_failing_run_keeps_no_other_from_running_and_is_tried_again_on_request
         code, out, err = command("train", "-m", *words, "seed=0,1,2")
     assert code == 1
     assert statuses() == {0: "finished", 1: "failed", 2: "finished"}
-    assert "1 of 3 runs failed, the first with: the disk is full; the same command with sweep.retry_failed" in one_line(
-        err
+    assert one_line(err) == (
+        "imgrec: 1 of 3 runs failed; the same command with sweep.retry_failed=true tries again what failed"
     )
     (failed,) = SWEEP.glob("*seed-1-*")
-    assert f"failed: {failed}: the disk is full" in err
+    assert f"failed: {failed}: the disk is full; {'its log is long, ' * 10}free some" in err, "the whole reason, once"
+    assert err.count("free some") == 1
+    assert re.search(r"\] failed    \S+seed-1\S+: the disk is full; its log is .* \.\.\.", err)
     assert "failed, no top1" in out
     assert "Traceback" in (failed / "train.log").read_text(), "where it failed is told in its folder"
     before = contents()
     code, _, err = command("train", "-m", *words, "seed=0,1,2")
     assert code == 1
     assert "3 runs: 2 finished, 1 failed" in err
-    assert "the disk is full" in one_line(err)
+    assert err.count("the disk is full") == 1
     assert contents() == before
+    with breaking(1, full_disk):
+        code, _, err = command("train", "-m", *words, "seed=0,1,2", "sweep.retry_failed=true")
+    assert code == 1
+    assert "3 runs: 2 finished, 1 to retry, about " in err
+    assert one_line(err) == "imgrec: 1 of 3 runs failed; the same command tries again what failed"
     code, _, err = command("train", "-m", *words, "seed=0,1,2", "sweep.retry_failed=true")
     assert code == 0
     assert err.count("] running ") == 1
@@ -132,14 +140,17 @@ def test_on_error_stop_starts_no_more(command: Callable[..., Said], words: list[
         code, _, err = command("train", "-m", *words, "seed=0,1,2", "sweep.on_error=stop")
     assert code == 1
     assert statuses() == {0: "finished", 1: "failed"}
-    assert "1 of 3 runs failed" in one_line(err)
+    assert one_line(err) == (
+        "imgrec: 1 of 3 runs failed, 1 was not begun;"
+        " the same command with sweep.retry_failed=true goes on, and tries again what failed"
+    )
 
 
 def test_sys_exit_in_a_run_is_its_failure(command: Callable[..., Said], words: list[str]) -> None:
     with breaking(0, lambda: sys.exit(3)):
         code, _, err = command("train", "-m", *words, "seed=0,1")
     assert code == 1
-    assert "something in it called sys.exit(3)" in one_line(err)
+    assert re.search(r"failed: \S+seed-0\S+: .*something in it called sys.exit\(3\)", err)
     assert statuses() == {0: "failed", 1: "finished"}
 
 
@@ -153,6 +164,7 @@ def test_an_interrupted_sweep_says_so_and_keeps_what_finished(command: Callable[
     assert statuses() == {0: "finished", 1: "interrupted"}
     assert out.startswith("2 runs in ")
     assert one_line(err) == "imgrec: interrupted by SIGINT: the same command goes on from here"
+    assert re.fullmatch(r"3 runs: 1 finished, 1 to resume, 1 to do, about \d+ seconds?", err.splitlines()[-2])
     code, _, err = command("train", "-m", *words, "seed=0,1,2")
     assert code == 0
     assert "3 runs: 1 finished, 1 to resume, 1 to do" in err

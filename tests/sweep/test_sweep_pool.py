@@ -128,9 +128,12 @@ def test_an_exit_code_proves_nothing(sweep: Callable[..., Any], tiny: list[str],
     assert statuses() == {0: "failed", 1: "finished"}
 
 
-def shares_of(monkeypatch: pytest.MonkeyPatch, gpus: int, cores: int, *words: str, runs: int = 100) -> list[pool.Share]:
+def shares_of(
+    monkeypatch: pytest.MonkeyPatch, gpus: int, cores: int, *words: str, runs: int = 100, threads: int = 0
+) -> list[pool.Share]:
     monkeypatch.setattr("torch.cuda.device_count", lambda: gpus)
     monkeypatch.setattr(os, "sched_getaffinity", lambda pid: set(range(cores)))
+    monkeypatch.setattr("torch.get_num_threads", lambda: threads or cores)
     config = compose(["launcher=pool", *words])
     assert isinstance(config.launcher, Pool)
     return pool.shares([config] * runs, config.launcher.processes)
@@ -140,6 +143,8 @@ def test_the_machine_is_divided_by_gpus_and_else_by_cores(monkeypatch: pytest.Mo
     share = pool.Share
     assert shares_of(monkeypatch, 0, 8) == [share(threads=1)] * 8
     assert shares_of(monkeypatch, 0, 8, "launcher.processes=2") == [share(threads=4)] * 2
+    assert shares_of(monkeypatch, 0, 8, "launcher.processes=1") == [share(threads=8)]
+    assert shares_of(monkeypatch, 0, 8, "launcher.processes=2", threads=3) == [share(threads=3)] * 2, "OMP_NUM_THREADS"
     assert shares_of(monkeypatch, 0, 8, runs=3) == [share(threads=2)] * 3, "no more than there are runs"
     assert shares_of(monkeypatch, 0, 2, "launcher.processes=3") == [share(threads=1)] * 3
     assert shares_of(monkeypatch, 2, 8) == [share(threads=4, gpus=(0,)), share(threads=4, gpus=(1,))]

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import sys
 from collections.abc import Callable
@@ -40,7 +41,7 @@ def test_as_many_trials_as_asked_for_each_with_a_run_of_its_own(command: Callabl
     assert len(records) == 4
     by_run = {record["config"]["optimizer.lr"]: record for record in records.values()}
     for trial in trials():
-        record = by_run[trial.params["optimizer.lr"]]
+        record = by_run[float(f"{trial.params['optimizer.lr']:.6g}")]
         assert 0.0001 <= trial.params["optimizer.lr"] <= 0.1
         assert record["config"]["model.hidden"] == trial.params["model.hidden"] in (8, 16, 24)
         assert record["config"]["optimizer.name"] == trial.params["optimizer"]
@@ -49,10 +50,16 @@ def test_as_many_trials_as_asked_for_each_with_a_run_of_its_own(command: Callabl
         (best,) = (s["value"] for s in record["scores"] if (s["metric"], s["at"]) == ("top1", "best"))
         assert trial.value == best
     assert "search: the best of 4 trials: " in err
+    assert [line for line in err.splitlines() if " trials: " in line and "best" not in line] == ["4 trials: 4 to do"]
+    assert re.findall(r"\[(\d/\d)\] finished", err) == ["1/4", "2/4", "3/4", "4/4"]
+    assert (SWEEP / "multirun.yaml").is_file()
 
     assert command("train", "-m", *words, "sweep.trials=4")[0] == 0
     assert len(trials()) == 4, "the search was over"
-    assert command("train", "-m", *words, "sweep.trials=6")[0] == 0
+    code, _, err = command("train", "-m", *words, "sweep.trials=6")
+    assert code == 0
+    assert "6 trials: 4 finished, 2 to do, about " in err
+    assert "[4/6] running " in err
     assert len(trials(TrialState.COMPLETE)) == 6
     assert len(list(SWEEP.glob("*/record.json"))) == 6, "no proposal was made twice"
 
@@ -73,12 +80,13 @@ def test_a_trial_whose_run_fails_has_failed_and_ends_nothing(
     monkeypatch.setattr(room, "_carry_out", second_fails)
     code, _, err = command("train", "-m", *words, "sweep.trials=3")
     assert code == 1
-    assert "failed, the first with: ValueError: diverged" in one_line(err)
+    assert re.search(r"failed: \S+: ValueError: diverged", err)
+    assert "1 of 3 runs failed; " in one_line(err)
     assert [trial.state for trial in trials()] == [TrialState.COMPLETE, TrialState.FAIL, TrialState.COMPLETE]
     code, out, err = command("train", "-m", *words, "sweep.trials=3")
     assert code == 1, "the failure is told of again"
     assert out.startswith("3 runs in ")
-    assert "3 runs: 2 finished, 1 failed" in err
+    assert "3 trials: 2 finished, 1 failed" in err
     code, _, err = command("train", "-m", *words, "sweep.trials=3", "sweep.retry_failed=true")
     assert code == 0, err
     assert len(trials(TrialState.COMPLETE)) == 3
@@ -114,7 +122,7 @@ def test_on_error_stop_ends_a_search_at_its_first_failure(
     monkeypatch.setattr(room, "_carry_out", fails)
     code, _, err = command("train", "-m", *words, "sweep.trials=3", "sweep.on_error=stop")
     assert code == 1
-    assert "1 of 1 run failed, the first with: ValueError: diverged" in one_line(err)
+    assert "1 of 1 run failed; " in one_line(err)
     assert len(trials()) == 1
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from runs import one_line
 
 from imgrec.training import run as room
 
@@ -81,7 +82,13 @@ def test_a_value_that_fails_is_passed_over_and_a_choice_without_any_has_no_runs(
     code, out, err = command("train", "-m", *words, "optimizer=sgd,adam", "seed=0")
     assert code == 1
     assert out.startswith("1 run in ")
-    assert "every try of optimizer=sgd failed, so that it has no runs" in err.splitlines()[-1]
+    assert "failed: optimizer=sgd: no value that was tried got through, so that it has no runs: diverged" in err
+    assert one_line(err) == (
+        "imgrec: 1 choice has no runs; the same command with sweep.retry_failed=true tries again what failed"
+    )
+    assert "tuning: optimizer=adam: 2 of 6 tries failed and were passed over, the first in " in err
+    assert "12 runs that tune: 12 to do" in err
+    assert "/13] finished" in err
     rows = {" ".join(row["choice"]): row["chosen"] for row in json.loads((SWEEP / "tuning.json").read_text())}
     assert {"optimizer=sgd" in choice: chosen is None for choice, chosen in rows.items()} == {True: True, False: False}
     (final,) = (row for row in records() if row["config"]["test"])

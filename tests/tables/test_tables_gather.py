@@ -115,6 +115,34 @@ def test_a_run_in_two_folders_counts_once_and_is_noted(table: Table, runs: Path)
     assert all(said.count(f"outputs/{place}/") == 1 for place in ("a", "b", "c"))
 
 
+def test_copies_are_counted_when_there_are_many(table: Table, runs: Path) -> None:
+    several = [run(f"optimizer=sgd seed={seed}", score("top1", 0.5)) for seed in range(4)]
+    for place in "abcde":
+        for record in several:
+            lay(runs / place, record)
+    shown = table()
+    said = [note for note in shown.notes if " lies there 5 times and counts once: " in note]
+    assert len(said) == 3
+    assert all(note.endswith(" or 2 more") for note in said)
+    assert shown.note("so does 1 more run")
+
+
+def test_takes_of_a_run_that_ended_differently_are_named_before_copies(table: Table, runs: Path) -> None:
+    copies = [run(f"optimizer=sgd seed={seed}", score("top1", 0.5)) for seed in range(4)]
+    for place in "ab":
+        for record in copies:
+            lay(runs / place, dataclasses.replace(record, weights={"last": "1f" * 32}))
+    for place, threads in (("a", 1), ("b", 2)):
+        differs = run("optimizer=adam", score("top1", 0.5), environment={"threads": threads})
+        lay(runs / place, dataclasses.replace(differs, weights={"last": f"{threads}a" * 32}))
+    lay(runs / "c", run("optimizer=adam", status="failed"))
+    notes = [note for note in table().notes if " lies there " in note]
+    start = f"run {differs.run_id[:8]} lies there 3 times with different weights (threads: 1, 2) and counts once: "
+    assert notes[0].startswith(start), notes
+    assert len(notes) == 4
+    assert not any("different weights" in note for note in notes[1:])
+
+
 @pytest.mark.parametrize("status", ["failed", "interrupted", "running"])
 def test_of_a_run_in_two_folders_the_finished_one_counts(table: Table, runs: Path, status: str) -> None:
     lay(runs / "a", run("optimizer=sgd", score("top1", 0.5)))

@@ -10,10 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from runs import assert_same, assert_same_run, folder_of, state, steps_logged, tree
 
 from imgrec import launch
-from imgrec.errors import RunError, UsageError
+from imgrec.errors import Interrupted, RunError, UsageError
 from imgrec.sweep.run import Sweep
 from imgrec.training.saving import Writer
 
@@ -103,6 +104,62 @@ def test_the_number_of_workers_may_change_when_a_run_goes_on(
     for checkpoint in (one, other):
         del checkpoint["imgrec"]["config"]["data.num_workers"]
     assert_same(one, other)
+
+
+def test_a_signal_that_ends_in_an_error_of_the_code_that_it_cut_is_no_failure(
+    tiny: list[str], workplace: Path, monkeypatch: pytest.MonkeyPatch, command: Callable[..., tuple[int, str, str]]
+) -> None:
+    """As when it comes while OmegaConf puts an object together, and its clearing up stumbles over the half of one."""
+    from imgrec.training import run
+
+    def cut(*arguments: Any) -> Any:
+        try:
+            try:
+                raise Interrupted(signal.SIGTERM)
+            finally:
+                None.clear_up()  # type: ignore[attr-defined]
+        except AttributeError as error:
+            raise RunError(f"a file that cannot be read: {error}") from error
+
+    read = run.final.read
+    monkeypatch.setattr(run.final, "read", cut)
+    words = [*tiny, "trainer.max_epochs=1"]
+    code, _, err = command("train", *words)
+    assert code == 143
+    assert err.splitlines()[-1] == "imgrec: interrupted by SIGTERM: the same command goes on from here"
+    assert json.loads((folder_of(words) / "record.json").read_text())["status"] == "interrupted"
+    code, _, err = command("train", "-m", *words, "seed=0,1")
+    assert code == 143
+    assert "2 runs: 1 to resume, 1 to do" in err.splitlines()[-2]
+    monkeypatch.setattr(run.final, "read", read)
+    assert command("train", *words)[0] == 0
+
+
+def test_a_run_goes_on_with_the_threads_it_began_with(
+    tiny: list[str], workplace: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from imgrec.training import run
+
+    words = [word for word in tiny if not word.startswith("trainer.threads")]
+    read = run.final.read
+
+    def fail(*arguments: Any) -> Any:
+        raise OSError("the disk went away")
+
+    alone = torch.get_num_threads()
+    monkeypatch.setattr(run.final, "read", fail)
+    with pytest.raises(RunError, match="the disk went away"):
+        launch.train([*words, "trainer.max_epochs=1"])
+    monkeypatch.setattr(run.final, "read", read)
+    torch.set_num_threads(alone + 1)
+    try:
+        kept = launch.train([*words, "trainer.max_epochs=1"]).record
+        anew = launch.train([*words, "trainer.max_epochs=1", "seed=1"]).record
+        assert torch.get_num_threads() == alone + 1, "and no other run does"
+    finally:
+        torch.set_num_threads(alone)
+    assert kept.environment["threads"] == alone
+    assert anew.environment["threads"] == alone + 1
 
 
 def test_saving_beside_the_training_changes_nothing(

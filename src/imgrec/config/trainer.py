@@ -46,7 +46,11 @@ class Trainer:
     )
     tensorboard: bool = setting(True, "write TensorBoard events", identity=False)
     log_graph: bool = setting(False, "put the network's graph into TensorBoard", identity=False)
-    threads: int = setting(0, "CPU threads of PyTorch; 0: its own choice", identity=False)
+    threads: int = setting(
+        0,
+        "CPU threads of PyTorch; 0: its own choice. The order of sums depends on them, and with it the last bits",
+        identity=False,
+    )
 
     def __post_init__(self) -> None:
         at_least("trainer.max_epochs", self.max_epochs, 1)

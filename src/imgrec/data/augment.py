@@ -117,7 +117,7 @@ def flip_(images_bchw: Pixels, flip_b: NDArray[np.bool_]) -> None:
 
 
 def _mirrored(images_bchw: Pixels) -> Pixels:
-    """Rows read backwards, eight pixels at a time where they divide evenly, in half the time: words, and their bytes."""
+    """Rows read backwards, eight pixels at a time where they divide evenly: words in reverse, and their bytes."""
     if images_bchw.shape[3] % 8:
         return images_bchw[..., ::-1]
     return images_bchw.view(np.uint64)[..., ::-1].byteswap().view(np.uint8)

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from imgrec import launch
-from imgrec.errors import Interrupted, sentence
+from imgrec.errors import Interrupted, interruption_in, sentence
 from imgrec.sweep.jobs import Job, surroundings
 from imgrec.sweep.ledger import Ledger
 
@@ -18,10 +18,10 @@ def run(jobs: Sequence[Job], ledger: Ledger, *, stop_at_failure: bool) -> None:
             try:
                 with surroundings():
                     launch.carry_out(job.words, job.folder, quiet=True)
-            except Interrupted:
-                ledger.cut(job)
-                raise
-            except Exception as error:
+            except (Exception, Interrupted) as error:
+                if cut := interruption_in(error):
+                    ledger.cut(job)
+                    raise cut from None
                 ledger.ended(job, sentence(error))
                 if stop_at_failure:
                     return

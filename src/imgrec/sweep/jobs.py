@@ -88,6 +88,13 @@ def state(job: Job) -> State:
     return "to resume"
 
 
+def reason_of(job: Job) -> str:
+    """Why the run failed, as its record tells."""
+    record = job.record()
+    _, _, reason = ((record.error if record else None) or "").partition(": ")
+    return reason or "no reason recorded"
+
+
 def _given_up(folder: Path) -> bool:
     record = records.read(folder / RECORD)
     if record.status != "running" or record.deaths + 1 < _DEATHS:

@@ -2,8 +2,10 @@
 
 import contextlib
 import csv
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import takewhile
 from pathlib import Path
+from textwrap import shorten
 
 from rich.console import Console, Group
 from rich.live import Live
@@ -12,10 +14,12 @@ from rich.text import Text
 from imgrec.records import Record
 from imgrec.runfolder import CURVES
 from imgrec.summary import headline
-from imgrec.sweep.jobs import Job, State, objective
+from imgrec.sweep.jobs import Job, State, objective, reason_of
 
 _SECONDS = 0.5  # from one drawing of the live view to the next
 _TAIL = 4096  # bytes at the end of curves.csv that hold the newest numbers
+_BRIEF = 100  # characters of a reason while others still run; the whole of it comes at the end
+_ONE = {"runs": "run", "runs that tune": "run that tunes", "trials": "trial"}
 
 
 class _Console(Console):
@@ -31,24 +35,42 @@ class Ledger:
     def __init__(self) -> None:
         self._console = _Console(stderr=True, highlight=False, markup=False, emoji=False, soft_wrap=True)
         self._processes = 1
-        self._total = 0
+        self._opened = 0
+        self._expected = 0
+        self._what = "runs"
+        self._names: list[str] = []
         self._running: dict[str, Job] = {}
         self._seconds: list[float] = []
         self._best: tuple[float, str] | None = None
-        self.finished = 0
-        self.failures: dict[str, str] = {}
+        self._finished = 0
+        self._cut = 0
         self._tolerant = False
         self._tolerated = 0
+        self.failures: dict[str, str] = {}
+        self.without_runs: dict[str, str] = {}
+
+    def expect(self, total: int) -> None:
+        """Count with so many runs in all, although not all of them are known yet."""
+        self._expected = total
 
     def open(
-        self, jobs: Sequence[tuple[Job, State]], what: str, *, processes: int, retry: bool, tolerant: bool
+        self,
+        jobs: Sequence[tuple[Job, State]],
+        what: str,
+        *,
+        processes: int,
+        retry: bool,
+        tolerant: bool,
+        in_batches: bool = False,
     ) -> None:
         """Take in jobs, and say how many of them are in which state.
 
         processes: how many go on at a time. retry: those that failed are tried again. tolerant: that one of these
-        fails is no failure of the sweep.
+        fails is no failure of the sweep. in_batches: the others that are expected follow, and are told of now.
         """
         self._processes, self._tolerant = processes, tolerant
+        told = in_batches and self._opened > 0
+        self._what = "trials" if in_batches else "runs"
         counts: dict[State, int] = {"finished": 0, "failed": 0, "to resume": 0, "to do": 0}
         for job, state in jobs:
             counts[state] += 1
@@ -56,15 +78,14 @@ class Ledger:
             if record is not None:
                 self._take(job, record)
             if state == "failed" and not retry:
-                self._fail(job, _error(job))
-        self._total += len(jobs)
-        self.finished += counts["finished"]
-        left = counts["to resume"] + counts["to do"] + (counts["failed"] if retry else 0)
-        parts = [f"{count} {state}" for state, count in counts.items() if count]
-        if left and (time_left := self._time_left(left)):
-            parts.append(time_left)
-        if parts:
-            self.say(f"{len(jobs)} {what if len(jobs) != 1 else what.replace('runs', 'run')}: {', '.join(parts)}")
+                self._fail(job, reason_of(job))
+        self._opened += len(jobs)
+        self._names += [job.name for job, _ in jobs]
+        self._finished += counts["finished"]
+        if not told:
+            counts["to do"] += self._total - self._opened - self._tolerated if in_batches else 0
+            names = {"failed": "to retry"} if retry else {}
+            self._tell({names.get(state, state): count for state, count in counts.items()}, what)
 
     def began(self, job: Job) -> None:
         self._running[job.run_id] = job
@@ -78,21 +99,34 @@ class Ledger:
             record = job.record()
             assert record is not None, job.folder
             self._take(job, record)
-            self.finished += 1
+            self._finished += 1
             left = self._total - self._done
             note = "  ".join(filter(None, (headline(record), self._time_left(left) if left else None)))
             self.say(f"[{self._done}/{self._total}] finished  {job.name}  {note}")
         else:
             self._fail(job, reason)
-            self.say(f"[{self._done}/{self._total}] failed    {job.name}: {reason}")
+            self.say(
+                f"[{self._done}/{self._total}] failed    {job.name}: {shorten(reason, _BRIEF, placeholder=' ...')}"
+            )
+
+    def pass_over(self) -> None:
+        """Take down that one of the expected runs is none, and that this is no failure of the sweep."""
+        self._tolerated += 1
 
     def lost(self, name: str, reason: str) -> None:
         """Take down that there are no runs where there should be."""
-        self.failures[name] = reason
+        self.without_runs[name] = reason
 
     def cut(self, job: Job) -> None:
         """Take down a run that was interrupted: it is to be resumed."""
         self._running.pop(job.run_id, None)
+        self._cut += 1
+
+    def tell_standing(self) -> None:
+        """Say how many runs are in which state, when the sweep ends before they are done."""
+        failed = len(self.failures) + self._tolerated
+        rest = self._total - self._done - self._cut
+        self._tell({"finished": self._finished, "failed": failed, "to resume": self._cut, "to do": rest}, self._what)
 
     def say(self, line: str) -> None:
         try:
@@ -110,8 +144,20 @@ class Ledger:
             yield
 
     @property
+    def _total(self) -> int:
+        return max(self._opened, self._expected)
+
+    @property
     def _done(self) -> int:
-        return self.finished + len(self.failures) + self._tolerated
+        return self._finished + len(self.failures) + self._tolerated
+
+    def _tell(self, counts: Mapping[str, int], what: str) -> None:
+        parts = [f"{count} {state}" for state, count in counts.items() if count]
+        left = sum(count for state, count in counts.items() if state not in ("finished", "failed"))
+        if left and (time_left := self._time_left(left)):
+            parts.append(time_left)
+        if total := sum(counts.values()):
+            self.say(f"{total} {_ONE[what] if total == 1 else what}: {', '.join(parts)}")
 
     def _fail(self, job: Job, reason: str) -> None:
         if self._tolerant:
@@ -141,16 +187,19 @@ class Ledger:
         if left and (time_left := self._time_left(left)):
             parts.append(f"{time_left} left")
         if self._best:
-            parts.append(f"best val top1 {self._best[0]:.4f} {self._best[1]}")
+            parts.append(f"best val top1 {self._best[0]:.4f} {_without(self._shared, self._best[1])}")
         running = list(self._running.values())  # the main thread adds and removes
         return Group(Text("  ".join(parts), style="bold"), *(Text(f"  {job.name}  {_where(job)}") for job in running))
 
+    @property
+    def _shared(self) -> str:
+        """What all names of runs begin with, in whole words: it tells no run from another."""
+        words = zip(*(name.split("_") for name in self._names), strict=False)
+        return "_".join(same[0] for same in takewhile(lambda each: len(set(each)) == 1, words))
 
-def _error(job: Job) -> str:
-    """Why the run had failed when the command was given before."""
-    record = job.record()
-    _, _, reason = ((record.error if record else None) or "").partition(": ")
-    return reason or "no reason recorded"
+
+def _without(shared: str, name: str) -> str:
+    return name.removeprefix(f"{shared}_") if shared else name
 
 
 def _where(job: Job) -> str:

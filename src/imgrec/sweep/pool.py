@@ -21,7 +21,7 @@ from pathlib import Path
 
 from imgrec import records
 from imgrec.config.root import Config
-from imgrec.errors import Interrupted, RunError, sentence
+from imgrec.errors import Interrupted, RunError, interruption_in, sentence
 from imgrec.runfolder import RECORD
 from imgrec.sweep.jobs import Job, close_dead, surroundings
 from imgrec.sweep.ledger import Ledger
@@ -59,6 +59,7 @@ class _Running:
 def shares(configs: Sequence[Config], processes: int) -> list[Share]:
     """Divide the machine among that many processes at a time; 0: as many as there are GPUs, else cores, for.
 
+    None has more threads than a run alone would have (OMP_NUM_THREADS), so that one at a time sums as without a pool.
     Raises RunError where the runs ask for more GPUs than there are.
     """
     import torch
@@ -71,7 +72,7 @@ def shares(configs: Sequence[Config], processes: int) -> list[Share]:
     if gpus and not groups:
         raise RunError(f"trainer.devices must be at most {gpus}, the GPUs of this machine, got {devices}")
     count = min(processes or max(1, groups), len(configs))
-    threads = max(1, cores // (count * devices))
+    threads = max(1, min(torch.get_num_threads(), cores // (count * devices)))
     if not gpus:
         return [Share(threads=threads)] * count
     firsts = [number % groups * devices for number in range(count)]
@@ -122,9 +123,6 @@ def _held_back() -> Iterator[None]:
 
 
 def _start(context: ForkServerContext, job: Job, share: Share) -> _Running:
-    record = job.record()
-    if record is not None and (threads := record.environment.get("threads")):
-        share = Share(threads=threads, gpus=share.gpus)  # a run that goes on sums in the order in which it began
     answer, own = context.Pipe(duplex=False)
     process = context.Process(target=_child, args=(job.words, job.folder, share, own), name=job.name)
     process.start()
@@ -187,9 +185,9 @@ def _child(words: Sequence[str], folder: Path, share: Share, answer: Connection)
             torch.set_num_threads(share.threads)
             launch.carry_out(words, folder, quiet=True)
             signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)  # it is done
-    except Interrupted as interrupted:
-        sys.exit(interrupted.exit_code)
-    except Exception as error:
+    except (Exception, Interrupted) as error:
+        if cut := interruption_in(error):
+            sys.exit(cut.exit_code)
         answer.send(sentence(error)[:_LONGEST])
         sys.exit(1)
 

@@ -73,6 +73,7 @@ class Sweep:
             with runfolder.lock(self.folder, SWEEP_LOCK), self._interruption.watched():
                 launch.through_hydra(["--multirun", *self._overrides], self)
         except Interrupted as interrupted:
+            self._ledger.tell_standing()
             if interrupted.exit_code == 128 + signal.SIGUSR1:
                 requeue()
             raise
@@ -87,9 +88,12 @@ class Sweep:
         wanted = [self._jobs.job(words) for words in job_overrides]
         if isinstance(self._config.sweep, Tuned):
             tries = tuning.tries(wanted, self._config.sweep, self._jobs)
-            self._carry_out([job for jobs in tries.values() for job in jobs], "runs that tune", tolerant=True)
+            tunes = _each_once([job for jobs in tries.values() for job in jobs])
+            self._ledger.expect(len(tunes) + len(_each_once(wanted)))
+            self._carry_out(tunes, "runs that tune", tolerant=True)
             wanted = tuning.settled(tries, wanted, self._config.sweep, self._jobs, self._ledger)
-        self._carry_out(wanted, "runs")
+            self._ledger.expect(len(tunes) + len(_each_once(wanted)))
+        self._carry_out(wanted, "trials" if self.searches else "runs")
         return [_returned(job) for job in wanted]
 
     def search(self, words: Sequence[str]) -> None:
@@ -124,7 +128,7 @@ class Sweep:
 
     def _carry_out(self, wanted: Sequence[Job], what: str, *, tolerant: bool = False) -> None:
         """tolerant: a run that fails is told of, and fails nothing else."""
-        jobs = list({job.run_id: job for job in wanted}.values())  # a run that was asked for twice is one
+        jobs = _each_once(wanted)
         states = {job.run_id: state(job) for job in jobs}
         if not tolerant:
             self._asked.update({job.run_id: job for job in jobs})
@@ -141,6 +145,7 @@ class Sweep:
             processes=len(parts) or 1,
             retry=retry,
             tolerant=tolerant,
+            in_batches=self.searches,
         )
         stop = sweep.on_error == "stop" and not tolerant
         with self._ledger.shown() if todo else contextlib.nullcontext():
@@ -153,15 +158,32 @@ class Sweep:
 
     def _raise_failures(self) -> None:
         """Tell of each run that failed, and raise RunError, where there is one."""
-        failures, total = self._ledger.failures, len(self._asked)
-        if not failures:
+        failures, without = self._ledger.failures, self._ledger.without_runs
+        if not failures and not without:
             return
-        for folder, reason in failures.items():
-            self._ledger.say(f"failed: {folder}: {reason}")
-        raise RunError(
-            f"{len(failures)} of {total} run{'s' if total > 1 else ''} failed, the first with:"
-            f" {next(iter(failures.values()))}; the same command with sweep.retry_failed=true tries them again"
-        )
+        for name, reason in (*failures.items(), *without.items()):
+            self._ledger.say(f"failed: {name}: {reason}")
+        total = len(self._asked)
+        said = []
+        if failures:
+            said.append(f"{len(failures)} of {total} run{'s' if total > 1 else ''} failed")
+        if without:
+            said.append(f"{len(without)} choice{'s have' if len(without) > 1 else ' has'} no runs")
+        rest = sum(job.record() is None for job in self._asked.values())
+        if rest:
+            said.append(f"{rest} {'were' if rest > 1 else 'was'} not begun")
+        ways = [
+            "the same command",
+            "" if self._config.sweep.retry_failed else "with sweep.retry_failed=true",
+            "goes on, and" if rest else "",
+            "tries again what failed",
+        ]
+        raise RunError(f"{', '.join(said)}; {' '.join(filter(None, ways))}")
+
+
+def _each_once(jobs: Sequence[Job]) -> list[Job]:
+    """A run that was asked for twice is one."""
+    return list({job.run_id: job for job in jobs}.values())
 
 
 def _refuse_lists(words: Sequence[str]) -> None:

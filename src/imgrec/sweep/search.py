@@ -48,8 +48,11 @@ def search(
 
     def run_of(trial: "FrozenTrial | Trial") -> list[str]:
         """With today's words: the images may lie elsewhere now."""
-        return [*fixed, *(f"{key}={trial.params[key]}" for key in space)]
+        return [*fixed, *(f"{key}={_short(trial.params[key])}" for key in space)]
 
+    ledger.expect(sweep.trials)
+    for _ in study.user_attrs.get(_REFUSED, []):
+        ledger.pass_over()
     _take_in(study, launch, run_of)
     while (left := sweep.trials - len(_ended(study))) > 0:
         batch = _cut_off(study)[:left]
@@ -180,10 +183,16 @@ def _composes(study: "Study", trial: "FrozenTrial | Trial", words: Sequence[str]
         compose(words)
     except UsageError as error:
         ledger.say(f"search: trial {trial.number} proposed what cannot be: {error}")
+        ledger.pass_over()
         study.set_user_attr(_REFUSED, [*study.user_attrs.get(_REFUSED, []), trial.number])
         _tell(study, trial.number, None)
         return False
     return True
+
+
+def _short(value: Any) -> Any:
+    """Six digits of a proposal are enough for its run, its name, and whoever reads them."""
+    return f"{value:.6g}" if isinstance(value, float) else value
 
 
 def _ended(study: "Study") -> "list[FrozenTrial]":
@@ -223,7 +232,7 @@ def _say_best(study: "Study", ledger: Ledger) -> None:
 
     if study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,)):
         best = study.best_trial
-        chosen = " ".join(f"{key}={value}" for key, value in best.params.items())
+        chosen = " ".join(f"{key}={_short(value)}" for key, value in best.params.items())
         ledger.say(
             f"search: the best of {len(_ended(study))} trials: {chosen} with a validation top1 of {best.value:.4f}"
         )

@@ -11,7 +11,7 @@ from imgrec.config.compose import expand, key_of
 from imgrec.config.sweep import Tuned
 from imgrec.errors import UsageError
 from imgrec.runfolder import TUNING
-from imgrec.sweep.jobs import Job, Jobs, objective
+from imgrec.sweep.jobs import Job, Jobs, objective, reason_of
 from imgrec.sweep.ledger import Ledger
 
 Words = tuple[str, ...]
@@ -56,9 +56,15 @@ def settled(
             "seeds": list(sweep.tune_seeds),
             "tried": [{"words": list(values), "val_top1": means.get(values)} for values in _values(sweep)],
         }
+        failed = [job for job in runs if (record := job.record()) is None or record.status != "finished"]
         if chosen is None:
-            ledger.lost(name, f"every try of {name} failed, so that it has no runs")
+            ledger.lost(name, f"no value that was tried got through, so that it has no runs: {reason_of(failed[0])}")
             continue
+        if failed:
+            ledger.say(
+                f"tuning: {name}: {len(failed)} of {len(runs)} tries failed and were passed over,"
+                f" the first in {failed[0].folder}: {reason_of(failed[0])}"
+            )
         best[choice] = chosen
         ledger.say(f"tuning: {name}: {' '.join(chosen)} with a mean validation top1 of {means[chosen]:.4f}")
         for word in _at_the_end(chosen, sweep):

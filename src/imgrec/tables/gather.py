@@ -14,6 +14,7 @@ from imgrec.runfolder import EVALUATIONS, RECORD, SWEEP_LOCK, TUNING, VERIFICATI
 
 _OWN = (TUNING, SWEEP_LOCK, "multirun.yaml", "optuna.db")  # what a sweep leaves beside its runs
 _LISTED = 3  # runs that lie in several places, before the rest is counted
+_PLACES = 2  # where else such a run lies, before the rest is counted
 RECORDS = "records"  # a folder whose JSON files are records, one a run, as experiments/ keeps them
 
 
@@ -71,17 +72,39 @@ def gather(places: Sequence[Path]) -> Gathered:
         )
     for takes in by_id.values():
         found.runs.append(_newest(takes))
-    several = [takes for takes in by_id.values() if len(takes) > 1]
-    for takes in several[:_LISTED]:
-        counted = _newest(takes)
-        others = ", ".join(shown(take.path) for take in takes if take is not counted)
-        run_id = counted.record.run_id[:SHORT]
-        found.notes.append(
-            f"run {run_id} lies there {len(takes)} times and counts once: {shown(counted.path)}, not {others}"
-        )
-    if len(several) > _LISTED:
-        found.notes.append(f"so do {len(several) - _LISTED} more runs")
+    found.notes += _doubled([takes for takes in by_id.values() if len(takes) > 1])
     return found
+
+
+def _doubled(several: Sequence[Sequence[Run]]) -> list[str]:
+    """Which of the takes of a run counts. Those that came out differently are all named, before mere copies."""
+    differing = [takes for takes in several if len(_digests(takes)) > 1]
+    alike = [takes for takes in several if len(_digests(takes)) <= 1]
+    notes = []
+    for takes in (*differing, *alike[:_LISTED]):
+        counted = _newest(takes)
+        others = [shown(take.path) for take in takes if take is not counted]
+        where = ", ".join(others[:_PLACES]) + (f" or {len(others) - _PLACES} more" if len(others) > _PLACES else "")
+        how = f" with different weights{_threads(takes)}" if takes in differing else ""
+        run_id = counted.record.run_id[:SHORT]
+        notes.append(
+            f"run {run_id} lies there {len(takes)} times{how} and counts once: {shown(counted.path)}, not {where}"
+        )
+    if rest := len(alike[_LISTED:]):
+        notes.append(f"so {'do' if rest > 1 else 'does'} {rest} more run{'s' * (rest > 1)}")
+    return notes
+
+
+def _digests(takes: Sequence[Run]) -> set[str]:
+    """The weights that the finished ones of the takes ended with."""
+    return {str(sorted(take.record.weights.items())) for take in takes if take.record.status == "finished"}
+
+
+def _threads(takes: Sequence[Run]) -> str:
+    """Their numbers of threads, where these may be why: sums in another order end in other bits."""
+    finished = [take.record.environment for take in takes if take.record.status == "finished"]
+    numbers = sorted({str(environment.get("threads")) for environment in finished})
+    return f" (threads: {', '.join(numbers)})" if len(numbers) > 1 else ""
 
 
 def _files(place: Path, problems: list[str]) -> Iterator[Path]:

@@ -17,7 +17,7 @@ from imgrec.config.root import Config
 from imgrec.data import inventory
 from imgrec.data.inventory import Inventory
 from imgrec.environment import check_hardware, environment
-from imgrec.errors import Interrupted, RunError
+from imgrec.errors import Interrupted, RunError, interruption_in
 from imgrec.records import Record
 from imgrec.runfolder import CHECKPOINTS, CONFIG, DIAGNOSTICS, RECORD
 from imgrec.training import final
@@ -58,6 +58,8 @@ def _train(config: Config, folder: Path, command: Sequence[str], parent: Path | 
         if before is not None and before.status == "finished":
             return before
         begun = _begun(folder)
+        if before is not None and begun:
+            _keep_threads(before, config)
         record = Record(
             run_id=own,
             status="running",
@@ -76,12 +78,12 @@ def _train(config: Config, folder: Path, command: Sequence[str], parent: Path | 
         try:
             with interruption.watched():
                 _carry_out(record, config, folder, seen, parent, interruption)
-        except Interrupted:
-            _close(record, folder, "interrupted")
-            if interruption.signum == signal.SIGUSR1:
-                requeue()
-            raise
-        except (Exception, SystemExit) as raised:
+        except (Exception, SystemExit, Interrupted) as raised:
+            if cut := interruption_in(raised):
+                _close(record, folder, "interrupted")
+                if interruption.signum == signal.SIGUSR1:
+                    requeue()
+                raise cut from None
             error = _told(raised, folder)
             record.error = f"{type(error).__name__}: {error}"
             try:
@@ -100,6 +102,13 @@ def _begun(folder: Path) -> str | None:
     return path.read_text() if path.is_file() else None
 
 
+def _keep_threads(before: Record, config: Config) -> None:
+    """Sum in the order in which the run began, where it was left to PyTorch and this machine has the cores for it."""
+    threads = before.environment.get("threads", 0)
+    if not config.trainer.threads and config.trainer.devices == 1 and 0 < threads <= (os.cpu_count() or 1):
+        torch.set_num_threads(threads)
+
+
 def _deaths(before: Record | None, begun: str | None) -> int:
     """How many processes in a row went on from this state and ended without a word: killed, or by os._exit."""
     if before is None or before.status != "running" or before.progress.get("from") != begun:
@@ -107,7 +116,7 @@ def _deaths(before: Record | None, begun: str | None) -> int:
     return before.deaths + 1
 
 
-def _told(error: Exception | SystemExit, folder: Path) -> Exception:
+def _told(error: BaseException, folder: Path) -> BaseException:
     """The error as a sentence, where it is a disk's (of a log, a curve, an event file) or that memory is short."""
     if isinstance(error, MemoryError) or any(said in str(error) for said in _NO_MEMORY):
         reason = str(error).splitlines()[0] if str(error) else "out of memory"
