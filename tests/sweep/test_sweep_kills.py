@@ -147,11 +147,12 @@ def test_a_run_that_breaks_is_one_failure(
     words = [*tiny, "trainer.max_epochs=1", "seed=0,1,2", *launcher]
     child = sweep(*words, "hydra.sweep.dir=sweep", breaks=breaks)
     assert child.wait() == 1
-    last = one_line(child.log.read_text())
-    assert "1 of 3 runs failed, the first with: " in last
-    assert reason in last
+    said = child.log.read_text()
+    assert "1 of 3 runs failed; " in one_line(said)
     assert len(finished(Path("sweep"))) == 2
     (failed,) = Path("sweep").glob("*seed-1-*")
+    (told,) = [line for line in said.splitlines() if line.startswith(f"failed: {failed}: ")]
+    assert reason in told
     assert "Traceback" in (failed / "train.log").read_text()
 
 
@@ -165,7 +166,7 @@ def test_a_disk_that_fills_costs_no_finished_run(
     fill = f"2:open({str(small / 'filler')!r}, 'wb').write(bytes(4 << 20))"
     child = sweep(*words, breaks=fill)
     assert child.wait() == 1
-    assert "No space left on device" in one_line(child.log.read_text())
+    assert re.search("^failed: .*No space left on device", child.log.read_text(), re.MULTILINE)
     done = finished(small / "sweep")
     assert done
     (small / "filler").unlink()
