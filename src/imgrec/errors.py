@@ -25,10 +25,15 @@ def interruption_in(error: BaseException) -> Interrupted | None:
 
     A signal comes in the middle of any code, a library's too, which may then end in an error of its own.
     """
-    found: BaseException | None = error
-    while found is not None and not isinstance(found, Interrupted):
-        found = found.__cause__ or found.__context__
-    return found
+    ahead, seen = [error], set[int]()
+    while ahead:
+        found = ahead.pop()
+        if isinstance(found, Interrupted):
+            return found
+        if id(found) not in seen:  # chains may end in themselves, as OmegaConf's do
+            seen.add(id(found))
+            ahead += [link for link in (found.__context__, found.__cause__) if link is not None]
+    return None
 
 
 def shown(name: str | Path) -> str:

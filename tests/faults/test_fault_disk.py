@@ -152,8 +152,12 @@ def test_a_disk_that_fills_in_a_sweep_costs_no_finished_run(
 
         Speed.on_train_start = on_train_start  # type: ignore[method-assign]
 
-    said = refusal(imgrec(*words, before=in_the_second_run))
-    assert "No space left on device" in said
+    child = imgrec(*words, before=in_the_second_run)
+    said = refusal(child)
+    assert "2 of 3 runs failed; " in said
+    told = [line for line in child.log.read_text().splitlines() if line.startswith("failed: ")]
+    assert len(told) == 2
+    assert all("No space left on device" in line for line in told)
     (first,) = (path.parent for path in (small / "sweep").glob("*/record.json") if "seed-0" in str(path))
     assert '"status": "finished"' in (first / "record.json").read_text()
     before = {path: path.read_bytes() for path in first.rglob("*") if path.is_file()}

@@ -141,7 +141,7 @@ def test_on_error_stop_starts_no_more(command: Callable[..., Said], words: list[
     assert code == 1
     assert statuses() == {0: "finished", 1: "failed"}
     assert one_line(err) == (
-        "imgrec: 1 of 3 runs failed, 1 was not begun;"
+        "imgrec: 1 of 3 runs failed, 1 not begun;"
         " the same command with sweep.retry_failed=true goes on, and tries again what failed"
     )
 

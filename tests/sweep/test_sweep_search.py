@@ -102,6 +102,10 @@ def test_a_proposal_that_is_no_run_is_a_failed_trial_and_no_end(command: Callabl
     assert states.count(TrialState.FAIL) == err.count("proposed what cannot be: data.image_size must be") > 0
     assert command("train", "-m", *words)[0] == 0
     assert len(trials()) == 4
+    code, _, err = command("train", "-m", *words, "sweep.trials=1")
+    assert code == 0
+    done, refused = states.count(TrialState.COMPLETE), states.count(TrialState.FAIL)
+    assert f"4 trials: {done} finished, {refused} refused" in err
 
 
 def test_a_study_is_narrowed_by_the_command_also_for_a_search(command: Callable[..., Said], workplace: Path) -> None:
@@ -122,7 +126,7 @@ def test_on_error_stop_ends_a_search_at_its_first_failure(
     monkeypatch.setattr(room, "_carry_out", fails)
     code, _, err = command("train", "-m", *words, "sweep.trials=3", "sweep.on_error=stop")
     assert code == 1
-    assert "1 of 1 run failed; " in one_line(err)
+    assert "1 of 3 runs failed, 2 not begun; " in one_line(err)
     assert len(trials()) == 1
 
 
@@ -135,6 +139,10 @@ def test_a_proposal_that_was_made_before_takes_the_value_of_its_run(
     assert len(trials(TrialState.COMPLETE)) == 4
     assert len({trial.value for trial in trials()}) == 1
     assert len(list(SWEEP.glob("*/record.json"))) == 1
+    code, _, err = command("train", "-m", *words[:-2], "sweep.trials=6", words[-1])
+    assert code == 0, err
+    assert "6 trials: 4 finished, 2 to do, about " in err
+    assert len(trials(TrialState.COMPLETE)) == 6
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ import torch
 from runs import assert_same, assert_same_run, folder_of, state, steps_logged, tree
 
 from imgrec import launch
-from imgrec.errors import Interrupted, RunError, UsageError
+from imgrec.errors import Interrupted, RunError, UsageError, interruption_in
 from imgrec.sweep.run import Sweep
 from imgrec.training.saving import Writer
 
@@ -133,6 +133,16 @@ def test_a_signal_that_ends_in_an_error_of_the_code_that_it_cut_is_no_failure(
     assert "2 runs: 1 to resume, 1 to do" in err.splitlines()[-2]
     monkeypatch.setattr(run.final, "read", read)
     assert command("train", *words)[0] == 0
+
+
+def test_an_interruption_is_found_in_any_chain_of_errors() -> None:
+    cut, alone = Interrupted(signal.SIGINT), ValueError("alone")
+    both = RunError("both")
+    both.__cause__, both.__context__ = alone, cut
+    alone.__cause__ = alone  # OmegaConf's do so
+    assert interruption_in(alone) is None
+    assert interruption_in(both) is cut
+    assert interruption_in(cut) is cut
 
 
 def test_a_run_goes_on_with_the_threads_it_began_with(

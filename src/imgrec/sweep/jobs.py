@@ -89,8 +89,10 @@ def state(job: Job) -> State:
 
 
 def reason_of(job: Job) -> str:
-    """Why the run failed, as its record tells."""
+    """Why the run failed, as its record tells, or that it was cut off."""
     record = job.record()
+    if record is not None and record.status == "interrupted":
+        return "it was interrupted, and the same command goes on with it"
     _, _, reason = ((record.error if record else None) or "").partition(": ")
     return reason or "no reason recorded"
 

@@ -5,7 +5,6 @@ import csv
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import takewhile
 from pathlib import Path
-from textwrap import shorten
 
 from rich.console import Console, Group
 from rich.live import Live
@@ -46,6 +45,8 @@ class Ledger:
         self._cut = 0
         self._tolerant = False
         self._tolerated = 0
+        self._repeated = 0
+        self._refused = 0
         self.failures: dict[str, str] = {}
         self.without_runs: dict[str, str] = {}
 
@@ -62,11 +63,13 @@ class Ledger:
         retry: bool,
         tolerant: bool,
         in_batches: bool = False,
+        repeated: int = 0,
     ) -> None:
         """Take in jobs, and say how many of them are in which state.
 
         processes: how many go on at a time. retry: those that failed are tried again. tolerant: that one of these
         fails is no failure of the sweep. in_batches: the others that are expected follow, and are told of now.
+        repeated: so many more of the expected ones are runs that were taken in already.
         """
         self._processes, self._tolerant = processes, tolerant
         told = in_batches and self._opened > 0
@@ -79,13 +82,16 @@ class Ledger:
                 self._take(job, record)
             if state == "failed" and not retry:
                 self._fail(job, reason_of(job))
-        self._opened += len(jobs)
+        self._opened += len(jobs) + repeated
+        self._repeated += repeated
         self._names += [job.name for job, _ in jobs]
         self._finished += counts["finished"]
         if not told:
-            counts["to do"] += self._total - self._opened - self._tolerated if in_batches else 0
+            counts["finished"] += repeated
+            counts["to do"] += max(0, self._total - self._opened - self._refused) if in_batches else 0
             names = {"failed": "to retry"} if retry else {}
-            self._tell({names.get(state, state): count for state, count in counts.items()}, what)
+            told_of = {names.get(state, state): count for state, count in counts.items()}
+            self._tell({**told_of, "refused": self._refused}, what)
 
     def began(self, job: Job) -> None:
         self._running[job.run_id] = job
@@ -105,13 +111,12 @@ class Ledger:
             self.say(f"[{self._done}/{self._total}] finished  {job.name}  {note}")
         else:
             self._fail(job, reason)
-            self.say(
-                f"[{self._done}/{self._total}] failed    {job.name}: {shorten(reason, _BRIEF, placeholder=' ...')}"
-            )
+            brief = reason if len(reason) <= _BRIEF else f"{reason[:_BRIEF]} ..."
+            self.say(f"[{self._done}/{self._total}] failed    {job.name}: {brief}")
 
-    def pass_over(self) -> None:
+    def refused(self) -> None:
         """Take down that one of the expected runs is none, and that this is no failure of the sweep."""
-        self._tolerated += 1
+        self._refused += 1
 
     def lost(self, name: str, reason: str) -> None:
         """Take down that there are no runs where there should be."""
@@ -123,10 +128,38 @@ class Ledger:
         self._cut += 1
 
     def tell_standing(self) -> None:
-        """Say how many runs are in which state, when the sweep ends before they are done."""
-        failed = len(self.failures) + self._tolerated
-        rest = self._total - self._done - self._cut
-        self._tell({"finished": self._finished, "failed": failed, "to resume": self._cut, "to do": rest}, self._what)
+        """Say how many runs are in which state, and why some failed, when the sweep ends before they are done."""
+        if not self._opened:
+            return
+        counts = {
+            "finished": self._finished + self._repeated,
+            "failed": len(self.failures) + self._tolerated,
+            "to resume": self.to_resume,
+            "to do": self.to_do,
+            "refused": self._refused,
+        }
+        self._tell(counts, self._what)
+        self.tell_failures()
+
+    def tell_failures(self) -> None:
+        """Say of each run that failed, and of each choice that has none, why."""
+        for name, reason in (*self.failures.items(), *self.without_runs.items()):
+            self.say(f"failed: {name}: {reason}")
+
+    @property
+    def total(self) -> int:
+        """The runs that are known, or expected."""
+        return self._total
+
+    @property
+    def to_resume(self) -> int:
+        """The runs that were cut off."""
+        return self._cut
+
+    @property
+    def to_do(self) -> int:
+        """The runs that have not begun."""
+        return max(0, self._total - self._done - self._cut)
 
     def say(self, line: str) -> None:
         try:
@@ -149,11 +182,11 @@ class Ledger:
 
     @property
     def _done(self) -> int:
-        return self._finished + len(self.failures) + self._tolerated
+        return self._finished + len(self.failures) + self._tolerated + self._repeated + self._refused
 
     def _tell(self, counts: Mapping[str, int], what: str) -> None:
         parts = [f"{count} {state}" for state, count in counts.items() if count]
-        left = sum(count for state, count in counts.items() if state not in ("finished", "failed"))
+        left = sum(count for state, count in counts.items() if state not in ("finished", "failed", "refused"))
         if left and (time_left := self._time_left(left)):
             parts.append(time_left)
         if total := sum(counts.values()):
@@ -162,6 +195,8 @@ class Ledger:
     def _fail(self, job: Job, reason: str) -> None:
         if self._tolerant:
             self._tolerated += 1
+        elif str(job.folder) in self.failures:
+            self._repeated += 1
         else:
             self.failures[str(job.folder)] = reason
 

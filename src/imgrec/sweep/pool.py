@@ -21,6 +21,7 @@ from pathlib import Path
 
 from imgrec import records
 from imgrec.config.root import Config
+from imgrec.cores import cores
 from imgrec.errors import Interrupted, RunError, interruption_in, sentence
 from imgrec.runfolder import RECORD
 from imgrec.sweep.jobs import Job, close_dead, surroundings
@@ -66,13 +67,11 @@ def shares(configs: Sequence[Config], processes: int) -> list[Share]:
 
     devices = max(config.trainer.devices for config in configs)
     gpus = 0 if all(config.trainer.accelerator == "cpu" for config in configs) else torch.cuda.device_count()
-    # what a container or SLURM leaves of the machine, where the system tells
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    groups = (gpus or cores) // devices
+    groups = (gpus or cores()) // devices
     if gpus and not groups:
         raise RunError(f"trainer.devices must be at most {gpus}, the GPUs of this machine, got {devices}")
     count = min(processes or max(1, groups), len(configs))
-    threads = max(1, min(torch.get_num_threads(), cores // (count * devices)))
+    threads = max(1, min(torch.get_num_threads(), cores() // (count * devices)))
     if not gpus:
         return [Share(threads=threads)] * count
     firsts = [number % groups * devices for number in range(count)]

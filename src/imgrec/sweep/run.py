@@ -17,7 +17,7 @@ from imgrec.config.compose import compose, expand, given, of_study, parsed
 from imgrec.config.launcher import Pool
 from imgrec.config.root import STEERING, Config
 from imgrec.config.sweep import Optuna, Tuned
-from imgrec.errors import Interrupted, RunError, UsageError
+from imgrec.errors import Interrupted, RunError, UsageError, interruption_in
 from imgrec.records import Record
 from imgrec.runfolder import SWEEP_LOCK
 from imgrec.sweep import basic, pool, search, tuning
@@ -72,11 +72,14 @@ class Sweep:
         try:
             with runfolder.lock(self.folder, SWEEP_LOCK), self._interruption.watched():
                 launch.through_hydra(["--multirun", *self._overrides], self)
-        except Interrupted as interrupted:
+        except (Exception, Interrupted) as error:
+            cut = interruption_in(error)
+            if cut is None:
+                raise
             self._ledger.tell_standing()
-            if interrupted.exit_code == 128 + signal.SIGUSR1:
+            if cut.exit_code == 128 + signal.SIGUSR1:
                 requeue()
-            raise
+            raise cut from None
         self._raise_failures()
 
     def __call__(self, raw: DictConfig) -> None:
@@ -146,6 +149,7 @@ class Sweep:
             retry=retry,
             tolerant=tolerant,
             in_batches=self.searches,
+            repeated=len(wanted) - len(jobs) if self.searches else 0,
         )
         stop = sweep.on_error == "stop" and not tolerant
         with self._ledger.shown() if todo else contextlib.nullcontext():
@@ -158,24 +162,25 @@ class Sweep:
 
     def _raise_failures(self) -> None:
         """Tell of each run that failed, and raise RunError, where there is one."""
-        failures, without = self._ledger.failures, self._ledger.without_runs
+        ledger = self._ledger
+        failures, without = ledger.failures, ledger.without_runs
         if not failures and not without:
             return
-        for name, reason in (*failures.items(), *without.items()):
-            self._ledger.say(f"failed: {name}: {reason}")
-        total = len(self._asked)
+        ledger.tell_failures()
+        total = ledger.total if self.searches else len(self._asked)
         said = []
         if failures:
             said.append(f"{len(failures)} of {total} run{'s' if total > 1 else ''} failed")
         if without:
             said.append(f"{len(without)} choice{'s have' if len(without) > 1 else ' has'} no runs")
-        rest = sum(job.record() is None for job in self._asked.values())
-        if rest:
-            said.append(f"{rest} {'were' if rest > 1 else 'was'} not begun")
+        if ledger.to_resume:
+            said.append(f"{ledger.to_resume} to resume")
+        if ledger.to_do:
+            said.append(f"{ledger.to_do} not begun")
         ways = [
             "the same command",
             "" if self._config.sweep.retry_failed else "with sweep.retry_failed=true",
-            "goes on, and" if rest else "",
+            "goes on, and" if ledger.to_resume or ledger.to_do else "",
             "tries again what failed",
         ]
         raise RunError(f"{', '.join(said)}; {' '.join(filter(None, ways))}")

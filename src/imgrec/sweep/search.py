@@ -15,7 +15,7 @@ from imgrec.config.compose import compose, given, parsed
 from imgrec.config.root import STEERING
 from imgrec.config.schemas import keys_outside_identity
 from imgrec.config.sweep import Optuna
-from imgrec.errors import RunError, UsageError
+from imgrec.errors import RunError, UsageError, interruption_in
 from imgrec.sweep.ledger import Ledger
 
 if TYPE_CHECKING:
@@ -48,11 +48,11 @@ def search(
 
     def run_of(trial: "FrozenTrial | Trial") -> list[str]:
         """With today's words: the images may lie elsewhere now."""
-        return [*fixed, *(f"{key}={_short(trial.params[key])}" for key in space)]
+        return [*fixed, *(f"{key}={_word(trial.params[key], space[key])}" for key in space)]
 
     ledger.expect(sweep.trials)
     for _ in study.user_attrs.get(_REFUSED, []):
-        ledger.pass_over()
+        ledger.refused()
     _take_in(study, launch, run_of)
     while (left := sweep.trials - len(_ended(study))) > 0:
         batch = _cut_off(study)[:left]
@@ -182,17 +182,25 @@ def _composes(study: "Study", trial: "FrozenTrial | Trial", words: Sequence[str]
     try:
         compose(words)
     except UsageError as error:
+        if cut := interruption_in(error):
+            raise cut from None
         ledger.say(f"search: trial {trial.number} proposed what cannot be: {error}")
-        ledger.pass_over()
+        ledger.refused()
         study.set_user_attr(_REFUSED, [*study.user_attrs.get(_REFUSED, []), trial.number])
         _tell(study, trial.number, None)
         return False
     return True
 
 
-def _short(value: Any) -> Any:
-    """Six digits of a proposal are enough for its run, its name, and whoever reads them."""
-    return f"{value:.6g}" if isinstance(value, float) else value
+def _word(value: Any, distribution: "BaseDistribution") -> str:
+    """Six digits of a proposal are enough for its run, its name, and whoever reads them; more in a narrow interval."""
+    from optuna.distributions import FloatDistribution
+
+    if not isinstance(distribution, FloatDistribution):
+        return str(value)
+    low, high = distribution.low, distribution.high
+    narrow = high - low < 1e-3 * max(abs(low), abs(high))
+    return f"{value:.6g}" if not narrow and low <= float(f"{value:.6g}") <= high else repr(float(value))
 
 
 def _ended(study: "Study") -> "list[FrozenTrial]":
@@ -232,7 +240,7 @@ def _say_best(study: "Study", ledger: Ledger) -> None:
 
     if study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,)):
         best = study.best_trial
-        chosen = " ".join(f"{key}={_short(value)}" for key, value in best.params.items())
+        chosen = " ".join(f"{key}={_word(value, best.distributions[key])}" for key, value in best.params.items())
         ledger.say(
             f"search: the best of {len(_ended(study))} trials: {chosen} with a validation top1 of {best.value:.4f}"
         )

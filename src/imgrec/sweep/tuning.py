@@ -58,7 +58,8 @@ def settled(
         }
         failed = [job for job in runs if (record := job.record()) is None or record.status != "finished"]
         if chosen is None:
-            ledger.lost(name, f"no value that was tried got through, so that it has no runs: {reason_of(failed[0])}")
+            why = reason_of(failed[0]) if failed else "their runs have no validation top1"
+            ledger.lost(name, f"no value that was tried got through, so that it has no runs: {why}")
             continue
         if failed:
             ledger.say(

@@ -95,15 +95,18 @@ def _doubled(several: Sequence[Sequence[Run]]) -> list[str]:
     return notes
 
 
+def _finished(takes: Sequence[Run]) -> list[Run]:
+    return [take for take in takes if take.record.status == "finished"]
+
+
 def _digests(takes: Sequence[Run]) -> set[str]:
     """The weights that the finished ones of the takes ended with."""
-    return {str(sorted(take.record.weights.items())) for take in takes if take.record.status == "finished"}
+    return {str(sorted(take.record.weights.items())) for take in _finished(takes) if take.record.weights}
 
 
 def _threads(takes: Sequence[Run]) -> str:
     """Their numbers of threads, where these may be why: sums in another order end in other bits."""
-    finished = [take.record.environment for take in takes if take.record.status == "finished"]
-    numbers = sorted({str(environment.get("threads")) for environment in finished})
+    numbers = sorted({str(take.record.environment.get("threads")) for take in _finished(takes)})
     return f" (threads: {', '.join(numbers)})" if len(numbers) > 1 else ""
 
 
@@ -183,5 +186,4 @@ def _later(path: Path, record: Record) -> list[Score]:
 
 def _newest(takes: Sequence[Run]) -> Run:
     """The last take that has finished, else the last one; of copies, the one that was named first."""
-    finished = [take for take in takes if take.record.status == "finished"] or list(takes)
-    return max(finished, key=lambda take: runfolder.take_of(take.name))
+    return max(_finished(takes) or takes, key=lambda take: runfolder.take_of(take.name))

@@ -14,6 +14,7 @@ from imgrec import records, runfolder
 from imgrec.checkpoint import LAST
 from imgrec.config import plain
 from imgrec.config.root import Config
+from imgrec.cores import cores
 from imgrec.data import inventory
 from imgrec.data.inventory import Inventory
 from imgrec.environment import check_hardware, environment
@@ -80,7 +81,10 @@ def _train(config: Config, folder: Path, command: Sequence[str], parent: Path | 
                 _carry_out(record, config, folder, seen, parent, interruption)
         except (Exception, SystemExit, Interrupted) as raised:
             if cut := interruption_in(raised):
-                _close(record, folder, "interrupted")
+                try:
+                    _close(record, folder, "interrupted")
+                except RunError as second:  # a full disk: the run goes on from its last checkpoint all the same
+                    log.error("%s", second)
                 if interruption.signum == signal.SIGUSR1:
                     requeue()
                 raise cut from None
@@ -105,7 +109,7 @@ def _begun(folder: Path) -> str | None:
 def _keep_threads(before: Record, config: Config) -> None:
     """Sum in the order in which the run began, where it was left to PyTorch and this machine has the cores for it."""
     threads = before.environment.get("threads", 0)
-    if not config.trainer.threads and config.trainer.devices == 1 and 0 < threads <= (os.cpu_count() or 1):
+    if not config.trainer.threads and config.trainer.devices == 1 and 0 < threads <= cores():
         torch.set_num_threads(threads)
 
 
