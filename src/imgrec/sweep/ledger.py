@@ -2,9 +2,11 @@
 
 import contextlib
 import csv
-from collections.abc import Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from itertools import takewhile
 from pathlib import Path
+from typing import Literal
 
 from rich.console import Console, Group
 from rich.live import Live
@@ -18,7 +20,10 @@ from imgrec.sweep.jobs import Job, State, objective, reason_of
 _SECONDS = 0.5  # from one drawing of the live view to the next
 _TAIL = 4096  # bytes at the end of curves.csv that hold the newest numbers
 _BRIEF = 100  # characters of a reason while others still run; the whole of it comes at the end
-_ONE = {"runs": "run", "runs that tune": "run that tunes", "trials": "trial"}
+_DONE, _LEFT = ("finished", "failed", "refused"), ("to resume", "to retry", "to do")
+
+Kind = Literal["runs", "runs that tune", "trials"]
+_ONE: dict[Kind, str] = {"runs": "run", "runs that tune": "run that tunes", "trials": "trial"}
 
 
 class _Console(Console):
@@ -36,17 +41,13 @@ class Ledger:
         self._processes = 1
         self._opened = 0
         self._expected = 0
-        self._what = "runs"
+        self._trials = False
         self._names: list[str] = []
         self._running: dict[str, Job] = {}
         self._seconds: list[float] = []
         self._best: tuple[float, str] | None = None
-        self._finished = 0
-        self._cut = 0
+        self._counts: Counter[str] = Counter()
         self._tolerant = False
-        self._tolerated = 0
-        self._repeated = 0
-        self._refused = 0
         self.failures: dict[str, str] = {}
         self.without_runs: dict[str, str] = {}
 
@@ -55,48 +56,37 @@ class Ledger:
         self._expected = total
 
     def open(
-        self,
-        jobs: Sequence[tuple[Job, State]],
-        what: str,
-        *,
-        processes: int,
-        retry: bool,
-        tolerant: bool,
-        in_batches: bool = False,
-        repeated: int = 0,
+        self, jobs: Sequence[tuple[Job, State]], kind: Kind, *, processes: int, retry: bool, repeated: int = 0
     ) -> None:
         """Take in jobs, and say how many of them are in which state.
 
-        processes: how many go on at a time. retry: those that failed are tried again. tolerant: that one of these
-        fails is no failure of the sweep. in_batches: the others that are expected follow, and are told of now.
+        kind: a run that tunes may fail without failing the sweep; trials come in batches, and those that are expected
+        are told of with the first. processes: how many go on at a time. retry: those that failed are tried again.
         repeated: so many more of the expected ones are runs that were taken in already.
         """
-        self._processes, self._tolerant = processes, tolerant
-        told = in_batches and self._opened > 0
-        self._what = "trials" if in_batches else "runs"
-        counts: dict[State, int] = {"finished": 0, "failed": 0, "to resume": 0, "to do": 0}
+        self._processes, self._tolerant, self._trials = processes, kind == "runs that tune", kind == "trials"
+        told = self._trials and self._opened > 0
+        counts = Counter(finished=repeated)
         for job, state in jobs:
-            counts[state] += 1
+            counts["to retry" if state == "failed" and retry else state] += 1
             record = job.record() if state == "finished" else None
             if record is not None:
                 self._take(job, record)
             if state == "failed" and not retry:
                 self._fail(job, reason_of(job))
         self._opened += len(jobs) + repeated
-        self._repeated += repeated
         self._names += [job.name for job, _ in jobs]
-        self._finished += counts["finished"]
+        self._counts["finished"] += counts["finished"]
+        if self._trials:
+            counts["refused"] = self._counts["refused"]
+            counts["to do"] += max(0, self.total - self._opened - counts["refused"])
         if not told:
-            counts["finished"] += repeated
-            counts["to do"] += max(0, self._total - self._opened - self._refused) if in_batches else 0
-            names = {"failed": "to retry"} if retry else {}
-            told_of = {names.get(state, state): count for state, count in counts.items()}
-            self._tell({**told_of, "refused": self._refused}, what)
+            self._tell(counts, kind)
 
     def began(self, job: Job) -> None:
         self._running[job.run_id] = job
         if not self._console.is_terminal:
-            self.say(f"[{self._done}/{self._total}] running   {job.name}")
+            self.say(f"[{self._done}/{self.total}] running   {job.name}")
 
     def ended(self, job: Job, reason: str | None = None) -> None:
         """Take down the end of a run. reason: why it failed."""
@@ -105,18 +95,18 @@ class Ledger:
             record = job.record()
             assert record is not None, job.folder
             self._take(job, record)
-            self._finished += 1
-            left = self._total - self._done
+            self._counts["finished"] += 1
+            left = self.total - self._done
             note = "  ".join(filter(None, (headline(record), self._time_left(left) if left else None)))
-            self.say(f"[{self._done}/{self._total}] finished  {job.name}  {note}")
+            self.say(f"[{self._done}/{self.total}] finished  {job.name}  {note}")
         else:
             self._fail(job, reason)
             brief = reason if len(reason) <= _BRIEF else f"{reason[:_BRIEF]} ..."
-            self.say(f"[{self._done}/{self._total}] failed    {job.name}: {brief}")
+            self.say(f"[{self._done}/{self.total}] failed    {job.name}: {brief}")
 
     def refused(self) -> None:
         """Take down that one of the expected runs is none, and that this is no failure of the sweep."""
-        self._refused += 1
+        self._counts["refused"] += 1
 
     def lost(self, name: str, reason: str) -> None:
         """Take down that there are no runs where there should be."""
@@ -125,21 +115,13 @@ class Ledger:
     def cut(self, job: Job) -> None:
         """Take down a run that was interrupted: it is to be resumed."""
         self._running.pop(job.run_id, None)
-        self._cut += 1
+        self._counts["to resume"] += 1
 
     def tell_standing(self) -> None:
         """Say how many runs are in which state, and why some failed, when the sweep ends before they are done."""
-        if not self._opened:
-            return
-        counts = {
-            "finished": self._finished + self._repeated,
-            "failed": len(self.failures) + self._tolerated,
-            "to resume": self.to_resume,
-            "to do": self.to_do,
-            "refused": self._refused,
-        }
-        self._tell(counts, self._what)
-        self.tell_failures()
+        if self._opened:
+            self._tell(self._counts + Counter({"to do": self.to_do}), "trials" if self._trials else "runs")
+            self.tell_failures()
 
     def tell_failures(self) -> None:
         """Say of each run that failed, and of each choice that has none, why."""
@@ -149,17 +131,17 @@ class Ledger:
     @property
     def total(self) -> int:
         """The runs that are known, or expected."""
-        return self._total
+        return max(self._opened, self._expected)
 
     @property
     def to_resume(self) -> int:
         """The runs that were cut off."""
-        return self._cut
+        return self._counts["to resume"]
 
     @property
     def to_do(self) -> int:
         """The runs that have not begun."""
-        return max(0, self._total - self._done - self._cut)
+        return max(0, self.total - self._done - self.to_resume)
 
     def say(self, line: str) -> None:
         try:
@@ -177,27 +159,20 @@ class Ledger:
             yield
 
     @property
-    def _total(self) -> int:
-        return max(self._opened, self._expected)
-
-    @property
     def _done(self) -> int:
-        return self._finished + len(self.failures) + self._tolerated + self._repeated + self._refused
+        return sum(self._counts[state] for state in _DONE)
 
-    def _tell(self, counts: Mapping[str, int], what: str) -> None:
-        parts = [f"{count} {state}" for state, count in counts.items() if count]
-        left = sum(count for state, count in counts.items() if state not in ("finished", "failed", "refused"))
+    def _tell(self, counts: Counter[str], kind: Kind) -> None:
+        parts = [f"{counts[state]} {state}" for state in (*_DONE, *_LEFT) if counts[state]]
+        left = sum(counts[state] for state in _LEFT)
         if left and (time_left := self._time_left(left)):
             parts.append(time_left)
-        if total := sum(counts.values()):
-            self.say(f"{total} {_ONE[what] if total == 1 else what}: {', '.join(parts)}")
+        if total := counts.total():
+            self.say(f"{total} {_ONE[kind] if total == 1 else kind}: {', '.join(parts)}")
 
     def _fail(self, job: Job, reason: str) -> None:
-        if self._tolerant:
-            self._tolerated += 1
-        elif str(job.folder) in self.failures:
-            self._repeated += 1
-        else:
+        self._counts["failed"] += 1
+        if not self._tolerant:
             self.failures[str(job.folder)] = reason
 
     def _take(self, job: Job, record: Record) -> None:
@@ -215,8 +190,8 @@ class Ledger:
         return f"about {spoken(seconds)}"
 
     def _view(self) -> Group:
-        left = self._total - self._done
-        parts = [f"{self._done} of {self._total} runs done", f"{len(self._running)} running"]
+        left = self.total - self._done
+        parts = [f"{self._done} of {self.total} runs done", f"{len(self._running)} running"]
         if self.failures:
             parts.append(f"{len(self.failures)} failed")
         if left and (time_left := self._time_left(left)):

@@ -22,7 +22,7 @@ from imgrec.records import Record
 from imgrec.runfolder import SWEEP_LOCK
 from imgrec.sweep import basic, pool, search, tuning
 from imgrec.sweep.jobs import Job, Jobs, objective, state
-from imgrec.sweep.ledger import Ledger
+from imgrec.sweep.ledger import Kind, Ledger
 from imgrec.training.interruption import Interruption, requeue
 
 
@@ -93,7 +93,7 @@ class Sweep:
             tries = tuning.tries(wanted, self._config.sweep, self._jobs)
             tunes = _each_once([job for jobs in tries.values() for job in jobs])
             self._ledger.expect(len(tunes) + len(_each_once(wanted)))
-            self._carry_out(tunes, "runs that tune", tolerant=True)
+            self._carry_out(tunes, "runs that tune")
             wanted = tuning.settled(tries, wanted, self._config.sweep, self._jobs, self._ledger)
             self._ledger.expect(len(tunes) + len(_each_once(wanted)))
         self._carry_out(wanted, "trials" if self.searches else "runs")
@@ -129,11 +129,10 @@ class Sweep:
         launcher = self._config.launcher
         return len(pool.shares([self._config] * 1024, launcher.processes)) if isinstance(launcher, Pool) else 1
 
-    def _carry_out(self, wanted: Sequence[Job], what: str, *, tolerant: bool = False) -> None:
-        """tolerant: a run that fails is told of, and fails nothing else."""
+    def _carry_out(self, wanted: Sequence[Job], kind: Kind) -> None:
         jobs = _each_once(wanted)
         states = {job.run_id: state(job) for job in jobs}
-        if not tolerant:
+        if kind != "runs that tune":
             self._asked.update({job.run_id: job for job in jobs})
         sweep, launcher = self._config.sweep, self._config.launcher
         retry = sweep.retry_failed
@@ -144,14 +143,12 @@ class Sweep:
             parts = pool.shares([job.config for job in todo], launcher.processes)
         self._ledger.open(
             [(job, states[job.run_id]) for job in jobs],
-            what,
+            kind,
             processes=len(parts) or 1,
             retry=retry,
-            tolerant=tolerant,
-            in_batches=self.searches,
             repeated=len(wanted) - len(jobs) if self.searches else 0,
         )
-        stop = sweep.on_error == "stop" and not tolerant
+        stop = sweep.on_error == "stop" and kind != "runs that tune"
         with self._ledger.shown() if todo else contextlib.nullcontext():
             if parts:
                 pool.run(todo, self._ledger, parts, self._interruption, stop_at_failure=stop)

@@ -78,18 +78,16 @@ def gather(places: Sequence[Path]) -> Gathered:
 
 def _doubled(several: Sequence[Sequence[Run]]) -> list[str]:
     """Which of the takes of a run counts. Those that came out differently are all named, before mere copies."""
-    differing = [takes for takes in several if len(_digests(takes)) > 1]
-    alike = [takes for takes in several if len(_digests(takes)) <= 1]
+    differing = [takes for takes in several if _difference(takes)]
+    alike = [takes for takes in several if not _difference(takes)]
     notes = []
     for takes in (*differing, *alike[:_LISTED]):
         counted = _newest(takes)
         others = [shown(take.path) for take in takes if take is not counted]
         where = ", ".join(others[:_PLACES]) + (f" or {len(others) - _PLACES} more" if len(others) > _PLACES else "")
-        how = f" with different weights{_threads(takes)}" if takes in differing else ""
+        times = f"{len(takes)} times{_difference(takes)}"
         run_id = counted.record.run_id[:SHORT]
-        notes.append(
-            f"run {run_id} lies there {len(takes)} times{how} and counts once: {shown(counted.path)}, not {where}"
-        )
+        notes.append(f"run {run_id} lies there {times} and counts once: {shown(counted.path)}, not {where}")
     if rest := len(alike[_LISTED:]):
         notes.append(f"so {'do' if rest > 1 else 'does'} {rest} more run{'s' * (rest > 1)}")
     return notes
@@ -99,15 +97,13 @@ def _finished(takes: Sequence[Run]) -> list[Run]:
     return [take for take in takes if take.record.status == "finished"]
 
 
-def _digests(takes: Sequence[Run]) -> set[str]:
-    """The weights that the finished ones of the takes ended with."""
-    return {str(sorted(take.record.weights.items())) for take in _finished(takes) if take.record.weights}
-
-
-def _threads(takes: Sequence[Run]) -> str:
-    """Their numbers of threads, where these may be why: sums in another order end in other bits."""
-    numbers = sorted({str(take.record.environment.get("threads")) for take in _finished(takes)})
-    return f" (threads: {', '.join(numbers)})" if len(numbers) > 1 else ""
+def _difference(takes: Sequence[Run]) -> str:
+    """Whether the finished takes ended with different weights, and on how many threads: these may be why."""
+    found = [take.record for take in _finished(takes) if take.record.weights]
+    if all(record.weights == found[0].weights for record in found):
+        return ""
+    threads = sorted({str(record.environment.get("threads")) for record in found})
+    return " with different weights" + (f" (threads: {', '.join(threads)})" if len(threads) > 1 else "")
 
 
 def _files(place: Path, problems: list[str]) -> Iterator[Path]:

@@ -81,19 +81,13 @@ def _train(config: Config, folder: Path, command: Sequence[str], parent: Path | 
                 _carry_out(record, config, folder, seen, parent, interruption)
         except (Exception, SystemExit, Interrupted) as raised:
             if cut := interruption_in(raised):
-                try:
-                    _close(record, folder, "interrupted")
-                except RunError as second:  # a full disk: the run goes on from its last checkpoint all the same
-                    log.error("%s", second)
+                _close_anyhow(record, folder, "interrupted")
                 if interruption.signum == signal.SIGUSR1:
                     requeue()
                 raise cut from None
             error = _told(raised, folder)
             record.error = f"{type(error).__name__}: {error}"
-            try:
-                _close(record, folder, "failed")
-            except RunError as second:  # the disk that failed the run may refuse this as well; the first reason counts
-                log.error("%s", second)
+            _close_anyhow(record, folder, "failed")
             if error is raised:
                 raise
             raise error from raised
@@ -163,6 +157,14 @@ def _close(record: Record, folder: Path, status: str) -> None:
     record.status = status
     record.ended = _now()
     records.write(folder / RECORD, record)
+
+
+def _close_anyhow(record: Record, folder: Path, status: str) -> None:
+    """As `_close`, after a first reason to end, which counts: a full disk may refuse this as well."""
+    try:
+        _close(record, folder, status)
+    except RunError as error:
+        log.error("%s", error)
 
 
 def _now() -> str:
