@@ -1,5 +1,6 @@
 """What experiments/ claims follows from the records that lie beside it."""
 
+import importlib
 import runpy
 import statistics
 from collections.abc import Callable
@@ -7,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from imgrec import records
+from imgrec import assembly, records
 from imgrec.config.compose import compose
 from imgrec.config.identity import run_id
 from imgrec.records import Record
@@ -109,6 +110,17 @@ def test_what_is_told_of_speed95_is_in_its_record_and_the_recipe_is_as_it_was() 
     top1, low, high = (f"{100 * value:.2f}" for value in (score.value, *score.ci))
     row = f"| `speed95` | {today.trainer.max_epochs} | 0.852 | {top1} [{low}, {high}]"
     assert row in (EXPERIMENTS / "speed" / "README.md").read_text()
+
+
+def test_the_framework_and_the_bare_loop_of_the_benchmark_train(
+    tiny: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(EXPERIMENTS / "speed")
+    overhead = importlib.import_module("overhead")
+    config = compose([*tiny, "trainer.max_epochs=1"])
+    setting = overhead.Setting(config=config, data_root=Path(config.data.root), source=assembly.source(config))
+    assert overhead.imgrec_rate(setting) > 0
+    assert overhead.bare_rate(setting) > 0
 
 
 @pytest.mark.parametrize(

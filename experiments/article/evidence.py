@@ -16,8 +16,8 @@ BATCH, CLASSES, TRAIN_IMAGES = 64, 10, 50_000
 def main() -> None:
     for what, look in (
         ("what reaches the hidden layer", flattened),
-        ("torch.out", lambda: torch.out),
-        ("Tensor.new_keys", lambda: torch.zeros(1).new_keys),
+        ("torch.out", lambda: torch.out),  # type: ignore[attr-defined]
+        ("Tensor.new_keys", lambda: torch.zeros(1).new_keys),  # type: ignore[attr-defined]
         ("a loss class that is called with a batch", uninstantiated_loss),
         ("torchvision.datasets.cifar10.train", lambda: torchvision.datasets.cifar10.train),
         ("the loss that is printed", printed_loss),

@@ -90,7 +90,15 @@ def imgrec_rate(setting: Setting) -> float:
         interruption = Interruption()
         with interruption.watched():
             seen = inventory.take(setting.config.data)
-            fitting = Fitting(setting.config, Path(folder), "benchmark", seen, parent=None, interruption=interruption)
+            fitting = Fitting(
+                setting.config,
+                Path(folder),
+                "benchmark",
+                seen,
+                command=(),
+                parent=None,
+                interruption=interruption,
+            )
             fitting.source.train = setting.source.train
             fitting.run()
     return fitting.speed.images_per_second

@@ -78,7 +78,7 @@ class Net(nn.Module):
 
 def orthogonal(matrix: Tensor) -> Tensor:
     """Newton-Schulz iteration (Jordan et al. 2024)."""
-    x = matrix.bfloat16()
+    x: Tensor = matrix.bfloat16()
     x = x / (x.norm() + 1e-7)
     tall = len(x) > x.shape[1]
     x = x.T if tall else x
@@ -178,7 +178,7 @@ class Training:
             for batch, labels in self.images.epoch(epoch):
                 with torch.autocast(self.device.type, torch.bfloat16):
                     logits = self.net(batch, train_bias=self.number < self.bias_steps)
-                F.cross_entropy(logits.float(), labels, label_smoothing=SMOOTHING, reduction="sum").backward()
+                F.cross_entropy(logits.float(), labels, label_smoothing=SMOOTHING, reduction="sum").backward()  # type: ignore[no-untyped-call]
                 self.optimizers.step(self.number)
                 self.number += 1
                 yield len(labels)
@@ -195,7 +195,9 @@ class Training:
         hits = 0
         with torch.autocast(self.device.type, torch.bfloat16):
             for batch, labels in zip(
-                padded.split(VIEWS_BATCH), self.images.test_labels.split(VIEWS_BATCH), strict=True
+                padded.split(VIEWS_BATCH),  # type: ignore[no-untyped-call]
+                self.images.test_labels.split(VIEWS_BATCH),  # type: ignore[no-untyped-call]
+                strict=True,
             ):
                 logits = torch.zeros(len(batch), 10, device=self.device)
                 for top, left, weight in views:
