@@ -11,7 +11,11 @@ from imgrec.models.convolution import SmallImageConv, for_small_images, side_by_
 @pytest.mark.parametrize("kernel", [1, 3])
 @pytest.mark.parametrize("width", [1, 2, 3, 5, 7, 9, 10, 15])
 @pytest.mark.parametrize("count", [1, 5, 16, 19])
-def test_values_and_gradients_are_those_of_a_plain_convolution(kernel: int, width: int, count: int) -> None:
+@pytest.mark.parametrize("amx", [False, True])
+def test_values_and_gradients_are_those_of_a_plain_convolution(
+    kernel: int, width: int, count: int, amx: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _with_amx(amx, monkeypatch)
     generator = torch.Generator().manual_seed(width)
     conv = SmallImageConv(3, 4, kernel_size=kernel)
     images = torch.randn(count, 3, 6, width, generator=generator).bfloat16().float()
@@ -56,9 +60,21 @@ def test_training_in_float32_is_a_plain_convolution() -> None:
     assert torch.equal(conv(images), F.conv2d(images, conv.weight, padding=1))
 
 
-@pytest.mark.parametrize(("width", "images"), [(1, 16), (3, 8), (7, 4), (9, 3), (10, 1), (15, 1), (32, 1)])
-def test_rows_grow_to_about_32_pixels(width: int, images: int) -> None:
-    assert side_by_side(width) == images
+@pytest.mark.parametrize(
+    ("width", "with_amx", "without"),
+    [(1, 16, 16), (3, 8, 8), (4, 6, 1), (7, 4, 1), (9, 3, 1), (10, 1, 1), (15, 1, 1), (32, 1, 1)],
+)
+def test_rows_grow_to_about_32_pixels_where_that_pays(
+    width: int, with_amx: int, without: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _with_amx(True, monkeypatch)
+    assert side_by_side(width) == with_amx
+    _with_amx(False, monkeypatch)
+    assert side_by_side(width) == without
+
+
+def _with_amx(amx: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"amx_bf16": amx}, raising=False)
 
 
 def test_fitting_convolutions_are_exchanged_under_the_same_names_and_weights() -> None:

@@ -43,10 +43,14 @@ def test_autocast_does_not_change_the_products() -> None:
         assert torch.equal(orthogonalized(matrix, steps=5, dtype=torch.float32), plain)
 
 
-def test_bfloat16_is_for_gpus_and_matrix_units(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_bfloat16_is_for_gpus_and_cpus_that_multiply_it(monkeypatch: pytest.MonkeyPatch) -> None:
     assert working_type(torch.device("cuda")) == torch.bfloat16
     assert working_type(torch.device("mps")) == torch.float32
-    for capabilities, expected in (({"amx_bf16": True}, torch.bfloat16), ({"avx2": True}, torch.float32)):
+    for capabilities, expected in (
+        ({"amx_bf16": True}, torch.bfloat16),
+        ({"amx_bf16": False, "avx512_bf16": True}, torch.bfloat16),
+        ({"avx2": True}, torch.float32),
+    ):
         monkeypatch.setattr(torch.cpu, "get_capabilities", lambda found=capabilities: found, raising=False)
         assert working_type(torch.device("cpu")) == expected
     monkeypatch.delattr(torch.cpu, "get_capabilities")

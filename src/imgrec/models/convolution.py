@@ -1,4 +1,4 @@
-"""Convolutions whose weight gradient keeps a CPU's matrix units busy on small images."""
+"""Convolutions whose weight gradient keeps a CPU busy on small images."""
 
 # N images, C input channels, O output channels, H rows, W columns, K images side by side
 
@@ -8,15 +8,20 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from imgrec.matrix_units import has_amx
+
 _ROW = 32  # pixels that a row should have: oneDNN's weight gradient sums over rows, in tiles of 32 bfloat16 numbers
+_WIDEST = 9  # pixels of an image that is small: three fit into a row
+_WIDEST_WITHOUT_TILES = 3  # on a CPU without AMX, where wider images laid side by side are no faster or slower
 
 
 class SmallImageConv(nn.Conv2d):
     """A convolution of 3x3 with padding 1, or of 1x1, with stride 1 and no bias: (N, C, H, W) -> (N, O, H, W).
 
-    Its values are nn.Conv2d's. In training in bfloat16 on a CPU the weight gradient of images up to 9 pixels wide is
-    summed otherwise: for 3x3 over several images laid side by side, a column of zeros between them, in half the time at
-    7 pixels and a fifth at 3; for 1x1 as the one product of matrices that it is (experiments/speed/README.md).
+    Its values are nn.Conv2d's. In training in bfloat16 on a CPU the weight gradient of small images is summed
+    otherwise: for 3x3 over several images laid side by side, a column of zeros between them, up to 9 pixels wide with
+    AMX (in half the time at 7 pixels and a fifth at 3) and up to 3 without; for 1x1, up to 9 pixels, as the one product
+    of matrices that it is (experiments/speed/README.md).
     Raises ValueError for another kernel size.
     """
 
@@ -30,9 +35,12 @@ class SmallImageConv(nn.Conv2d):
         if not self.training or images_nchw.device.type != "cpu" or not torch.is_grad_enabled():
             return super().forward(images_nchw)
         dtype = torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else images_nchw.dtype
-        if dtype != torch.bfloat16 or side_by_side(images_nchw.shape[3]) < 2:
+        if dtype != torch.bfloat16 or not self._pays(images_nchw.shape[3]):
             return super().forward(images_nchw)
         return cast(Tensor, _Convolution.apply(images_nchw.to(dtype), self.weight.to(dtype)))
+
+    def _pays(self, width: int) -> bool:
+        return width <= _WIDEST if self.kernel_size == (1, 1) else side_by_side(width) > 1
 
 
 def for_small_images(module: nn.Module) -> nn.Module:
@@ -56,8 +64,8 @@ def _fits(layer: nn.Conv2d) -> bool:
 
 def side_by_side(width: int) -> int:
     """How many images of this width make a row long enough; 1 where a row of one image is as good."""
-    images = _ROW // (width + 1)
-    return images if images >= 3 else 1
+    widest = _WIDEST if has_amx() else _WIDEST_WITHOUT_TILES
+    return _ROW // (width + 1) if width <= widest else 1
 
 
 class _Convolution(torch.autograd.Function):

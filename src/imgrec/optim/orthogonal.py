@@ -5,6 +5,8 @@
 import torch
 from torch import Tensor
 
+from imgrec.matrix_units import has_bfloat16
+
 # Jordan et al. 2024, "Muon: An optimizer for hidden layers in neural networks" (kellerjordan.github.io/posts/muon):
 # x -> a x + b x^3 + c x^5 with the steepest start that keeps [0, 1] bounded. It ends in about [0.7, 1.2], not at 1,
 # which costs nothing in training and saves iterations.
@@ -13,15 +15,14 @@ _EPS = 1e-7  # the same source: keeps the division finite for a matrix of zeros
 
 
 def working_type(device: torch.device) -> torch.dtype:
-    """bfloat16, as published, on GPUs and on CPUs with AMX matrix units; float32 on every other CPU.
+    """bfloat16, as published, on GPUs and on CPUs that multiply it as such; float32 on every other CPU.
 
-    Without AMX a CPU emulates bfloat16 products, slower than float32. With it, 512 x 2048 takes a fifth of the time.
+    What emulates bfloat16 products is slower than in float32. For a step of ResNet-50 an AMD EPYC with AVX512-BF16
+    takes 0.40 s in bfloat16 and 0.52 s in float32; with AMX 512 x 2048 takes a fifth of the time.
     """
     if device.type == "cuda":
         return torch.bfloat16
-    capabilities = getattr(torch.cpu, "get_capabilities", None)  # absent in older versions of PyTorch
-    has_amx = device.type == "cpu" and capabilities is not None and capabilities().get("amx_bf16", False)
-    return torch.bfloat16 if has_amx else torch.float32
+    return torch.bfloat16 if device.type == "cpu" and has_bfloat16() else torch.float32
 
 
 def orthogonalized(matrix_rc: Tensor, *, steps: int, dtype: torch.dtype) -> Tensor:
