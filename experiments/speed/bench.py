@@ -34,7 +34,7 @@ SECTIONS: dict[str, tuple[str, Measure]] = {
     ),
     "pipeline": ("Input pipeline: crop and flip, batches of 512", pipeline.measure),
     "gradients": ("Weight gradients of small images", lambda root, rounds: gradients.measure(rounds)),
-    "to94": ("Seconds and FLOPs to 94 % on CIFAR-10", to94.measure),
+    "to94": ("Seconds and FLOPs of a run to 94 % on CIFAR-10", to94.measure),
     "tables": ("A table of 200 records", lambda root, rounds: tables.measure(rounds)),
     "startup": ("From the command to the first step", lambda root, rounds: startup.measure(rounds)),
 }
@@ -45,8 +45,12 @@ def main() -> int:
     parser.add_argument("sections", nargs="*", help=f"of {', '.join(SECTIONS)}; default: all")
     parser.add_argument("--data-root", default=default_root(), help="holds cifar-10-batches-py (default: %(default)s)")
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--json", type=Path, help="also write the figures here")
+    parser.add_argument("--json", type=Path, help="also write the figures here, after each section")
     arguments = parser.parse_args()
+    if arguments.rounds < 1:
+        parser.error(f"--rounds must be at least 1, got {arguments.rounds}")
+    if arguments.json and not arguments.json.parent.is_dir():
+        parser.error(f"--json must lie in a folder that exists, got {arguments.json}")
     if unknown := set(arguments.sections) - set(SECTIONS):
         parser.error(f"sections must be among {', '.join(SECTIONS)}, got {', '.join(sorted(unknown))}")
     root = Path(arguments.data_root).expanduser()
@@ -56,15 +60,14 @@ def main() -> int:
             title, measure = SECTIONS[name]
             rows = measure(root, arguments.rounds)
             figures[name] = [row.as_json() for row in rows]
+            if arguments.json:
+                found = {"about": about(), "rounds": arguments.rounds, "figures": figures}
+                arguments.json.write_text(json.dumps(found, indent=1))
             print(table(title, rows), end="\n\n", flush=True)
     except (RunError, UsageError) as error:
         print(f"bench: {error}", file=sys.stderr)
         return 1
     print(f"{arguments.rounds} rounds; {about()}")
-    if arguments.json:
-        arguments.json.write_text(
-            json.dumps({"about": about(), "rounds": arguments.rounds, "figures": figures}, indent=1)
-        )
     return 0
 
 

@@ -22,8 +22,9 @@ class WhitenedCnn(nn.Module):
     The whitening layer's filters are fixed, see `initialise`. Its bias keeps its random start, PyTorch's +-1 / sqrt(P),
     which tells a filter from its opposite; unlike the paper's it does not train, and nothing need be propagated back to
     it. A stage is a 3x3 convolution, 2x2 max-pooling, batch normalisation and activation, then further convolutions
-    with batch normalisation and activation; with `residual` the last of these adds what came out of the pooling part
-    (Jordan 2024, section 4). Batch normalisations have no scale of their own: the next layer can make up for it.
+    with batch normalisation and activation; with `residual` what came out of the pooling part is added before the last
+    activation (airbench96, after Jordan 2024, section 4). Batch normalisations have no scale of their own: the next
+    layer can make up for it.
 
     forward: (N, C, S, S), S >= 2 ** stages + whiten_kernel - 1, normalised -> logits (N, K).
     """
