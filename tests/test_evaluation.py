@@ -98,6 +98,17 @@ def test_predictions_come_in_order_from_every_image_in_eval_mode_without_gradien
     assert torch.allclose(found.logits_nk, expected, atol=1e-5)
 
 
+def test_a_network_that_was_moved_to_the_device_can_still_train() -> None:
+    class Elsewhere(Probe):
+        def to(self, *arguments: Any, **keywords: Any) -> "Elsewhere":
+            return self.double().float()  # other tensors, as after a move to a GPU
+
+    network = Elsewhere(2 * 5 * 5)
+    predict(network, images(4), device=CPU, batch_size=2)
+    network(pixels(4)).sum().backward()
+    assert network.project.weight.grad is not None
+
+
 def test_bfloat16_is_used_where_asked_for_and_stands_in_the_scores() -> None:
     data, probe = images(11), Probe(50)
     full, lower = (

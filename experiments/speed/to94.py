@@ -2,8 +2,9 @@
 
 The seconds are projected. Training is timed on a twelfth of the images or less: as many epochs as the recipe has, of a
 few steps each, so that every phase of it takes its share. Rates, times the images of a whole run, and the costs that
-come once (reading the data, the first layer, the end of each epoch, the test set) make the seconds of a run. Left out on
-both sides: the start of Python and its imports, and what only a run of imgrec has, its record and TensorBoard's events.
+come once (reading the data, the first layer, the end of each epoch, the test set) make the seconds of a run. Left out
+on both sides: the start of Python and its imports, and what only a run of imgrec has, its record and TensorBoard's
+events.
 FLOPs are those of the network, forward and backward; what the optimizer computes is not among them.
 """
 

@@ -81,7 +81,6 @@ class Predictions:
         return wrong[order[:count]]
 
 
-@torch.inference_mode()
 def predict(
     network: nn.Module,
     images: Images,
@@ -97,7 +96,7 @@ def predict(
 
     precision: "32", or "bf16" by autocast.
     """
-    network = network.eval().to(device)
+    network = network.eval().to(device)  # before inference mode, in which what moves could never train again
     logits, targets, indices = [], [], []
     memory_format = torch.channels_last if channels_last else torch.contiguous_format
     loader = eval_loader(
@@ -110,7 +109,7 @@ def predict(
         return logits_nk
 
     lower = torch.autocast(device.type, torch.bfloat16) if precision == "bf16" else contextlib.nullcontext()
-    with _full_float32(), lower:
+    with torch.inference_mode(), _full_float32(), lower:
         for batch_nchw, targets_n, indices_n in loader:
             batch_nchw = batch_nchw.to(device).contiguous(memory_format=memory_format)
             logits.append(PROTOCOLS[protocol](in_float32, batch_nchw).cpu())
