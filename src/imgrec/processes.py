@@ -1,5 +1,6 @@
 """What the processes of one distributed run tell each other."""
 
+import functools
 from typing import Any
 
 import lightning
@@ -21,7 +22,20 @@ def own(values: list[Any], trainer: lightning.Trainer) -> Any | None:
 
 
 def anywhere(here: bool, trainer: lightning.Trainer) -> bool:
-    """Whether it is so in any process, so that all of them do the same; all must ask at the same moment."""
+    """Whether it is so in any process, so that all of them do the same; all must ask at the same moment.
+
+    Asked from CPU to CPU: a question at every step must not wait until a GPU has done what it was given.
+    """
     if trainer.world_size == 1:
         return here
-    return bool(trainer.strategy.reduce_boolean_decision(here, all=False))
+    flag = torch.tensor(int(here))
+    torch.distributed.all_reduce(
+        flag, torch.distributed.ReduceOp.MAX, group=_between_cpus(torch.distributed.group.WORLD)
+    )
+    return bool(flag)
+
+
+@functools.lru_cache(maxsize=1)
+def _between_cpus(world: Any) -> Any:
+    """The same processes, by gloo; anew for each run's `world`."""
+    return torch.distributed.new_group(backend="gloo")

@@ -75,6 +75,28 @@ def test_a_disk_that_fills_while_saving_beside_the_training(
     outcome("disk full while saving, async_save", f"{said}; with room again: bit-equal")
 
 
+def test_no_process_outlives_the_first_when_its_disk_is_full(
+    tiny: list[str], imgrec: Callable[..., Any], disk: Callable[[str], Path]
+) -> None:
+    small = disk("size=1m")
+    words = ["train", *tiny, "trainer=ddp", "trainer.accelerator=cpu", "data.batch_size=4", "trainer.max_epochs=3"]
+    run = small / "run"
+    said = refusal(imgrec(*words, f"hydra.run.dir={run}", before=filled_at(9, small)))
+    assert "No space left on device" in said
+    assert not [path for path in Path("/proc").glob("[0-9]*/cmdline") if str(run).encode() in _contents(path)]
+    (small / "filler").unlink()
+    again = imgrec(*words, f"hydra.run.dir={run}")
+    assert again.wait() == 0, again.log.read_text()
+
+
+def _contents(path: Path) -> bytes:
+    """Nothing of a process that has just ended."""
+    try:
+        return path.read_bytes()
+    except OSError:
+        return b""
+
+
 @pytest.mark.parametrize("board", [False, True])
 @pytest.mark.parametrize(
     ("what", "leave", "epoch", "file"),

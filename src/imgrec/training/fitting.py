@@ -1,6 +1,7 @@
 """The fit of one run: Lightning's trainer with its callbacks, begun anew or in place again after an interruption."""
 
 import logging
+import signal
 import sys
 import time
 import warnings
@@ -121,11 +122,20 @@ class Fitting:
         try:
             with self.interruption.deferred():
                 self.trainer.fit(self.classifier, self.data, ckpt_path=checkpoint_path, weights_only=True)
+        except Exception:
+            self._end_others()
+            raise
         finally:
             self._writer.close()
         if torch.distributed.is_available() and torch.distributed.is_initialized():
             torch.distributed.destroy_process_group()  # what follows is the first process' work alone
         self.interruption.raise_if_asked()
+
+    def _end_others(self) -> None:
+        """The other processes of a distributed run, which on GPUs would wait half an hour for one that has failed."""
+        launcher = self.trainer.strategy.launcher
+        if launcher is not None:
+            launcher.kill(signal.SIGKILL)
 
     def cost(self) -> dict[str, Any]:
         """What the training took. FLOPs: of one forward pass of one image, a multiplication and an addition each."""
@@ -166,6 +176,7 @@ class Fitting:
             strategy=trainer.strategy,
             precision=cast(Literal["32", "bf16-mixed", "16-mixed"], trainer.precision),
             deterministic=deterministic,
+            benchmark=(accelerator == "gpu" and not deterministic) or None,  # None: as PyTorch has it
             accumulate_grad_batches=trainer.accumulate,
             gradient_clip_val=trainer.gradient_clip or None,
             callbacks=self._callbacks(),

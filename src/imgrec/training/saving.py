@@ -151,7 +151,7 @@ class Saver(Checkpoint):
             self._save(trainer, (trainer.current_epoch, batch_idx + 1))
             self._speed.resume_clock()
         if asked:
-            self._stop()
+            self._stop(trainer)
 
     def on_train_epoch_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         improved = self._improved(trainer)
@@ -160,7 +160,7 @@ class Saver(Checkpoint):
         if improved and trainer.is_global_zero:
             self._writer.do(copy, self._folder / LAST, self._folder / BEST)
         if self._asked(trainer) and not self.over:
-            self._stop()
+            self._stop(trainer)
 
     def on_train_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         self._writer.wait()
@@ -192,8 +192,9 @@ class Saver(Checkpoint):
         """Whether any process was asked to end; they must all stop at the same step."""
         return anywhere(self._interruption.signum is not None, trainer)
 
-    def _stop(self) -> NoReturn:
+    def _stop(self, trainer: lightning.Trainer) -> NoReturn:
         self._writer.wait()
+        trainer.strategy.barrier()  # Lightning kills the first process when another has ended, also while it writes
         self._interruption.stop()
 
     def _save(self, trainer: lightning.Trainer, position: tuple[int, int]) -> None:
