@@ -69,9 +69,12 @@ class Classifier(lightning.LightningModule):
         """Images in [0, 1], (N, C, H, W) -> logits (N, K)."""
         return cast(Tensor, self._run[0](images_nchw.contiguous(memory_format=self.memory_format)))
 
-    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+    def training_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
+        """The loss, and for callbacks the logits (N, K)."""
         images_nchw, targets = batch
-        return self._step((self._resize(images_nchw, self.global_step / self._steps), targets), self.train_scores)
+        shown = self._resize(images_nchw, self.global_step / self._steps)
+        loss, logits_nk = self._step((shown, targets), self.train_scores)
+        return {"loss": loss, "logits": logits_nk.detach()}
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         self._step(batch, self.val_scores)
@@ -97,12 +100,12 @@ class Classifier(lightning.LightningModule):
         if (state := own(checkpoint["train_scores"], self.trainer)) is not None:
             self.train_scores.load(state)
 
-    def _step(self, batch: Batch, scores: Scores) -> Tensor:
+    def _step(self, batch: Batch, scores: Scores) -> tuple[Tensor, Tensor]:
         images_nchw, targets = batch
         logits_nk = self(images_nchw)
         loss = cast(Tensor, self.loss(logits_nk, targets))
         scores.update(logits_nk, targets, loss)
-        return loss
+        return loss, logits_nk
 
     def _log_epoch(self, stage: str, scores: Scores) -> None:
         values = {f"{stage}/{name}": value for name, value in scores.scalars().items()}

@@ -5,11 +5,13 @@ from typing import Any
 
 import lightning
 import torch
+from torch import Tensor
 from torch.utils.data import DataLoader
 
 from imgrec.config.augment import Augment
 from imgrec.config.data import Data
 from imgrec.data.loader import BatchNumbers, TrainBatches, eval_loader, train_loader
+from imgrec.data.pruning import Pool
 from imgrec.data.resident import ResidentBatches
 from imgrec.data.source import MemoryImages, Source
 from imgrec.errors import RunError
@@ -30,6 +32,7 @@ class ImageData(lightning.LightningDataModule):
         self._seed = seed
         self._start = (0, 0)
         self._batches: TrainBatches | ResidentBatches | None = None
+        self._pool = Pool(len(source.train)) if data.prune else None
         self.position: Callable[[], tuple[int, int]] = lambda: self._start
 
     def train_dataloader(self) -> DataLoader[Any]:
@@ -45,6 +48,7 @@ class ImageData(lightning.LightningDataModule):
             rank=rank,
             world_size=world_size,
             resident_on=self._resident_on(),
+            pool=self._pool,
         )
         assert isinstance(loader.dataset, TrainBatches | ResidentBatches)
         self._batches = loader.dataset
@@ -75,12 +79,27 @@ class ImageData(lightning.LightningDataModule):
         assert self._batches is not None, "training has begun"
         return self._batches.indices(epoch, batch)
 
-    def state_dict(self) -> dict[str, int]:
-        epoch, batch = self.position()
-        return {"epoch": epoch, "batch": batch}
+    @property
+    def pruned(self) -> bool:
+        """Whether some training images are left out by now."""
+        return self._pool is not None and self._pool.since is not None
 
-    def load_state_dict(self, state_dict: dict[str, int]) -> None:
+    def keep(self, kept_n: Tensor, *, since: int) -> None:
+        """Train on these images only, from epoch `since` on; for data.prune > 0. kept_n: bool (N,)."""
+        assert self._pool is not None, "data.prune makes a pool"
+        self._pool.keep(kept_n, since=since)
+
+    def state_dict(self) -> dict[str, Any]:
+        epoch, batch = self.position()
+        state: dict[str, Any] = {"epoch": epoch, "batch": batch}
+        if self._pool is not None:
+            state["pool"] = self._pool.state_dict()
+        return state
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         self._start = (state_dict["epoch"], state_dict["batch"])
+        if self._pool is not None and "pool" in state_dict:
+            self._pool.load_state_dict(state_dict["pool"])
 
     def _feeds_gpu(self) -> bool:
         return self._device().type == "cuda"

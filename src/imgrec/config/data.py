@@ -1,11 +1,12 @@
 """The data axis: which images, how they are split and batched."""
 
+import math
 import os
 from dataclasses import dataclass
 
 from omegaconf import MISSING
 
-from imgrec.config.fields import at_least, below, choice, setting, within
+from imgrec.config.fields import above, at_least, below, choice, setting, within
 from imgrec.errors import UsageError
 
 FIXED_SIZE = 32  # pixels of a side of CIFAR-10's images, and of the digits after upsampling
@@ -32,6 +33,8 @@ class Data:
         " on a GPU, for images in memory and without augment.policy. Changes speed, never a batch",
         identity=False,
     )
+    prune: float = setting(0.0, "share of the training images, the easiest, to go on without after data.prune_at")
+    prune_at: float = setting(0.5, "share of the epochs after which data.prune leaves images out, rounded up")
 
     def __post_init__(self) -> None:
         at_least("data.batch_size", self.batch_size, 1)
@@ -44,6 +47,15 @@ class Data:
                 f"data.resident=true makes batches without workers, got data.num_workers={self.num_workers}; drop one"
                 " of the two"
             )
+        below("data.prune", self.prune, 0, 1)
+        above("data.prune_at", self.prune_at, 0)
+        below("data.prune_at", self.prune_at, 0, 1)
+        if self.prune_at != 0.5 and not self.prune:
+            raise UsageError(f"data.prune_at={self.prune_at} has no effect without data.prune; add that, or drop it")
+
+    def pruned_after(self, epochs: int) -> int:
+        """How many of that many epochs visit all images."""
+        return math.ceil(round(self.prune_at * epochs, 6))  # 0.55 of 20 is 11, also in floating point
 
 
 @dataclass(kw_only=True)
@@ -113,3 +125,8 @@ class Folder(Data):
             if value >= 1 and value != int(value):
                 raise UsageError(f"data.{key} must be a share below 1 or a whole number of images, got {value!r}")
         choice("data.on_error", self.on_error, ("raise", "skip"))
+        if self.prune and self.on_error == "skip":
+            raise UsageError(
+                "data.prune needs data.on_error=raise, as it asks for every image's error, got 'skip'; delete what"
+                " cannot be read, or drop one of the two"
+            )

@@ -65,6 +65,8 @@ class Config:
                 "data.resident=true needs augment.policy=none, as policies are drawn and applied on the CPU, got"
                 f" {self.augment.policy!r}; leave data.resident out, or the policy"
             )
+        if self.data.prune:
+            self._check_pruning()
         if isinstance(self.model, Cnn):
             self._check_stages(len(self.model.widths))
         if isinstance(self.model, WhitenedCnn):
@@ -80,6 +82,19 @@ class Config:
     @property
     def _side(self) -> int:
         return self.data.image_size if isinstance(self.data, Folder) else FIXED_SIZE
+
+    def _check_pruning(self) -> None:
+        if self.augment.mix != "none":
+            raise UsageError(
+                "data.prune needs augment.mix=none, as the error on a mixture is no single image's, got"
+                f" {self.augment.mix!r}; drop one of the two"
+            )
+        epochs = self.trainer.max_epochs
+        if self.data.pruned_after(epochs) >= epochs:
+            raise UsageError(
+                f"data.prune_at must leave an epoch after it, and {self.data.prune_at} of trainer.max_epochs={epochs}"
+                " leaves none; train longer, or drop data.prune"
+            )
 
     def _check_whitening(self, model: WhitenedCnn) -> None:
         if self._side < model.smallest:

@@ -1,21 +1,25 @@
-"""Every random choice about training images: pure functions of (seed, epoch, index).
+"""Every random choice about training images: pure functions of (seed, pass, index).
 
-For each purpose an epoch has one table with a row for every image of the training set; a batch takes the rows of its
-images. So neither the batch size, nor the number of workers or devices, nor an interruption changes what happens to
-an image, and one purpose switched on or off leaves the others' draws as they were.
+A pass visits every image of the training set once, and is an epoch, unless images are left out: then one epoch, which
+has as many visits as before, holds the end of a pass and the beginning of the next. For each purpose a pass has one
+table with a row for every image; a batch takes the rows of its images. So neither the batch size, nor the number of
+workers or devices, nor an interruption changes what happens to an image, and one purpose switched on or off leaves the
+others' draws as they were.
 """
 
-# N images of the training set, B of them in a batch
+# N images of the training set, V visits of an epoch, B images in a batch
 
 import dataclasses
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import IntEnum
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from imgrec.config.augment import Augment
+from imgrec.data.pruning import Pool
 from imgrec.errors import UsageError
 
 
@@ -62,23 +66,56 @@ class Draws:
         }
         return Draws(**taken)
 
+    @classmethod
+    def stacked(cls, parts: Sequence["Draws"]) -> Self:
+        """One table after the other; all must have been drawn for the same purposes."""
+        first = parts[0]
+        names = [field.name for field in dataclasses.fields(cls) if getattr(first, field.name) is not None]
+        return cls(**{name: np.concatenate([getattr(part, name) for part in parts]) for name in names})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """An epoch of one device: which images it visits, one after the other, and what is drawn for them."""
+
+    indices_v: NDArray[np.int64]
+    rows_v: NDArray[np.int64]
+    """Of `draws`, which has N for each pass: the image's own, in the pass that the visit belongs to."""
+    draws: Draws
+
 
 def order(count: int, *, seed: int, epoch: int) -> NDArray[np.int64]:
-    """The order in which an epoch visits `count` images: int64 (N,), a permutation."""
+    """The order in which a pass visits `count` images: int64 (N,), a permutation."""
     return _generator(seed, epoch, _Purpose.ORDER).permutation(count)
 
 
-def visits(count: int, *, seed: int, epoch: int, rank: int, world_size: int) -> NDArray[np.int64]:
-    """The images that device `rank` visits in an epoch, in this order: int64 (ceil(N / world_size),).
+def plan(
+    cfg: Augment, count: int, *, seed: int, epoch: int, rank: int, world_size: int, pool: Pool | None = None
+) -> Plan:
+    """What device `rank` does in an epoch, with V = ceil(N / world_size) visits, whether images are left out or not.
 
-    Each takes every `world_size`-th image of `order`, which is continued from its beginning until it divides evenly.
+    Each device takes every `world_size`-th image of all visits. Those are `order`, continued from its beginning until
+    they divide evenly; where images are left out, the passes over the others follow each other without a gap.
+    Raises UsageError when images shall be mixed and there is only one.
     """
     everyone = -(-count // world_size) * world_size
-    return np.resize(order(count, seed=seed, epoch=epoch), everyone)[rank::world_size]
+    first, passes = epoch, 1
+    if pool is None or pool.since is None or epoch < pool.since:
+        visited = np.resize(order(count, seed=seed, epoch=epoch), everyone)
+        pass_v = np.zeros_like(visited)
+    else:
+        kept = pool.kept
+        done, begun = divmod((epoch - pool.since) * everyone, len(kept))
+        first, passes = pool.since + done, -(-(begun + everyone) // len(kept))
+        orders = [order(len(kept), seed=seed, epoch=first + number) for number in range(passes)]
+        visited = kept[np.concatenate(orders)[begun : begun + everyone]]
+        pass_v = np.arange(begun, begun + everyone) // len(kept)
+    draws = Draws.stacked([draw(cfg, count, seed=seed, epoch=first + number) for number in range(passes)])
+    return Plan(indices_v=visited[rank::world_size], rows_v=(pass_v * count + visited)[rank::world_size], draws=draws)
 
 
 def draw(cfg: Augment, count: int, *, seed: int, epoch: int) -> Draws:
-    """The tables of one epoch for a training set of `count` images.
+    """The tables of one pass for a training set of `count` images.
 
     Raises UsageError when images shall be mixed and there is only one.
     """

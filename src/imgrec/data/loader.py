@@ -15,9 +15,10 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 
 from imgrec.config.augment import Augment
 from imgrec.data.augment import Floats, augment, to_unit
-from imgrec.data.draws import Draws, draw, visits
+from imgrec.data.draws import Plan, draw, plan
 from imgrec.data.framed import frame
 from imgrec.data.mix import cutmix, mixup, soft_targets
+from imgrec.data.pruning import Pool
 from imgrec.data.resident import ResidentBatches
 from imgrec.data.source import Images, ReadError
 from imgrec.data.workers import follow_parent
@@ -63,10 +64,10 @@ class BatchNumbers(Sampler[tuple[int, int]]):
 
 
 class TrainBatches(Dataset[Batch]):
-    """The finished batch for (epoch, number): a pure function of the images, the seed and the key.
+    """The finished batch for (epoch, number): a pure function of the images, the seed, the key and the pool.
 
-    An epoch visits every image once, in an order of its own; the last batch may be smaller. More than one device share
-    the images out (`draws.visits`).
+    An epoch visits every image once, in an order of its own, until `pool` leaves some out; the last batch may be
+    smaller. More than one device share the visits out (`draws.plan`).
     """
 
     def __init__(
@@ -79,6 +80,7 @@ class TrainBatches(Dataset[Batch]):
         seed: int,
         rank: int,
         world_size: int,
+        pool: Pool | None = None,
     ) -> None:
         self._images = images
         self._framed = frame(images, augment)
@@ -88,10 +90,9 @@ class TrainBatches(Dataset[Batch]):
         self._seed = seed
         self._rank = rank
         self._world_size = world_size
+        self._pool = pool
         self._labels = images.labels.numpy()
-        self._epoch = -1  # whose tables are held
-        self._visits: Indices = np.zeros(0, np.int64)
-        self._draws = Draws()
+        self._held: tuple[int, Plan] | None = None
 
     def __len__(self) -> int:
         own = -(-len(self._images) // self._world_size)
@@ -99,48 +100,53 @@ class TrainBatches(Dataset[Batch]):
 
     def __getitem__(self, key: tuple[int, int]) -> Batch:
         epoch, number = key
-        if epoch != self._epoch:
-            self._prepare(epoch)
-        images_bchw, kept = self._seen(self._indices(number))
-        indices = self._indices(number)[kept]
-        if not len(indices):
+        planned, visits = self._plan(epoch), self._slice(number)
+        indices = planned.indices_v[visits]
+        images_bchw, kept = self._seen(planned, indices, planned.rows_v[visits])
+        if not len(kept):
             raise ReadError(f"batch {number} of epoch {epoch}: none of its images can be read; replace or delete them")
         if self._augment.mix == "none":
-            return torch.from_numpy(images_bchw), torch.from_numpy(self._labels[indices])
-        return self._mixed(images_bchw, indices)
+            return torch.from_numpy(images_bchw), torch.from_numpy(self._labels[indices[kept]])
+        return self._mixed(planned, images_bchw, indices[kept], planned.rows_v[visits][kept])
 
     def indices(self, epoch: int, number: int) -> list[int]:
         """Which images the batch for that key asks for, of the split."""
-        if epoch != self._epoch:
-            self._prepare(epoch)
-        return [int(index) for index in self._indices(number)]
+        return [int(index) for index in self._plan(epoch).indices_v[self._slice(number)]]
 
-    def _indices(self, number: int) -> Indices:
-        return self._visits[number * self._batch_size : (number + 1) * self._batch_size]
+    def _slice(self, number: int) -> slice:
+        return slice(number * self._batch_size, (number + 1) * self._batch_size)
 
-    def _prepare(self, epoch: int) -> None:
-        count = len(self._images)
-        self._visits = visits(count, seed=self._seed, epoch=epoch, rank=self._rank, world_size=self._world_size)
-        self._draws = draw(self._augment, count, seed=self._seed, epoch=epoch)
-        self._epoch = epoch
+    def _plan(self, epoch: int) -> Plan:
+        if self._held is None or self._held[0] != epoch:
+            planned = plan(
+                self._augment,
+                len(self._images),
+                seed=self._seed,
+                epoch=epoch,
+                rank=self._rank,
+                world_size=self._world_size,
+                pool=self._pool,
+            )
+            self._held = (epoch, planned)
+        return self._held[1]
 
-    def _seen(self, indices: Indices) -> tuple[Floats, Indices]:
-        """The images that can be read, augmented, and their positions in `indices`."""
+    def _seen(self, planned: Plan, indices: Indices, rows: Indices) -> tuple[Floats, Indices]:
+        """The images that can be read, augmented, and their positions in `indices`. rows: of the epoch's draws."""
         if self._framed is not None:
-            draws = self._draws.rows(indices)
+            draws = planned.draws.rows(rows)
             assert draws.shift_n2 is not None, "a crop draws shifts"
             cropped_bchw = self._framed.cropped(indices, draws.shift_n2)
             uncropped = dataclasses.replace(draws, shift_n2=None)
             return augment(cropped_bchw, uncropped, self._augment), np.arange(len(indices))
         images_bchw, positions = self._images.read(torch.from_numpy(indices))
         kept = positions.numpy()
-        return augment(images_bchw.numpy(), self._draws.rows(indices[kept]), self._augment), kept
+        return augment(images_bchw.numpy(), planned.draws.rows(rows[kept]), self._augment), kept
 
-    def _mixed(self, images_bchw: Floats, indices: Indices) -> Batch:
-        draws = self._draws.rows(indices)
+    def _mixed(self, planned: Plan, images_bchw: Floats, indices: Indices, rows: Indices) -> Batch:
+        draws = planned.draws.rows(rows)
         assert draws.partner_n is not None, "a mix draws partners"
         assert draws.share_n is not None, "a mix draws shares"
-        partners_bchw, kept = self._seen(draws.partner_n)
+        partners_bchw, kept = self._seen(planned, draws.partner_n, rows - indices + draws.partner_n)
         partners = indices.copy()  # an image whose partner cannot be read is mixed with itself: it stays as it is
         partners[kept] = draws.partner_n[kept]
         if len(kept) < len(indices):
@@ -204,11 +210,13 @@ def train_loader(
     rank: int = 0,
     world_size: int = 1,
     resident_on: torch.device | None = None,
+    pool: Pool | None = None,
 ) -> DataLoader[Batch]:
     """A loader of training batches; see `TrainBatches` for what they are and `BatchNumbers` for how to resume.
 
     batch_size: on each device. num_workers, pin_memory (for a GPU): change speed, never a batch.
     resident_on: a device to keep the images on and to make the batches on, without workers; see `ResidentBatches`.
+    pool: which images are visited; None: all, always.
     Raises UsageError when images shall be mixed and there is only one, ValueError for images, or an augmentation, that
     `resident_on` cannot have.
     """
@@ -224,6 +232,7 @@ def train_loader(
             seed=seed,
             rank=rank,
             world_size=world_size,
+            pool=pool,
         )
         return _loader(resident, len(resident), num_workers=0, pin_memory=False)
     batches = TrainBatches(
@@ -234,6 +243,7 @@ def train_loader(
         seed=seed,
         rank=rank,
         world_size=world_size,
+        pool=pool,
     )
     return _loader(batches, len(batches), num_workers, pin_memory)
 

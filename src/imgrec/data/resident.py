@@ -18,8 +18,9 @@ from torch.utils.data import Dataset
 
 from imgrec.config.augment import Augment
 from imgrec.data.augment import MID_GREY, box_edges, refuse_deep_reflection
-from imgrec.data.draws import Draws, draw, visits
+from imgrec.data.draws import Draws, Plan, plan
 from imgrec.data.mix import cutmix_boxes, soft_targets
+from imgrec.data.pruning import Pool
 from imgrec.data.source import Images, MemoryImages
 
 
@@ -58,10 +59,10 @@ class _Mix:
 
 @dataclass(frozen=True, kw_only=True)
 class _Tables:
-    """What is drawn for one epoch, row by row in the order of the visits; on the device, but for `visits_v`."""
+    """What is drawn for one epoch, row by row in the order of the visits; on the device, but for `indices_v`."""
 
     epoch: int
-    visits_v: NDArray[np.int64]
+    indices_v: NDArray[np.int64]
     own: _Views
     labels_v: Tensor
     """int64."""
@@ -87,6 +88,7 @@ class ResidentBatches(Dataset[tuple[Tensor, Tensor]]):
         seed: int,
         rank: int,
         world_size: int,
+        pool: Pool | None = None,
     ) -> None:
         if not isinstance(images, MemoryImages):
             raise ValueError(f"resident batches need MemoryImages, got {type(images).__name__}")
@@ -101,6 +103,7 @@ class ResidentBatches(Dataset[tuple[Tensor, Tensor]]):
         self._seed = seed
         self._rank = rank
         self._world_size = world_size
+        self._pool = pool
         self._device = device
         self._labels = images.labels.numpy()
         self._pixels_ncp = images.images_nchw.view(count, channels, height * width).to(device)
@@ -123,27 +126,34 @@ class ResidentBatches(Dataset[tuple[Tensor, Tensor]]):
 
     def indices(self, epoch: int, number: int) -> list[int]:
         """Which images the batch for that key holds, of the split."""
-        return [int(index) for index in self._tables(epoch).visits_v[self._slice(number)]]
+        return [int(index) for index in self._tables(epoch).indices_v[self._slice(number)]]
 
     def _slice(self, number: int) -> slice:
         return slice(number * self._batch_size, (number + 1) * self._batch_size)
 
     def _tables(self, epoch: int) -> _Tables:
         if self._held is None or self._held.epoch != epoch:
-            count = len(self._labels)
-            visits_v = visits(count, seed=self._seed, epoch=epoch, rank=self._rank, world_size=self._world_size)
-            draws = draw(self._augment, count, seed=self._seed, epoch=epoch)
+            planned = plan(
+                self._augment,
+                len(self._labels),
+                seed=self._seed,
+                epoch=epoch,
+                rank=self._rank,
+                world_size=self._world_size,
+                pool=self._pool,
+            )
+            own = planned.draws.rows(planned.rows_v)
             self._held = _Tables(
                 epoch=epoch,
-                visits_v=visits_v,
-                own=self._views(visits_v, draws),
-                labels_v=self._moved(self._labels[visits_v]),
-                mix=None if self._augment.mix == "none" else self._mixes(visits_v, draws),
+                indices_v=planned.indices_v,
+                own=self._views(planned.indices_v, own),
+                labels_v=self._moved(self._labels[planned.indices_v]),
+                mix=None if self._augment.mix == "none" else self._mixes(planned, own),
             )
         return self._held
 
-    def _views(self, indices_v: NDArray[np.int64], draws: Draws) -> _Views:
-        own = draws.rows(indices_v)
+    def _views(self, indices_v: NDArray[np.int64], own: Draws) -> _Views:
+        """own: row v belongs to image v of these."""
         place_v4 = np.zeros((len(indices_v), 4), np.int64)
         place_v4[:, 0] = indices_v
         place_v4[:, 3] = 1
@@ -159,8 +169,7 @@ class ResidentBatches(Dataset[tuple[Tensor, Tensor]]):
         light_v2 = None if own.light_n2 is None else self._moved(own.light_n2)
         return _Views(place_v4=self._moved(place_v4), light_v2=light_v2, cutout_v22=cutout_v22)
 
-    def _mixes(self, visits_v: NDArray[np.int64], draws: Draws) -> _Mix:
-        own = draws.rows(visits_v)
+    def _mixes(self, planned: Plan, own: Draws) -> _Mix:
         assert own.partner_n is not None, "a mix draws partners"
         assert own.share_n is not None, "a mix draws shares"
         kept_v, share_v, box_v22 = own.share_n, None, None
@@ -171,10 +180,11 @@ class ResidentBatches(Dataset[tuple[Tensor, Tensor]]):
             box_v22 = self._moved(edges_v22)
         labels_v = self._labels[own.partner_n]
         # of two classes only: the image's own is 0, and its partner's 0 or 1
-        other_v = (labels_v != self._labels[visits_v]).astype(np.int64)
+        other_v = (labels_v != self._labels[planned.indices_v]).astype(np.int64)
         targets_v2 = soft_targets(np.zeros_like(other_v), other_v, kept_v, num_classes=2)
+        partners = planned.draws.rows(planned.rows_v - planned.indices_v + own.partner_n)
         return _Mix(
-            partners=self._views(own.partner_n, draws),
+            partners=self._views(own.partner_n, partners),
             labels_v=self._moved(labels_v),
             targets_v2=self._moved(targets_v2),
             share_v=share_v,

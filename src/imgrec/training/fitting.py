@@ -27,6 +27,7 @@ from imgrec.training import origin, progress, tensorboard
 from imgrec.training.curves import Curves
 from imgrec.training.finite import Finite
 from imgrec.training.interruption import Interruption
+from imgrec.training.pruning import Pruning
 from imgrec.training.saving import DurableIO, Saver, Writer
 
 log = logging.getLogger(__name__)
@@ -209,6 +210,8 @@ class Fitting:
                     "trainer.early_stopping needs validation images; give data.val_size, or early_stopping=0"
                 )
             callbacks.append(EarlyStopping("val/top1", mode="max", patience=trainer.early_stopping))
+        if (prune := self.config.data.prune) > 0:
+            callbacks.append(Pruning(self.data, share=prune, after=self.config.data.pruned_after(trainer.max_epochs)))
         callbacks += [self.finite, self.saver]
         return callbacks
 
@@ -251,6 +254,7 @@ _EXPECTED = (
     r".*does not have many workers.*",  # data sets in memory need none
     r".*Checkpoint directory .* exists and is not empty.*",
     r".*your dataloader is not resumable.*",  # it is: the sampler begins at the stored batch
+    r".*callbacks used to create the checkpoint need to be provided.*",  # what another configuration asks for
     r".*The ``compute`` method of metric .* was called before.*",
     r".*GPU available but not used.*",
     r".*sync_dist=True.*",  # the scores are torchmetrics' own, which have been summed over the processes already

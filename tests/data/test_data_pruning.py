@@ -1,0 +1,144 @@
+"""Leaving the easiest images out: which they are, and what an epoch visits without them."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from noise import EVERYTHING
+
+from imgrec.config.augment import Augment
+from imgrec.data.draws import Plan, draw, order, plan
+from imgrec.data.loader import train_loader
+from imgrec.data.pruning import Pool, all_but_easiest, el2n
+from imgrec.data.source import MemoryImages
+from imgrec.errors import RunError
+
+COUNT = 50
+CROP_FLIP = Augment(name="crop_flip", crop_padding=2, flip=True, flip_rule="alternating")
+
+
+def pool(kept: list[int] | range, since: int = 2) -> Pool:
+    made = Pool(COUNT)
+    kept_n = torch.zeros(COUNT, dtype=torch.bool)
+    kept_n[list(kept)] = True
+    made.keep(kept_n, since=since)
+    return made
+
+
+def planned(epoch: int, *, rank: int = 0, world_size: int = 1, without: Pool | None = None) -> Plan:
+    return plan(EVERYTHING, COUNT, seed=3, epoch=epoch, rank=rank, world_size=world_size, pool=without)
+
+
+def passes_of(without: Pool, *, epochs: range, world_size: int = 1) -> list[list[int]]:
+    """The images that all devices visit in these epochs, one visit after the other, in passes."""
+    visits: list[int] = []
+    for epoch in epochs:
+        plans = [planned(epoch, rank=rank, world_size=world_size, without=without) for rank in range(world_size)]
+        visits += np.stack([its.indices_v for its in plans], axis=1).flatten().tolist()
+    size = len(without.kept)
+    return [visits[start : start + size] for start in range(0, len(visits), size)]
+
+
+def test_the_error_is_the_distance_from_the_true_class() -> None:
+    probabilities = torch.tensor([[0.7, 0.2, 0.1], [0.0, 1.0, 0.0], [1.0, 0.0, 0.0]])
+    errors = el2n(probabilities.log(), torch.tensor([0, 1, 1]))
+    assert errors.tolist() == pytest.approx([math.sqrt(0.09 + 0.04 + 0.01), 0, math.sqrt(2)], abs=1e-6)
+    assert errors.dtype == torch.float32
+    assert el2n(probabilities.log().bfloat16(), torch.tensor([0, 1, 1])).dtype == torch.float32
+
+
+@pytest.mark.parametrize(
+    ("share", "left_out"), [(0.0, []), (0.19, []), (0.2, [3]), (0.4, [3, 1]), (0.6, [3, 1, 2]), (0.99, [0, 3, 1, 2])]
+)
+def test_the_smallest_errors_are_left_out_and_what_is_no_number_comes_last(share: float, left_out: list[int]) -> None:
+    kept = all_but_easiest(torch.tensor([0.9, 0.2, 0.2, 0.1, math.nan]), share)
+    assert sorted(left_out) == (~kept).nonzero().flatten().tolist()
+
+
+def test_until_images_are_left_out_a_pool_changes_nothing() -> None:
+    for without in (Pool(COUNT), pool(range(5), since=3)):
+        with_all, plain = planned(2, without=without), planned(2)
+        assert np.array_equal(with_all.indices_v, order(COUNT, seed=3, epoch=2))
+        assert np.array_equal(with_all.indices_v, plain.indices_v)
+        assert np.array_equal(with_all.rows_v, plain.rows_v)
+        drawn = draw(EVERYTHING, COUNT, seed=3, epoch=2).rows(plain.indices_v)
+        seen = with_all.draws.rows(with_all.rows_v)
+        assert all(np.array_equal(table, getattr(seen, name)) for name, table in vars(drawn).items())
+
+
+@pytest.mark.parametrize("world_size", [1, 2, 3])
+@pytest.mark.parametrize("kept", [range(0, 50, 2), range(13), [7], range(50)], ids=len)
+def test_then_epochs_have_as_many_visits_as_before_in_passes_over_the_rest(
+    kept: list[int] | range, world_size: int
+) -> None:
+    without = pool(kept)
+    everyone = -(-COUNT // world_size) * world_size
+    assert len(planned(2, world_size=world_size, without=without).indices_v) == everyone // world_size
+    *whole, last = passes_of(without, epochs=range(2, 6), world_size=world_size)
+    assert whole
+    assert all(sorted(visited) == list(kept) for visited in whole)
+    assert len(set(last)) == len(last)
+    assert len(kept) < 3 or whole[0] != whole[1], "every pass has an order of its own"
+
+
+def test_an_image_that_comes_twice_in_an_epoch_is_drawn_for_twice() -> None:
+    without = pool(range(20))
+    found = planned(2, without=without)
+    drawn = found.draws.rows(found.rows_v)
+    first, second = (np.flatnonzero(found.indices_v == 7)[k] for k in (0, 1))
+    assert drawn.cutout_n2 is not None
+    assert drawn.partner_n is not None
+    assert not np.array_equal(drawn.cutout_n2[first], drawn.cutout_n2[second])
+    assert (found.rows_v % COUNT == found.indices_v).all()
+    for epoch, its in ((2, first), (3, second)):  # a pass is drawn for as an epoch is
+        assert np.array_equal(drawn.cutout_n2[its], draw(EVERYTHING, COUNT, seed=3, epoch=epoch).cutout_n2[7])
+
+
+def test_alternating_flips_alternate_from_pass_to_pass() -> None:
+    found = plan(CROP_FLIP, COUNT, seed=3, epoch=2, rank=0, world_size=1, pool=pool(range(25)))
+    flips = found.draws.rows(found.rows_v).flip_n
+    assert flips is not None
+    in_order = [flips[half][np.argsort(found.indices_v[half])] for half in (slice(25), slice(25, None))]
+    assert np.array_equal(in_order[0], ~in_order[1])
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_a_loader_follows_its_pool_from_the_next_epoch_on(workers: int) -> None:
+    pixels = torch.arange(COUNT, dtype=torch.uint8)[:, None, None, None].expand(COUNT, 1, 8, 8)
+    images, without = MemoryImages(pixels, torch.arange(COUNT)), Pool(COUNT)
+    loader = train_loader(
+        images, augment=CROP_FLIP, num_classes=COUNT, batch_size=8, seed=0, num_workers=workers, pool=without
+    )
+    assert {int(target) for _, targets in loader for target in targets} == set(range(COUNT))
+    kept_n = torch.arange(COUNT) >= 35
+    without.keep(kept_n, since=1)
+    loader.sampler.set_epoch(1)
+    batches = list(loader)
+    assert [len(targets) for _, targets in batches] == [8] * 6 + [2]
+    visited = torch.cat([targets for _, targets in batches])
+    assert visited.unique().tolist() == list(range(35, 50))
+    asked = [index for number in range(7) for index in loader.dataset.indices(1, number)]
+    assert asked == visited.tolist()
+
+
+def test_a_pool_goes_on_where_it_was_with_the_same_images_only() -> None:
+    before, after, fresh = pool([1, 4], since=6), Pool(COUNT), Pool(COUNT)
+    after.load_state_dict(before.state_dict())
+    assert after.since == 6
+    assert after.kept.tolist() == [1, 4]
+    fresh.load_state_dict(Pool(COUNT).state_dict())
+    assert fresh.since is None
+    assert len(fresh.kept) == COUNT
+    with pytest.raises(RunError) as refusal:
+        Pool(60).load_state_dict(before.state_dict())
+    assert str(refusal.value) == (
+        "data.prune chose among 50 training images, and now there are 60; go on with the same images, or with"
+        " data.prune=0"
+    )
+
+
+@pytest.mark.parametrize("kept", [torch.ones(3, dtype=torch.bool), torch.zeros(COUNT, dtype=torch.bool)])
+def test_a_pool_keeps_some_of_its_own_images(kept: torch.Tensor) -> None:
+    with pytest.raises(ValueError, match="a pool of 50 images keeps some of these"):
+        Pool(COUNT).keep(kept, since=1)
