@@ -1,6 +1,7 @@
 """The LightningDataModule: one source's splits as loaders, in place again after an interruption."""
 
 from collections.abc import Callable
+from functools import cached_property
 from typing import Any
 
 import lightning
@@ -32,8 +33,11 @@ class ImageData(lightning.LightningDataModule):
         self._seed = seed
         self._start = (0, 0)
         self._batches: TrainBatches | ResidentBatches | None = None
-        self._pool = Pool(len(source.train)) if data.prune else None
         self.position: Callable[[], tuple[int, int]] = lambda: self._start
+
+    @cached_property
+    def _pool(self) -> Pool | None:
+        return Pool(len(self.source.train)) if self._data.prune else None
 
     def train_dataloader(self) -> DataLoader[Any]:
         rank, world_size = self._place()
