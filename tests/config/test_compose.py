@@ -163,7 +163,7 @@ def test_a_recipe_changes_choices_and_the_command_line_changes_the_recipe() -> N
         ),
         (
             ["data=digits", "data.prune=0.25", "augment=mixup"],
-            "data.prune needs augment.mix=none, as the error on a mixture is no single image's, got 'mixup'; drop one"
+            "data.prune needs augment.mix=none, as a mixture's loss is no single image's, got 'mixup'; drop one"
             " of the two",
         ),
         (
@@ -173,7 +173,7 @@ def test_a_recipe_changes_choices_and_the_command_line_changes_the_recipe() -> N
         ),
         (
             ["data=folder", "data.root=x", "data.prune=0.25", "data.on_error=skip"],
-            "data.prune needs data.on_error=raise, as it asks for every image's error, got 'skip'; delete what"
+            "data.prune needs data.on_error=raise, as it asks for every image's loss, got 'skip'; delete what"
             " cannot be read, or drop one of the two",
         ),
         (["data.prune_at=0.3"], "data.prune_at=0.3 has no effect without data.prune; add that, or drop it"),

@@ -10,7 +10,7 @@ from noise import EVERYTHING
 from imgrec.config.augment import Augment
 from imgrec.data.draws import Plan, draw, order, plan
 from imgrec.data.loader import train_loader
-from imgrec.data.pruning import Pool, all_but_easiest, el2n
+from imgrec.data.pruning import Pool, all_but_easiest
 from imgrec.data.source import MemoryImages
 from imgrec.errors import RunError
 
@@ -40,18 +40,10 @@ def passes_of(without: Pool, *, epochs: range, world_size: int = 1) -> list[list
     return [visits[start : start + size] for start in range(0, len(visits), size)]
 
 
-def test_the_error_is_the_distance_from_the_true_class() -> None:
-    probabilities = torch.tensor([[0.7, 0.2, 0.1], [0.0, 1.0, 0.0], [1.0, 0.0, 0.0]])
-    errors = el2n(probabilities.log(), torch.tensor([0, 1, 1]))
-    assert errors.tolist() == pytest.approx([math.sqrt(0.09 + 0.04 + 0.01), 0, math.sqrt(2)], abs=1e-6)
-    assert errors.dtype == torch.float32
-    assert el2n(probabilities.log().bfloat16(), torch.tensor([0, 1, 1])).dtype == torch.float32
-
-
 @pytest.mark.parametrize(
     ("share", "left_out"), [(0.0, []), (0.19, []), (0.2, [3]), (0.4, [3, 1]), (0.6, [3, 1, 2]), (0.99, [0, 3, 1, 2])]
 )
-def test_the_smallest_errors_are_left_out_and_what_is_no_number_comes_last(share: float, left_out: list[int]) -> None:
+def test_the_smallest_losses_are_left_out_and_what_is_no_number_comes_last(share: float, left_out: list[int]) -> None:
     kept = all_but_easiest(torch.tensor([0.9, 0.2, 0.2, 0.1, math.nan]), share)
     assert sorted(left_out) == (~kept).nonzero().flatten().tolist()
 

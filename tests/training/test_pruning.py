@@ -4,7 +4,6 @@ import json
 import signal
 from collections.abc import Callable
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -22,7 +21,7 @@ def pool_of(folder: Path) -> dict[str, Any]:
     return pool
 
 
-def test_the_images_with_the_smallest_errors_in_the_epoch_before_are_left_out(
+def test_the_images_with_the_smallest_losses_in_the_epoch_before_are_left_out(
     tiny: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     noted = torch.full((2, 60), torch.nan)  # by epoch and image, as this test has it
@@ -34,8 +33,7 @@ def test_the_images_with_the_smallest_errors_in_the_epoch_before_are_left_out(
         places = trainer.datamodule.indices(epoch, batch_idx)
         visited[epoch] += places
         if epoch < 2:
-            expected = torch.nn.functional.one_hot(batch[1], 3).float()
-            noted[epoch, places] = (outputs["logits"].softmax(1) - expected).pow(2).sum(1).sqrt()
+            noted[epoch, places] = -outputs["logits"].log_softmax(1)[range(len(places)), batch[1]]
         note(self, trainer, module, outputs, batch, batch_idx)
 
     monkeypatch.setattr(Pruning, "on_train_batch_end", watched)
@@ -49,23 +47,39 @@ def test_the_images_with_the_smallest_errors_in_the_epoch_before_are_left_out(
     pool = pool_of(outcome.folder)
     assert pool["since"] == 2
     assert set((~pool["kept"]).nonzero().flatten().tolist()) == set(easiest.tolist())
-    said = "from epoch 3 on without the easiest 24 of 60 training images, whose error is at most"
+    said = "from epoch 3 on without the easiest 24 of 60 training images, whose loss is at most"
     assert f"{said} {noted[1, easiest[-1]]:.3f}" in (outcome.folder / "train.log").read_text()
 
 
 @pytest.mark.parametrize("workers", [0, 2])
-@pytest.mark.parametrize("step", [11, 19])
-def test_a_run_cut_while_it_notes_errors_or_later_ends_as_the_undisturbed_one(
-    tiny: list[str], imgrec: Callable[..., Any], workplace: Path, step: int, workers: int
+@pytest.mark.parametrize(
+    ("step", "signum", "code", "noting", "pruned"),
+    [
+        (9, signal.SIGKILL, -9, False, False),  # what is saved is the end of the first epoch
+        (11, signal.SIGTERM, 143, True, False),  # the step at hand
+        (17, signal.SIGKILL, -9, False, True),
+        (19, signal.SIGTERM, 143, False, True),
+    ],
+)
+def test_a_run_cut_around_its_choice_ends_as_the_undisturbed_one(
+    tiny: list[str],
+    imgrec: Callable[..., Any],
+    workplace: Path,
+    workers: int,
+    step: int,
+    signum: signal.Signals,
+    code: int,
+    noting: bool,
+    pruned: bool,
 ) -> None:
-    """8 steps an epoch: errors are noted from step 9 to 16."""
+    """8 steps an epoch: losses are noted from step 9 to 16."""
     words = ["train", *tiny, *PRUNED, f"data.num_workers={workers}"]
     straight, cut = workplace / "straight", workplace / "cut"
     assert imgrec(*words, f"hydra.run.dir={straight}").wait() == 0
     child = imgrec(*words, f"hydra.run.dir={cut}")
-    assert child.signal_when(lambda: steps_logged(cut) >= step, signal.SIGTERM) == 143, child.log.read_text()
-    assert (pool_of(cut)["since"] is None) == (step == 11)
-    assert (state(cut)["callbacks"]["Pruning"]["errors"] is None) == (step != 11)
+    assert child.signal_when(lambda: steps_logged(cut) >= step, signum) == code, child.log.read_text()
+    assert (state(cut)["callbacks"]["Pruning"]["losses"] is not None) == noting
+    assert (pool_of(cut)["since"] == 2) == pruned
     again = imgrec(*words, f"hydra.run.dir={cut}")
     assert again.wait() == 0, again.log.read_text()
     assert_same_run(straight, cut)
@@ -103,22 +117,25 @@ def test_a_run_that_goes_on_with_pruning_takes_its_next_whole_epoch(tiny: list[s
     assert json.loads((without.folder / "record.json").read_text())["status"] == "finished"
 
 
-def test_errors_of_other_images_are_forgotten(tiny: list[str]) -> None:
-    """As when a run was cut while it noted them, and goes on with another data.val_size."""
-    kept: list[int] = []
-    data = SimpleNamespace(
-        source=SimpleNamespace(train=[None] * 4),
-        pruned=False,
-        position=lambda: (1, 0),
-        indices=lambda epoch, batch: [3, 0, 1, 2],
-        keep=lambda kept_n, since: kept.extend([since, *kept_n.nonzero().flatten().tolist()]),
+def test_losses_of_other_images_are_forgotten(
+    tiny: list[str], imgrec: Callable[..., Any], command: Callable[..., tuple[int, str, str]], workplace: Path
+) -> None:
+    """A run that is cut in its second epoch, and goes on with 6 training images more, can judge in the third."""
+    child = imgrec("train", *tiny, *PRUNED, "hydra.run.dir=cut")
+    cut = workplace / "cut"
+    assert child.signal_when(lambda: steps_logged(cut) >= 11, signal.SIGTERM) == 143, child.log.read_text()
+    others = ["resume=cut", "data.val_size=6", "resume_override=[data.val_size]"]
+    code, _, err = command("train", *others, "hydra.run.dir=others")
+    assert code == 0, err
+    pool = pool_of(workplace / "others")
+    assert pool["since"] == 3
+    assert int((~pool["kept"]).sum()) == int(0.4 * len(pool["kept"])) == 26
+    code, _, err = command(
+        "train",
+        "resume=others",
+        "data.val_size=12",
+        "trainer.max_epochs=5",
+        "resume_override=[data.val_size,trainer.max_epochs]",
     )
-    trainer = SimpleNamespace(current_epoch=1, is_global_zero=True)
-    callback = Pruning(data, share=0.5, after=2)  # type: ignore[arg-type]
-    callback.load_state_dict({"errors": torch.zeros(5)})
-    callback.on_train_epoch_start(trainer, SimpleNamespace(device="cpu"))  # type: ignore[arg-type]
-    logits = torch.tensor([[9.0, 0.0], [0.0, 9.0], [1.0, 0.0], [0.0, 1.0]])
-    labels = torch.tensor([0, 0, 0, 0])
-    callback.on_train_batch_end(trainer, None, {"logits": logits}, (None, labels), 0)  # type: ignore[arg-type]
-    callback.on_train_epoch_end(trainer, None)  # type: ignore[arg-type]
-    assert kept == [2, 0, 2]
+    assert code == 1
+    assert "data.prune chose among 66 training images, and now there are 60; go on with the same" in err

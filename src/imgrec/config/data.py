@@ -127,6 +127,6 @@ class Folder(Data):
         choice("data.on_error", self.on_error, ("raise", "skip"))
         if self.prune and self.on_error == "skip":
             raise UsageError(
-                "data.prune needs data.on_error=raise, as it asks for every image's error, got 'skip'; delete what"
+                "data.prune needs data.on_error=raise, as it asks for every image's loss, got 'skip'; delete what"
                 " cannot be read, or drop one of the two"
             )

@@ -86,7 +86,7 @@ class Config:
     def _check_pruning(self) -> None:
         if self.augment.mix != "none":
             raise UsageError(
-                "data.prune needs augment.mix=none, as the error on a mixture is no single image's, got"
+                "data.prune needs augment.mix=none, as a mixture's loss is no single image's, got"
                 f" {self.augment.mix!r}; drop one of the two"
             )
         epochs = self.trainer.max_epochs

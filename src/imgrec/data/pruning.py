@@ -1,10 +1,11 @@
 """Leaving the easiest training images out, once the network has shown which they are.
 
 "Deep Learning on a Data Diet" (Paul, Ganguli & Dziugaite 2021, arXiv 2107.07075) prunes a data set before training, by
-errors early in other trainings. Here the training at hand says which images are easy, and goes on without them.
+errors early in other trainings. Here the losses of the training at hand say which images are easy, once, and it goes on
+without them (InfoBatch, Qin et al. 2024, arXiv 2303.04947, chooses anew in every epoch).
 """
 
-# N images of the training set, B of them in a batch, K classes
+# N images of the training set
 
 from typing import Any
 
@@ -54,31 +55,22 @@ class Pool:
         return {"kept": self._kept_n.clone(), "since": self.since}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Raises RunError where the state is of another number of images."""
+        """Raises RunError where images were chosen among another number of them."""
+        if state["since"] is None:
+            return
         if len(state["kept"]) != len(self):
             raise RunError(
                 f"data.prune chose among {len(state['kept'])} training images, and now there are {len(self)}; go on"
                 " with the same images, or with data.prune=0"
             )
-        if state["since"] is not None:
-            self.keep(state["kept"], since=state["since"])
+        self.keep(state["kept"], since=state["since"])
 
 
-def el2n(logits_bk: Tensor, labels_b: Tensor) -> Tensor:
-    """The error of each prediction, float32 (B,) in [0, sqrt(2)]: the Euclidean distance of its probabilities from 1
-    for the true class and 0 for the others (Paul et al. 2021, definition 2.2, of one network and one view).
+def all_but_easiest(losses_n: Tensor, share: float) -> Tensor:
+    """Which images to keep, bool (N,): not the `share` in [0, 1) of them, rounded down, with the smallest losses.
+
+    Of equal losses the first is easier; a loss that is not a number is no small one.
     """
-    error_bk = logits_bk.float().softmax(dim=1)
-    error_bk[torch.arange(len(labels_b), device=labels_b.device), labels_b] -= 1
-    error_b: Tensor = error_bk.norm(dim=1)
-    return error_b
-
-
-def all_but_easiest(errors_n: Tensor, share: float) -> Tensor:
-    """Which images to keep, bool (N,): not the `share` in [0, 1) of them, rounded down, with the smallest errors.
-
-    Of equal errors the first is easier; an error that is not a number is no small one.
-    """
-    kept_n = torch.ones(len(errors_n), dtype=torch.bool)
-    kept_n[errors_n.argsort(stable=True)[: int(share * len(errors_n))]] = False
+    kept_n = torch.ones(len(losses_n), dtype=torch.bool)
+    kept_n[losses_n.argsort(stable=True)[: int(share * len(losses_n))]] = False
     return kept_n
