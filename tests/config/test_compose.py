@@ -162,14 +162,9 @@ def test_a_recipe_changes_choices_and_the_command_line_changes_the_recipe() -> N
             "data.resident=true makes batches without workers, got data.num_workers=2; drop one of the two",
         ),
         (
-            ["data=digits", "data.prune=0.25", "augment=mixup"],
-            "data.prune needs augment.mix=none, as a mixture's loss is no single image's, got 'mixup'; drop one"
-            " of the two",
-        ),
-        (
             ["data=digits", "data.prune=0.25", "trainer.max_epochs=1"],
             "data.prune_at must leave an epoch after it, and 0.5 of trainer.max_epochs=1 leaves none; train longer, or"
-            " drop data.prune",
+            " give data.prune=0",
         ),
         (
             ["data=folder", "data.root=x", "data.prune=0.25", "data.on_error=skip"],

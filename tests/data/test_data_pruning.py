@@ -87,6 +87,16 @@ def test_an_image_that_comes_twice_in_an_epoch_is_drawn_for_twice() -> None:
         assert np.array_equal(drawn.cutout_n2[its], draw(EVERYTHING, COUNT, seed=3, epoch=epoch).cutout_n2[7])
 
 
+@pytest.mark.parametrize("kept", [range(0, 50, 3), range(2), range(50)], ids=len)
+def test_images_are_mixed_with_others_that_are_kept(kept: range) -> None:
+    found = planned(2, without=pool(kept))
+    partners = found.draws.rows(found.rows_v).partner_n
+    assert partners is not None
+    assert set(partners) <= set(kept)
+    assert (partners != found.indices_v).all()
+    assert len(set(partners)) > len(kept) / 2
+
+
 def test_alternating_flips_alternate_from_pass_to_pass() -> None:
     found = plan(CROP_FLIP, COUNT, seed=3, epoch=2, rank=0, world_size=1, pool=pool(range(25)))
     flips = found.draws.rows(found.rows_v).flip_n

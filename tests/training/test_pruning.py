@@ -85,6 +85,13 @@ def test_a_run_cut_around_its_choice_ends_as_the_undisturbed_one(
     assert_same_run(straight, cut)
 
 
+@pytest.mark.parametrize("mix", ["mixup", "cutmix"])
+def test_mixtures_have_losses_as_well(tiny: list[str], mix: str) -> None:
+    outcome = launch.train([*tiny, *PRUNED, f"augment={mix}"])
+    assert pool_of(outcome.folder)["since"] == 2
+    assert int(pool_of(outcome.folder)["kept"].sum()) == 36
+
+
 def test_two_processes_leave_out_what_one_would(tiny: list[str], imgrec: Callable[..., Any], workplace: Path) -> None:
     words = [*tiny, "optimizer=sgd", "optimizer.lr=0.1", "data.prune=0.4", "trainer.max_epochs=3"]
     one = imgrec("train", *words, "data.batch_size=12", "hydra.run.dir=one")

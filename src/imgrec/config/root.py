@@ -84,16 +84,11 @@ class Config:
         return self.data.image_size if isinstance(self.data, Folder) else FIXED_SIZE
 
     def _check_pruning(self) -> None:
-        if self.augment.mix != "none":
-            raise UsageError(
-                "data.prune needs augment.mix=none, as a mixture's loss is no single image's, got"
-                f" {self.augment.mix!r}; drop one of the two"
-            )
         epochs = self.trainer.max_epochs
         if self.data.pruned_after(epochs) >= epochs:
             raise UsageError(
                 f"data.prune_at must leave an epoch after it, and {self.data.prune_at} of trainer.max_epochs={epochs}"
-                " leaves none; train longer, or drop data.prune"
+                " leaves none; train longer, or give data.prune=0"
             )
 
     def _check_whitening(self, model: WhitenedCnn) -> None:

@@ -66,6 +66,17 @@ class Draws:
         }
         return Draws(**taken)
 
+    def among(self, kept_p: NDArray[np.int64]) -> "Draws":
+        """The same for these images, ascending, with partners from among them alone, not the image itself."""
+        if self.partner_n is None:
+            return self
+        count, others = len(self.partner_n), max(len(kept_p) - 1, 1)
+        steps_p = (self.partner_n[kept_p] - kept_p) % count
+        places_p = (np.arange(len(kept_p)) + 1 + (steps_p - 1) % others) % len(kept_p)
+        partner_n = self.partner_n.copy()
+        partner_n[kept_p] = kept_p[places_p]
+        return dataclasses.replace(self, partner_n=partner_n)
+
     @classmethod
     def stacked(cls, parts: Sequence["Draws"]) -> Self:
         """One table after the other; all must have been drawn for the same purposes."""
@@ -99,18 +110,18 @@ def plan(
     Raises UsageError when images shall be mixed and there is only one.
     """
     everyone = -(-count // world_size) * world_size
-    first, passes = epoch, 1
     if pool is None or pool.since is None or epoch < pool.since:
         visited = np.resize(order(count, seed=seed, epoch=epoch), everyone)
         pass_v = np.zeros_like(visited)
+        draws = draw(cfg, count, seed=seed, epoch=epoch)
     else:
         kept = pool.kept
         done, begun = divmod((epoch - pool.since) * everyone, len(kept))
-        first, passes = pool.since + done, -(-(begun + everyone) // len(kept))
-        orders = [order(len(kept), seed=seed, epoch=first + number) for number in range(passes)]
+        passes = range(pool.since + done, pool.since + done - (-(begun + everyone) // len(kept)))
+        orders = [order(len(kept), seed=seed, epoch=number) for number in passes]
         visited = kept[np.concatenate(orders)[begun : begun + everyone]]
         pass_v = np.arange(begun, begun + everyone) // len(kept)
-    draws = Draws.stacked([draw(cfg, count, seed=seed, epoch=first + number) for number in range(passes)])
+        draws = Draws.stacked([draw(cfg, count, seed=seed, epoch=number).among(kept) for number in passes])
     return Plan(indices_v=visited[rank::world_size], rows_v=(pass_v * count + visited)[rank::world_size], draws=draws)
 
 

@@ -47,9 +47,9 @@ class Pruning(Callback):
         if self._losses_n is None:
             return
         assert isinstance(pl_module, Classifier)
-        _, labels_b = batch
+        _, targets = batch
         places_b = torch.tensor(self._data.indices(trainer.current_epoch, batch_idx), device=self._losses_n.device)
-        self._losses_n[places_b] = pl_module.loss(outputs["logits"], labels_b, reduction="none").float()
+        self._losses_n[places_b] = pl_module.loss(outputs["logits"], targets, reduction="none").float()
 
     def on_train_epoch_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         losses_n = self._merged()
