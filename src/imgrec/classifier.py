@@ -22,7 +22,8 @@ META = "imgrec"  # the checkpoint's key for what Lightning does not store
 class Classifier(lightning.LightningModule):
     """A network that is trained and scored.
 
-    network: [0, 1] pixels (N, C, H, W) -> logits (N, K). loss: logits and targets -> scalar.
+    network: [0, 1] pixels (N, C, H, W) -> logits (N, K). loss: logits and targets -> scalar, or with
+    reduction="none" the loss of each image (N,).
     make_optimizer: the module to train -> its optimizer. make_schedule: optimizer and number of steps -> schedule.
     resize: a training batch's images and the share of the training that is over, in [0, 1) -> the images to train on.
     meta: what a checkpoint must carry to be rebuilt (configuration, classes, ...): plain containers only.

@@ -12,7 +12,7 @@ from torch.utils.data import DataLoader
 from imgrec.config.augment import Augment
 from imgrec.config.data import Data
 from imgrec.data.loader import BatchNumbers, TrainBatches, eval_loader, train_loader
-from imgrec.data.pruning import Pool
+from imgrec.data.pruning import Subset
 from imgrec.data.resident import ResidentBatches
 from imgrec.data.source import MemoryImages, Source
 from imgrec.errors import RunError
@@ -36,8 +36,8 @@ class ImageData(lightning.LightningDataModule):
         self.position: Callable[[], tuple[int, int]] = lambda: self._start
 
     @cached_property
-    def _pool(self) -> Pool | None:
-        return Pool(len(self.source.train)) if self._data.prune else None
+    def _subset(self) -> Subset | None:
+        return Subset(len(self.source.train)) if self._data.prune else None
 
     def train_dataloader(self) -> DataLoader[Any]:
         rank, world_size = self._place()
@@ -52,7 +52,7 @@ class ImageData(lightning.LightningDataModule):
             rank=rank,
             world_size=world_size,
             resident_on=self._resident_on(),
-            pool=self._pool,
+            subset=self._subset,
         )
         assert isinstance(loader.dataset, TrainBatches | ResidentBatches)
         self._batches = loader.dataset
@@ -86,24 +86,30 @@ class ImageData(lightning.LightningDataModule):
     @property
     def pruned(self) -> bool:
         """Whether some training images are left out by now."""
-        return self._pool is not None and self._pool.since is not None
+        return self._subset is not None and self._subset.since is not None
 
     def keep(self, kept_n: Tensor, *, since: int) -> None:
         """Train on these images only, from epoch `since` on; for data.prune > 0. kept_n: bool (N,)."""
-        assert self._pool is not None, "data.prune makes a pool"
-        self._pool.keep(kept_n, since=since)
+        assert self._subset is not None, "data.prune makes a subset"
+        self._subset.keep(kept_n, since=since)
 
     def state_dict(self) -> dict[str, Any]:
         epoch, batch = self.position()
         state: dict[str, Any] = {"epoch": epoch, "batch": batch}
-        if self._pool is not None:
-            state["pool"] = self._pool.state_dict()
+        if self._subset is not None and self._subset.since is not None:
+            state["subset"] = {
+                "kept": self._subset.kept_n,
+                "since": self._subset.since,
+                "share": self._data.prune,
+            }
         return state
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """What was left out stays out, unless data.prune is another now: then it is chosen anew."""
         self._start = (state_dict["epoch"], state_dict["batch"])
-        if self._pool is not None and "pool" in state_dict:
-            self._pool.load_state_dict(state_dict["pool"])
+        chosen = state_dict.get("subset")
+        if chosen is not None and chosen["share"] == self._data.prune:
+            self.keep(chosen["kept"], since=chosen["since"])
 
     def _feeds_gpu(self) -> bool:
         return self._device().type == "cuda"

@@ -74,7 +74,7 @@ def train(overrides: Sequence[str]) -> Outcome:
         runfolder.refuse_stranger(folder, own)
         check(config, seen)
         if parent is not None:
-            _check_parent(config, folder, parent)
+            _check_parent(config, folder, parent, seen.fingerprint)
     words = [text for text in words if key_of(text) != "hydra.run.dir"]
     if parent is not None:
         words.append(f"resume={_quoted(str(parent))}")
@@ -147,10 +147,10 @@ def check(config: Config, seen: Inventory, *, chooses: str | None = None) -> Non
         raise UsageError(f"{asks} needs validation images; give data.val_size, or leave {asks} out")
 
 
-def _check_parent(config: Config, folder: Path, parent: Path) -> None:
+def _check_parent(config: Config, folder: Path, parent: Path, fingerprint: str) -> None:
     from imgrec.training.origin import check_parent  # imports torch
 
-    check_parent(config, folder, parent)
+    check_parent(config, folder, parent, fingerprint)
 
 
 def through_hydra(arguments: Sequence[str], task: Callable[[DictConfig], Any]) -> None:

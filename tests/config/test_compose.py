@@ -162,6 +162,11 @@ def test_a_recipe_changes_choices_and_the_command_line_changes_the_recipe() -> N
             "data.resident=true makes batches without workers, got data.num_workers=2; drop one of the two",
         ),
         (
+            ["data=digits", "data.prune=0.25", "augment=mixup"],
+            "data.prune needs augment.mix=none, as a mixture's loss tells of the draw more than of an image, got"
+            " 'mixup'; drop one of the two, or give data.prune=0",
+        ),
+        (
             ["data=digits", "data.prune=0.25", "trainer.max_epochs=1"],
             "data.prune_at must leave an epoch after it, and 0.5 of trainer.max_epochs=1 leaves none; train longer, or"
             " give data.prune=0",
@@ -171,8 +176,7 @@ def test_a_recipe_changes_choices_and_the_command_line_changes_the_recipe() -> N
             "data.prune needs data.on_error=raise, as it asks for every image's loss, got 'skip'; delete what"
             " cannot be read, or drop one of the two",
         ),
-        (["data.prune_at=0.3"], "data.prune_at=0.3 has no effect without data.prune; add that, or drop it"),
-        (["data.prune=1"], "data.prune must lie in [0, 1), got 1"),
+        (["data.prune=0.95"], "data.prune must lie in [0, 0.9], got 0.95"),
         (["data.prune=0.1", "data.prune_at=0"], "data.prune_at must be > 0 and finite, got 0"),
         (["test_precision=8"], "test_precision must be one of 32, bf16, got '8'"),
         (

@@ -115,7 +115,7 @@ def test_a_recipe_names_itself_its_question_and_its_command_and_holds_difference
 def test_a_recipe_composes_with_any_axis_overridden(recipe: str) -> None:
     composed = compose([f"experiment={recipe}"])
     assert composed.experiment == recipe
-    others = {"data": "folder", "augment": "mixup", "model": "resnet50", "loss": "mse"}
+    others = {"data": "folder", "augment": "cutout", "model": "resnet50", "loss": "mse"}
     others |= {"optimizer": "muon", "schedule": "one_cycle", "trainer": "ddp"}
     assert set(others) == set(AXES)
     for half in (AXES[::2], AXES[1::2]):

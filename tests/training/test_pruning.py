@@ -1,9 +1,9 @@
 """Runs that leave the easiest training images out on their way."""
 
-import json
 import signal
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -16,9 +16,9 @@ from imgrec.training.pruning import Pruning
 PRUNED = ("data.prune=0.4", "data.prune_at=0.5", "trainer.max_epochs=4", "augment=crop_flip", "model.dropout=0.3")
 
 
-def pool_of(folder: Path) -> dict[str, Any]:
-    pool: dict[str, Any] = state(folder)["ImageData"]["pool"]
-    return pool
+def subset_of(folder: Path) -> dict[str, Any]:
+    subset: dict[str, Any] = state(folder)["ImageData"]["subset"]
+    return subset
 
 
 def test_the_images_with_the_smallest_losses_in_the_epoch_before_are_left_out(
@@ -44,9 +44,9 @@ def test_the_images_with_the_smallest_losses_in_the_epoch_before_are_left_out(
     assert len(late) == 120
     assert set(late) == set(range(60)) - set(easiest.tolist())
     assert sorted(late[:36]) == sorted(late[36:72]) == sorted(set(late))
-    pool = pool_of(outcome.folder)
-    assert pool["since"] == 2
-    assert set((~pool["kept"]).nonzero().flatten().tolist()) == set(easiest.tolist())
+    subset = subset_of(outcome.folder)
+    assert subset["since"] == 2
+    assert set((~subset["kept"]).nonzero().flatten().tolist()) == set(easiest.tolist())
     said = "from epoch 3 on without the easiest 24 of 60 training images, whose loss is at most"
     assert f"{said} {noted[1, easiest[-1]]:.3f}" in (outcome.folder / "train.log").read_text()
 
@@ -79,17 +79,10 @@ def test_a_run_cut_around_its_choice_ends_as_the_undisturbed_one(
     child = imgrec(*words, f"hydra.run.dir={cut}")
     assert child.signal_when(lambda: steps_logged(cut) >= step, signum) == code, child.log.read_text()
     assert (state(cut)["callbacks"]["Pruning"]["losses"] is not None) == noting
-    assert (pool_of(cut)["since"] == 2) == pruned
+    assert ("subset" in state(cut)["ImageData"]) == pruned
     again = imgrec(*words, f"hydra.run.dir={cut}")
     assert again.wait() == 0, again.log.read_text()
     assert_same_run(straight, cut)
-
-
-@pytest.mark.parametrize("mix", ["mixup", "cutmix"])
-def test_mixtures_have_losses_as_well(tiny: list[str], mix: str) -> None:
-    outcome = launch.train([*tiny, *PRUNED, f"augment={mix}"])
-    assert pool_of(outcome.folder)["since"] == 2
-    assert int(pool_of(outcome.folder)["kept"].sum()) == 36
 
 
 def test_two_processes_leave_out_what_one_would(tiny: list[str], imgrec: Callable[..., Any], workplace: Path) -> None:
@@ -99,7 +92,7 @@ def test_two_processes_leave_out_what_one_would(tiny: list[str], imgrec: Callabl
     two = imgrec("train", *words, "trainer=ddp", "trainer.accelerator=cpu", "data.batch_size=6", "hydra.run.dir=two")
     assert two.wait() == 0, two.log.read_text()
     assert two.log.read_text().count("from epoch 3 on without the easiest 24 of 60") == 1, "one process speaks"
-    alone, shared = (pool_of(workplace / name) for name in ("one", "two"))
+    alone, shared = (subset_of(workplace / name) for name in ("one", "two"))
     assert alone["since"] == shared["since"] == 2
     assert torch.equal(alone["kept"], shared["kept"])
     weights = [state(workplace / name)["state_dict"] for name in ("one", "two")]
@@ -107,42 +100,93 @@ def test_two_processes_leave_out_what_one_would(tiny: list[str], imgrec: Callabl
         torch.testing.assert_close(weights[1][name], value, rtol=1e-4, atol=1e-6)
 
 
+def test_a_distributed_run_cut_while_it_notes_losses_ends_as_the_undisturbed_one(
+    tiny: list[str], imgrec: Callable[..., Any], workplace: Path
+) -> None:
+    ddp = ("trainer=ddp", "trainer.accelerator=cpu", "data.batch_size=4")
+    words = ["train", *tiny, *PRUNED, *ddp]
+    assert imgrec(*words, "hydra.run.dir=straight").wait() == 0
+    child = imgrec(*words, "hydra.run.dir=cut")
+    cut = workplace / "cut"
+    code = child.signal_when(lambda: steps_logged(cut) >= 11, signal.SIGTERM)
+    assert code == 143, child.log.read_text()
+    losses = state(cut)["callbacks"]["Pruning"]["losses"]
+    assert 20 <= int((~losses.isnan()).sum()) < 60, "of both processes, 8 images a step"
+    again = imgrec(*words, "hydra.run.dir=cut")
+    assert again.wait() == 0, again.log.read_text()
+    assert_same_run(workplace / "straight", cut)
+
+
+def test_a_pruned_run_is_verified_bit_for_bit(tiny: list[str], command: Callable[..., tuple[int, str, str]]) -> None:
+    rest = ("trainer.ema_decay=0.8", "trainer.accumulate=2", "trainer.nonfinite_skips=2", "loss=hinge")
+    outcome = launch.train([*tiny, *PRUNED, *rest])
+    assert subset_of(outcome.folder)["since"] == 2
+    code, out, err = command("verify", str(outcome.folder))
+    assert code == 0, out + err
+
+
+def test_a_class_of_which_no_image_is_left_is_named(caplog: pytest.LogCaptureFixture) -> None:
+    labels = torch.tensor([0, 0, 1, 1, 2])
+    source = SimpleNamespace(train=SimpleNamespace(labels=labels), classes=("ape", "bear", "cat"))
+    callback = Pruning(SimpleNamespace(source=source), share=0.6, after=1, seed=0)  # type: ignore[arg-type]
+    kept = torch.tensor([False, False, True, True, False])
+    with caplog.at_level("INFO"):
+        callback._tell(torch.tensor([0.1, 0.2, 0.4, 0.5, 0.3]), kept, epoch=3)
+    assert [message for _, _, message in caplog.record_tuples] == [
+        "from epoch 3 on without the easiest 3 of 5 training images, whose loss is at most 0.300",
+        "data.prune=0.6 leaves no image of ape, cat",
+    ]
+
+
+def resumed(run: Path, *words: str) -> list[str]:
+    named = ",".join(word.partition("=")[0] for word in words)
+    return [f"resume={run}", *words, f"resume_override=[{named}]"]
+
+
 def test_a_run_that_goes_on_with_pruning_takes_its_next_whole_epoch(tiny: list[str]) -> None:
     plain = launch.train([*tiny, "trainer.max_epochs=3"])
-    words = [f"resume={plain.folder}", "trainer.max_epochs=6", "data.prune=0.4"]
-    pruned = launch.train([*words, "resume_override=[trainer.max_epochs,data.prune]"])
-    assert pool_of(pruned.folder)["since"] == 4
-    without = launch.train(
-        [
-            f"resume={pruned.folder}",
-            "trainer.max_epochs=7",
-            "data.prune=0",
-            "resume_override=[trainer.max_epochs,data.prune]",
-        ]
-    )
-    assert "pool" not in state(without.folder)["ImageData"]
-    assert json.loads((without.folder / "record.json").read_text())["status"] == "finished"
+    pruned = launch.train(resumed(plain.folder, "trainer.max_epochs=6", "data.prune=0.4"))
+    assert subset_of(pruned.folder)["since"] == 4
+    without = launch.train(resumed(pruned.folder, "trainer.max_epochs=7", "data.prune=0"))
+    assert "subset" not in state(without.folder)["ImageData"]
+    more = launch.train(resumed(pruned.folder, "trainer.max_epochs=8", "data.prune=0.5"))
+    assert subset_of(more.folder)["since"] == 7
+    assert int(subset_of(more.folder)["kept"].sum()) == 30
+    late = launch.train(resumed(plain.folder, "trainer.max_epochs=4", "data.prune=0.4"))
+    assert "subset" not in state(late.folder)["ImageData"]
+    said = "data.prune=0.4 leaves nothing out: it needs a whole epoch before the last"
+    assert said in (late.folder / "train.log").read_text()
 
 
-def test_losses_of_other_images_are_forgotten(
-    tiny: list[str], imgrec: Callable[..., Any], command: Callable[..., tuple[int, str, str]], workplace: Path
+@pytest.mark.parametrize(
+    ("change", "since"),
+    [
+        ("trainer.max_epochs=9", 5),  # half of which are 5: what was noted in the second is too early
+        ("data.val_size=6", 3),  # other images
+        ("data.batch_size=10", 3),  # other batches, which leave some out of this epoch or show them twice
+    ],
+)
+def test_what_was_noted_before_a_change_is_forgotten(
+    tiny: list[str], imgrec: Callable[..., Any], workplace: Path, change: str, since: int
 ) -> None:
-    """A run that is cut in its second epoch, and goes on with 6 training images more, can judge in the third."""
     child = imgrec("train", *tiny, *PRUNED, "hydra.run.dir=cut")
     cut = workplace / "cut"
     assert child.signal_when(lambda: steps_logged(cut) >= 11, signal.SIGTERM) == 143, child.log.read_text()
-    others = ["resume=cut", "data.val_size=6", "resume_override=[data.val_size]"]
-    code, _, err = command("train", *others, "hydra.run.dir=others")
-    assert code == 0, err
-    pool = pool_of(workplace / "others")
-    assert pool["since"] == 3
-    assert int((~pool["kept"]).sum()) == int(0.4 * len(pool["kept"])) == 26
-    code, _, err = command(
-        "train",
-        "resume=others",
-        "data.val_size=12",
-        "trainer.max_epochs=5",
-        "resume_override=[data.val_size,trainer.max_epochs]",
-    )
-    assert code == 1
-    assert "data.prune chose among 66 training images, and now there are 60; go on with the same" in err
+    other = launch.train(resumed(cut, change))
+    subset = subset_of(other.folder)
+    assert subset["since"] == since
+    assert int((~subset["kept"]).sum()) == int(0.4 * len(subset["kept"]))
+
+
+def test_images_are_not_left_out_of_others_than_they_were_chosen_from(
+    tiny: list[str], command: Callable[..., tuple[int, str, str]]
+) -> None:
+    pruned = launch.train([*tiny, *PRUNED])
+    change = ("trainer.max_epochs=5", "data.val_size=6")
+    code, _, err = command("train", *resumed(pruned.folder, *change), "hydra.run.dir=others")
+    assert code == 2
+    assert "data.prune=0.4 has left images out in" in err
+    assert "and now there are others; keep data.root and the sizes of the splits, or give data.prune=0" in err
+    assert not Path("others").exists()
+    anew = launch.train(resumed(pruned.folder, *change, "data.prune=0.2"))
+    assert "subset" not in state(anew.folder)["ImageData"]  # the one epoch that is left is the last

@@ -34,7 +34,9 @@ class Data:
         identity=False,
     )
     prune: float = setting(0.0, "share of the training images, the easiest, to go on without after data.prune_at")
-    prune_at: float = setting(0.5, "share of the epochs after which data.prune leaves images out, rounded up")
+    prune_at: float = setting(
+        0.5, "share of the epochs after which data.prune, where it is given, leaves images out; rounded up"
+    )
 
     def __post_init__(self) -> None:
         at_least("data.batch_size", self.batch_size, 1)
@@ -47,15 +49,13 @@ class Data:
                 f"data.resident=true makes batches without workers, got data.num_workers={self.num_workers}; drop one"
                 " of the two"
             )
-        below("data.prune", self.prune, 0, 1)
+        within("data.prune", self.prune, 0, 0.9)
         above("data.prune_at", self.prune_at, 0)
         below("data.prune_at", self.prune_at, 0, 1)
-        if self.prune_at != 0.5 and not self.prune:
-            raise UsageError(f"data.prune_at={self.prune_at} has no effect without data.prune; add that, or drop it")
 
     def pruned_after(self, epochs: int) -> int:
         """How many of that many epochs visit all images."""
-        return math.ceil(round(self.prune_at * epochs, 6))  # 0.55 of 20 is 11, also in floating point
+        return max(1, math.ceil(round(self.prune_at * epochs, 6)))  # 0.55 of 20 is 11
 
 
 @dataclass(kw_only=True)

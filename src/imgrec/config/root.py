@@ -84,6 +84,11 @@ class Config:
         return self.data.image_size if isinstance(self.data, Folder) else FIXED_SIZE
 
     def _check_pruning(self) -> None:
+        if self.augment.mix != "none":
+            raise UsageError(
+                "data.prune needs augment.mix=none, as a mixture's loss tells of the draw more than of an image, got"
+                f" {self.augment.mix!r}; drop one of the two, or give data.prune=0"
+            )
         epochs = self.trainer.max_epochs
         if self.data.pruned_after(epochs) >= epochs:
             raise UsageError(

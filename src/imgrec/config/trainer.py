@@ -18,7 +18,7 @@ class Trainer:
     """The training loop's plain options."""
 
     name: str = MISSING
-    max_epochs: int = setting(10, "passes over the training images")
+    max_epochs: int = setting(10, "epochs: each has as many visits as there are training images")
     accelerator: str = setting("auto", "cpu, gpu, or auto: the GPU where there is one", identity=False)
     devices: int = setting(1, "processes, each with its own batch of data.batch_size images")
     strategy: str = setting("auto", "auto, or ddp: one process a device, gradients averaged", identity=False)

@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from imgrec.config.augment import Augment
-from imgrec.data.pruning import Pool
+from imgrec.data.pruning import Subset
 from imgrec.errors import UsageError
 
 
@@ -66,17 +66,6 @@ class Draws:
         }
         return Draws(**taken)
 
-    def among(self, kept_p: NDArray[np.int64]) -> "Draws":
-        """The same for these images, ascending, with partners from among them alone, not the image itself."""
-        if self.partner_n is None:
-            return self
-        count, others = len(self.partner_n), max(len(kept_p) - 1, 1)
-        steps_p = (self.partner_n[kept_p] - kept_p) % count
-        places_p = (np.arange(len(kept_p)) + 1 + (steps_p - 1) % others) % len(kept_p)
-        partner_n = self.partner_n.copy()
-        partner_n[kept_p] = kept_p[places_p]
-        return dataclasses.replace(self, partner_n=partner_n)
-
     @classmethod
     def stacked(cls, parts: Sequence["Draws"]) -> Self:
         """One table after the other; all must have been drawn for the same purposes."""
@@ -96,12 +85,12 @@ class Plan:
 
 
 def order(count: int, *, seed: int, epoch: int) -> NDArray[np.int64]:
-    """The order in which a pass visits `count` images: int64 (N,), a permutation."""
+    """The order in which a pass, numbered `epoch`, visits `count` images: int64 (N,), a permutation."""
     return _generator(seed, epoch, _Purpose.ORDER).permutation(count)
 
 
 def plan(
-    cfg: Augment, count: int, *, seed: int, epoch: int, rank: int, world_size: int, pool: Pool | None = None
+    cfg: Augment, count: int, *, seed: int, epoch: int, rank: int, world_size: int, subset: Subset | None = None
 ) -> Plan:
     """What device `rank` does in an epoch, with V = ceil(N / world_size) visits, whether images are left out or not.
 
@@ -110,23 +99,23 @@ def plan(
     Raises UsageError when images shall be mixed and there is only one.
     """
     everyone = -(-count // world_size) * world_size
-    if pool is None or pool.since is None or epoch < pool.since:
+    if subset is None or subset.since is None or epoch < subset.since:
         visited = np.resize(order(count, seed=seed, epoch=epoch), everyone)
         pass_v = np.zeros_like(visited)
         draws = draw(cfg, count, seed=seed, epoch=epoch)
     else:
-        kept = pool.kept
-        done, begun = divmod((epoch - pool.since) * everyone, len(kept))
-        passes = range(pool.since + done, pool.since + done - (-(begun + everyone) // len(kept)))
+        kept = subset.kept
+        done, begun = divmod((epoch - subset.since) * everyone, len(kept))
+        passes = range(subset.since + done, subset.since + done - (-(begun + everyone) // len(kept)))
         orders = [order(len(kept), seed=seed, epoch=number) for number in passes]
         visited = kept[np.concatenate(orders)[begun : begun + everyone]]
         pass_v = np.arange(begun, begun + everyone) // len(kept)
-        draws = Draws.stacked([draw(cfg, count, seed=seed, epoch=number).among(kept) for number in passes])
+        draws = Draws.stacked([draw(cfg, count, seed=seed, epoch=number) for number in passes])
     return Plan(indices_v=visited[rank::world_size], rows_v=(pass_v * count + visited)[rank::world_size], draws=draws)
 
 
 def draw(cfg: Augment, count: int, *, seed: int, epoch: int) -> Draws:
-    """The tables of one pass for a training set of `count` images.
+    """The tables of one pass, numbered `epoch`, for a training set of `count` images.
 
     Raises UsageError when images shall be mixed and there is only one.
     """

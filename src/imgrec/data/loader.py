@@ -18,7 +18,7 @@ from imgrec.data.augment import Floats, augment, to_unit
 from imgrec.data.draws import Plan, draw, plan
 from imgrec.data.framed import frame
 from imgrec.data.mix import cutmix, mixup, soft_targets
-from imgrec.data.pruning import Pool
+from imgrec.data.pruning import Subset
 from imgrec.data.resident import ResidentBatches
 from imgrec.data.source import Images, ReadError
 from imgrec.data.workers import follow_parent
@@ -64,9 +64,9 @@ class BatchNumbers(Sampler[tuple[int, int]]):
 
 
 class TrainBatches(Dataset[Batch]):
-    """The finished batch for (epoch, number): a pure function of the images, the seed, the key and the pool.
+    """The finished batch for (epoch, number): a pure function of the images, the seed, the key and the subset.
 
-    An epoch visits every image once, in an order of its own, until `pool` leaves some out; the last batch may be
+    An epoch visits every image once, in an order of its own, until `subset` leaves some out; the last batch may be
     smaller. More than one device share the visits out (`draws.plan`).
     """
 
@@ -80,7 +80,7 @@ class TrainBatches(Dataset[Batch]):
         seed: int,
         rank: int,
         world_size: int,
-        pool: Pool | None = None,
+        subset: Subset | None = None,
     ) -> None:
         self._images = images
         self._framed = frame(images, augment)
@@ -90,7 +90,7 @@ class TrainBatches(Dataset[Batch]):
         self._seed = seed
         self._rank = rank
         self._world_size = world_size
-        self._pool = pool
+        self._subset = subset
         self._labels = images.labels.numpy()
         self._held: tuple[int, Plan] | None = None
 
@@ -125,7 +125,7 @@ class TrainBatches(Dataset[Batch]):
                 epoch=epoch,
                 rank=self._rank,
                 world_size=self._world_size,
-                pool=self._pool,
+                subset=self._subset,
             )
             self._held = (epoch, planned)
         return self._held[1]
@@ -210,13 +210,13 @@ def train_loader(
     rank: int = 0,
     world_size: int = 1,
     resident_on: torch.device | None = None,
-    pool: Pool | None = None,
+    subset: Subset | None = None,
 ) -> DataLoader[Batch]:
     """A loader of training batches; see `TrainBatches` for what they are and `BatchNumbers` for how to resume.
 
     batch_size: on each device. num_workers, pin_memory (for a GPU): change speed, never a batch.
     resident_on: a device to keep the images on and to make the batches on, without workers; see `ResidentBatches`.
-    pool: which images are visited; None: all, always.
+    subset: which images are visited; None: all, always.
     Raises UsageError when images shall be mixed and there is only one, ValueError for images, or an augmentation, that
     `resident_on` cannot have.
     """
@@ -232,7 +232,7 @@ def train_loader(
             seed=seed,
             rank=rank,
             world_size=world_size,
-            pool=pool,
+            subset=subset,
         )
         return _loader(resident, len(resident), num_workers=0, pin_memory=False)
     batches = TrainBatches(
@@ -243,7 +243,7 @@ def train_loader(
         seed=seed,
         rank=rank,
         world_size=world_size,
-        pool=pool,
+        subset=subset,
     )
     return _loader(batches, len(batches), num_workers, pin_memory)
 

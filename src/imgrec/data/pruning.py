@@ -7,19 +7,17 @@ without them (InfoBatch, Qin et al. 2024, arXiv 2303.04947, chooses anew in ever
 
 # N images of the training set
 
-from typing import Any
+import math
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from imgrec.errors import RunError
-
 _NEVER = -1
 
 
-class Pool:
+class Subset:
     """Which of `count` training images are visited: all of them, then from an epoch on only some.
 
     In shared memory: workers that were started before the change must see it.
@@ -44,33 +42,27 @@ class Pool:
         """The images that are visited from `since` on, ascending."""
         return np.flatnonzero(self._kept_n.numpy())
 
+    @property
+    def kept_n(self) -> Tensor:
+        """Which these are: bool (N,), a copy."""
+        copy: Tensor = self._kept_n.clone()
+        return copy
+
     def keep(self, kept_n: Tensor, *, since: int) -> None:
         """Visit only these from epoch `since` on. kept_n: bool (N,), at least one of them true."""
         if kept_n.shape != self._kept_n.shape or not kept_n.any():
-            raise ValueError(f"a pool of {len(self)} images keeps some of these, got {tuple(kept_n.shape)}")
+            raise ValueError(f"a subset of {len(self)} images keeps some of these, got {tuple(kept_n.shape)}")
         self._kept_n.copy_(kept_n)
         self._since.fill_(since)
 
-    def state_dict(self) -> dict[str, Any]:
-        return {"kept": self._kept_n.clone(), "since": self.since}
 
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Raises RunError where images were chosen among another number of them."""
-        if state["since"] is None:
-            return
-        if len(state["kept"]) != len(self):
-            raise RunError(
-                f"data.prune chose among {len(state['kept'])} training images, and now there are {len(self)}; go on"
-                " with the same images, or with data.prune=0"
-            )
-        self.keep(state["kept"], since=state["since"])
-
-
-def all_but_easiest(losses_n: Tensor, share: float) -> Tensor:
+def all_but_easiest(losses_n: Tensor, share: float, *, seed: int) -> Tensor:
     """Which images to keep, bool (N,): not the `share` in [0, 1) of them, rounded down, with the smallest losses.
 
-    Of equal losses the first is easier; a loss that is not a number is no small one.
+    Which of equal losses goes first is drawn: images often lie class by class.
     """
+    drawn_n = torch.randperm(len(losses_n), generator=torch.Generator().manual_seed(seed))
+    ascending_n = drawn_n[losses_n[drawn_n].argsort(stable=True)]
     kept_n = torch.ones(len(losses_n), dtype=torch.bool)
-    kept_n[losses_n.argsort(stable=True)[: int(share * len(losses_n))]] = False
+    kept_n[ascending_n[: math.floor(round(share * len(losses_n), 6))]] = False  # 0.29 of 100 is 29
     return kept_n

@@ -20,7 +20,7 @@ from imgrec.config.augment import Augment
 from imgrec.data.augment import MID_GREY, box_edges, refuse_deep_reflection
 from imgrec.data.draws import Draws, Plan, plan
 from imgrec.data.mix import cutmix_boxes, soft_targets
-from imgrec.data.pruning import Pool
+from imgrec.data.pruning import Subset
 from imgrec.data.source import Images, MemoryImages
 
 
@@ -88,7 +88,7 @@ class ResidentBatches(Dataset[tuple[Tensor, Tensor]]):
         seed: int,
         rank: int,
         world_size: int,
-        pool: Pool | None = None,
+        subset: Subset | None = None,
     ) -> None:
         if not isinstance(images, MemoryImages):
             raise ValueError(f"resident batches need MemoryImages, got {type(images).__name__}")
@@ -103,7 +103,7 @@ class ResidentBatches(Dataset[tuple[Tensor, Tensor]]):
         self._seed = seed
         self._rank = rank
         self._world_size = world_size
-        self._pool = pool
+        self._subset = subset
         self._device = device
         self._labels = images.labels.numpy()
         self._pixels_ncp = images.images_nchw.view(count, channels, height * width).to(device)
@@ -140,7 +140,7 @@ class ResidentBatches(Dataset[tuple[Tensor, Tensor]]):
                 epoch=epoch,
                 rank=self._rank,
                 world_size=self._world_size,
-                pool=self._pool,
+                subset=self._subset,
             )
             own = planned.draws.rows(planned.rows_v)
             self._held = _Tables(

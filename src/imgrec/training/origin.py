@@ -56,11 +56,12 @@ def check_architecture(path: Path, weights: Mapping[str, Tensor], module: nn.Mod
         )
 
 
-def check_parent(config: Config, folder: Path, parent: Path) -> None:
+def check_parent(config: Config, folder: Path, parent: Path, fingerprint: str) -> None:
     """Refuse a configuration that cannot go on from the parent's newest checkpoint, before `folder` is made.
 
-    Raises UsageError for fewer epochs than it has begun and for a network of other weights, RunError where there is
-    no whole checkpoint. A folder with a checkpoint of its own goes on from that one.
+    fingerprint: of the images. Raises UsageError for fewer epochs than it has begun, for a network of other weights and
+    for other images than it left some of out, RunError where there is no whole checkpoint. A folder with a checkpoint
+    of its own goes on from that one.
     """
     own = folder / CHECKPOINTS
     path, state = newest(own, parent)
@@ -79,6 +80,12 @@ def check_parent(config: Config, folder: Path, parent: Path) -> None:
             f"trainer.max_epochs must be more than {epoch}, as {path} has done so many and nothing is left to train,"
             f" got {config.trainer.max_epochs}; give more epochs, or measure RUN again with imgrec evaluate"
         )
+    chosen = state["ImageData"].get("subset")
+    if chosen is not None and chosen["share"] == config.data.prune and not _same_images(known, config, fingerprint):
+        raise UsageError(
+            f"data.prune={config.data.prune} has left images out in {path}, and now there are others; keep data.root"
+            " and the sizes of the splits, or give data.prune=0, or another share to choose anew"
+        )
     if isinstance(config.data, Folder):
         known = {**known, "image_size": config.data.image_size}
     with torch.device("meta"):  # shapes alone: no memory, no random numbers
@@ -89,6 +96,13 @@ def check_parent(config: Config, folder: Path, parent: Path) -> None:
             f"model must have the weights of {path} to go on from there, and they differ: {difference}; drop the"
             " change of model.* or data.image_size, or start a new run without resume="
         )
+
+
+def _same_images(known: Mapping[str, Any], config: Config, fingerprint: str) -> bool:
+    """Whether the training images, in their order, are those of the checkpoint."""
+    now = plain.flat(config)
+    sizes = (key for key in known["config"] if key in ("data.val_size", "data.test_size"))
+    return known["fingerprint"] == fingerprint and all(now.get(key) == known["config"][key] for key in sizes)
 
 
 def _difference(own: Mapping[str, Tensor], found: Mapping[str, Tensor]) -> str | None:
