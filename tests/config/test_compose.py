@@ -168,7 +168,7 @@ def test_a_recipe_changes_choices_and_the_command_line_changes_the_recipe() -> N
         ),
         (
             ["data=digits", "data.prune=0.25", "trainer.max_epochs=1"],
-            "data.prune_at must leave an epoch after it, and 0.5 of trainer.max_epochs=1 leaves none; train longer, or"
+            "data.prune_after must leave an epoch, and 0.5 of trainer.max_epochs=1 leaves none; train longer, or"
             " give data.prune=0",
         ),
         (
@@ -177,7 +177,7 @@ def test_a_recipe_changes_choices_and_the_command_line_changes_the_recipe() -> N
             " cannot be read, or drop one of the two",
         ),
         (["data.prune=0.95"], "data.prune must lie in [0, 0.9], got 0.95"),
-        (["data.prune=0.1", "data.prune_at=0"], "data.prune_at must be > 0 and finite, got 0"),
+        (["data.prune=0.1", "data.prune_after=0"], "data.prune_after must be > 0 and finite, got 0"),
         (["test_precision=8"], "test_precision must be one of 32, bf16, got '8'"),
         (
             ["test_protocols=[]"],

@@ -13,7 +13,7 @@ from runs import assert_same_run, state, steps_logged
 from imgrec import launch
 from imgrec.training.pruning import Pruning
 
-PRUNED = ("data.prune=0.4", "data.prune_at=0.5", "trainer.max_epochs=4", "augment=crop_flip", "model.dropout=0.3")
+PRUNED = ("data.prune=0.4", "data.prune_after=0.5", "trainer.max_epochs=4", "augment=crop_flip", "model.dropout=0.3")
 
 
 def subset_of(folder: Path) -> dict[str, Any]:

@@ -33,8 +33,8 @@ class Data:
         " on a GPU, for images in memory and without augment.policy. Changes speed, never a batch",
         identity=False,
     )
-    prune: float = setting(0.0, "share of the training images, the easiest, to go on without after data.prune_at")
-    prune_at: float = setting(
+    prune: float = setting(0.0, "share of the training images, the easiest, to go on without after data.prune_after")
+    prune_after: float = setting(
         0.5, "share of the epochs after which data.prune, where it is given, leaves images out; rounded up"
     )
 
@@ -50,12 +50,12 @@ class Data:
                 " of the two"
             )
         within("data.prune", self.prune, 0, 0.9)
-        above("data.prune_at", self.prune_at, 0)
-        below("data.prune_at", self.prune_at, 0, 1)
+        above("data.prune_after", self.prune_after, 0)
+        below("data.prune_after", self.prune_after, 0, 1)
 
     def pruned_after(self, epochs: int) -> int:
         """How many of that many epochs visit all images."""
-        return max(1, math.ceil(round(self.prune_at * epochs, 6)))  # 0.55 of 20 is 11
+        return max(1, math.ceil(round(self.prune_after * epochs, 6)))  # 0.55 of 20 is 11
 
 
 @dataclass(kw_only=True)

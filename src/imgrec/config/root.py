@@ -92,7 +92,7 @@ class Config:
         epochs = self.trainer.max_epochs
         if self.data.pruned_after(epochs) >= epochs:
             raise UsageError(
-                f"data.prune_at must leave an epoch after it, and {self.data.prune_at} of trainer.max_epochs={epochs}"
+                f"data.prune_after must leave an epoch, and {self.data.prune_after} of trainer.max_epochs={epochs}"
                 " leaves none; train longer, or give data.prune=0"
             )
 
