@@ -3,6 +3,7 @@
 # N images, B of them in a batch, K classes, C channels, H rows, W columns
 
 import dataclasses
+import functools
 import sys
 from collections.abc import Iterator
 from typing import Any
@@ -87,10 +88,10 @@ class TrainBatches(Dataset[Batch]):
         self._augment = augment
         self._num_classes = num_classes
         self._batch_size = batch_size
-        self._seed = seed
-        self._rank = rank
         self._world_size = world_size
-        self._subset = subset
+        self._planned = functools.partial(
+            plan, augment, len(images), seed=seed, rank=rank, world_size=world_size, subset=subset
+        )
         self._labels = images.labels.numpy()
         self._held: tuple[int, Plan] | None = None
 
@@ -118,16 +119,7 @@ class TrainBatches(Dataset[Batch]):
 
     def _plan(self, epoch: int) -> Plan:
         if self._held is None or self._held[0] != epoch:
-            planned = plan(
-                self._augment,
-                len(self._images),
-                seed=self._seed,
-                epoch=epoch,
-                rank=self._rank,
-                world_size=self._world_size,
-                subset=self._subset,
-            )
-            self._held = (epoch, planned)
+            self._held = (epoch, self._planned(epoch=epoch))
         return self._held[1]
 
     def _seen(self, planned: Plan, indices: Indices, rows: Indices) -> tuple[Floats, Indices]:

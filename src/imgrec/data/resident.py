@@ -8,6 +8,7 @@ copied there.
 
 # N images of the training set, V visits of an epoch, B of them in a batch, K classes, C channels, H rows, W columns
 
+import functools
 from dataclasses import dataclass
 
 import numpy as np
@@ -100,10 +101,10 @@ class ResidentBatches(Dataset[tuple[Tensor, Tensor]]):
             refuse_deep_reflection(augment.crop_padding, side=self._side)
         self._augment = augment
         self._batch_size = batch_size
-        self._seed = seed
-        self._rank = rank
         self._world_size = world_size
-        self._subset = subset
+        self._planned = functools.partial(
+            plan, augment, len(images), seed=seed, rank=rank, world_size=world_size, subset=subset
+        )
         self._device = device
         self._labels = images.labels.numpy()
         self._pixels_ncp = images.images_nchw.view(count, channels, height * width).to(device)
@@ -133,15 +134,7 @@ class ResidentBatches(Dataset[tuple[Tensor, Tensor]]):
 
     def _tables(self, epoch: int) -> _Tables:
         if self._held is None or self._held.epoch != epoch:
-            planned = plan(
-                self._augment,
-                len(self._labels),
-                seed=self._seed,
-                epoch=epoch,
-                rank=self._rank,
-                world_size=self._world_size,
-                subset=self._subset,
-            )
+            planned = self._planned(epoch=epoch)
             own = planned.draws.rows(planned.rows_v)
             self._held = _Tables(
                 epoch=epoch,
