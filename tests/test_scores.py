@@ -1,14 +1,16 @@
 """Scores against their definitions, computed by NumPy and scikit-learn."""
 
+import resource
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
-from sklearn.metrics import accuracy_score, confusion_matrix, jaccard_score, recall_score, top_k_accuracy_score
+from sklearn.metrics import accuracy_score, confusion_matrix, jaccard_score, top_k_accuracy_score
 from torch import Tensor
 
+from imgrec.errors import RunError
 from imgrec.scores import Scores
 
 Batch = tuple[Tensor, Tensor, Tensor]
@@ -62,8 +64,6 @@ def test_every_score_is_its_definition(sizes: list[int]) -> None:
     assert found["top5"] == pytest.approx(top_k_accuracy_score(truth, probabilities, k=5, labels=labels), abs=1e-6)
     assert found["iou"] == pytest.approx(jaccard_score(truth, said, average="macro"), abs=1e-6)
     assert found["confusion"].tolist() == confusion_matrix(truth, said, labels=labels).tolist()
-    recall = recall_score(truth, said, labels=labels, average=None, zero_division=0)
-    assert found["per_class"] == pytest.approx(recall, abs=1e-6)
     assert found["ece"] == pytest.approx(calibration_error(probabilities.max(axis=1), said == truth), abs=1e-6)
     losses = np.array([float(row[2]) for row in rows])
     assert found["loss"] == pytest.approx((losses * sizes).sum() / sum(sizes), abs=1e-6)
@@ -81,8 +81,34 @@ def test_the_intersection_over_union_of_a_worked_example() -> None:
     found = counted([(logits, torch.tensor([0, 0, 1, 1]), torch.tensor(0.0))], classes=3)
     assert found["iou"] == pytest.approx((1 / 2 + 2 / 3) / 2)
     assert found["top1"] == pytest.approx(3 / 4)
-    assert found["per_class"] == pytest.approx([0.5, 1.0, 0.0])
     assert found["confusion"].tolist() == [[1, 1, 0], [0, 2, 0], [0, 0, 0]]
+
+
+def test_what_the_first_images_do_not_tell_apart_is_told_apart_later() -> None:
+    """All right at first, so that top1 and top5 agree; then half of the classes are second."""
+    scores = Scores(K)
+    truth = torch.arange(K)
+    right = 9 * torch.nn.functional.one_hot(truth, K).float()
+    scores.update(right, truth, torch.tensor(0.0))
+    assert (scores.scalars()["top1"], scores.scalars()["top5"]) == (1, 1)
+    scores.reset()
+    second = right + 18 * torch.nn.functional.one_hot((truth + 1) % K, K).float()
+    scores.update(torch.cat([right, second]), truth.repeat(2), torch.tensor(0.0))
+    assert (scores.scalars()["top1"], scores.scalars()["top5"]) == (0.5, 1)
+
+
+def test_counting_takes_memory_for_the_images_and_the_classes_not_for_their_product_squared() -> None:
+    """256 images of 1 000 classes: a million counts, where a table of images by pairs of classes is 2 GB."""
+    (row,) = batches([256], classes=1000)
+    torch.use_deterministic_algorithms(True)
+    try:
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        found = counted([row], classes=1000)
+        grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
+    finally:
+        torch.use_deterministic_algorithms(False)
+    assert found["confusion"].sum() == 256
+    assert grown < 200 * 1024  # KiB
 
 
 def test_full_confidence_shares_the_last_bin() -> None:
@@ -167,6 +193,13 @@ def test_what_was_counted_before_is_gone_after_loading() -> None:
     other.compute()
     other.load(stored.state())
     assert other.scalars() == stored.scalars()
+
+
+def test_counts_of_another_version_are_refused() -> None:
+    stored = Scores(K).state()
+    stored["counts"]["counts.top1.tp"] = stored["counts"].pop("counts.among_top")
+    with pytest.raises(RunError, match=r"must hold the counts that this version keeps, got counts.*top1\.tp"):
+        Scores(K).load(stored)
 
 
 def test_a_reset_forgets_what_was_counted_and_what_waits() -> None:

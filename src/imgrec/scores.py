@@ -1,6 +1,8 @@
-"""The scores of a stage (train, val, test) of a classifier, as torchmetrics count them.
+"""The scores of a stage (train, val, test) of a classifier.
 
-N images, K classes.
+N images in B batches, K classes. Everything is a sum over images, in one torchmetrics Metric, which moves with the
+module and sums over processes. Of torchmetrics' own metrics each would count the same hits, a collection merges for
+good two that the first images do not tell apart, and a deterministic run's confusion matrix takes N K^2 numbers.
 """
 
 from collections.abc import Callable
@@ -8,14 +10,12 @@ from typing import Any, Self, cast
 
 import torch
 from torch import Tensor, nn
-from torchmetrics import Metric, MetricCollection
-from torchmetrics.classification import (
-    MulticlassAccuracy,
-    MulticlassConfusionMatrix,
-    MulticlassJaccardIndex,
-)
+from torchmetrics import Metric
+
+from imgrec.errors import RunError
 
 CALIBRATION_BINS = 15  # Guo et al. 2017, table 1
+_TOP = 5
 _BLOCK = 64  # batches counted at a time: metrics are Python, and a step of a small network is short
 
 
@@ -25,51 +25,69 @@ def calibration_bins(confidence_n: Tensor) -> Tensor:
     return torch.bucketize(confidence_n, edges[1:-1])
 
 
-class CalibrationError(Metric):
-    """Expected calibration error (Guo et al. 2017, equation 3).
+class Counts(Metric):
+    """What the scores are made of. All sums are exact but for the confidences' and the loss'."""
+
+    full_state_update = False
+    confusion: Tensor  # int64 (K, K): images, true class by row
+    among_top: Tensor  # int64: images whose class is among the five most probable
+    bins: Tensor  # float64 (bins, 3): images of a confidence, the sum of their confidences, their hits
+    losses: Tensor  # float64: images, the sum of their losses
+
+    def __init__(self, num_classes: int) -> None:
+        super().__init__()
+        self.num_classes = num_classes
+        self.add_state("confusion", torch.zeros(num_classes, num_classes, dtype=torch.int64), dist_reduce_fx="sum")
+        self.add_state("among_top", torch.zeros((), dtype=torch.int64), dist_reduce_fx="sum")
+        self.add_state("bins", torch.zeros(CALIBRATION_BINS, 3, dtype=torch.float64), dist_reduce_fx="sum")
+        self.add_state("losses", torch.zeros(2, dtype=torch.float64), dist_reduce_fx="sum")
+
+    def update(self, probabilities_nk: Tensor, targets_n: Tensor, losses_b: Tensor, sizes_b: Tensor) -> None:
+        """Take in batches. targets: class indices. losses: the batches' means. sizes: their numbers of images."""
+        confidence_n, predicted_n = probabilities_nk.max(dim=1)
+        cells_n = targets_n * self.num_classes + predicted_n
+        self.confusion.view(-1).index_add_(0, cells_n, torch.ones_like(cells_n))
+        if self.num_classes > _TOP:
+            top_n5 = probabilities_nk.topk(_TOP, dim=1).indices
+            self.among_top += (top_n5 == targets_n[:, None]).sum()
+        rows_n3 = torch.stack([torch.ones_like(confidence_n), confidence_n, predicted_n == targets_n], dim=1)
+        member_nb = torch.nn.functional.one_hot(calibration_bins(confidence_n), CALIBRATION_BINS)
+        self.bins += member_nb.double().T @ rows_n3.double()  # no scattered additions: those have no order on a GPU
+        self.losses += torch.stack([sizes_b.sum().double(), (losses_b.double() * sizes_b).sum()])
+
+    def compute(self) -> dict[str, Tensor]:
+        """See `Scores`."""
+        confusion = self.confusion.float()
+        hits, images = confusion.diag(), confusion.sum()
+        scores = {
+            "top1": hits.sum() / images,
+            "iou": _mean_iou(confusion),
+            "ece": _calibration_error(self.bins),
+            "loss": (self.losses[1] / self.losses[0]).float(),
+            "confusion": self.confusion.clone(),
+        }
+        if self.num_classes > _TOP:
+            scores["top5"] = self.among_top.float() / images
+        return scores
+
+
+def _mean_iou(confusion: Tensor) -> Tensor:
+    """Over the classes that are true or predicted for an image."""
+    hits = confusion.diag()
+    union = confusion.sum(dim=0) + confusion.sum(dim=1) - hits
+    occurs = (union > 0).float()
+    iou = hits / union.clamp_min(1)
+    return (occurs * iou / occurs.sum()).sum()
+
+
+def _calibration_error(bins: Tensor) -> Tensor:
+    """Guo et al. 2017, equation 3.
 
     torchmetrics' own puts a confidence of exactly 1, which is what overconfident networks say, into a sixteenth bin.
     """
-
-    full_state_update = False
-    sums: Tensor  # of each bin: images, their confidence, their hits
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.add_state("sums", torch.zeros(CALIBRATION_BINS, 3, dtype=torch.float64), dist_reduce_fx="sum")
-
-    def update(self, preds: Tensor, target: Tensor) -> None:
-        confidence_n, predicted_n = preds.max(dim=1)
-        rows_n3 = torch.stack([torch.ones_like(confidence_n), confidence_n, predicted_n == target], dim=1)
-        member_nb = torch.nn.functional.one_hot(calibration_bins(confidence_n), CALIBRATION_BINS)
-        self.sums += member_nb.double().T @ rows_n3.double()  # no scattered additions: those have no order on a GPU
-
-    def compute(self) -> Tensor:
-        images, confidence, hits = self.sums.T
-        error: Tensor = (confidence - hits).abs().sum() / images.sum()
-        return error.float()
-
-
-class MeanLoss(Metric):
-    """The mean over images, of batches' means; one that is not a number is reported as it is.
-
-    torchmetrics' own forgets the batches' sizes where it may keep what is not a number (nan_strategy="disable").
-    """
-
-    full_state_update = False
-    sums: Tensor  # images, their loss
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.add_state("sums", torch.zeros(2, dtype=torch.float64), dist_reduce_fx="sum")
-
-    def update(self, losses: Tensor, sizes: Tensor) -> None:
-        self.sums += torch.stack([sizes.sum().double(), (losses.double() * sizes).sum()])
-
-    def compute(self) -> Tensor:
-        images, loss = self.sums
-        mean: Tensor = loss / images
-        return mean.float()
+    images, confidence, hits = bins.T
+    error: Tensor = (confidence - hits).abs().sum() / images.sum()
+    return error.float()
 
 
 class Scores(nn.Module):
@@ -77,24 +95,13 @@ class Scores(nn.Module):
 
     Scalars, fractions in [0, 1] but for the loss: `top1`; `top5` from six classes on; `loss`, the mean over images;
     `iou`, the classes' mean of TP / (TP + FP + FN) (Jaccard 1901); `ece`, the expected calibration error over 15
-    equal bins (Guo et al. 2017). Tables: `per_class` (K,) accuracies, `confusion` (K, K) counts, true class by row.
+    equal bins (Guo et al. 2017). A table: `confusion` (K, K) counts, true class by row.
     A soft target counts as its most probable class.
     """
 
     def __init__(self, num_classes: int) -> None:
         super().__init__()
-        k: dict[str, Any] = {"num_classes": num_classes, "validate_args": False}
-        metrics: dict[str, Metric | MetricCollection] = {
-            "top1": MulticlassAccuracy(**k, average="micro"),
-            "iou": MulticlassJaccardIndex(**k, average="macro"),
-            "ece": CalibrationError(),
-            "per_class": MulticlassAccuracy(**k, average="none"),
-            "confusion": MulticlassConfusionMatrix(**k),
-        }
-        if num_classes > 5:
-            metrics["top5"] = MulticlassAccuracy(**k, average="micro", top_k=5)
-        self.counts = MetricCollection(metrics)
-        self.loss = MeanLoss()
+        self.counts = Counts(num_classes)
         self._waiting: list[tuple[Tensor, Tensor, Tensor]] = []
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
@@ -122,14 +129,12 @@ class Scores(nn.Module):
         logits, targets, losses = zip(*self._waiting, strict=True)
         self._waiting.clear()
         sizes = torch.tensor([len(batch) for batch in targets], device=losses[0].device)
-        # probabilities, since torchmetrics would guess from the values whether they are
-        self.counts.update(torch.cat(logits).float().softmax(dim=1), torch.cat(targets))
-        self.loss.update(torch.stack(losses), sizes)
+        self.counts.update(torch.cat(logits).float().softmax(dim=1), torch.cat(targets), torch.stack(losses), sizes)
 
     def compute(self) -> dict[str, Tensor]:
-        """Scalars and tables of everything since the last reset; across processes when there are several."""
+        """Scalars and the table of everything since the last reset; across processes when there are several."""
         self.count()
-        return {**self.counts.compute(), "loss": self.loss.compute()}
+        return self.counts.compute()
 
     def scalars(self) -> dict[str, float]:
         return {name: float(value) for name, value in self.compute().items() if value.ndim == 0}
@@ -139,28 +144,26 @@ class Scores(nn.Module):
 
         Nothing is counted early for it: sums of floats would round otherwise than without the checkpoint.
         """
-        self._persist(True)  # only here: counts are no weights, and stay out of the module's own state_dict
-        counts = {
-            name: [part.clone() for part in value] if isinstance(value, list) else value.clone()
-            for name, value in self.state_dict().items()
-        }
-        self._persist(False)
+        self.counts.persistent(True)  # only here: counts are no weights, and stay out of the module's own state_dict
+        counts = {name: value.clone() for name, value in self.state_dict().items()}
+        self.counts.persistent(False)
         return {"counts": counts, "waiting": [list(batch) for batch in self._waiting]}
 
     def load(self, state: dict[str, Any]) -> None:
-        """Go on counting from what `state` gave."""
+        """Go on counting from what `state` gave. Raises RunError for the counts of another version of imgrec."""
         self.reset()
-        self.load_state_dict(state["counts"])
-        device = self.loss.device
+        try:
+            self.load_state_dict(state["counts"])
+        except RuntimeError as error:
+            raise RunError(
+                f"the checkpoint must hold the counts that this version keeps, got {', '.join(state['counts'])}; go on"
+                " with the version that wrote it, or start over in another folder"
+            ) from error
+        device = self.counts.device
         self._waiting = [
             (logits.to(device), targets.to(device), loss.to(device)) for logits, targets, loss in state["waiting"]
         ]
 
-    def _persist(self, mode: bool) -> None:
-        self.counts.persistent(mode)
-        self.loss.persistent(mode)
-
     def reset(self) -> None:
         self._waiting.clear()
         self.counts.reset()
-        self.loss.reset()

@@ -12,7 +12,7 @@ from typing import Any, Literal, cast
 import lightning
 import torch
 from lightning.fabric.plugins.environments.lightning import LightningEnvironment
-from lightning.pytorch.callbacks import Callback, EarlyStopping, EMAWeightAveraging
+from lightning.pytorch.callbacks import Callback, EarlyStopping
 from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.loggers.logger import Logger
 from torch.utils.flop_counter import FlopCounterMode
@@ -24,6 +24,7 @@ from imgrec.data.inventory import Inventory
 from imgrec.errors import RunError, UsageError
 from imgrec.runfolder import CHECKPOINTS, CURVES, TENSORBOARD
 from imgrec.training import origin, progress, tensorboard
+from imgrec.training.averaging import Averaging
 from imgrec.training.curves import Curves
 from imgrec.training.finite import Finite
 from imgrec.training.interruption import Interruption
@@ -201,7 +202,7 @@ class Fitting:
         trainer = self.config.trainer
         callbacks: list[Callback] = []
         if trainer.ema_decay:
-            callbacks.append(EMAWeightAveraging(decay=trainer.ema_decay))
+            callbacks.append(Averaging(decay=trainer.ema_decay))
         callbacks.append(self.speed)
         callbacks.extend(progress.callbacks(trainer.progress, self.speed, terminal=sys.stderr.isatty()))
         if trainer.early_stopping:

@@ -1,0 +1,88 @@
+"""The moving average of the weights: PyTorch's own, to the bit, without waiting for the device."""
+
+from types import SimpleNamespace
+from typing import Any
+
+import lightning
+import pytest
+import torch
+from torch import nn
+from torch.optim.swa_utils import AveragedModel, get_ema_avg_fn
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from imgrec.training.averaging import Average, Averaging
+
+
+def network() -> nn.Module:
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Conv2d(3, 5, 3), nn.BatchNorm2d(5), nn.Flatten(), nn.Linear(20, 7)).train()
+
+
+def step(module: nn.Module) -> None:
+    """Change every weight, and every buffer, whole numbers included."""
+    module(torch.randn(2, 3, 4, 4))
+    with torch.no_grad():
+        for parameter in module.parameters():
+            parameter.add_(torch.randn_like(parameter))
+
+
+class ReadsBack(TorchDispatchMode):
+    """Counts the numbers that are read from a tensor, for each of which a GPU would be waited for."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.count = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        self.count += func is torch.ops.aten._local_scalar_dense.default
+        return func(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize("decay", [0.5, 0.99])
+def test_it_is_pytorchs_own_to_the_bit(decay: float) -> None:
+    module = network()
+    own = Average(module, device=torch.device("cpu"), decay=decay)
+    theirs = AveragedModel(module, avg_fn=get_ema_avg_fn(decay), use_buffers=True)
+    for _ in range(4):
+        step(module)
+        own.update_parameters(module)
+        theirs.update_parameters(module)
+    expected, found = theirs.state_dict(), own.state_dict()
+    assert found.keys() == expected.keys()
+    assert all(torch.equal(found[name], expected[name]) for name in expected)
+    assert not torch.equal(found["module.0.weight"], module.state_dict()["0.weight"])
+
+
+def test_it_goes_on_from_a_stored_one() -> None:
+    module = network()
+    straight = Average(module, device=torch.device("cpu"), decay=0.9)
+    step(module)
+    straight.update_parameters(module)
+    resumed = Average(module, device=torch.device("cpu"), decay=0.9)
+    resumed.load_state_dict(straight.state_dict())
+    step(module)
+    straight.update_parameters(module)
+    resumed.update_parameters(module)
+    expected = straight.state_dict()
+    assert all(torch.equal(value, expected[name]) for name, value in resumed.state_dict().items())
+
+
+def test_steps_read_nothing_back_from_the_device() -> None:
+    module = network()
+    average = Average(module, device=torch.device("cpu"), decay=0.9)
+    average.update_parameters(module)
+    with ReadsBack() as reads:
+        average.update_parameters(module)
+    assert reads.count == 0
+
+
+def test_the_average_lies_where_the_network_will_be_trained() -> None:
+    """Lightning moves the network later: at this moment it is on the CPU still."""
+    trainer: Any = SimpleNamespace(strategy=SimpleNamespace(root_device=torch.device("meta")))
+    module = lightning.LightningModule()
+    module.net = network()
+    averaging = Averaging(decay=0.9)
+    averaging.setup(trainer, module, "fit")
+    assert averaging._average_model is not None
+    assert {tensor.device.type for tensor in averaging._average_model.parameters()} == {"meta"}
+    assert {tensor.device.type for tensor in module.parameters()} == {"cpu"}
