@@ -26,7 +26,7 @@ class Augment:
     policy_magnitude: int = setting(9, "strength of randaugment, 0 to 30 (Cubuk et al. 2020, section 4: M)")
     crop_padding: int = setting(0, "pad by this many pixels, then crop at random; 0: off (He et al. 2016: 4)")
     crop_border: str = setting("black", f"what the padding shows: {', '.join(BORDERS)}")
-    flip: bool = setting(False, "mirror left to right, every other image")
+    flip: bool = setting(False, "mirror left to right: each image with probability 1/2, or by flip_rule")
     flip_rule: str = setting(
         "random",
         "random: drawn anew in each epoch; alternating: drawn in the first, then mirrored in every other epoch",

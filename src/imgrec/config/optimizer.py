@@ -158,7 +158,11 @@ class MuonSgd(Orthogonalised):
     bias_lr: float = setting(106.0, "peak rate of biases and normalisation layers; 0.053 an image of the batch")
     head_lr: float = setting(1340.0, "peak rate of the last layer; 0.67 an image of the batch")
     sgd_momentum: float = setting(0.85, "weight of the past gradients, Nesterov, for what SGD updates")
-    weight_decay: float = setting(4e-3, "share of what SGD updates that a step at the peak rate takes away")
+    weight_decay: float = setting(
+        4e-3,
+        "share of what SGD updates that a step at the peak rate takes away before momentum, which makes it"
+        " 1 / (1 - sgd_momentum) as much",
+    )
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -22,7 +22,10 @@ class Trainer:
     accelerator: str = setting("auto", "cpu, gpu, or auto: the GPU where there is one", identity=False)
     devices: int = setting(1, "processes, each with its own batch of data.batch_size images")
     strategy: str = setting("auto", "auto, or ddp: one process a device, gradients averaged", identity=False)
-    precision: str = setting("32", f"arithmetic of the training step: {', '.join(PRECISIONS)}; weights stay float32")
+    precision: str = setting(
+        "32",
+        f"arithmetic of the training step: {', '.join(PRECISIONS)}; weights stay float32; at 32, GPUs convolve in TF32",
+    )
     channels_last: bool = setting(True, "NHWC memory format: faster convolutions, same mathematics")
     compile: bool = setting(False, "torch.compile the network")
     deterministic: str = setting("auto", "true, false, or auto: same seed, same bits, on the CPU")

@@ -36,8 +36,8 @@ def muon_groups(
     """`groups`, with every weight matrix and convolution filter set apart for Muon.
 
     The rest, at rate adamw_lr, is AdamW's: biases, normalisation layers, and the module's last linear layer, whose
-    weight maps to classes (Jordan et al. 2024: Muon is for hidden layers; "scalar and vector parameters" and the
-    "final classifier head" go to AdamW). Raises ValueError if nothing trains.
+    weight maps to classes. Jordan et al. 2024 give scalars, vectors, the input and the output layer to AdamW; here the
+    input layer is Muon's too, as its filters are few and small. Raises ValueError if nothing trains.
     """
     roles = _roles(module)
     spare = set() if decay_norm_and_bias else {"minor"}
@@ -60,7 +60,8 @@ def muon_sgd_groups(
 ) -> list[dict[str, Any]]:
     """Weight matrices and filters for Muon; the last linear layer, and biases and normalisations, for SGD.
 
-    decay: what a step at the peak rate takes away of SGD's parameters, whatever their rate: 0.01 is a hundredth.
+    decay: what a step at the peak rate takes away of SGD's parameters, whatever their rate, before momentum, which
+    makes it 1 / (1 - momentum) as much in the long run (L2, not decoupled).
     Raises ValueError if nothing trains.
     """
     roles = _roles(module)
