@@ -222,6 +222,8 @@ def main() -> int:
     for _ in training.steps():
         if training.number % 25 == 0:
             print(f"step {training.number}/{training.total}, {time.perf_counter() - began:.0f} s", file=sys.stderr)
+    if arguments.device != "cpu":
+        torch.cuda.synchronize()  # or the clock would run ahead of the device
     trained = time.perf_counter()
     accuracy = training.accuracy()
     print(

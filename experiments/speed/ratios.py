@@ -77,8 +77,8 @@ def alone(work: Callable[[], T]) -> T:
 
 
 def about() -> str:
-    """The machine and the versions, for a caption."""
-    now = environment()
+    """The machine and the versions, for a caption. Asked for in a process of its own, as it starts a GPU."""
+    now = alone(environment)
     code = f"commit {now['commit']}{' (dirty)' if now['dirty'] else ''}"
     return (
         f"{now['cpu']}, {now['cores']} cores, {now['threads']} threads; {now['platform']}; python {now['python']}, "

@@ -32,6 +32,12 @@ def check_hardware(config: Config) -> None:
     uses_gpu = trainer.accelerator == "gpu" or (trainer.accelerator == "auto" and gpus > 0)
     if uses_gpu and trainer.devices > gpus:
         raise UsageError(f"trainer.devices must be at most {gpus}, the GPUs of this machine, got {trainer.devices}")
+    if uses_gpu and not torch.cuda.is_bf16_supported(including_emulation=False):
+        only = "a GPU of compute capability 8.0 (Ampere), and this one emulates bfloat16, image by image"
+        if trainer.precision == "bf16-mixed":
+            raise UsageError(f"trainer.precision=bf16-mixed needs {only}; use 16-mixed, or 32")
+        if config.test_precision == "bf16":
+            raise UsageError(f"test_precision=bf16 needs {only}; use test_precision=32")
 
 
 def environment() -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """A grid of runs, given once, again, larger, and with runs that fail."""
 
 import contextlib
+import gc
 import json
 import os
 import re
@@ -15,6 +16,7 @@ import pytest
 from runs import one_line
 
 from imgrec import launch
+from imgrec.classifier import Classifier
 from imgrec.errors import Interrupted, RunError
 from imgrec.training import run as room
 
@@ -284,3 +286,24 @@ def test_a_reader_who_goes_away_ends_no_sweep(sweep: Callable[..., Any], words: 
     os.close(reader)
     assert child.wait() == 0
     assert statuses() == {0: "finished", 1: "finished"}
+
+
+def test_what_a_failed_run_held_is_free_before_the_next_begins(words: list[str], command: Callable[..., Said]) -> None:
+    """On a GPU a run that was too large would take the memory of all that follow."""
+    alive: list[int] = []
+    carry_out = launch.carry_out
+
+    def counted(*arguments: Any, **options: Any) -> Any:
+        alive.append(sum(type(thing) is Classifier for thing in gc.get_objects()))
+        return carry_out(*arguments, **options)
+
+    gc.collect()
+    gc.disable()  # or chance would free it
+    try:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(launch, "carry_out", counted)
+            patch.setattr(Classifier, "validation_step", lambda *_: full_disk())
+            assert command("train", "-m", *words, "seed=0,1,2")[0] == 1
+    finally:
+        gc.enable()
+    assert alive == [0, 0, 0]

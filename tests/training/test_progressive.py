@@ -1,5 +1,6 @@
 """Runs whose images grow and whose first layer is set from data: what is trained, and that resuming changes nothing."""
 
+import functools
 import signal
 from collections.abc import Callable
 from pathlib import Path
@@ -76,3 +77,13 @@ def test_an_interrupted_run_goes_on_at_its_size(
     again = imgrec("train", *growing, f"hydra.run.dir={cut}")
     assert again.wait() == 0, again.log.read_text()
     assert_same_run(straight, cut)
+
+
+def test_a_compiled_network_trains_as_the_plain_one(growing: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Through Dynamo, over growing images and under an average; what a compiler would make of it is another matter."""
+    words = [*growing, "trainer.ema_decay=0.8"]
+    plain = launch.train(words)
+    monkeypatch.setattr(torch, "compile", functools.partial(torch.compile, backend="eager"))
+    compiled = launch.train([*words, "trainer.compile=true"])
+    assert compiled.folder != plain.folder
+    assert compiled.record.weights == plain.record.weights

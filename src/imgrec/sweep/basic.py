@@ -1,5 +1,6 @@
 """launcher=basic: the runs of a sweep one after the other, in this process."""
 
+import gc
 from collections.abc import Sequence
 
 from imgrec import launch
@@ -10,10 +11,11 @@ from imgrec.sweep.ledger import Ledger
 
 def run(jobs: Sequence[Job], ledger: Ledger, *, stop_at_failure: bool) -> None:
     """Carry the jobs out. A failing one is taken down in the ledger; Interrupted ends them all."""
-    from imgrec.data import sources  # imports torch
+    from imgrec.data import sources  # imports torch, as does `_free`
 
     with sources.kept():
         for job in jobs:
+            _free()
             ledger.began(job)
             try:
                 with surroundings():
@@ -27,3 +29,12 @@ def run(jobs: Sequence[Job], ledger: Ledger, *, stop_at_failure: bool) -> None:
                     return
             else:
                 ledger.ended(job)
+
+
+def _free() -> None:
+    """Give back what the run before still holds: its callbacks, or its error, refer to themselves in circles."""
+    import torch
+
+    gc.collect()
+    if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
+        torch.cuda.empty_cache()

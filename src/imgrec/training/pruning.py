@@ -83,9 +83,9 @@ class Pruning(Callback):
         for epoch, batch, losses_b in self._new:
             self._losses_n[self._data.indices(epoch, batch)] = losses_b.cpu()
         self._new.clear()
-        merged_n = self._losses_n
-        for other_n in gathered(self._losses_n):
-            merged_n = torch.where(merged_n.isnan(), other_n, merged_n)
+        merged_n = torch.full_like(self._losses_n, torch.nan)
+        for its_n in gathered(self._losses_n):  # by rank: an image that several have met counts alike for all of them
+            merged_n = torch.where(merged_n.isnan(), its_n, merged_n)
         return merged_n
 
     def _tell(self, losses_n: Tensor, kept_n: Tensor, *, epoch: int) -> None:
