@@ -268,7 +268,10 @@ def test_curves_that_cannot_be_read_are_refused(verify: Callable[..., Said], fin
     before = files(Path())
     code, out, err = verify("run")
     assert (code, out) == (1, "")
-    assert "run/curves.csv must be curves that imgrec wrote, got invalid literal" in err
+    assert (
+        "run/curves.csv must be a table of step, epoch, split, metric, value, and cannot be read: invalid literal"
+        in err
+    )
     assert files(Path()) == before
 
 

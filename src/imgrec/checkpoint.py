@@ -146,7 +146,7 @@ def newest(folder: Path) -> tuple[Path, dict[str, Any]] | None:
             log.error("going back to %s: the newer checkpoint is damaged", path)
         return path, state
     if present:
-        raise RunError(f"{folder} holds no whole checkpoint; restore one, or start over with force=true")
+        raise RunError(f"{folder} holds no whole checkpoint; restore one, or remove {folder} to start over")
     return None
 
 

@@ -75,7 +75,7 @@ class Classifier(lightning.LightningModule):
         images_nchw, targets = batch
         shown = self._resize(images_nchw, self.global_step / self._steps)
         loss, logits_nk = self._step((shown, targets), self.train_scores)
-        return {"loss": loss, "logits": logits_nk.detach()}
+        return {"loss": loss * self._evened(batch_idx), "logits": logits_nk.detach()}
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         self._step(batch, self.val_scores)
@@ -107,6 +107,15 @@ class Classifier(lightning.LightningModule):
         loss = cast(Tensor, self.loss(logits_nk, targets))
         scores.update(logits_nk, targets, loss)
         return loss, logits_nk
+
+    def _evened(self, batch_idx: int) -> float:
+        """What a batch's loss counts, so that each optimizer step follows the mean gradient of its batches.
+
+        Lightning divides by `accumulate` always, and an epoch's last step may have fewer batches.
+        """
+        accumulate, batches = self.trainer.accumulate_grad_batches, int(self.trainer.num_training_batches)
+        rest = batches % accumulate
+        return accumulate / rest if rest and batch_idx >= batches - rest else 1.0
 
     def _log_epoch(self, stage: str, scores: Scores) -> None:
         values = {f"{stage}/{name}": value for name, value in scores.scalars().items()}

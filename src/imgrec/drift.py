@@ -70,7 +70,7 @@ class Drift:
 
 
 def keyed(rows: Sequence[Mapping[str, str]]) -> Rows:
-    """The rows of a curves.csv by what they measure, clocks left out. Raises KeyError or ValueError for other files."""
+    """The rows of a curves.csv by what they measure, clocks left out."""
     return {
         (int(row["step"]), int(row["epoch"]), row["split"], row["metric"]): row["value"]
         for row in rows

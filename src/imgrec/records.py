@@ -127,9 +127,27 @@ def score_of(row: dict[str, Any]) -> Score:
 
 
 def read_curves(path: Path) -> list[dict[str, str]]:
-    """The rows of a curves.csv, all values as text. A last line that a crash cut off is left out."""
-    with path.open(encoding="utf-8", newline="") as file:
-        return [row for row in csv.DictReader(file) if None not in row.values()]
+    """The rows of a curves.csv, all values as text. A last line that a crash cut off is left out.
+
+    Raises RunError for a file that is no such table.
+    """
+    try:
+        whole = [line for line in path.read_text("utf-8").splitlines(keepends=True) if line.endswith("\n")]
+        rows = csv.DictReader(whole)
+        if tuple(rows.fieldnames or ()) != CURVE_COLUMNS:
+            raise ValueError(f"its columns are {', '.join(rows.fieldnames or ())}")
+        return [_checked(row) for row in rows]
+    except (OSError, csv.Error, TypeError, ValueError) as error:  # UnicodeDecodeError is a ValueError
+        raise RunError(
+            f"{path} must be a table of {', '.join(CURVE_COLUMNS)}, and cannot be read: {error}; restore it, or remove"
+            " it, and a run goes on without its rows"
+        ) from error
+
+
+def _checked(row: dict[str, str]) -> dict[str, str]:
+    """The row. Raises TypeError or ValueError where it has no numbers."""
+    int(row["step"]), int(row["epoch"]), float(row["value"])
+    return row
 
 
 def write(path: Path, record: Record) -> None:

@@ -12,7 +12,7 @@ import torch
 from imgrec import assembly, checkpoint, evaluation, records, runfolder
 from imgrec.assembly import Trained
 from imgrec.checkpoint import BEST, LAST
-from imgrec.config.data import Cifar10
+from imgrec.config.data import Cifar10, Folder
 from imgrec.config.fields import choice
 from imgrec.config.root import TEST_PRECISIONS, Config, elsewhere
 from imgrec.data import cifar10_files
@@ -129,13 +129,18 @@ def _at_hand(run: Path, config: Config) -> Config:
     return dataclasses.replace(config, data=dataclasses.replace(config.data, download=False))
 
 
+def _is_root_of(path: str, config: Config) -> bool:
+    """Whether it is the folder that the run itself was given."""
+    return isinstance(config.data, Folder) and Path(path).resolve() == Path(config.data.root).expanduser().resolve()
+
+
 def _images(run: Path, trained: Trained, split: str, data_root: str | None) -> tuple[Images, str]:
     """The images to measure on, and the fingerprint of the data that they come from."""
     config = trained.config
     if data_root is not None:
         config = elsewhere(config, data_root)
     seen = runfolder.images(run, config)
-    if seen.fingerprint != trained.fingerprint and data_root is None:
+    if seen.fingerprint != trained.fingerprint and (data_root is None or _is_root_of(data_root, trained.config)):
         raise RunError(
             "the images must be those that the run was trained on, and names or sizes have changed since: a split of"
             " them would mix training images in; restore them, or name other images with --data-root"

@@ -238,6 +238,27 @@ def test_accumulated_batches_step_as_one_batch(tiny: list[str]) -> None:
         torch.testing.assert_close(parts["state_dict"][name], value, rtol=1e-4, atol=1e-6)
 
 
+def test_an_epochs_last_step_follows_the_mean_gradient_of_the_batches_that_are_left(tiny: list[str]) -> None:
+    """64 images in 4 batches: 3 of them make a step, and so does the fourth, which moves the weights no less."""
+    words = [
+        *tiny,
+        "optimizer=sgd",
+        "optimizer.lr=1e-3",
+        "trainer.max_epochs=1",
+        "data.val_size=0",
+        "data.test_size=20",
+    ]
+    start = load(run(words, "data.batch_size=64", "optimizer.lr=1e-12"))["state_dict"]
+    moved = {}
+    for steps, more in ((1, ("data.batch_size=64",)), (2, ("data.batch_size=16", "trainer.accumulate=3"))):
+        state = load(run(words, *more))
+        assert state["global_step"] == steps
+        changes = [value - start[name] for name, value in state["state_dict"].items() if value.is_floating_point()]
+        moved[steps] = torch.cat([change.flatten() for change in changes])
+    # at so low a rate the gradients stay as they are: two steps go about twice as far as one, in its direction
+    assert moved[2] @ moved[1] / (moved[1] @ moved[1]) == pytest.approx(2, abs=0.2)
+
+
 @pytest.mark.parametrize("optimizer", ["sgd", "momentum", "adam", "adamw", "adagrad", "rmsprop", "muon", "muon_sgd"])
 def test_every_optimizer_trains(tiny: list[str], optimizer: str) -> None:
     words = [*tiny, f"optimizer={optimizer}", "optimizer.lr_scale=0.1", "schedule=cosine", "schedule.warmup=0.1"]

@@ -1,6 +1,5 @@
 """What a report draws of runs: curves, confusion, calibration and classes of each setting, over its seeds."""
 
-import csv
 import json
 import math
 from collections.abc import Sequence
@@ -8,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from imgrec import records, statistics
-from imgrec.errors import shown
+from imgrec.errors import RunError, shown
 from imgrec.runfolder import CURVES, DIAGNOSTICS
 from imgrec.statistics import Summary
 from imgrec.tables.factors import short
@@ -114,8 +113,8 @@ def _take_curves(drawn: Drawn, setting: str, row: Row) -> None:
                 for read in records.read_curves(path)
                 if (read["split"], read["metric"]) in CURVE_METRICS
             ]
-        except (OSError, ValueError, KeyError, TypeError, csv.Error) as error:
-            drawn.problems.append(f"{path} must be curves that imgrec wrote, got {error}; they are not drawn")
+        except RunError as error:
+            drawn.problems.append(f"{error}; until then they are not drawn")
             continue
         if not all(math.isfinite(value) for _, _, value in rows):
             drawn.remarks.append(f"values of {shown(run.name)} that are no numbers are not in the curves")

@@ -1,6 +1,7 @@
 """curves.csv: every logged number of a run, one a row: step, epoch, split, metric, value."""
 
 import csv
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -46,6 +47,11 @@ class Curves(Logger):
                 f"{self._path} cannot be written: {error.strerror}; free the disk and start the same command again: it"
                 " goes on from its last checkpoint"
             ) from error
+
+    def sync(self) -> None:
+        """See that the rows are on the disk, before a checkpoint after which they are not logged again."""
+        with self._path.open("rb") as file:
+            os.fsync(file.fileno())
 
     def log_hyperparams(self, *args: Any, **kwargs: Any) -> None:
         """Nothing: config.yaml holds them."""

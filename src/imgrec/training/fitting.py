@@ -19,6 +19,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from imgrec import assembly, checkpoint
 from imgrec.checkpoint import BEST, LAST
+from imgrec.config.data import Folder
 from imgrec.config.root import Config
 from imgrec.data.inventory import Inventory
 from imgrec.errors import RunError, UsageError
@@ -57,7 +58,7 @@ class Fitting:
         self.interruption = interruption
         self._began = time.perf_counter()
         self._checkpoints = folder / CHECKPOINTS
-        self._quieten()
+        self._quieten(config)
         lightning.seed_everything(config.seed, verbose=False)
         path, state = origin.newest(self._checkpoints, parent)
         meta = origin.meta(path, state) if path and state else {}
@@ -65,7 +66,7 @@ class Fitting:
         self._counted = state["callbacks"] if state else {}
         # what was the end of a parent's training is not the end of this one
         self._over = bool(state) and self._counted["Saver"]["over"] and meta["run_id"] == run_id
-        comparable = not state or meta["run_id"] == run_id or origin.measures_alike(meta["config"], config)
+        comparable = not state or meta["run_id"] == run_id or origin.measures_alike(meta, config, seen.fingerprint)
         self.source = assembly.source(config, seen.listing)
         self.classifier = assembly.classifier(
             config, self.source, run_id=run_id, fingerprint=seen.fingerprint, resumed=state is not None
@@ -243,17 +244,18 @@ class Fitting:
         checkpoint.copy(path, self._checkpoints / LAST)
 
     @staticmethod
-    def _quieten() -> None:
+    def _quieten(config: Config) -> None:
         for name in ("lightning.pytorch", "lightning.fabric"):
             logging.getLogger(name).setLevel(logging.WARNING)
         for message in _EXPECTED:
             warnings.filterwarnings("ignore", message=message)
+        if not (isinstance(config.data, Folder) and torch.cuda.is_available()):  # a GPU would wait for them
+            warnings.filterwarnings("ignore", message=r".*does not have many workers.*")
 
 
 # Warnings of the libraries underneath that say nothing to the user of a run.
 _EXPECTED = (
     r".*LeafSpec.*",  # PyTorch renamed what Lightning 2.6 calls
-    r".*does not have many workers.*",  # data sets in memory need none
     r".*Checkpoint directory .* exists and is not empty.*",
     r".*your dataloader is not resumable.*",  # it is: the sampler begins at the stored batch
     r".*callbacks used to create the checkpoint.*'Pruning'.*",  # a run may go on with data.prune=0

@@ -37,14 +37,18 @@ def meta(path: Path, state: Mapping[str, Any]) -> dict[str, Any]:
     """What the checkpoint says of its run. Raises RunError for one that imgrec did not write."""
     found = state.get(META)
     if not isinstance(found, dict) or not found.keys() >= _NOTE or not state.keys() >= _PARTS:
-        raise RunError(f"{path} must be a checkpoint that imgrec wrote; restore the run's own, or use force=true")
+        raise RunError(f"{path} must be a checkpoint that imgrec wrote; restore the run's own, or remove its folder")
     return found
 
 
-def measures_alike(before: dict[str, Any], config: Config) -> bool:
-    """Whether validation scores from before compare with those to come: the same loss, on the same images."""
-    now = plain.flat(config)
-    return all(now.get(key) == value for key, value in before.items() if key.startswith(("loss.", "data.val_size")))
+def measures_alike(known: Mapping[str, Any], config: Config, fingerprint: str) -> bool:
+    """Whether a checkpoint's validation scores compare with those to come: the same loss, on the same images.
+
+    known: its `meta`. fingerprint: of the images now.
+    """
+    before, now = known["config"], plain.flat(config)
+    told = [key for key in before if key.startswith("loss.") or key == "data.image_size"]
+    return all(now.get(key) == before[key] for key in told) and _same_images(known, config, fingerprint)
 
 
 def check_architecture(path: Path, weights: Mapping[str, Tensor], module: nn.Module) -> None:
@@ -59,9 +63,9 @@ def check_architecture(path: Path, weights: Mapping[str, Tensor], module: nn.Mod
 def check_parent(config: Config, folder: Path, parent: Path, fingerprint: str) -> None:
     """Refuse a configuration that cannot go on from the parent's newest checkpoint, before `folder` is made.
 
-    fingerprint: of the images. Raises UsageError for fewer epochs than it has begun, for a network of other weights and
-    for other images than it left some of out, RunError where there is no whole checkpoint. A folder with a checkpoint
-    of its own goes on from that one.
+    fingerprint: of the images. Raises UsageError for fewer epochs than it has begun, for a network of other weights,
+    for images that have changed where `resume_override` does not name data.root, and for others than it left some of
+    out, RunError where there is no whole checkpoint. A folder with a checkpoint of its own goes on from that one.
     """
     own = folder / CHECKPOINTS
     path, state = newest(own, parent)
@@ -79,6 +83,12 @@ def check_parent(config: Config, folder: Path, parent: Path, fingerprint: str) -
         raise UsageError(
             f"trainer.max_epochs must be more than {epoch}, as {path} has done so many and nothing is left to train,"
             f" got {config.trainer.max_epochs}; give more epochs, or measure RUN again with imgrec evaluate"
+        )
+    if known["fingerprint"] != fingerprint and "data.root" not in config.resume_override:
+        raise UsageError(
+            f"data.root must hold the images that {path} was trained on, and their names or sizes have changed: split"
+            " anew, images that it has seen would count as validation and test; restore them, or allow it with"
+            " 'resume_override=[data.root]'"
         )
     chosen = state["ImageData"].get("subset")
     if chosen is not None and chosen["share"] == config.data.prune and not _same_images(known, config, fingerprint):
@@ -99,7 +109,7 @@ def check_parent(config: Config, folder: Path, parent: Path, fingerprint: str) -
 
 
 def _same_images(known: Mapping[str, Any], config: Config, fingerprint: str) -> bool:
-    """Whether the training images, in their order, are those of the checkpoint."""
+    """Whether the images, as they are split and in their order, are those of the checkpoint."""
     now = plain.flat(config)
     sizes = (key for key in known["config"] if key in ("data.val_size", "data.test_size"))
     return known["fingerprint"] == fingerprint and all(now.get(key) == known["config"][key] for key in sizes)

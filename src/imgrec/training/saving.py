@@ -17,6 +17,7 @@ from lightning.pytorch.loggers import TensorBoardLogger
 
 from imgrec.checkpoint import BEST, LAST, copy, load, save_generation, snapshot
 from imgrec.processes import anywhere, gathered, own
+from imgrec.training.curves import Curves
 from imgrec.training.finite import Finite
 from imgrec.training.interruption import Interruption
 from imgrec.training.progress import Speed
@@ -129,6 +130,12 @@ class Saver(Checkpoint):
 
     def on_train_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         self._interruption.install()  # Lightning has just put its own handlers in place
+        if trainer.world_size > 1:
+            # which asks all processes at every step, and waits for the GPU, whether Lightning's own handler was met
+            setattr(trainer.fit_loop.epoch_loop, "_broadcast_sigterm_tensor", _nothing)  # noqa: B010 (mypy: a method)
+        if trainer.global_rank > 0:  # with the first one's numbers, all would drop the same units of their batches
+            own_seed = np.random.SeedSequence([torch.initial_seed(), trainer.global_rank]).generate_state(1)
+            torch.manual_seed(int(own_seed[0]))
         if trainer.is_global_zero:
             self.complete_best()
 
@@ -202,6 +209,8 @@ class Saver(Checkpoint):
         for logger in trainer.loggers:  # what comes after the save must not lack what came before it, after a crash
             if isinstance(logger, TensorBoardLogger) and trainer.is_global_zero:
                 logger.experiment.flush()
+            if isinstance(logger, Curves) and trainer.is_global_zero:
+                logger.sync()
         self.position, self.step = position, trainer.global_step
         trainer.save_checkpoint(self._folder / LAST)
 
@@ -219,6 +228,10 @@ class Saver(Checkpoint):
         if better:
             self.best = row
         return better
+
+
+def _nothing() -> None:
+    """In the place of what need not be done."""
 
 
 def _random_state() -> dict[str, Any]:
