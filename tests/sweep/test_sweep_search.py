@@ -203,4 +203,6 @@ def test_without_optuna_the_way_out_is_named(
     monkeypatch.setitem(sys.modules, "optuna", None)
     code, _, err = command("train", "-m", *words)
     assert code == 1
-    assert "sweep=optuna needs the package optuna, which is not installed; pip install 'imgrec[search]'" in err
+    assert (
+        "sweep=optuna needs the package optuna, which is not installed; in the clone, pip install -e '.[search]'" in err
+    )

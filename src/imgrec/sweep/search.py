@@ -81,8 +81,8 @@ def _study(words: Sequence[str], sweep: Optuna, folder: Path) -> "Study":
         import optuna
     except ImportError as error:
         raise RunError(
-            "sweep=optuna needs the package optuna, which is not installed; pip install 'imgrec[search]', or choose"
-            " sweep=grid"
+            "sweep=optuna needs the package optuna, which is not installed; in the clone, pip install -e '.[search]',"
+            " or choose sweep=grid"
         ) from error
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     path = (folder / STORAGE).resolve()
