@@ -13,6 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from imgrec.data import workers
 from imgrec.data.loader import eval_loader
 from imgrec.data.source import Images
 from imgrec.errors import RunError
@@ -110,11 +111,14 @@ def predict(
 
     lower = torch.autocast(device.type, torch.bfloat16) if precision == "bf16" else contextlib.nullcontext()
     with torch.inference_mode(), _full_float32(), lower:
-        for batch_nchw, targets_n, indices_n in loader:
-            batch_nchw = batch_nchw.to(device).contiguous(memory_format=memory_format)
-            logits.append(PROTOCOLS[protocol](in_float32, batch_nchw).cpu())
-            targets.append(targets_n)
-            indices.append(indices_n)
+        try:
+            for batch_nchw, targets_n, indices_n in loader:
+                batch_nchw = batch_nchw.to(device).contiguous(memory_format=memory_format)
+                logits.append(PROTOCOLS[protocol](in_float32, batch_nchw).cpu())
+                targets.append(targets_n)
+                indices.append(indices_n)
+        finally:
+            workers.end(loader)
     return Predictions(
         logits_nk=torch.cat(logits),
         targets_n=torch.cat(targets),

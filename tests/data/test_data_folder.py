@@ -12,6 +12,7 @@ from PIL import Image
 
 from imgrec.config.augment import Augment
 from imgrec.config.data import Folder
+from imgrec.data import workers
 from imgrec.data.folder import FolderImages
 from imgrec.data.loader import eval_loader, train_loader
 from imgrec.data.scan import EXTENSIONS, scan
@@ -259,6 +260,7 @@ def test_a_worker_hands_the_same_sentence_over(root: Path, num_workers: int) -> 
     assert str(caught.value).startswith(f"'{path}': must be a whole image")
     assert str(caught.value).endswith("with data.on_error=skip")
     assert "\n" not in str(caught.value)
+    workers.end(loader)
 
 
 def test_skip_leaves_it_out_and_says_so_once(root: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -5,6 +5,9 @@ import os
 import signal
 import sys
 import threading
+from typing import Any
+
+from torch.utils.data import DataLoader
 
 _GRACE = 10  # seconds that a worker goes on after SIGTERM, for the run to reach its next step and save
 _PR_SET_PDEATHSIG = 1  # prctl(2): the signal that a process gets when its parent ends
@@ -21,6 +24,17 @@ def follow_parent(worker: int) -> None:
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
         signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
         threading.Thread(target=_leave_when_told, args=(os.getppid(),), daemon=True).start()
+
+
+def end(loader: DataLoader[Any]) -> None:
+    """End the workers of a loader that nobody iterates over any more; with none, or a second time, nothing.
+
+    After an error its frames hold them until the garbage collector comes by, which then takes what tells them to end
+    before them: each would notice by itself only, seconds later, and what runs next would wait for it.
+    """
+    iterator = loader._iterator
+    if iterator is not None:
+        iterator._shutdown_workers()  # type: ignore[attr-defined]
 
 
 def _leave_when_told(parent: int) -> None:

@@ -129,6 +129,7 @@ class Fitting:
             self._end_others()
             raise
         finally:
+            self.trainer.fit_loop.teardown()  # Lightning forgets the training's workers when the validation fails
             self._writer.close()
         if torch.distributed.is_available() and torch.distributed.is_initialized():
             torch.distributed.destroy_process_group()  # what follows is the first process' work alone
