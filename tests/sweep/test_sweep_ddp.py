@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 
-@pytest.mark.parametrize("launcher", ["basic", pytest.param("pool", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("launcher", ["basic", "pool"])
 def test_each_run_of_a_sweep_starts_processes_of_its_own(
     sweep: Callable[..., Any], tiny: list[str], launcher: str
 ) -> None:

@@ -255,6 +255,19 @@ def test_bad_words_are_refused_before_anything_is_written(command: Callable[...,
         assert not Path("outputs").exists()
 
 
+def test_what_a_run_leaves_in_the_environment_is_not_the_next_one_s(
+    command: Callable[..., Said], words: list[str]
+) -> None:
+    def started_as_the_second_process() -> None:
+        os.environ["LOCAL_RANK"] = "1"
+        raise RunError("a distributed run that leaves its variables")
+
+    with breaking(0, started_as_the_second_process):
+        code, _, err = command("train", "-m", *words, "seed=0,1")
+    assert code == 1, err
+    assert statuses() == {0: "failed", 1: "finished"}
+
+
 @pytest.mark.parametrize("word", ["launcher=pool", "sweep=tuned", "sweep.retry_failed=true"])
 def test_words_about_a_sweep_are_refused_for_one_run(command: Callable[..., Said], words: list[str], word: str) -> None:
     code, _, err = command("train", *words, word)

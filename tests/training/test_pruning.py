@@ -100,6 +100,7 @@ def test_two_processes_leave_out_what_one_would(tiny: list[str], imgrec: Callabl
         torch.testing.assert_close(weights[1][name], value, rtol=1e-4, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_a_distributed_run_cut_while_it_notes_losses_ends_as_the_undisturbed_one(
     tiny: list[str], imgrec: Callable[..., Any], workplace: Path
 ) -> None:
