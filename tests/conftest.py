@@ -92,6 +92,23 @@ def tiny(tiny_words: tuple[str, ...], workplace: Path) -> list[str]:
     return list(tiny_words)
 
 
+@pytest.fixture(scope="session")
+def one_run(tiny_words: tuple[str, ...], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A finished run of one epoch, trained in this process; not to be touched."""
+    from imgrec import launch
+
+    folder = tmp_path_factory.mktemp("once") / "run"
+    launch.train([*tiny_words, "trainer.max_epochs=1", f"hydra.run.dir={folder}"])
+    return folder
+
+
+@pytest.fixture
+def finished(one_run: Path, workplace: Path) -> Path:
+    """A copy of that run in ./run, to be spoilt."""
+    shutil.copytree(one_run, workplace / "run")
+    return workplace / "run"
+
+
 class Child:
     """An `imgrec` command in a process of its own, forked so that nothing is imported again."""
 
@@ -144,10 +161,11 @@ class Child:
 
 
 @pytest.fixture
-def imgrec(workplace: Path) -> Callable[..., Child]:
+def imgrec(workplace: Path, one_run: Path) -> Callable[..., Child]:
     """Start `imgrec ARGUMENTS...` in a child process; with group=True in a process group of its own.
 
-    before: what the child does to itself first, such as to break something at a certain step.
+    before: what the child does to itself first, such as to break something at a certain step. What the first training
+    in a process takes longer than a later one, `one_run` has taken before it is forked.
     """
     started: list[Child] = []
 

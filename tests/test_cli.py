@@ -2,8 +2,6 @@
 
 import json
 import shutil
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -204,21 +202,6 @@ def test_data_that_are_not_there_name_the_embedded_ones(imgrec: Callable[..., Sa
     last = err.splitlines()[-1]
     assert str(workplace / "empty") in last
     assert "data=digits" in last
-
-
-@pytest.fixture(scope="module")
-def one_run(tiny_words: tuple[str, ...], tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("once") / "run"
-    words = [*tiny_words, "trainer.max_epochs=1", f"hydra.run.dir={folder}"]
-    subprocess.run([sys.executable, "-m", "imgrec", "train", *words], check=True, capture_output=True)
-    return folder
-
-
-@pytest.fixture
-def finished(one_run: Path, workplace: Path) -> Path:
-    """A finished run of one epoch, in ./run, to be spoilt."""
-    shutil.copytree(one_run, workplace / "run")
-    return workplace / "run"
 
 
 def test_a_truncated_checkpoint_is_refused(imgrec: Callable[..., Said], finished: Path) -> None:

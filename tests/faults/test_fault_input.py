@@ -164,7 +164,7 @@ CHECKPOINTS: list[tuple[str, Spoil, str]] = [
 @pytest.mark.parametrize(("what", "spoil", "sentence"), CHECKPOINTS, ids=[what for what, _, _ in CHECKPOINTS])
 @pytest.mark.parametrize("verb", ["evaluate", "resume"])
 def test_a_checkpoint(
-    tiny: list[str],
+    finished: Path,
     workplace: Path,
     command: Callable[..., Said],
     outcome: Callable[[str, str], None],
@@ -173,8 +173,7 @@ def test_a_checkpoint(
     sentence: str,
     verb: str,
 ) -> None:
-    assert command("train", *tiny, "trainer.max_epochs=1", "hydra.run.dir=run")[0] == 0
-    spoil(Path("run/checkpoints/last.ckpt"))
+    spoil(finished / "checkpoints/last.ckpt")
     before = tree(workplace)
     if verb == "evaluate":
         code, out, err = command("evaluate", "run", "--at", "last")
@@ -210,7 +209,7 @@ RECORDS: list[tuple[str, Spoil, str]] = [
 @pytest.mark.parametrize(("what", "spoil", "sentence"), RECORDS, ids=[what for what, _, _ in RECORDS])
 @pytest.mark.parametrize("words", [("train", "resume=run"), ("verify", "run")], ids=lambda words: words[0])
 def test_a_record(
-    tiny: list[str],
+    finished: Path,
     workplace: Path,
     command: Callable[..., Said],
     outcome: Callable[[str, str], None],
@@ -219,8 +218,7 @@ def test_a_record(
     sentence: str,
     words: tuple[str, ...],
 ) -> None:
-    assert command("train", *tiny, "trainer.max_epochs=1", "hydra.run.dir=run")[0] == 0
-    spoil(Path("run/record.json"))
+    spoil(finished / "record.json")
     before = tree(workplace)
     code, out, err = command(*words)
     assert (code, out) == (2 if what == "a folder" else 1, "")

@@ -28,15 +28,14 @@ def canary(workplace: Path) -> Iterator[Path]:
 @pytest.mark.parametrize("name", ["last.ckpt", "best.ckpt"])
 @pytest.mark.parametrize("verified", [False, True])
 def test_a_checkpoint_that_is_a_program(
-    tiny: list[str],
+    finished: Path,
     command: Callable[..., Said],
     canary: Path,
     outcome: Callable[[str, str], None],
     name: str,
     verified: bool,
 ) -> None:
-    assert command("train", *tiny, "trainer.max_epochs=1", "hydra.run.dir=run")[0] == 0
-    path = Path("run/checkpoints") / name
+    path = finished / "checkpoints" / name
     state = torch.load(path, weights_only=True)
     path.unlink()  # a hard link of the other one, perhaps
     torch.save({**state, "callbacks": Evil(canary)}, path)
@@ -124,21 +123,20 @@ def test_a_word_that_names_a_program(
     [("model.name", "os.system"), ("optimizer._target_", "os.system"), ("loss.name", "../loss"), ("data.name", "x")],
 )
 def test_a_record_or_checkpoint_whose_configuration_names_a_program(
-    tiny: list[str],
+    finished: Path,
     command: Callable[..., Said],
     canary: Path,
     outcome: Callable[[str, str], None],
     key: str,
     value: str,
 ) -> None:
-    assert command("train", *tiny, "trainer.max_epochs=1", "hydra.run.dir=run")[0] == 0
-    record = json.loads(Path("run/record.json").read_text())
+    record = json.loads((finished / "record.json").read_text())
     record["config"][key] = value
-    Path("run/record.json").write_text(json.dumps(record))
+    (finished / "record.json").write_text(json.dumps(record))
     code, _, err = command("verify", "run")
     assert code in (1, 2)
     outcome(f"{key}={value} in a record: verify", f"exit {code}: {one_line(err)}")
-    path = Path("run/checkpoints/last.ckpt")
+    path = finished / "checkpoints/last.ckpt"
     state = torch.load(path, weights_only=True)
     state["imgrec"]["config"][key] = value
     path.unlink()

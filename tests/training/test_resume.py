@@ -236,13 +236,12 @@ def test_resume_names_the_run_and_needs_no_other_word(
     assert outcome.record.progress["steps"] == 32
 
 
-def test_a_changed_configuration_is_refused_with_the_difference(tiny: list[str], workplace: Path) -> None:
-    outcome = launch.train([*tiny, "trainer.max_epochs=1"])
+def test_a_changed_configuration_is_refused_with_the_difference(finished: Path, workplace: Path) -> None:
     before = {path: path.stat().st_mtime_ns for path in workplace.rglob("*")}
     with pytest.raises(UsageError, match=r"optimizer\.lr 0\.001 -> 0\.1\); drop the change, or allow it with"):
-        launch.train([f"resume={outcome.folder}", "optimizer.lr=0.1"])
+        launch.train([f"resume={finished}", "optimizer.lr=0.1"])
     with pytest.raises(UsageError, match=r"loss\.name cross_entropy -> focal"):
-        launch.train([f"resume={outcome.folder}", "loss=focal"])
+        launch.train([f"resume={finished}", "loss=focal"])
     assert {path: path.stat().st_mtime_ns for path in workplace.rglob("*")} == before
 
 
@@ -265,11 +264,10 @@ def test_an_allowed_change_goes_on_in_a_new_folder(tiny: list[str], workplace: P
     assert json.loads((short.folder / "record.json").read_text())["progress"]["steps"] == 16
 
 
-def test_a_changed_rate_and_decay_take_effect_when_they_are_allowed(tiny: list[str], workplace: Path) -> None:
-    short = launch.train([*tiny, "trainer.max_epochs=1"])
+def test_a_changed_rate_and_decay_take_effect_when_they_are_allowed(finished: Path) -> None:
     other = launch.train(
         [
-            f"resume={short.folder}",
+            f"resume={finished}",
             "trainer.max_epochs=2",
             "optimizer.lr=0.5",
             "optimizer.weight_decay=0.25",
@@ -356,13 +354,12 @@ def test_what_the_stored_state_belongs_to_cannot_change(tiny: list[str], workpla
     ],
 )
 def test_another_network_is_refused_before_anything_is_written(
-    tiny: list[str], workplace: Path, change: str, sentence: str
+    finished: Path, workplace: Path, change: str, sentence: str
 ) -> None:
-    base = launch.train([*tiny, "trainer.max_epochs=1"])
     before = tree(workplace)
     allowed = f"resume_override=[{change.partition('=')[0]},trainer.max_epochs]"
     with pytest.raises(UsageError, match=sentence):
-        launch.train([f"resume={base.folder}", change, "trainer.max_epochs=2", allowed])
+        launch.train([f"resume={finished}", change, "trainer.max_epochs=2", allowed])
     assert tree(workplace) == before
 
 
@@ -383,21 +380,19 @@ def test_fewer_epochs_than_were_trained_are_refused_before_anything_is_written(
     assert tree(workplace) == before
 
 
-def test_a_parent_without_a_checkpoint_is_refused_before_anything_is_written(tiny: list[str], workplace: Path) -> None:
-    base = launch.train([*tiny, "trainer.max_epochs=1"])
-    for path in (base.folder / "checkpoints").iterdir():
+def test_a_parent_without_a_checkpoint_is_refused_before_anything_is_written(finished: Path, workplace: Path) -> None:
+    for path in (finished / "checkpoints").iterdir():
         path.unlink()
     before = tree(workplace)
     with pytest.raises(RunError, match="holds no checkpoint to go on from; start without resume="):
-        launch.train([f"resume={base.folder}", "trainer.max_epochs=2", "resume_override=[trainer.max_epochs]"])
+        launch.train([f"resume={finished}", "trainer.max_epochs=2", "resume_override=[trainer.max_epochs]"])
     assert tree(workplace) == before
 
 
-def test_a_change_that_leaves_the_weights_their_shape_is_allowed(tiny: list[str], workplace: Path) -> None:
-    base = launch.train([*tiny, "trainer.max_epochs=1"])
+def test_a_change_that_leaves_the_weights_their_shape_is_allowed(finished: Path) -> None:
     other = launch.train(
         [
-            f"resume={base.folder}",
+            f"resume={finished}",
             "model.dropout=0.2",
             "trainer.max_epochs=2",
             "resume_override=[model.dropout,trainer.max_epochs]",
