@@ -7,6 +7,7 @@ import pytest
 from nbclient import NotebookClient
 
 NOTEBOOKS = sorted(Path(__file__).parents[1].glob("notebooks/*.ipynb"))
+EPOCHS = "trainer.max_epochs=6"
 
 
 def test_there_are_notebooks() -> None:
@@ -21,7 +22,12 @@ def test_a_notebook_is_stored_without_outputs(path: Path) -> None:
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 def test_a_notebook_runs(path: Path, tmp_path: Path) -> None:
+    """With the first of its epochs alone, as what it says of the others' outcome is not asserted."""
     notebook = nbformat.read(path, as_version=4)
+    trains = [cell for cell in notebook.cells if cell.cell_type == "code" and EPOCHS in cell.source]
+    assert trains, f"{EPOCHS} is what is shortened"
+    for cell in trains:
+        cell.source = cell.source.replace(EPOCHS, "trainer.max_epochs=1")
     NotebookClient(notebook, timeout=240, resources={"metadata": {"path": str(tmp_path)}}).execute()
     figures = [
         output

@@ -18,7 +18,7 @@ def curves(folder: Path) -> dict[str, list[tuple[int, str]]]:
     return {tag: [(event.step, repr(event.value)) for event in board.Scalars(tag)] for tag in TAGS}
 
 
-@pytest.mark.parametrize("signum", [signal.SIGKILL, signal.SIGTERM])
+@pytest.mark.parametrize("signum", [signal.SIGKILL, pytest.param(signal.SIGTERM, marks=pytest.mark.slow)])
 def test_the_curves_go_on_without_doubled_or_missing_steps(
     tiny: list[str],
     imgrec: Callable[..., Any],

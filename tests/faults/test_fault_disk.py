@@ -94,13 +94,16 @@ def _contents(path: Path) -> bytes:
         return b""
 
 
-@pytest.mark.parametrize("board", [False, True])
 @pytest.mark.parametrize(
-    ("what", "leave", "epoch", "file"),
+    ("what", "leave", "epoch", "file", "board"),
     [
-        ("saving", 16384, 8, "checkpoints/last.ckpt"),
-        ("keeping the older checkpoint", 0, 8, "checkpoints/previous.ckpt"),
-        ("logging", 0, 60, "curves.csv"),  # so many steps an epoch that the curves outgrow what is left of their page
+        ("saving", 16384, 8, "checkpoints/last.ckpt", False),
+        pytest.param("saving", 16384, 8, "checkpoints/last.ckpt", True, marks=pytest.mark.slow),
+        ("keeping the older checkpoint", 0, 8, "checkpoints/previous.ckpt", False),
+        pytest.param("keeping the older checkpoint", 0, 8, "checkpoints/previous.ckpt", True, marks=pytest.mark.slow),
+        # so many steps an epoch that the curves outgrow what is left of their page
+        ("logging", 0, 60, "curves.csv", False),
+        ("logging", 0, 60, "curves.csv", True),
     ],
 )
 def test_a_disk_that_fills_at_a_step(

@@ -53,7 +53,11 @@ def in_the_middle(folder: Path) -> bool:
 
 @pytest.mark.parametrize(
     ("before", "beside"),
-    [(slow_disk, False), (elsewhere, False), pytest.param(slow_disk, True, marks=pytest.mark.slow)],
+    [
+        (slow_disk, False),
+        pytest.param(elsewhere, False, marks=pytest.mark.slow),
+        pytest.param(slow_disk, True, marks=pytest.mark.slow),
+    ],
 )
 @pytest.mark.parametrize("kills", [3, pytest.param(25, marks=pytest.mark.slow)])
 def test_kills_while_saving(
@@ -105,7 +109,7 @@ def killed_while_saving(child: Any, folder: Path, draws: random.Random) -> bool:
 
 
 @pytest.mark.parametrize("workers", [0, pytest.param(2, marks=pytest.mark.slow)])
-@pytest.mark.parametrize("stride", [7, pytest.param(1, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("stride", [23, pytest.param(1, marks=pytest.mark.slow)])
 def test_resume_at_every_step(
     tiny: list[str],
     imgrec: Callable[..., Any],

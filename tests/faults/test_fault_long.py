@@ -68,10 +68,13 @@ def test_fifty_epochs(
     outcome(f"50 epochs, {workers} workers", f"{grown:+.1f} MB and {opened:+d} file descriptors since the 10th")
 
 
-@pytest.mark.parametrize("runs", [6, pytest.param(100, marks=[pytest.mark.slow, pytest.mark.timeout(900)])])
+@pytest.mark.parametrize(
+    ("runs", "megabytes"), [(3, 8), pytest.param(100, 20, marks=[pytest.mark.slow, pytest.mark.timeout(900)])]
+)
 def test_many_runs_of_one_sweep(
-    tiny: list[str], outcome: Callable[[str, str], None], monkeypatch: pytest.MonkeyPatch, runs: int
+    tiny: list[str], outcome: Callable[[str, str], None], monkeypatch: pytest.MonkeyPatch, runs: int, megabytes: int
 ) -> None:
+    """A run and the next differ by 3 MB, now more, now less."""
     held = []
     ended = Ledger.ended
 
@@ -86,5 +89,5 @@ def test_many_runs_of_one_sweep(
     early = held[runs // 3]
     grown, opened = (held[-1][0] - early[0]) / MB, held[-1][1] - early[1]
     assert opened <= 0
-    assert grown < 20, f"{grown:.1f} MB over the last two thirds of {runs} runs"
+    assert grown < megabytes, f"{grown:.1f} MB over the last two thirds of {runs} runs"
     outcome(f"{runs} runs of one sweep", f"{grown:+.1f} MB and {opened:+d} file descriptors over the last two thirds")

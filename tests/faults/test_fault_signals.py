@@ -42,7 +42,7 @@ def all_gone(pids: list[int]) -> bool:
     ("signals", "code"),
     [
         ((signal.SIGTERM, signal.SIGTERM), 143),
-        ((signal.SIGINT, signal.SIGINT), 130),
+        pytest.param((signal.SIGINT, signal.SIGINT), 130, marks=pytest.mark.slow),
         ((signal.SIGTERM,), 143),
         ((signal.SIGKILL,), -9),
     ],

@@ -278,6 +278,7 @@ def test_words_about_a_sweep_are_refused_for_one_run(command: Callable[..., Said
 
 def test_a_study_asks_for_its_runs_by_itself_and_words_narrow_it(command: Callable[..., Said], workplace: Path) -> None:
     words = ["study=tiny", "trainer=cpu", "trainer.threads=1", "trainer.tensorboard=false"]
+    words += ["model.widths=[4,8]", "model.hidden=16"]
     code, out, err = command("train", *words, "optimizer=adam")
     assert code == 0
     assert "2 runs: 2 to do" in err

@@ -110,6 +110,7 @@ def test_a_proposal_that_is_no_run_is_a_failed_trial_and_no_end(command: Callabl
 
 def test_a_study_is_narrowed_by_the_command_also_for_a_search(command: Callable[..., Said], workplace: Path) -> None:
     words = ["study=tiny", "trainer=cpu", "trainer.threads=1", "trainer.tensorboard=false", "sweep=optuna"]
+    words += ["model.widths=[4,8]", "model.hidden=16"]
     words += ["optimizer=adam", "seed=3", "optimizer.lr=interval(0.0001,0.01)", "sweep.trials=2"]
     code, _, err = command("train", *words)
     assert code == 0, err

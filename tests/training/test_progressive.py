@@ -63,8 +63,9 @@ def test_the_first_layer_is_set_from_the_images_and_stays(growing: list[str]) ->
     assert torch.equal(first[:12], -first[12:])
 
 
-@pytest.mark.parametrize("steps", [5, 11])
-@pytest.mark.parametrize("more", [(), ("trainer.precision=bf16-mixed", "trainer.ema_decay=0.8")])
+@pytest.mark.parametrize(
+    ("steps", "more"), [(5, ("trainer.precision=bf16-mixed", "trainer.ema_decay=0.8")), (11, ())], ids=["5", "11"]
+)
 def test_an_interrupted_run_goes_on_at_its_size(
     growing: list[str], imgrec: Callable[..., Any], workplace: Path, steps: int, more: tuple[str, ...]
 ) -> None:

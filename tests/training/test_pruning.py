@@ -51,24 +51,23 @@ def test_the_images_with_the_smallest_losses_in_the_epoch_before_are_left_out(
     assert f"{said} {noted[1, easiest[-1]]:.3f}" in (outcome.folder / "train.log").read_text()
 
 
-@pytest.mark.parametrize("workers", [0, 2])
 @pytest.mark.parametrize(
-    ("step", "signum", "code", "noting", "pruned"),
+    ("step", "signum", "code", "workers", "noting", "pruned"),
     [
-        (9, signal.SIGKILL, -9, False, False),  # what is saved is the end of the first epoch
-        (11, signal.SIGTERM, 143, True, False),  # the step at hand
-        (17, signal.SIGKILL, -9, False, True),
-        (19, signal.SIGTERM, 143, False, True),
+        (9, signal.SIGKILL, -9, 0, False, False),  # what is saved is the end of the first epoch
+        (11, signal.SIGTERM, 143, 2, True, False),  # the step at hand
+        (17, signal.SIGKILL, -9, 2, False, True),
+        (19, signal.SIGTERM, 143, 0, False, True),
     ],
 )
 def test_a_run_cut_around_its_choice_ends_as_the_undisturbed_one(
     tiny: list[str],
     imgrec: Callable[..., Any],
     workplace: Path,
-    workers: int,
     step: int,
     signum: signal.Signals,
     code: int,
+    workers: int,
     noting: bool,
     pruned: bool,
 ) -> None:

@@ -34,10 +34,12 @@ def test_a_signal_to_the_whole_group_leaves_the_workers_to_the_run(
     assert_same_run(straight, cut)
 
 
-@pytest.mark.parametrize("workers", [0, 2])
-@pytest.mark.parametrize(("signum", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130), (signal.SIGKILL, -9)])
+@pytest.mark.parametrize(
+    ("signum", "code", "workers"),
+    [(signal.SIGTERM, 143, 0), (signal.SIGTERM, 143, 2), (signal.SIGINT, 130, 2), (signal.SIGKILL, -9, 0)],
+)
 def test_an_interrupted_run_ends_as_the_undisturbed_one(
-    tiny: list[str], imgrec: Callable[..., Any], workplace: Path, workers: int, signum: int, code: int
+    tiny: list[str], imgrec: Callable[..., Any], workplace: Path, signum: int, code: int, workers: int
 ) -> None:
     words = ["train", *tiny, *RICH, f"data.num_workers={workers}"]
     straight, cut = workplace / "straight", workplace / "cut"

@@ -271,9 +271,9 @@ def test_every_optimizer_trains(tiny: list[str], optimizer: str) -> None:
 
 
 @pytest.mark.parametrize("loss", ["cross_entropy", "label_smoothing", "mse", "brier", "focal", "hinge"])
-@pytest.mark.parametrize("augment", ["none", "cutmix"])
-def test_every_loss_takes_hard_and_mixed_targets(tiny: list[str], loss: str, augment: str) -> None:
-    assert run(tiny, f"loss={loss}", f"augment={augment}", "trainer.max_epochs=1").record.status == "finished"
+def test_every_loss_takes_hard_and_mixed_targets(tiny: list[str], loss: str) -> None:
+    """Mixed ones of the training images, hard ones of the validation images."""
+    assert run(tiny, f"loss={loss}", "augment=cutmix", "trainer.max_epochs=1").record.status == "finished"
 
 
 @pytest.mark.parametrize("protocol", list(evaluation.PROTOCOLS))
