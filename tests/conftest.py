@@ -1,5 +1,6 @@
 """What tests of several rooms share: drawn images, and runs as users start them, through the `imgrec` command."""
 
+import functools
 import gc
 import os
 import shutil
@@ -93,13 +94,26 @@ def tiny(tiny_words: tuple[str, ...], workplace: Path) -> list[str]:
 
 
 @pytest.fixture(scope="session")
-def one_run(tiny_words: tuple[str, ...], tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A finished run of one epoch, trained in this process; not to be touched."""
+def undisturbed(tiny_words: tuple[str, ...], tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
+    """`undisturbed(WORDS...)`: the folder of the finished tiny run with these words besides; not to be touched.
+
+    It is trained in this process, once for all that compare with it.
+    """
     from imgrec import launch
 
-    folder = tmp_path_factory.mktemp("once") / "run"
-    launch.train([*tiny_words, "trainer.max_epochs=1", f"hydra.run.dir={folder}"])
-    return folder
+    @functools.cache
+    def train(*words: str) -> Path:
+        folder = tmp_path_factory.mktemp("undisturbed") / "run"
+        launch.train([*tiny_words, *words, f"hydra.run.dir={folder}"])
+        return folder
+
+    return train
+
+
+@pytest.fixture(scope="session")
+def one_run(undisturbed: Callable[..., Path]) -> Path:
+    """A finished run of one epoch; not to be touched."""
+    return undisturbed("trainer.max_epochs=1")
 
 
 @pytest.fixture

@@ -10,6 +10,7 @@ import torch
 
 from imgrec import runfolder
 from imgrec.config.compose import compose
+from imgrec.config.schemas import keys_outside_identity
 from imgrec.data import inventory
 from imgrec.records import read_curves
 
@@ -58,8 +59,15 @@ def assert_same(one: Any, other: Any, where: str = "") -> None:
 
 
 def assert_same_run(one: Path, other: Path) -> None:
-    """Weights, optimizer, schedule, average, metrics, random state, curves and scores."""
-    assert_same(state(one), state(other))
+    """Weights, optimizer, schedule, average, metrics, random state, curves and scores.
+
+    What is no part of a run's identity, such as the number of workers, may be set differently.
+    """
+    states = state(one), state(other)
+    for each in states:
+        for key in keys_outside_identity():
+            each["imgrec"]["config"].pop(key, None)
+    assert_same(*states)
     records = [json.loads((folder / "record.json").read_text()) for folder in (one, other)]
     for key in ("weights", "scores", "progress", "run_id", "status"):
         assert records[0][key] == records[1][key], key

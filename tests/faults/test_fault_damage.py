@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from runs import assert_same_run, steps_logged
 
+WORDS = ("trainer.max_epochs=3", "model.dropout=0.3")
 SHARES = [0.0, 0.001, 0.1, 0.2, 0.35, 0.5, 0.65, 0.8, 0.95, 0.9999]  # of the file's length
 
 
@@ -30,14 +31,14 @@ def flip_a_bit(path: Path, share: float) -> None:
 def test_a_damaged_checkpoint_costs_an_epoch_at_most(
     tiny: list[str],
     imgrec: Callable[..., Any],
+    undisturbed: Callable[..., Path],
     workplace: Path,
     outcome: Callable[[str, str], None],
     harm: Callable[[Path, float], None],
     shares: list[float],
 ) -> None:
-    words = ["train", *tiny, "trainer.max_epochs=3", "model.dropout=0.3"]
-    straight, cut = workplace / "straight", workplace / "cut"
-    assert imgrec(*words, f"hydra.run.dir={straight}").wait() == 0
+    words = ["train", *tiny, *WORDS]
+    cut = workplace / "cut"
     child = imgrec(*words, f"hydra.run.dir={cut}")
     assert child.signal_when(lambda: steps_logged(cut) >= 19, signal.SIGTERM) == 143, child.log.read_text()
     for share in shares:
@@ -49,5 +50,5 @@ def test_a_damaged_checkpoint_costs_an_epoch_at_most(
         log = again.log.read_text()
         assert "last.ckpt must have the SHA-256 in last.ckpt.sha256" in log
         assert f"going back to {folder}/checkpoints/previous.ckpt: the newer checkpoint is damaged" in log
-        assert_same_run(straight, folder)
+        assert_same_run(undisturbed(*WORDS), folder)
     outcome(f"last.ckpt, {harm.__name__} at {len(shares)} places", "said so, went back a generation, ended bit-equal")

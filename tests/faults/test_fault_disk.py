@@ -55,14 +55,13 @@ def refusal(child: Any) -> str:
 def test_a_disk_that_fills_while_saving_beside_the_training(
     tiny: list[str],
     imgrec: Callable[..., Any],
-    workplace: Path,
+    undisturbed: Callable[..., Path],
     disk: Callable[..., Path],
     outcome: Callable[[str, str], None],
 ) -> None:
     words = ["train", *tiny, *WORDS, "trainer.async_save=true"]
     small = disk("size=4m")
-    straight, cut = workplace / "straight", small / "cut"
-    assert imgrec(*words, f"hydra.run.dir={straight}").wait() == 0
+    cut = small / "cut"
     said = refusal(imgrec(*words, f"hydra.run.dir={cut}", before=filled_at(11, small, 16384)))
     assert "last.ckpt cannot be saved: No space left on device" in said
     newest = checkpoint.newest(cut / "checkpoints")
@@ -71,7 +70,7 @@ def test_a_disk_that_fills_while_saving_beside_the_training(
     (small / "filler").unlink()
     again = imgrec(*words, f"hydra.run.dir={cut}")
     assert again.wait() == 0, again.log.read_text()
-    assert_same_run(straight, cut)
+    assert_same_run(undisturbed(*WORDS), cut)
     outcome("disk full while saving, async_save", f"{said}; with room again: bit-equal")
 
 
@@ -109,7 +108,7 @@ def _contents(path: Path) -> bytes:
 def test_a_disk_that_fills_at_a_step(
     tiny: list[str],
     imgrec: Callable[..., Any],
-    workplace: Path,
+    undisturbed: Callable[..., Path],
     disk: Callable[..., Path],
     outcome: Callable[[str, str], None],
     what: str,
@@ -118,10 +117,10 @@ def test_a_disk_that_fills_at_a_step(
     file: str,
     board: bool,
 ) -> None:
-    words = ["train", *tiny, *WORDS, f"trainer.tensorboard={board}", f"data.batch_size={-(-60 // epoch)}"]
+    batches = f"data.batch_size={-(-60 // epoch)}"
+    words = ["train", *tiny, *WORDS, batches, f"trainer.tensorboard={board}"]
     small = disk("size=4m")
-    straight, cut = workplace / "straight", small / "cut"
-    assert imgrec(*words, f"hydra.run.dir={straight}").wait() == 0
+    cut = small / "cut"
     said = refusal(imgrec(*words, f"hydra.run.dir={cut}", before=filled_at(epoch + 3, small, leave)))
     # TensorBoard's writer comes first where its events outgrow their page, and does not name its file
     assert f"{cut}/{file} cannot be " in said or (board and f"{cut} cannot be " in said)
@@ -132,7 +131,7 @@ def test_a_disk_that_fills_at_a_step(
     (small / "filler").unlink()
     again = imgrec(*words, f"hydra.run.dir={cut}")
     assert again.wait() == 0, again.log.read_text()
-    assert_same_run(straight, cut)
+    assert_same_run(undisturbed(*WORDS, batches), cut)
     outcome(f"disk full while {what}{', TensorBoard on' if board else ''}", f"{said}; with room again: bit-equal")
 
 

@@ -16,6 +16,7 @@ from imgrec import checkpoint
 from imgrec.training.progress import Speed
 
 WORDS = ("trainer.max_epochs=4", "trainer.checkpoint_every=1", "model.dropout=0.3", "augment=crop_flip")
+RICH = ("trainer.max_epochs=3", "model.dropout=0.3", "augment=crop_flip", "trainer.ema_decay=0.9", "schedule=cosine")
 EPOCH = 8  # steps
 KILLS_A_RUN = 6
 ELSEWHERE = Path("/dev/shm")
@@ -63,6 +64,7 @@ def in_the_middle(folder: Path) -> bool:
 def test_kills_while_saving(
     tiny: list[str],
     imgrec: Callable[..., Any],
+    undisturbed: Callable[..., Path],
     workplace: Path,
     outcome: Callable[[str, str], None],
     before: Callable[[], None],
@@ -72,8 +74,6 @@ def test_kills_while_saving(
     if before is elsewhere and not (ELSEWHERE.is_dir() and ELSEWHERE.stat().st_dev != workplace.stat().st_dev):
         pytest.skip("no second file system to put $TMPDIR on")
     words = ["train", *tiny, *WORDS, f"trainer.async_save={beside}"]
-    straight = workplace / "straight"
-    assert imgrec(*words, f"hydra.run.dir={straight}", before=before).wait() == 0
     draws, torn, killed, number = random.Random(kills), 0, 0, 0
     while killed < kills:
         number += 1
@@ -86,7 +86,7 @@ def test_kills_while_saving(
             assert checkpoint.newest(folder / "checkpoints") is not None, "a checkpoint was there, and none is left"
         child = imgrec(*words, f"hydra.run.dir={folder}", before=before)
         assert child.wait() == 0, child.log.read_text()
-        assert_same_run(straight, folder)
+        assert_same_run(undisturbed(*WORDS), folder)
     where = "$TMPDIR on another mount" if before is elsewhere else "async_save" if beside else "saving"
     outcome(f"{kills} SIGKILLs ({where})", f"{torn} tore a save; a whole checkpoint each time; {number} runs bit-equal")
 
@@ -113,15 +113,13 @@ def killed_while_saving(child: Any, folder: Path, draws: random.Random) -> bool:
 def test_resume_at_every_step(
     tiny: list[str],
     imgrec: Callable[..., Any],
+    undisturbed: Callable[..., Path],
     workplace: Path,
     outcome: Callable[[str, str], None],
     workers: int,
     stride: int,
 ) -> None:
-    words = ["train", *tiny, "trainer.max_epochs=3", "model.dropout=0.3", "augment=crop_flip", "trainer.ema_decay=0.9"]
-    words += ["schedule=cosine", f"data.num_workers={workers}"]
-    straight = workplace / "straight"
-    assert imgrec(*words, f"hydra.run.dir={straight}").wait() == 0
+    words = ["train", *tiny, *RICH, f"data.num_workers={workers}"]
     steps = range(1, 3 * EPOCH + 1, stride)
     for step in steps:
         folder = f"hydra.run.dir={workplace / f'cut{step}'}"
@@ -129,7 +127,7 @@ def test_resume_at_every_step(
         assert imgrec(*words, folder, before=lambda step=step: ended_at(step)).wait() == 143
         again = imgrec(*words, folder)
         assert again.wait() == 0, again.log.read_text()
-        assert_same_run(straight, workplace / f"cut{step}")
+        assert_same_run(undisturbed(*RICH), workplace / f"cut{step}")
     outcome(f"SIGTERM after each of {len(steps)} steps, {workers} workers", "saved there, exit 143; resumed: bit-equal")
 
 

@@ -15,6 +15,8 @@ from waiting import wait_until
 from imgrec import checkpoint, runfolder
 from imgrec.training.progress import Speed
 
+WORDS = ("trainer.max_epochs=3", "model.dropout=0.3")
+
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="/proc tells which processes there are")
 
 
@@ -51,14 +53,14 @@ def all_gone(pids: list[int]) -> bool:
 def test_no_worker_outlives_a_run_and_a_second_signal_ends_it_at_once(
     tiny: list[str],
     imgrec: Callable[..., Any],
+    undisturbed: Callable[..., Path],
     workplace: Path,
     outcome: Callable[[str, str], None],
     signals: tuple[signal.Signals, ...],
     code: int,
 ) -> None:
-    words = ["train", *tiny, "trainer.max_epochs=3", "model.dropout=0.3", "data.num_workers=2"]
-    straight, cut = workplace / "straight", workplace / "cut"
-    assert imgrec(*words, f"hydra.run.dir={straight}").wait() == 0
+    words = ["train", *tiny, *WORDS, "data.num_workers=2"]
+    cut = workplace / "cut"
     child = imgrec(*words, f"hydra.run.dir={cut}", before=slow_step)
     wait_until(lambda: steps_logged(cut) >= 11, log=child.log)
     helpers = workers(child.pid)
@@ -75,6 +77,6 @@ def test_no_worker_outlives_a_run_and_a_second_signal_ends_it_at_once(
     assert record is not None
     assert record.status == "interrupted"
     assert imgrec(*words, f"hydra.run.dir={cut}").wait() == 0
-    assert_same_run(straight, cut)
+    assert_same_run(undisturbed(*WORDS), cut)
     names = ", ".join(each.name for each in signals)
     outcome(f"{names} in a step, 2 workers", f"exit {code}, saved at step {newest[1]['global_step']}, no worker left")
