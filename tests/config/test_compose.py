@@ -59,6 +59,8 @@ def test_the_environment_names_the_data_folder_when_the_configuration_is_made(mo
     assert compose([]).data.root == "~/.cache/imgrec"
     monkeypatch.setenv("IMGREC_DATA_DIR", "/mnt/images")
     assert compose([]).data.root == "/mnt/images"
+    monkeypatch.delenv("IMGREC_DATA_DIR")
+    assert compose([]).data.root == "~/.cache/imgrec"
     assert compose(["data.root=/elsewhere"]).data.root == "/elsewhere"
 
 

@@ -1,6 +1,7 @@
 """Which dataclass stands behind which name, and where conf/ lies. The only list of what an axis can be."""
 
 import dataclasses
+import functools
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -61,7 +62,13 @@ def conf_dir() -> Path:
 
 
 def register() -> None:
-    """Make the dataclasses known to Hydra. Calling it again changes nothing."""
+    """Make the dataclasses known to Hydra. Calling it again changes nothing, unless the environment has."""
+    _register(data.default_root())
+
+
+@functools.lru_cache(maxsize=1)  # an eighth of a composition
+def _register(root: str) -> None:
+    """root: the one default that comes from the environment, when it is registered."""
     store = ConfigStore.instance()
     store.store(name="schema", node=Config)
     for axis, schemas in SCHEMAS.items():
