@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import hydra
+from hydra import initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
@@ -99,7 +100,7 @@ def carry_out(words: Sequence[str], folder: Path, *, quiet: bool = False) -> Out
             failures.append(error)
 
     own_log = ["hydra.job_logging.root.handlers=[file]"] if quiet else []
-    through_hydra([*words, *own_log, f"hydra.run.dir={_quoted(str(folder))}", "hydra.mode=RUN"], job)
+    through_hydra([*words, *own_log, f"hydra.run.dir={_quoted(str(folder))}"], job)
     if failures:
         raise failures[0]
     return outcomes[0]
@@ -126,7 +127,8 @@ def show(overrides: Sequence[str], flags: Sequence[str], *, multirun: bool = Fal
     if multirun:
         raise UsageError(f"{flags[0]} prints the configuration of one run, and -m asks for several; leave out -m")
     compose(overrides)
-    through_hydra([*flags, *overrides], _nothing)
+    with _at_hand([*flags, *overrides]):
+        hydra.main(config_path=str(schemas.conf_dir()), config_name="config", version_base="1.3")(_nothing)()
 
 
 def _nothing(raw: DictConfig) -> None:
@@ -153,11 +155,22 @@ def _check_parent(config: Config, folder: Path, parent: Path, fingerprint: str) 
     check_parent(config, folder, parent, fingerprint)
 
 
-def through_hydra(arguments: Sequence[str], task: Callable[[DictConfig], Any]) -> None:
-    """Let Hydra compose what the arguments ask for, make the folder, open the log and call the task.
+def through_hydra(words: Sequence[str], task: Callable[[DictConfig], Any], *, multirun: bool = False) -> None:
+    """Let Hydra compose what the words ask for, make the folder, open the log and call the task.
 
+    multirun: call its sweeper and its launcher instead. `hydra.main` would compose once more only to find that out.
     May be called from within a task. Raises what the task raises, and RunError where the folder cannot be made.
     """
+    with _at_hand(words), initialize_config_dir(str(schemas.conf_dir()), version_base="1.3"):
+        own = GlobalHydra.instance().hydra
+        assert own is not None, "just initialized"
+        start, mode = (own.multirun, "MULTIRUN") if multirun else (own.run, "RUN")
+        start(config_name="config", task_function=task, overrides=[*words, f"hydra.mode={mode}"])
+
+
+@contextlib.contextmanager
+def _at_hand(arguments: Sequence[str]) -> Iterator[None]:
+    """Let Hydra know our choices and these arguments, and leave nothing of it behind but what it was called for."""
     schemas.register()
     OmegaConf.register_new_resolver("imgrec.sweep_dir", _sweep_dir, replace=True)
     OmegaConf.register_new_resolver("imgrec.run_name", _run_name, replace=True)
@@ -166,7 +179,7 @@ def through_hydra(arguments: Sequence[str], task: Callable[[DictConfig], Any]) -
     GlobalHydra.instance().clear()
     with _as_imgrec(arguments):
         try:
-            hydra.main(config_path=str(schemas.conf_dir()), config_name="config", version_base="1.3")(task)()
+            yield
         except OSError as error:  # Hydra makes the folders
             raise RunError(
                 f"{error.filename or 'the output folder'} cannot be written: {error.strerror}; free the disk, or give"

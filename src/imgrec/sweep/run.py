@@ -71,7 +71,7 @@ class Sweep:
         runfolder.prepare(self.folder)
         try:
             with runfolder.lock(self.folder, SWEEP_LOCK), self._interruption.watched():
-                launch.through_hydra(["--multirun", *self._overrides], self)
+                launch.through_hydra(self._overrides, self, multirun=True)
         except (Exception, Interrupted) as error:
             cut = interruption_in(error)
             if cut is None:
