@@ -21,6 +21,23 @@ def test_losses_of_different_criteria_are_not_compared(table: Table, runs: Path)
     assert shown.note("test loss: no best is marked, as the rows are of different losses")
 
 
+def test_the_calibration_of_outputs_that_are_no_probabilities_is_not_compared_with_that_of_others(
+    table: Table, runs: Path
+) -> None:
+    """A network that mse trained perfectly has logits of 0 and 1: a confidence of 0.23 in each of ten classes."""
+    both = {"top1": 0.5, "ece": 0.2}
+    lay_sweep(runs, {"loss=mse": [{"top1": 0.9, "ece": 0.01}] * 3, "loss=brier": [both] * 3, "loss=focal": [both] * 3})
+    shown = table("--scores", "top1,ece", "--baseline", "loss=brier")
+    assert shown.row("mse")["Δ test ece %"] == "–"
+    assert shown.row("focal")["Δ test ece %"] != "–"
+    assert not any("**" in row["test ece %"] for row in shown.rows)
+    assert shown.note(
+        "test ece %: no best is marked, as the rows are of different losses, and the outputs of hinge and mse"
+    )
+    without = table("--scores", "ece", "--where", "loss!=mse")
+    assert not any("are no logits of probabilities" in note for note in without.notes)
+
+
 def test_scores_on_different_data_are_a_factor_and_not_compared(table: Table, runs: Path) -> None:
     for seed in range(3):
         lay(runs, run(f"experiment=demo seed={seed}", score("top1", 0.9 + seed / 100)))

@@ -10,6 +10,8 @@ from imgrec.tables.column import Column
 from imgrec.tables.factors import DATA, full, short
 from imgrec.tables.table import Cell, Row, Table
 
+_NO_PROBABILITIES = ("hinge", "mse")  # the losses that logits of probabilities do not minimise
+_ECE_OF_LOSSES = f"losses, and the outputs of {' and '.join(_NO_PROBABILITIES)} are no logits of probabilities"
 _FEW = 3  # factors up to which a setting is named in full beside another
 
 
@@ -76,7 +78,8 @@ def _mark(table: Table, number: int, column: Column) -> None:
         return
     if not all(_is_comparable(entries[0][0], row, column) for row, _ in entries):
         data = len({row.runs[0].record.config.get(DATA) for row, _ in entries}) > 1
-        what = "data" if data else "losses, each measured by its own"
+        losses = "losses, each measured by its own" if column.metric == "loss" else _ECE_OF_LOSSES
+        what = "data" if data else losses
         table.notes.append(f"{column.label}: no best is marked, as the rows are of different {what}.")
         return
     ranked = sorted(entries, key=lambda entry: -column.sign * _mean(entry[1]))
@@ -96,14 +99,21 @@ def _mark(table: Table, number: int, column: Column) -> None:
 
 
 def _is_comparable(row: Row, other: Row, column: Column) -> bool:
-    """Whether two settings' scores measure the same: the same images, and, for the loss, the same criterion."""
+    """Whether two settings' scores measure the same.
+
+    The same images; for the loss, the same criterion; for the calibration error, outputs that are logits of
+    probabilities, or in both are not.
+    """
     return _measured(row, column) == _measured(other, column)
 
 
 def _measured(row: Row, column: Column) -> list[tuple[str, str]]:
     config = row.runs[0].record.config
     keys = [key for key in config if key == DATA or (column.metric == "loss" and key.startswith("loss."))]
-    return [(key, factors.text(config[key])) for key in keys]
+    measured = [(key, factors.text(config[key])) for key in keys]
+    if column.metric == "ece":
+        measured.append(("probabilities", str(config.get("loss.name") not in _NO_PROBABILITIES)))
+    return measured
 
 
 def _doubt(leader: Cell, cell: Cell, column: Column) -> tuple[float, str] | None:
