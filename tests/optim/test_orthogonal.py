@@ -44,7 +44,9 @@ def test_autocast_does_not_change_the_products() -> None:
 
 
 def test_bfloat16_is_for_gpus_and_cpus_that_multiply_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert working_type(torch.device("cuda")) == torch.bfloat16
+    for native in (True, False):
+        monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation, found=native: found)
+        assert working_type(torch.device("cuda")) == (torch.bfloat16 if native else torch.float32)
     assert working_type(torch.device("mps")) == torch.float32
     for capabilities, expected in (
         ({"amx_bf16": True}, torch.bfloat16),
