@@ -1,5 +1,6 @@
 """What tests of several rooms share: drawn images, and runs as users start them, through the `imgrec` command."""
 
+import contextlib
 import functools
 import gc
 import os
@@ -152,8 +153,12 @@ class Child:
             except BaseException:
                 traceback.print_exc()
             finally:
-                sys.stdout.flush()
-                sys.stderr.flush()
+                try:
+                    sys.stdout.flush()
+                except OSError:
+                    code = 120  # as Python itself ends then; of stderr it does not care
+                with contextlib.suppress(OSError):
+                    sys.stderr.flush()
                 os._exit(code)
 
     def wait(self) -> int:

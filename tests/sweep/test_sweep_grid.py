@@ -293,11 +293,11 @@ def test_a_study_asks_for_its_runs_by_itself_and_words_narrow_it(command: Callab
 
 
 def test_a_reader_who_goes_away_ends_no_sweep(sweep: Callable[..., Any], words: list[str], workplace: Path) -> None:
-    reader, writer = os.pipe()
-    child = sweep(*words, "seed=0,1", output=writer)
-    os.close(writer)
-    assert os.read(reader, 7) == b"2 runs:"
-    os.close(reader)
+    pipe = workplace / "pipe"
+    os.mkfifo(pipe)
+    child = sweep(*words, "seed=0,1", output=pipe)
+    with pipe.open("rb", buffering=0) as reader:
+        assert reader.read(7) == b"2 runs:"
     assert child.wait() == 0
     assert statuses() == {0: "finished", 1: "finished"}
 

@@ -3,9 +3,8 @@
 import os
 import pty
 import re
-import subprocess
-import sys
-from pathlib import Path
+from collections.abc import Callable
+from typing import Any
 
 import pytest
 
@@ -14,13 +13,16 @@ from imgrec.sweep.ledger import spoken
 ESCAPES = re.compile(r"\x1b\[[0-9;?]*[a-zA-Z]")
 
 
-def on_a_terminal(words: list[str], width: int = 200) -> tuple[int, str]:
+def on_a_terminal(imgrec: Callable[..., Any], words: list[str], width: int = 200) -> tuple[int, str]:
     """The exit code of `imgrec WORDS` on a terminal, and all that it drew there."""
     owner, terminal = pty.openpty()
-    environment = {**os.environ, "TERM": "xterm", "COLUMNS": str(width), "LINES": "40"}
-    process = subprocess.Popen(
-        [sys.executable, "-m", "imgrec", *words], stdin=terminal, stdout=terminal, stderr=terminal, env=environment
-    )
+
+    def sit_down() -> None:
+        for standard in range(3):
+            os.dup2(terminal, standard)
+        os.environ.update({"TERM": "xterm", "COLUMNS": str(width), "LINES": "40"})
+
+    child = imgrec(*words, before=sit_down)
     os.close(terminal)
     drawn = b""
     while True:
@@ -32,12 +34,14 @@ def on_a_terminal(words: list[str], width: int = 200) -> tuple[int, str]:
             break
         drawn += piece
     os.close(owner)
-    return process.wait(), drawn.decode("utf-8", "replace")
+    return child.wait(), drawn.decode("utf-8", "replace")
 
 
-def test_a_terminal_shows_what_runs_how_far_it_is_and_the_best_score(tiny: list[str], workplace: Path) -> None:
+def test_a_terminal_shows_what_runs_how_far_it_is_and_the_best_score(
+    tiny: list[str], imgrec: Callable[..., Any]
+) -> None:
     rest = [word for word in tiny if not word.startswith("trainer.progress")]
-    code, drawn = on_a_terminal(["train", "-m", *rest, "trainer.max_epochs=40", "seed=0,1"])
+    code, drawn = on_a_terminal(imgrec, ["train", "-m", *rest, "trainer.max_epochs=40", "seed=0,1"])
     assert code == 0, drawn
     plain = ESCAPES.sub("", drawn)
     assert "2 runs: 2 to do" in plain
