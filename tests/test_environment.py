@@ -20,7 +20,7 @@ def old_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
     ("words", "sentence"),
     [
         (["trainer.precision=bf16-mixed"], r"trainer\.precision=bf16-mixed needs a GPU of compute capability 8\.0"),
-        (["test_precision=bf16"], r"test_precision=bf16 needs a GPU .* image by image; use test_precision=32"),
+        (["test_precision=bf16"], r"test_precision=bf16 needs a GPU .* emulates bfloat16; use test_precision=32"),
     ],
 )
 @pytest.mark.usefixtures("old_gpu")

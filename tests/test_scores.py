@@ -100,13 +100,14 @@ def test_what_the_first_images_do_not_tell_apart_is_told_apart_later() -> None:
 def test_counting_takes_memory_for_the_images_and_the_classes_not_for_their_product_squared() -> None:
     """256 images of 1 000 classes: a million counts, where a table of images by pairs of classes is 2 GB."""
     (row,) = batches([256], classes=1000)
+    was = torch.are_deterministic_algorithms_enabled()
     torch.use_deterministic_algorithms(True)
     try:
         before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         found = counted([row], classes=1000)
         grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
     finally:
-        torch.use_deterministic_algorithms(False)
+        torch.use_deterministic_algorithms(was)
     assert found["confusion"].sum() == 256
     assert grown < 200 * 1024  # KiB
 

@@ -98,7 +98,8 @@ class Classifier(lightning.LightningModule):
         checkpoint[META] = self.meta
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        if (state := own(checkpoint["train_scores"], self.trainer)) is not None:
+        _, batch = checkpoint["callbacks"]["Saver"]["position"]
+        if batch and (state := own(checkpoint["train_scores"], self.trainer)) is not None:  # else an epoch begins
             self.train_scores.load(state)
 
     def _step(self, batch: Batch, scores: Scores) -> tuple[Tensor, Tensor]:

@@ -32,8 +32,9 @@ def check_hardware(config: Config) -> None:
     uses_gpu = trainer.accelerator == "gpu" or (trainer.accelerator == "auto" and gpus > 0)
     if uses_gpu and trainer.devices > gpus:
         raise UsageError(f"trainer.devices must be at most {gpus}, the GPUs of this machine, got {trainer.devices}")
-    if uses_gpu and not torch.cuda.is_bf16_supported(including_emulation=False):
-        only = "a GPU of compute capability 8.0 (Ampere), and this one emulates bfloat16, image by image"
+    wants_bfloat16 = trainer.precision == "bf16-mixed" or config.test_precision == "bf16"  # to ask starts a GPU
+    if uses_gpu and wants_bfloat16 and not torch.cuda.is_bf16_supported(including_emulation=False):
+        only = "a GPU of compute capability 8.0 (Ampere), and this one only emulates bfloat16"
         if trainer.precision == "bf16-mixed":
             raise UsageError(f"trainer.precision=bf16-mixed needs {only}; use 16-mixed, or 32")
         if config.test_precision == "bf16":

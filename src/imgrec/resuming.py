@@ -58,8 +58,8 @@ def _refuse_changes(run: Path, changed: list[str], before: Config, now: Config) 
     fixed = [key for key in changed if key in _FIXED]
     if before.trainer.ema_decay and not now.trainer.ema_decay:
         fixed.append("trainer.ema_decay")
-    if "optimizer.momentum" in changed and not then.get("optimizer.momentum"):
-        fixed.append("optimizer.momentum")  # rmsprop's, whose state without it has no past updates
+    if "optimizer.momentum" in changed and before.optimizer.name == "rmsprop" and not then["optimizer.momentum"]:
+        fixed.append("optimizer.momentum")  # its state has no past updates, and PyTorch makes none later
     if fixed:
         raise UsageError(
             f"resume={run} cannot change {difference(fixed)}: the stored state of the optimizer, or of the averaged"

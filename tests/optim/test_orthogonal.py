@@ -44,7 +44,9 @@ def test_autocast_does_not_change_the_products() -> None:
 
 
 def test_bfloat16_is_for_gpus_and_cpus_that_multiply_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    working_type.cache_clear()
     for native in (True, False):
+        working_type.cache_clear()
         monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation, found=native: found)
         assert working_type(torch.device("cuda")) == (torch.bfloat16 if native else torch.float32)
     assert working_type(torch.device("mps")) == torch.float32
@@ -53,7 +55,9 @@ def test_bfloat16_is_for_gpus_and_cpus_that_multiply_it(monkeypatch: pytest.Monk
         ({"amx_bf16": False, "avx512_bf16": True}, torch.bfloat16),
         ({"avx2": True}, torch.float32),
     ):
+        working_type.cache_clear()
         monkeypatch.setattr(torch.cpu, "get_capabilities", lambda found=capabilities: found, raising=False)
         assert working_type(torch.device("cpu")) == expected
     monkeypatch.delattr(torch.cpu, "get_capabilities")
+    working_type.cache_clear()
     assert working_type(torch.device("cpu")) == torch.float32

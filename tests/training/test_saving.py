@@ -5,6 +5,7 @@ from typing import Any
 
 import lightning
 import torch
+from lightning.pytorch.loops.training_epoch_loop import _TrainingEpochLoop
 
 from imgrec.training import saving
 
@@ -19,6 +20,10 @@ def dropped(rank: int) -> torch.Tensor:
     trainer: Any = SimpleNamespace(world_size=2, global_rank=rank, is_global_zero=rank == 0, fit_loop=loop)
     saver.on_train_start(trainer, lightning.LightningModule())
     return torch.nn.functional.dropout(torch.ones(1000)) == 0
+
+
+def test_what_is_left_out_of_lightnings_steps_is_there() -> None:
+    assert callable(_TrainingEpochLoop._broadcast_sigterm_tensor)
 
 
 def test_each_process_drops_units_of_its_own_and_the_same_ones_each_time() -> None:

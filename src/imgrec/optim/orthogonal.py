@@ -2,6 +2,8 @@
 
 # R rows, C columns
 
+import functools
+
 import torch
 from torch import Tensor
 
@@ -14,6 +16,7 @@ _A, _B, _C = 3.4445, -4.7750, 2.0315
 _EPS = 1e-7  # the same source: keeps the division finite for a matrix of zeros
 
 
+@functools.cache
 def working_type(device: torch.device) -> torch.dtype:
     """bfloat16, as published, on GPUs and CPUs that multiply it as such; float32 on every other.
 

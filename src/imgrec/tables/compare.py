@@ -11,7 +11,7 @@ from imgrec.tables.factors import DATA, full, short
 from imgrec.tables.table import Cell, Row, Table
 
 _NO_PROBABILITIES = ("hinge", "mse")  # the losses that logits of probabilities do not minimise
-_ECE_OF_LOSSES = f"losses, and the outputs of {' and '.join(_NO_PROBABILITIES)} are no logits of probabilities"
+_ECE_OF_LOSSES = f"losses, or of {' or '.join(_NO_PROBABILITIES)}, whose outputs are no logits of probabilities"
 _FEW = 3  # factors up to which a setting is named in full beside another
 
 
@@ -102,9 +102,10 @@ def _is_comparable(row: Row, other: Row, column: Column) -> bool:
     """Whether two settings' scores measure the same.
 
     The same images; for the loss, the same criterion; for the calibration error, outputs that are logits of
-    probabilities, or in both are not.
+    probabilities.
     """
-    return _measured(row, column) == _measured(other, column)
+    measured = _measured(row, column)
+    return measured == _measured(other, column) and ("probabilities", "False") not in measured
 
 
 def _measured(row: Row, column: Column) -> list[tuple[str, str]]:
