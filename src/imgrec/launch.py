@@ -53,19 +53,20 @@ def train(overrides: Sequence[str]) -> Outcome:
         if key_of(text).partition(".")[0] in STEERING and given(overrides, "hydra.mode") is None:
             raise UsageError(f"{text} says how a sweep goes, and this is one run; add -m (imgrec train -m ...)")
     words = [text for text in overrides if key_of(text) != "resume"]
-    folder, parent = _explicit_folder(words), None
+    folder, parent, resumed = _explicit_folder(words), None, None
     if (run := given(overrides, "resume")) is not None:
         if not run:
             raise UsageError("resume must name a run's folder, got ''; give resume=RUN, or leave it out")
         resumed = resuming.resolve(Path(run), words)
         words = resumed.words
-        if resumed.changed or folder is not None:
-            parent = Path(run)
-        else:  # the very same run, which may itself have gone on from another
-            folder, origin = Path(run), runfolder.record_of(Path(run)).parent
-            parent = Path(origin) if origin else None
     config = compose(words)
     seen = inventory.take(config.data)
+    if run and resumed is not None:
+        before = runfolder.record_of(Path(run))
+        if resumed.changed or folder is not None or before.fingerprint != seen.fingerprint:
+            parent = Path(run)
+        else:  # the very same run, which may itself have gone on from another
+            folder, parent = Path(run), Path(before.parent) if before.parent else None
     own = runfolder.identity(config, seen.fingerprint, parent)
     folder = folder or runfolder.locate(config, words, own)
     if int(os.environ.get("LOCAL_RANK", "0")) == 0:

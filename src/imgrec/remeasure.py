@@ -131,10 +131,10 @@ def _at_hand(run: Path, config: Config) -> Config:
 
 def _is_root_of(path: str, config: Config) -> bool:
     """Whether it is the folder that the run itself was given."""
-    return (
-        isinstance(config.data, Folder)
-        and Path(path).expanduser().resolve() == Path(config.data.root).expanduser().resolve()
-    )
+    if not isinstance(config.data, Folder):
+        return False
+    named, own = (Path(root).expanduser().resolve() for root in (path, config.data.root))
+    return named == own
 
 
 def _images(run: Path, trained: Trained, split: str, data_root: str | None) -> tuple[Images, str]:

@@ -36,6 +36,9 @@ def test_a_run_over_images_that_have_changed_is_refused_before_anything_is_writt
     base = launch.train(words)
     Image.new("RGB", (8, 8)).save(root / "row" / "000.png")
     before = tree(workplace)
+    for more in ([], [*MORE, "resume_override=[trainer.max_epochs]"]):
+        with pytest.raises(UsageError, match=r"was trained on, and their names or|nothing is left to train"):
+            launch.train([f"resume={base.folder}", *more])
     with pytest.raises(UsageError, match=r"data\.root must hold the images that .* was trained on, and their names or"):
         going_on(base)
     assert tree(workplace) == before
