@@ -75,7 +75,8 @@ class Classifier(lightning.LightningModule):
         images_nchw, targets = batch
         shown = self._resize(images_nchw, self.global_step / self._steps)
         loss, logits_nk = self._step((shown, targets), self.train_scores)
-        return {"loss": loss * self._evened(batch_idx), "logits": logits_nk.detach()}
+        weight = self._evened(batch_idx)
+        return {"loss": loss if weight == 1 else loss * weight, "logits": logits_nk.detach()}
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         self._step(batch, self.val_scores)

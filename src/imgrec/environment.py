@@ -37,8 +37,7 @@ def check_hardware(config: Config) -> None:
         only = "a GPU of compute capability 8.0 (Ampere), and this one only emulates bfloat16"
         if trainer.precision == "bf16-mixed":
             raise UsageError(f"trainer.precision=bf16-mixed needs {only}; use 16-mixed, or 32")
-        if config.test_precision == "bf16":
-            raise UsageError(f"test_precision=bf16 needs {only}; use test_precision=32")
+        raise UsageError(f"test_precision=bf16 needs {only}; use test_precision=32")
 
 
 def environment() -> dict[str, Any]:
