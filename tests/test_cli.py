@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from PIL import Image
 from runs import tree
 
@@ -318,6 +319,19 @@ def test_evaluate_measures_in_the_precision_that_is_asked_for(imgrec: Callable[.
     measured = [json.loads(path.read_text()) for path in (finished / "evaluations").glob("clean-*.json")]
     used = sorted(row["settings"]["precision"] for rows in measured for row in rows["scores"][:1])
     assert used == ["32", "bf16"]
+
+
+def test_evaluate_does_not_ask_a_gpu_for_bfloat16_that_only_emulates_it(
+    imgrec: Callable[..., Said], finished: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation=True: including_emulation)
+    before = tree(finished)
+    code, out, err = imgrec("evaluate", str(finished), "--precision", "bf16")
+    assert (code, out) == (2, "")
+    assert "--precision=bf16, or the run's test_precision, needs a GPU of compute capability 8.0" in err
+    assert err.endswith("use --precision 32\n")
+    assert tree(finished) == before
 
 
 def test_a_lone_checkpoint_goes_to_stdout_or_a_file(imgrec: Callable[..., Said], finished: Path) -> None:

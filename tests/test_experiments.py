@@ -99,16 +99,19 @@ def test_speed94_reaches_its_mark_over_its_seeds_with_the_recipe_as_it_is() -> N
     assert ", ".join(f"{value:.2f}" for value in values) in text
 
 
-def test_what_is_told_of_speed95_is_in_its_record_and_the_recipe_is_as_it_was() -> None:
-    (path,) = (EXPERIMENTS / "speed" / "records").glob("speed95_*.json")
+@pytest.mark.parametrize(("experiment", "work"), [("speed95", "0.852"), ("speed96", "3.02")])
+def test_what_is_told_of_a_wider_network_is_in_its_record_and_the_recipe_is_as_it_was(
+    experiment: str, work: str
+) -> None:
+    (path,) = (EXPERIMENTS / "speed" / "records").glob(f"{experiment}_*.json")
     record = records.read(path)
-    today = compose(["experiment=speed95", f"seed={record.config['seed']}"])
+    today = compose([f"experiment={experiment}", f"seed={record.config['seed']}"])
     assert record.run_id == run_id(today, record.fingerprint), "the record is of another recipe"
     score = record.score("top1", split="test", at="last", protocol="tta_flip_shift")
     assert score is not None
     assert score.ci is not None
     top1, low, high = (f"{100 * value:.2f}" for value in (score.value, *score.ci))
-    row = f"| `speed95` | {today.trainer.max_epochs} | 0.852 | {top1} [{low}, {high}]"
+    row = f"| `{experiment}` | {today.trainer.max_epochs} | {work} | {top1} [{low}, {high}]"
     assert row in (EXPERIMENTS / "speed" / "README.md").read_text()
 
 

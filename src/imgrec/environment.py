@@ -32,12 +32,18 @@ def check_hardware(config: Config) -> None:
     uses_gpu = trainer.accelerator == "gpu" or (trainer.accelerator == "auto" and gpus > 0)
     if uses_gpu and trainer.devices > gpus:
         raise UsageError(f"trainer.devices must be at most {gpus}, the GPUs of this machine, got {trainer.devices}")
-    wants_bfloat16 = trainer.precision == "bf16-mixed" or config.test_precision == "bf16"  # to ask starts a GPU
-    if uses_gpu and wants_bfloat16 and not torch.cuda.is_bf16_supported(including_emulation=False):
-        only = "a GPU of compute capability 8.0 (Ampere), and this one only emulates bfloat16"
-        if trainer.precision == "bf16-mixed":
-            raise UsageError(f"trainer.precision=bf16-mixed needs {only}; use 16-mixed, or 32")
-        raise UsageError(f"test_precision=bf16 needs {only}; use test_precision=32")
+    if uses_gpu and trainer.precision == "bf16-mixed":
+        check_bfloat16("trainer.precision=bf16-mixed", "16-mixed, or 32")
+    if uses_gpu and config.test_precision == "bf16":
+        check_bfloat16("test_precision=bf16", "test_precision=32")
+
+
+def check_bfloat16(asked: str, instead: str) -> None:
+    """Refuse it on a GPU that only emulates it, slower than float32. asked: what asks for it. To look starts the GPU."""
+    if not torch.cuda.is_bf16_supported(including_emulation=False):
+        raise UsageError(
+            f"{asked} needs a GPU of compute capability 8.0 (Ampere), and this one only emulates bfloat16; use {instead}"
+        )
 
 
 def environment() -> dict[str, Any]:

@@ -17,7 +17,7 @@ from imgrec.config.fields import choice
 from imgrec.config.root import TEST_PRECISIONS, Config, elsewhere
 from imgrec.data import cifar10_files
 from imgrec.data.source import Images
-from imgrec.environment import environment
+from imgrec.environment import check_bfloat16, environment
 from imgrec.errors import RunError, UsageError, shown
 from imgrec.records import Score
 from imgrec.runfolder import CHECKPOINTS, EVALUATIONS
@@ -59,15 +59,19 @@ def evaluate(
         raise UsageError(f"-o {output}: {output.parent} must be a folder, and there is none; make it, or name another")
     path, place = _checkpoint_of(run, at)
     trained = assembly.trained(path)
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    precision = precision or trained.config.test_precision
+    if precision == "bf16" and device.type == "cuda":
+        check_bfloat16("--precision=bf16, or the run's test_precision,", "--precision 32")
     images, seen = _images(run, trained, split, data_root)
     predictions = evaluation.predict(
         trained.network,
         images,
         protocol=protocol,
-        device=torch.device("cuda" if torch.cuda.is_available() else "cpu"),
+        device=device,
         batch_size=trained.config.data.eval_batch_size,
         channels_last=trained.config.trainer.channels_last,
-        precision=precision or trained.config.test_precision,
+        precision=precision,
     )
     scores = evaluation.measure(predictions, trained.loss, split=split, protocol=protocol, at=place)
     settings = {"protocol": protocol, "at": place, "split": split, "step": trained.step, "data": seen}
