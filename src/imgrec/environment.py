@@ -39,11 +39,10 @@ def check_hardware(config: Config) -> None:
 
 
 def check_bfloat16(asked: str, instead: str) -> None:
-    """Refuse it on a GPU that only emulates it, slower than float32. asked: what asks for it. To look starts the GPU."""
+    """Refuse it on a GPU that only emulates it, slower than float32. asked: what asks for it. To look starts a GPU."""
     if not torch.cuda.is_bf16_supported(including_emulation=False):
-        raise UsageError(
-            f"{asked} needs a GPU of compute capability 8.0 (Ampere), and this one only emulates bfloat16; use {instead}"
-        )
+        only = "a GPU of compute capability 8.0 (Ampere), and this one only emulates bfloat16"
+        raise UsageError(f"{asked} needs {only}; use {instead}")
 
 
 def environment() -> dict[str, Any]:
