@@ -1,6 +1,7 @@
 """What experiments/ claims follows from the records that lie beside it."""
 
 import importlib
+import json
 import runpy
 import statistics
 from collections.abc import Callable
@@ -97,6 +98,18 @@ def test_speed94_reaches_its_mark_over_its_seeds_with_the_recipe_as_it_is() -> N
     text = (EXPERIMENTS / "speed" / "README.md").read_text()
     assert f"{statistics.mean(values):.2f} ± {statistics.stdev(values):.2f} (n = {len(values)})" in text
     assert ", ".join(f"{value:.2f}" for value in values) in text
+
+
+@pytest.mark.parametrize("commit", ["2ffbc28", "a6d3254"])
+def test_the_shares_of_time_are_those_that_were_measured(commit: str) -> None:
+    measured = json.loads((EXPERIMENTS / "speed" / f"to94-{commit}.json").read_text())
+    assert f"commit {commit}" in measured["about"]
+    figures = {row["name"]: row["values"] for row in measured["figures"]["to94"]}
+    text = (EXPERIMENTS / "speed" / "README.md").read_text()
+    for name in ("seconds, imgrec / published", "seconds, imgrec / published with memory kept"):
+        values = figures[name]
+        assert len(values) == measured["rounds"]
+        assert f"| {statistics.median(values):.3f} [{min(values):.3f}, {max(values):.3f}]: " in text
 
 
 @pytest.mark.parametrize(("experiment", "work"), [("speed95", "0.852"), ("speed96", "3.02")])
