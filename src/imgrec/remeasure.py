@@ -60,9 +60,10 @@ def evaluate(
     path, place = _checkpoint_of(run, at)
     trained = assembly.trained(path)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    asked = "--precision=bf16" if precision else "the run's test_precision=bf16"
     precision = precision or trained.config.test_precision
     if precision == "bf16" and device.type == "cuda":
-        check_bfloat16("--precision=bf16, or the run's test_precision,", "--precision 32")
+        check_bfloat16(asked, "--precision 32")
     images, seen = _images(run, trained, split, data_root)
     predictions = evaluation.predict(
         trained.network,

@@ -44,7 +44,6 @@ def test_autocast_does_not_change_the_products() -> None:
 
 
 def test_bfloat16_is_for_gpus_and_cpus_that_multiply_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    working_type.cache_clear()
     for native in (True, False):
         working_type.cache_clear()
         monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation, found=native: found)
