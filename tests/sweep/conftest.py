@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import canaries
 import pytest
 from waiting import wait_until
 
@@ -98,8 +99,10 @@ def sweep(imgrec: Callable[..., Any], workplace: Path) -> Iterator[Callable[...,
     """Start `imgrec train -m WORDS...`.
 
     breaks="SEED:CODE" executes that code in the run of that seed. slow_disk: saves take their time. output: a named
-    pipe for all that it says, instead of its log; so no other end of it is forked along.
+    pipe for all that it says, instead of its log; so no other end of it is forked along. No Python file of the working
+    folder may be run.
     """
+    sung = canaries.plant(workplace)
     (workplace / "site").mkdir()
     (workplace / "site" / "sitecustomize.py").write_text(_BREAKS)
     started: list[Sweeping] = []
@@ -122,3 +125,4 @@ def sweep(imgrec: Callable[..., Any], workplace: Path) -> Iterator[Callable[...,
         if not each.ended():
             os.kill(each.family()[0], signal.SIGKILL)
             each.wait()
+    assert not sung.exists(), f"run from the working folder: {sung.read_text()}"

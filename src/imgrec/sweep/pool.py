@@ -19,7 +19,7 @@ from multiprocessing.connection import Connection, wait
 from multiprocessing.context import ForkServerContext, ForkServerProcess
 from pathlib import Path
 
-from imgrec import records
+from imgrec import records, safepath
 from imgrec.config.root import Config
 from imgrec.cores import cores
 from imgrec.errors import Interrupted, RunError, interruption_in, sentence
@@ -86,7 +86,8 @@ def run(
     context.set_forkserver_preload(_PRELOAD)
     waiting, free, running, stopped = list(jobs), list(parts), list[_Running](), False
     with interruption.deferred():
-        with _held_back():  # for good in the server, and in its children until they can answer
+        # both for good in the server; signals are held back in its children until they can answer
+        with safepath.for_processes(), _held_back():
             forkserver.ensure_running()
         try:
             while running or waiting:

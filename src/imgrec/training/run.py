@@ -10,7 +10,7 @@ from pathlib import Path
 
 import torch
 
-from imgrec import records, runfolder
+from imgrec import records, runfolder, safepath
 from imgrec.checkpoint import LAST
 from imgrec.config import plain
 from imgrec.config.root import Config
@@ -41,7 +41,8 @@ def train(config: Config, folder: Path, *, command: Sequence[str], parent: Path 
     threads = torch.get_num_threads()
     torch.set_num_threads(config.trainer.threads or threads)
     try:
-        return _train(config, folder, command, parent)
+        with safepath.for_processes():  # of a distributed run, and of torch.compile
+            return _train(config, folder, command, parent)
     finally:
         torch.set_num_threads(threads)
 
