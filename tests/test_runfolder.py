@@ -235,11 +235,14 @@ def test_a_folder_that_cannot_be_made_is_refused(tmp_path: Path) -> None:
 
 def test_a_read_only_folder_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     if os.geteuid() == 0:  # root may write anywhere: let the disk say what it says to others
+        opened = os.open
 
-        def refused(*_: Any) -> None:
-            raise OSError(errno.EACCES, "Permission denied")
+        def refused(path: Any, flags: int, *rest: Any, **options: Any) -> int:
+            if flags & os.O_CREAT:
+                raise OSError(errno.EACCES, "Permission denied")
+            return opened(path, flags, *rest, **options)
 
-        monkeypatch.setattr(Path, "write_bytes", refused)
+        monkeypatch.setattr(os, "open", refused)
     else:
         tmp_path.chmod(0o500)
     with pytest.raises(RunError, match="must be a folder that can be written to, got: Permission denied; give another"):

@@ -5,10 +5,8 @@ executed. Beside each file lies its SHA-256. A save writes a temporary file in t
 renames it, so that a crash at any moment leaves at least one whole generation: `last.ckpt`, else `previous.ckpt`.
 """
 
-import contextlib
 import hashlib
 import logging
-import os
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
@@ -16,6 +14,7 @@ from typing import IO, Any, cast
 
 import torch
 
+from imgrec import disk
 from imgrec.errors import RunError
 
 log = logging.getLogger(__name__)
@@ -28,16 +27,14 @@ def save(state: Mapping[str, Any], path: Path) -> None:
 
     Raises RunError with the reason (disk full, read-only); the files that were there stay.
     """
-    partial = _partial(path)
     hashing: _HashingFile | None = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with partial.open("wb") as file:
-            hashing = _HashingFile(file)
+        with disk.Partial(path) as new:
+            hashing = _HashingFile(new.file)
             torch.save(dict(state), cast(IO[bytes], hashing))  # it needs write and flush alone
-            file.flush()
-            os.fsync(file.fileno())
-        _place(partial, path, hashing.hexdigest())
+            new.sync()
+            _place(new, path, hashing.hexdigest())
     except (OSError, RuntimeError) as error:
         # of a refused write PyTorch's writer says only that the file ends too early
         cause = hashing.refusal if hashing is not None and hashing.refusal is not None else error
@@ -45,8 +42,6 @@ def save(state: Mapping[str, Any], path: Path) -> None:
             f"{path} cannot be saved: {_reason(cause)}; the checkpoints saved before it are whole, free the disk and"
             " start the same command again"
         ) from cause
-    finally:
-        _discard(partial)
 
 
 def save_generation(state: Mapping[str, Any], folder: Path) -> None:
@@ -58,19 +53,11 @@ def save_generation(state: Mapping[str, Any], folder: Path) -> None:
 
 def copy(source: Path, target: Path) -> None:
     """Let `target` be the same file as `source`: a hard link, as no checkpoint is ever changed in place."""
-    partial = _partial(target)
     try:
-        partial.unlink(missing_ok=True)
-        try:
-            os.link(source, partial)
-        except OSError:  # a file system without hard links
-            _copy_bytes(source, partial)
-        digest = _stated_digest(source)
-        _place(partial, target, digest or _digest(source))
+        with disk.Partial(target, like=source) as new:
+            _place(new, target, _stated_digest(source) or _digest(source))
     except OSError as error:
         raise RunError(f"{target} cannot be saved: {_reason(error)}; {source} is whole, free the disk") from error
-    finally:
-        _discard(partial)
 
 
 def load(path: Path) -> dict[str, Any]:
@@ -173,17 +160,6 @@ class _HashingFile:
         return self._hash.hexdigest()
 
 
-def _partial(path: Path) -> Path:
-    """Where a file grows before it takes its place. One name: what a killed process left is written over."""
-    return path.with_name(f".{path.name}.partial")
-
-
-def _discard(partial: Path) -> None:
-    """Remove it, if it is there; where that fails, the reason to tell is the one that led here."""
-    with contextlib.suppress(OSError):
-        partial.unlink(missing_ok=True)
-
-
 def _reason(error: Exception) -> str:
     return (error.strerror if isinstance(error, OSError) else None) or str(error).splitlines()[0]
 
@@ -195,28 +171,17 @@ def _damaged(path: Path, error: Exception) -> RunError:
     )
 
 
-def _place(partial: Path, path: Path, digest: str) -> None:
+def _place(new: disk.Partial, path: Path, digest: str) -> None:
     """Put a finished temporary file into its place, and its SHA-256 beside it.
 
     The old .sha256 goes first: between the steps the file is unverified, never verified wrongly.
     """
     beside = path.with_name(f"{path.name}.sha256")
     beside.unlink(missing_ok=True)
-    partial.replace(path)
-    note = _partial(beside)
-    try:
-        with note.open("w", encoding="ascii") as file:
-            file.write(f"{digest}  {path.name}\n")  # the format of sha256sum -c
-            file.flush()
-            os.fsync(file.fileno())
-        note.replace(beside)
-    finally:
-        _discard(note)
-    directory = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(directory)
-    finally:
-        os.close(directory)
+    new.place()
+    with disk.Partial(beside) as note:
+        note.file.write(f"{digest}  {path.name}\n".encode("ascii"))  # the format of sha256sum -c
+        note.place()
 
 
 def _stated_digest(path: Path) -> str | None:
@@ -232,11 +197,3 @@ def _stated_digest(path: Path) -> str | None:
 def _digest(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _copy_bytes(source: Path, target: Path) -> None:
-    with source.open("rb") as reader, target.open("wb") as writer:
-        while block := reader.read(1 << 20):
-            writer.write(block)
-        writer.flush()
-        os.fsync(writer.fileno())

@@ -3,16 +3,15 @@
 schema 1: tables, reports and later versions read these files, so a field is added, never renamed.
 """
 
-import contextlib
 import csv
 import dataclasses
 import json
 import math
-import os
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from imgrec import disk
 from imgrec.errors import RunError, UsageError, shown
 
 SCHEMA = 1
@@ -165,19 +164,13 @@ def write_json(path: Path, rows: Any) -> None:
 
 def write_text(path: Path, text: str) -> None:
     """Replace the file's text in one step. Raises RunError where the disk refuses; the old file stays."""
-    partial = path.with_name(f".{path.name}.partial")  # one name: what a killed process left is written over
     try:
-        # surrogateescape: a path of the command may hold bytes that are no UTF-8
-        with partial.open("w", encoding="utf-8", errors="surrogateescape") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(path)
+        with disk.Partial(path) as new:
+            # surrogateescape: a path of the command may hold bytes that are no UTF-8
+            new.file.write(text.encode("utf-8", "surrogateescape"))
+            new.place()
     except OSError as error:
         raise RunError(f"{path} cannot be written: {error.strerror}; free the disk or set hydra.run.dir") from error
-    finally:
-        with contextlib.suppress(OSError):  # the reason to tell is the one that led here
-            partial.unlink(missing_ok=True)
 
 
 def hand_out(path: Path, text: str) -> None:

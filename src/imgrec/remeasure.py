@@ -90,6 +90,7 @@ def evaluate(
     if target is None and run.is_dir():
         digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:8]
         target = run / EVALUATIONS / f"{protocol}-{digest}.json"
+        runfolder.refuse_link(target.parent)
         runfolder.prepare(target.parent)
     if target is not None:
         records.write_json(target, rows)

@@ -12,17 +12,21 @@ import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from imgrec import records
+from imgrec import disk, records
 from imgrec.config.identity import SHORT, run_id, run_name
 from imgrec.config.root import Config
 from imgrec.data import inventory
 from imgrec.data.inventory import Inventory
-from imgrec.errors import RunError, UsageError
+from imgrec.errors import RunError, UsageError, shown
 from imgrec.records import Record
 
 RECORD, CONFIG, CURVES, DIAGNOSTICS = "record.json", "config.yaml", "curves.csv", "diagnostics.json"
 CHECKPOINTS, EVALUATIONS, TENSORBOARD, LOCK = "checkpoints", "evaluations", "tensorboard", "run.lock"
 SWEEP_LOCK, TUNING = "sweep.lock", "tuning.json"  # in the folder of a sweep's runs
+_WRITTEN = (
+    *(RECORD, CONFIG, CURVES, DIAGNOSTICS, CHECKPOINTS, EVALUATIONS, TENSORBOARD, LOCK, "train.log"),
+    *(SWEEP_LOCK, TUNING, "multirun.yaml", "optuna.db"),
+)
 VERIFICATIONS = "verify"  # in outputs/: runs done again, with the ids of those that they verify
 
 
@@ -125,17 +129,30 @@ def refuse_stranger(folder: Path, own: str) -> None:
 
 
 def prepare(folder: Path) -> None:
-    """Make the folder and see that it can be written to, before anything is computed."""
+    """Make the folder and see that it can be written to, before anything is computed.
+
+    Raises UsageError where a link lies under a name that imgrec writes there: the folder may be a stranger's.
+    """
+    for name in _WRITTEN:
+        refuse_link(folder / name)
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        probe = folder / f".probe.{os.getpid()}"
-        probe.write_bytes(b"")
-        probe.unlink()
+        with disk.Partial(folder / RECORD):  # and removed
+            pass
     except OSError as error:
         raise RunError(
             f"{folder} must be a folder that can be written to, got: {error.strerror}; give another hydra.run.dir,"
             " or call imgrec from another folder"
         ) from error
+
+
+def refuse_link(path: Path) -> None:
+    """Refuse to write through a link: what lies behind it may be anybody's."""
+    if path.is_symlink():
+        raise UsageError(
+            f"{shown(path)} must lie in its folder itself, as imgrec writes there, and is a link to"
+            f" {shown(path.readlink())}; put what it names in its place, or remove it"
+        )
 
 
 @contextlib.contextmanager
@@ -144,7 +161,11 @@ def lock(folder: Path, name: str = LOCK) -> Iterator[None]:
 
     Raises RunError when another process works there, or the file system has no locks.
     """
-    with (folder / name).open("a") as file:
+    try:
+        file = os.fdopen(disk.appending(folder / name), "a")
+    except OSError as error:
+        raise RunError(f"{shown(folder / name)} must be a file to lock: {error.strerror}; remove it") from error
+    with file:
         for patience in (0.02, 0.05, 0.1, 0.0):  # somebody who merely looks holds it for a moment
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -162,7 +183,7 @@ def lock(folder: Path, name: str = LOCK) -> Iterator[None]:
 
 def _is_locked(folder: Path) -> bool:
     try:
-        with (folder / LOCK).open() as file:
+        with disk.opened(folder / LOCK) as file:
             fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)  # shared: those who look do not see each other
             return False
     except BlockingIOError:

@@ -2,13 +2,17 @@
 
 import hashlib
 import json
+import os
 import pickle
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import canaries
 import pytest
 import torch
-from runs import Evil, one_line
+from runs import Evil, one_line, tree
 
 from imgrec.data import cifar10_files
 
@@ -145,3 +149,95 @@ def test_a_record_or_checkpoint_whose_configuration_names_a_program(
     code, _, err = command("evaluate", str(path))
     assert code in (1, 2)
     outcome(f"{key}={value} in a checkpoint: evaluate", f"exit {code}: {one_line(err)}")
+
+
+WRITTEN = [
+    *("record.json", "config.yaml", "curves.csv", "diagnostics.json", "run.lock", "train.log"),
+    *("checkpoints", "evaluations", "tensorboard"),
+]
+
+
+@pytest.mark.parametrize("name", WRITTEN)
+def test_a_run_s_folder_whose_links_lead_elsewhere(
+    finished: Path, tiny: list[str], command: Callable[..., Said], outcome: Callable[[str, str], None], name: str
+) -> None:
+    elsewhere = Path("elsewhere")
+    if (finished / name).exists():
+        (finished / name).rename(elsewhere)
+    elif name in ("evaluations", "tensorboard"):
+        elsewhere.mkdir()
+    (finished / name).symlink_to(Path("..") / elsewhere)
+    record = finished / "record.json"
+    before = tree(Path("elsewhere")) if elsewhere.exists() else None
+    record.write_text(record.read_text().replace('"finished"', '"interrupted"'))
+    refusal = f"run/{name} must lie in its folder itself, as imgrec writes there, and is a link to ../elsewhere; put"
+    code, _, err = command("train", *tiny, "trainer.max_epochs=1", "hydra.run.dir=run")
+    assert (code, refusal in one_line(err)) == (2, True), err
+    if name == "evaluations":
+        code, _, err = command("evaluate", "run", "--protocol", "tta_flip")
+        assert (code, refusal in one_line(err)) == (2, True), err
+    if name != "record.json":  # which this test itself has changed
+        assert (tree(Path("elsewhere")) if elsewhere.exists() else None) == before
+    outcome(f"{name} of a run's folder is a link elsewhere", one_line(err))
+
+
+def test_links_under_the_names_of_temporary_files(
+    finished: Path, tiny: list[str], command: Callable[..., Said], outcome: Callable[[str, str], None]
+) -> None:
+    precious = Path("precious")
+    precious.write_text("precious")
+    record = finished / "record.json"
+    record.write_text(record.read_text().replace('"finished"', '"interrupted"'))
+    for name in ("record.json", "config.yaml", "curves.csv", "diagnostics.json", "checkpoints/last.ckpt"):
+        path = finished / name
+        path.with_name(f".{path.name}.partial").symlink_to(precious.resolve())
+        path.with_name(f".{path.name}.sha256.partial").symlink_to(precious.resolve())
+    assert command("train", *tiny, "trainer.max_epochs=1", "hydra.run.dir=run")[0] == 0
+    assert command("evaluate", "run", "--protocol", "tta_flip")[0] == 0
+    assert precious.read_text() == "precious"
+    assert not list(finished.rglob("*.partial"))
+    outcome("links elsewhere under the names of temporary files", "not followed, and removed")
+
+
+def carried_out(arguments: list[str], workplace: Path) -> subprocess.CompletedProcess[str]:
+    """A command of its own, in the working folder, as a shell starts it."""
+    surroundings = {**os.environ, "PYTHONPATH": ""}
+    return subprocess.run(arguments, cwd=workplace, env=surroundings, capture_output=True, text=True, timeout=280)
+
+
+def test_python_files_of_the_working_folder_are_no_modules(
+    workplace: Path, outcome: Callable[[str, str], None]
+) -> None:
+    sung = canaries.plant(workplace)
+    for how in (["-c", "import signal"], ["-c", "import random"]):
+        carried_out([sys.executable, *how], workplace)
+    assert sung.read_text() == "signal\nrandom\n", "they sing where nothing is done"
+    sung.unlink()
+    done = carried_out([sys.executable, "-m", "imgrec", "train", "data=digits", "--cfg", "job"], workplace)
+    assert (done.returncode, sung.exists()) == (0, False), done.stderr
+    outcome("python -m imgrec among torch.py, signal.py, random.py", "none of them is run")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["launcher=basic"],
+        ["launcher=pool", "launcher.processes=2"],
+        ["launcher=pool", "launcher.processes=1", "trainer=ddp", "trainer.accelerator=cpu", "data.batch_size=4"],
+        ["trainer=ddp", "trainer.accelerator=cpu", "data.batch_size=4"],
+        ["data.num_workers=2"],
+    ],
+    ids=["basic", "pool", "pool-ddp", "ddp", "workers"],
+)
+@pytest.mark.parametrize("start", ["imgrec", "python -m imgrec"])
+def test_no_process_of_a_run_takes_modules_from_the_working_folder(
+    tiny: list[str], workplace: Path, outcome: Callable[[str, str], None], words: list[str], start: str
+) -> None:
+    sung = canaries.plant(workplace)
+    own = Path(sys.executable)
+    begin = [str(own.with_name("imgrec"))] if start == "imgrec" else [str(own), "-m", "imgrec"]
+    many = ["-m", "seed=0,1"] if words[0].startswith("launcher") else []
+    done = carried_out([*begin, "train", *many, *tiny, "trainer.max_epochs=1", *words], workplace)
+    assert (done.returncode, sung.exists()) == (0, False), done.stderr + (sung.read_text() if sung.exists() else "")
+    outcome(f"{start} train {' '.join(words)} among torch.py, signal.py, random.py", "none of them is run")

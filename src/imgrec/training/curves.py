@@ -9,6 +9,7 @@ from typing import Any
 from lightning.pytorch.loggers.logger import Logger
 from lightning.pytorch.utilities import rank_zero_only
 
+from imgrec import disk
 from imgrec.errors import RunError
 from imgrec.records import CURVE_COLUMNS, read_curves, write_text
 
@@ -40,7 +41,7 @@ class Curves(Logger):
     @rank_zero_only
     def log_metrics(self, metrics: dict[str, float], step: int | None = None) -> None:
         try:
-            with self._path.open("a", encoding="utf-8", newline="") as file:
+            with open(disk.appending(self._path), "a", encoding="utf-8", newline="") as file:  # noqa: PTH123
                 csv.writer(file, lineterminator="\n").writerows(_rows(metrics, step))
         except OSError as error:
             raise RunError(
