@@ -147,7 +147,7 @@ def of_markdown(text: str) -> Shown:
     """Read a table and its notes; a name that comes again is numbered (`p`, `p 2`)."""
     lines = text.splitlines()
     table = [re.split(r"(?<!\\) \| ", line[2:-2]) for line in lines if line.startswith("| ")]
-    header, rule, *rows = [[cell.replace(r"\|", "|") for cell in line] for line in table]
+    header, rule, *rows = [[re.sub(r"\\(?=[|<`(:\[])", "", cell) for cell in line] for line in table]
     assert set(rule) <= {"---", "---:"}
     notes = [line.removeprefix("- ") for line in lines if line.startswith("- ")]
     assert len(table) + len(notes) + 1 == len(lines), "a table, an empty line, its notes"

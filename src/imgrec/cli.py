@@ -10,6 +10,7 @@ import typer
 from typer.core import TyperCommand
 
 from imgrec.errors import Interrupted, RunError, UsageError, interruption_in
+from imgrec.foreign import folded, visible
 
 app = typer.Typer(
     add_completion=False,
@@ -81,7 +82,7 @@ def _sweep(overrides: list[str]) -> None:
 def _tell(text: str) -> None:
     """Print a result; a reader who has gone away (`imgrec train ... | head`) is no reason to end a sweep."""
     try:
-        typer.echo(text)
+        typer.echo(visible(text))
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
 
@@ -106,7 +107,7 @@ def evaluate(
     if measured.path is None:
         typer.echo(measured.text)
     else:
-        typer.echo(f"{summary.scores_table(measured.scores)}\n\n{measured.path}")
+        typer.echo(visible(f"{summary.scores_table(measured.scores)}\n\n{measured.path}"))
 
 
 @app.command()
@@ -120,7 +121,7 @@ def verify(
 
     allocator.keep_freed_memory()
     verdict = run_again(run, data_root=data_root)
-    typer.echo(verdict.text)
+    typer.echo(visible(verdict.text))
     if verdict.refusal:
         raise RunError(verdict.refusal)
 
@@ -214,7 +215,7 @@ def report(
         scores=scores, at=at, split=split, protocol=protocol, baseline=baseline, where=where, rows=rows
     )
     written = write(places, asked, output, published=published)
-    typer.echo(written.path)
+    typer.echo(visible(str(written.path)))
     _tell_problems(written.problems, [])
 
 
@@ -226,13 +227,13 @@ def _hand_over(text: str, output: Path | None) -> None:
         from imgrec import records
 
         records.hand_out(output, text)
-        typer.echo(output)
+        typer.echo(visible(str(output)))
 
 
 def _tell_problems(problems: list[str], remarks: list[str]) -> None:
     """Say on stderr what was left out and what could not be read. Raises RunError where something could not."""
     for line in (*remarks, *problems):
-        typer.echo(f"imgrec: {' '.join(line.split())}", err=True)
+        typer.echo(f"imgrec: {folded(line)}", err=True)
     if problems:
         raise RunError(f"{len(problems)} of the files could not be read and are named above; mend or move them")
 
@@ -277,5 +278,5 @@ def _answered() -> Any:
 def _say(message: str, error: BaseException, code: int) -> int:
     if os.environ.get("IMGREC_DEBUG") == "1":
         traceback.print_exception(error)
-    print("imgrec:", " ".join(message.split()), file=sys.stderr)
+    print("imgrec:", folded(message), file=sys.stderr)
     return code

@@ -182,7 +182,7 @@ def hand_out(path: Path, text: str) -> None:
         if path.is_dir():
             raise UsageError(f"{shown(path)} must be a file to write, and is a folder; name a file in it")
         if path.exists() and not path.is_file():
-            path.write_text(text, "utf-8")
+            path.write_text(text, "utf-8", errors="surrogateescape")
             return
         target = path.resolve()  # a link stays one
         target.parent.mkdir(parents=True, exist_ok=True)

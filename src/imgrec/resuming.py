@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from imgrec import runfolder
 from imgrec.config import plain
@@ -10,6 +11,7 @@ from imgrec.config.compose import compose, key_of
 from imgrec.config.identity import essence
 from imgrec.config.root import Config
 from imgrec.errors import UsageError
+from imgrec.records import Record
 
 # What the stored state of the optimizer, or of the averaged weights, belongs to.
 _FIXED = ("optimizer.name", "optimizer.decay_norm_and_bias", "model.freeze_backbone")
@@ -31,11 +33,36 @@ def resolve(run: Path, words: Sequence[str]) -> Resumption:
     """
     record = runfolder.record_of(run)
     said = {key_of(text) for text in words} | {"resume", "resume_override", "force"}
-    merged = [text for text in record.command if key_of(text) not in said] + list(words)
+    merged = [_settled(run, text, record) for text in record.command if key_of(text) not in said] + list(words)
     before, now = plain.from_flat(record.config), compose(merged)
     changed = _changed(before, now)
     _refuse_changes(run, changed, before, now)
     return Resumption(words=merged, changed=changed)
+
+
+def _settled(run: Path, word: str, record: Record) -> str:
+    """A word of the recorded command; where it refers to something, with the value that this had for the run.
+
+    What is looked up (`${oc.env:HOME}`) may be another value today, or none of the business of who wrote the record.
+    """
+    if "${" not in word:
+        return word
+    key = key_of(word)
+    value = record.config.get(key)
+    if key not in record.config or "${" in str(value):
+        raise UsageError(
+            f"resume={run} must have a command that refers to nothing, and it has {word!r}; give {key}=VALUE beside it"
+        )
+    return f"{key}={_literal(value)}"
+
+
+def _literal(value: Any) -> str:
+    """A plain value in Hydra's grammar."""
+    if isinstance(value, str):
+        return "'" + value.replace("\\", "\\\\").replace("'", "\\'") + "'"
+    if isinstance(value, list):
+        return f"[{','.join(map(_literal, value))}]"
+    return "null" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def _changed(before: Config, now: Config) -> list[str]:

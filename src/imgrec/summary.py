@@ -4,6 +4,7 @@ import math
 from collections.abc import Sequence
 from pathlib import Path
 
+from imgrec.foreign import folded
 from imgrec.records import Record, Score
 
 _COLUMNS = ("top1", "top5", "loss", "iou", "ece")
@@ -64,7 +65,7 @@ def scores_table(scores: list[Score]) -> str:
     return "\n".join(
         heading
         + [
-            f"{split:<6}{protocol:<16}{at:<6}"
+            f"{folded(split):<6}{folded(protocol):<16}{folded(at):<6}"
             + "".join(f" {_cell(values[metric]) if metric in values else '':>10}" for metric in present)
             for (split, protocol, at), values in sorted(rows.items())
         ]

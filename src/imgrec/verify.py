@@ -15,6 +15,7 @@ from imgrec.config import plain
 from imgrec.config.identity import SHORT, run_id
 from imgrec.config.root import Config, elsewhere
 from imgrec.errors import RunError, UsageError
+from imgrec.foreign import Formatter, folded
 from imgrec.records import Record, read_curves
 from imgrec.runfolder import CURVES, RECORD, VERIFICATIONS
 
@@ -162,6 +163,7 @@ def _logged(folder: Path) -> Iterator[None]:
     """What the run says goes to stderr and into its train.log, as Hydra has it for `imgrec train`."""
     console, file = logging.StreamHandler(sys.stderr), logging.FileHandler(folder / LOG, delay=True)
     console.setLevel(logging.INFO)
+    console.setFormatter(Formatter("%(message)s"))
     file.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
     ours = logging.getLogger("imgrec")
     level = ours.level
@@ -192,7 +194,7 @@ def _unpromised(config: Config) -> str | None:
 
 def _verdict(run: Path, folder: Path, found: drift.Drift, unpromised: str | None, *, already: bool) -> Verdict:
     where = f"run again earlier in {folder}; remove it to run once more" if already else f"run again in {folder}"
-    text = "\n".join([*found.lines(), *([f"note: {unpromised}"] if unpromised else []), where])
+    text = "\n".join([*map(folded, found.lines()), *([f"note: {unpromised}"] if unpromised else []), where])
     if found.first is None:
         return Verdict(text=text, refusal=None)
     if found.environment:

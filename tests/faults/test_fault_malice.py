@@ -199,6 +199,33 @@ def test_links_under_the_names_of_temporary_files(
     outcome("links elsewhere under the names of temporary files", "not followed, and removed")
 
 
+def test_a_recorded_command_that_asks_for_a_secret(
+    finished: Path,
+    workplace: Path,
+    command: Callable[..., Said],
+    monkeypatch: pytest.MonkeyPatch,
+    outcome: Callable[[str, str], None],
+) -> None:
+    monkeypatch.setenv("IMGREC_SECRET", "swordfish")
+    path = finished / "record.json"
+    rows = json.loads(path.read_text())
+    root = rows["config"]["data.root"]
+    words = [word for word in rows["command"] if not word.startswith("data.root=")]
+    path.write_text(json.dumps({**rows, "command": [*words, "data.root=${oc.env:IMGREC_SECRET}"]}))
+    code, out, err = command("train", "resume=run")
+    assert (code, out.startswith("finished already: run")) == (0, True), err
+    longer = ["trainer.max_epochs=2", "resume_override=[trainer.max_epochs]"]
+    assert command("train", "resume=run", *longer, "hydra.run.dir=longer")[0] == 0
+    assert json.loads(Path("longer/record.json").read_text())["config"]["data.root"] == root
+    assert not [each for each in workplace.rglob("*") if each.is_file() and b"swordfish" in each.read_bytes()]
+    path.write_text(json.dumps({**rows, "command": [*words, f"data.root={root}", "loss=${oc.env:IMGREC_SECRET}"]}))
+    code, _, err = command("train", "resume=run")
+    assert (code, "swordfish" in err) == (2, False)
+    assert "must have a command that refers to nothing, and it has 'loss=${oc.env:IMGREC_SECRET}'" in one_line(err)
+    outcome("${oc.env:...} in a stranger's recorded command: resume", one_line(err))
+    assert command("train", "resume=run", "loss=cross_entropy")[0] == 0, "the way out"
+
+
 def carried_out(arguments: list[str], workplace: Path) -> subprocess.CompletedProcess[str]:
     """A command of its own, in the working folder, as a shell starts it."""
     surroundings = {**os.environ, "PYTHONPATH": ""}

@@ -141,11 +141,22 @@ def _commands(row: Row) -> list[str]:
     studied = any(run.record.study or run.record.parent for run in row.runs)
     if len(rest) == 1 and len(row.runs) > 1 and not studied:
         seeds = ",".join(str(seed) for seed in sorted({run.seed for run in row.runs}))
-        return [shlex.join(["imgrec", "train", "-m", *next(iter(rest)), f"seed={seeds}"])]
+        return [_shell(["imgrec", "train", "-m", *next(iter(rest)), f"seed={seeds}"])]
     return [
-        shlex.join(["imgrec", "train", *run.record.command, *(["hydra.mode=RUN"] if run.record.study else [])])
+        _shell(["imgrec", "train", *run.record.command, *(["hydra.mode=RUN"] if run.record.study else [])])
         for run in row.runs
     ]
+
+
+def _shell(words: Sequence[str]) -> str:
+    """The command on one line, to be pasted."""
+    return " ".join(shlex.quote(word) if word.isprintable() else _escaped(word) for word in words)
+
+
+def _escaped(word: str) -> str:
+    """The word as bash, ksh and zsh read it, without a character that a terminal would act on."""
+    plain = (chr(byte) if 32 <= byte < 127 and byte not in b"\\'" else f"\\x{byte:02x}" for byte in os.fsencode(word))
+    return f"$'{''.join(plain)}'"
 
 
 def _cost(setting: str, row: Row, column: Column) -> Cost | None:

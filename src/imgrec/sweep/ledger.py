@@ -12,6 +12,7 @@ from rich.console import Console, Group
 from rich.live import Live
 from rich.text import Text
 
+from imgrec.foreign import visible
 from imgrec.records import Record
 from imgrec.runfolder import CURVES
 from imgrec.summary import headline
@@ -145,7 +146,7 @@ class Ledger:
 
     def say(self, line: str) -> None:
         try:
-            self._console.print(Text(line))
+            self._console.print(Text(visible(" ".join(line.splitlines()))))
         except OSError:  # a full disk under a log is not the sweep's either
             self._console.quiet = True
 
@@ -199,7 +200,8 @@ class Ledger:
         if self._best:
             parts.append(f"best val top1 {self._best[0]:.4f} {_without(self._shared, self._best[1])}")
         running = list(self._running.values())  # the main thread adds and removes
-        return Group(Text("  ".join(parts), style="bold"), *(Text(f"  {job.name}  {_where(job)}") for job in running))
+        lines = [Text(visible(f"  {job.name}  {_where(job)}")) for job in running]
+        return Group(Text("  ".join(parts), style="bold"), *lines)
 
     @property
     def _shared(self) -> str:

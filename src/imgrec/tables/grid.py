@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from string import ascii_lowercase
 
+from imgrec.foreign import folded
 from imgrec.statistics import LEVEL
 from imgrec.tables.column import Column
 from imgrec.tables.factors import ABSENT, order, short
@@ -33,8 +34,14 @@ class Grid:
 
 
 def grid(table: Table, digits: int | None = None) -> Grid:
-    """The table as texts for people."""
-    return _pivot(table, digits) if table.pivot else _long(table, digits)
+    """The table as texts for people, each on one line, whatever records and sources hold."""
+    made = _pivot(table, digits) if table.pivot else _long(table, digits)
+    return Grid(
+        header=[folded(name) for name in made.header],
+        numeric=made.numeric,
+        rows=[[Field(text=folded(field.text), strong=field.strong) for field in row] for row in made.rows],
+        notes=[folded(note) for note in made.notes],
+    )
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ import io
 import re
 from collections.abc import Sequence
 
+from imgrec.foreign import for_spreadsheet
 from imgrec.tables.factors import short
 from imgrec.tables.grid import COSTS, Grid, amount, grid, numbers, printed
 from imgrec.tables.table import Table
@@ -29,19 +30,29 @@ def _markdown(texts: Grid) -> str:
     def line(cells: Sequence[str]) -> str:
         return f"| {' | '.join(cells)} |"
 
-    def escaped(text: str) -> str:
-        return " ".join(text.replace("|", "\\|").split())
-
     rule = ["---:" if numeric else "---" for numeric in texts.numeric]
-    rows = [[f"**{escaped(f.text)}**" if f.strong else escaped(f.text) for f in row] for row in texts.rows]
+    rows = [[f"**{_cell(f.text)}**" if f.strong else _cell(f.text) for f in row] for row in texts.rows]
     lines = [
-        line(list(map(escaped, texts.header))),
+        line(list(map(_cell, texts.header))),
         line(rule),
         *map(line, rows),
         "",
-        *(f"- {note}" for note in texts.notes),
+        *(f"- {_marked_down(note)}" for note in texts.notes),
     ]
     return "\n".join(lines) + "\n"
+
+
+_MARKUP = re.compile(r"<(?=[A-Za-z/!?])|(?<=\])(?=[(:\[])|`")  # HTML, links and images, code
+
+
+def _marked_down(text: str) -> str:
+    """The text with what Markdown would take for more than a text escaped."""
+    return _MARKUP.sub(lambda found: f"\\{found[0]}", text)
+
+
+def _cell(text: str) -> str:
+    """As `_marked_down`, in a table."""
+    return re.sub(r"(\\*)\|", lambda found: f"{found[1] * 2}\\|", _marked_down(text))
 
 
 _SIGNS = {
@@ -65,7 +76,7 @@ _MINUS = re.compile(r"(?<![\w.-])-(?=\d)")  # before a negative number, not insi
 
 def _escaped(text: str) -> str:
     """The text with what LaTeX would take for its own escaped; signs become those of mathematics."""
-    plain = "".join(_SIGNS.get(mark, mark) for mark in " ".join(text.split()))
+    plain = "".join(_SIGNS.get(mark, mark) for mark in text)
     return _MINUS.sub("$-$", plain).replace("--", "-{}-")  # two hyphens would become a dash
 
 
@@ -113,21 +124,21 @@ _CSV_BASELINE = {
 def _csv(table: Table, digits: int | None) -> str:
     """Every number in a column of its own, a row a setting, also of a pivot; no notes."""
     kinds = _CSV | (_CSV_BASELINE if table.baseline else {})
-    header = [short(key) for key in table.factors.keys]
+    header = [for_spreadsheet(short(key)) for key in table.factors.keys]
     header += ["finished", "failed", "interrupted", "running", "missing"]
-    header += [f"{column.label} {kind}" for column in table.columns for kind in (*kinds, "best")]
+    header += [for_spreadsheet(f"{column.label} {kind}") for column in table.columns for kind in (*kinds, "best")]
     header += [name for _, name, _ in COSTS] + ["published"]
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(header)
     for row in table.rows:
-        cells: list[str] = [*row.setting]
+        cells: list[str] = [for_spreadsheet(value) for value in row.setting]
         cells += [str(row.count(status)) for status in ("finished", "failed", "interrupted", "running")]
         cells.append(str(len(row.missing)))
         for cell, column in zip(row.cells, table.columns, strict=True):
             told = numbers(cell, column, digits)
             cells += [*(getattr(told, number) for number in kinds.values()), "yes" if cell.best else ""]
         cells += [amount(row.cost(key), scale) if row.cost(key) is not None else "" for key, _, scale in COSTS]
-        cells.append("; ".join(f"{printed(figure)} ({figure.source.key})" for figure in row.published))
+        cells.append(for_spreadsheet("; ".join(f"{printed(figure)} ({figure.source.key})" for figure in row.published)))
         writer.writerow(cells)
     return text.getvalue()

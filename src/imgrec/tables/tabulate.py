@@ -63,7 +63,6 @@ def tabulate(runs: Sequence[Run], request: Request, figures: Sequence[Figure] = 
     _tell_what_is_missing(table)
     notes += [f"goes along: {line}" for line in found.along]
     notes.append(provenance.line(kept))
-    table.notes = [" ".join(note.split()) for note in notes]  # errors and names may hold several lines
     return table
 
 
