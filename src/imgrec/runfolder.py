@@ -118,6 +118,12 @@ def images(run: Path, config: Config) -> Inventory:
         raise UsageError(f"{run} needs its images: {reason}; name their place with --data-root") from error
 
 
+def newest_state(folder: Path) -> str | None:
+    """The digest of the run's newest checkpoint, `last`; None before the first one."""
+    path = folder / CHECKPOINTS / "last.ckpt.sha256"
+    return path.read_text() if path.is_file() else None
+
+
 def refuse_stranger(folder: Path, own: str) -> None:
     """Refuse a folder that holds another run."""
     record = look(folder)

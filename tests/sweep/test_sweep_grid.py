@@ -18,6 +18,7 @@ from runs import one_line
 from imgrec import launch
 from imgrec.classifier import Classifier
 from imgrec.errors import Interrupted, RunError
+from imgrec.sweep.jobs import Jobs, deaths, state
 from imgrec.training import run as room
 
 Said = tuple[int, str, str]
@@ -172,29 +173,47 @@ def test_an_interrupted_sweep_says_so_and_keeps_what_finished(command: Callable[
     assert "3 runs: 1 finished, 1 to resume, 1 to do" in err
 
 
-def test_a_run_whose_process_dies_at_the_same_place_again_and_again_is_given_up(
-    imgrec: Callable[..., Any], words: list[str]
+def test_a_run_whose_process_died_comes_last_and_is_never_given_up_by_counting(
+    sweep: Callable[..., Any], words: list[str]
 ) -> None:
-    def dies() -> None:
-        carry_out = room._carry_out
+    dies = {"breaks": "0:os._exit(7)"}
+    assert sweep(*words, "seed=0,1", **dies).wait() == 7
+    assert statuses() == {0: "running"}
+    again = sweep(*words, "seed=0,1", **dies)
+    assert again.wait() == 7
+    assert statuses() == {0: "running", 1: "finished"}
+    assert re.search(
+        r"^\S+seed-0\S+: its process ended without a word 1 time since its start: it comes last$",
+        again.log.read_text(),
+        re.MULTILINE,
+    )
+    (path,) = SWEEP.glob("*seed-0-*/record.json")
+    path.write_text(json.dumps({**json.loads(path.read_text()), "deaths": 99}))
+    job = Jobs(SWEEP).job([*words, "seed=0"])
+    assert (deaths(job), state(job, until=0.0)) == (100, "to resume")
+    (job.folder / "checkpoints").mkdir()
+    (job.folder / "checkpoints/last.ckpt.sha256").write_text("of a state that the last process reached")
+    assert deaths(job) == 0
 
-        def one_dies(record: Any, config: Any, folder: Path, *rest: Any) -> None:
-            if config.seed == 0:
-                room.records.write(folder / "record.json", record)
-                os._exit(7)
-            carry_out(record, config, folder, *rest)
 
-        room._carry_out = one_dies
-
-    arguments = ["train", "-m", *words, "seed=0,1"]
-    for _ in range(3):
-        assert imgrec(*arguments, before=dies).wait() == 7
-    child = imgrec(*arguments, before=dies)
-    assert child.wait() == 1
+@pytest.mark.slow
+@pytest.mark.parametrize("end", ["os._exit(7)", "os.kill(os.getpid(), 11)", "os.kill(os.getpid(), 9)"])
+def test_a_run_that_ends_its_process_again_and_again_fails_once_another_process_has_seen_it(
+    sweep: Callable[..., Any], words: list[str], outcome: Callable[[str, str], None], end: str
+) -> None:
+    dies = {"breaks": f"0:{end}"}
+    for _ in range(2):
+        assert sweep(*words, "seed=0,1", **dies).wait() in (7, -11, -9)
+    third = sweep(*words, "seed=0,1", **dies)
+    assert third.wait() == 1, third.log.read_text()
     assert statuses() == {0: "failed", 1: "finished"}
-    assert "its process ended without a word 3 times after its start" in child.log.read_text()
-    assert imgrec(*arguments, "sweep.retry_failed=true").wait() == 0
+    said = third.log.read_text()
+    assert "without a word 2 times since its start: it comes last, in a process of its own" in said
+    how = re.search(r"^failed: \S+seed-0\S+: (its process ended with .+ without a word); see ", said, re.MULTILINE)
+    assert how, said
+    assert sweep(*words, "seed=0,1", "sweep.retry_failed=true").wait() == 0
     assert set(statuses().values()) == {"finished"}
+    outcome(f"a run of a basic sweep that does {end}", f"the others first; the third start goes on: {how[1]}")
 
 
 def test_a_second_sweep_in_the_same_folder_is_refused(

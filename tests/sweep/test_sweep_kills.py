@@ -110,6 +110,39 @@ def test_kills_at_random_moments(
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(3600)
+def test_kills_of_a_basic_sweep_fail_no_run(
+    sweep: Callable[..., Any], tiny: list[str], outcome: Callable[[str, str], None]
+) -> None:
+    """Each process is killed before a new checkpoint, or soon after: what a slow machine makes of random moments."""
+    words = [*tiny, "trainer.max_epochs=2", "trainer.progress=plain", "seed=0,1,2,3,4,5"]
+    draws, rounds, kills, longest = random.Random(6), 10, 6, 0
+    for number in range(rounds):
+        folder = Path(f"cut{number}")
+        for _ in range(kills):
+            child = sweep(*words, f"hydra.sweep.dir={folder}", slow_disk=True)
+            logs = sum(log.stat().st_size for log in folder.glob("*/train.log"))
+
+            def begun(logs: int = logs, folder: Path = folder) -> bool:
+                if sum(log.stat().st_size for log in folder.glob("*/train.log")) <= logs:
+                    return False
+                time.sleep(draws.choice((0.0, 0.05, draws.uniform(0, 1.5))))
+                return True
+
+            assert child.signal_when(begun, signal.SIGKILL) in (0, -signal.SIGKILL), child.log.read_text()
+            rows = [json.loads(path.read_text()) for path in folder.glob("*/record.json")]
+            longest = max([longest, *(row["deaths"] + 1 for row in rows if row["status"] == "running")])
+            assert {row["status"] for row in rows} <= {"running", "interrupted", "finished"}
+        child = sweep(*words, f"hydra.sweep.dir={folder}")
+        assert child.wait() == 0, child.log.read_text()
+        assert len(finished(folder)) == 6
+    outcome(
+        f"{kills} SIGKILLs of a basic sweep of 6 runs at random moments, {rounds} times",
+        f"every run finished, none failed; up to {longest} deaths of a run in a row",
+    )
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("launcher", LAUNCHERS, ids=["basic", "pool"])
 @pytest.mark.parametrize(("signum", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)], ids=["SIGTERM", "SIGINT"])
 def test_a_signal_saves_and_the_same_command_ends_the_sweep(

@@ -9,10 +9,14 @@ from imgrec.sweep.jobs import Job, surroundings
 from imgrec.sweep.ledger import Ledger
 
 
-def run(jobs: Sequence[Job], ledger: Ledger, *, stop_at_failure: bool) -> None:
-    """Carry the jobs out. A failing one is taken down in the ledger; Interrupted ends them all."""
+def run(jobs: Sequence[Job], ledger: Ledger, *, stop_at_failure: bool) -> bool:
+    """Carry the jobs out. A failing one is taken down in the ledger; Interrupted ends them all.
+
+    Returns True if none failed.
+    """
     from imgrec.data import sources  # imports torch, as does `_free`
 
+    went_well = True
     with sources.kept():
         for job in jobs:
             _free()
@@ -25,10 +29,13 @@ def run(jobs: Sequence[Job], ledger: Ledger, *, stop_at_failure: bool) -> None:
                     ledger.cut(job)
                     raise cut from None
                 ledger.ended(job, sentence(error))
+                went_well = False
                 if stop_at_failure:
-                    return
+                    break
             else:
                 ledger.ended(job)
+    _free()
+    return went_well
 
 
 def _free() -> None:

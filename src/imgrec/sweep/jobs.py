@@ -19,8 +19,7 @@ from imgrec.runfolder import RECORD
 
 State = Literal["finished", "failed", "to resume", "to do"]
 
-_DEATHS = 3  # processes that ended without a word at one and the same checkpoint, before the run counts as failed
-_PATIENCE = 10.0  # seconds for the processes of a sweep that was killed to save their runs and end
+PATIENCE = 70.0  # seconds in which the processes of a pool that was killed save their runs, or end themselves
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,12 +69,8 @@ class Jobs:
         return self._made[key]
 
 
-def state(job: Job) -> State:
-    """What is left to do of the run. One whose process ended again and again at the same place is recorded as failed.
-
-    Waits a little for a process of a sweep that is no more.
-    """
-    until = time.monotonic() + _PATIENCE
+def state(job: Job, *, until: float) -> State:
+    """What is left to do of the run. Waits for a process of a sweep that is no more, `until` then (time.monotonic)."""
     while (record := job.record()) is not None and record.status == "running" and time.monotonic() < until:
         time.sleep(0.1)
     if record is None:
@@ -83,9 +78,18 @@ def state(job: Job) -> State:
     runfolder.refuse_stranger(job.folder, job.run_id)
     if record.status == "finished":
         return "finished"
-    if record.status == "failed" or (record.status == "interrupted" and _given_up(job.folder)):
-        return "failed"
-    return "to resume"
+    return "failed" if record.status == "failed" else "to resume"
+
+
+def deaths(job: Job) -> int:
+    """How many processes of the run have ended without a word, in a row, since it reached its newest checkpoint.
+
+    Whether by themselves or killed from outside, nobody knows: such a run is tried again, after the others.
+    """
+    record = job.record()
+    if record is None or record.status != "interrupted" or records.read(job.folder / RECORD).status != "running":
+        return 0  # one that was asked to end says so itself, in the file
+    return record.deaths + 1 if record.progress.get("from") == runfolder.newest_state(job.folder) else 0
 
 
 def reason_of(job: Job) -> str:
@@ -95,15 +99,6 @@ def reason_of(job: Job) -> str:
         return "it was interrupted, and the same command goes on with it"
     _, _, reason = ((record.error if record else None) or "").partition(": ")
     return reason or "no reason recorded"
-
-
-def _given_up(folder: Path) -> bool:
-    record = records.read(folder / RECORD)
-    if record.status != "running" or record.deaths + 1 < _DEATHS:
-        return False
-    where = "its last checkpoint" if record.progress.get("from") else "its start"
-    close_dead(folder, f"its process ended without a word {record.deaths + 1} times after {where}")
-    return True
 
 
 @contextlib.contextmanager

@@ -30,6 +30,7 @@ from imgrec.training.interruption import SIGNALS, Interruption
 
 _LOOK = 0.2  # seconds from one look for a signal to the next
 _GRACE = 60.0  # seconds for a process to save its run when the sweep is gone, before it is ended as it is
+_SETTLE = 1.0  # seconds: whoever kills all processes of a job does not reach them at the same moment
 _LONGEST = 4000  # characters of a reason: a pipe takes so many without a reader
 _PRELOAD = ["imgrec.training.run", "imgrec.launch"]  # Lightning and torchvision with it: seconds, once
 
@@ -76,6 +77,13 @@ def shares(configs: Sequence[Config], processes: int) -> list[Share]:
         return [Share(threads=threads)] * count
     firsts = [number % groups * devices for number in range(count)]
     return [Share(threads=threads, gpus=tuple(range(first, first + devices))) for first in firsts]
+
+
+def whole() -> Share:
+    """All that a run without a pool would have, for one process at a time."""
+    import torch
+
+    return Share(threads=torch.get_num_threads())
 
 
 def run(
@@ -141,6 +149,8 @@ def _end(ended: _Running, ledger: Ledger, *, ending: bool) -> bool:
     ended.process.join()
     code = ended.process.exitcode
     ended.process.close()
+    if code == -signal.SIGKILL:
+        time.sleep(_SETTLE)
     path = ended.job.folder / RECORD
     status = records.read(path).status if path.is_file() else None
     if status == "finished":

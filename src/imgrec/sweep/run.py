@@ -6,6 +6,7 @@ is decided by the records in the runs' folders, never by what is remembered.
 
 import contextlib
 import signal
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -21,9 +22,11 @@ from imgrec.errors import Interrupted, RunError, UsageError, interruption_in
 from imgrec.records import Record
 from imgrec.runfolder import SWEEP_LOCK
 from imgrec.sweep import basic, pool, search, tuning
-from imgrec.sweep.jobs import Job, Jobs, objective, state
+from imgrec.sweep.jobs import PATIENCE, Job, Jobs, deaths, objective, state
 from imgrec.sweep.ledger import Kind, Ledger
 from imgrec.training.interruption import Interruption, requeue
+
+_WATCHED = 2  # ends without a word, after which a process of its own tells a run's end from one that came from outside
 
 
 class Sweep:
@@ -131,13 +134,14 @@ class Sweep:
 
     def _carry_out(self, wanted: Sequence[Job], kind: Kind) -> None:
         jobs = _each_once(wanted)
-        states = {job.run_id: state(job) for job in jobs}
+        until = time.monotonic() + PATIENCE
+        states = {job.run_id: state(job, until=until) for job in jobs}
         if kind != "runs that tune":
             self._asked.update({job.run_id: job for job in jobs})
         sweep, launcher = self._config.sweep, self._config.launcher
         retry = sweep.retry_failed
         left = ("to resume", "to do", "failed") if retry else ("to resume", "to do")
-        todo = [job for job in jobs if states[job.run_id] in left]
+        todo = sorted((job for job in jobs if states[job.run_id] in left), key=deaths)
         parts: list[pool.Share] = []
         if todo and isinstance(launcher, Pool):
             parts = pool.shares([job.config for job in todo], launcher.processes)
@@ -149,13 +153,27 @@ class Sweep:
             repeated=len(wanted) - len(jobs) if self.searches else 0,
         )
         stop = sweep.on_error == "stop" and kind != "runs that tune"
+        watched = [] if parts else [job for job in todo if deaths(job) >= _WATCHED]
+        self._tell_deaths(todo, watched)
         with self._ledger.shown() if todo else contextlib.nullcontext():
             if parts:
                 pool.run(todo, self._ledger, parts, self._interruption, stop_at_failure=stop)
             else:
-                basic.run(todo, self._ledger, stop_at_failure=stop)
+                went_well = basic.run(todo[: len(todo) - len(watched)], self._ledger, stop_at_failure=stop)
+                if watched and (went_well or not stop):
+                    pool.run(watched, self._ledger, [pool.whole()], self._interruption, stop_at_failure=stop)
         if stop:
             self._raise_failures()
+
+    def _tell_deaths(self, todo: Sequence[Job], watched: Sequence[Job]) -> None:
+        for job in todo:
+            if (count := deaths(job)) > 0:
+                since = "its last checkpoint" if runfolder.newest_state(job.folder) else "its start"
+                times = "time" if count == 1 else "times"
+                alone = ", in a process of its own, which shows how it ends" if job in watched else ""
+                self._ledger.say(
+                    f"{job.name}: its process ended without a word {count} {times} since {since}: it comes last{alone}"
+                )
 
     def _raise_failures(self) -> None:
         """Tell of each run that failed, and raise RunError, where there is one."""

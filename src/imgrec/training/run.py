@@ -11,7 +11,6 @@ from pathlib import Path
 import torch
 
 from imgrec import records, runfolder, safepath
-from imgrec.checkpoint import LAST
 from imgrec.config import plain
 from imgrec.config.root import Config
 from imgrec.cores import cores
@@ -20,7 +19,7 @@ from imgrec.data.inventory import Inventory
 from imgrec.environment import check_hardware, environment
 from imgrec.errors import Interrupted, RunError, interruption_in
 from imgrec.records import Record
-from imgrec.runfolder import CHECKPOINTS, CONFIG, DIAGNOSTICS, RECORD
+from imgrec.runfolder import CONFIG, DIAGNOSTICS, RECORD
 from imgrec.training import final
 from imgrec.training.fitting import Fitting
 from imgrec.training.interruption import Interruption, requeue
@@ -59,7 +58,7 @@ def _train(config: Config, folder: Path, command: Sequence[str], parent: Path | 
         before = records.read(folder / RECORD) if (folder / RECORD).is_file() else None
         if before is not None and before.status == "finished":
             return before
-        begun = _begun(folder)
+        begun = runfolder.newest_state(folder)  # a later process compares: did this one reach a checkpoint?
         if before is not None and begun:
             _keep_threads(before, config)
         record = Record(
@@ -95,12 +94,6 @@ def _train(config: Config, folder: Path, command: Sequence[str], parent: Path | 
     return record
 
 
-def _begun(folder: Path) -> str | None:
-    """Which state of the run this process goes on from, for a later one to compare: the digest of its `last`."""
-    path = folder / CHECKPOINTS / f"{LAST}.sha256"
-    return path.read_text() if path.is_file() else None
-
-
 def _keep_threads(before: Record, config: Config) -> None:
     """Sum in the order in which the run began, where it was left to PyTorch and this machine has the cores for it."""
     threads = before.environment.get("threads", 0)
@@ -109,7 +102,10 @@ def _keep_threads(before: Record, config: Config) -> None:
 
 
 def _deaths(before: Record | None, begun: str | None) -> int:
-    """How many processes in a row went on from this state and ended without a word: killed, or by os._exit."""
+    """How many processes in a row went on from this state and ended without a word: killed, or by os._exit.
+
+    The number alone proves nothing of the run: a preempted machine ends processes as well.
+    """
     if before is None or before.status != "running" or before.progress.get("from") != begun:
         return 0
     return before.deaths + 1
