@@ -117,6 +117,8 @@ def predict(
                 logits.append(PROTOCOLS[protocol](in_float32, batch_nchw).cpu())
                 targets.append(targets_n)
                 indices.append(indices_n)
+        except (OSError, RuntimeError) as error:
+            raise workers.told(error, num_workers) or error from error
         finally:
             workers.end(loader)
     return Predictions(

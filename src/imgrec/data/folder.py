@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from imgrec.config.data import Folder
+from imgrec.data import handover
 from imgrec.data.decode import ImageError, decode
 from imgrec.data.files import Files
 from imgrec.data.scan import Listing, Others, scan
@@ -34,8 +35,7 @@ class FolderImages:
         self._files = files if isinstance(files, Files) else Files(files)
         self._image_size = image_size
         self._on_error = on_error
-        # shared, so that all workers together warn once; torch has no types for it
-        self._warned: Tensor = torch.zeros(len(files), dtype=torch.bool).share_memory_()  # type: ignore[no-untyped-call]
+        self._warned = handover.zeros(len(files), torch.bool)  # shared, so that all workers together warn once
         self.labels = torch.tensor(self._files.labels_n)
 
     def __len__(self) -> int:

@@ -15,14 +15,15 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from imgrec.config.augment import Augment
+from imgrec.data import workers
 from imgrec.data.augment import Floats, augment, to_unit
 from imgrec.data.draws import Plan, draw, plan
 from imgrec.data.framed import frame
+from imgrec.data.handover import hand_over, tell_again
 from imgrec.data.mix import cutmix, mixup, soft_targets
 from imgrec.data.pruning import Subset
 from imgrec.data.resident import ResidentBatches
 from imgrec.data.source import Images, ReadError
-from imgrec.data.workers import follow_parent
 from imgrec.errors import UsageError
 
 Batch = tuple[Tensor, Tensor]
@@ -212,6 +213,7 @@ def train_loader(
     Raises UsageError when images shall be mixed and there is only one, ValueError for images, or an augmentation, that
     `resident_on` cannot have.
     """
+    tell_again()
     if augment.mix != "none" and len(images) < 2:
         draw(augment, len(images), seed=seed, epoch=0)  # refuses now rather than at the first batch
     if resident_on is not None:
@@ -260,22 +262,18 @@ def eval_loader(
 
 
 def _loader(batches: Dataset[Any], count: int, num_workers: int, pin_memory: bool) -> DataLoader[Any]:
+    num_workers = workers.possible(num_workers)
     return DataLoader(
         batches,
         batch_size=None,
         sampler=BatchNumbers(count),
         num_workers=num_workers,
         persistent_workers=num_workers > 0,
-        collate_fn=_as_is,
-        worker_init_fn=follow_parent,
+        collate_fn=hand_over,  # a batch is finished: torch's own conversion would only make a list of the tuple
+        worker_init_fn=workers.follow_parent,
         # forked, they share the images in memory; Python 3.14 would send each of them a copy
         multiprocessing_context="fork" if num_workers and sys.platform == "linux" else None,
         pin_memory=pin_memory,
         # a loader draws a number for its workers at every iteration: from here, not from the model's global generator
         generator=torch.Generator().manual_seed(0),
     )
-
-
-def _as_is(batch: Any) -> Any:
-    """A batch is finished: torch's own conversion would only make a list of the tuple."""
-    return batch

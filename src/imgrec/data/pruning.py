@@ -14,6 +14,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from imgrec.data import handover
+
 _NEVER = -1
 
 
@@ -24,8 +26,8 @@ class Subset:
     """
 
     def __init__(self, count: int) -> None:
-        self._kept_n = torch.ones(count, dtype=torch.bool).share_memory_()  # type: ignore[no-untyped-call]
-        self._since = torch.tensor(_NEVER).share_memory_()  # type: ignore[no-untyped-call]
+        self._kept_n = handover.zeros(count, torch.bool).fill_(True)
+        self._since = handover.zeros(1, torch.int64).fill_(_NEVER)
 
     def __len__(self) -> int:
         """All images, the ones that are left out included."""

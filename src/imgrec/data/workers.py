@@ -1,6 +1,9 @@
-"""How the processes that prepare batches end: with the run, and not before it."""
+"""The processes that prepare batches: whether they can be started here, and how they end (with the run, not before)."""
 
+import contextlib
 import ctypes
+import errno
+import multiprocessing
 import os
 import signal
 import sys
@@ -9,8 +12,64 @@ from typing import Any
 
 from torch.utils.data import DataLoader
 
+from imgrec.data import handover
+from imgrec.errors import RunError, UsageError
+
 _GRACE = 10  # seconds that a worker goes on after SIGTERM, for the run to reach its next step and save
 _PR_SET_PDEATHSIG = 1  # prctl(2): the signal that a process gets when its parent ends
+
+
+def possible(wanted: int) -> int:
+    """`wanted`, or 0 with a line in the log where /dev/shm has no room for what workers and this process wait with."""
+    if not wanted or sys.platform != "linux":
+        return wanted
+    try:
+        # a loader's queues, one for each worker and one for the batches, have three locks each; two loaders may be open
+        held = [multiprocessing.Lock() for _ in range(2 * 3 * (wanted + 3))]
+    except OSError as error:
+        handover.warn_once(
+            "workers",
+            f"{handover.SHARED} ({handover.size()}) cannot hold what data.num_workers={wanted} need: {error.strerror};"
+            " batches are prepared without workers, which is slower; enlarge it (docker run --shm-size=2g), or give"
+            " data.num_workers=0",
+        )
+        return 0
+    held.clear()
+    return wanted
+
+
+def told(error: BaseException, count: int) -> RunError | None:
+    """The sentence for what ends workers, or keeps them from starting; None for another error. count: of workers.
+
+    Where the clean-up after such an error fails as well, as Lightning's does, the first one counts.
+    """
+    first, chain = error, {id(error)}
+    while first.__context__ is not None and id(first.__context__) not in chain:
+        first = first.__context__
+        chain.add(id(first))
+    if isinstance(error, (RunError, UsageError)):
+        return None
+    return _sentence(error, count) or _sentence(first, count)
+
+
+def _sentence(error: BaseException, count: int) -> RunError | None:
+    text = " ".join(str(error).split())
+    if (isinstance(error, OSError) and error.errno == errno.EAGAIN) or "can't start new thread" in text:
+        limit = ""
+        with contextlib.suppress(ImportError, ValueError):  # no such limit, as on Windows
+            import resource
+
+            limit = f" (ulimit -u: {resource.getrlimit(resource.RLIMIT_NPROC)[0]})"
+        return RunError(
+            f"no more processes or threads may be started here{limit}, got: {text}; lower data.num_workers, now"
+            f" {count}, or raise the limit"
+        )
+    if isinstance(error, RuntimeError) and text.startswith("DataLoader worker (pid"):
+        return RunError(
+            f"a process that prepares batches must live as long as the run, got: {text}; lower data.num_workers, now"
+            f" {count}, or data.batch_size, which spares memory: the same command goes on from the last checkpoint"
+        )
+    return None
 
 
 def follow_parent(worker: int) -> None:
@@ -20,6 +79,8 @@ def follow_parent(worker: int) -> None:
     A worker that outlived a killed run would hold the run's lock, and its memory, for seconds.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    if hasattr(signal, "SIGBUS"):
+        signal.signal(signal.SIGBUS, signal.SIG_DFL)  # torch's handler prints a line; the run itself says how it ended
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
         signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})

@@ -14,7 +14,7 @@ from imgrec import records, runfolder, safepath
 from imgrec.config import plain
 from imgrec.config.root import Config
 from imgrec.cores import cores
-from imgrec.data import inventory
+from imgrec.data import inventory, workers
 from imgrec.data.inventory import Inventory
 from imgrec.environment import check_hardware, environment
 from imgrec.errors import Interrupted, RunError, interruption_in
@@ -85,7 +85,7 @@ def _train(config: Config, folder: Path, command: Sequence[str], parent: Path | 
                 if interruption.signum == signal.SIGUSR1:
                     requeue()
                 raise cut from None
-            error = _told(raised, folder)
+            error = workers.told(raised, config.data.num_workers) or _told(raised, folder)
             record.error = f"{type(error).__name__}: {error}"
             _close_anyhow(record, folder, "failed")
             if error is raised:
