@@ -52,7 +52,13 @@ def loss(config: Config) -> nn.Module:
 
 def datamodule(config: Config, images: Source) -> ImageData:
     """The loaders of a run."""
-    return ImageData(source=images, data=config.data, augment=config.augment, seed=config.seed)
+    return ImageData(
+        source=images,
+        data=config.data,
+        augment=config.augment,
+        seed=config.seed,
+        whole_epochs=config.data.pruned_after(config.trainer.max_epochs),
+    )
 
 
 def classifier(config: Config, images: Source, *, run_id: str, fingerprint: str, resumed: bool) -> Classifier:

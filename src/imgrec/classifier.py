@@ -8,9 +8,9 @@ import torch
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
 from torch.optim import Optimizer
-from torch.optim.lr_scheduler import LRScheduler
 
 from imgrec.checkpoint import snapshot
+from imgrec.optim.schedules import Schedule
 from imgrec.processes import gathered, own
 from imgrec.scores import Scores
 
@@ -36,7 +36,7 @@ class Classifier(lightning.LightningModule):
         loss: nn.Module,
         num_classes: int,
         make_optimizer: Callable[[nn.Module], Optimizer],
-        make_schedule: Callable[[Optimizer, int], LRScheduler],
+        make_schedule: Callable[[Optimizer, int], Schedule],
         resize: Callable[[Tensor, float], Tensor],
         meta: dict[str, Any],
         channels_last: bool = False,
@@ -53,6 +53,8 @@ class Classifier(lightning.LightningModule):
         self._make_schedule = make_schedule
         self._resize = resize
         self._steps = 1
+        self._schedule: Schedule | None = None
+        self._start: tuple[int, int] | None = None
         # in a list: a compiled module is the same parameters under other names, and must not be saved twice
         self._run = [cast(nn.Module, torch.compile(network)) if compiled else network]
 
@@ -73,7 +75,7 @@ class Classifier(lightning.LightningModule):
     def training_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
         """The loss, and for callbacks the logits (N, K)."""
         images_nchw, targets = batch
-        shown = self._resize(images_nchw, self.global_step / self._steps)
+        shown = self._resize(images_nchw, self._progress())
         loss, logits_nk = self._step((shown, targets), self.train_scores)
         weight = self._evened(batch_idx)
         return {"loss": loss if weight == 1 else loss * weight, "logits": logits_nk.detach()}
@@ -90,8 +92,18 @@ class Classifier(lightning.LightningModule):
     def configure_optimizers(self) -> OptimizerLRScheduler:
         optimizer = self._make_optimizer(self.network)
         self._steps = int(self.trainer.estimated_stepping_batches)
-        schedule = self._make_schedule(optimizer, self._steps)
-        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+        self._schedule = self._make_schedule(optimizer, self._steps)
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": self._schedule, "interval": "step"}}
+
+    def on_train_start(self) -> None:
+        """After a resume, let the schedule follow the share of the training that is over.
+
+        The steps before may have been of batches of another size, so their number says nothing of the share.
+        """
+        if self._start is not None and self._schedule is not None:
+            epoch, batch = self._start
+            in_an_epoch = self._steps // (self.trainer.max_epochs or 1)
+            self._schedule.place(epoch * in_an_epoch + batch // self.trainer.accumulate_grad_batches)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Add what the run needs to go on in the middle of an epoch: its counts so far, and what it is."""
@@ -99,9 +111,14 @@ class Classifier(lightning.LightningModule):
         checkpoint[META] = self.meta
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        _, batch = checkpoint["callbacks"]["Saver"]["position"]
+        epoch, batch = checkpoint["callbacks"]["Saver"]["position"]
+        self._start = epoch, batch
         if batch and (state := own(checkpoint["train_scores"], self.trainer)) is not None:  # else an epoch begins
             self.train_scores.load(state)
+
+    def _progress(self) -> float:
+        """The share of the training that is over, in [0, 1)."""
+        return self._schedule.position / self._steps if self._schedule is not None else 0.0
 
     def _step(self, batch: Batch, scores: Scores) -> tuple[Tensor, Tensor]:
         images_nchw, targets = batch

@@ -22,15 +22,17 @@ class ImageData(lightning.LightningDataModule):
     """Loaders of training and validation batches: images (N, C, H, W) in [0, 1], and targets.
 
     source: the images. seed: decides order and augmentation, together with epoch and index.
+    whole_epochs: the first epochs, which visit all images whatever a resumed run had left out.
     position: () -> (epoch, batches done in it), asked when a checkpoint is saved.
     """
 
-    def __init__(self, *, source: Source, data: Data, augment: Augment, seed: int) -> None:
+    def __init__(self, *, source: Source, data: Data, augment: Augment, seed: int, whole_epochs: int = 0) -> None:
         super().__init__()
         self.source = source
         self._data = data
         self._augment = augment
         self._seed = seed
+        self._whole_epochs = whole_epochs
         self._start = (0, 0)
         self._batches: TrainBatches | ResidentBatches | None = None
         self.position: Callable[[], tuple[int, int]] = lambda: self._start
@@ -105,10 +107,13 @@ class ImageData(lightning.LightningDataModule):
         return state
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """What was left out stays out, unless data.prune is another now: then it is chosen anew."""
+        """What was left out stays out, unless data.prune is another now, or this is too early for it by now.
+
+        Then it is chosen anew.
+        """
         self._start = (state_dict["epoch"], state_dict["batch"])
         chosen = state_dict.get("subset")
-        if chosen is not None and chosen["share"] == self._data.prune:
+        if chosen is not None and chosen["share"] == self._data.prune and self._start[0] >= self._whole_epochs:
             self.keep(chosen["kept"], since=chosen["since"])
 
     def _feeds_gpu(self) -> bool:

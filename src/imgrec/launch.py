@@ -59,6 +59,11 @@ def train(overrides: Sequence[str]) -> Outcome:
             raise UsageError("resume must name a run's folder, got ''; give resume=RUN, or leave it out")
         resumed = resuming.resolve(Path(run), words)
         words = resumed.words
+    elif given(overrides, "resume_override") is not None:
+        raise UsageError(
+            "resume_override names what may differ from the run of resume=, which is not given; add resume=RUN, or"
+            " leave resume_override out"
+        )
     config = compose(words)
     seen = inventory.take(config.data)
     if run and resumed is not None:
@@ -66,17 +71,23 @@ def train(overrides: Sequence[str]) -> Outcome:
         if resumed.changed or folder is not None or before.fingerprint != seen.fingerprint:
             parent = Path(run)
         else:  # the very same run, which may itself have gone on from another
-            folder, parent = Path(run), Path(before.parent) if before.parent else None
+            parent = Path(before.parent) if before.parent else None
+            if not (config.force and before.status == "finished"):  # done over, it lies in a new folder
+                folder = Path(run)
     own = runfolder.identity(config, seen.fingerprint, parent)
     folder = folder or runfolder.locate(config, words, own)
     if int(os.environ.get("LOCAL_RANK", "0")) == 0:
         record = runfolder.look(folder)
-        if record is not None and record.status == "finished" and record.run_id == own:
-            return Outcome(folder=folder, record=record, already=True)
-        runfolder.refuse_stranger(folder, own)
-        check(config, seen)
-        if parent is not None:
-            _check_parent(config, folder, parent, seen.fingerprint)
+        finished = record if record is not None and record.status == "finished" and record.run_id == own else None
+        if finished is None:
+            runfolder.refuse_stranger(folder, own)
+            check(config, seen)
+            if parent is not None:
+                _check_parent(config, folder, parent, seen, resumed.changed if resumed else [])
+        if resumed is not None:
+            resumed.refuse_unnamed(config.resume_override)
+        if finished is not None:
+            return Outcome(folder=folder, record=finished, already=True)
     words = [text for text in words if key_of(text) != "hydra.run.dir"]
     if parent is not None:
         words.append(f"resume={_quoted(str(parent))}")
@@ -150,10 +161,10 @@ def check(config: Config, seen: Inventory, *, chooses: str | None = None) -> Non
         raise UsageError(f"{asks} needs validation images; give data.val_size, or leave {asks} out")
 
 
-def _check_parent(config: Config, folder: Path, parent: Path, fingerprint: str) -> None:
+def _check_parent(config: Config, folder: Path, parent: Path, seen: Inventory, changed: Sequence[str]) -> None:
     from imgrec.training.origin import check_parent  # imports torch
 
-    check_parent(config, folder, parent, fingerprint)
+    check_parent(config, folder, parent, seen, changed=changed)
 
 
 def through_hydra(words: Sequence[str], task: Callable[[DictConfig], Any], *, multirun: bool = False) -> None:

@@ -7,37 +7,60 @@ from typing import Any
 
 from imgrec import runfolder
 from imgrec.config import plain
+from imgrec.config.changes import changeable_keys, why_refused
 from imgrec.config.compose import compose, key_of
+from imgrec.config.fields import nearest
 from imgrec.config.identity import essence
 from imgrec.config.root import Config
 from imgrec.errors import UsageError
 from imgrec.records import Record
 
-# What the stored state of the optimizer, or of the averaged weights, belongs to.
-_FIXED = ("optimizer.name", "optimizer.decay_norm_and_bias", "model.freeze_backbone")
-
 
 @dataclass(frozen=True, kw_only=True)
 class Resumption:
-    """The command that goes on, and the keys in which it differs from RUN's."""
+    """The command that goes on, and the keys in which it differs from RUN's.
 
+    differences: each of these keys with its values, as a text.
+    """
+
+    run: Path
     words: list[str]
     changed: list[str]
+    differences: str
+
+    def refuse_unnamed(self, named: Sequence[str]) -> None:
+        """Raise UsageError for a change that resume_override does not name.
+
+        The refusal offers to name it. So it comes last, after everything that would refuse the change even then.
+        """
+        if not set(self.changed) <= set(named):
+            raise UsageError(
+                f"resume={self.run} must keep its configuration, and this differs ({self.differences}); drop the"
+                f" change, or allow it with 'resume_override=[{','.join(self.changed)}]'"
+            )
 
 
 def resolve(run: Path, words: Sequence[str]) -> Resumption:
     """Put `words` over the command of the run in that folder.
 
-    Raises RunError when there is no run, UsageError for a change that resume_override does not allow, or that no
-    resumed run can have.
+    Raises RunError when there is no run, UsageError for a change that no resumed run can have, and for a name in
+    resume_override that is no key.
     """
     record = runfolder.record_of(run)
     said = {key_of(text) for text in words} | {"resume", "resume_override", "force"}
     merged = [_settled(run, text, record) for text in record.command if key_of(text) not in said] + list(words)
     before, now = plain.from_flat(record.config), compose(merged)
+    _refuse_unknown(now.resume_override)
     changed = _changed(before, now)
-    _refuse_changes(run, changed, before, now)
-    return Resumption(words=merged, changed=changed)
+    then, today = plain.flat(before), plain.flat(now)
+
+    def difference(key: str) -> str:
+        return f"{key} {then.get(key, 'absent')} -> {today.get(key, 'absent')}"
+
+    if refused := why_refused(changed, then, today):
+        reasons = ", ".join(f"{difference(key)} ({why})" for key, why in refused.items())
+        raise UsageError(f"resume={run} cannot change {reasons}; drop the change, or start a new run without resume=")
+    return Resumption(run=run, words=merged, changed=changed, differences=", ".join(map(difference, changed)))
 
 
 def _settled(run: Path, word: str, record: Record) -> str:
@@ -70,25 +93,10 @@ def _changed(before: Config, now: Config) -> list[str]:
     return [key for key in sorted(old.keys() | new.keys()) if old.get(key) != new.get(key)]
 
 
-def _refuse_changes(run: Path, changed: list[str], before: Config, now: Config) -> None:
-    then, today = plain.flat(before), plain.flat(now)
-
-    def difference(keys: list[str]) -> str:
-        return ", ".join(f"{key} {then.get(key, 'absent')} -> {today.get(key, 'absent')}" for key in keys)
-
-    refused = [key for key in changed if key not in now.resume_override]
-    if refused:
-        raise UsageError(
-            f"resume={run} must keep its configuration, and this differs ({difference(refused)}); drop the change,"
-            f" or allow it with 'resume_override=[{','.join(refused)}]'"
-        )
-    fixed = [key for key in changed if key in _FIXED]
-    if before.trainer.ema_decay and not now.trainer.ema_decay:
-        fixed.append("trainer.ema_decay")
-    if "optimizer.momentum" in changed and before.optimizer.name == "rmsprop" and not then["optimizer.momentum"]:
-        fixed.append("optimizer.momentum")  # its state has no past updates, and PyTorch makes none later
-    if fixed:
-        raise UsageError(
-            f"resume={run} cannot change {difference(fixed)}: the stored state of the optimizer, or of the averaged"
-            " weights, belongs to the old value; start a new run"
-        )
+def _refuse_unknown(named: Sequence[str]) -> None:
+    known = list(changeable_keys())
+    for key in named:
+        if key not in known:
+            guess = nearest(key, known)
+            hint = f"did you mean {guess}?" if guess else "leave it out"
+            raise UsageError(f"resume_override must name keys of the configuration, got {key!r}; {hint}")

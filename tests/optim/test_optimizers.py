@@ -176,6 +176,18 @@ def test_a_loaded_state_keeps_the_present_hyperparameters() -> None:
     assert torch.equal(new.state[weight]["exp_avg"], old.state[weight]["exp_avg"])
 
 
+def test_past_gradients_do_not_outlive_a_momentum_of_0() -> None:
+    net = network()
+    with_past = build_optimizer(config.Momentum(), net)
+    train(net, with_past, range(2))
+    without = build_optimizer(config.Momentum(momentum=0), net)
+    without.load_state_dict(with_past.state_dict())
+    train(net, without, range(2, 3))
+    again = build_optimizer(config.Momentum(), net)
+    again.load_state_dict(without.state_dict())
+    assert not any(state.get("momentum_buffer") is not None for state in again.state.values())
+
+
 def test_a_state_of_other_groups_is_refused() -> None:
     net = network()
     one = build_optimizer(config.AdamW(), net)

@@ -19,7 +19,8 @@ def can_fuse(parameters: Iterable[Tensor]) -> bool:
 def prepared(optimizer: Optimizer) -> Optimizer:
     """The same optimizer, made safe to resume, clip and reshape.
 
-    - A loaded state brings the moments; the hyperparameters stay those of the present configuration.
+    - A loaded state brings the moments; the hyperparameters stay those of the present configuration. Past gradients are
+      dropped where the momentum is 0 by now, so that a momentum later on begins without them.
     - State tensors take the memory layout of their parameters, after loading and before the first step. Fused kernels
       walk through memory: a channels_last weight beside contiguous moments would silently be updated wrongly.
     - Gradients may be clipped under automatic mixed precision, with fused kernels as well.
@@ -45,7 +46,12 @@ def _keep_hyperparameters(optimizer: Optimizer, loaded: dict[str, Any]) -> dict[
         {**now, "params": then["params"]}
         for now, then in zip(optimizer.param_groups, loaded["param_groups"], strict=True)
     ]
-    return {**loaded, "param_groups": groups}
+    idle = {index for group in groups if group.get("momentum") == 0 for index in group["params"]}
+    state = {
+        index: {key: value for key, value in values.items() if key != "momentum_buffer"} if index in idle else values
+        for index, values in loaded["state"].items()
+    }
+    return {**loaded, "state": state, "param_groups": groups}
 
 
 def _lay_out_state(optimizer: Optimizer) -> None:

@@ -57,15 +57,15 @@ def _half_cosine(start: float, end: float, progress: float) -> float:
     return end + (start - end) * (1 + math.cos(math.pi * progress)) / 2
 
 
-def build_schedule(cfg: config.Schedule, optimizer: Optimizer, total_steps: int) -> LambdaLR:
+def build_schedule(cfg: config.Schedule, optimizer: Optimizer, total_steps: int) -> "Schedule":
     """The schedule for PyTorch; call its step() after every step of the optimizer.
 
     Every group keeps its own peak: the rate that it has now. Raises ValueError if total_steps < 1.
     """
-    return _Schedule(cfg, optimizer, total_steps)
+    return Schedule(cfg, optimizer, total_steps)
 
 
-class _Schedule(LambdaLR):
+class Schedule(LambdaLR):
     """Its state is the position alone, plain numbers.
 
     Peaks, shape and length are the present run's: a run that goes on longer, or with another rate, follows its own
@@ -79,8 +79,20 @@ class _Schedule(LambdaLR):
         return {"last_epoch": self.last_epoch, "_step_count": self._step_count}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        self.last_epoch = state_dict["last_epoch"]
-        self._step_count = state_dict["_step_count"]
+        self._go_to(state_dict["last_epoch"], state_dict["_step_count"])
+
+    @property
+    def position(self) -> int:
+        """The step that comes next, counted from 0 to total_steps."""
+        return int(self.last_epoch)
+
+    def place(self, step: int) -> None:
+        """Go on at this step, whatever the loaded state counted: its steps may have been of other batches."""
+        if step != self.last_epoch:
+            self._go_to(step, step + 1)
+
+    def _go_to(self, step: int, count: int) -> None:
+        self.last_epoch, self._step_count = step, count
         rates = [
             peak * multiplier(self.last_epoch) for peak, multiplier in zip(self.base_lrs, self.lr_lambdas, strict=True)
         ]

@@ -12,7 +12,7 @@ from typing import Any, Literal, cast
 import lightning
 import torch
 from lightning.fabric.plugins.environments.lightning import LightningEnvironment
-from lightning.pytorch.callbacks import Callback, EarlyStopping
+from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.loggers.logger import Logger
 from torch.utils.flop_counter import FlopCounterMode
@@ -31,6 +31,7 @@ from imgrec.training.finite import Finite
 from imgrec.training.interruption import Interruption
 from imgrec.training.pruning import Pruning
 from imgrec.training.saving import DurableIO, Saver, Writer
+from imgrec.training.stopping import EarlyStopping
 
 log = logging.getLogger(__name__)
 
@@ -67,6 +68,7 @@ class Fitting:
         # what was the end of a parent's training is not the end of this one
         self._over = bool(state) and self._counted["Saver"]["over"] and meta["run_id"] == run_id
         comparable = not state or meta["run_id"] == run_id or origin.measures_alike(meta, config, seen.fingerprint)
+        self._top1_compare = not state or origin.measures_alike(meta, config, seen.fingerprint, losses=False)
         self.source = assembly.source(config, seen.listing)
         self.classifier = assembly.classifier(
             config, self.source, run_id=run_id, fingerprint=seen.fingerprint, resumed=state is not None
@@ -95,6 +97,7 @@ class Fitting:
             finite=self.finite,
             writer=self._writer,
             keep_best=comparable,
+            keep_random=not state or meta["config"].get("seed") == config.seed,
         )
         self.data.position = lambda: self.saver.position
         self.curves = Curves(folder / CURVES)
@@ -212,7 +215,7 @@ class Fitting:
                 raise UsageError(
                     "trainer.early_stopping needs validation images; give data.val_size, or early_stopping=0"
                 )
-            callbacks.append(EarlyStopping("val/top1", mode="max", patience=trainer.early_stopping))
+            callbacks.append(EarlyStopping(patience=trainer.early_stopping, comparable=self._top1_compare))
         if (prune := self.config.data.prune) > 0:
             after = self.config.data.pruned_after(trainer.max_epochs)
             callbacks.append(Pruning(self.data, share=prune, after=after, seed=self.config.seed))
@@ -259,7 +262,8 @@ _EXPECTED = (
     r".*LeafSpec.*",  # PyTorch renamed what Lightning 2.6 calls
     r".*Checkpoint directory .* exists and is not empty.*",
     r".*your dataloader is not resumable.*",  # it is: the sampler begins at the stored batch
-    r".*callbacks used to create the checkpoint.*'Pruning'.*",  # a run may go on with data.prune=0
+    r".*callbacks used to create the checkpoint.*'(Pruning|EarlyStopping).*",  # a run may go on without
+    r".*checkpoint was not created with WeightAveraging.*",  # a run may go on with an average that begins now
     r".*The ``compute`` method of metric .* was called before.*",
     r".*GPU available but not used.*",
     r".*sync_dist=True.*",  # the scores are torchmetrics' own, which have been summed over the processes already

@@ -1,6 +1,7 @@
 """The checkpoint that a run goes on from: which one, what it is of, and whether this run can."""
 
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +11,11 @@ from torch import Tensor, nn
 from imgrec import assembly, checkpoint
 from imgrec.classifier import META
 from imgrec.config import plain
+from imgrec.config.changes import needs_whole_epoch
 from imgrec.config.data import Folder
 from imgrec.config.root import Config
-from imgrec.errors import RunError, UsageError
+from imgrec.data.inventory import Inventory
+from imgrec.errors import RunError, UsageError, shown
 from imgrec.runfolder import CHECKPOINTS
 
 _NOTE = {"run_id", "config"}  # without which a checkpoint says nothing of its run
@@ -41,13 +44,13 @@ def meta(path: Path, state: Mapping[str, Any]) -> dict[str, Any]:
     return found
 
 
-def measures_alike(known: Mapping[str, Any], config: Config, fingerprint: str) -> bool:
-    """Whether a checkpoint's validation scores compare with those to come: the same loss, on the same images.
+def measures_alike(known: Mapping[str, Any], config: Config, fingerprint: str, *, losses: bool = True) -> bool:
+    """True if a checkpoint's validation top1 compare with those to come: the same images, at the same size.
 
-    known: its `meta`. fingerprint: of the images now.
+    known: its `meta`. fingerprint: of the images now. losses: whether their losses must compare as well.
     """
     before, now = known["config"], plain.flat(config)
-    told = [key for key in before if key.startswith("loss.") or key == "data.image_size"]
+    told = [key for key in before if (losses and key.startswith("loss.")) or key == "data.image_size"]
     return all(now.get(key) == before[key] for key in told) and _same_images(known, config, fingerprint)
 
 
@@ -60,12 +63,12 @@ def check_architecture(path: Path, weights: Mapping[str, Tensor], module: nn.Mod
         )
 
 
-def check_parent(config: Config, folder: Path, parent: Path, fingerprint: str) -> None:
+def check_parent(config: Config, folder: Path, parent: Path, seen: Inventory, *, changed: Sequence[str] = ()) -> None:
     """Refuse a configuration that cannot go on from the parent's newest checkpoint, before `folder` is made.
 
-    fingerprint: of the images. Raises UsageError for fewer epochs than it has begun, for a network of other weights,
-    for images that have changed where `resume_override` does not name data.root, and for others than it left some of
-    out, RunError where there is no whole checkpoint. A folder with a checkpoint of its own goes on from that one.
+    seen: the images as they lie there now. changed: keys in which the configuration differs from the parent's, for
+    the ways out. Raises UsageError with the reason, RunError where there is no whole checkpoint. A folder with a
+    checkpoint of its own goes on from that one.
     """
     own = folder / CHECKPOINTS
     path, state = newest(own, parent)
@@ -73,29 +76,100 @@ def check_parent(config: Config, folder: Path, parent: Path, fingerprint: str) -
         return
     known = meta(path, state)
     epoch, batch = state["callbacks"]["Saver"]["position"]
-    begun = epoch + (batch > 0)
-    if config.trainer.max_epochs < begun:
+    _check_epochs(config, path, (epoch, batch), changed)
+    _check_images(config, path, known, seen, changed)
+    _check_pruning(config, path, state, seen.fingerprint, changed)
+    if batch:
+        _check_middle(config, path, known, epoch, seen.fingerprint)
+    _check_weights(config, path, state)
+
+
+def _check_epochs(config: Config, path: Path, position: tuple[int, int], changed: Sequence[str]) -> None:
+    """Refuse fewer epochs than the checkpoint has begun, and no more than it has done.
+
+    position: epochs done, and batches done in the next one.
+    """
+    epoch, batch = position
+    epochs, begun = config.trainer.max_epochs, epoch + (batch > 0)
+    more = f"give trainer.max_epochs={epoch + 1} or more, with {_allowing(changed, 'trainer.max_epochs')}"
+    if epochs < begun:
         raise UsageError(
-            f"trainer.max_epochs must be at least {begun}, as many epochs as {path} has begun, got"
-            f" {config.trainer.max_epochs}; give more epochs, or start a new run without resume="
+            f"trainer.max_epochs must be at least {begun}, as many epochs as {path} has begun, got {epochs}; {more}, or"
+            " start a new run without resume="
         )
-    if config.trainer.max_epochs == epoch:
+    if epochs == epoch:
         raise UsageError(
             f"trainer.max_epochs must be more than {epoch}, as {path} has done so many and nothing is left to train,"
-            f" got {config.trainer.max_epochs}; give more epochs, or measure RUN again with imgrec evaluate"
+            f" got {epochs}; {more}, or measure {path.parent.parent} again with imgrec evaluate"
         )
-    if known["fingerprint"] != fingerprint and "data.root" not in config.resume_override:
+
+
+def _check_images(
+    config: Config, path: Path, known: Mapping[str, Any], seen: Inventory, changed: Sequence[str]
+) -> None:
+    """Refuse images that have changed where `resume_override` does not name data.root, and other classes."""
+    if known["fingerprint"] == seen.fingerprint:
+        return
+    if "data.root" not in config.resume_override:
         raise UsageError(
             f"data.root must hold the images that {path} was trained on, and their names or sizes have changed: split"
             " anew, images that it has seen would count as validation and test; restore them, or allow it with"
-            " 'resume_override=[data.root]'"
+            f" {_allowing(changed, 'data.root')}"
         )
-    chosen = state["ImageData"].get("subset")
-    if chosen is not None and chosen["share"] == config.data.prune and not _same_images(known, config, fingerprint):
+    if seen.listing is not None and list(seen.listing.classes) != list(known["classes"]):
         raise UsageError(
-            f"data.prune={config.data.prune} has left images out in {path}, and now there are others; keep data.root"
-            " and the sizes of the splits, or give data.prune=0, or another share to choose anew"
+            f"data.root must hold the classes that {path} was trained on, {_some(known['classes'])}, got"
+            f" {_some(seen.listing.classes)}; name a folder of these classes, or start a new run without resume="
         )
+
+
+def _check_pruning(
+    config: Config, path: Path, state: Mapping[str, Any], fingerprint: str, changed: Sequence[str]
+) -> None:
+    """Refuse to leave out others of changed images, and to take images in again in the middle of an epoch."""
+    epoch, batch = state["callbacks"]["Saver"]["position"]
+    chosen = state["ImageData"].get("subset")
+    if chosen is None:
+        return
+    after, epochs = config.data.pruned_after(config.trainer.max_epochs), config.trainer.max_epochs
+    stays = chosen["share"] == config.data.prune and epoch >= after
+    if stays and not _same_images(meta(path, state), config, fingerprint):
+        raise UsageError(
+            f"data.prune={config.data.prune} has left images out in {path}, and now there are others; restore them, or"
+            f" give data.prune=0, or another share to choose anew, with {_allowing(changed, 'data.prune')}"
+        )
+    if batch and not stays and config.data.prune != chosen["share"]:
+        raise UsageError(
+            f"data.prune must stay {chosen['share']} until epoch {epoch + 1} is over: {path} lies in the middle of it,"
+            f" without some images, got {config.data.prune}; drop the change, or start a new run without resume="
+        )
+    if batch and not stays:
+        soon = math.floor(1e4 * chosen["since"] / epochs) / 1e4
+        raise UsageError(
+            f"data.prune_after={config.data.prune_after} of trainer.max_epochs={epochs} leaves no images out before"
+            f" epoch {after + 1}, and {path} lies in the middle of epoch {epoch + 1}, without some; give"
+            f" data.prune_after={soon}, with {_allowing(changed, 'data.prune_after')}, or start a new run without"
+            " resume="
+        )
+
+
+def _check_middle(config: Config, path: Path, known: Mapping[str, Any], epoch: int, fingerprint: str) -> None:
+    """Refuse what takes effect at an epoch's beginning only, in the middle of the epoch of that index."""
+    then, now = known["config"], plain.flat(config)
+    differing = [f"{key} {then[key]} -> {now[key]}" for key in needs_whole_epoch(then, now)]
+    if known["fingerprint"] != fingerprint:
+        differing.append("the images in data.root")
+    if differing:
+        raise UsageError(
+            f"{', '.join(differing)} can only change where an epoch begins, and {path} lies in the middle of epoch"
+            f" {epoch + 1}, whose images that were seen could not be told from the others; drop the change, or start a"
+            " new run without resume="
+        )
+
+
+def _check_weights(config: Config, path: Path, state: Mapping[str, Any]) -> None:
+    """Refuse a network whose weights have other names or shapes than the checkpoint's."""
+    known = meta(path, state)
     if isinstance(config.data, Folder):
         known = {**known, "image_size": config.data.image_size}
     with torch.device("meta"):  # shapes alone: no memory, no random numbers
@@ -106,6 +180,15 @@ def check_parent(config: Config, folder: Path, parent: Path, fingerprint: str) -
             f"model must have the weights of {path} to go on from there, and they differ: {difference}; drop the"
             " change of model.* or data.image_size, or start a new run without resume="
         )
+
+
+def _allowing(changed: Sequence[str], key: str) -> str:
+    """The word that allows these changes, and that of `key` as well."""
+    return f"'resume_override=[{','.join(sorted({*changed, key}))}]'"
+
+
+def _some(classes: Sequence[str]) -> str:
+    return ", ".join(map(shown, classes[:5])) + (", ..." if len(classes) > 5 else "")
 
 
 def _same_images(known: Mapping[str, Any], config: Config, fingerprint: str) -> bool:

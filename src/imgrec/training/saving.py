@@ -102,6 +102,7 @@ class Saver(Checkpoint):
     `best` is the highest validation top1, then the lower loss, then the earlier; without validation there is none.
     A save happens between two training steps only: in validation the weights may be the averaged ones.
     keep_best: False where a resumed state's best was measured by another loss, or on other images.
+    keep_random: False where a resumed state's random generators belong to another seed.
     """
 
     def __init__(
@@ -114,12 +115,14 @@ class Saver(Checkpoint):
         finite: Finite,
         writer: Writer,
         keep_best: bool = True,
+        keep_random: bool = True,
     ) -> None:
         self._folder = folder
         self._speed = speed
         self._finite = finite
         self._writer = writer
         self._keep_best = keep_best
+        self._keep_random = keep_random
         self._every = every
         self._interruption = interruption
         self.position = (0, 0)
@@ -193,7 +196,7 @@ class Saver(Checkpoint):
         self.best = state_dict["best"] if self._keep_best else None
         epoch, batch = state_dict["position"]
         self.position, self.step = (epoch, batch), state_dict["step"]
-        self._random_states = state_dict["random"]
+        self._random_states = state_dict["random"] if self._keep_random else []
 
     def _asked(self, trainer: lightning.Trainer) -> bool:
         """Whether any process was asked to end; they must all stop at the same step."""

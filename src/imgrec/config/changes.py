@@ -1,0 +1,232 @@
+"""What becomes of each key that a resumed run changes (`resume=RUN key=value resume_override=[key]`).
+
+`python -m imgrec.config.changes` prints the table of docs/resuming.md.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from imgrec.config.schemas import SCHEMAS, keys_outside_identity, known_keys
+
+EFFECTIVE, AT_EPOCH, REFUSED = "effective", "effective at an epoch's beginning", "refused"
+VERDICTS = (EFFECTIVE, AT_EPOCH, REFUSED)
+
+
+@dataclass(frozen=True)
+class Change:
+    """The verdict on a changed key, one of VERDICTS, and how it takes effect or why it is refused."""
+
+    verdict: str
+    says: str
+
+
+_SHAPES = "the stored weights have the shapes, or the places, of the old value"
+_STATE = "the stored state of the optimizer belongs to the old value"
+_IMAGES = "images that were trained on would become validation or test images"
+_SWEEP = "it says how a sweep goes, and resume continues one run"
+_WORKS = "changes how and where the run works, no result"
+_NEXT = "from the next step on"
+_PLACED = "the images that this epoch has shown could not be told from the others"
+
+CHANGES: Mapping[str, Change] = {
+    # the root
+    "seed": Change(AT_EPOCH, "order, augmentation and dropout of the epochs to come; initial weights stay"),
+    "test": Change(EFFECTIVE, "the final reading follows it"),
+    "test_protocols": Change(EFFECTIVE, "the final reading follows it"),
+    "test_precision": Change(EFFECTIVE, "the final reading follows it"),
+    "experiment": Change(EFFECTIVE, "a label; the choices that the recipe makes are changes of their own"),
+    "study": Change(EFFECTIVE, "a label; the choices that the study makes are changes of their own"),
+    "resume": Change(EFFECTIVE, "names the run to go on from"),
+    "resume_override": Change(EFFECTIVE, "names the keys that may differ"),
+    "force": Change(EFFECTIVE, "does a finished run over, in a new folder"),
+    # data
+    "data.name": Change(REFUSED, "another data set has other images, splits and classes"),
+    "data.batch_size": Change(AT_EPOCH, "the learning rate follows the share of the training that is over"),
+    "data.eval_batch_size": Change(EFFECTIVE, _WORKS),
+    "data.num_workers": Change(EFFECTIVE, _WORKS),
+    "data.resident": Change(EFFECTIVE, _WORKS),
+    "data.prune": Change(
+        EFFECTIVE, "images are chosen anew in the next whole epoch; at an epoch's beginning where some are left out"
+    ),
+    "data.prune_after": Change(
+        EFFECTIVE, "before that share of the epochs all images are visited; at an epoch's beginning where some are not"
+    ),
+    "data.root": Change(
+        EFFECTIVE,
+        "images that only lie elsewhere are the same; others must be named, have the same classes, begin with an"
+        " epoch, and keep the normalisation of the first ones",
+    ),
+    "data.download": Change(EFFECTIVE, _WORKS),
+    "data.val_size": Change(REFUSED, _IMAGES),
+    "data.image_size": Change(EFFECTIVE, f"{_NEXT}; a cnn fits one size, and refuses it"),
+    "data.test_size": Change(REFUSED, _IMAGES),
+    "data.on_error": Change(EFFECTIVE, _NEXT),
+    # augment
+    "augment.name": Change(EFFECTIVE, "a label; what the choice sets are changes of their own"),
+    **dict.fromkeys(
+        (
+            "augment.policy",
+            "augment.policy_ops",
+            "augment.policy_magnitude",
+            "augment.crop_padding",
+            "augment.crop_border",
+            "augment.flip",
+            "augment.flip_rule",
+            "augment.brightness",
+            "augment.contrast",
+            "augment.cutout_size",
+            "augment.mix",
+            "augment.mix_alpha",
+        ),
+        Change(EFFECTIVE, "from the next batch on"),
+    ),
+    "augment.sizes": Change(EFFECTIVE, "by the share of the training that is over"),
+    "augment.sizes_until": Change(EFFECTIVE, "by the share of the training that is over"),
+    # model
+    **dict.fromkeys(
+        (
+            "model.name",
+            "model.widths",
+            "model.depth",
+            "model.hidden",
+            "model.batch_norm",
+            "model.whiten_kernel",
+            "model.stem",
+        ),
+        Change(REFUSED, _SHAPES),
+    ),
+    "model.activation": Change(EFFECTIVE, _NEXT),
+    "model.dropout": Change(EFFECTIVE, _NEXT),
+    "model.residual": Change(EFFECTIVE, _NEXT),
+    "model.norm_momentum": Change(EFFECTIVE, _NEXT),
+    "model.pretrained": Change(REFUSED, "only a new network begins with these weights, or with others"),
+    "model.freeze_backbone": Change(REFUSED, f"{_STATE}, and to the parameters that trained"),
+    # loss
+    **dict.fromkeys(
+        ("loss.name", "loss.smoothing", "loss.true_weight", "loss.true_value", "loss.gamma", "loss.margin"),
+        Change(EFFECTIVE, f"{_NEXT}; `best` is chosen anew, as losses do not compare"),
+    ),
+    # optimizer
+    "optimizer.name": Change(REFUSED, _STATE),
+    "optimizer.decay_norm_and_bias": Change(REFUSED, f"{_STATE}, and to its groups of parameters"),
+    "optimizer.momentum": Change(EFFECTIVE, f"{_NEXT}; rmsprop refuses to begin with it: {_STATE}"),
+    **dict.fromkeys(
+        (
+            "optimizer.lr",
+            "optimizer.lr_scale",
+            "optimizer.weight_decay",
+            "optimizer.nesterov",
+            "optimizer.beta1",
+            "optimizer.beta2",
+            "optimizer.eps",
+            "optimizer.alpha",
+            "optimizer.ns_steps",
+            "optimizer.constant_norm",
+            "optimizer.adamw_lr",
+            "optimizer.adamw_beta1",
+            "optimizer.adamw_beta2",
+            "optimizer.adamw_eps",
+            "optimizer.bias_lr",
+            "optimizer.head_lr",
+            "optimizer.sgd_momentum",
+        ),
+        Change(EFFECTIVE, _NEXT),
+    ),
+    # schedule
+    **dict.fromkeys(
+        (
+            "schedule.name",
+            "schedule.warmup",
+            "schedule.milestones",
+            "schedule.gamma",
+            "schedule.final",
+            "schedule.peak_at",
+            "schedule.start",
+        ),
+        Change(EFFECTIVE, "by the share of the training that is over"),
+    ),
+    # trainer
+    "trainer.max_epochs": Change(
+        EFFECTIVE, "schedule, augment.sizes and data.prune_after follow the share that is over; not below the position"
+    ),
+    "trainer.accelerator": Change(EFFECTIVE, _WORKS),
+    "trainer.devices": Change(AT_EPOCH, "the learning rate follows the share of the training that is over"),
+    "trainer.strategy": Change(EFFECTIVE, _WORKS),
+    "trainer.precision": Change(EFFECTIVE, _NEXT),
+    "trainer.channels_last": Change(EFFECTIVE, _NEXT),
+    "trainer.compile": Change(EFFECTIVE, _NEXT),
+    "trainer.deterministic": Change(EFFECTIVE, _NEXT),
+    "trainer.accumulate": Change(AT_EPOCH, "the learning rate follows the share of the training that is over"),
+    "trainer.gradient_clip": Change(EFFECTIVE, _NEXT),
+    "trainer.ema_decay": Change(
+        EFFECTIVE, f"{_NEXT}; an average may begin, and cannot end: best and last are the averaged weights"
+    ),
+    "trainer.nonfinite_skips": Change(EFFECTIVE, "steps that were left out before count"),
+    "trainer.early_stopping": Change(
+        EFFECTIVE, "epochs without a better top1 that were counted before count; without it before, from here on"
+    ),
+    "trainer.log_every": Change(EFFECTIVE, _WORKS),
+    "trainer.checkpoint_every": Change(EFFECTIVE, _WORKS),
+    "trainer.async_save": Change(EFFECTIVE, _WORKS),
+    "trainer.progress": Change(EFFECTIVE, _WORKS),
+    "trainer.tensorboard": Change(EFFECTIVE, _WORKS),
+    "trainer.log_graph": Change(EFFECTIVE, "where the run's folder has no TensorBoard events yet"),
+    "trainer.threads": Change(EFFECTIVE, "the order of sums, and with it the last bits"),
+    # launcher, sweep
+    **dict.fromkeys(
+        (
+            "launcher.name",
+            "launcher.processes",
+            "sweep.name",
+            "sweep.on_error",
+            "sweep.retry_failed",
+            "sweep.tune",
+            "sweep.tune_seeds",
+            "sweep.trials",
+            "sweep.sampler_seed",
+        ),
+        Change(REFUSED, _SWEEP),
+    ),
+}
+
+
+def changeable_keys() -> Iterator[str]:
+    """Every key that a command can change: the choices of the axes (`model.name`), and the keys of all choices."""
+    yield from (f"{axis}.name" for axis in SCHEMAS if axis != "trainer")  # its choices set keys, and are none
+    yield from known_keys()
+
+
+def why_refused(changed: list[str], then: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, str]:
+    """The keys among `changed` that no resumed run can change so, each with the reason.
+
+    then, now: the flat configurations before and after.
+    """
+    refused = {key: CHANGES[key].says for key in changed if CHANGES[key].verdict == REFUSED}
+    if then["trainer.ema_decay"] and not now["trainer.ema_decay"]:
+        refused["trainer.ema_decay"] = "best and last so far are the averaged weights, and no others are kept"
+    if "optimizer.momentum" in changed and then["optimizer.name"] == "rmsprop" and not then["optimizer.momentum"]:
+        # its state has no past updates, and PyTorch makes none later
+        refused["optimizer.momentum"] = _STATE
+    return refused
+
+
+def needs_whole_epoch(then: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    """The keys that differ and take effect at an epoch's beginning only. A key that one side lacks does not count."""
+    at_epoch = [key for key, change in CHANGES.items() if change.verdict == AT_EPOCH]
+    return [key for key in at_epoch if key in then and key in now and then[key] != now[key]]
+
+
+def markdown() -> str:
+    """The table as Markdown, a row a key."""
+    outside = keys_outside_identity()
+    rows = ["| Key | Named in resume_override | A change is | How, or why |", "| --- | --- | --- | --- |"]
+    for key in sorted(changeable_keys()):
+        change = CHANGES[key]
+        named = "-" if change.verdict == REFUSED else "no" if key in outside else "yes"
+        rows.append(f"| `{key}` | {named} | {change.verdict} | {change.says} |")
+    return "\n".join(rows) + "\n"
+
+
+if __name__ == "__main__":
+    print(markdown(), end="")
