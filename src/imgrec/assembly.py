@@ -125,7 +125,9 @@ def trained(path: Path) -> Trained:
     """The network in a checkpoint file, rebuilt from the configuration that the file carries.
 
     The configuration is data: it picks among imgrec's own networks and losses. Under a moving average of the weights,
-    these are the averaged ones. Raises RunError for a damaged file, or one whose weights fit another network.
+    these are the averaged ones. The weights have the memory format that they were trained in, so that the rebuilt
+    network gives the bits of the saved one on the same machine.
+    Raises RunError for a damaged file, or one whose weights fit another network.
     """
     state = checkpoint.load(path)
     meta: dict[str, Any] | None = state.get(META)
@@ -152,8 +154,9 @@ def trained(path: Path) -> Trained:
             f"{path} must hold the weights of model={config.model.name}, which its configuration names, and holds"
             f" those of another architecture: {reason}; use the run's own checkpoint"
         ) from error
+    memory_format = torch.channels_last if config.trainer.channels_last else torch.contiguous_format
     return Trained(
-        network=rebuilt.eval(),
+        network=rebuilt.to(memory_format=memory_format).eval(),
         loss=losses.build(config.loss),
         config=config,
         classes=classes,

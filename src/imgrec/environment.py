@@ -14,7 +14,9 @@ import torch
 import imgrec
 from imgrec.config.root import Config
 from imgrec.errors import UsageError
+from imgrec.matrix_units import bfloat16_slowdown
 
+_SLOW = 1.5  # times as long as float32: beyond what the noise of one timing explains
 _PACKAGES = ("torch", "torchvision", "lightning", "torchmetrics", "hydra-core", "omegaconf", "numpy", "pillow")
 
 
@@ -43,6 +45,35 @@ def check_bfloat16(asked: str, instead: str) -> None:
     if not torch.cuda.is_bf16_supported(including_emulation=False):
         only = "a GPU of compute capability 8.0 (Ampere), and this one only emulates bfloat16"
         raise UsageError(f"{asked} needs {only}; use {instead}")
+
+
+def slow_arithmetic(config: Config) -> list[str]:
+    """Warnings about bfloat16 that the run asks for and the CPU only emulates, each with the key that avoids it.
+
+    The list is empty on a GPU, and where bfloat16 is about as fast as float32.
+    """
+    if config.trainer.accelerator == "gpu" or (config.trainer.accelerator == "auto" and torch.cuda.is_available()):
+        return []
+    asked = []
+    if config.trainer.precision == "bf16-mixed":
+        asked.append(("trainer.precision=bf16-mixed", "trainer.precision=32"))
+    if config.test_precision == "bf16":
+        asked.append(("test_precision=bf16", "test_precision=32"))
+    return [told for key, instead in asked if (told := slow_bfloat16(key, instead))]
+
+
+def slow_bfloat16(asked: str, instead: str) -> str | None:
+    """The warning that this CPU only emulates bfloat16; None where it is about as fast as float32.
+
+    asked: the key or option that asks for bfloat16. instead: the one that avoids it.
+    """
+    slowdown = bfloat16_slowdown()
+    if slowdown < _SLOW:
+        return None
+    return (
+        f"{asked} is slow here: a convolution takes {slowdown:.1f} times as long in bfloat16 as in float32 on this CPU;"
+        f" {instead} is faster"
+    )
 
 
 def environment() -> dict[str, Any]:

@@ -3,6 +3,7 @@
 import dataclasses
 import hashlib
 import json
+import logging
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,10 +18,12 @@ from imgrec.config.fields import choice
 from imgrec.config.root import TEST_PRECISIONS, Config, elsewhere
 from imgrec.data import cifar10_files
 from imgrec.data.source import Images
-from imgrec.environment import check_bfloat16, environment
+from imgrec.environment import check_bfloat16, environment, slow_bfloat16
 from imgrec.errors import RunError, UsageError, shown
 from imgrec.records import Score
 from imgrec.runfolder import CHECKPOINTS, EVALUATIONS
+
+log = logging.getLogger(__name__)
 
 SCHEMA = 1
 
@@ -64,6 +67,8 @@ def evaluate(
     precision = precision or trained.config.test_precision
     if precision == "bf16" and device.type == "cuda":
         check_bfloat16(asked, "--precision 32")
+    elif precision == "bf16" and (warning := slow_bfloat16(asked, "--precision 32")):
+        log.warning("%s", warning)
     images, seen = _images(run, trained, split, data_root)
     predictions = evaluation.predict(
         trained.network,

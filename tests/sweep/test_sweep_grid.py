@@ -340,3 +340,16 @@ def test_what_a_failed_run_held_is_free_before_the_next_begins(words: list[str],
     finally:
         gc.enable()
     assert alive == [0, 0, 0]
+
+
+def test_a_sweep_says_once_that_the_cpu_emulates_bfloat16(
+    command: Callable[..., Said], words: list[str], monkeypatch: pytest.MonkeyPatch, workplace: Path
+) -> None:
+    from imgrec import environment
+
+    monkeypatch.setattr(environment, "bfloat16_slowdown", lambda: 31.96)
+    code, _, err = command("train", "-m", *words, "trainer.precision=bf16-mixed", "seed=0,1")
+    told = "trainer.precision=bf16-mixed is slow here: a convolution takes 32.0 times as long"
+    assert (code, err.count(told)) == (0, 1), err
+    logs = sorted(workplace.glob("outputs/*/*/train.log"))
+    assert [log.read_text().count(told) for log in logs] == [1, 1]

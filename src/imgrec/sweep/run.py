@@ -53,6 +53,7 @@ class Sweep:
         self._asked: dict[str, Job] = {}
         self._interruption = Interruption()
         self._ledger = Ledger()
+        self._warned: set[str] = set()
         for job in self._planned(words):
             record = job.record()
             if record is None or record.status != "finished":
@@ -152,6 +153,7 @@ class Sweep:
             retry=retry,
             repeated=len(wanted) - len(jobs) if self.searches else 0,
         )
+        self._warn_of_slow_arithmetic(todo)
         stop = sweep.on_error == "stop" and kind != "runs that tune"
         watched = [] if parts else [job for job in todo if deaths(job) >= _WATCHED]
         self._tell_deaths(todo, watched)
@@ -174,6 +176,18 @@ class Sweep:
                 self._ledger.say(
                     f"{job.name}: its process ended without a word {count} {times} since {since}: it comes last{alone}"
                 )
+
+    def _warn_of_slow_arithmetic(self, todo: Sequence[Job]) -> None:
+        """Say once for the sweep what each run says in its train.log alone."""
+        if not todo:
+            return
+        from imgrec.environment import slow_arithmetic  # imports torch
+
+        warnings = [warning for job in todo for warning in slow_arithmetic(job.config)]
+        for warning in dict.fromkeys(warnings):
+            if warning not in self._warned:
+                self._warned.add(warning)
+                self._ledger.say(warning)
 
     def _raise_failures(self) -> None:
         """Tell of each run that failed, and raise RunError, where there is one."""

@@ -16,7 +16,7 @@ from imgrec.config.root import Config
 from imgrec.cores import cores
 from imgrec.data import inventory, workers
 from imgrec.data.inventory import Inventory
-from imgrec.environment import check_hardware, environment
+from imgrec.environment import check_hardware, environment, slow_arithmetic
 from imgrec.errors import Interrupted, RunError, interruption_in
 from imgrec.records import Record
 from imgrec.runfolder import CONFIG, DIAGNOSTICS, RECORD
@@ -75,6 +75,8 @@ def _train(config: Config, folder: Path, command: Sequence[str], parent: Path | 
             deaths=_deaths(before, begun),
             began=(before.began if before is not None else None) or _now(),
         )
+        for warning in slow_arithmetic(config):
+            log.warning("%s", warning)
         interruption = Interruption()
         try:
             with interruption.watched():
