@@ -56,7 +56,7 @@ def test_a_record_comes_back_equal(tmp_path: Path) -> None:
 def test_what_is_not_finite_is_null_in_the_file_and_not_a_number_when_read(tmp_path: Path) -> None:
     """A diverged run has a loss that is no number, and its record must still be valid JSON and readable."""
     path = tmp_path / "record.json"
-    diverged = [score(metric="loss", value=value) for value in (math.nan, math.inf)]
+    diverged = [score(metric="loss", value=value, at=at) for at, value in (("best", math.nan), ("last", math.inf))]
     records.write(path, record(scores=diverged, cost={"rates": (1.0, math.inf), "inner": {"x": -math.inf}}))
     rows = json.loads(path.read_text("utf-8"), parse_constant=lambda word: pytest.fail(f"{word} is no JSON"))
     assert [row["value"] for row in rows["scores"]] == [None, None]

@@ -11,10 +11,11 @@ from typing import Any
 import pytest
 import torch
 
+import imgrec.training.run  # noqa: F401 # imported before children are forked
 from imgrec import launch
 from imgrec.cli import main
 from imgrec.records import read_curves
-from imgrec.training.run import train  # imported before children are forked
+from imgrec.verify import verify as verify_run
 
 Said = tuple[int, str, str]
 
@@ -53,8 +54,10 @@ def pair(tiny_words: tuple[str, ...], tmp_path_factory: pytest.TempPathFactory) 
     folder = tmp_path_factory.mktemp("pair")
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
-        outcome = launch.train([*tiny_words, "trainer.max_epochs=2", "hydra.run.dir=run"])
-        train(launch.compose(outcome.record.command), Path("outputs/verify/run"), command=outcome.record.command)
+        patch.setenv("HOME", str(folder))
+        patch.delenv("XDG_STATE_HOME", raising=False)
+        launch.train([*tiny_words, "trainer.max_epochs=2", "hydra.run.dir=run"])
+        assert verify_run(Path("run")).refusal is None
     return folder
 
 
@@ -198,12 +201,89 @@ def test_rows_of_one_run_alone_are_not_compared(verify: Callable[..., Said], ver
     (verified / "curves.csv").write_text("".join(line for line in lines if ",step_loss," not in line))
     code, out, _ = verify("run")
     assert code == 0
-    assert "16 scores, 32 curve rows\nnot compared: 16 curve rows that only one of the two has\n" in out
+    assert "16 scores, 32 curve rows\nnot compared: 16 curve rows of metrics that only one of the two has\n" in out
     (verified / "curves.csv").unlink()
     edit(verified, lambda rows: rows["weights"].update(last="0" * 64))
     code, out, _ = verify("run")
     assert code == 1
     assert "drifts first: no curve row is common, the weights differ at last" in out
+
+
+REMOVALS: list[tuple[str, Callable[[dict[str, Any]], object]]] = [
+    ("no score", lambda rows: rows.update(scores=[])),
+    ("the first score", lambda rows: rows["scores"].pop(0)),
+    ("the last score", lambda rows: rows["scores"].pop()),
+    ("no weights", lambda rows: rows.update(weights={})),
+]
+
+
+@pytest.mark.parametrize("change", [change for _, change in REMOVALS], ids=[name for name, _ in REMOVALS])
+@pytest.mark.parametrize("folder", ["run", "outputs/verify/run"])
+def test_what_only_one_of_the_two_has_differs(
+    verify: Callable[..., Said], verified: Path, folder: str, change: Callable[[dict[str, Any]], object]
+) -> None:
+    edit(Path(folder), change)
+    code, out, _ = verify("run")
+    assert code == 1
+    assert out.startswith("drifts first: ")
+    assert "absent" in out or "the weights differ at best and last" in out
+
+
+def test_a_row_that_only_one_of_the_two_has_differs(verify: Callable[..., Said], verified: Path) -> None:
+    path = verified / "curves.csv"
+    lines = path.read_text().splitlines(keepends=True)
+    (gone,) = [line for line in lines if line.startswith("11,2,train,step_loss,")]
+    path.write_text("".join(line for line in lines if line != gone))
+    code, out, _ = verify("run")
+    assert code == 1
+    assert f"drifts first: step 11, epoch 2, train step_loss absent -> {gone.split(',')[-1]}" in out
+    path.write_text("".join([*lines, "99,9,val,top1,1.0\n"]))
+    code, out, _ = verify("run")
+    assert code == 1
+    assert "drifts first: step 99, epoch 9, val top1 1.0 -> absent\n" in out
+
+
+def test_a_score_twice_is_refused_at_reading(
+    verify: Callable[..., Said], command: Callable[..., Said], verified: Path
+) -> None:
+    edit(verified, lambda rows: rows["scores"].append({**rows["scores"][0], "value": 1.0}))
+    for said in (verify("run"), command("table", "run")):
+        code, out, err = said
+        assert (code, out) == (1, "")
+        assert "run/record.json must be a record that imgrec wrote, got the score val clean ece at best twice" in err
+
+
+@pytest.mark.parametrize("state", ["finished", "interrupted", "without a record"])
+def test_a_copy_is_no_repetition(verify: Callable[..., Said], finished: Path, state: str) -> None:
+    copy = Path("outputs/verify/run")
+    shutil.copytree(finished, copy)
+    edit(finished, lambda rows: rows["scores"][-1].update(value=1.0))
+    edit(copy, lambda rows: rows["scores"][-1].update(value=1.0))
+    edit(copy, lambda rows: rows.update(status=state))
+    if state == "without a record":
+        (copy / "record.json").unlink()
+    for token in (None, "0" * 32, "../../run/record"):
+        if token is not None:
+            (copy / ".verified").write_text(token)
+        code, out, err = verify("run")
+        assert (code, out) == (1, "")
+        assert "must be a repetition that imgrec verify made on this account, and nothing here knows of it" in err
+    shutil.rmtree(copy)  # the way out
+    code, out, _ = verify("run")
+    assert code == 1
+    assert "drifts first: the weights agree, the scores differ: test clean top1 at last" in out
+
+
+def test_an_account_without_a_place_for_its_notes_verifies_all_the_same(
+    verify: Callable[..., Said], finished: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Path("nothing").write_text("")
+    monkeypatch.setenv("XDG_STATE_HOME", str(Path("nothing").resolve()))
+    code, out, err = verify("run")
+    assert (code, out.partition(":")[0]) == (0, "bit-equal"), err
+    assert "if this is interrupted it will have to begin anew" in err
+    code, _, err = verify("run")
+    assert (code, "remove it, and verify again" in err) == (1, True)
 
 
 def test_another_environment_is_shown(verify: Callable[..., Said], verified: Path) -> None:

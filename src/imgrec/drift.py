@@ -26,7 +26,10 @@ class Run:
 
 @dataclass(frozen=True, kw_only=True)
 class Drift:
-    """What was compared, how much of it, and what differs, in words and in the order of training."""
+    """What was compared, how much of it, and what differs, in words and in the order of training.
+
+    lone_rows: of metrics that only one of the two logged, which are not compared.
+    """
 
     places: list[str]
     common_rows: int
@@ -63,43 +66,47 @@ class Drift:
                 f"differing: {numbers}",
             ]
         if self.lone_rows:
-            told.append(f"not compared: {self.lone_rows} curve rows that only one of the two has")
+            told.append(f"not compared: {self.lone_rows} curve rows of metrics that only one of the two has")
         if self.environment or self.first:
             told.append(f"environment: {', '.join(self.environment) or 'the same'}")
         return told
 
 
 def keyed(rows: Sequence[Mapping[str, str]]) -> Rows:
-    """The rows of a curves.csv by what they measure, clocks left out."""
-    return {
-        (int(row["step"]), int(row["epoch"]), row["split"], row["metric"]): row["value"]
-        for row in rows
-        if not row["metric"].endswith(_CLOCKS)
-    }
+    """The rows of a curves.csv by what they measure, clocks left out. What stands there twice has both values."""
+    found: Rows = {}
+    for row in rows:
+        if not row["metric"].endswith(_CLOCKS):
+            key = (int(row["step"]), int(row["epoch"]), row["split"], row["metric"])
+            found[key] = f"{found[key]} and {row['value']}" if key in found else row["value"]
+    return found
 
 
 def compare(before: Run, after: Run) -> Drift:
-    """Hold `after` against `before`: the weights' digests, the scores that `before` has, the rows that both have.
+    """Hold `after` against `before`: the weights' digests, the scores, the rows of the metrics that both logged.
 
-    Numbers are equal when their texts are, which are exact; NaN equals NaN.
+    What only one of the two has differs. Numbers are equal when their texts are, which are exact; NaN equals NaN.
     """
     old, new = before.record, after.record
     places = sorted(old.weights.keys() | new.weights.keys())
     scores, scores_now = _scores(old), _scores(new)
-    common = [row for row in before.rows if row in after.rows]
+    logged = {row[2:] for row in before.rows} & {row[2:] for row in after.rows}
+    together = dict.fromkeys([*before.rows, *after.rows])
+    common = sorted((row for row in together if row[2:] in logged), key=lambda row: row[0])  # as a lone row would lie
     return Drift(
         places=places,
         common_rows=len(common),
-        lone_rows=len(before.rows.keys() ^ after.rows.keys()),
-        all_scores=len(scores),
+        lone_rows=len(together) - len(common),
+        all_scores=len(scores.keys() | scores_now.keys()),
         rows=[
-            f"step {step}, epoch {epoch}, {split} {metric} {before.rows[row]} -> {after.rows[row]}"
+            f"step {step}, epoch {epoch}, {split} {metric} {before.rows.get(row, 'absent')} ->"
+            f" {after.rows.get(row, 'absent')}"
             for row in common
-            if before.rows[row] != after.rows[row]
+            if before.rows.get(row) != after.rows.get(row)
             for step, epoch, split, metric in [row]
         ],
         weights=[at for at in places if old.weights.get(at) != new.weights.get(at)],
-        scores=_changes(scores, scores_now, list(scores)),
+        scores=_changes(scores, scores_now, list(dict.fromkeys([*scores, *scores_now]))),
         environment=_changes(_shown(old.environment), _shown(new.environment), list(old.environment | new.environment)),
     )
 

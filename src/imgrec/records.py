@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from imgrec import disk
+from imgrec import disk, shape
 from imgrec.errors import RunError, UsageError, shown
 
 SCHEMA = 1
@@ -72,57 +72,127 @@ class Record:
         return None
 
 
-_MAYBE = (str, type(None))
-_KINDS: dict[str, tuple[type, ...]] = {
-    **dict.fromkeys(("run_id", "fingerprint"), (str,)),
-    **dict.fromkeys(("experiment", "study", "parent", "began", "ended", "error"), _MAYBE),
-    **dict.fromkeys(("config", "cost", "environment", "weights", "progress"), (dict,)),
-    "command": (list,),
-}
+_MAYBE = ("experiment", "study", "parent", "began", "ended", "error")
+_COSTS = ("seconds", "train_seconds", "images_per_second", "parameters", "flops_per_image")
+_MOST = 2**26  # bytes of a record or an evaluation: a thousand times what one has
+_MOST_CURVES = 2**31  # bytes of a curves.csv
+_MOST_THREADS = 2**16
 
 
 def read(path: Path) -> Record:
     """The record in that file. Raises RunError for a file that is no record of a known schema."""
     try:
-        rows = json.loads(path.read_text("utf-8", errors="surrogateescape"))
+        rows = shape.mapping(json_in(path), "a record")
         schema = rows.pop("schema")
         if schema != SCHEMA:
-            raise RunError(f"{path}: schema must be {SCHEMA}, got {schema!r}; read it with the version that wrote it")
+            raise RunError(
+                f"{path}: schema must be {SCHEMA}, got {shape.brief(schema)}; read it with the version that wrote it"
+            )
         known = {field.name for field in dataclasses.fields(Record)}  # a later version may have added some
         record = Record(
             **{
                 **{key: value for key, value in rows.items() if key in known},
-                "scores": [score_of(row) for row in rows["scores"]],
+                "scores": scores_of(rows["scores"]),
             }
         )
         _check(record)
         return record
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        reason = f"no {error}" if isinstance(error, KeyError) else error
-        raise RunError(f"{path} must be a record that imgrec wrote, got {reason}; restore it or start anew") from error
+    except _UNREADABLE as error:
+        raise RunError(
+            f"{path} must be a record that imgrec wrote, got {why_not(error)}; restore it or start anew"
+        ) from error
+
+
+def read_evaluation(path: Path) -> tuple[str, list[Score]]:
+    """The run's id and the scores of a later measurement. Raises RunError for a file that is none."""
+    try:
+        rows = shape.mapping(json_in(path), "a measurement")
+        return shape.text(rows["run_id"], "run_id"), scores_of(rows["scores"])
+    except _UNREADABLE as error:
+        raise RunError(
+            f"{path} must be a measurement that imgrec wrote, got {why_not(error)}; measure again"
+        ) from error
+
+
+_UNREADABLE = (OSError, ValueError, KeyError, TypeError, RecursionError, MemoryError)
+
+
+def json_in(path: Path, *, most: int = _MOST) -> Any:
+    """What a file of JSON holds. most: bytes. Raises OSError, ValueError or RecursionError for any other file."""
+    text = disk.content(path, most=most).decode("utf-8", errors="surrogateescape")
+    return json.loads(text, parse_constant=_refuse_constant)
+
+
+def _refuse_constant(word: str) -> None:
+    raise ValueError(f"{word}, which is no JSON")
+
+
+def why_not(error: BaseException) -> str:
+    """Why a file is not what it should be, for a sentence."""
+    if isinstance(error, KeyError):
+        return f"no {error}"
+    return (error.strerror if isinstance(error, OSError) else None) or str(error) or type(error).__name__
 
 
 def _check(record: Record) -> None:
     """Raises ValueError for what is JSON, but was not written by `write`."""
     if record.status not in STATUSES:
-        raise ValueError(f"status must be one of {', '.join(STATUSES)}, got {record.status!r}")
-    for name, kind in _KINDS.items():
-        value = getattr(record, name)
-        if not isinstance(value, kind):
-            raise ValueError(f"{name} must be a {kind[0].__name__}, got {value!r}")
-    if not all(isinstance(word, str) for word in record.command):
-        raise ValueError(f"command must be words, got {record.command!r}")
-    if not isinstance(record.config.get("seed", 0), int):
-        raise ValueError(f"config's seed must be an integer, got {record.config['seed']!r}")
+        raise ValueError(f"status must be one of {', '.join(STATUSES)}, got {shape.brief(record.status)}")
+    shape.name(record.run_id, "run_id")
+    shape.name(record.fingerprint, "fingerprint")
+    for key in _MAYBE:
+        if getattr(record, key) is not None:
+            shape.text(getattr(record, key), key)
+    for key in ("config", "cost", "environment", "weights", "progress"):
+        shape.mapping(getattr(record, key), key)
+    for word in shape.items(record.command, "command"):
+        shape.text(word, "a word of the command")
+    shape.integer(record.config.get("seed", 0), "config's seed", low=-(2**63), high=2**64)
+    for key in _COSTS:
+        if record.cost.get(key) is not None:
+            shape.number(record.cost[key], f"cost's {key}", low=0)
+    for place, digest in record.weights.items():
+        shape.name(place, "a place of weights")
+        shape.name(digest, f"the digest of the weights at {place}")
+    shape.integer(record.deaths, "deaths")
+    shape.integer(record.environment.get("threads", 0), "environment's threads", high=_MOST_THREADS)
+    if record.progress.get("from") is not None:
+        shape.text(record.progress["from"], "progress' from")
 
 
-def score_of(row: dict[str, Any]) -> Score:
-    """The score that JSON holds as this row. Raises KeyError, TypeError or ValueError for another one."""
-    value = math.nan if row["value"] is None else float(row["value"])  # JSON has no NaN: see `write_json`
-    score = Score(**{**row, "value": value, "ci": tuple(row["ci"]) if row.get("ci") else None})
-    if not all(isinstance(name, str) for name in (score.split, score.protocol, score.metric, score.at)):
-        raise ValueError(f"a score's split, protocol, metric and at must be texts, got {row!r}")
-    return score
+def scores_of(rows: Any) -> list[Score]:
+    """The scores that JSON holds as these rows. Raises KeyError, TypeError or ValueError for others."""
+    scores = [_score_of(row) for row in shape.items(rows, "scores")]
+    seen = set()
+    for score in scores:
+        key = (score.split, score.protocol, score.metric, score.at, json.dumps(score.settings, sort_keys=True))
+        if key in seen:
+            raise ValueError(f"the score {score.split} {score.protocol} {score.metric} at {score.at} twice")
+        seen.add(key)
+    return scores
+
+
+def _score_of(row: Any) -> Score:
+    given, known = shape.mapping(row, "a score"), {field.name for field in dataclasses.fields(Score)}
+    value = given["value"]
+    if not given.keys() <= known:
+        raise ValueError(f"a score with {shape.brief(next(iter(given.keys() - known)))}")
+    for key in ("split", "protocol", "metric", "at"):
+        shape.name(given[key], f"a score's {key}")
+    what = f"{given['split']} {given['metric']}"
+    ends = given.get("ci")
+    if ends is not None:
+        ends = tuple(shape.number(end, f"ci of {what}") for end in shape.items(ends, f"ci of {what}", length=2))
+    return Score(
+        **{
+            **given,
+            # JSON has no NaN: see `write_json`
+            "value": math.nan if value is None else shape.number(value, what),
+            "n": shape.integer(given["n"], f"n of {what}"),
+            "settings": shape.mapping(given.get("settings", {}), f"settings of {what}"),
+            "ci": ends,
+        }
+    )
 
 
 def read_curves(path: Path) -> list[dict[str, str]]:
@@ -131,21 +201,28 @@ def read_curves(path: Path) -> list[dict[str, str]]:
     Raises RunError for a file that is no such table.
     """
     try:
-        whole = [line for line in path.read_text("utf-8").splitlines(keepends=True) if line.endswith("\n")]
-        rows = csv.DictReader(whole)
+        text = disk.content(path, most=_MOST_CURVES).decode("utf-8")
+        rows = csv.DictReader([line for line in text.splitlines(keepends=True) if line.endswith("\n")])
         if tuple(rows.fieldnames or ()) != CURVE_COLUMNS:
-            raise ValueError(f"its columns are {', '.join(rows.fieldnames or ())}")
+            raise ValueError(f"its columns are {shape.brief(', '.join(rows.fieldnames or ()))}")
         return [_checked(row) for row in rows]
-    except (OSError, csv.Error, TypeError, ValueError) as error:  # UnicodeDecodeError is a ValueError
+    except (*_UNREADABLE, csv.Error) as error:  # UnicodeDecodeError is a ValueError
         raise RunError(
-            f"{path} must be a table of {', '.join(CURVE_COLUMNS)}, and cannot be read: {error}; restore it, or remove"
-            " it, and a run goes on without its rows"
+            f"{path} must be a table of {', '.join(CURVE_COLUMNS)}, and cannot be read: {why_not(error)}; restore it,"
+            " or remove it, and a run goes on without its rows"
         ) from error
 
 
 def _checked(row: dict[str, str]) -> dict[str, str]:
-    """The row. Raises TypeError or ValueError where it has no numbers."""
-    int(row["step"]), int(row["epoch"]), float(row["value"])
+    """The row. Raises TypeError or ValueError where it has no numbers, or what would not stay on its line."""
+    if tuple(row) != CURVE_COLUMNS:
+        raise ValueError(f"a row of {len(row)} columns")
+    for key, value in row.items():
+        if not shape.name(value, key) or set(value) & set(" ,\"'"):
+            raise ValueError(f"{key} must be a word or a number, got {shape.brief(value)}")
+    shape.integer(int(row["step"]), "step")
+    shape.integer(int(row["epoch"]), "epoch")
+    float(row["value"])
     return row
 
 

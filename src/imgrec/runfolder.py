@@ -78,8 +78,9 @@ def look(folder: Path) -> Record | None:
     """The record in the folder; `interrupted` where it says running and nobody holds the lock. None without one."""
     path = folder / RECORD
     try:
-        if not path.is_file():
-            return None
+        path.lstat()
+    except (FileNotFoundError, NotADirectoryError, ValueError):
+        return None
     except OSError as error:  # a name that no file system takes
         raise UsageError(f"{folder} cannot be a run's folder: {error.strerror}; give another path") from error
     record = records.read(path)

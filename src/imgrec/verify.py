@@ -4,6 +4,7 @@ import contextlib
 import dataclasses
 import logging
 import os
+import secrets
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -14,14 +15,16 @@ from imgrec import drift, runfolder
 from imgrec.config import plain
 from imgrec.config.identity import SHORT, run_id
 from imgrec.config.root import Config, elsewhere
+from imgrec.disk import content
 from imgrec.errors import RunError, UsageError
 from imgrec.foreign import Formatter, folded
-from imgrec.records import Record, read_curves
+from imgrec.records import Record, read_curves, write_text
 from imgrec.runfolder import CURVES, RECORD, VERIFICATIONS
 
 log = logging.getLogger(__name__)
 
 LOG = "train.log"
+_TOKEN = ".verified"  # in the folder of a repetition
 _WAYS_OUT = {
     "running": "wait for its end",
     "interrupted": "finish it with imgrec train resume={run}",
@@ -40,7 +43,8 @@ class Verdict:
 def verify(run: Path, *, data_root: str | None = None) -> Verdict:
     """Run the finished run in that folder again, in outputs/verify, and compare weights, scores and curves.
 
-    An interrupted verification goes on; a finished one is only compared again.
+    An interrupted verification goes on; a finished one is only compared again. Neither happens in a folder that a
+    verification on this account did not make: it may be a copy of the run, or anything.
     data_root: where the images lie, if not where the run found them. Raises UsageError or RunError with the reason
     when it cannot be verified, Interrupted as training does.
     """
@@ -48,6 +52,7 @@ def verify(run: Path, *, data_root: str | None = None) -> Verdict:
     config = _config(run, record, data_root)
     folder = _folder(run)
     present = _present(folder, record)
+    _refuse_unknown(folder)
     before = drift.Run(record=record, rows=_rows(run))
     already = present is not None and present.status == "finished"
     if not already:
@@ -131,6 +136,42 @@ def _present(folder: Path, record: Record) -> Record | None:
     return present
 
 
+def _refuse_unknown(folder: Path) -> None:
+    """Refuse a folder that is not empty, and that `_own` has not made this account's."""
+    if int(os.environ.get("LOCAL_RANK", "0")) > 0 or not folder.is_dir() or not any(folder.iterdir()):
+        return
+    try:
+        token = content(folder / _TOKEN, most=100).decode("ascii").strip()
+    except (OSError, UnicodeDecodeError):
+        token = ""
+    if not token.isalnum() or not (_tokens() / token).is_file():
+        raise RunError(
+            f"{folder} must be a repetition that imgrec verify made on this account, and nothing here knows of it:"
+            " a mere copy of the run would be bit-equal to it; remove it, and verify again"
+        )
+
+
+def _own(folder: Path) -> None:
+    """Note, in the folder and in this account, that the repetition in it is this account's."""
+    if (folder / _TOKEN).exists():
+        return
+    token = secrets.token_hex(16)
+    try:
+        _tokens().mkdir(parents=True, exist_ok=True)
+        (_tokens() / token).touch()
+        write_text(folder / _TOKEN, f"{token}\n")
+    except OSError as error:
+        log.warning(
+            "%s cannot be written: %s; if this is interrupted it will have to begin anew", _tokens(), error.strerror
+        )
+
+
+def _tokens() -> Path:
+    """Where this account notes its verifications, out of reach of whoever wrote a run's folder."""
+    state = os.environ.get("XDG_STATE_HOME") or "~/.local/state"  # the XDG base directory specification, 0.8
+    return Path(state).expanduser() / "imgrec" / "verifications"
+
+
 def _check_hardware(run: Path, config: Config) -> None:
     from imgrec.environment import check_hardware  # imports torch
 
@@ -155,6 +196,8 @@ def _run_again(run: Path, record: Record, config: Config, folder: Path, data_roo
     if int(os.environ.get("LOCAL_RANK", "0")) == 0:
         runfolder.prepare(folder)
     with _logged(folder):
+        if int(os.environ.get("LOCAL_RANK", "0")) == 0:
+            _own(folder)
         carry_out(config, folder, command=record.command)
 
 

@@ -54,6 +54,31 @@ DAMAGED: dict[str, str | bytes] = {
     "a score without value": record(scores=[{"metric": "top1"}]),
     "a score's value a word": record(scores=[{**vars(score("top1", 0.5)), "value": "high"}]),
     "a score's metric a list": record(scores=[{**vars(score("top1", 0.5)), "metric": ["top1"]}]),
+    "a score too large": record(scores=[{**vars(score("top1", 0.5)), "value": 10**400}]),
+    "a score endless": record(scores=[vars(score("top1", 0.5))]).replace("0.5", "1e999"),
+    "a score of texts": record(scores=[{**vars(score("top1", 0.5)), "value": "0.5"}]),
+    "a score's name on two lines": record(scores=[{**vars(score("top1", 0.5)), "metric": "top1\nx"}]),
+    "a score of half an image": record(scores=[{**vars(score("top1", 0.5)), "n": 0.5}]),
+    "a score of less than no image": record(scores=[{**vars(score("top1", 0.5)), "n": -1}]),
+    "an interval of one end": record(scores=[{**vars(score("top1", 0.5)), "ci": [0.5]}]),
+    "an interval of words": record(scores=[{**vars(score("top1", 0.5)), "ci": ["low", "high"]}]),
+    "settings a list": record(scores=[{**vars(score("top1", 0.5)), "settings": []}]),
+    "a score twice": record(scores=[vars(score("top1", 0.5)), vars(score("top1", 0.6))]),
+    "seconds a text": record(cost={"seconds": "12"}),
+    "seconds too many": record(cost={"seconds": 10**400}),
+    "parameters a list": record(cost={"parameters": [1]}),
+    "threads a text": record(environment={"threads": "2"}),
+    "threads too many": record(environment={"threads": 10**400}),
+    "weights a list": record(weights=["a"]),
+    "weights of numbers": record(weights={"last": 1}),
+    "weights of mappings": record(weights={"last": {}}),
+    "deaths a text": record(deaths="1"),
+    "seed too large": config(seed=10**400),
+    "seed a truth": config(seed=True),
+    "words of numbers": record(command=[1]),
+    "a study a number": record(study=1),
+    "a fingerprint on two lines": record(fingerprint="a\nb"),
+    "an integer of too many digits": record(cost={"x": 0}).replace('"x": 0', '"x": ' + "9" * 5000),
     "a score with more": record(scores=[{**vars(score("top1", 0.5)), "mood": "cheerful"}]),
     "run_id a number": record(run_id=3),
     "run_id null": record(run_id=None),
@@ -128,6 +153,31 @@ def test_every_damaged_file_is_named_once(command: Callable[..., Said], runs: Pa
     assert "52.00 ± 2.00" in out
     assert all(err.count(f"{path}") == 1 for path in paths)
     assert err.splitlines()[-1].startswith(f"imgrec: {len(paths)} of the files could not be read")
+
+
+@pytest.mark.parametrize("kind", ["a named pipe", "a folder", "a device", "a link to nothing", "too large"])
+@pytest.mark.parametrize("name", ["run/record.json", "records/one.json", "run/evaluations/one.json"])
+def test_what_is_no_regular_file_is_named_and_not_waited_for(
+    command: Callable[..., Said], runs: Path, kind: str, name: str
+) -> None:
+    path = runs / name
+    if "evaluations" in name:
+        damage(runs / "run" / "record.json", record())
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if kind == "a named pipe":
+        os.mkfifo(path)
+    elif kind == "a folder":
+        path.mkdir()
+    elif kind == "too large":
+        path.touch()
+        os.truncate(path, 2**40)  # takes no room
+    else:
+        path.symlink_to("/dev/zero" if kind == "a device" else "nowhere")
+    code, out, err = command("table", str(runs))
+    assert (code, "52.00 ± 2.00" in out or "evaluations" in name) == (1, True)
+    reason = {"a link to nothing": "No such file or directory", "too large": "it has 1099511627776 bytes"}
+    assert err.count(f"imgrec: {path} must be a ") == 1
+    assert reason.get(kind, f"it is {kind}, which is no regular file") in err
 
 
 def test_a_folder_in_a_record_s_place_is_named(command: Callable[..., Said], runs: Path) -> None:

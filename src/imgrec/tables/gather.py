@@ -1,10 +1,8 @@
 """The runs below some folders, each once, and what there could not be read. Imports no torch."""
 
-import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from imgrec import records, runfolder
 from imgrec.config.identity import SHORT
@@ -113,7 +111,7 @@ def _files(place: Path, problems: list[str]) -> Iterator[Path]:
             yield place
     elif not place.is_dir():
         raise UsageError(f"{shown(place)} must be a folder of runs or a record, and does not exist; check the path")
-    elif (place / RECORD).is_file():
+    elif stands(place / RECORD):
         yield place / RECORD
     else:
         yield from _loose(place)
@@ -128,7 +126,7 @@ def _below(place: Path, problems: list[str]) -> Iterator[Path]:
         return
     for folder in folders:
         try:
-            is_run = (folder / RECORD).is_file()
+            is_run = stands(folder / RECORD)
         except OSError as error:
             problems.append(_unreadable(folder, error))
             continue
@@ -139,6 +137,15 @@ def _below(place: Path, problems: list[str]) -> Iterator[Path]:
                 yield from _loose(folder)
             if not folder.is_symlink():  # one may lead back up
                 yield from _below(folder, problems)
+
+
+def stands(path: Path) -> bool:
+    """Whether anything has that name, also what cannot be read. Raises OSError where the folder cannot be searched."""
+    try:
+        path.lstat()
+    except FileNotFoundError:
+        return False
+    return True
 
 
 def _unreadable(folder: Path, error: OSError) -> str:
@@ -164,13 +171,7 @@ def _read(path: Path, problems: list[str]) -> Run:
 
 def _later(path: Path, record: Record) -> list[Score]:
     """The scores of a later measurement that the record does not have. Raises RunError where they are another run's."""
-    try:
-        rows: dict[str, Any] = json.loads(path.read_text("utf-8"))
-        scores = [records.score_of(row) for row in rows["scores"]]
-        owner = rows["run_id"]
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        reason = f"no {error}" if isinstance(error, KeyError) else error
-        raise RunError(f"{path} must be a measurement that imgrec wrote, got {reason}; measure again") from error
+    owner, scores = records.read_evaluation(path)
     if owner != record.run_id:
         raise RunError(
             f"{path} must be a measurement of run {record.run_id[:SHORT]}, and is one of {str(owner)[:SHORT]}; move it"
