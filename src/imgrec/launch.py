@@ -22,11 +22,13 @@ from omegaconf import DictConfig, OmegaConf
 from imgrec import resuming, runfolder
 from imgrec.config import schemas
 from imgrec.config.compose import compose, expand, given, key_of, typed
+from imgrec.config.model import Resnet
 from imgrec.config.root import STEERING, Config
 from imgrec.data import inventory
 from imgrec.data.inventory import Inventory
 from imgrec.errors import RunError, UsageError
 from imgrec.records import Record
+from imgrec.resuming import Resumption
 
 log = logging.getLogger(__name__)
 
@@ -81,9 +83,9 @@ def train(overrides: Sequence[str]) -> Outcome:
         finished = record if record is not None and record.status == "finished" and record.run_id == own else None
         if finished is None:
             runfolder.refuse_stranger(folder, own)
-            check(config, seen)
+            check(config, seen, begun=parent is not None or runfolder.newest_state(folder) is not None)
             if parent is not None:
-                _check_parent(config, folder, parent, seen, resumed.changed if resumed else [])
+                _check_parent(config, folder, parent, seen, resumed)
         if resumed is not None:
             resumed.refuse_unnamed(config.resume_override)
         if finished is not None:
@@ -147,24 +149,42 @@ def _nothing(raw: DictConfig) -> None:
     """A task for Hydra when it only prints."""
 
 
-def check(config: Config, seen: Inventory, *, chooses: str | None = None) -> None:
+def check(config: Config, seen: Inventory, *, chooses: str | None = None, begun: bool = False) -> None:
     """Refuse what this machine, or these images, cannot give, before a folder is made.
 
-    chooses: what else asks for validation images, for the refusal.
+    chooses: what else asks for validation images, for the refusal. begun: True if the run goes on from a checkpoint.
     """
     from imgrec.data import sources  # imports torch, as does the next one
     from imgrec.environment import check_hardware
 
     check_hardware(config)
+    if not begun:
+        _refuse_random_backbone(config)
     asks = "trainer.early_stopping" if config.trainer.early_stopping else chooses
     if not sources.check(config.data, seen.listing) and asks:
         raise UsageError(f"{asks} needs validation images; give data.val_size, or leave {asks} out")
 
 
-def _check_parent(config: Config, folder: Path, parent: Path, seen: Inventory, changed: Sequence[str]) -> None:
+def _refuse_random_backbone(config: Config) -> None:
+    """Refuse to train a last layer on features that are random and stay so.
+
+    Not in the configuration's own check: runs of older versions must stay readable.
+    """
+    model = config.model
+    if isinstance(model, Resnet) and model.freeze_backbone and not model.pretrained:
+        raise UsageError(
+            "model.freeze_backbone=true needs a backbone that has learned something, and this one would begin and stay"
+            " random; give model.pretrained=true model.stem=imagenet, or leave model.freeze_backbone out"
+        )
+
+
+def _check_parent(config: Config, folder: Path, parent: Path, seen: Inventory, resumed: Resumption | None) -> None:
     from imgrec.training.origin import check_parent  # imports torch
 
-    check_parent(config, folder, parent, seen, changed=changed)
+    if resumed is None:
+        check_parent(config, folder, parent, seen)
+    else:
+        check_parent(config, folder, parent, seen, changed=resumed.changed, anew=resumed.anew)
 
 
 def through_hydra(words: Sequence[str], task: Callable[[DictConfig], Any], *, multirun: bool = False) -> None:

@@ -1,5 +1,6 @@
 """`resume=RUN`: RUN's own command with the new words over it, and what may differ from RUN."""
 
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +28,11 @@ class Resumption:
     words: list[str]
     changed: list[str]
     differences: str
+
+    @property
+    def anew(self) -> str:
+        """How to start the changed run without RUN, as a command to paste."""
+        return _anew(self.words)
 
     def refuse_unnamed(self, named: Sequence[str]) -> None:
         """Raise UsageError for a change that resume_override does not name.
@@ -59,7 +65,7 @@ def resolve(run: Path, words: Sequence[str]) -> Resumption:
 
     if refused := why_refused(changed, then, today):
         reasons = ", ".join(f"{difference(key)} ({why})" for key, why in refused.items())
-        raise UsageError(f"resume={run} cannot change {reasons}; drop the change, or start a new run without resume=")
+        raise UsageError(f"resume={run} cannot change {reasons}; drop the change, or {_anew(merged)}")
     return Resumption(run=run, words=merged, changed=changed, differences=", ".join(map(difference, changed)))
 
 
@@ -86,6 +92,11 @@ def _literal(value: Any) -> str:
     if isinstance(value, list):
         return f"[{','.join(map(_literal, value))}]"
     return "null" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _anew(words: Sequence[str]) -> str:
+    kept = [text for text in words if key_of(text) not in ("resume", "resume_override", "hydra.run.dir")]
+    return f"start a new run: {shlex.join(['imgrec', 'train', *kept])}"
 
 
 def _changed(before: Config, now: Config) -> list[str]:

@@ -71,9 +71,18 @@ def _finished(run: Path) -> Record:
     if record.parent:
         raise RunError(
             f"{run} must have begun with a new network to be verified, and it went on from a state of {record.parent}"
-            f" that is not kept; verify {record.parent}, or train the changed configuration straight and verify that"
+            f" that is not kept; verify {_first(record)}, or train the changed configuration straight and verify that"
         )
     return record
+
+
+def _first(record: Record) -> str:
+    """The run that began with a new network, from which this one went on, by way of others or not."""
+    first, seen = str(record.parent), set[str]()
+    while first not in seen and (before := runfolder.look(Path(first))) is not None and before.parent:
+        seen.add(first)
+        first = before.parent
+    return first
 
 
 def _config(run: Path, record: Record, data_root: str | None) -> Config:

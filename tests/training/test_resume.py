@@ -377,7 +377,7 @@ def test_a_parent_without_a_checkpoint_is_refused_before_anything_is_written(fin
     for path in (finished / "checkpoints").iterdir():
         path.unlink()
     before = tree(workplace)
-    with pytest.raises(RunError, match="holds no checkpoint to go on from; start without resume="):
+    with pytest.raises(RunError, match="holds no checkpoint to go on from; start a new run: imgrec train data=folder "):
         launch.train([f"resume={finished}", "trainer.max_epochs=2", "resume_override=[trainer.max_epochs]"])
     assert tree(workplace) == before
 

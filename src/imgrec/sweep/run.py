@@ -57,7 +57,8 @@ class Sweep:
         for job in self._planned(words):
             record = job.record()
             if record is None or record.status != "finished":
-                launch.check(job.config, job.seen, chooses=self._chooses)
+                begun = runfolder.newest_state(job.folder) is not None
+                launch.check(job.config, job.seen, chooses=self._chooses, begun=begun)
 
     @property
     def searches(self) -> bool:

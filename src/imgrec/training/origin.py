@@ -24,15 +24,23 @@ _PARTS = {"state_dict", "optimizer_states", "lr_schedulers", "loops", "callbacks
 Shapes = dict[str, tuple[int, ...]]
 
 
-def newest(own: Path, parent: Path | None) -> tuple[Path, dict[str, Any]] | tuple[None, None]:
-    """The checkpoint to go on from and its state: in the folder `own`, else the parent's; None for a new network."""
+def newest(
+    own: Path, parent: Path | None, *, anew: str = "start without resume="
+) -> tuple[Path, dict[str, Any]] | tuple[None, None]:
+    """The checkpoint to go on from and its state: in the folder `own`, else the parent's; None for a new network.
+
+    anew: how to start without the parent. Raises RunError where the parent has no whole checkpoint.
+    """
     if found := checkpoint.newest(own):
         return found
     if parent is None:
         return None, None
-    found = checkpoint.newest(parent / CHECKPOINTS)
+    try:
+        found = checkpoint.newest(parent / CHECKPOINTS)
+    except RunError:
+        raise RunError(f"{parent / CHECKPOINTS} holds no whole checkpoint; restore one, or {anew}") from None
     if found is None:
-        raise RunError(f"{parent / CHECKPOINTS} holds no checkpoint to go on from; start without resume=")
+        raise RunError(f"{parent / CHECKPOINTS} holds no checkpoint to go on from; {anew}")
     return found
 
 
@@ -63,25 +71,36 @@ def check_architecture(path: Path, weights: Mapping[str, Tensor], module: nn.Mod
         )
 
 
-def check_parent(config: Config, folder: Path, parent: Path, seen: Inventory, *, changed: Sequence[str] = ()) -> None:
+def check_parent(
+    config: Config,
+    folder: Path,
+    parent: Path,
+    seen: Inventory,
+    *,
+    changed: Sequence[str] = (),
+    anew: str = "start without resume=",
+) -> None:
     """Refuse a configuration that cannot go on from the parent's newest checkpoint, before `folder` is made.
 
-    seen: the images as they lie there now. changed: keys in which the configuration differs from the parent's, for
-    the ways out. Raises UsageError with the reason, RunError where there is no whole checkpoint. A folder with a
-    checkpoint of its own goes on from that one.
+    seen: the images as they lie there now. For the ways out, changed: the keys in which the configuration differs from
+    the parent's; anew: how to start without the parent. Raises UsageError with the reason, RunError where there is no
+    whole checkpoint. A folder with a checkpoint of its own goes on from that one.
     """
     own = folder / CHECKPOINTS
-    path, state = newest(own, parent)
+    path, state = newest(own, parent, anew=anew)
     if path is None or state is None or path.parent == own:
         return
     known = meta(path, state)
     epoch, batch = state["callbacks"]["Saver"]["position"]
-    _check_epochs(config, path, (epoch, batch), changed)
-    _check_images(config, path, known, seen, changed)
-    _check_pruning(config, path, state, seen.fingerprint, changed)
-    if batch:
-        _check_middle(config, path, known, epoch, seen.fingerprint)
-    _check_weights(config, path, state)
+    try:
+        _check_epochs(config, path, (epoch, batch), changed)
+        _check_images(config, path, known, seen, changed)
+        _check_pruning(config, path, state, seen.fingerprint, changed)
+        if batch:
+            _check_middle(config, path, known, epoch, seen.fingerprint)
+        _check_weights(config, path, state)
+    except UsageError as error:
+        raise UsageError(f"{error}, or {anew}") from None
 
 
 def _check_epochs(config: Config, path: Path, position: tuple[int, int], changed: Sequence[str]) -> None:
@@ -94,8 +113,7 @@ def _check_epochs(config: Config, path: Path, position: tuple[int, int], changed
     more = f"give trainer.max_epochs={epoch + 1} or more, with {_allowing(changed, 'trainer.max_epochs')}"
     if epochs < begun:
         raise UsageError(
-            f"trainer.max_epochs must be at least {begun}, as many epochs as {path} has begun, got {epochs}; {more}, or"
-            " start a new run without resume="
+            f"trainer.max_epochs must be at least {begun}, as many epochs as {path} has begun, got {epochs}; {more}"
         )
     if epochs == epoch:
         raise UsageError(
@@ -119,7 +137,7 @@ def _check_images(
     if seen.listing is not None and list(seen.listing.classes) != list(known["classes"]):
         raise UsageError(
             f"data.root must hold the classes that {path} was trained on, {_some(known['classes'])}, got"
-            f" {_some(seen.listing.classes)}; name a folder of these classes, or start a new run without resume="
+            f" {_some(seen.listing.classes)}; name a folder of these classes"
         )
 
 
@@ -141,15 +159,14 @@ def _check_pruning(
     if batch and not stays and config.data.prune != chosen["share"]:
         raise UsageError(
             f"data.prune must stay {chosen['share']} until epoch {epoch + 1} is over: {path} lies in the middle of it,"
-            f" without some images, got {config.data.prune}; drop the change, or start a new run without resume="
+            f" without some images, got {config.data.prune}; drop the change"
         )
     if batch and not stays:
         soon = math.floor(1e4 * chosen["since"] / epochs) / 1e4
         raise UsageError(
             f"data.prune_after={config.data.prune_after} of trainer.max_epochs={epochs} leaves no images out before"
             f" epoch {after + 1}, and {path} lies in the middle of epoch {epoch + 1}, without some; give"
-            f" data.prune_after={soon}, with {_allowing(changed, 'data.prune_after')}, or start a new run without"
-            " resume="
+            f" data.prune_after={soon}, with {_allowing(changed, 'data.prune_after')}"
         )
 
 
@@ -162,8 +179,7 @@ def _check_middle(config: Config, path: Path, known: Mapping[str, Any], epoch: i
     if differing:
         raise UsageError(
             f"{', '.join(differing)} can only change where an epoch begins, and {path} lies in the middle of epoch"
-            f" {epoch + 1}, whose images that were seen could not be told from the others; drop the change, or start a"
-            " new run without resume="
+            f" {epoch + 1}, whose images that were seen could not be told from the others; drop the change"
         )
 
 
@@ -178,7 +194,7 @@ def _check_weights(config: Config, path: Path, state: Mapping[str, Any]) -> None
     if difference := _difference(nn.ModuleDict({"network": network}).state_dict(), weights):
         raise UsageError(
             f"model must have the weights of {path} to go on from there, and they differ: {difference}; drop the"
-            " change of model.* or data.image_size, or start a new run without resume="
+            " change of model.* or data.image_size"
         )
 
 
