@@ -165,3 +165,10 @@ def test_a_path_that_is_no_utf_8_is_stored_and_read_back(tmp_path: Path) -> None
     path = tmp_path / "record.json"
     records.write(path, record(command=[odd]))
     assert records.read(path).command == [odd]
+
+
+@pytest.mark.parametrize("name", ["/etc/passwd", "imgrec./dev/zero", "imgrec..losses", "", "a" * 300], ids=repr)
+def test_a_record_s_code_names_modules_and_no_files(tmp_path: Path, name: str) -> None:
+    records.write(tmp_path / "record.json", record(code={name: "0 1"}))
+    with pytest.raises(RunError, match=r"code of .*, which is no module"):
+        records.read(tmp_path / "record.json")

@@ -20,6 +20,10 @@ from imgrec.verify import verify as verify_run
 Said = tuple[int, str, str]
 
 
+def by_other_code(rows: dict[str, Any]) -> None:
+    rows["code"]["imgrec.losses"] = "0 1"
+
+
 def files(folder: Path) -> dict[str, bytes]:
     """Every file there, to the byte."""
     return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
@@ -396,3 +400,21 @@ def test_another_runs_repetition_is_left_alone(verify: Callable[..., Said], veri
     assert (code, out) == (2, "")
     assert "or none, and it holds run 11111111; move it away" in err
     assert files(Path()) == before
+
+
+def test_other_code_is_named_and_never_refused(verify: Callable[..., Said], verified: Path) -> None:
+    edit(verified, by_other_code)
+    edit(verified, lambda rows: rows["config"].update(code="refuse"))
+    code, out, _ = verify("run")
+    assert code == 0
+    assert "environment: code of imgrec.losses\n" in out
+
+
+def test_an_old_verification_by_other_code_says_so(verify: Callable[..., Said], verified: Path) -> None:
+    edit(Path("outputs/verify/run"), by_other_code)
+    code, out, _ = verify("run")
+    assert code == 0
+    assert out.splitlines()[-1] == (
+        "run again earlier in outputs/verify/run; remove it to run once more, with the code that is there now:"
+        " imgrec.losses has changed since"
+    )

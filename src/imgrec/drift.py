@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from imgrec import codebase
 from imgrec.records import Record
 
 Row = tuple[int, int, str, str]
@@ -107,7 +108,10 @@ def compare(before: Run, after: Run) -> Drift:
         ],
         weights=[at for at in places if old.weights.get(at) != new.weights.get(at)],
         scores=_changes(scores, scores_now, list(dict.fromkeys([*scores, *scores_now]))),
-        environment=_changes(_shown(old.environment), _shown(new.environment), list(old.environment | new.environment)),
+        environment=[
+            *_changes(_shown(old.environment), _shown(new.environment), list(old.environment | new.environment)),
+            *_code(old, new),
+        ],
     )
 
 
@@ -115,6 +119,15 @@ def _changes(before: Mapping[str, str], after: Mapping[str, str], keys: Sequence
     """What differs between the two, as `torch 2.14.0 -> 2.15.0`."""
     pairs = [(key, before.get(key, "absent"), after.get(key, "absent")) for key in keys]
     return [f"{key} {old} -> {new}" for key, old, new in pairs if old != new]
+
+
+def _code(before: Record, after: Record) -> list[str]:
+    """The modules that were other code in some part of the two runs, where both say."""
+    if not before.code or not after.code:
+        return []
+    names = set(codebase.differing(before.code, after.code))
+    names.update(name for record in (before, after) for part in record.code_since for name in part)
+    return [f"code of {codebase.named(sorted(names))}"] if names else []
 
 
 def _scores(record: Record) -> dict[str, str]:

@@ -19,7 +19,7 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
-from imgrec import resuming, runfolder
+from imgrec import codechange, resuming, runfolder
 from imgrec.config import schemas
 from imgrec.config.compose import compose, expand, given, key_of, typed
 from imgrec.config.model import Resnet
@@ -83,12 +83,15 @@ def train(overrides: Sequence[str]) -> Outcome:
         finished = record if record is not None and record.status == "finished" and record.run_id == own else None
         if finished is None:
             runfolder.refuse_stranger(folder, own)
+            check_code(folder, record, config.code, parent)
             check(config, seen, begun=parent is not None or runfolder.newest_state(folder) is not None)
             if parent is not None:
                 _check_parent(config, folder, parent, seen, resumed)
         if resumed is not None:
             resumed.refuse_unnamed(config.resume_override)
         if finished is not None:
+            if warning := codechange.of_finished(folder, finished, config.code):
+                log.warning("%s", warning)
             return Outcome(folder=folder, record=finished, already=True)
     words = [text for text in words if key_of(text) != "hydra.run.dir"]
     if parent is not None:
@@ -176,6 +179,14 @@ def _refuse_random_backbone(config: Config) -> None:
             "model.freeze_backbone=true needs a backbone that has learned something, and this one would begin and stay"
             " random; give model.pretrained=true model.stem=imagenet, or leave model.freeze_backbone out"
         )
+
+
+def check_code(folder: Path, record: Record | None, rule: str, parent: Path | None = None) -> None:
+    """Refuse to go on from a state that other code has made, where the rule says so; training itself warns."""
+    if record is not None and runfolder.has_state(folder):
+        codechange.of_state(folder, record, rule)
+    elif parent is not None:
+        codechange.of_state(parent, runfolder.record_of(parent), rule)
 
 
 def _check_parent(config: Config, folder: Path, parent: Path, seen: Inventory, resumed: Resumption | None) -> None:

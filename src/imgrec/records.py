@@ -43,6 +43,8 @@ class Record:
     """record.json: what the run was, what came out, what it cost, and on what.
 
     began, ended: when its first process started and its last one ended, in UTC (ISO 8601); None in older records.
+    code: digests of the modules that the run began with (`codebase.Code`); empty in older records. code_since: for each
+    time that it went on with other code, the digests of the modules that had changed.
     """
 
     run_id: str
@@ -57,6 +59,8 @@ class Record:
     environment: dict[str, Any] = field(default_factory=dict)
     weights: dict[str, str] = field(default_factory=dict)
     progress: dict[str, Any] = field(default_factory=dict)
+    code: dict[str, str] = field(default_factory=dict)
+    code_since: list[dict[str, str]] = field(default_factory=list)
     deaths: int = 0
     parent: str | None = None
     began: str | None = None
@@ -77,6 +81,7 @@ _COSTS = ("seconds", "train_seconds", "images_per_second", "parameters", "flops_
 _MOST = 2**26  # bytes of a record or an evaluation: a thousand times what one has
 _MOST_CURVES = 2**31  # bytes of a curves.csv
 _MOST_THREADS = 2**16
+_LONGEST_MODULE = 200  # characters of a module's name
 
 
 def read(path: Path) -> Record:
@@ -158,6 +163,11 @@ def _check(record: Record) -> None:
     shape.integer(record.environment.get("threads", 0), "environment's threads", high=_MOST_THREADS)
     if record.progress.get("from") is not None:
         shape.text(record.progress["from"], "progress' from")
+    for part in (record.code, *shape.items(record.code_since, "code_since")):
+        for module, digests in shape.mapping(part, "code").items():
+            if not all(each.isidentifier() for each in module.split(".")) or len(module) > _LONGEST_MODULE:
+                raise ValueError(f"code of {shape.brief(module)}, which is no module")
+            shape.text(digests, f"code of {module}")
 
 
 def scores_of(rows: Any) -> list[Score]:

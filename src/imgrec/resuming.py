@@ -53,7 +53,7 @@ def resolve(run: Path, words: Sequence[str]) -> Resumption:
     resume_override that is no key.
     """
     record = runfolder.record_of(run)
-    said = {key_of(text) for text in words} | {"resume", "resume_override", "force"}
+    said = {key_of(text) for text in words} | {"resume", "resume_override", "force", "code"}
     merged = [_settled(run, text, record) for text in record.command if key_of(text) not in said] + list(words)
     before, now = plain.from_flat(record.config), compose(merged)
     _refuse_unknown(now.resume_override)

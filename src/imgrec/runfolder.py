@@ -27,6 +27,7 @@ _WRITTEN = (
     *(RECORD, CONFIG, CURVES, DIAGNOSTICS, CHECKPOINTS, EVALUATIONS, TENSORBOARD, LOCK, "train.log"),
     *(SWEEP_LOCK, TUNING, "multirun.yaml", "optuna.db"),
 )
+_GENERATIONS = ("last.ckpt", "previous.ckpt")  # as `checkpoint`, which imports torch, names them
 VERIFICATIONS = "verify"  # in outputs/: runs done again, with the ids of those that they verify
 
 
@@ -87,6 +88,11 @@ def look(folder: Path) -> Record | None:
     if record.status == "running" and not _is_locked(folder):
         record.status = "interrupted"
     return record
+
+
+def has_state(folder: Path) -> bool:
+    """Whether a run left a state there to go on from."""
+    return any((folder / CHECKPOINTS / name).exists() for name in _GENERATIONS)
 
 
 def record_of(folder: Path) -> Record:

@@ -6,12 +6,12 @@ import logging
 import os
 import secrets
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 
-from imgrec import drift, runfolder
+from imgrec import codebase, codechange, drift, runfolder
 from imgrec.config import plain
 from imgrec.config.identity import SHORT, run_id
 from imgrec.config.root import Config, elsewhere
@@ -58,8 +58,10 @@ def verify(run: Path, *, data_root: str | None = None) -> Verdict:
     if not already:
         _check_hardware(run, config)
         _run_again(run, record, config, folder, data_root)
-    found = drift.compare(before, drift.Run(record=runfolder.record_of(folder), rows=_rows(folder)))
-    return _verdict(run, folder, found, _unpromised(config), already=already)
+    after = runfolder.record_of(folder)
+    found = drift.compare(before, drift.Run(record=after, rows=_rows(folder)))
+    stale = codechange.modules(after) if already else []
+    return _verdict(run, folder, found, _unpromised(config), already=already, stale=stale)
 
 
 def _finished(run: Path) -> Record:
@@ -97,6 +99,7 @@ def _config(run: Path, record: Record, data_root: str | None) -> Config:
         raise RunError(
             f"{run / RECORD} must hold a configuration that this version knows, got: {error}; use imgrec {version}"
         ) from error
+    config = dataclasses.replace(config, code="ignore")  # to run it with other code is what verifying is for
     config = config if data_root is None else elsewhere(config, data_root)
     seen = runfolder.images(run, config).fingerprint
     if seen != record.fingerprint:
@@ -244,8 +247,12 @@ def _unpromised(config: Config) -> str | None:
     return None
 
 
-def _verdict(run: Path, folder: Path, found: drift.Drift, unpromised: str | None, *, already: bool) -> Verdict:
+def _verdict(
+    run: Path, folder: Path, found: drift.Drift, unpromised: str | None, *, already: bool, stale: Sequence[str]
+) -> Verdict:
     where = f"run again earlier in {folder}; remove it to run once more" if already else f"run again in {folder}"
+    if stale:
+        where += f", with the code that is there now: {codebase.changed_since(stale)}"
     text = "\n".join([*map(folded, found.lines()), *([f"note: {unpromised}"] if unpromised else []), where])
     if found.first is None:
         return Verdict(text=text, refusal=None)

@@ -55,6 +55,52 @@ def test_what_is_mixed_in_runs_is_warned_about(
     assert warnings(table()) == [warning]
 
 
+SAME = {"imgrec.losses": "a1 b1", "imgrec.optim.muon": "c1 d1"}
+
+
+@pytest.mark.parametrize(
+    ("codes", "told"),
+    [
+        ([SAME, {**SAME, "imgrec.losses": "a2 b1"}], []),  # a comment
+        ([SAME, {**SAME, "imgrec.losses": "a2 b2"}], ["the runs were made by different code: imgrec.losses"]),
+        ([SAME, {"imgrec.losses": "a1 b1"}], ["the runs were made by different code: imgrec.optim.muon"]),
+        ([SAME, {}], ["1 of 2 runs say nothing of their code, so that it cannot be compared"]),
+        ([{}, {}], []),
+    ],
+)
+def test_runs_of_different_code_are_warned_about_by_module(
+    table: Table, runs: Path, codes: list[dict[str, str]], told: list[str]
+) -> None:
+    for seed, code in enumerate(codes):
+        lay(runs, run(f"seed={seed}", score("top1", 0.5), code=code))
+    assert warnings(table()) == told
+
+
+def test_a_run_that_went_on_with_other_code_is_warned_about(table: Table, runs: Path) -> None:
+    for seed, since in enumerate([[], [{"imgrec.losses": "a2 b2"}]]):
+        lay(runs, run(f"seed={seed}", score("top1", 0.5), code=SAME, code_since=since))
+    assert warnings(table()) == [
+        "the runs were made by different code: imgrec.losses",
+        "1 of 2 runs went on with other code than they began with: imgrec.losses",
+    ]
+
+
+def test_commits_that_change_no_code_of_a_run_are_no_mixture(table: Table, runs: Path) -> None:
+    lay(runs, run("seed=0", score("top1", 0.5), code=SAME))
+    lay(runs, run("seed=1", score("top1", 0.6), code=SAME, environment={"commit": "dead" * 10}))
+    shown = table()
+    assert warnings(shown) == []
+    assert shown.notes[-1].startswith(f"commit {COMMIT[:12]} / deaddeaddead, ")
+
+
+def test_takes_of_different_code_are_told_apart(table: Table, runs: Path) -> None:
+    for take, code in (("", SAME), ("_take-2", {**SAME, "imgrec.losses": "a2 b2"})):
+        made = run("seed=0", score("top1", 0.5), code=code, weights={"last": f"weights{take}"})
+        lay(runs, made, f"run{take}-{made.run_id[:8]}")
+    (note,) = [note for note in table().notes if "with different weights" in note]
+    assert "2 times with different weights (code: imgrec.losses) and counts once" in note
+
+
 def test_different_images_under_one_name_are_warned_about(table: Table, runs: Path) -> None:
     lay_two(runs, fingerprint="e" * 64)
     assert warnings(table()) == [

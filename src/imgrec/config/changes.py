@@ -40,6 +40,7 @@ CHANGES: Mapping[str, Change] = {
     "resume": Change(EFFECTIVE, "names the run to go on from"),
     "resume_override": Change(EFFECTIVE, "names the keys that may differ"),
     "force": Change(EFFECTIVE, "does a finished run over, in a new folder"),
+    "code": Change(EFFECTIVE, "says whether a state of other code may be gone on from, for this command alone"),
     # data
     "data.name": Change(REFUSED, "another data set has other images, splits and classes"),
     "data.batch_size": Change(AT_EPOCH, "the learning rate follows the share of the training that is over"),

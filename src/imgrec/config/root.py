@@ -21,6 +21,7 @@ AXES = ("data", "augment", "model", "loss", "optimizer", "schedule", "trainer") 
 STEERING = ("launcher", "sweep")  # how a command with -m goes through its runs
 GROUPS = (*AXES, *STEERING)
 TEST_PRECISIONS = ("32", "bf16")
+CODE_RULES = ("auto", "ignore", "warn", "refuse")
 PROTOCOLS = ("clean", "tta_flip", "tta_flip_shift")
 
 
@@ -48,10 +49,17 @@ class Config:
     resume: str | None = setting(None, "a run's folder to go on from", identity=False)
     resume_override: list[str] = setting(list, "keys that may differ from the resumed run's", identity=False)
     force: bool = setting(False, "do a finished run over, in a new folder", identity=False)
+    code: str = setting(
+        "auto",
+        "when imgrec's code has changed since a run: ignore, warn or refuse; auto: warn of a finished run, refuse to go"
+        " on in the middle of one",
+        identity=False,
+    )
 
     def __post_init__(self) -> None:
         within("seed", self.seed, 0, 2**32 - 1)
         choice("test_precision", self.test_precision, TEST_PRECISIONS)
+        choice("code", self.code, CODE_RULES)
         for protocol in self.test_protocols:
             choice("test_protocols", protocol, PROTOCOLS)
         if len(set(self.test_protocols)) < len(self.test_protocols):

@@ -13,7 +13,7 @@ from pathlib import Path
 from hydra.core.utils import JobReturn, JobStatus
 from omegaconf import DictConfig
 
-from imgrec import launch, runfolder
+from imgrec import codechange, launch, runfolder
 from imgrec.config.compose import compose, expand, given, of_study, parsed
 from imgrec.config.launcher import Pool
 from imgrec.config.root import STEERING, Config
@@ -54,7 +54,11 @@ class Sweep:
         self._interruption = Interruption()
         self._ledger = Ledger()
         self._warned: set[str] = set()
-        for job in self._planned(words):
+        self._judged: set[str] = set()
+        self._told_of_code = False
+        planned = self._planned(words)
+        self._code_warning = self._judge_code(planned)
+        for job in planned:
             record = job.record()
             if record is None or record.status != "finished":
                 begun = runfolder.newest_state(job.folder) is not None
@@ -74,6 +78,7 @@ class Sweep:
     def run(self) -> None:
         """Carry out what is left to do. Raises RunError when a run has failed, Interrupted when it was asked to end."""
         runfolder.prepare(self.folder)
+        self._tell_of_code(self._code_warning)
         try:
             with runfolder.lock(self.folder, SWEEP_LOCK), self._interruption.watched():
                 launch.through_hydra(self._overrides, self, multirun=True)
@@ -134,8 +139,28 @@ class Sweep:
         launcher = self._config.launcher
         return len(pool.shares([self._config] * 1024, launcher.processes)) if isinstance(launcher, Pool) else 1
 
+    def _judge_code(self, jobs: Sequence[Job]) -> str | None:
+        """A warning about runs that other code has made, of those not judged before. Raises RunError as `code` says."""
+        left = ("running", "interrupted", *(["failed"] if self._config.sweep.retry_failed else []))
+        new = [job for job in _each_once(jobs) if job.run_id not in self._judged]
+        self._judged.update(job.run_id for job in new)
+        found = [(job.folder, record) for job in new if (record := job.record()) is not None]
+        return codechange.of_sweep(
+            [record for _, record in found if record.status == "finished"],
+            [(folder, record) for folder, record in found if record.status in left and runfolder.has_state(folder)],
+            self._config.code,
+            total=len(new),
+        )
+
+    def _tell_of_code(self, warning: str | None) -> None:
+        """Say it, once a sweep: later runs of a search or a tuning were made by the same hands."""
+        if warning is not None and not self._told_of_code:
+            self._told_of_code = True
+            self._ledger.say(warning)
+
     def _carry_out(self, wanted: Sequence[Job], kind: Kind) -> None:
         jobs = _each_once(wanted)
+        self._tell_of_code(self._judge_code(jobs))
         until = time.monotonic() + PATIENCE
         states = {job.run_id: state(job, until=until) for job in jobs}
         if kind != "runs that tune":
@@ -227,7 +252,7 @@ def _refuse_lists(words: Sequence[str]) -> None:
         if not override.is_sweep_override():
             continue
         key = override.get_key_element()
-        if key.partition(".")[0] in (*STEERING, "hydra"):
+        if key.partition(".")[0] in (*STEERING, "hydra", "code"):
             raise UsageError(f"{key} holds for a whole sweep, got {override.input_line}; give one value")
         if key == "experiment" and given(words, "hydra.sweep.dir") is None and given(words, "study") is None:
             raise UsageError(

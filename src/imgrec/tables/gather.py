@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from imgrec import records, runfolder
+from imgrec import codebase, codechange, records, runfolder
 from imgrec.config.identity import SHORT
 from imgrec.errors import RunError, UsageError, shown
 from imgrec.records import Record, Score
@@ -96,12 +96,15 @@ def _finished(takes: Sequence[Run]) -> list[Run]:
 
 
 def _difference(takes: Sequence[Run]) -> str:
-    """Whether the finished takes ended with different weights, and on how many threads: these may be why."""
+    """Whether the finished takes ended with different weights, and what may be why: threads, code."""
     found = [take.record for take in _finished(takes) if take.record.weights]
     if all(record.weights == found[0].weights for record in found):
         return ""
     threads = sorted({str(record.environment.get("threads")) for record in found})
-    return " with different weights" + (f" (threads: {', '.join(threads)})" if len(threads) > 1 else "")
+    why = [f"threads: {', '.join(threads)}"] if len(threads) > 1 else []
+    if other := codechange.between(found):
+        why.append(f"code: {codebase.named(other)}")
+    return " with different weights" + (f" ({'; '.join(why)})" if why else "")
 
 
 def _files(place: Path, problems: list[str]) -> Iterator[Path]:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 
+from imgrec import codebase, codechange
 from imgrec.config.identity import SHORT
 from imgrec.tables.gather import Run
 
@@ -17,7 +18,10 @@ def warnings(runs: Sequence[Run]) -> list[str]:
         seen = _distinct(run.record.fingerprint[:SHORT] for run in runs if _data(run) == name)
         if len(seen) > 1:
             told.append(f"the runs were trained on different images of data={name}: fingerprints {_some(seen)}")
-    for key, what in [("commit", "at different commits"), *((key, f"with different {key}") for key in _VERSIONS)]:
+    told += _code(runs)
+    known = all(run.record.code for run in runs)  # then commits say no more
+    commits = [] if known else [("commit", "at different commits")]
+    for key, what in [*commits, *((key, f"with different {key}") for key in _VERSIONS)]:
         seen = _distinct(_value(run, key) for run in runs)
         if len(seen) > 1:
             told.append(f"the runs were made {what}: {_some(seen)}")
@@ -36,6 +40,21 @@ def line(runs: Sequence[Run]) -> str:
     parts += [f"{key} {_some(_distinct(_value(run, key) for run in runs))}" for key in _VERSIONS[1:5]]
     parts.append(_some(_distinct(_hardware(run) for run in runs)))
     return ", ".join(parts) + "."
+
+
+def _code(runs: Sequence[Run]) -> list[str]:
+    """What the digests of the code tell, which count uncommitted changes in, and nothing that no run imports."""
+    told = []
+    if differ := codechange.between(run.record for run in runs):
+        told.append(f"the runs were made by different code: {codebase.named(differ)}")
+    if mixed := [run for run in runs if run.record.code_since]:
+        names = sorted({name for run in mixed for part in run.record.code_since for name in part})
+        told.append(
+            f"{len(mixed)} of {len(runs)} runs went on with other code than they began with: {codebase.named(names)}"
+        )
+    if any(run.record.code for run in runs) and (silent := sum(not run.record.code for run in runs)):
+        told.append(f"{silent} of {len(runs)} runs say nothing of their code, so that it cannot be compared")
+    return told
 
 
 def _data(run: Run) -> str:

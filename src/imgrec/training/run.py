@@ -10,7 +10,8 @@ from pathlib import Path
 
 import torch
 
-from imgrec import records, runfolder, safepath
+from imgrec import codebase, codechange, records, runfolder, safepath
+from imgrec.codebase import Code
 from imgrec.config import plain
 from imgrec.config.root import Config
 from imgrec.cores import cores
@@ -27,6 +28,8 @@ from imgrec.training.interruption import Interruption, requeue
 _NO_MEMORY = ("can't allocate memory", "out of memory")  # PyTorch's words, on the CPU and on a GPU
 
 log = logging.getLogger(__name__)
+
+codebase.remember()  # what is imported by now is what runs, whatever is written into its files later
 
 
 def train(config: Config, folder: Path, *, command: Sequence[str], parent: Path | None = None) -> Record:
@@ -61,6 +64,7 @@ def _train(config: Config, folder: Path, command: Sequence[str], parent: Path | 
         begun = runfolder.newest_state(folder)  # a later process compares: did this one reach a checkpoint?
         if before is not None and begun:
             _keep_threads(before, config)
+        code, code_since = _code(config, folder, before, parent)
         record = Record(
             run_id=own,
             status="running",
@@ -72,6 +76,8 @@ def _train(config: Config, folder: Path, command: Sequence[str], parent: Path | 
             environment=environment(),
             parent=str(parent) if parent else None,
             progress={"from": begun},
+            code=code,
+            code_since=code_since,
             deaths=_deaths(before, begun),
             began=(before.began if before is not None else None) or _now(),
         )
@@ -94,6 +100,19 @@ def _train(config: Config, folder: Path, command: Sequence[str], parent: Path | 
                 raise
             raise error from raised
     return record
+
+
+def _code(config: Config, folder: Path, before: Record | None, parent: Path | None) -> tuple[Code, list[Code]]:
+    """The code that the run began with, and went on with, as in `Record`. Warns or refuses as config.code says."""
+    if before is not None and runfolder.has_state(folder):
+        place, record = folder, before
+    elif parent is not None:
+        place, record = parent, runfolder.record_of(parent)
+    else:
+        return codebase.of_run(), []
+    if warning := codechange.of_state(place, record, config.code):
+        log.warning("%s", warning)
+    return codechange.continued(record, codebase.of_run())
 
 
 def _keep_threads(before: Record, config: Config) -> None:

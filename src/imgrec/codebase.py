@@ -1,0 +1,141 @@
+"""The source code that a run consists of, told apart by digests. Imports no torch.
+
+Each module has two digests: one of its bytes, which is compared at once, and one of its syntax tree without docstrings,
+which comments, blank lines and line breaks leave alone. The second is compared only where the first differs.
+"""
+
+import functools
+import hashlib
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from importlib.machinery import ModuleSpec
+from pathlib import Path
+
+Code = dict[str, str]
+"""A module's name: `<digest of its bytes> <digest of its syntax tree>`; an empty text where there is no module."""
+
+RUN = "imgrec.training.run"  # the module that carries a run out: what it imports is the code of a run
+_TOP = Path(__file__).resolve().parents[1]  # the folder that holds the package
+_DIGITS = 12  # hexadecimal digits of a digest
+_LISTED = 4  # modules that are named before the rest is counted
+
+
+@dataclass(frozen=True)
+class _Loaded:
+    """A module's source when this process first looked at it. spec: of the module then; a reload makes a new one."""
+
+    spec: ModuleSpec
+    source: bytes
+
+
+_loaded: dict[Path, _Loaded] = {}
+
+
+def of_run(root: str = RUN, *, top: Path = _TOP) -> Code:
+    """The digests of `root` and of every module below `top` that it imports, directly or not, also within functions.
+
+    Imports for type checkers alone do not count, nor names that are put together at run time. Empty where the source is
+    not there (an installation of bytecode alone). Raises SyntaxError for a module that is no Python.
+    """
+    found: Code = {}
+    ahead = [root]
+    while ahead:
+        name = ahead.pop()
+        if name in found or (source := _source(name, top)) is None:
+            continue
+        tree, imports = _read(source, name, _file(name, top).name == "__init__.py")
+        found[name] = f"{_digest(source)} {tree}"
+        ahead += [each for imported in imports for each in _with_packages(imported)]
+    return dict(sorted(found.items()))
+
+
+def changed(recorded: Mapping[str, str], *, top: Path = _TOP) -> list[str]:
+    """The recorded modules that are other code now. A module that is new is told of by the one that imports it."""
+    return [name for name, digests in recorded.items() if not _is_same(digests, name, top)]
+
+
+def differing(before: Mapping[str, str], after: Mapping[str, str]) -> list[str]:
+    """The modules that are other code in the two, or that only one of them has."""
+    names = sorted(before.keys() | after.keys())
+    return [name for name in names if _tree_in(before.get(name, "")) != _tree_in(after.get(name, ""))]
+
+
+def remember(*, top: Path = _TOP) -> None:
+    """Look at the source of all modules that this process has loaded from below `top`.
+
+    A process runs what it loaded: what is written into a file later is the code of later processes.
+    """
+    for name in list(sys.modules):
+        if _file(name, top).is_file():
+            _source(name, top)
+
+
+def named(modules: Sequence[str]) -> str:
+    """The modules for a sentence: the first ones by name, the others counted."""
+    more = f" and {len(modules) - _LISTED} more" if len(modules) > _LISTED else ""
+    return ", ".join(modules[:_LISTED]) + more
+
+
+def changed_since(modules: Sequence[str]) -> str:
+    """That these modules have changed since, for a sentence."""
+    return f"{named(modules)} {'has' if len(modules) == 1 else 'have'} changed since"
+
+
+def _is_same(digests: str, name: str, top: Path) -> bool:
+    source = _source(name, top)
+    if source is None:
+        return not digests
+    if digests.partition(" ")[0] == _digest(source):
+        return True
+    try:
+        return _tree_in(digests) == _read(source, name, False)[0]
+    except (SyntaxError, ValueError):  # it cannot run, so it is other code
+        return False
+
+
+@functools.lru_cache(maxsize=1024)  # a process that carries out many runs reads each module once
+def _read(source: bytes, name: str, is_package: bool) -> tuple[str, list[str]]:
+    """The digest of the module's syntax tree, and what it imports."""
+    from imgrec import syntax  # only where bytes differ, or a run begins
+
+    tree = syntax.parse(source)
+    return _digest(syntax.normal_form(tree)), list(syntax.imported(tree, name, is_package=is_package))
+
+
+def _tree_in(digests: str) -> str:
+    return digests.rpartition(" ")[2]
+
+
+def _digest(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()[:_DIGITS]
+
+
+def _file(name: str, top: Path) -> Path:
+    """Where a module of that name lies, or would."""
+    stem = top.joinpath(*name.split("."))
+    package = stem / "__init__.py"
+    return package if package.is_file() else stem.with_name(f"{stem.name}.py")
+
+
+def _source(name: str, top: Path) -> bytes | None:
+    """The module's source as this process loaded it, or would load it now; None where there is none."""
+    path = _file(name, top)
+    spec: ModuleSpec | None = getattr(sys.modules.get(name), "__spec__", None)
+    known = _loaded.get(path)
+    if known is not None and known.spec is spec:
+        return known.source
+    try:
+        source = path.read_bytes()
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    if spec is not None and spec.origin == str(path):
+        _loaded[path] = _Loaded(spec, source)
+    return source
+
+
+def _with_packages(name: str) -> Iterator[str]:
+    """The module, and the packages that it lies in: importing it imports them."""
+    parts = name.split(".")
+    for count in range(1, len(parts) + 1):
+        yield ".".join(parts[:count])

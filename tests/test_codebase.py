@@ -1,0 +1,143 @@
+"""Which modules a run consists of, and which changes make them other code."""
+
+import importlib
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from imgrec import codebase
+
+ROOM = {
+    "__init__": '"""A package."""\n__version__ = "1"\n',
+    "run": "import json\nfrom room import loss\nfrom room.deep.part import piece\ndef go():\n    from . import late\n",
+    "loss": '"""Losses."""\nimport math\n\n\ndef mse(x):\n    """Squared."""\n    return x**2  # as it is\n',
+    "late": "try:\n    import room.odd\nexcept ImportError:\n    pass\n",
+    "odd": "x = f'{1:>{2}}{3=}'\n",
+    "table": "from room import loss\n",
+    "hints": "",
+    "deep/__init__": "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    from room import hints\n",
+    "deep/part": "from ..loss import mse\npiece = mse(2)\n",
+}
+RUN = ["room", "room.deep", "room.deep.part", "room.late", "room.loss", "room.odd", "room.run"]
+
+
+@pytest.fixture
+def top(tmp_path: Path) -> Path:
+    """A folder with a package `room`, of which `run` is what is carried out."""
+    for name, text in ROOM.items():
+        path = tmp_path / "room" / f"{name}.py"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    return tmp_path
+
+
+@pytest.fixture
+def importable(top: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    monkeypatch.syspath_prepend(str(top))
+    yield top
+    for name in [name for name in sys.modules if name.partition(".")[0] == "room"]:
+        del sys.modules[name]
+
+
+def change(top: Path, name: str, before: str, after: str) -> None:
+    path = top / "room" / f"{name}.py"
+    assert before in path.read_text()
+    path.write_text(path.read_text().replace(before, after))
+
+
+def code(top: Path) -> codebase.Code:
+    return codebase.of_run("room.run", top=top)
+
+
+def test_a_run_is_what_its_module_imports_in_functions_too(top: Path) -> None:
+    assert list(code(top)) == RUN
+
+
+@pytest.mark.parametrize(
+    ("name", "before", "after"),
+    [
+        ("loss", "x**2", "x**3"),
+        ("loss", "x**2", "abs(x)"),
+        ("loss", "import math", "import cmath"),
+        ("__init__", '"1"', '"2"'),
+        ("odd", "{3=}", "{3}"),
+        ("odd", "{2}", "{4}"),
+        ("late", "pass", "raise"),
+        ("run", "from . import late", "from . import late as last"),
+        ("loss", "return x**2", "return x**2 +"),
+    ],
+    ids=lambda text: text,
+)
+def test_another_formula_is_other_code(top: Path, name: str, before: str, after: str) -> None:
+    recorded = code(top)
+    change(top, name, before, after)
+    module = "room" if name == "__init__" else f"room.{name}"
+    assert codebase.changed(recorded, top=top) == [module]
+    if not after.endswith("+"):  # that one is no Python, so it is no code of another run
+        assert codebase.differing(recorded, code(top)) == [module]
+
+
+@pytest.mark.parametrize(
+    ("name", "before", "after"),
+    [
+        ("loss", "  # as it is", ""),
+        ("loss", "    return", "    # because\n\n    return"),
+        ("loss", '    """Squared."""\n', ""),
+        ("loss", "Losses.", "Losses of (N, C) outputs,\n\nwith sources."),
+        ("loss", "x**2", "(\n        x ** 2\n    )"),
+        ("odd", "f'{1:>{2}}{3=}'", 'f"{1:>{2}}" f"{3=}"'),
+        ("table", "loss", "late"),
+        ("hints", "", "raise SystemExit"),
+    ],
+    ids=lambda text: text,
+)
+def test_comments_docstrings_line_breaks_and_other_modules_are_not(
+    top: Path, name: str, before: str, after: str
+) -> None:
+    recorded = code(top)
+    change(top, name, before, after)
+    assert codebase.changed(recorded, top=top) == []
+    assert codebase.differing(recorded, code(top)) == []
+
+
+def test_modules_that_come_and_go_are_told_of(top: Path) -> None:
+    recorded = code(top)
+    (top / "room/odd.py").unlink()
+    assert codebase.changed(recorded, top=top) == ["room.odd"]
+    assert codebase.differing(recorded, code(top)) == ["room.odd"]
+    assert codebase.changed({"room.odd": ""}, top=top) == []
+    change(top, "late", "room.odd", "room.table")
+    assert codebase.changed(recorded, top=top) == ["room.late", "room.odd"]
+    assert codebase.differing(recorded, code(top)) == ["room.late", "room.odd", "room.table"]
+
+
+def test_a_process_runs_the_code_that_it_loaded(importable: Path) -> None:
+    """Until it loads the module again, as IPython's autoreload does after an edit."""
+    module = importlib.import_module("room.loss")
+    codebase.remember(top=importable)
+    recorded = code(importable)
+    change(importable, "loss", "x**2", "abs(x) + 3 * x")
+    change(importable, "odd", "1", "5")
+    assert codebase.changed(recorded, top=importable) == ["room.odd"], "loss has been loaded, odd not yet"
+    assert module.mse(2) == 4
+    assert importlib.reload(module).mse(2) == 8
+    assert codebase.changed(recorded, top=importable) == ["room.loss", "room.odd"]
+
+
+def test_without_source_nothing_is_known(tmp_path: Path) -> None:
+    assert codebase.of_run("room.run", top=tmp_path) == {}
+
+
+def test_the_code_of_a_run_is_what_computes_it() -> None:
+    found = codebase.of_run()
+    assert {"imgrec.losses", "imgrec.models.resnet", "imgrec.training.final", "imgrec.config.loss"} <= found.keys()
+    ours = {"cli", "launch", "resuming", "remeasure", "verify", "drift", "reference", "summary", "statistics"}
+    rooms = ("imgrec.tables", "imgrec.report", "imgrec.sweep")
+    assert not [name for name in found if name.startswith(rooms) or name.removeprefix("imgrec.") in ours]
+
+
+@pytest.mark.parametrize(("count", "told"), [(1, "m0"), (4, "m0, m1, m2, m3"), (6, "m0, m1, m2, m3 and 2 more")])
+def test_many_modules_are_counted(count: int, told: str) -> None:
+    assert codebase.named([f"m{k}" for k in range(count)]) == told
