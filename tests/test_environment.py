@@ -1,5 +1,10 @@
 """What a machine has, and what it is refused for."""
 
+import logging
+import os
+import subprocess
+from pathlib import Path
+
 import pytest
 import torch
 
@@ -66,3 +71,53 @@ def test_a_cpu_that_emulates_bfloat16_says_the_factor_and_the_key_to_give(
 def test_the_factor_tells_a_cpu_that_emulates_bfloat16() -> None:
     """Emulated, it is about 30 here; otherwise at most about 1."""
     assert (bfloat16_slowdown() < 3) is sums_in_float32()
+
+
+@pytest.fixture
+def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The folder of a package in a repository with one commit."""
+    for name in ("GIT_AUTHOR_NAME", "GIT_AUTHOR_EMAIL", "GIT_COMMITTER_NAME", "GIT_COMMITTER_EMAIL"):
+        monkeypatch.setenv(name, "somebody")
+    folder = tmp_path / "repository" / "src"
+    folder.mkdir(parents=True)
+    (folder / "environment.py").write_text("")
+    for words in (["init", "-q"], ["add", "."], ["commit", "-qm", "Begin"]):
+        subprocess.run(["git", "-C", str(folder.parent), *words], check=True)
+    return folder
+
+
+def head(repository: Path) -> str:
+    return subprocess.run(
+        ["git", "-C", str(repository), "rev-parse", "HEAD"], check=True, capture_output=True, text=True
+    ).stdout.strip()
+
+
+@pytest.mark.parametrize("obstacle", ["none", "another owner", "another repository"])
+def test_a_record_names_the_commit_of_its_code(package: Path, monkeypatch: pytest.MonkeyPatch, obstacle: str) -> None:
+    commit = head(package)
+    if obstacle == "another owner":
+        monkeypatch.setenv("GIT_TEST_ASSUME_DIFFERENT_OWNER", "1")
+        refused = subprocess.run(["git", "-C", str(package), "status"], capture_output=True, text=True)
+        assert "dubious ownership" in refused.stderr
+        if os.geteuid() == 0:
+            os.chown(package.parent, 12345, 12345)
+    elif obstacle == "another repository":
+        monkeypatch.setenv("GIT_DIR", "/nowhere")
+    assert environment.code_in(package) == {"commit": commit, "dirty": False}
+    (package / "environment.py").write_text("changed")
+    assert environment.code_in(package) == {"commit": commit, "dirty": True}
+
+
+def test_a_repository_that_git_cannot_read_is_said(package: Path, caplog: pytest.LogCaptureFixture) -> None:
+    (package.parent / ".git" / "config").write_text("[core")
+    with caplog.at_level(logging.WARNING, logger="imgrec"):
+        assert environment.code_in(package) == {"commit": None, "dirty": None}
+    assert "the record names no commit, as git cannot tell: fatal: bad config line" in caplog.text
+
+
+def test_code_outside_of_a_repository_has_no_commit_and_no_warning(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.WARNING, logger="imgrec"):
+        assert environment.code_in(tmp_path) == {"commit": None, "dirty": None}
+    assert caplog.text == ""

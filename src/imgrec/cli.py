@@ -241,7 +241,8 @@ def _tell_problems(problems: list[str], remarks: list[str]) -> None:
 def main() -> None:
     """Run the command; every refusal becomes one line on stderr and an exit code.
 
-    0 done, 1 failed, 2 wrong usage; interrupted and resumable: 130 (Ctrl-C), 138 (SIGUSR1), 143 (SIGTERM).
+    0 done, 1 failed, 2 wrong usage; interrupted and resumable: 129 (SIGHUP), 130 (Ctrl-C), 138 (SIGUSR1) and 143
+    (SIGTERM).
     IMGREC_DEBUG=1 shows tracebacks.
     """
     try:

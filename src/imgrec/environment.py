@@ -2,6 +2,7 @@
 
 import contextlib
 import functools
+import logging
 import os
 import platform
 import subprocess
@@ -17,7 +18,11 @@ from imgrec.errors import UsageError
 from imgrec.matrix_units import bfloat16_slowdown
 
 _SLOW = 1.5  # times as long as float32: beyond what the noise of one timing explains
+log = logging.getLogger(__name__)
+
 _PACKAGES = ("torch", "torchvision", "lightning", "torchmetrics", "hydra-core", "omegaconf", "numpy", "pillow")
+
+_ANOTHER_REPOSITORY = ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE")  # as a hook of it has them
 
 
 def check_hardware(config: Config) -> None:
@@ -78,7 +83,7 @@ def slow_bfloat16(asked: str, instead: str) -> str | None:
 
 def environment() -> dict[str, Any]:
     """Versions, hardware, threads and code, as record.json keeps them."""
-    return {**_installed(), "threads": torch.get_num_threads(), **_code()}
+    return {**_installed(), "threads": torch.get_num_threads(), **code_in(Path(__file__).resolve().parent)}
 
 
 @functools.cache
@@ -103,17 +108,31 @@ def _cpu() -> str:
     return platform.processor() or platform.machine()
 
 
-def _code() -> dict[str, Any]:
-    """The commit that the package runs from, and whether files differ from it; None for an installed wheel."""
-    here = Path(__file__).resolve().parent
+def code_in(package: Path) -> dict[str, Any]:
+    """The commit that the package in that folder runs from, and whether files differ from it; None outside of git's.
+
+    Where git refuses to say, the log has its reason.
+    """
+    inside = any((folder / ".git").exists() for folder in package.parents)
 
     def git(*arguments: str) -> str | None:
+        # the folder may be another user's: its Python code runs already, and its git configuration starts nothing here
+        words = ["git", "--no-optional-locks", "-c", "safe.directory=*", "-c", "core.fsmonitor=false"]
+        own = {key: value for key, value in os.environ.items() if key not in _ANOTHER_REPOSITORY} | {"LC_ALL": "C"}
         try:
-            done = subprocess.run(["git", "-C", str(here), *arguments], capture_output=True, text=True, timeout=10)
-        except (OSError, subprocess.TimeoutExpired):
-            return None
-        return done.stdout.strip() if done.returncode == 0 else None
+            done = subprocess.run(
+                [*words, "-C", str(package), *arguments], capture_output=True, text=True, timeout=10, env=own
+            )
+        except (OSError, subprocess.TimeoutExpired) as error:
+            reason = str(error)
+        else:
+            if done.returncode == 0:
+                return done.stdout.strip()
+            reason = done.stderr.strip() if done.stderr.startswith("fatal:") else ""
+        if inside and reason:
+            log.warning("the record names no commit, as git cannot tell: %s", reason)
+        return None
 
-    if git("ls-files", "--error-unmatch", str(here / "environment.py")) is None:
+    if git("ls-files", "--error-unmatch", str(package / "environment.py")) is None:
         return {"commit": None, "dirty": None}
     return {"commit": git("rev-parse", "HEAD"), "dirty": bool(git("status", "--porcelain", "--untracked-files=no"))}

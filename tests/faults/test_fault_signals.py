@@ -46,6 +46,7 @@ def all_gone(pids: list[int]) -> bool:
         ((signal.SIGTERM, signal.SIGTERM), 143),
         pytest.param((signal.SIGINT, signal.SIGINT), 130, marks=pytest.mark.slow),
         ((signal.SIGTERM,), 143),
+        ((signal.SIGHUP, signal.SIGHUP), 129),
         ((signal.SIGKILL,), -9),
     ],
     ids=lambda value: "-".join(each.name for each in value) if isinstance(value, tuple) else "",
@@ -72,7 +73,7 @@ def test_no_worker_outlives_a_run_and_a_second_signal_ends_it_at_once(
     wait_until(lambda: all_gone(helpers), log=child.log, patience=10)
     newest = checkpoint.newest(cut / "checkpoints")
     assert newest is not None
-    assert newest[1]["global_step"] == (11 if signals == (signal.SIGTERM,) else 8)
+    assert newest[1]["global_step"] == (11 if signals[-1] == signal.SIGHUP or signals == (signal.SIGTERM,) else 8)
     record = runfolder.look(cut)
     assert record is not None
     assert record.status == "interrupted"
@@ -80,3 +81,15 @@ def test_no_worker_outlives_a_run_and_a_second_signal_ends_it_at_once(
     assert_same_run(undisturbed(*WORDS), cut)
     names = ", ".join(each.name for each in signals)
     outcome(f"{names} in a step, 2 workers", f"exit {code}, saved at step {newest[1]['global_step']}, no worker left")
+
+
+def test_a_run_under_nohup_outlives_its_terminal(
+    tiny: list[str], imgrec: Callable[..., Any], workplace: Path, outcome: Callable[[str, str], None]
+) -> None:
+    def ignored() -> None:
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
+
+    cut = workplace / "cut"
+    child = imgrec("train", *tiny, "trainer.max_epochs=2", f"hydra.run.dir={cut}", before=ignored)
+    assert child.signal_when(lambda: steps_logged(cut) >= 3, signal.SIGHUP) == 0, child.log.read_text()
+    outcome("SIGHUP to a run under nohup", "it goes on to its end")

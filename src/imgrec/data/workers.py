@@ -75,10 +75,11 @@ def _sentence(error: BaseException, count: int) -> RunError | None:
 def follow_parent(worker: int) -> None:
     """Let a worker end with the training process, however that ends, and leave signals to it.
 
-    Ctrl-C and a job's end go to every process of the group, and the run still needs its workers up to the next step.
-    A worker that outlived a killed run would hold the run's lock, and its memory, for seconds.
+    Ctrl-C, a closed terminal and a job's end reach every process of the group, and the run still needs its workers up
+    to the next step. A worker that outlived a killed run would hold the run's lock, and its memory, for seconds.
     """
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    for signum in (signal.SIGINT, signal.SIGHUP):
+        signal.signal(signum, signal.SIG_IGN)
     if hasattr(signal, "SIGBUS"):
         signal.signal(signal.SIGBUS, signal.SIG_DFL)  # torch's handler prints a line; the run itself says how it ended
     if sys.platform == "linux":

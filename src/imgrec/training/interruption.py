@@ -1,4 +1,6 @@
-"""SIGTERM and Ctrl-C end a run in order: at the next step it is saved, and goes on from there when started again.
+"""SIGTERM, Ctrl-C and SIGHUP end a run in order: at the next step it is saved, and goes on when started again.
+
+SIGHUP comes when a terminal is closed, from the kernel and often from the shell as well. Under nohup it stays ignored.
 
 SIGUSR1 does so too, and puts a SLURM job back into the queue: the warning before its time is over
 (`#SBATCH --signal=USR1@90`, to a run that `srun` started).
@@ -18,13 +20,14 @@ from imgrec.errors import Interrupted
 
 log = logging.getLogger(__name__)
 
-SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)
+SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGHUP)
 
 
 class Interruption:
     """Notes signals. Outside of the training loop they take effect at once; inside, the loop asks at every step.
 
-    A second signal ends the process at once, unsaved, unless it is `patient`, as one is whom no terminal reaches.
+    A second signal ends the process at once, unsaved, unless it is SIGHUP, or the process is `patient`: one of a pool,
+    which no terminal reaches.
     """
 
     patient = False
@@ -51,7 +54,8 @@ class Interruption:
         """Take the signals over, also from Lightning, whose handlers would end a step unsaved."""
         if threading.current_thread() is threading.main_thread():
             for signum in SIGNALS:
-                signal.signal(signum, self._note)
+                if signum != signal.SIGHUP or signal.getsignal(signum) != signal.SIG_IGN:
+                    signal.signal(signum, self._note)
 
     @contextlib.contextmanager
     def deferred(self) -> Iterator[None]:
@@ -73,7 +77,7 @@ class Interruption:
 
     def _note(self, signum: int, frame: FrameType | None) -> None:
         if self.signum is not None:
-            if self.patient:
+            if self.patient or signum == signal.SIGHUP:
                 return
             os._exit(128 + signum)
         self.signum = signum
