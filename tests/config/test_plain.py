@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 import yaml
 
+from imgrec.config import plain
 from imgrec.config.compose import compose
 from imgrec.config.data import Cifar10
 from imgrec.config.optimizer import Sgd
@@ -120,3 +121,30 @@ def test_text_that_looks_like_a_reference_stays_text(text: str) -> None:
 def test_from_flat_builds_the_named_class_even_under_another_option_s_values() -> None:
     rows = flat(compose(["optimizer=article_sgd"]))
     assert isinstance(from_flat(rows).optimizer, Sgd)
+
+
+@pytest.mark.parametrize("value", [True, 3, 0.5, "0.5", "text", None, [1, 2], [0.5], ["a"], [], "???", "${seed}"])
+def test_values_are_taken_as_they_are_only_where_omegaconf_would_not_convert_or_refuse_them(
+    value: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = flat(compose(["data=digits"]))
+    keys = ("seed", "test", "test_precision", "test_protocols", "optimizer.lr", "model.widths", "study", "loss.name")
+
+    def outcome(key: str) -> Config | str:
+        try:
+            return from_flat({**rows, key: value})
+        except UsageError as error:
+            return str(error)
+
+    found = {key: outcome(key) for key in keys}
+    monkeypatch.setattr(plain, "_fits", lambda schema, values: False)
+    for key in keys:
+        assert found[key] == outcome(key), key
+        assert repr(found[key]) == repr(outcome(key)), key  # 1 == 1.0 == True
+
+
+def test_a_configuration_shares_no_list_with_the_rows_it_came_from() -> None:
+    rows = flat(compose(["data=digits"]))
+    made = from_flat(rows)
+    rows["test_protocols"].append("tta_flip")
+    assert made.test_protocols == ["clean"]

@@ -1,16 +1,21 @@
 """The configuration as plain containers, for records and checkpoints, and back."""
 
 import dataclasses
+import functools
 import re
+import typing
 from typing import Any, cast
 
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import MISSING, DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from imgrec.config.explain import explained, unknown_key
+from imgrec.config.fields import default_of
 from imgrec.config.root import AXES, GROUPS, Config
 from imgrec.config.schemas import SCHEMAS
 from imgrec.errors import UsageError
+
+_Sections = dict[str, tuple[type[Any], dict[str, Any]]]  # the root ("") and each axis: its dataclass and its values
 
 
 def flat(config: Config) -> dict[str, Any]:
@@ -42,28 +47,79 @@ def from_flat(rows: dict[str, Any]) -> Config:
             raise UsageError(f"{key} must be stored as dotted keys ({key}.name, ...), got {rows[key]!r}")
         if "." in key and key.partition(".")[0] not in GROUPS:
             raise unknown_key(key, Config)
-    made = _structured(Config, {key: value for key, value in rows.items() if "." not in key}, "")
+    sections: _Sections = {"": (Config, {key: value for key, value in rows.items() if "." not in key})}
     for axis in GROUPS:
         values = {key.partition(".")[2]: value for key, value in rows.items() if key.startswith(f"{axis}.")}
         if not values and axis not in AXES:  # an older version wrote it
             values = {"name": next(iter(SCHEMAS[axis]))}
-        schemas = SCHEMAS[axis]
-        name = str(values.get("name"))
-        schema = next(iter(schemas.values())) if len(schemas) == 1 else schemas.get(name)
-        if schema is None:
-            raise UsageError(f"{axis}.name must be one of {', '.join(schemas)}, got {name!r}")
-        made[axis] = _structured(schema, values, f"{axis}.")
+        sections[axis] = _schema(axis, values), values
+    for axis, (schema, values) in sections.items():
+        _refuse_unknown(schema, values, f"{axis}." if axis else "")
+    if all(_fits(schema, values) for schema, values in sections.values()):
+        axes = {axis: schema(**_copied(values)) for axis, (schema, values) in sections.items() if axis}
+        return Config(**_copied(sections[""][1]), **axes)
+    return _converted(sections)
+
+
+def _copied(values: dict[str, Any]) -> dict[str, Any]:
+    """The values for an object of its own: lists are not shared."""
+    return {key: list(value) if isinstance(value, list) else value for key, value in values.items()}
+
+
+def _schema(axis: str, values: dict[str, Any]) -> type[Any]:
+    """The dataclass that stands behind the axis' choice. Raises UsageError for an unknown one."""
+    schemas = SCHEMAS[axis]
+    name = str(values.get("name"))
+    schema = next(iter(schemas.values())) if len(schemas) == 1 else schemas.get(name)
+    if schema is None:
+        raise UsageError(f"{axis}.name must be one of {', '.join(schemas)}, got {name!r}")
+    return schema
+
+
+def _refuse_unknown(schema: type[Any], values: dict[str, Any], prefix: str) -> None:
+    known = {field.name for field in dataclasses.fields(schema)}
+    for key in values:
+        if key not in known:
+            raise unknown_key(f"{prefix}{key}", schema)
+
+
+def _fits(schema: type[Any], values: dict[str, Any]) -> bool:
+    """Return True if every value has its field's very type, and none is missing, so that nothing need be converted."""
+    types = _types(schema)  # type: ignore[arg-type] # a class is hashable
+    given = all(_is(value, types[key]) for key, value in values.items())
+    return given and all(field.name in values or not _is_required(field) for field in dataclasses.fields(schema))
+
+
+@functools.cache
+def _types(schema: type[Any]) -> dict[str, Any]:
+    return typing.get_type_hints(schema)
+
+
+def _is(value: Any, kind: Any) -> bool:
+    if typing.get_origin(kind) is list:
+        return type(value) is list and all(_is(inner, typing.get_args(kind)[0]) for inner in value)
+    if options := typing.get_args(kind):
+        return any(_is(value, option) for option in options)
+    return type(value) is kind and value != MISSING
+
+
+def _is_required(field: dataclasses.Field[Any]) -> bool:
+    """Return True if the field has no default. The axes' own fields of the root are filled in any case."""
+    return field.name not in GROUPS and default_of(field) == MISSING
+
+
+def _converted(sections: _Sections) -> Config:
+    """The configuration of values that OmegaConf converts (1 or "0.1" for a float), or refuses."""
+    made = _structured(*sections[""], "")
+    for axis in GROUPS:
+        made[axis] = _structured(*sections[axis], f"{axis}.")
     try:
         return cast(Config, OmegaConf.to_object(made))
     except OmegaConfBaseException as error:
         raise explained(error) from error
 
 
-def _structured(schema: type, values: dict[str, Any], prefix: str) -> DictConfig:
-    known = {field.name for field in dataclasses.fields(schema)}
-    for key in values:
-        if key not in known:
-            raise unknown_key(f"{prefix}{key}", schema)
+def _structured(schema: type[Any], values: dict[str, Any], prefix: str) -> DictConfig:
     try:
         return cast(DictConfig, OmegaConf.merge(OmegaConf.structured(schema), _literal(values)))
     except OmegaConfBaseException as error:
