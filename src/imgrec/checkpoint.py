@@ -51,11 +51,16 @@ def save_generation(state: Mapping[str, Any], folder: Path) -> None:
     save(state, folder / LAST)
 
 
-def copy(source: Path, target: Path) -> None:
-    """Let `target` be the same file as `source`: a hard link, as no checkpoint is ever changed in place."""
+def copy(source: Path, target: Path) -> str:
+    """Let `target` be the same file as `source`: a hard link, as no checkpoint is ever changed in place.
+
+    Returns its SHA-256 as it is stated beside it.
+    """
     try:
         with disk.Partial(target, like=source) as new:
-            _place(new, target, _stated_digest(source) or _digest(source))
+            stated = _stated_digest(source) or file_digest(source)
+            _place(new, target, stated)
+            return stated
     except OSError as error:
         raise RunError(f"{target} cannot be saved: {_reason(error)}; {source} is whole, free the disk") from error
 
@@ -70,7 +75,7 @@ def load(path: Path) -> dict[str, Any]:
         stated = _stated_digest(path)
         if stated is None:
             log.warning("%s has no .sha256 beside it: loaded unverified", path)
-        elif (found := _digest(path)) != stated:
+        elif (found := file_digest(path)) != stated:
             raise RunError(
                 f"{path} must have the SHA-256 in {path.name}.sha256, {stated[:12]}..., got {found[:12]}...: truncated"
                 " or changed; use an intact copy, or the run's previous.ckpt"
@@ -194,6 +199,7 @@ def _stated_digest(path: Path) -> str | None:
         raise RunError(f"{beside} must hold a SHA-256; delete it to load the checkpoint unverified") from error
 
 
-def _digest(path: Path) -> str:
+def file_digest(path: Path) -> str:
+    """SHA-256 of the file's bytes, as the .sha256 beside it states it."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

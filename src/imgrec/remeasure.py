@@ -21,7 +21,9 @@ from imgrec.data.source import Images
 from imgrec.environment import check_bfloat16, environment, slow_bfloat16
 from imgrec.errors import RunError, UsageError, shown
 from imgrec.records import Score
-from imgrec.runfolder import CHECKPOINTS, EVALUATIONS
+from imgrec.runfolder import CHECKPOINTS, EVALUATIONS, RECORD
+
+log = logging.getLogger(__name__)
 
 log = logging.getLogger(__name__)
 
@@ -61,7 +63,15 @@ def evaluate(
     if output is not None and not output.parent.is_dir():
         raise UsageError(f"-o {output}: {output.parent} must be a folder, and there is none; make it, or name another")
     path, place = _checkpoint_of(run, at)
-    trained = assembly.trained(path)
+    try:
+        trained = assembly.trained(path)
+    except RunError as error:
+        if run.is_dir() and place == "best":
+            raise RunError(f"{error}, or measure the run's end with --at last") from error
+        raise
+    weights = checkpoint.digest(trained.network.state_dict())
+    if run.is_dir():
+        _refuse_stranger(run, path, place, weights)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     asked = "--precision=bf16" if precision else "the run's test_precision=bf16"
     precision = precision or trained.config.test_precision
@@ -87,7 +97,7 @@ def evaluate(
         "schema": SCHEMA,
         "run_id": trained.run_id,
         "settings": settings,
-        "weights": checkpoint.digest(trained.network.state_dict()),
+        "weights": weights,
         "scores": [dataclasses.asdict(score) for score in scores],
         "environment": environment(),
     }
@@ -119,12 +129,40 @@ def _checkpoint_of(run: Path, at: str | None) -> tuple[Path, str]:
         )
     if at != "last" and (folder / BEST).exists():
         return folder / BEST, "best"
-    if at == "best":
-        raise RunError(f"{folder / BEST} does not exist: the run has no validation, or no epoch yet; use --at last")
+    _refuse_without_best(run, folder / BEST, at)
     newest = checkpoint.newest(folder)
     if newest is None:
         raise RunError(f"{folder} holds no checkpoint ({LAST}); the run has not saved one yet, train it first")
     return newest[0], "last"
+
+
+def _refuse_without_best(run: Path, path: Path, at: str | None) -> None:
+    """Raise RunError where the best was asked for, or where the run had one and nothing else was asked for.
+
+    A warning where the run itself lost it and ended with its last state.
+    """
+    progress = record.progress if (record := runfolder.look(run)) is not None else {}
+    if at != "last" and isinstance(progress.get("best"), dict):
+        raise RunError(
+            f"{path} does not exist, and {run / RECORD} tells of it: it is gone; restore it, or measure the run's end"
+            " with --at last"
+        )
+    if at == "best":
+        raise RunError(f"{path} does not exist: the run has no validation, or no epoch yet; use --at last")
+    if at is None and progress.get("best_lost"):
+        log.warning("%s was lost while the run went on: the last state is measured in its place", path)
+
+
+def _refuse_stranger(run: Path, path: Path, place: str, weights: str) -> None:
+    """Raise RunError where the file does not hold the weights that the run's record has scores of."""
+    record = runfolder.look(run)
+    noted = record.weights.get(place) if record is not None and record.status == "finished" else None
+    if noted is not None and noted != weights:
+        raise RunError(
+            f"{path} must hold the weights that {run / RECORD} names, {noted[:12]}..., got {weights[:12]}...: it is of"
+            f" another run, or of another moment; restore the run's own, or measure the file as it is: imgrec evaluate"
+            f" {path}"
+        )
 
 
 def _at_hand(run: Path, config: Config) -> Config:

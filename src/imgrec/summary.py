@@ -18,6 +18,8 @@ def describe(folder: Path, record: Record, *, already: bool, board: bool = True)
         lines[0] += "  (force=true does it over, in a new folder)"
     if record.scores:
         lines += ["", scores_table(record.scores), ""]
+    if isinstance(lost := record.progress.get("best_lost"), dict):
+        lines.append(f"the best of epoch {lost.get('epoch')} is lost: best.ckpt {lost.get('why')}")
     if rate := record.cost.get("images_per_second"):
         lines.append(f"trained at {rate:.0f} images/s, {record.cost['seconds']:.0f} s in all")
     if board:

@@ -4,6 +4,7 @@ import itertools
 import math
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from imgrec import statistics
 from imgrec.errors import UsageError, shown
@@ -198,7 +199,9 @@ def _describe(table: Table, notes: list[str]) -> None:
     place = {"best": "the epoch with the best validation top1", "last": "the last epoch"}[table.at]
     if without_best:
         whole = len(without_best) == len(finished)
-        place = "the last epoch (there is no validation)" if whole else f"{place}, else the last"
+        lost = any(_lost_best(run) for run in without_best)
+        why = "best.ckpt was lost" if lost else "there is no validation"
+        place = f"the last epoch ({why})" if whole else f"{place}, else the last"
     notes.insert(
         0,
         f"Mean ± sample standard deviation over n seeds at {place}, and the mean's 95 % interval (Student's t).",
@@ -216,6 +219,12 @@ def _has_best(run: Run, columns: Sequence[Column]) -> bool:
     )
 
 
+def _lost_best(run: Run) -> dict[str, Any] | None:
+    """What the run's record tells of a best that was lost on the way: its epoch, top1 and so on, and why."""
+    lost = run.record.progress.get("best_lost")
+    return lost if isinstance(lost, dict) else None
+
+
 def _tell_what_is_missing(table: Table) -> None:
     missing = []
     for row in table.rows:
@@ -224,6 +233,12 @@ def _tell_what_is_missing(table: Table) -> None:
             status, error = run.record.status, run.record.error
             if status != "finished":
                 table.notes.append(f"{status}: {name} seed={run.seed}{f': {_reason(error)}' if error else ''}")
+            if lost := _lost_best(run):
+                instead = "a later epoch" if _has_best(run, table.columns) else "the last"
+                table.notes.append(
+                    f"best lost: {name} seed={run.seed}: best.ckpt of epoch {shown(str(lost.get('epoch')))}"
+                    f" {shown(str(lost.get('why')))}; scored at {instead}"
+                )
         table.notes += _scoreless(table, row)
         if row.missing:
             missing.append(f"{name} seed={','.join(map(str, row.missing))}")

@@ -91,6 +91,8 @@ class Fitting:
         self._writer = Writer(beside=config.trainer.async_save)
         self.saver = Saver(
             self._checkpoints,
+            run_id=run_id,
+            state_of=meta["run_id"] if state else None,
             every=config.trainer.checkpoint_every,
             interruption=interruption,
             speed=self.speed,
@@ -136,6 +138,8 @@ class Fitting:
             self._writer.close()
         if torch.distributed.is_available() and torch.distributed.is_initialized():
             torch.distributed.destroy_process_group()  # what follows is the first process' work alone
+        if self.trainer.is_global_zero:
+            self.saver.complete_best()
         self.interruption.raise_if_asked()
 
     def _end_others(self) -> None:
@@ -164,7 +168,10 @@ class Fitting:
     def progress(self) -> dict[str, Any]:
         """How far the training came, and where its best lies."""
         epoch, _ = self.saver.position
-        return {"epochs": epoch, "steps": self.saver.step, "best": self.saver.best}
+        told = {"epochs": epoch, "steps": self.saver.step, "best": self.saver.best}
+        if self.saver.best_lost is not None:
+            told["best_lost"] = self.saver.best_lost
+        return told
 
     def _make_trainer(self, folder: Path) -> lightning.Trainer:
         trainer = self.config.trainer

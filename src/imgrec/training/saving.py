@@ -17,6 +17,7 @@ from lightning.pytorch.loggers import TensorBoardLogger
 
 from imgrec.checkpoint import BEST, LAST, copy, load, save_generation, snapshot
 from imgrec.processes import anywhere, gathered, own
+from imgrec.training import best
 from imgrec.training.curves import Curves
 from imgrec.training.finite import Finite
 from imgrec.training.interruption import Interruption
@@ -101,6 +102,8 @@ class Saver(Checkpoint):
 
     `best` is the highest validation top1, then the lower loss, then the earlier; without validation there is none.
     A save happens between two training steps only: in validation the weights may be the averaged ones.
+    Each state notes the SHA-256 of `best`, so that a later process tells the run's own from another file.
+    run_id: of this run. state_of: of the run that a resumed state comes from, where that is another one.
     keep_best: False where a resumed state's best was measured by another loss, or on other images.
     keep_random: False where a resumed state's random generators belong to another seed.
     """
@@ -109,11 +112,13 @@ class Saver(Checkpoint):
         self,
         folder: Path,
         *,
+        run_id: str,
         every: int,
         interruption: Interruption,
         speed: Speed,
         finite: Finite,
         writer: Writer,
+        state_of: str | None = None,
         keep_best: bool = True,
         keep_random: bool = True,
     ) -> None:
@@ -129,6 +134,10 @@ class Saver(Checkpoint):
         self.step = 0
         self.best: dict[str, float] | None = None
         self.over = False
+        self._run_id = run_id
+        self._state_of = state_of or run_id
+        self._best_file: dict[str, str] | None = None  # sha256 and run_id; None also where `best` is `last` itself
+        self.best_lost: dict[str, Any] | None = None  # the row of one that is gone, damaged or another run's, and why
         self._random_states: list[dict[str, Any]] = []  # to be in force again, by process
 
     def on_train_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
@@ -168,7 +177,7 @@ class Saver(Checkpoint):
         self.over = trainer.should_stop or trainer.current_epoch + 1 >= (trainer.max_epochs or 0)
         self._save(trainer, (trainer.current_epoch + 1, 0))
         if improved and trainer.is_global_zero:
-            self._writer.do(copy, self._folder / LAST, self._folder / BEST)
+            self._writer.do(self._take_last_as_best, self._run_id)
         if self._asked(trainer) and not self.over:
             self._stop(trainer)
 
@@ -176,16 +185,41 @@ class Saver(Checkpoint):
         self._writer.wait()
 
     def complete_best(self) -> None:
-        """After a resume: where `last` is the best itself, see that `best` is, too.
+        """Where a run goes on, and where it is read, see that `best.ckpt` is the best that the state tells of.
 
-        A crash between the two saves of an epoch's end would have left the older one.
+        A crash between the two saves of an epoch's end has left the older one. One that is gone, damaged or another
+        run's is restored from `last` or `previous`, or is lost: then an error is logged, the record tells of it, and
+        the best is chosen among the epochs to come.
         """
-        if self.best and self.best["step"] == self.step:
-            copy(self._folder / LAST, self._folder / BEST)
+        if self.best is None:
+            return
+        if self.best["step"] == self.step:
+            self._take_last_as_best(self._state_of)
+            return
+        sha256 = self._best_file["sha256"] if self._best_file else None
+        why = best.strange(self._folder / BEST, self.best, sha256)
+        if why is None or best.restored(self._folder, self.best, self.step):
+            return
+        log.error(
+            "%s %s%s: the best so far, of epoch %d with a validation top1 of %.4f, is lost, and its scores with it;"
+            " restore the run's own file before the next start, or take the best of the epochs to come, else last",
+            self._folder / BEST,
+            why,
+            best.put_aside(self._folder),
+            self.best["epoch"],
+            self.best["top1"],
+        )
+        self.best_lost = {**self.best, "why": why}
+        self.best = self._best_file = None
+
+    def _take_last_as_best(self, run_id: str) -> None:
+        self._best_file = {"sha256": copy(self._folder / LAST, self._folder / BEST), "run_id": run_id}
 
     def state_dict(self) -> dict[str, Any]:
         return {
             "best": self.best,
+            "best_file": self._best_file,
+            "best_lost": self.best_lost,
             "over": self.over,
             "position": list(self.position),
             "step": self.step,
@@ -193,7 +227,9 @@ class Saver(Checkpoint):
         }
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        self.best = state_dict["best"] if self._keep_best else None
+        if self._keep_best:
+            self.best, self._best_file = state_dict["best"], state_dict.get("best_file")
+            self.best_lost = state_dict.get("best_lost")
         epoch, batch = state_dict["position"]
         self.position, self.step = (epoch, batch), state_dict["step"]
         self._random_states = state_dict["random"] if self._keep_random else []
@@ -209,12 +245,14 @@ class Saver(Checkpoint):
 
     def _save(self, trainer: lightning.Trainer, position: tuple[int, int]) -> None:
         self._finite.before_save(trainer)
+        if self._writer.beside:
+            self._writer.wait()  # what is kept as best by now has its SHA-256 in the state
         for logger in trainer.loggers:  # what comes after the save must not lack what came before it, after a crash
             if isinstance(logger, TensorBoardLogger) and trainer.is_global_zero:
                 logger.experiment.flush()
             if isinstance(logger, Curves) and trainer.is_global_zero:
                 logger.sync()
-        self.position, self.step = position, trainer.global_step
+        self.position, self.step, self._state_of = position, trainer.global_step, self._run_id
         trainer.save_checkpoint(self._folder / LAST)
 
     def _improved(self, trainer: lightning.Trainer) -> bool:
@@ -229,7 +267,7 @@ class Saver(Checkpoint):
         }
         better = self.best is None or (-row["top1"], row["loss"]) < (-self.best["top1"], self.best["loss"])
         if better:
-            self.best = row
+            self.best, self._best_file = row, None
         return better
 
 
