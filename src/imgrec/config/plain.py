@@ -47,17 +47,18 @@ def from_flat(rows: dict[str, Any]) -> Config:
             raise UsageError(f"{key} must be stored as dotted keys ({key}.name, ...), got {rows[key]!r}")
         if "." in key and key.partition(".")[0] not in GROUPS:
             raise unknown_key(key, Config)
-    sections: _Sections = {"": (Config, {key: value for key, value in rows.items() if "." not in key})}
+    roots = {key: value for key, value in rows.items() if "." not in key}
+    _refuse_unknown(Config, roots, "")
+    sections: _Sections = {"": (Config, roots)}
     for axis in GROUPS:
         values = {key.partition(".")[2]: value for key, value in rows.items() if key.startswith(f"{axis}.")}
         if not values and axis not in AXES:  # an older version wrote it
             values = {"name": next(iter(SCHEMAS[axis]))}
         sections[axis] = _schema(axis, values), values
-    for axis, (schema, values) in sections.items():
-        _refuse_unknown(schema, values, f"{axis}." if axis else "")
+        _refuse_unknown(*sections[axis], f"{axis}.")
     if all(_fits(schema, values) for schema, values in sections.values()):
         axes = {axis: schema(**_copied(values)) for axis, (schema, values) in sections.items() if axis}
-        return Config(**_copied(sections[""][1]), **axes)
+        return Config(**_copied(roots), **axes)
     return _converted(sections)
 
 
