@@ -72,6 +72,16 @@ def test_a_sweep_is_a_line_a_run_and_one_for_tensorboard(tmp_path: Path) -> None
     ]
 
 
+def test_a_sweep_with_runs_left_shows_validation_alone(tmp_path: Path) -> None:
+    measured = record(scores=[score("top1", 0.5), score("top1", 0.25, split="val"), score("top1", 0.75, at="best")])
+    runs = [(tmp_path / "a-1", measured), (tmp_path / "b-2", record(scores=[score("top1", 0.9)]))]
+    assert overview(runs, complete=False).splitlines() == [
+        f"2 runs in {tmp_path}: (test scores are shown when no run is left to do)",
+        "a-1  0.2500  val top1 at last",
+        "b-2  finished, no validation top1",
+    ]
+
+
 def test_a_finished_run_tells_its_scores_its_rate_and_how_to_see_it(tmp_path: Path) -> None:
     folder = tmp_path / "outputs" / "demo" / "x"
     (folder / "tensorboard").mkdir(parents=True)

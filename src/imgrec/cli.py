@@ -76,7 +76,7 @@ def _sweep(overrides: list[str]) -> None:
         sweep.run()
     finally:  # one that was interrupted, or of which a run failed, has finished others
         if outcomes := sweep.outcomes:
-            _tell(summary.overview(outcomes))
+            _tell(summary.overview(outcomes, complete=sweep.complete))
 
 
 def _tell(text: str) -> None:

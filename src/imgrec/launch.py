@@ -102,7 +102,7 @@ def train(overrides: Sequence[str]) -> Outcome:
 def carry_out(words: Sequence[str], folder: Path, *, quiet: bool = False) -> Outcome:
     """The one run that these words ask for, in this folder: anew, or on from its own `last`.
 
-    quiet: what it says goes into its train.log alone. Raises as `train`.
+    quiet: it is one of a sweep, and what it says goes into its train.log alone. Raises as `train`.
     """
     if int(os.environ.get("LOCAL_RANK", "0")) == 0:
         runfolder.prepare(folder)
@@ -118,9 +118,23 @@ def carry_out(words: Sequence[str], folder: Path, *, quiet: bool = False) -> Out
 
     own_log = ["hydra.job_logging.root.handlers=[file]"] if quiet else []
     through_hydra([*words, *own_log, f"hydra.run.dir={_quoted(str(folder))}"], job)
+    show_on_board(folder.resolve().parent, test=not quiet)
     if failures:
         raise failures[0]
     return outcomes[0]
+
+
+def show_on_board(group: Path, *, test: bool) -> None:
+    """Renew the columns of TensorBoard's HPARAMS table of these runs; a run's outcome does not depend on it.
+
+    test: with test scores. While a sweep has runs left, validation alone is shown.
+    """
+    from imgrec import board  # imports TensorBoard's messages
+
+    try:
+        board.summarise(group, test=test)
+    except RunError as error:
+        log.warning("%s", error)
 
 
 def _explicit_folder(words: Sequence[str]) -> Path | None:

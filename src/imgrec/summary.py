@@ -27,28 +27,32 @@ def describe(folder: Path, record: Record, *, already: bool, board: bool = True)
     return "\n".join(lines)
 
 
-def overview(runs: Sequence[tuple[Path, Record]]) -> str:
-    """A line for each run of a sweep: its folder's name, its top1 and where that was measured."""
+def overview(runs: Sequence[tuple[Path, Record]], *, complete: bool = True) -> str:
+    """A line for each run of a sweep: its folder's name, its top1 and where that was measured.
+
+    complete: no run is left to do. Until then validation alone is shown: who sees test scores chooses by them.
+    """
     width = max(len(folder.name) for folder, _ in runs)
     places = {str(folder.parent) for folder, _ in runs}
-    lines = [f"{len(runs)} run{'s' if len(runs) > 1 else ''} in {', '.join(sorted(places))}:"]
-    lines += [f"{folder.name:<{width}}  {headline(record)}" for folder, record in runs]
+    until = "" if complete else " (test scores are shown when no run is left to do)"
+    lines = [f"{len(runs)} run{'s' if len(runs) > 1 else ''} in {', '.join(sorted(places))}:{until}"]
+    lines += [f"{folder.name:<{width}}  {headline(record, validation=not complete)}" for folder, record in runs]
     return "\n".join([*lines, *_board([folder for folder, _ in runs])])
 
 
-def headline(record: Record) -> str:
+def headline(record: Record, *, validation: bool = False) -> str:
     """The one number of a run: top1 on the test set where that was opened, else on validation; of best, else last.
 
-    Under `clean`, or the first other protocol that was measured.
+    Under `clean`, or the first other protocol that was measured. validation: never on the test set.
     """
-    for split in ("test", "val"):
+    for split in ("val",) if validation else ("test", "val"):
         for at in ("best", "last"):
             protocols = dict.fromkeys(["clean", *(score.protocol for score in record.scores)])
             for protocol in protocols:
                 if score := record.score("top1", split=split, at=at, protocol=protocol):
                     under = "" if protocol == "clean" else f" under {protocol}"
                     return f"{_cell(score.value)}  {split} top1 at {at}{under}"
-    return f"{record.status}, no top1"
+    return f"{record.status}, no {'validation ' if validation else ''}top1"
 
 
 def _board(folders: list[Path]) -> list[str]:

@@ -5,10 +5,15 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
+from PIL import Image
 from playwright.sync_api import Browser, Page, sync_playwright
+
+from imgrec.report.page import report as write
+from imgrec.tables import command
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
@@ -49,6 +54,16 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
     made = subprocess.run([imgrec, "report", "outputs/demo"], cwd=folder, capture_output=True, text=True, timeout=100)
     assert (made.returncode, made.stdout, made.stderr) == (0, "page.html\n", "")
     return folder / "page.html"
+
+
+@pytest.fixture(scope="module")
+def wide_report(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The page about forty kept records, with two scores, a baseline and one chart."""
+    page = tmp_path_factory.mktemp("wide") / "page.html"
+    asked: dict[str, Any] = {"split": None, "protocol": None, "where": []}
+    request = command.request(scores="top1,ece", at="best", baseline=["optimizer=adam"], **asked)
+    write([Path(__file__).parents[2] / "experiments/report/records"], request, page, published=None)
+    return page
 
 
 class Heard:
@@ -153,4 +168,48 @@ def test_failures_are_named_and_every_link_leads_to_a_run(browser: Browser, repo
     for number in range(links.count()):
         target = (report.parent / (links.nth(number).get_attribute("href") or "")).resolve()
         assert (target / "record.json").is_file()
+    page.close()
+
+
+def test_two_scores_with_their_differences_fit_a_desk_and_a_phone_says_that_it_scrolls(
+    browser: Browser, wide_report: Path
+) -> None:
+    page, _ = opened(browser, wide_report)
+    heading = page.locator("#settings-table th").last
+    box = heading.bounding_box()
+    assert box is not None
+    assert heading.inner_text() == "seconds"
+    assert box["x"] + box["width"] <= 1280
+    assert not page.locator("#settings-table-hint").is_visible()
+    page.set_viewport_size({"width": 390, "height": 900})
+    page.wait_for_selector("#settings-table-hint", state="visible")
+    table = page.locator("#settings-table").locator("..")
+    table.evaluate("place => place.scrollLeft = 300")
+    first = page.locator("#settings-table td").first.bounding_box()
+    assert first is not None
+    assert 0 <= first["x"] < 40, "the first column stays"
+    page.close()
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_a_chart_is_saved_as_a_picture_of_either_kind(
+    browser: Browser, wide_report: Path, tmp_path: Path, scheme: str
+) -> None:
+    page, heard = opened(browser, wide_report, scheme=scheme)
+    for kind in ("SVG", "PNG"):
+        with page.expect_download() as saved:
+            page.get_by_role("button", name=f"Save Score against cost as {kind}").click()
+        assert saved.value.suggested_filename == f"cost.{kind.lower()}"
+        saved.value.save_as(tmp_path / f"cost.{kind}")
+    drawn = (tmp_path / "cost.SVG").read_text("utf-8")
+    assert drawn.startswith("<svg")
+    assert "seconds a run" in drawn
+    assert "inherit" not in drawn
+    with Image.open(tmp_path / "cost.PNG") as picture:
+        assert picture.format == "PNG"
+        assert picture.width >= 500
+        assert picture.convert("RGB").getpixel((0, 0)) == (255, 255, 255)
+    assert page.locator("#cost svg").evaluate("svg => getComputedStyle(svg).backgroundColor") == "rgba(0, 0, 0, 0)"
+    assert heard.said == []
+    assert [url for url in heard.asked if not url.startswith("blob:")] == [wide_report.as_uri()]
     page.close()

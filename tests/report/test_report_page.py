@@ -49,6 +49,8 @@ class Page(HTMLParser):
             self.tables[-1][-1].append("")
 
     def handle_endtag(self, tag: str) -> None:
+        if tag in ("td", "th"):
+            self.tables[-1][-1][-1] = self.tables[-1][-1][-1].strip()
         while self._open:
             if self._open.pop() == tag:
                 return
@@ -58,7 +60,7 @@ class Page(HTMLParser):
             return
         self.text += data
         if "td" in self._open or "th" in self._open:
-            self.tables[-1][-1][-1] += data.strip()
+            self.tables[-1][-1][-1] += data
 
 
 def specs(text: str) -> dict[str, Any]:
@@ -101,11 +103,31 @@ def test_the_page_has_the_settings_the_runs_and_what_failed(page: str) -> None:
     assert settings[0][:3] == ["optimizer", "n", "runs"]
     assert [row[0] for row in settings[1:]] == ["adam", "sgd"]
     assert settings[1][3] == "91.00 ± 1.41"
+    assert settings[1][4] == "[78.29, 103.71]"
     assert len(runs) == 1 + 5
     assert [row[2] for row in runs[1:]].count("failed") == 1
     assert "5 runs" in shown.text
     assert "RunError: too hot" in shown.text
     assert "imgrec train -m optimizer=adam seed=0,1" in shown.text
+
+
+@pytest.mark.parametrize(
+    ("places", "title"),
+    [
+        (["sweeps/rates"], "rates"),
+        (["sweeps"], "losses, rates"),
+        (["kept/records"], "kept"),
+        (["sweeps/rates/one-0badc0de"], "one-0badc0de"),
+    ],
+)
+def test_the_title_is_the_name_of_the_runs_folder(
+    command: Callable[..., Said], workplace: Path, places: list[str], title: str
+) -> None:
+    for seed, folder in enumerate(("sweeps/rates", "sweeps/rates", "sweeps/losses", "kept/records")):
+        name = "one-0badc0de" if seed == 0 else None
+        lay(Path(folder), run(f"experiment=demo seed={seed}", score("top1", 0.5)), name)
+    assert command("report", *places)[0] == 0
+    assert f"<h1>{title}</h1>" in Path("page.html").read_text("utf-8")
 
 
 def test_each_run_links_to_its_folder_from_where_the_page_lies(

@@ -75,7 +75,8 @@ def test_every_combination_is_run_once_and_told_of(command: Callable[..., Said],
     found = {(record["config"]["seed"], record["config"]["loss.name"]) for record in records}
     assert found == {(seed, loss) for seed in (0, 1) for loss in ("mse", "hinge")}
     assert "4 runs: 4 to do" in err
-    assert err.count("] running ") == err.count("] finished ") == 4
+    assert err.count("] running ") == err.count("] finished ") == err.count("  val top1 at best") == 4
+    assert "test top1" not in err, "who sees test scores while runs are left chooses by them"
     assert launch.train([*words, "loss=hinge", "seed=1"]).already, "a single run of the same words is the same run"
 
 
@@ -118,7 +119,7 @@ def test_a_failing_run_keeps_no_other_from_running_and_is_tried_again_on_request
     (failed,) = SWEEP.glob("*seed-1-*")
     assert f"failed: {failed}: the disk is full; {'its log is long, ' * 10}free some" in err, "the whole reason, once"
     assert err.count("free some") == 1
-    assert re.search(r"\] failed    \S+seed-1\S+: the disk is full; its log is .* \.\.\.", err)
+    assert re.search(r"\] failed    seed-1\S+: the disk is full; its log is .* \.\.\.", err)
     assert "failed, no top1" in out
     assert "Traceback" in (failed / "train.log").read_text(), "where it failed is told in its folder"
     before = contents()
@@ -140,8 +141,10 @@ def test_a_failing_run_keeps_no_other_from_running_and_is_tried_again_on_request
 
 def test_on_error_stop_starts_no_more(command: Callable[..., Said], words: list[str]) -> None:
     with breaking(1, full_disk):
-        code, _, err = command("train", "-m", *words, "seed=0,1,2", "sweep.on_error=stop")
+        code, out, err = command("train", "-m", *words, "seed=0,1,2", "sweep.on_error=stop")
     assert code == 1
+    assert "val top1 at best" in out
+    assert "test top1" not in out, "a run is left to do"
     assert statuses() == {0: "finished", 1: "failed"}
     assert one_line(err) == (
         "imgrec: 1 of 3 runs failed, 1 not begun;"

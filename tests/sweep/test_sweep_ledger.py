@@ -46,7 +46,7 @@ def test_a_terminal_shows_what_runs_how_far_it_is_and_the_best_score(
     plain = ESCAPES.sub("", drawn)
     assert "2 runs: 2 to do" in plain
     assert "0 of 2 runs done  1 running" in plain
-    assert re.search(r"_seed-0-\w{8}  epoch \d+/40  step \d+  val top1 \d\.\d{4}  \d+ images/s", plain)
+    assert re.search(r"  seed-0-\w{8}  epoch \d+/40  step \d+  val top1 \d\.\d{4}  \d+ images/s", plain)
     assert re.search(r"1 of 2 runs done  1 running  about \S+ \w+ left  best val top1 \d\.\d{4} seed-0-\w{8}", plain)
     assert "[2/2] finished" in plain
     assert "2 runs in outputs/default:" in plain

@@ -47,19 +47,66 @@ for (const field of document.querySelectorAll("input[data-table]")) {
   });
 }
 
+// A table that is wider than its place says so.
+function tellWidth() {
+  for (const hint of document.querySelectorAll(".hint")) {
+    const place = document.getElementById(hint.id.replace(/-hint$/, "")).parentElement;
+    hint.hidden = place.scrollWidth <= place.clientWidth;
+  }
+}
+addEventListener("resize", tellWidth);
+tellWidth();
+
 // Charts: drawn as SVG, so that the page's colours, the reader's zoom and paper reach them.
+
+const PIXELS = 2; // of a saved PNG for each pixel of the page
+
+// The chart by itself, on white ground and in fonts that a drawing program knows.
+async function drawing(view) {
+  await view.background("white").runAsync();
+  const text = await view.toSVG();
+  await view.background("transparent").runAsync();
+  return text.replaceAll('font-family="inherit"', 'font-family="sans-serif"');
+}
+
+async function pixels(svg) {
+  const address = URL.createObjectURL(new Blob([svg], { type: "image/svg+xml" }));
+  const image = new Image();
+  image.src = address;
+  await image.decode();
+  const canvas = document.createElement("canvas");
+  canvas.width = PIXELS * image.width;
+  canvas.height = PIXELS * image.height;
+  canvas.getContext("2d").drawImage(image, 0, 0, canvas.width, canvas.height);
+  URL.revokeObjectURL(address);
+  return new Promise((resolve) => canvas.toBlob(resolve, "image/png"));
+}
+
+async function save(view, key, kind) {
+  const svg = await drawing(view);
+  const content = kind === "PNG" ? await pixels(svg) : new Blob([svg], { type: "image/svg+xml" });
+  const link = document.createElement("a");
+  link.href = URL.createObjectURL(content);
+  link.download = `${key}.${kind.toLowerCase()}`;
+  link.click();
+  setTimeout(() => URL.revokeObjectURL(link.href), 60000); // the browser reads it after the click
+}
 
 const specs = document.getElementById("specs");
 if (specs) {
   const drawings = Object.entries(JSON.parse(specs.textContent)).map(async ([key, spec]) => {
     const place = document.getElementById(key);
-    await vegaEmbed(place, spec, {
+    const { view } = await vegaEmbed(place, spec, {
       renderer: "svg",
       actions: false,
       tooltip: { theme: matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light" },
       bind: document.getElementById(`${key}-choice`),
     });
     place.querySelector("svg").setAttribute("aria-hidden", "true"); // its place is the image, and is described
+    for (const button of document.querySelectorAll(`button[data-chart="${key}"]`)) {
+      button.addEventListener("click", () => save(view, key, button.dataset.kind));
+      button.parentElement.hidden = false;
+    }
   });
   Promise.all(drawings).then(() => document.body.setAttribute("data-drawn", "true"));
 }

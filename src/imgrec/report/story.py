@@ -12,10 +12,12 @@ from imgrec.errors import shown
 from imgrec.report.drawn import Drawn, draw, name_of, within_percent
 from imgrec.tables.column import Column
 from imgrec.tables.factors import ABSENT, short
-from imgrec.tables.gather import Run
+from imgrec.tables.gather import RECORDS, Run
 from imgrec.tables.grid import Grid, grid
 from imgrec.tables.table import Row, Table
 from imgrec.tables.tabulate import score_of
+
+_MOST_NAMES = 4  # of folders that the title holds
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,8 +93,18 @@ def tell(table: Table, problems: Sequence[str], page: Path) -> Story:
 
 
 def _title(runs: Sequence[Run]) -> str:
-    names = dict.fromkeys(run.record.study or run.record.experiment or "runs" for run in runs)
-    return ", ".join(names)
+    """The names of the folders that the runs lie in, such as a sweep's; of a run alone, its own name."""
+    if len(runs) == 1:
+        return shown(runs[0].name)
+    names = list(dict.fromkeys(shown(_group(run).name) for run in runs))
+    more = f" and {len(names) - _MOST_NAMES} more" if len(names) > _MOST_NAMES else ""
+    return ", ".join(names[:_MOST_NAMES]) + more
+
+
+def _group(run: Run) -> Path:
+    """The folder that the run's folder lies in; of a lone record the folder around `records`."""
+    place = (run.folder or run.path).resolve().parent
+    return place.parent if run.folder is None and place.name == RECORDS else place
 
 
 def _when(runs: Sequence[Run]) -> str:

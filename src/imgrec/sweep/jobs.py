@@ -3,13 +3,13 @@
 import contextlib
 import os
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 from imgrec import records, runfolder
-from imgrec.config.compose import compose
+from imgrec.config.compose import compose, key_of
 from imgrec.config.root import Config
 from imgrec.data import inventory
 from imgrec.data.inventory import Inventory
@@ -41,10 +41,14 @@ class Job:
 
 
 class Jobs:
-    """Makes the jobs of one sweep, each once. sweep: the folder of its runs."""
+    """Makes the jobs of one sweep, each once. sweep: the folder of its runs.
 
-    def __init__(self, sweep: Path) -> None:
+    varied: the keys that new folders are named by; None: by every word. Folders that are there keep their names.
+    """
+
+    def __init__(self, sweep: Path, varied: Collection[str] | None = None) -> None:
         self.sweep = sweep
+        self._varied = varied
         self._made: dict[tuple[str, ...], Job] = {}
         self._by_id: dict[str, Job] = {}
         self._seen: dict[str, Inventory] = {}
@@ -63,7 +67,8 @@ class Jobs:
             seen = self._seen[images]
             own = runfolder.identity(config, seen.fingerprint)
             if own not in self._by_id:
-                folder = runfolder.locate(config, key, own, within=self.sweep)
+                named = [text for text in key if self._varied is None or key_of(text) in self._varied]
+                folder = runfolder.locate(config, named, own, within=self.sweep)
                 self._by_id[own] = Job(words=key, config=config, run_id=own, seen=seen, folder=folder)
             self._made[key] = self._by_id[own]
         return self._made[key]

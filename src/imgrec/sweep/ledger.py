@@ -98,7 +98,7 @@ class Ledger:
             self._take(job, record)
             self._counts["finished"] += 1
             left = self.total - self._done
-            note = "  ".join(filter(None, (headline(record), self._time_left(left) if left else None)))
+            note = "  ".join(filter(None, (headline(record, validation=True), self._time_left(left) if left else None)))
             self.say(f"[{self._done}/{self.total}] finished  {job.name}  {note}")
         else:
             self._fail(job, reason)

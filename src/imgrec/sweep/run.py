@@ -49,7 +49,7 @@ class Sweep:
         _refuse_lists(words)
         self._config = self._first(words)
         self.folder = Path(given(words, "hydra.sweep.dir") or runfolder.group(self._config))
-        self._jobs = Jobs(self.folder)
+        self._jobs = Jobs(self.folder, _varied(words, self._config))
         self._asked: dict[str, Job] = {}
         self._interruption = Interruption()
         self._ledger = Ledger()
@@ -75,6 +75,11 @@ class Sweep:
         found = [(job.folder, job.record()) for job in self._asked.values()]
         return [(folder, record) for folder, record in found if record is not None]
 
+    @property
+    def complete(self) -> bool:
+        """Whether no run is left to do: each has finished or failed."""
+        return not self._ledger.to_do and not self._ledger.to_resume
+
     def run(self) -> None:
         """Carry out what is left to do. Raises RunError when a run has failed, Interrupted when it was asked to end."""
         runfolder.prepare(self.folder)
@@ -82,6 +87,7 @@ class Sweep:
         try:
             with runfolder.lock(self.folder, SWEEP_LOCK), self._interruption.watched():
                 launch.through_hydra(self._overrides, self, multirun=True)
+                launch.show_on_board(self.folder, test=self.complete)
         except (Exception, Interrupted) as error:
             cut = interruption_in(error)
             if cut is None:
@@ -258,6 +264,12 @@ def _refuse_lists(words: Sequence[str]) -> None:
             raise UsageError(
                 f"{override.input_line} needs a folder of its own, as each recipe has one; give hydra.sweep.dir"
             )
+
+
+def _varied(words: Sequence[str], config: Config) -> set[str] | None:
+    """The keys that a sweep varies, a study's also where the command narrows it; None where nothing varies."""
+    tuned = config.sweep.tune if isinstance(config.sweep, Tuned) else []
+    return {each.key_or_group for each in parsed([*words, *tuned]) if each.is_sweep_override()} or None
 
 
 def _names_intervals(words: Sequence[str]) -> bool:

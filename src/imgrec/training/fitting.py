@@ -5,7 +5,6 @@ import signal
 import sys
 import time
 import warnings
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal, cast
 
@@ -13,7 +12,6 @@ import lightning
 import torch
 from lightning.fabric.plugins.environments.lightning import LightningEnvironment
 from lightning.pytorch.callbacks import Callback
-from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.loggers.logger import Logger
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -39,8 +37,8 @@ log = logging.getLogger(__name__)
 class Fitting:
     """Trains a network in `folder`. After `run`, `checkpoints/last.ckpt` is the run's end.
 
-    seen: the images as they lay there when the run began. command: the overrides that asked for the run. parent: a
-    folder whose checkpoints this run goes on from, where it has none of its own.
+    seen: the images as they lay there when the run began. parent: a folder whose checkpoints this run goes on from,
+    where it has none of its own.
     """
 
     def __init__(
@@ -50,12 +48,11 @@ class Fitting:
         run_id: str,
         seen: Inventory,
         *,
-        command: Sequence[str],
         parent: Path | None,
         interruption: Interruption,
     ) -> None:
         self.config = config
-        self._command = command
+        self._trial, self._parent = folder.resolve().name, parent
         self.interruption = interruption
         self._began = time.perf_counter()
         self._checkpoints = folder / CHECKPOINTS
@@ -103,7 +100,7 @@ class Fitting:
         )
         self.data.position = lambda: self.saver.position
         self.curves = Curves(folder / CURVES)
-        self.board: TensorBoardLogger | None = None
+        self.board: tensorboard.Board | None = None
         self._board_is_new = not (folder / TENSORBOARD).is_dir()
         if config.trainer.tensorboard:
             self.board = tensorboard.logger(folder / TENSORBOARD, step=self._step)
@@ -242,8 +239,7 @@ class Fitting:
         if self.board is None:
             return
         if self._board_is_new:
-            names = tensorboard.hparam_names(self.config, self.source)
-            tensorboard.open_hparams(self.board, self.config, self._command, names)
+            tensorboard.open_hparams(self.board, self.config, trial=self._trial, parent=self._parent)
             if self.config.trainer.log_graph:
                 tensorboard.show_graph(self.board, self.classifier.network, self.source)
 

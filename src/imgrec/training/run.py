@@ -53,7 +53,7 @@ def _train(config: Config, folder: Path, command: Sequence[str], parent: Path | 
     seen = inventory.take(config.data)  # again, where it has been checked: a sweep's run may start hours later
     own = runfolder.identity(config, seen.fingerprint, parent)
     if int(os.environ.get("LOCAL_RANK", "0")) > 0:  # started by the first process of a distributed run, to train along
-        Fitting(config, folder, own, seen, command=command, parent=parent, interruption=Interruption()).run()
+        Fitting(config, folder, own, seen, parent=parent, interruption=Interruption()).run()
         sys.exit(0)
     runfolder.prepare(folder)
     runfolder.refuse_stranger(folder, own)
@@ -157,9 +157,7 @@ def _carry_out(
 ) -> None:
     records.write_text(folder / CONFIG, plain.to_yaml(config))
     records.write(folder / RECORD, record)
-    fitting = Fitting(
-        config, folder, record.run_id, seen, command=record.command, parent=parent, interruption=interruption
-    )
+    fitting = Fitting(config, folder, record.run_id, seen, parent=parent, interruption=interruption)
     fitting.run()
     reading = final.read(config, folder, fitting)
     record.scores = reading.scores

@@ -1,33 +1,52 @@
-"""What TensorBoard shows beyond curves: the HPARAMS table, confusion matrix, confident mistakes, the graph."""
+"""What TensorBoard shows of a run: its curves, its row of the HPARAMS table, confusion matrix, mistakes, the graph."""
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import torch
 from lightning.pytorch.loggers import TensorBoardLogger
+from lightning.pytorch.utilities import rank_zero_only
 from matplotlib.figure import Figure
+from tensorboard.compat.proto.summary_pb2 import Summary
 from torch import nn
 
+from imgrec import hparams
 from imgrec.config import plain
-from imgrec.config.compose import key_of
-from imgrec.config.identity import essence
 from imgrec.config.root import Config
-from imgrec.config.schemas import keys_outside_identity
 from imgrec.data.source import Images, Source
 from imgrec.errors import shown
 from imgrec.evaluation import Predictions
 from imgrec.records import Score
 
-_USUAL = ("optimizer.lr", "optimizer.lr_scale", "data.batch_size", "trainer.max_epochs", "seed")
-_SMALL = 24  # classes up to which a confusion matrix shows its counts
+_FIRST = {
+    "val/loss": "1 validation/loss",
+    "val/top1": "1 validation/top1",
+    "train/loss": "2 training/loss",
+    "train/top1": "2 training/top1",
+}
+"""Curves that are shown a second time: TensorBoard sorts tags by name and opens the first two groups."""
+_MOST_CLASSES = 24  # of a confusion matrix whose counts and names can be read; records and reports hold larger ones
 
 
-def logger(folder: Path, *, step: int) -> TensorBoardLogger:
+class Board(TensorBoardLogger):
+    """The event files of a run."""
+
+    @rank_zero_only
+    def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
+        first = {_FIRST[name]: value for name, value in metrics.items() if name in _FIRST}
+        super().log_metrics({**first, **metrics}, step)
+
+    @rank_zero_only
+    def save(self) -> None:
+        """Flush, without Lightning's hparams.yaml: config.yaml of the run's folder says it all."""
+        super(TensorBoardLogger, self).save()
+
+
+def logger(folder: Path, *, step: int) -> Board:
     """The event files of a run. step: events after it, of an interrupted run, are dropped from the curves."""
     threading.excepthook = _without_the_writer
-    return TensorBoardLogger(
+    return Board(
         save_dir=folder.parent,
         name=folder.name,
         version="",
@@ -42,61 +61,53 @@ def _without_the_writer(failed: threading.ExceptHookArgs) -> None:
         threading.__excepthook__(failed)
 
 
-def open_hparams(board: TensorBoardLogger, config: Config, command: Sequence[str], names: Sequence[str]) -> None:
-    """Enter the run into the HPARAMS table; its scores follow at the end, until then they are empty.
+def open_hparams(board: Board, config: Config, *, trial: str, parent: Path | None) -> None:
+    """Enter the run into the HPARAMS table, where it has no scores yet. trial: the name of its folder.
 
-    command: the overrides that asked for the run. TensorBoard makes columns of what the first run names, so each run of
-    a sweep names what their command varies, also where this one has the default.
+    Which of its values become columns is decided by the runs beside it (`imgrec.board`).
     """
-    rows = {
-        key: value if isinstance(value, (bool, int, float, str)) else str(value)
-        for key, value in _telling(config, command).items()
-    }
-    board.log_hyperparams(rows, {name: float("nan") for name in names})
+    values = hparams.values_of(plain.flat(config), parent.name if parent else None)
+    _write(board, hparams.run_began(values, trial=trial))
 
 
-def _telling(config: Config, command: Sequence[str]) -> dict[str, Any]:
-    """What tells runs apart, of some eighty keys: choices, what is no default, what the command gives, the usual."""
-    named = {key_of(word) for word in command}
-    keys = {*essence(config), *named, *(f"{key}.name" for key in named), *_USUAL} - keys_outside_identity()
-    return {key: value for key, value in plain.flat(config).items() if key in keys or key == "experiment"}
-
-
-def hparam_names(config: Config, source: Source) -> list[str]:
-    """The columns of the HPARAMS table: top1 and loss of each split that is measured, final and best."""
-    splits = [split for split, present in (("val", source.val is not None), ("test", config.test)) if present]
-    places = ("best", "last") if source.val is not None else ("last",)
-    return [f"hp/{split}_{metric}_{at}" for split in splits for metric in ("top1", "loss") for at in places]
-
-
-def close_hparams(board: TensorBoardLogger, scores: Sequence[Score], *, protocol: str, step: int) -> None:
+def close_hparams(board: Board, scores: Sequence[Score], *, protocol: str, step: int) -> None:
     """Fill in the scores that were measured, the test set's under this protocol."""
     values = {
-        f"hp/{score.split}_{score.metric}_{score.at}": score.value
+        hparams.score_tag(score.split, score.metric, score.at): score.value
         for score in scores
         if score.protocol == (protocol if score.split == "test" else "clean") and score.metric in ("top1", "loss")
     }
     board.log_metrics(values, step=step)
+    _write(board, hparams.run_ended())
+
+
+def _write(board: Board, message: Summary) -> None:
+    board.experiment._get_file_writer().add_summary(message)
 
 
 def show_confusion(
-    board: TensorBoardLogger, matrix: Sequence[Sequence[int]], classes: Sequence[str], *, title: str, step: int
+    board: Board, matrix: Sequence[Sequence[int]], classes: Sequence[str], *, title: str, step: int
 ) -> None:
-    """The confusion matrix as a figure: true class by row, predicted by column, shaded by the row's share."""
+    """The confusion matrix as a figure: true class by row, predicted by column, shaded by the row's share.
+
+    A matrix of more than 24 classes is left out: no name or count in it could be read.
+    """
+    if len(classes) > _MOST_CLASSES:
+        return
     counts = torch.tensor(matrix, dtype=torch.float64)
     shares = counts / counts.sum(dim=1, keepdim=True).clamp(min=1)
-    side = min(4 + 0.45 * len(classes), 20)
+    side = 2 + 0.36 * len(classes)
     figure = Figure(figsize=(side, side), layout="constrained")
     axes = figure.subplots()
     axes.imshow(shares.numpy(), cmap="Blues", vmin=0, vmax=1)
-    if len(classes) <= _SMALL:
-        names = [shown(name) for name in classes]
-        axes.set_xticks(range(len(classes)), names, rotation=90, parse_math=False)
-        axes.set_yticks(range(len(classes)), names, parse_math=False)
-        for row in range(len(classes)):
-            for column in range(len(classes)):
+    names = [shown(name) for name in classes]
+    axes.set_xticks(range(len(classes)), names, rotation=90, parse_math=False)
+    axes.set_yticks(range(len(classes)), names, parse_math=False)
+    for row in range(len(classes)):
+        for column in range(len(classes)):
+            if counts[row, column]:
                 colour = "white" if shares[row, column] > 0.5 else "black"
-                axes.text(column, row, f"{counts[row, column]:.0f}", ha="center", va="center", color=colour, fontsize=8)
+                axes.text(column, row, f"{counts[row, column]:.0f}", ha="center", va="center", color=colour, fontsize=9)
     axes.set_xlabel("predicted")
     axes.set_ylabel("true")
     axes.set_title(title)
@@ -104,7 +115,7 @@ def show_confusion(
 
 
 def show_mistakes(
-    board: TensorBoardLogger,
+    board: Board,
     images: Images,
     predictions: Predictions,
     classes: Sequence[str],
@@ -134,6 +145,6 @@ def show_mistakes(
     board.experiment.add_figure("mistakes", figure, step)
 
 
-def show_graph(board: TensorBoardLogger, network: nn.Module, source: Source) -> None:
+def show_graph(board: Board, network: nn.Module, source: Source) -> None:
     """The network's graph, traced on one grey image."""
     board.experiment.add_graph(network, torch.full((1, source.channels, source.image_size, source.image_size), 0.5))

@@ -1,0 +1,125 @@
+"""TensorBoard's HPARAMS table of a folder of runs: its columns are what differs between them. Imports no torch.
+
+A run cannot know what later ones vary, so the columns are written anew when a run or a sweep ends, from the records in
+the folder. TensorBoard keeps the first message that it reads in a place, so other columns lie under another name.
+"""
+
+import contextlib
+import fcntl
+import hashlib
+import logging
+import os
+import re
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from tensorboard.compat.proto.event_pb2 import Event
+from tensorboard.compat.proto.summary_pb2 import Summary
+from tensorboard.summary.writer.record_writer import RecordWriter
+
+from imgrec import hparams, records
+from imgrec.config.identity import SHORT
+from imgrec.errors import RunError
+from imgrec.hparams import Column
+from imgrec.records import Record
+from imgrec.runfolder import RECORD, TENSORBOARD
+from imgrec.tables import factors
+from imgrec.tables.gather import Run
+
+_FOLDER = re.compile(rf"hparams-[0-9a-f]{{{SHORT}}}")
+_EVENTS, _PARTIAL = "events.out.tfevents.0.imgrec", ".partial"
+
+log = logging.getLogger(__name__)
+
+
+def summarise(folder: Path, *, test: bool = True) -> None:
+    """Write which columns the HPARAMS table of the folder's runs has; without event files of runs, nothing.
+
+    test: with columns of test scores. A folder that was named by hand and holds a single run stays as it is.
+    Raises RunError where the disk refuses.
+    """
+    try:
+        with _alone(folder):
+            runs = _runs(folder)
+            named = [run for run in runs if run.name.endswith(f"-{run.record.run_id[:SHORT]}")]
+            if len(runs) > 1 or named:
+                _replace(folder, _message(runs, test=test))
+    except OSError as error:
+        raise RunError(
+            f"{error.filename or folder} cannot be written, so that TensorBoard's HPARAMS stays as it was:"
+            f" {error.strerror or error}; free the disk and start the same command again"
+        ) from error
+
+
+def _runs(folder: Path) -> list[Run]:
+    """The folder's runs that have event files."""
+    found = []
+    for path in sorted(folder.glob(f"*/{RECORD}")):
+        if not path.is_file() or not (path.parent / TENSORBOARD).is_dir():
+            continue
+        try:
+            found.append(Run(path=path, folder=path.parent, record=records.read(path)))
+        except RunError as error:
+            log.warning("not in TensorBoard's HPARAMS: %s", error)
+    return found
+
+
+def _message(runs: Sequence[Run], *, test: bool) -> Summary:
+    """The columns: what differs between the runs, seeds included; what differs from the defaults where nothing does."""
+    keys = list(factors.derive(runs).keys)
+    if len({run.seed for run in runs}) > 1:
+        keys.append("seed")
+    if not keys:
+        keys = [key for key, _ in factors.training(runs[0].record)]
+    columns = [Column(key=key, values=_values(runs, key)) for key in map(factors.short, keys)]
+    scores = [score for run in runs for score in run.record.scores if test or score.split != "test"]
+    present = {(score.split, score.metric, score.at) for score in scores}
+    return hparams.table([column for column in columns if column.values], hparams.score_tags(present))
+
+
+def _values(runs: Sequence[Run], key: str) -> list[hparams.Value]:
+    """What the runs have there, each once; nothing of runs whose choice does not have the key."""
+    found = (_of_run(run.record).get(key) for run in runs)
+    return list(dict.fromkeys(value for value in found if value is not None))
+
+
+def _of_run(record: Record) -> dict[str, hparams.Value]:
+    return hparams.values_of(record.config, Path(record.parent).name if record.parent else None)
+
+
+def _replace(folder: Path, message: Summary) -> None:
+    """Put the message into a folder named by its content, and remove the one before."""
+    text = message.SerializeToString(deterministic=True)
+    own = folder / f"hparams-{hashlib.sha256(text).hexdigest()[:SHORT]}"
+    if not (own / _EVENTS).is_file():
+        own.mkdir(exist_ok=True)
+        partial = own / _PARTIAL
+        descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o644)
+        with os.fdopen(descriptor, "wb") as file:
+            events = RecordWriter(file)
+            events.write(Event(wall_time=0, file_version="brain.Event:2").SerializeToString())
+            events.write(Event(wall_time=0, summary=message).SerializeToString())
+        partial.replace(own / _EVENTS)
+    for other in folder.glob("hparams-*"):
+        if other != own and _FOLDER.fullmatch(other.name) and other.is_dir() and not other.is_symlink():
+            _remove(other)
+
+
+def _remove(folder: Path) -> None:
+    """Remove a folder that this module made; what else lies in it stays, and the folder with it."""
+    for name in (_EVENTS, _PARTIAL):
+        (folder / name).unlink(missing_ok=True)
+    with contextlib.suppress(OSError):  # somebody else's file lies in it
+        folder.rmdir()
+
+
+@contextlib.contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Let the processes of a sweep write one after the other; the last one sees the records of all."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        with contextlib.suppress(OSError):  # a file system without locks: two writers at a moment are rare
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)

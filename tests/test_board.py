@@ -1,0 +1,182 @@
+"""The columns of TensorBoard's HPARAMS page: what differs between the runs of a folder, whoever finished last."""
+
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from boards import hparams_page
+from shelf import lay, run, score
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from tensorboard.compat.proto.event_pb2 import Event
+from tensorboard.compat.proto.summary_pb2 import Summary
+from tensorboard.summary.writer.record_writer import RecordWriter
+
+from imgrec import hparams, records
+from imgrec.board import summarise
+from imgrec.errors import RunError
+from imgrec.records import Record
+
+SCORES = ["val top1 at best", "test top1 at best", "val loss at best", "test loss at best"]
+
+
+def lay_run(place: Path, words: str, top1: float = 0.5, name: str | None = None) -> Record:
+    """A finished run with its record and its events, as a run leaves them."""
+    scores = [score("top1", top1, split=split, at=at) for split in ("val", "test") for at in ("best", "last")]
+    record = run(words, *scores)
+    folder = lay(place, record, name).parent
+    (folder / "tensorboard").mkdir()
+    values = [Summary.Value(tag="hp/val_top1_best", simple_value=top1)]
+    with (folder / "tensorboard" / "events.out.tfevents.1.test").open("wb") as file:
+        events = RecordWriter(file)
+        for message in (
+            hparams.run_began(hparams.values_of(record.config, None), trial=folder.name),
+            Summary(value=values),
+            hparams.run_ended(),
+        ):
+            events.write(Event(wall_time=1, step=1, summary=message).SerializeToString())
+    return record
+
+
+def made(place: Path) -> list[str]:
+    """What was put beside the runs."""
+    return sorted(path.name for path in place.glob("hparams-*"))
+
+
+def test_the_columns_of_a_sweep_and_of_a_run_after_it_are_what_differs_and_the_scores(
+    tiny: list[str], command: Callable[..., tuple[int, str, str]], workplace: Path
+) -> None:
+    words = ["train", *tiny, "trainer.max_epochs=1", "trainer.tensorboard=true"]
+    assert command(*words, "-m", "optimizer=adam,sgd")[0] == 0
+    place = Path("outputs/default")
+    first = hparams_page(place)
+    assert first.columns == ["optimizer"]
+    assert first.scores[:4] == SCORES
+    assert {row["optimizer"] for row in first.rows.values()} == {"adam", "sgd"}
+    assert all(name.startswith(f"optimizer-{row['optimizer']}_seed-0-") for name, row in first.rows.items())
+    assert command(*words, "model.hidden=8")[0] == 0
+    page = hparams_page(place)
+    assert page.columns == ["model.hidden", "optimizer"]
+    assert sorted(row["model.hidden"] for row in page.rows.values()) == [8, 16, 16]
+    for name, row in page.rows.items():
+        found = records.read(place / name / "record.json").score("top1", split="val", at="best")
+        assert found is not None
+        assert row["val top1 at best"] == pytest.approx(found.value)
+    assert len(made(place)) == 1
+    events = EventAccumulator(str(place / min(page.rows) / "tensorboard"))
+    events.Reload()
+    assert sorted(events.Tags()["scalars"])[:4] == [
+        "1 validation/loss",
+        "1 validation/top1",
+        "2 training/loss",
+        "2 training/top1",
+    ]
+    points = [[(point.step, point.value) for point in events.Scalars(tag)] for tag in ("1 validation/top1", "val/top1")]
+    assert points[0] == points[1]
+
+
+def test_seeds_make_a_column_and_constant_keys_none(tmp_path: Path) -> None:
+    for seed in (0, 1):
+        lay_run(tmp_path, f"data=digits optimizer.lr_scale=3 seed={seed}")
+    summarise(tmp_path)
+    page = hparams_page(tmp_path)
+    assert page.columns == ["seed"]
+    assert sorted(row["seed"] for row in page.rows.values()) == [0, 1]
+
+
+def test_a_run_alone_shows_what_is_not_as_the_defaults_have_it(tmp_path: Path) -> None:
+    lay_run(tmp_path, "data=digits optimizer.lr_scale=3 loss=mse seed=5")
+    summarise(tmp_path)
+    (row,) = hparams_page(tmp_path).rows.values()
+    assert row["optimizer.lr_scale"] == 3
+    assert row["loss"] == "mse"
+    assert row["val top1 at best"] == 0.5
+
+
+def test_a_run_alone_in_a_folder_named_by_hand_leaves_its_surroundings_as_they_are(tmp_path: Path) -> None:
+    lay_run(tmp_path, "data=digits", name="mine")
+    summarise(tmp_path)
+    assert made(tmp_path) == []
+
+
+def test_a_key_that_only_some_choices_have_is_blank_for_the_others_and_filters_hide_no_run(tmp_path: Path) -> None:
+    lay_run(tmp_path, "data=digits optimizer=adam")
+    lay_run(tmp_path, "data=digits optimizer=momentum optimizer.momentum=0.5")
+    lay_run(tmp_path, "data=digits optimizer=momentum optimizer.momentum=0.8")
+    summarise(tmp_path)
+    page = hparams_page(tmp_path)
+    assert page.columns == ["optimizer", "optimizer.momentum"]
+    assert [row.get("optimizer.momentum") for _, row in sorted(page.rows.items())] == [None, 0.5, 0.8]
+    assert page.filters["optimizer"] == ["adam", "momentum"]
+
+
+def test_new_columns_replace_the_old_ones_and_the_same_ones_are_not_written_again(tmp_path: Path) -> None:
+    lay_run(tmp_path, "data=digits optimizer=adam")
+    summarise(tmp_path)
+    (first,) = made(tmp_path)
+    before = (tmp_path / first).stat().st_mtime_ns
+    summarise(tmp_path)
+    assert (tmp_path / first).stat().st_mtime_ns == before
+    lay_run(tmp_path, "data=digits optimizer=sgd")
+    (tmp_path / first / ".partial").write_bytes(b"of a process that was killed")
+    summarise(tmp_path)
+    (second,) = made(tmp_path)
+    assert second != first
+
+
+def test_files_of_others_stay(tmp_path: Path) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    (elsewhere / "events.out.tfevents.0.imgrec").write_bytes(b"theirs")
+    place = tmp_path / "runs"
+    lay_run(place, "data=digits optimizer=adam")
+    lay_run(place, "data=digits optimizer=sgd")
+    (place / "hparams-0badc0de").symlink_to(elsewhere)
+    (place / "hparams-of-mine").mkdir()
+    (place / "hparams-12345678").mkdir()
+    (place / "hparams-12345678" / "notes").write_text("mine")
+    (place / "events.out.tfevents.7.other").write_bytes(b"")
+    summarise(place)
+    assert (elsewhere / "events.out.tfevents.0.imgrec").read_bytes() == b"theirs"
+    assert (place / "hparams-12345678" / "notes").read_text() == "mine"
+    assert (place / "hparams-of-mine").is_dir()
+    assert (place / "events.out.tfevents.7.other").is_file()
+
+
+def test_writers_at_the_same_time_leave_one_table_of_all(tmp_path: Path) -> None:
+    names = ("adam", "sgd", "adagrad", "momentum")
+
+    def finish(name: str) -> None:
+        lay_run(tmp_path, f"data=digits optimizer={name}")
+        summarise(tmp_path)
+
+    run("data=digits")  # composed once, before the threads
+    threads = [threading.Thread(target=finish, args=(name,)) for name in names]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(made(tmp_path)) == 1
+    assert hparams_page(tmp_path).filters["optimizer"] == sorted(names)
+
+
+def test_a_damaged_record_costs_its_own_row_alone(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    lay_run(tmp_path, "data=digits optimizer=adam")
+    lay_run(tmp_path, "data=digits optimizer=sgd")
+    lay_run(tmp_path, "data=digits optimizer=momentum", name="spoilt")
+    (tmp_path / "spoilt" / "record.json").write_text("{")
+    summarise(tmp_path)
+    assert hparams_page(tmp_path).filters["optimizer"] == ["adam", "sgd"]
+    assert "spoilt/record.json must be a record" in caplog.text
+
+
+def test_a_folder_that_takes_no_files_is_refused_in_a_sentence(tmp_path: Path) -> None:
+    lay_run(tmp_path, "data=digits optimizer=adam")
+    lay_run(tmp_path, "data=digits optimizer=sgd")
+    summarise(tmp_path)
+    (name,) = made(tmp_path)
+    (tmp_path / name / "events.out.tfevents.0.imgrec").unlink()
+    (tmp_path / name).rmdir()
+    (tmp_path / name).write_text("a file in the way")
+    with pytest.raises(RunError, match=r"HPARAMS stays as it was: .*; free the disk"):
+        summarise(tmp_path)
