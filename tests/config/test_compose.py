@@ -1,16 +1,19 @@
 """Overrides become a checked configuration, or one sentence that says what is wrong."""
 
+import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
+from imgrec.config import schemas
 from imgrec.config.augment import Augment
-from imgrec.config.compose import compose, compose_raw, expand, typed
+from imgrec.config.compose import compose, compose_raw, expand, of_study, typed
 from imgrec.config.data import Cifar10, Digits, Folder
 from imgrec.config.model import Cnn, Resnet50
 from imgrec.config.optimizer import Adam
-from imgrec.config.schemas import choices
+from imgrec.config.schemas import choices, conf_dir
 from imgrec.errors import UsageError
 
 MODELS = ", ".join(choices("model"))
@@ -241,3 +244,90 @@ def test_nothing_here_imports_torch() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "False\n"
+
+
+@pytest.fixture
+def own_conf(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A copy of conf/, to be added to, that commands read instead."""
+    folder = tmp_path / "conf"
+    shutil.copytree(conf_dir(), folder)
+    monkeypatch.setattr(schemas, "conf_dir", lambda: folder)
+    monkeypatch.chdir(tmp_path)
+    return folder
+
+
+RECIPE = "# @package _global_\n# Mine.\nexperiment: mine\ndefaults:\n  - override /data: digits\n"
+
+
+@pytest.mark.parametrize(
+    ("file", "text", "word", "said"),
+    [
+        (
+            "experiment/mine",
+            f"{RECIPE}optimizer: {{lrscale: 3}}\n",
+            "experiment=mine",
+            r"optimizer.lrscale is not a key; did you mean optimizer.lr_scale\? \(Adam has lr, ",
+        ),
+        (
+            "experiment/mine",
+            f"{RECIPE}optimizer: {{lr: fast}}\n",
+            "experiment=mine",
+            "optimizer.lr: value 'fast' could not",
+        ),
+        (
+            "experiment/mine",
+            f"{RECIPE}triner: {{}}\n",
+            "experiment=mine",
+            r"triner is not a key; did you mean trainer\?",
+        ),
+        (
+            "experiment/mine",
+            f"{RECIPE}  - override /optimiser: sgd\n",
+            "experiment=mine",
+            r"defaults must override one of .*, got optimiser; did you mean optimizer\?",
+        ),
+        (
+            "experiment/mine",
+            f"{RECIPE}  - override /loss: msee\n",
+            "experiment=mine",
+            r"defaults must name one of .* for loss, got 'msee'; did you mean mse\?",
+        ),
+        (
+            "experiment/mine",
+            f"{RECIPE}loss: {{a: 3\n",
+            "experiment=mine",
+            r"line \d+: it must be YAML.*; mend the line",
+        ),
+        (
+            "optimizer/mine",
+            "# Mine.\ndefaults: [adam_schema]\nlrscale: 3\n",
+            "optimizer=mine",
+            r"optimizer.lrscale is not a key; did you mean optimizer.lr_scale\?",
+        ),
+        (
+            "optimizer/mine",
+            "# Mine.\ndefaults: [adma_schema]\n",
+            "optimizer=mine",
+            r"defaults must name one of .* for optimizer, got 'adma_schema'; did you mean adam_schema\?",
+        ),
+        (
+            "optimizer/mine",
+            "# Mine.\nlr: 3\n",
+            "optimizer=mine",
+            r"it must name its schema; .* defaults: \[sgd_schema\]",
+        ),
+        (
+            "study/mine",
+            "# @package _global_\nhydra: {sweeper: {params: {optimizer.lrscale: '1,2'}}}\n",
+            "study=mine",
+            r"optimizer.lrscale is not a key; did you mean optimizer.lr_scale\?",
+        ),
+    ],
+)
+def test_a_slip_in_a_file_of_ones_own_names_the_file_the_key_and_the_nearest(
+    own_conf: Path, file: str, text: str, word: str, said: str
+) -> None:
+    (own_conf / f"{file}.yaml").write_text(text)
+    words = ["data=digits", word] if word != "experiment=mine" else [word]
+    with pytest.raises(UsageError, match=rf"^(\S+/)?conf/{file}.yaml[:,] {said}"):
+        compose([*(of_study(words) or []), *words])

@@ -6,6 +6,7 @@ Hydra composes the choices of conf/ over the dataclasses of this folder.
 import dataclasses
 from collections.abc import Iterator, Sequence
 
+import yaml
 from hydra import compose as hydra_compose
 from hydra import initialize_config_dir
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
@@ -17,7 +18,8 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from imgrec.config import plain, schemas
-from imgrec.config.explain import explained, unknown_choice, unknown_key
+from imgrec.config.explain import explained, file_of, unknown_choice, unknown_key
+from imgrec.config.fields import nearest
 from imgrec.config.root import GROUPS, Config
 from imgrec.errors import UsageError
 
@@ -46,7 +48,7 @@ def compose_raw(overrides: Sequence[str]) -> DictConfig:
     try:
         with initialize_config_dir(str(schemas.conf_dir()), version_base="1.3"):
             config = hydra_compose("config", overrides=list(overrides))
-    except (HydraException, OmegaConfBaseException) as error:
+    except (HydraException, OmegaConfBaseException, yaml.YAMLError) as error:
         raise explained(error) from error
     return config
 
@@ -100,8 +102,18 @@ def of_study(overrides: Sequence[str]) -> list[str] | None:
             raise UsageError(f"study must be one name, got {override.input_line}; give each study by itself")
     if name not in schemas.choices("study"):
         raise unknown_choice("study", name)
-    rows = OmegaConf.load(schemas.conf_dir() / "study" / f"{name}.yaml")
-    return [f"{key}={value}" for key, value in OmegaConf.select(rows, "hydra.sweeper.params").items()]
+    try:
+        rows = OmegaConf.load(schemas.conf_dir() / "study" / f"{name}.yaml")
+    except yaml.YAMLError as error:
+        raise explained(error) from error
+    params = OmegaConf.select(rows, "hydra.sweeper.params") or {}
+    known = [*GROUPS, "experiment", *schemas.known_keys()]
+    for key in params:
+        if key not in known:
+            guess = nearest(str(key), known)
+            hint = f"did you mean {guess}?" if guess else "remove it"
+            raise UsageError(f"{file_of(f'study/{name}')}: {key} is not a key; {hint}")
+    return [f"{key}={value}" for key, value in params.items()]
 
 
 def key_of(override: str) -> str:

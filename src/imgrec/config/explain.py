@@ -1,10 +1,15 @@
 """What Hydra and OmegaConf refuse, said as one sentence: key, rule, value, way out."""
 
 import dataclasses
+import os
 import re
+from pathlib import Path
 
+import yaml
+from hydra.errors import ConfigCompositionException, MissingConfigException
 from omegaconf.errors import ConfigKeyError, MissingMandatoryValue, OmegaConfBaseException
 
+from imgrec.config import schemas
 from imgrec.config.fields import nearest
 from imgrec.config.root import GROUPS, Config
 from imgrec.config.schemas import SCHEMAS, choices, known_keys
@@ -64,18 +69,66 @@ def _has(schema: type, leaf: str) -> bool:
 
 
 def explained(error: BaseException) -> UsageError:
-    """Hydra's or OmegaConf's refusal as one sentence, from the innermost cause that knows the key."""
+    """Hydra's or OmegaConf's refusal as one sentence, from the innermost cause that knows the key.
+
+    The file comes first where something in a file of conf/ is refused.
+    """
+    if isinstance(error, yaml.YAMLError):
+        return _broken(error)
+    name = re.match(r"In '([^']+)': ", str(error))
+    where = "" if name is None or name[1] == "config" else f"{file_of(name[1])}: "
     cause: BaseException | None = error
     while cause is not None:
         if isinstance(cause, OmegaConfBaseException) and cause.full_key:
-            return _explained_key(cause, str(cause.full_key))
-        cause = cause.__cause__
+            return UsageError(f"{where}{_explained_key(cause, str(cause.full_key))}")
+        # Hydra names the file in an exception of its own, which it raises while it handles the one that knows the key
+        cause = cause.__cause__ or (cause.__context__ if isinstance(cause, ConfigCompositionException) else None)
+    if isinstance(error, MissingConfigException) and error.missing_cfg_file:
+        return _missing(str(error.missing_cfg_file), where)
+    if where and (found := re.search(r"Could not override '/?([^']+)'", str(error))):
+        guess = nearest(found[1], GROUPS)
+        hint = f"; did you mean {guess}?" if guess else ""
+        return UsageError(f"{where}defaults must override one of {', '.join(GROUPS)}, got {found[1]}{hint}")
     first_line = str(error).strip().splitlines()[0].rstrip(".")
     return UsageError(f"{first_line}; imgrec train --help lists the keys")
 
 
+def file_of(name: str) -> Path:
+    """The file of conf/ that Hydra calls by this name (`experiment/demo`); relative if below the working folder."""
+    path = schemas.conf_dir() / f"{name}.yaml"
+    near = Path(os.path.relpath(path))
+    return path if ".." in near.parts else near
+
+
+def _broken(error: yaml.YAMLError) -> UsageError:
+    """The refusal of a file that is no YAML."""
+    mark = getattr(error, "problem_mark", None)
+    where = f"{mark.name}, line {mark.line + 1}" if mark is not None else "a file of conf/"
+    reason = getattr(error, "problem", None) or str(error).strip().splitlines()[0]
+    return UsageError(f"{where}: it must be YAML, and cannot be read: {reason}; mend the line, or the one before")
+
+
+def _missing(name: str, where: str) -> UsageError:
+    """The refusal of a choice that a file's defaults name. name: as Hydra has it, such as `data/digits`."""
+    axis, _, value = name.removeprefix("/").rpartition("/")
+    if value.endswith("_schema") and axis in SCHEMAS:
+        known = [f"{schema}_schema" for schema in SCHEMAS[axis]]
+    else:
+        known = choices(axis) if axis else []
+    if not where:  # Hydra names the primary file, whichever names the choice
+        named = re.compile(rf"/?{re.escape(axis)}\s*:\s*[\"']?{re.escape(value)}\b")
+        files = [path for path in sorted(schemas.conf_dir().rglob("*.yaml")) if named.search(path.read_text("utf-8"))]
+        where = f"{file_of(str(files[0].relative_to(schemas.conf_dir()).with_suffix('')))}: " if files else ""
+    guess = nearest(value, known)
+    hint = f"; did you mean {guess}?" if guess else ""
+    return UsageError(f"{where}defaults must name one of {', '.join(known)} for {axis}, got {value!r}{hint}")
+
+
 def _explained_key(error: OmegaConfBaseException, key: str) -> UsageError:
     if isinstance(error, MissingMandatoryValue):
+        axis, _, leaf = key.partition(".")
+        if axis in GROUPS and leaf == "name":
+            return _without_schema(axis)
         what = "one of " + ", ".join(choices(key)) if key in GROUPS else "a value"
         return UsageError(f"{key} must be given, it has no default; add {key}=... ({what})")
     if isinstance(error, (ConfigKeyError, AttributeError)):
@@ -83,3 +136,15 @@ def _explained_key(error: OmegaConfBaseException, key: str) -> UsageError:
         return unknown_key(key, owner if isinstance(owner, type) and dataclasses.is_dataclass(owner) else Config)
     first_line = re.sub(r" of type '\w+'", "", str(error.msg or error).strip().splitlines()[0]).rstrip(".")
     return UsageError(f"{key}: {first_line[0].lower()}{first_line[1:]}; give a value of the right type")
+
+
+def _without_schema(axis: str) -> UsageError:
+    """The refusal of a file that does not say which dataclass its values are for."""
+    files = [
+        path for path in sorted((schemas.conf_dir() / axis).glob("*.yaml")) if "defaults" not in path.read_text("utf-8")
+    ]
+    where = ", ".join(str(file_of(f"{axis}/{path.stem}")) for path in files) or f"the chosen file of conf/{axis}"
+    known = ", ".join(f"{name}_schema" for name in SCHEMAS[axis])
+    return UsageError(
+        f"{where}: it must name its schema; add a line such as defaults: [{known.partition(',')[0]}] ({known})"
+    )
