@@ -1,17 +1,20 @@
-"""`imgrec train --help` shows every choice and key, each with its own default."""
+"""`imgrec train --help all` shows every choice and key, each with its own default; other words show a part of it."""
 
 import dataclasses
 import re
+from collections.abc import Callable
 
 import pytest
 import yaml
 
+from imgrec.config.compose import compose
 from imgrec.config.fields import default_of, help_of
 from imgrec.config.root import GROUPS
 from imgrec.config.schemas import SCHEMAS, choices, conf_dir, known_keys
+from imgrec.errors import UsageError
 from imgrec.reference import reference
 
-PAGE = reference()
+PAGE = reference(["all"])
 ONE_LINE = re.sub(r"\n {3,}", " ", PAGE)  # wrapped lines joined again
 
 
@@ -53,3 +56,85 @@ def test_a_key_is_shown_with_the_help_and_the_default_of_each_choice_that_has_it
 def test_no_line_is_too_long_for_a_terminal_and_the_page_opens_with_the_usage() -> None:
     assert max(len(line) for line in PAGE.splitlines()) <= 120
     assert PAGE.startswith("Usage: imgrec train [-m] [key=value ...]\n")
+
+
+_NEEDED = {
+    "data=folder": ["data.root=x"],
+    "augment=growing": ["model=whitened_cnn"],
+    "augment=speed": ["model=whitened_cnn"],
+    "augment=speed96": ["model=whitened_cnn"],
+    "sweep=tuned": ['sweep.tune=["optimizer.lr=1"]'],
+}
+
+
+def rows_of(page: str) -> dict[str, str]:
+    """The explained keys and choices of a page."""
+    return dict(re.findall(r"^  ([a-z0-9_.]+(?:=\w+)?) {2,}(\S.*)$", re.sub(r"\n {3,}", " ", page), re.MULTILINE))
+
+
+def test_without_words_the_page_is_short_names_every_choice_and_says_how_to_see_the_rest() -> None:
+    page = reference()
+    assert len(page.splitlines()) <= 60
+    for axis in ("experiment", "study", *GROUPS):
+        for name in choices(axis):
+            assert re.search(rf"\b{name}\b", page), name
+    for words in re.findall(r"imgrec train --help (\S+)", page):
+        assert reference([words])
+
+
+@pytest.mark.parametrize("axis", GROUPS)
+def test_an_axis_shows_its_choices_and_its_keys_alone(axis: str) -> None:
+    rows = rows_of(reference([axis]))
+    assert {row.partition("=")[0].partition(".")[0] for row in rows} == {axis}
+    assert {row.partition("=")[2] for row in rows if "=" in row} == set(choices(axis))
+    assert {row for row in rows if "." in row} == {key for key in known_keys() if key.startswith(f"{axis}.")}
+
+
+@pytest.mark.parametrize(("axis", "name"), [(axis, name) for axis in GROUPS for name in choices(axis)])
+def test_a_choice_shows_its_own_keys_with_what_each_is_there(axis: str, name: str) -> None:
+    rows = rows_of(reference([f"{axis}={name}"]))
+    usual = [] if axis in ("data", "sweep", "trainer") else ["data=digits"]
+    config = compose([*usual, f"{axis}={name}", *_NEEDED.get(f"{axis}={name}", [])])
+    section = getattr(config, axis)
+    fields = {field.name for field in dataclasses.fields(section)} - {"name"}
+    assert {row.partition(".")[2] for row in rows if "." in row} == fields
+    for field in fields - {"root", "tune"}:
+        shown = re.search(r"\(([^()]*?)(; elsewhere .*)?\)$", rows[f"{axis}.{field}"])
+        assert shown is not None
+        assert yaml.safe_load(shown[1]) == pytest.approx(getattr(section, field)), field
+
+
+def test_a_recipe_and_a_study_show_what_they_stand_for() -> None:
+    assert "    optimizer=adam\n" in reference(["experiment=demo"])
+    assert "    trainer.max_epochs=15\n" in reference(["experiment=demo"])
+    study = reference(["study=digits"])
+    assert "    optimizer=sgd,momentum,adam,adagrad\n" in study
+    (words,) = re.findall(r"imgrec train --help (.*)", re.sub(r"\n {3,}", " ", study))
+    assert "optimizer.nesterov" in reference(words.split())
+
+
+def test_a_key_shows_its_row_and_several_words_a_page_each() -> None:
+    assert set(rows_of(reference(["seed", "trainer.max_epochs=3"]))) == {"seed", "trainer.max_epochs"}
+
+
+@pytest.mark.parametrize(
+    ("word", "said"),
+    [
+        ("optimzer", "did you mean optimizer?"),
+        ("optimizer=adm", "did you mean optimizer=adam?"),
+        ("qqq", "names the axes"),
+    ],
+)
+def test_a_word_that_is_nothing_is_refused_with_the_nearest(word: str, said: str) -> None:
+    with pytest.raises(UsageError, match=re.escape(said)):
+        reference([word])
+
+
+def test_the_words_stand_on_either_side_of_the_option(command: Callable[..., tuple[int, str, str]]) -> None:
+    before, after = command("train", "optimizer=adam", "--help"), command("train", "--help", "optimizer=adam")
+    assert before == after
+    assert before[0] == 0
+    assert "optimizer.beta1" in before[1]
+    code, out, err = command("train", "--help", "optimizer=adm")
+    assert (code, out) == (2, "")
+    assert err.startswith("imgrec: optimizer must be one of ")

@@ -21,14 +21,21 @@ app = typer.Typer(
 )
 _WITH_VALUE = ("--cfg", "-c", "--package", "-p", "--info", "-i")  # Hydra's options whose value is the next word
 
+_WORDS = "imgrec.words"  # what stands beside the options of `train`
+
 
 class _TrainCommand(TyperCommand):
-    """`train`, whose help lists the choices and keys of the configuration."""
+    """`train`, whose help explains the choices and keys that stand beside --help."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        ctx.meta[_WORDS] = [word for word in args if not word.startswith("-")]
+        parsed: list[str] = super().parse_args(ctx, args)
+        return parsed
 
     def format_help(self, ctx: Any, formatter: Any) -> None:
         from imgrec.reference import reference
 
-        formatter.write(reference())
+        formatter.write(reference(ctx.meta[_WORDS]))
 
 
 @app.callback(invoke_without_command=True)
@@ -64,7 +71,10 @@ def train(
         _sweep(overrides)
     else:
         outcome = launch.train(overrides)
-        _tell(summary.describe(outcome.folder, outcome.record, already=outcome.already))
+        if outcome.tried:
+            _tell(summary.tried(outcome.record))
+        else:
+            _tell(summary.describe(outcome.folder, outcome.record, already=outcome.already))
 
 
 def _sweep(overrides: list[str]) -> None:

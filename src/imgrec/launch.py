@@ -7,6 +7,7 @@ import contextlib
 import logging
 import os
 import sys
+import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from importlib.util import find_spec
@@ -37,11 +38,15 @@ _PRINTING = ("--cfg", "-c", "--info", "-i", "--resolve", "--package", "-p")  # H
 
 @dataclass(frozen=True, kw_only=True)
 class Outcome:
-    """Where a run lies, what it recorded, and whether it had been finished before the command came."""
+    """Where a run lies, what it recorded, and whether it had been finished before the command came.
+
+    tried: it was only tried out (trainer.fast_dev_run), and its folder is gone.
+    """
 
     folder: Path
     record: Record
     already: bool = False
+    tried: bool = False
 
 
 def train(overrides: Sequence[str]) -> Outcome:
@@ -68,6 +73,8 @@ def train(overrides: Sequence[str]) -> Outcome:
         )
     config = compose(words)
     seen = inventory.take(config.data)
+    if config.trainer.fast_dev_run and int(os.environ.get("LOCAL_RANK", "0")) == 0:
+        return _try_out(words, config, seen, resumes=run is not None)
     if run and resumed is not None:
         before = runfolder.record_of(Path(run))
         if resumed.changed or folder is not None or before.fingerprint != seen.fingerprint:
@@ -97,6 +104,19 @@ def train(overrides: Sequence[str]) -> Outcome:
     if parent is not None:
         words.append(f"resume={_quoted(str(parent))}")
     return carry_out(words, folder)
+
+
+def _try_out(words: Sequence[str], config: Config, seen: Inventory, *, resumes: bool) -> Outcome:
+    """A few batches of everything in a temporary folder, which is removed with all that the run wrote."""
+    for key, is_given in (("resume", resumes), ("hydra.run.dir", given(words, "hydra.run.dir") is not None)):
+        if is_given:
+            raise UsageError(
+                f"{key} has no effect on trainer.fast_dev_run=true, which begins anew and keeps nothing; leave out one"
+            )
+    check(config, seen)
+    with tempfile.TemporaryDirectory(prefix="imgrec-") as place:
+        outcome = carry_out(words, Path(place) / "run")
+    return replace(outcome, tried=True)
 
 
 def carry_out(words: Sequence[str], folder: Path, *, quiet: bool = False) -> Outcome:

@@ -27,6 +27,16 @@ def describe(folder: Path, record: Record, *, already: bool, board: bool = True)
     return "\n".join(lines)
 
 
+def tried(record: Record) -> str:
+    """What a run went through that was only tried out; its scores, of a few images, tell nothing."""
+    steps = record.progress["steps"]
+    read = dict.fromkeys(f"{score.split} {score.protocol}" for score in record.scores)
+    return (
+        f"tried out: {steps} step{'s' if steps != 1 else ''} of training, then {', '.join(read) or 'no reading'};"
+        " nothing is recorded (trainer.fast_dev_run)"
+    )
+
+
 def overview(runs: Sequence[tuple[Path, Record]], *, complete: bool = True) -> str:
     """A line for each run of a sweep: its folder's name, its top1 and where that was measured.
 

@@ -118,9 +118,9 @@ def test_a_recipe_changes_choices_and_the_command_line_changes_the_recipe() -> N
             ["data.root=a=b"],
             "data.root: Hydra cannot read the value 'a=b'; quote it if it holds = , or brackets: 'data.root=\"a=b\"'",
         ),
-        (["epochs=3"], "epochs is not a key; did you mean trainer.max_epochs?; imgrec train --help lists the keys"),
-        (["+foo=1"], "foo is not a key; remove it; imgrec train --help lists the keys"),
-        (["model@x=cnn"], "Could not override 'model@x'; imgrec train --help lists the keys"),
+        (["epochs=3"], "epochs is not a key; did you mean trainer.max_epochs?; imgrec train --help all lists the keys"),
+        (["+foo=1"], "foo is not a key; remove it; imgrec train --help all lists the keys"),
+        (["model@x=cnn"], "Could not override 'model@x'; imgrec train --help all lists the keys"),
         (
             ["data=folder", "data.root=x", "data.image_size=8", "model=whitened_cnn"],
             "model.widths with 3 stages and model.whiten_kernel=2 needs images of at least 9 px, got 8;"

@@ -46,7 +46,9 @@ def test_a_key_of_another_choice_says_whose_it_is_and_what_this_one_has() -> Non
 
 
 def test_a_key_near_nothing_is_to_be_removed() -> None:
-    assert str(unknown_key("zzzzzz", Config)) == "zzzzzz is not a key; remove it; imgrec train --help lists the keys"
+    assert (
+        str(unknown_key("zzzzzz", Config)) == "zzzzzz is not a key; remove it; imgrec train --help all lists the keys"
+    )
     assert str(unknown_key("model.zzzzzz", Cnn)) == (
         "model.zzzzzz is not a key; remove it (Cnn has widths, depth, hidden, activation, batch_norm, dropout)"
     )
@@ -69,5 +71,5 @@ def test_the_innermost_cause_that_knows_the_key_speaks() -> None:
 
 def test_an_error_without_a_key_gives_its_first_line_and_the_help() -> None:
     assert str(explained(HydraException("Something odd.\nand a page of detail"))) == (
-        "Something odd; imgrec train --help lists the keys"
+        "Something odd; imgrec train --help all lists the keys"
     )

@@ -46,7 +46,7 @@ def unknown_key(key: str, owner: type) -> UsageError:
     """The refusal of a key that `owner`, the dataclass in that place, does not have; names the nearest that exists."""
     parent, _, leaf = key.rpartition(".")
     siblings = [field.name for field in dataclasses.fields(owner) if field.name != "name"]
-    where = f" ({owner.__name__} has {', '.join(siblings)})" if parent else "; imgrec train --help lists the keys"
+    where = f" ({owner.__name__} has {', '.join(siblings)})" if parent else "; imgrec train --help all lists the keys"
     if near := _sibling(parent, leaf, siblings):
         return UsageError(f"{key} is not a key; did you mean {near}?{where}")
     if owners := [name for name, schema in SCHEMAS.get(parent, {}).items() if _has(schema, leaf)]:
@@ -90,7 +90,7 @@ def explained(error: BaseException) -> UsageError:
         hint = f"; did you mean {guess}?" if guess else ""
         return UsageError(f"{where}defaults must override one of {', '.join(GROUPS)}, got {found[1]}{hint}")
     first_line = str(error).strip().splitlines()[0].rstrip(".")
-    return UsageError(f"{first_line}; imgrec train --help lists the keys")
+    return UsageError(f"{first_line}; imgrec train --help all lists the keys")
 
 
 def file_of(name: str) -> Path:

@@ -10,6 +10,7 @@ from imgrec.errors import UsageError
 ACCELERATORS = ("auto", "cpu", "gpu")
 STRATEGIES = ("auto", "ddp")
 PRECISIONS = ("32", "bf16-mixed", "16-mixed")
+TRIED = 3  # batches of each kind that trainer.fast_dev_run takes
 PROGRESS = ("auto", "rich", "plain", "none")
 
 
@@ -43,6 +44,9 @@ class Trainer:
     )
     async_save: bool = setting(
         False, "write checkpoints beside the training, from a copy of the state in memory", identity=False
+    )
+    fast_dev_run: bool = setting(
+        False, f"try the run out: {TRIED} batches of everything, in a temporary place; no record", identity=False
     )
     progress: str = setting(
         "auto", "auto: rich on a terminal, plain lines in a pipe; or rich, plain, none", identity=False

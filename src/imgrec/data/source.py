@@ -73,6 +73,22 @@ class MemoryImages:
         return torch.from_numpy(images_bchw), torch.arange(len(indices))
 
 
+class Few:
+    """At most so many images of a set, evenly spaced over it."""
+
+    def __init__(self, images: Images, at_most: int) -> None:
+        count = min(at_most, len(images))
+        self._images = images
+        self._indices_n = torch.arange(count) * len(images) // max(count, 1)
+        self.labels = images.labels[self._indices_n]
+
+    def __len__(self) -> int:
+        return len(self._indices_n)
+
+    def read(self, indices: Tensor) -> tuple[Tensor, Tensor]:
+        return self._images.read(self._indices_n[indices])
+
+
 @dataclass(kw_only=True)
 class Source:
     """A data set, split, with what the network has to know about it."""

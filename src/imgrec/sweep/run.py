@@ -48,6 +48,10 @@ class Sweep:
         words = [*(of_study(overrides) or []), *overrides]
         _refuse_lists(words)
         self._config = self._first(words)
+        if self._config.trainer.fast_dev_run:
+            raise UsageError(
+                "trainer.fast_dev_run tries one run out, and a sweep asks for several; leave out one of the two"
+            )
         self.folder = Path(given(words, "hydra.sweep.dir") or runfolder.group(self._config))
         self._jobs = Jobs(self.folder, _varied(words, self._config))
         self._asked: dict[str, Job] = {}

@@ -8,7 +8,8 @@ from typing import Any
 from imgrec import assembly, checkpoint, evaluation
 from imgrec.checkpoint import BEST, LAST
 from imgrec.config.root import Config
-from imgrec.data.source import Images
+from imgrec.config.trainer import TRIED
+from imgrec.data.source import Few, Images
 from imgrec.evaluation import Predictions
 from imgrec.records import Score
 from imgrec.runfolder import CHECKPOINTS
@@ -34,6 +35,8 @@ def read(config: Config, folder: Path, fitting: Fitting) -> Reading:
         splits["val"] = fitting.source.val
     if config.test and (test := fitting.source.open_test()) is not None:
         splits["test"] = test
+    if config.trainer.fast_dev_run:
+        splits = {split: Few(images, TRIED * config.data.eval_batch_size) for split, images in splits.items()}
     # validation also as the curves have it, and as the test will be measured: so that a choice may rest on it
     protocols = {"test": config.test_protocols, "val": list(dict.fromkeys(["clean", *config.test_protocols]))}
     reading = Reading()

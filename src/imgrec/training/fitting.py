@@ -19,6 +19,7 @@ from imgrec import assembly, checkpoint
 from imgrec.checkpoint import BEST, LAST
 from imgrec.config.data import Folder
 from imgrec.config.root import Config
+from imgrec.config.trainer import TRIED
 from imgrec.data.inventory import Inventory
 from imgrec.errors import RunError, UsageError
 from imgrec.runfolder import CHECKPOINTS, CURVES, TENSORBOARD
@@ -181,7 +182,8 @@ class Fitting:
         plugins: list[Any] = [DurableIO(self._writer), LightningEnvironment()]
         return lightning.Trainer(
             default_root_dir=folder,
-            max_epochs=trainer.max_epochs,
+            max_epochs=1 if trainer.fast_dev_run else trainer.max_epochs,
+            limit_train_batches=TRIED if trainer.fast_dev_run else 1.0,
             accelerator=accelerator,
             devices=trainer.devices,
             strategy=trainer.strategy,
@@ -193,7 +195,7 @@ class Fitting:
             callbacks=self._callbacks(),
             logger=loggers,
             plugins=plugins,
-            limit_val_batches=1.0 if self.source.val is not None else 0,
+            limit_val_batches=0 if self.source.val is None else TRIED if trainer.fast_dev_run else 1.0,
             num_sanity_val_steps=0,
             use_distributed_sampler=False,  # the loaders deal their batches out themselves
             enable_model_summary=False,

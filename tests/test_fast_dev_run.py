@@ -1,0 +1,71 @@
+"""trainer.fast_dev_run=true: a few batches of everything in a temporary place, of which nothing is left."""
+
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from runs import one_line
+
+from imgrec.config.compose import compose
+from imgrec.config.identity import run_id
+
+Said = tuple[int, str, str]
+TRY = "trainer.fast_dev_run=true"
+
+
+@pytest.fixture
+def place(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Where temporary folders are made."""
+    folder = workplace / "temporary"
+    folder.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(folder))
+    return folder
+
+
+def test_it_goes_through_training_validation_and_test_and_leaves_nothing(
+    command: Callable[..., Said], tiny: list[str], workplace: Path, place: Path
+) -> None:
+    words = [*tiny, "trainer.max_epochs=40", "schedule=cosine", "trainer.tensorboard=true", "data.eval_batch_size=2"]
+    code, out, err = command("train", *words, "test_protocols=[clean,tta_flip]", TRY)
+    assert code == 0
+    assert out == (
+        "tried out: 3 steps of training, then val clean, val tta_flip, test clean, test tta_flip; nothing is recorded"
+        " (trainer.fast_dev_run)\n"
+    )
+    assert "reading test at best, clean: 6 images" in err
+    assert list(place.glob("imgrec-*")) == []
+    assert list(workplace.iterdir()) == [place]
+
+
+def test_a_run_that_fails_leaves_nothing_either(
+    command: Callable[..., Said], tiny: list[str], workplace: Path, place: Path
+) -> None:
+    code, out, err = command("train", *tiny, TRY, "optimizer=sgd", "optimizer.lr_scale=1e30")
+    assert (code, out) == (1, "")
+    assert "must be finite" in one_line(err)
+    assert list(place.glob("imgrec-*")) == []
+    assert list(workplace.iterdir()) == [place]
+
+
+def test_it_is_no_part_of_what_a_run_is() -> None:
+    words = ["data=digits", "model.hidden=16"]
+    assert run_id(compose(words), "f") == run_id(compose([*words, TRY]), "f")
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (["-m", "seed=0,1"], "trainer.fast_dev_run tries one run out, and a sweep asks for several; leave out one"),
+        (["hydra.run.dir=here"], "hydra.run.dir has no effect on trainer.fast_dev_run=true, which begins anew"),
+        (["resume=run"], "resume has no effect on trainer.fast_dev_run=true, which begins anew"),
+    ],
+)
+def test_it_does_not_go_with_sweeps_named_folders_and_runs_to_resume(
+    command: Callable[..., Said], tiny: list[str], finished: Path, words: list[str], sentence: str
+) -> None:
+    base = [] if words[0].startswith("resume") else tiny
+    code, out, err = command("train", *base, TRY, *words)
+    assert (code, out) == (2, "")
+    assert sentence in one_line(err)
+    assert not Path("outputs").exists()
