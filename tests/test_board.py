@@ -118,7 +118,7 @@ def test_new_columns_replace_the_old_ones_and_the_same_ones_are_not_written_agai
     summarise(tmp_path)
     assert (tmp_path / first).stat().st_mtime_ns == before
     lay_run(tmp_path, "data=digits optimizer=sgd")
-    (tmp_path / first / ".partial").write_bytes(b"of a process that was killed")
+    (tmp_path / first / ".events.0badc0de.partial").write_bytes(b"of a process that was killed")
     summarise(tmp_path)
     (second,) = made(tmp_path)
     assert second != first

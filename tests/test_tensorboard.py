@@ -1,24 +1,19 @@
-"""What a user sees of a sweep in TensorBoard: a real Chromium opens its tabs and reads the page.
-
-The browser is driven over chromedriver's HTTP interface (W3C WebDriver): https://www.w3.org/TR/webdriver2/
-"""
+"""What a user sees of a sweep in TensorBoard: a real Chromium opens its tabs and reads the page."""
 
 import contextlib
-import json
 import shutil
 import socket
 import subprocess
 import sys
 import time
 import urllib.request
-from base64 import b64decode
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
+from playwright.sync_api import Page, sync_playwright
 from waiting import wait_until
 
 from imgrec import records
@@ -27,21 +22,11 @@ from imgrec.records import Record
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-FLAGS = (
-    "--headless",
-    "--no-sandbox",  # root cannot have one
-    "--disable-gpu",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--disable-quic",
-    "--window-size=1800,1200",
-)
+WIDTH, HEIGHT = 1280, 900
 PATIENCE_S = 90.0
 
 # every text that takes up room on the page, with its upper and lower edge; through shadow roots and frames
-_TEXTS = """
+_TEXTS = """() => {
 const found = [];
 function walk(node) {
     if (node.nodeType === Node.TEXT_NODE) {
@@ -49,7 +34,8 @@ function walk(node) {
         range.selectNodeContents(node);
         const box = range.getBoundingClientRect();
         const text = node.data.trim();
-        if (text && box.width > 0) found.push({text, top: box.top, bottom: box.bottom});
+        const {top, bottom, left, right, width} = box;
+        if (text && width > 0) found.push({text, top, bottom, left, right});
     }
     if (node.shadowRoot) walk(node.shadowRoot);
     if (node.nodeName === "IFRAME" && node.contentDocument) walk(node.contentDocument);
@@ -57,18 +43,7 @@ function walk(node) {
 }
 walk(document);
 return found;
-"""
-
-# ticks the box in front of each of the names, where it is not ticked yet
-_TICK = """
-const names = arguments[0];
-function walk(node) {
-    if (node.nodeName === "PAPER-CHECKBOX" && names.includes(node.textContent.trim()) && !node.checked) node.click();
-    if (node.shadowRoot) walk(node.shadowRoot);
-    for (const child of node.childNodes) walk(child);
-}
-walk(document);
-"""
+}"""
 
 
 @dataclass(frozen=True)
@@ -78,34 +53,33 @@ class Text:
     text: str
     top: float
     bottom: float
+    left: float
+    right: float
 
     def beside(self, other: "Text") -> bool:
         """Whether the middle of this one is at the height of the other."""
         return other.top <= (self.top + self.bottom) / 2 <= other.bottom
 
+    @property
+    def in_sight(self) -> bool:
+        """Whether it lies on the screen, without a click and without scrolling."""
+        return self.left >= 0 and self.right <= WIDTH and self.top >= 0 and self.bottom <= HEIGHT
+
 
 class Browser:
-    """A session of a headless Chromium."""
+    """A page of a headless Chromium."""
 
-    def __init__(self, driver: str, profile: Path) -> None:
-        self._driver = driver
-        options = {"binary": CHROMIUM, "args": [*FLAGS, f"--user-data-dir={profile}"]}
-        wanted = {"browserName": "chrome", "goog:chromeOptions": options}
-        self._session = "/session/" + self._call("/session", {"capabilities": {"alwaysMatch": wanted}})["sessionId"]
+    def __init__(self, page: Page) -> None:
+        self._page = page
 
     def open(self, url: str) -> None:
-        self._call(f"{self._session}/url", {"url": url})
+        self._page.goto(url)
 
     def texts(self) -> list[Text]:
-        return [Text(**found) for found in self._run(_TEXTS)]
-
-    def tick(self, names: list[str]) -> None:
-        self._run(_TICK, names)
+        return [Text(**found) for found in self._page.evaluate(_TEXTS)]
 
     def type_into(self, selector: str, text: str) -> None:
-        found = self._call(f"{self._session}/element", {"using": "css selector", "value": selector})
-        (element,) = found.values()
-        self._call(f"{self._session}/element/{element}/value", {"text": text})
+        self._page.locator(selector).fill(text)
 
     def wait_for(self, what: str, condition: Callable[[list[Text]], bool]) -> list[Text]:
         """The page's texts, as soon as the condition holds of them."""
@@ -113,22 +87,10 @@ class Browser:
         while not condition(texts := self.texts()):
             if time.monotonic() > end:
                 picture = Path("page.png").resolve()
-                picture.write_bytes(b64decode(self._call(f"{self._session}/screenshot")))
+                self._page.screenshot(path=picture)
                 pytest.fail(f"the page does not show {what}; see {picture}. It reads: {[text.text for text in texts]}")
             time.sleep(0.5)
         return texts
-
-    def close(self) -> None:
-        self._call(self._session, method="DELETE")
-
-    def _run(self, script: str, *arguments: Any) -> Any:
-        return self._call(f"{self._session}/execute/sync", {"script": script, "args": arguments})
-
-    def _call(self, path: str, body: dict[str, Any] | None = None, method: str | None = None) -> Any:
-        data = None if body is None else json.dumps(body).encode()
-        request = urllib.request.Request(self._driver + path, data=data, method=method)
-        with urllib.request.urlopen(request, timeout=PATIENCE_S) as answer:
-            return json.load(answer)["value"]
 
 
 @contextlib.contextmanager
@@ -157,18 +119,13 @@ def _serving(command: list[str], log: Path, *, ready: str) -> Iterator[str]:
 
 
 @pytest.fixture(scope="module")
-def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
+def browser() -> Iterator[Browser]:
     if CHROMIUM is None:
-        pytest.skip("needs a Chromium: apt-get install chromium chromium-driver")
-    folder = tmp_path_factory.mktemp("browser")
-    driver = shutil.which("chromedriver")
-    assert driver is not None, f"{CHROMIUM} is there, its chromedriver is not: apt-get install chromium-driver"
-    with _serving([driver, "--port={port}"], folder / "log", ready="/status") as address:
-        browser = Browser(address, folder / "profile")
-        try:
-            yield browser
-        finally:
-            browser.close()
+        pytest.skip("needs a Chromium: apt-get install chromium")
+    with sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])  # root cannot have one
+        yield Browser(chromium.new_page(viewport={"width": WIDTH, "height": HEIGHT}))
+        chromium.close()
 
 
 @pytest.fixture(scope="module")
@@ -184,8 +141,8 @@ def sweep(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def runs(sweep: Path) -> dict[str, Record]:
-    """The runs' records, by the names that TensorBoard gives them: their folders' paths."""
-    found = {f"{path.parent.name}/tensorboard": records.read(path) for path in sweep.glob("*/record.json")}
+    """The runs' records, by the names of their folders."""
+    found = {path.parent.name: records.read(path) for path in sweep.glob("*/record.json")}
     assert len(found) == 4
     return found
 
@@ -217,40 +174,43 @@ def _row(texts: list[Text], name: str) -> set[str]:
     return {text.text for text in texts if any(text.beside(place) for place in places)}
 
 
-def test_the_hparams_tab_compares_the_runs(browser: Browser, board: str, runs: dict[str, Record]) -> None:
-    columns = {
-        f"hp/{split}_{metric}_{at}": (metric, split, at)
-        for metric in ("top1", "loss")
-        for split in ("val", "test")
-        for at in ("best", "last")
-    }
+def test_the_hparams_tab_says_without_a_click_what_the_runs_differ_in_and_which_is_best(
+    browser: Browser, board: str, runs: dict[str, Record]
+) -> None:
     browser.open(f"{board}/#hparams")
-    browser.wait_for("the runs", lambda texts: {text.text for text in texts} >= {*runs, *columns, "optimizer.name"})
-    browser.tick([*columns, "optimizer.name", "seed"])
 
-    def complete(texts: list[Text]) -> bool:
-        return all(
-            {f"{_value(record, *column):#.5g}" for column in columns.values()} <= _row(texts, name)
-            and record.config["optimizer.name"] in _row(texts, name)
-            for name, record in runs.items()
-        )
+    def seen(texts: list[Text]) -> list[set[str]]:
+        """The texts in sight of each row that begins with a trial's name, which may be cut short."""
+        names = [text for text in texts if text.in_sight and text.text in runs]
+        return [{text.text for text in texts if text.in_sight and text.beside(name)} for name in names]
 
-    shown = {text.text for text in browser.wait_for("every run's scores in its row", complete)}
-    assert {"optimizer.name", "optimizer.lr", "data.batch_size", "trainer.max_epochs", "seed"} <= shown
-    assert "hp_metric" not in shown
-    assert "NaN" not in shown
+    wanted = [
+        {record.config["optimizer.name"], f"{_value(record, 'top1', 'val', 'best'):#.5g}"} for record in runs.values()
+    ]
+    texts = browser.wait_for(
+        "each run's optimizer beside its validation top1",
+        lambda texts: all(any(row <= found for found in seen(texts)) for row in wanted),
+    )
+    head = {text.text for text in texts if text.in_sight}
+    assert {"optimizer", "seed", "val top1 at best"} <= head
+    everything = {text.text for text in texts}
+    assert not everything & {"data", "loss", "experiment", "trainer.max_epochs", "hp_metric", "NaN"}
+    assert "test top1 at best" in everything
 
 
 def test_the_curves_of_the_runs_are_shown(browser: Browser, board: str, runs: dict[str, Record]) -> None:
     browser.open("about:blank")  # TensorBoard does not follow a changed fragment
     browser.open(f"{board}/#timeseries")
-    sections = {"confusion", "mistakes", "train", "val"}
-    browser.wait_for("the runs and sections", lambda texts: {text.text for text in texts} >= {*runs, *sections})
+    first = {"1 validation", "1 validation/top1", "1 validation/loss"}
+    texts = browser.wait_for("the first charts", lambda texts: {text.text for text in texts if text.in_sight} >= first)
+    assert not {"confusion", "mistakes"} & {text.text for text in texts if text.in_sight}, "pictures come later"
+    names = {name: f"{name}/tensorboard" for name in runs}
+    browser.wait_for("the runs", lambda texts: {text.text for text in texts} >= set(names.values()))
     browser.type_into("input[placeholder^='Filter tags']", "^val/(top1|loss)$")
 
     def complete(texts: list[Text]) -> bool:
         return all(
-            f"{_value(record, metric, 'val', 'last'):.4f}".rstrip("0").rstrip(".") in _row(texts, name)
+            f"{_value(record, metric, 'val', 'last'):.4f}".rstrip("0").rstrip(".") in _row(texts, names[name])
             for name, record in runs.items()
             for metric in ("top1", "loss")
         )

@@ -19,6 +19,7 @@ from tensorboard.summary.writer.record_writer import RecordWriter
 
 from imgrec import hparams, records
 from imgrec.config.identity import SHORT
+from imgrec.disk import Partial, clean
 from imgrec.errors import RunError
 from imgrec.hparams import Column
 from imgrec.records import Record
@@ -27,7 +28,7 @@ from imgrec.tables import factors
 from imgrec.tables.gather import Run
 
 _FOLDER = re.compile(rf"hparams-[0-9a-f]{{{SHORT}}}")
-_EVENTS, _PARTIAL = "events.out.tfevents.0.imgrec", ".partial"
+_EVENTS = "events.out.tfevents.0.imgrec"
 
 log = logging.getLogger(__name__)
 
@@ -93,13 +94,11 @@ def _replace(folder: Path, message: Summary) -> None:
     own = folder / f"hparams-{hashlib.sha256(text).hexdigest()[:SHORT]}"
     if not (own / _EVENTS).is_file():
         own.mkdir(exist_ok=True)
-        partial = own / _PARTIAL
-        descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o644)
-        with os.fdopen(descriptor, "wb") as file:
-            events = RecordWriter(file)
+        with Partial(own / _EVENTS) as new:
+            events = RecordWriter(new.file)
             events.write(Event(wall_time=0, file_version="brain.Event:2").SerializeToString())
             events.write(Event(wall_time=0, summary=message).SerializeToString())
-        partial.replace(own / _EVENTS)
+            new.place()
     for other in folder.glob("hparams-*"):
         if other != own and _FOLDER.fullmatch(other.name) and other.is_dir() and not other.is_symlink():
             _remove(other)
@@ -107,8 +106,8 @@ def _replace(folder: Path, message: Summary) -> None:
 
 def _remove(folder: Path) -> None:
     """Remove a folder that this module made; what else lies in it stays, and the folder with it."""
-    for name in (_EVENTS, _PARTIAL):
-        (folder / name).unlink(missing_ok=True)
+    (folder / _EVENTS).unlink(missing_ok=True)
+    clean(folder)
     with contextlib.suppress(OSError):  # somebody else's file lies in it
         folder.rmdir()
 

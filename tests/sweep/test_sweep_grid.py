@@ -186,7 +186,7 @@ def test_a_run_whose_process_died_comes_last_and_is_never_given_up_by_counting(
     assert again.wait() == 7
     assert statuses() == {0: "running", 1: "finished"}
     assert re.search(
-        r"^\S+seed-0\S+: its process ended without a word 1 time since its start: it comes last$",
+        r"^seed-0\S+: its process ended without a word 1 time since its start: it comes last$",
         again.log.read_text(),
         re.MULTILINE,
     )

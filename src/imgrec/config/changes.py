@@ -170,6 +170,7 @@ CHANGES: Mapping[str, Change] = {
     "trainer.log_every": Change(EFFECTIVE, _WORKS),
     "trainer.checkpoint_every": Change(EFFECTIVE, _WORKS),
     "trainer.async_save": Change(EFFECTIVE, _WORKS),
+    "trainer.fast_dev_run": Change(REFUSED, "it begins anew and keeps nothing"),
     "trainer.progress": Change(EFFECTIVE, _WORKS),
     "trainer.tensorboard": Change(EFFECTIVE, _WORKS),
     "trainer.log_graph": Change(EFFECTIVE, "where the run's folder has no TensorBoard events yet"),
