@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from imgrec.data import workers
 from imgrec.data.loader import eval_loader
 from imgrec.data.source import Images
+from imgrec.diagnostics import confusion as as_stored
 from imgrec.errors import RunError
 from imgrec.records import Score, wilson
 from imgrec.scores import CALIBRATION_BINS, Scores, calibration_bins
@@ -170,14 +171,14 @@ def measure(predictions: Predictions, loss: nn.Module, *, split: str, protocol: 
 
 
 def diagnose(predictions: Predictions, classes: tuple[str, ...]) -> dict[str, Any]:
-    """What the numbers hide: confusion matrix (true class by row), scores per class, calibration bins."""
+    """What the numbers hide: confusion, scores per class, calibration bins, as `imgrec.diagnostics` reads them."""
     scores = Scores(len(classes))
     scores.update(predictions.logits_nk, predictions.targets_n, torch.zeros(()))
     confusion = scores.compute()["confusion"]
     hits, true, said = confusion.diag(), confusion.sum(dim=1), confusion.sum(dim=0)
     return {
         "classes": list(classes),
-        "confusion": confusion.tolist(),
+        **as_stored(confusion.tolist()),
         "per_class": [
             {
                 "class": name,

@@ -1,10 +1,21 @@
-"""Any words at all in a command: a checked configuration, or a sentence."""
+"""Any words in a command, any values in a file: what was asked for, or a sentence.
 
+IMGREC_FUZZ_SEED=7 makes other files than the default.
+"""
+
+import json
+import random
+import re
 from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import pytest
+import shelf
+from diagnosed import add_diagnostics
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from mutated import SEED, mutated
 
 from imgrec.config import plain
 from imgrec.config.compose import compose, expand
@@ -69,3 +80,88 @@ def fuzz(examples: int) -> None:
 def test_any_words_make_a_configuration_or_a_sentence(examples: int, outcome: Callable[[str, str], None]) -> None:
     fuzz(examples)
     outcome(f"{examples} commands of random words", "a checked configuration, or one sentence, each time")
+
+
+Said = tuple[int, str, str]
+BATCH = 50  # files that one command reads
+
+
+def assert_told(said: Said) -> None:
+    """Done, or refused in sentences: no name of an exception."""
+    code, _, err = said
+    assert code in (0, 1, 2), err
+    assert "Traceback" not in err, err
+    for line in err.splitlines():
+        assert not re.search(r"\b[A-Z]\w*(Error|Exception|Warning)\b", line), line
+        assert line.isprintable(), line
+    assert code == 0 or err.splitlines()[-1].startswith("imgrec: "), err
+
+
+def many(default: int, stated: int) -> pytest.MarkDecorator:
+    """A few in the default suite, the stated number in the slow one."""
+    whole = pytest.param(stated, marks=[pytest.mark.slow, pytest.mark.timeout(3600)])
+    return pytest.mark.parametrize("files", [default, whole])
+
+
+@pytest.fixture
+def record_rows(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    """The rows of a record with everything in it, in a working folder on a disk that need not be forced to anything."""
+    monkeypatch.setattr("os.fsync", lambda _: None)
+    cost = {"seconds": 1.5, "train_seconds": 1.0, "images_per_second": 9.0, "parameters": 9, "flops_per_image": 9}
+    scores = [shelf.score(metric, 0.5, split=split) for metric in ("top1", "loss") for split in ("val", "test")]
+    scores[0].ci = (0.4, 0.6)
+    record = shelf.run(
+        "optimizer=sgd seed=1",
+        *scores,
+        cost=cost,
+        weights={"last": "a" * 64},
+        progress={"from": None, "steps": 9, "best": {"top1": 0.5}},
+        began="2026-01-01T00:00:00+00:00",
+        ended="2026-01-01T00:01:00+00:00",
+        environment={"threads": 2},
+    )
+    rows: dict[str, Any] = json.loads(shelf.lay(Path("plain"), record, "run").read_text())
+    return rows
+
+
+def dumped(value: Any) -> str:
+    return json.dumps(value).replace('"' + "9" * 5000 + '"', "9" * 5000)  # also as a number that Python will not read
+
+
+@many(200, 5000)
+def test_any_record_is_tabulated_or_named(
+    record_rows: dict[str, Any], command: Callable[..., Said], outcome: Callable[[str, str], None], files: int
+) -> None:
+    draws = random.Random(f"{SEED} records")
+    for batch in range(0, files, BATCH):
+        for number in range(BATCH):
+            folder = Path(f"batch{batch}") / f"run{number}"
+            folder.mkdir(parents=True)
+            rows = mutated({**record_rows, "run_id": f"{number:064}"}, draws)
+            (folder / "record.json").write_text(dumped(rows))
+        shelf.lay(Path(f"batch{batch}"), shelf.run("optimizer=sgd", shelf.score("top1", 0.5), run_id="good"), "good")
+        for form in ("markdown", "csv") if batch % (4 * BATCH) == 0 else ("markdown",):
+            assert_told(command("table", f"batch{batch}", "--format", form))
+    outcome(f"{files} records with a value changed: table", "tabulated, or named in a sentence, each time")
+
+
+@many(50, 2000)
+def test_any_diagnostics_are_drawn_or_named(
+    record_rows: dict[str, Any], command: Callable[..., Said], outcome: Callable[[str, str], None], files: int
+) -> None:
+    draws = random.Random(f"{SEED} diagnostics")
+    named = 0
+    for batch in range(0, files, BATCH):
+        for number in range(BATCH):
+            record = shelf.run(f"optimizer=sgd seed={number}", shelf.score("top1", 0.5), run_id=f"{number:064}")
+            folder = shelf.lay(Path(f"batch{batch}"), record, f"run{number}").parent
+            add_diagnostics(folder, ["a", "b", "c"], [[5, 1, 0], [0, 6, 0], [1, 1, 4]])
+            path = folder / "diagnostics.json"
+            path.write_text(dumped(mutated(json.loads(path.read_text()), draws)))
+        code, out, err = command("report", f"batch{batch}", "-o", "page.html")
+        assert_told((code, out, err))
+        assert Path("page.html").read_text().endswith("</html>"), "one bad file costs no page"
+        named += err.count("must be diagnostics that imgrec wrote")
+        Path("page.html").unlink()
+    assert named
+    outcome(f"{files} diagnostics with a value changed: report", f"a page each time; {named} files named in a sentence")

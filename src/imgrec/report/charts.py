@@ -17,7 +17,6 @@ COLOURS = ("#3b56f5", "#c17525", "#39a579", "#c926ba", "#825e31", "#686876")
 _DASHES = ([1, 0], [6, 3], [2, 2], [8, 3, 2, 3], [4, 4], [1, 3])
 _SHAPES = ("circle", "square", "triangle-up", "diamond", "cross", "triangle-down")
 _HEIGHT = 300  # pixels; the width is the page's
-_MOST_CLASSES = 40  # beyond it a confusion matrix cannot be read
 _FEW_CLASSES = 12  # up to which its cells hold their counts
 _ALL = "all"  # of the settings
 _LONG = 24  # characters of a setting's name beyond which a legend has one column
@@ -48,13 +47,8 @@ def charts(story: Story) -> list[Chart]:
         drawn.append(_calibration(story))
     if story.drawn.classes:
         drawn.append(_classes(story))
-    classes = len({row.true for row in story.drawn.confusions})
-    if 0 < classes <= _MOST_CLASSES:
+    if story.drawn.confusions:
         drawn.append(_confusion(story))
-    elif classes:
-        story.drawn.remarks.append(
-            f"the confusion of {classes} classes is not drawn; each run's diagnostics.json has it"
-        )
     return drawn
 
 

@@ -1,21 +1,19 @@
 """What a report draws of runs: curves, confusion, calibration and classes of each setting, over its seeds."""
 
-import json
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
-from imgrec import records, statistics
+from imgrec import diagnostics, records, statistics
+from imgrec.diagnostics import Diagnostics
 from imgrec.errors import RunError, shown
 from imgrec.runfolder import CURVES, DIAGNOSTICS
 from imgrec.statistics import Summary
 from imgrec.tables.factors import short
+from imgrec.tables.gather import stands
 from imgrec.tables.table import Row, Table
 
-Diagnostics = dict[str, Any]
-"""A split's part of diagnostics.json: classes, confusion, per_class, calibration."""
-
+MOST_CLASSES = 40  # beyond which a confusion matrix cannot be read
 CURVE_METRICS = (("val", "top1"), ("val", "loss"), ("train", "loss"), ("train", "top1"))
 
 
@@ -105,7 +103,7 @@ def _take_curves(drawn: Drawn, setting: str, row: Row) -> None:
     found: dict[tuple[str, int], list[float]] = {}
     for run in row.runs:
         path = run.folder / CURVES if run.folder else None
-        if path is None or not path.is_file():
+        if path is None or not stands(path):
             continue
         try:
             rows = [
@@ -137,21 +135,19 @@ def _take_curves(drawn: Drawn, setting: str, row: Row) -> None:
 
 def _take_diagnostics(drawn: Drawn, setting: str, row: Row, table: Table) -> None:
     """Confusion, calibration and classes of the split and place that the table shows, summed over its seeds."""
-    read: list[Diagnostics] = []
+    found: list[Diagnostics] = []
     for run in row.runs:
         path = run.folder / DIAGNOSTICS if run.folder else None
-        if path is None or not path.is_file() or run.record.status != "finished":
+        if path is None or not stands(path) or run.record.status != "finished":
             continue
         try:
-            places = json.loads(path.read_text("utf-8"))
-            found = (places.get(table.at) or places.get("last") or {}).get(table.columns[0].split)
-            if found is not None:
-                read.append(_checked(found))
-        except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-            reason = f"no {error}" if isinstance(error, KeyError) else error
-            drawn.problems.append(f"{path} must be diagnostics that imgrec wrote, got {reason}; they are not drawn")
-    alike = [found for found in read if found["classes"] == read[0]["classes"]]
-    if len(alike) < len(read):
+            of_run = diagnostics.read(path, at=table.at, split=table.columns[0].split)
+        except RunError as error:
+            drawn.problems.append(str(error))
+        else:
+            found += [of_run] if of_run is not None else []
+    alike = [each for each in found if each.classes == found[0].classes]
+    if len(alike) < len(found):
         drawn.remarks.append(f"{setting}: runs with other classes are not in calibration, classes and confusion")
     if alike:
         _take_confusions(drawn, setting, alike)
@@ -160,9 +156,8 @@ def _take_diagnostics(drawn: Drawn, setting: str, row: Row, table: Table) -> Non
 
 
 def _take_classes(drawn: Drawn, name: str, read: Sequence[Diagnostics]) -> None:
-    for k, label in enumerate(read[0]["classes"]):
-        shares = [found["per_class"][k]["accuracy"] for found in read]
-        known = [100 * share for share in shares if share is not None]
+    for k, label in enumerate(read[0].classes):
+        known = [100 * share for found in read if (share := found.accuracy[k]) is not None]
         if known:
             summary = statistics.summarise(known)
             drawn.classes.append(Class(setting=name, name=label, mean=summary.mean, **within_percent(summary)))
@@ -170,33 +165,23 @@ def _take_classes(drawn: Drawn, name: str, read: Sequence[Diagnostics]) -> None:
 
 def _take_bins(drawn: Drawn, name: str, read: Sequence[Diagnostics]) -> None:
     """Bins of the same edges are summed."""
-    edges = dict.fromkeys((row["low"], row["high"]) for found in read for row in found["calibration"])
+    edges = dict.fromkeys((row.low, row.high) for found in read for row in found.calibration)
     for low, high in sorted(edges):
-        bins = [row for found in read for row in found["calibration"] if (row["low"], row["high"]) == (low, high)]
-        n = sum(row["n"] for row in bins)
-        if n:
-            confidence = sum(row["n"] * row["confidence"] for row in bins if row["n"]) / n
-            accuracy = sum(row["n"] * row["accuracy"] for row in bins if row["n"]) / n
-            drawn.bins.append(Bin(setting=name, confidence=confidence, accuracy=accuracy, n=n))
-
-
-def _checked(found: dict[str, Any]) -> Diagnostics:
-    """Raises ValueError, KeyError or TypeError for parts that are missing, or do not fit together."""
-    classes = len(found["classes"])
-    if len(found["per_class"]) != classes or [len(line) for line in found["confusion"]] != [classes] * classes:
-        raise ValueError("parts of different numbers of classes")
-    sum(sum(line) for line in found["confusion"])
-    sum(row["accuracy"] for row in found["per_class"] if row["accuracy"] is not None)
-    for row in found["calibration"]:
-        if row["n"] and not 0 <= row["confidence"] + row["accuracy"] + row["low"] + row["high"] <= 4:
-            raise ValueError(f"shares outside [0, 1] in {row}")
-    return found
+        bins = [row for found in read for row in found.calibration if (row.low, row.high) == (low, high)]
+        n = sum(row.n for row in bins)
+        confidence = sum(row.n * row.confidence for row in bins) / n
+        accuracy = sum(row.n * row.accuracy for row in bins) / n
+        drawn.bins.append(Bin(setting=name, confidence=confidence, accuracy=accuracy, n=n))
 
 
 def _take_confusions(drawn: Drawn, name: str, read: Sequence[Diagnostics]) -> None:
-    classes = read[0]["classes"]
+    classes = read[0].classes
+    if len(classes) > MOST_CLASSES:
+        remark = f"the confusion of {len(classes)} classes is not drawn; each run's diagnostics.json has it"
+        drawn.remarks += [remark] if remark not in drawn.remarks else []
+        return
     for i, true in enumerate(classes):
-        counts = [sum(found["confusion"][i][j] for found in read) for j in range(len(classes))]
+        counts = [sum(found.confusion[i].get(j, 0) for found in read) for j in range(len(classes))]
         whole = sum(counts)
         for j, predicted in enumerate(classes):
             share = counts[j] / whole if whole else 0.0

@@ -10,6 +10,7 @@ from imgrec.checkpoint import BEST, LAST
 from imgrec.config.root import Config
 from imgrec.config.trainer import TRIED
 from imgrec.data.source import Few, Images
+from imgrec.diagnostics import matrix
 from imgrec.evaluation import Predictions
 from imgrec.records import Score
 from imgrec.runfolder import CHECKPOINTS
@@ -83,6 +84,6 @@ def _show(
         at, split, predictions = shown
         diagnostics = reading.diagnostics[at][split]
         classes, title = diagnostics["classes"], f"{split}, {at}"
-        tensorboard.show_confusion(board, diagnostics["confusion"], classes, title=title, step=step)
+        tensorboard.show_confusion(board, matrix(diagnostics), classes, title=title, step=step)
         tensorboard.show_mistakes(board, splits[split], predictions, classes, title=title, step=step)
     board.finalize("success")

@@ -1,0 +1,118 @@
+"""diagnostics.json: what a run's scores hide, of each place (best, last) and split. Imports no torch.
+
+Up to FULL classes `confusion` holds the whole matrix, a list for each true class. Beyond, `confusion_sparse` holds a
+text for each true class with the classes that its images were given and how many: "0:48 17:2".
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from imgrec import shape
+from imgrec.errors import RunError
+from imgrec.records import json_in, why_not
+
+FULL = 100  # classes; the matrix of a thousand takes 8 MB as JSON, of which nearly all are zeros
+_MOST_CLASSES = 10**5
+_MOST = 2**28  # bytes: a full matrix of 1000 classes at two places and splits takes 2**25
+
+Row = dict[int, int]
+"""Images of one true class by the class that they were given, without zeros."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bin:
+    """Images of a range of confidence: how many, their mean confidence and accuracy."""
+
+    low: float
+    high: float
+    n: int
+    confidence: float
+    accuracy: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Diagnostics:
+    """Of one split at one place. accuracy: of each class, None where it has no image. calibration: bins with images."""
+
+    classes: tuple[str, ...]
+    confusion: list[Row]
+    accuracy: list[float | None]
+    calibration: list[Bin]
+
+
+def confusion(matrix: Sequence[Sequence[int]]) -> dict[str, Any]:
+    """The matrix, true class by row, as the file holds it."""
+    if len(matrix) <= FULL:
+        return {"confusion": [list(row) for row in matrix]}
+    rows = [" ".join(f"{given}:{count}" for given, count in enumerate(row) if count) for row in matrix]
+    return {"confusion_sparse": rows}
+
+
+def matrix(found: dict[str, Any]) -> list[list[int]]:
+    """The whole matrix of one split at one place, as the file holds that."""
+    classes = len(found["classes"])
+    return [[row.get(given, 0) for given in range(classes)] for row in _confusion(found, classes)]
+
+
+def read(path: Path, *, at: str, split: str) -> Diagnostics | None:
+    """The diagnostics of a split at a place, or at `last` without it; None where there are none.
+
+    Raises RunError for a file that holds something else.
+    """
+    try:
+        places = shape.mapping(json_in(path, most=_MOST), "diagnostics")
+        place = shape.mapping(places.get(at, places.get("last", {})), at)
+        return None if place.get(split) is None else _typed(shape.mapping(place[split], split))
+    except (OSError, ValueError, KeyError, RecursionError, MemoryError) as error:
+        raise RunError(
+            f"{path} must be diagnostics that imgrec wrote, got {why_not(error)}; they are not drawn"
+        ) from error
+
+
+def _typed(found: dict[str, Any]) -> Diagnostics:
+    classes = [shape.text(name, "a class") for name in shape.items(found["classes"], "classes", most=_MOST_CLASSES)]
+    if not classes:
+        raise ValueError("no classes")
+    accuracy: list[float | None] = []
+    for row in shape.items(found["per_class"], "per_class", length=len(classes)):
+        share = shape.mapping(row, "a row of per_class")["accuracy"]
+        accuracy.append(None if share is None else shape.number(share, "accuracy", low=0, high=1))
+    rows = [_bin(row) for row in shape.items(found["calibration"], "calibration")]
+    return Diagnostics(
+        classes=tuple(classes),
+        confusion=_confusion(found, len(classes)),
+        accuracy=accuracy,
+        calibration=[row for row in rows if row is not None],
+    )
+
+
+def _confusion(found: dict[str, Any], classes: int) -> list[Row]:
+    if "confusion_sparse" in found:
+        texts = shape.items(found["confusion_sparse"], "confusion_sparse", length=classes)
+        return [_row(shape.text(text, "a row of confusion_sparse"), classes) for text in texts]
+    rows = []
+    for row in shape.items(found["confusion"], "confusion", length=classes):
+        counts = shape.items(row, "a row of confusion", length=classes)
+        rows.append(
+            {given: count for given, count in enumerate(counts) if shape.integer(count, "a count of confusion")}
+        )
+    return rows
+
+
+def _row(text: str, classes: int) -> Row:
+    row: Row = {}
+    for pair in text.split():
+        given, _, count = pair.partition(":")
+        key = shape.integer(int(given), "a class of confusion_sparse", high=classes - 1)
+        row[key] = shape.integer(int(count), "a count of confusion_sparse", low=1)
+    return row
+
+
+def _bin(row: Any) -> Bin | None:
+    values = shape.mapping(row, "a bin")
+    n = shape.integer(values["n"], "a bin's n")
+    shares = {name: values[name] for name in ("low", "high", *(("confidence", "accuracy") if n else ()))}
+    read = {name: shape.number(share, f"a bin's {name}", low=0, high=1.0001) for name, share in shares.items()}
+    return Bin(n=n, **read) if n else None
