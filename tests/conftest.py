@@ -1,5 +1,6 @@
 """What tests of several rooms share: drawn images, and runs as users start them, through the `imgrec` command."""
 
+import atexit
 import contextlib
 import functools
 import gc
@@ -7,6 +8,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 import traceback
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -17,6 +19,9 @@ import pytest
 from PIL import Image
 from waiting import wait_until
 
+# what images contain is remembered outside of the user's own cache
+os.environ["XDG_CACHE_HOME"] = tempfile.mkdtemp(prefix="imgrec-cache-")
+atexit.register(shutil.rmtree, os.environ["XDG_CACHE_HOME"], ignore_errors=True)
 os.environ["OMP_NUM_THREADS"] = "1"  # before PyTorch is imported: on busy cores its threads wait for each other
 
 CLASSES = ("bars", "disc", "frame")

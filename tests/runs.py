@@ -33,7 +33,7 @@ def steps_logged(folder: Path) -> int:
 def folder_of(words: list[str]) -> Path:
     """Where the run of these words lies, or will."""
     config = compose(words)
-    return runfolder.locate(config, words, runfolder.identity(config, inventory.take(config.data).fingerprint))
+    return runfolder.place(config, words, inventory.take(config.data)).folder
 
 
 def state(folder: Path) -> dict[str, Any]:

@@ -449,7 +449,7 @@ def test_images_that_changed_since_the_run_are_not_measured_as_its_test_set(
     Image.new("RGB", (8, 8)).save(photos / "row" / "late.png")
     code, out, err = imgrec("evaluate", "run")
     assert (code, out) == (1, "")
-    assert "names or sizes have changed since" in err
+    assert "names or contents have changed since" in err
     named = imgrec("evaluate", "run", "--data-root", str(photos))
     assert (named[0], named[2]) == (1, err), "the same images under their own name are no others"
     shutil.copytree(photos, photos.parent / "others")

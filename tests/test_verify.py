@@ -321,7 +321,7 @@ def test_it_is_said_where_bit_equality_is_not_promised(tiny: list[str], verify: 
         ({"status": "running"}, "and is interrupted; finish it with imgrec train resume=run"),
         ({"status": "failed"}, "and is failed; mend the cause and finish it with imgrec train resume=run"),
         ({"parent": "runs/first"}, "it went on from a state of runs/first that is not kept; verify runs/first, or"),
-        ({"fingerprint": "0" * 64}, "names or sizes have changed since (00000000 -> "),
+        ({"fingerprint": "0" * 64}, "names or contents have changed since (00000000 -> "),
         ({"run_id": "0" * 64}, "must hold the configuration of run 00000000, and this version makes run "),
         ({"config": {"seed": 0, "colour": "red"}}, "must hold a configuration that this version knows, got: colour"),
     ],

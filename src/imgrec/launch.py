@@ -77,14 +77,14 @@ def train(overrides: Sequence[str]) -> Outcome:
         return _try_out(words, config, seen, resumes=run is not None)
     if run and resumed is not None:
         before = runfolder.record_of(Path(run))
-        if resumed.changed or folder is not None or before.fingerprint != seen.fingerprint:
+        if resumed.changed or folder is not None or seen.known_as(before.fingerprint) is None:
             parent = Path(run)
         else:  # the very same run, which may itself have gone on from another
             parent = Path(before.parent) if before.parent else None
             if not (config.force and before.status == "finished"):  # done over, it lies in a new folder
                 folder = Path(run)
-    own = runfolder.identity(config, seen.fingerprint, parent)
-    folder = folder or runfolder.locate(config, words, own)
+    found = runfolder.place(config, words, seen, parent, folder=folder)
+    folder, own, seen = found.folder, found.run_id, found.seen
     if int(os.environ.get("LOCAL_RANK", "0")) == 0:
         record = runfolder.look(folder)
         finished = record if record is not None and record.status == "finished" and record.run_id == own else None
@@ -99,6 +99,8 @@ def train(overrides: Sequence[str]) -> Outcome:
         if finished is not None:
             if warning := codechange.of_finished(folder, finished, config.code):
                 log.warning("%s", warning)
+            if not seen.by_contents:
+                log.warning("%s", runfolder.unknown_contents(folder))
             return Outcome(folder=folder, record=finished, already=True)
     words = [text for text in words if key_of(text) != "hydra.run.dir"]
     if parent is not None:
@@ -303,8 +305,8 @@ def _run_name(*, _root_: DictConfig) -> str:
     """Hydra's ${imgrec.run_name:}, the name of one run's folder in it."""
     words = list(_root_.hydra.overrides.task)
     config = compose(words)
-    own = runfolder.identity(config, inventory.take(config.data).fingerprint)
-    return runfolder.locate(config, words, own, within=Path(_root_.hydra.sweep.dir)).name
+    within = Path(_root_.hydra.sweep.dir)
+    return runfolder.place(config, words, inventory.take(config.data), within=within).folder.name
 
 
 def _job(raw: DictConfig, *, quiet: bool) -> Outcome:

@@ -29,6 +29,8 @@ log = logging.getLogger(__name__)
 
 SCHEMA = 1
 
+log = logging.getLogger(__name__)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Measured:
@@ -192,11 +194,15 @@ def _images(run: Path, trained: Trained, split: str, data_root: str | None) -> t
     if data_root is not None:
         config = elsewhere(config, data_root)
     seen = runfolder.images(run, config)
-    if seen.fingerprint != trained.fingerprint and (data_root is None or _is_root_of(data_root, trained.config)):
+    known = seen.known_as(trained.fingerprint)
+    if known is None and (data_root is None or _is_root_of(data_root, trained.config)):
         raise RunError(
-            "the images must be those that the run was trained on, and names or sizes have changed since: a split of"
+            "the images must be those that the run was trained on, and names or contents have changed since: a split of"
             " them would mix training images in; restore them, or name other images with --data-root"
         )
+    seen = known or seen
+    if not seen.by_contents:
+        log.warning("%s", runfolder.unknown_contents(run))
     source = assembly.source(_at_hand(run, config), seen.listing)
     if source.classes != trained.classes:
         raise RunError(

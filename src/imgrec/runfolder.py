@@ -10,6 +10,7 @@ import os
 import re
 import time
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from imgrec import disk, records
@@ -39,6 +40,50 @@ def identity(config: Config, fingerprint: str, parent: Path | None = None) -> st
 def group(config: Config) -> Path:
     """The folder that the run's folder lies in: outputs/<study, or experiment, or default>."""
     return Path("outputs") / (config.study or config.experiment or "default")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Place:
+    """Where a run lies, or will lie, its id, and its images as that id knows them."""
+
+    folder: Path
+    run_id: str
+    seen: Inventory
+
+
+def place(
+    config: Config,
+    overrides: Sequence[str],
+    seen: Inventory,
+    parent: Path | None = None,
+    *,
+    folder: Path | None = None,
+    within: Path | None = None,
+) -> Place:
+    """Look the run up by its id, then by the id that it had while a folder was known by names and sizes alone.
+
+    A run that is found by its older id keeps it, and `force` trains a finished one anew under the newer. folder: the
+    run's, where it is known. within: the folder to look in, instead of `group`'s.
+    """
+    own = identity(config, seen.fingerprint, parent)
+    if seen.older is not None:
+        earlier = identity(config, seen.older.fingerprint, parent)
+        where = [folder] if folder is not None else _takes(within or group(config), earlier)
+        record = look(where[-1]) if where else None
+        known = folder is None and bool(_takes(within or group(config), own))
+        again = folder is None and config.force and record is not None and record.status == "finished"
+        if record is not None and record.run_id == earlier and not known and not again:
+            return Place(folder=where[-1], run_id=earlier, seen=seen.older)
+    return Place(folder=folder or locate(config, overrides, own, within=within), run_id=own, seen=seen)
+
+
+def unknown_contents(folder: Path) -> str:
+    """What is said of a run whose images are known by names and sizes alone."""
+    return (
+        f"{folder}: its record knows the images by names and sizes alone, so whether they contain what they did then is"
+        " unknown; to train with images that are known by their contents, give force=true (a sweep: another"
+        " hydra.sweep.dir)"
+    )
 
 
 def locate(config: Config, overrides: Sequence[str], own: str, *, within: Path | None = None) -> Path:

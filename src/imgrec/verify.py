@@ -101,13 +101,15 @@ def _config(run: Path, record: Record, data_root: str | None) -> Config:
         ) from error
     config = dataclasses.replace(config, code="ignore")  # to run it with other code is what verifying is for
     config = config if data_root is None else elsewhere(config, data_root)
-    seen = runfolder.images(run, config).fingerprint
-    if seen != record.fingerprint:
+    seen = runfolder.images(run, config)
+    known = seen.known_as(record.fingerprint)
+    if known is None:
         raise RunError(
-            f"{run} must be verified with the images that it was trained on, and names or sizes have changed since"
-            f" ({record.fingerprint[:SHORT]} -> {seen[:SHORT]}); restore them, or name their place with --data-root"
+            f"{run} must be verified with the images that it was trained on, and names or contents have changed since"
+            f" ({record.fingerprint[:SHORT]} -> {seen.fingerprint[:SHORT]}); restore them, or name their place with"
+            " --data-root"
         )
-    own = run_id(config, seen)
+    own = run_id(config, known.fingerprint)
     if own != record.run_id:
         raise RunError(
             f"{run / RECORD} must hold the configuration of run {record.run_id[:SHORT]}, and this version makes run"
@@ -210,7 +212,7 @@ def _run_again(run: Path, record: Record, config: Config, folder: Path, data_roo
     with _logged(folder):
         if int(os.environ.get("LOCAL_RANK", "0")) == 0:
             _own(folder)
-        carry_out(config, folder, command=record.command)
+        carry_out(config, folder, command=record.command, fingerprint=record.fingerprint)
 
 
 @contextlib.contextmanager

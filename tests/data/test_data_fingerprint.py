@@ -36,18 +36,23 @@ def test_another_upsampling_asks_for_another_version() -> None:
     ), "change DIGITS_UPSAMPLING, DIGITS, and this"
 
 
-def test_a_folder_is_its_paths_and_sizes(tmp_path: Path, draw_images: Callable[..., list[Path]]) -> None:
+def test_a_folder_is_its_paths_and_contents(tmp_path: Path, draw_images: Callable[..., list[Path]]) -> None:
     for place in ("here", "there"):
         draw_images(tmp_path / place / "a", 2)
         draw_images(tmp_path / place / "b", 2)
     here, there = (Folder(root=str(tmp_path / place)) for place in ("here", "there"))
     before = take(here).fingerprint
     assert before == take(there).fingerprint
-    lines = "".join(
-        f"{name}\0{(tmp_path / 'here' / name).stat().st_size}\n"
-        for name in ("a/00.png", "a/01.png", "b/00.png", "b/01.png")
+    names = ("a/00.png", "a/01.png", "b/00.png", "b/01.png")
+    lines = b"".join(
+        name.encode() + b"\0" + hashlib.sha256((tmp_path / "here" / name).read_bytes()).digest() + b"\n"
+        for name in names
     )
-    assert before == hashlib.sha256(lines.encode()).hexdigest()
+    assert before == hashlib.sha256(b"contents\n" + lines).hexdigest()
+    sizes = "".join(f"{name}\0{(tmp_path / 'here' / name).stat().st_size}\n" for name in names)
+    older = take(here).older
+    assert older is not None
+    assert older.fingerprint == hashlib.sha256(sizes.encode()).hexdigest(), "what older records have"
     (tmp_path / "here" / "a" / "notes.txt").write_text("no image")
     assert take(here).fingerprint == before
     (tmp_path / "here" / "a" / "00.png").rename(tmp_path / "here" / "a" / "02.png")

@@ -4,7 +4,9 @@ import hashlib
 from dataclasses import dataclass
 
 from imgrec.config.data import Cifar10, Data, Digits, Folder
+from imgrec.data import contents
 from imgrec.data.cifar10_files import ARCHIVE_SHA256
+from imgrec.data.contents import Contents
 from imgrec.data.scan import Listing, scan
 from imgrec.errors import RunError, UsageError, shown
 
@@ -21,14 +23,28 @@ class Inventory:
     """64 hexadecimal digits that differ when the images do."""
     listing: Listing | None = None
     """Of a folder."""
+    contents: Contents | None = None
+    """Of a folder's images, in the order of their sorted paths."""
+    older: "Inventory | None" = None
+    """The same folder by names and sizes alone, as older records know it."""
+
+    @property
+    def by_contents(self) -> bool:
+        """False for a folder that is known by names and sizes alone."""
+        return self.listing is None or self.older is not None
+
+    def known_as(self, fingerprint: str) -> "Inventory | None":
+        """This data set under a recorded fingerprint; None where that is another one's."""
+        known = (self, self.older)
+        return next((one for one in known if one is not None and one.fingerprint == fingerprint), None)
 
 
 def take(cfg: Data) -> Inventory:
     """Look at the data that `cfg` names.
 
     The fingerprint of cifar10: the official archive's SHA-256. digits: a constant. folder: SHA-256 over the sorted
-    relative paths and the sizes of its images; neither the folder's place nor contents of equal size change it.
-    Raises what `scan` refuses, and RunError for an image that is gone before its size was read.
+    relative paths of its images and the SHA-256 of each one's bytes; the folder's place does not change it.
+    Raises what `scan` and `contents.read` refuse.
     """
     match cfg:
         case Cifar10():
@@ -36,16 +52,34 @@ def take(cfg: Data) -> Inventory:
         case Digits():
             return Inventory(fingerprint=DIGITS)
         case Folder():
-            listing = scan(cfg.root)
-            digest = hashlib.sha256()
-            for path in sorted(listing.paths()):
-                try:
-                    size = (listing.root / path).stat().st_size
-                except OSError as error:
-                    raise RunError(
-                        f"{shown(listing.root / path)}: must stay while the folder is listed, got {error.strerror}; "
-                        f"start again when nothing else changes {shown(listing.root)}"
-                    ) from error
-                digest.update(f"{path}\0{size}\n".encode("utf-8", "surrogateescape"))
-            return Inventory(fingerprint=digest.hexdigest(), listing=listing)
+            return _folder(scan(cfg.root))
     raise UsageError(f"data must be one of cifar10, digits, folder, got {cfg.name!r}")
+
+
+def check_unchanged(seen: Inventory) -> None:
+    """Refuse a folder whose images have changed since it was taken. A file's state is asked; few files are read.
+
+    Raises RunError.
+    """
+    if seen.listing is None or seen.contents is None:
+        return
+    root = seen.listing.root
+    if other := contents.changed(root, sorted(seen.listing.paths()), seen.contents):
+        more = f" and {len(other) - 1} more" if len(other) > 1 else ""
+        raise RunError(
+            f"{shown(root)}: the images must stay as they are until a run has ended, and {shown(other[0])}{more} have"
+            " changed since it began; restore them and start the same command again, which goes on from its last"
+            " checkpoint, or start it over the new images, which is another run"
+        )
+
+
+def _folder(listing: Listing) -> Inventory:
+    paths = sorted(listing.paths())
+    found = contents.read(listing.root, paths)
+    by_contents, by_sizes = hashlib.sha256(b"contents\n"), hashlib.sha256()
+    for index, (path, size) in enumerate(zip(paths, found.sizes(), strict=True)):
+        name = path.encode("utf-8", "surrogateescape")
+        by_contents.update(b"%s\0%s\n" % (name, found.digest(index)))
+        by_sizes.update(b"%s\0%d\n" % (name, size))
+    older = Inventory(fingerprint=by_sizes.hexdigest(), listing=listing, contents=found)
+    return Inventory(fingerprint=by_contents.hexdigest(), listing=listing, contents=found, older=older)

@@ -1,6 +1,7 @@
 """One run of a sweep before it runs: what it is, where it lies, and what is left to do of it. Imports no torch."""
 
 import contextlib
+import logging
 import os
 import time
 from collections.abc import Collection, Iterator, Sequence
@@ -15,7 +16,9 @@ from imgrec.data import inventory
 from imgrec.data.inventory import Inventory
 from imgrec.errors import RunError
 from imgrec.records import Record
-from imgrec.runfolder import RECORD
+from imgrec.runfolder import RECORD, Place
+
+log = logging.getLogger(__name__)
 
 State = Literal["finished", "failed", "to resume", "to do"]
 
@@ -52,6 +55,7 @@ class Jobs:
         self._made: dict[tuple[str, ...], Job] = {}
         self._by_id: dict[str, Job] = {}
         self._seen: dict[str, Inventory] = {}
+        self._told = False
 
     def job(self, words: Sequence[str]) -> Job:
         """The run of these words; the very same object for other words of the same run.
@@ -65,13 +69,20 @@ class Jobs:
             if images not in self._seen:  # a folder is listed once
                 self._seen[images] = inventory.take(config.data)
             seen = self._seen[images]
-            own = runfolder.identity(config, seen.fingerprint)
+            named = [text for text in key if self._varied is None or key_of(text) in self._varied]
+            found = runfolder.place(config, named, seen, within=self.sweep)
+            own, folder = found.run_id, found.folder
             if own not in self._by_id:
-                named = [text for text in key if self._varied is None or key_of(text) in self._varied]
-                folder = runfolder.locate(config, named, own, within=self.sweep)
-                self._by_id[own] = Job(words=key, config=config, run_id=own, seen=seen, folder=folder)
+                self._tell_unknown(found)
+                self._by_id[own] = Job(words=key, config=config, run_id=own, seen=found.seen, folder=folder)
             self._made[key] = self._by_id[own]
         return self._made[key]
+
+    def _tell_unknown(self, found: Place) -> None:
+        """Say once that runs of this sweep know their images by names and sizes alone."""
+        if not found.seen.by_contents and not self._told:
+            self._told = True
+            log.warning("%s", runfolder.unknown_contents(found.folder))
 
 
 def state(job: Job, *, until: float) -> State:

@@ -65,8 +65,8 @@ class Fitting:
         self._counted = state["callbacks"] if state else {}
         # what was the end of a parent's training is not the end of this one
         self._over = bool(state) and self._counted["Saver"]["over"] and meta["run_id"] == run_id
-        comparable = not state or meta["run_id"] == run_id or origin.measures_alike(meta, config, seen.fingerprint)
-        self._top1_compare = not state or origin.measures_alike(meta, config, seen.fingerprint, losses=False)
+        comparable = not state or meta["run_id"] == run_id or origin.measures_alike(meta, config, seen)
+        self._top1_compare = not state or origin.measures_alike(meta, config, seen, losses=False)
         self.source = assembly.source(config, seen.listing)
         self.classifier = assembly.classifier(
             config, self.source, run_id=run_id, fingerprint=seen.fingerprint, resumed=state is not None

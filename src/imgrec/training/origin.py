@@ -52,14 +52,14 @@ def meta(path: Path, state: Mapping[str, Any]) -> dict[str, Any]:
     return found
 
 
-def measures_alike(known: Mapping[str, Any], config: Config, fingerprint: str, *, losses: bool = True) -> bool:
+def measures_alike(known: Mapping[str, Any], config: Config, seen: Inventory, *, losses: bool = True) -> bool:
     """True if a checkpoint's validation top1 compare with those to come: the same images, at the same size.
 
-    known: its `meta`. fingerprint: of the images now. losses: whether their losses must compare as well.
+    known: its `meta`. seen: the images now. losses: whether their losses must compare as well.
     """
     before, now = known["config"], plain.flat(config)
     told = [key for key in before if (losses and key.startswith("loss.")) or key == "data.image_size"]
-    return all(now.get(key) == before[key] for key in told) and _same_images(known, config, fingerprint)
+    return all(now.get(key) == before[key] for key in told) and _same_images(known, config, seen)
 
 
 def check_architecture(path: Path, weights: Mapping[str, Tensor], module: nn.Module) -> None:
@@ -95,9 +95,9 @@ def check_parent(
     try:
         _check_epochs(config, path, (epoch, batch), changed)
         _check_images(config, path, known, seen, changed)
-        _check_pruning(config, path, state, seen.fingerprint, changed)
+        _check_pruning(config, path, state, seen, changed)
         if batch:
-            _check_middle(config, path, known, epoch, seen.fingerprint)
+            _check_middle(config, path, known, epoch, seen)
         _check_weights(config, path, state)
     except UsageError as error:
         raise UsageError(f"{error}, or {anew}") from None
@@ -126,12 +126,12 @@ def _check_images(
     config: Config, path: Path, known: Mapping[str, Any], seen: Inventory, changed: Sequence[str]
 ) -> None:
     """Refuse images that have changed where `resume_override` does not name data.root, and other classes."""
-    if known["fingerprint"] == seen.fingerprint:
+    if seen.known_as(known["fingerprint"]) is not None:
         return
     if "data.root" not in config.resume_override:
         raise UsageError(
-            f"data.root must hold the images that {path} was trained on, and their names or sizes have changed: split"
-            " anew, images that it has seen would count as validation and test; restore them, or allow it with"
+            f"data.root must hold the images that {path} was trained on, and their names or contents have changed:"
+            " split anew, images that it has seen would count as validation and test; restore them, or allow it with"
             f" {_allowing(changed, 'data.root')}"
         )
     if seen.listing is not None and list(seen.listing.classes) != list(known["classes"]):
@@ -142,7 +142,7 @@ def _check_images(
 
 
 def _check_pruning(
-    config: Config, path: Path, state: Mapping[str, Any], fingerprint: str, changed: Sequence[str]
+    config: Config, path: Path, state: Mapping[str, Any], seen: Inventory, changed: Sequence[str]
 ) -> None:
     """Refuse to leave out others of changed images, and to take images in again in the middle of an epoch."""
     epoch, batch = state["callbacks"]["Saver"]["position"]
@@ -151,7 +151,7 @@ def _check_pruning(
         return
     after, epochs = config.data.pruned_after(config.trainer.max_epochs), config.trainer.max_epochs
     stays = chosen["share"] == config.data.prune and epoch >= after
-    if stays and not _same_images(meta(path, state), config, fingerprint):
+    if stays and not _same_images(meta(path, state), config, seen):
         raise UsageError(
             f"data.prune={config.data.prune} has left images out in {path}, and now there are others; restore them, or"
             f" give data.prune=0, or another share to choose anew, with {_allowing(changed, 'data.prune')}"
@@ -170,11 +170,11 @@ def _check_pruning(
         )
 
 
-def _check_middle(config: Config, path: Path, known: Mapping[str, Any], epoch: int, fingerprint: str) -> None:
+def _check_middle(config: Config, path: Path, known: Mapping[str, Any], epoch: int, seen: Inventory) -> None:
     """Refuse what takes effect at an epoch's beginning only, in the middle of the epoch of that index."""
     then, now = known["config"], plain.flat(config)
     differing = [f"{key} {then[key]} -> {now[key]}" for key in needs_whole_epoch(then, now)]
-    if known["fingerprint"] != fingerprint:
+    if seen.known_as(known["fingerprint"]) is None:
         differing.append("the images in data.root")
     if differing:
         raise UsageError(
@@ -207,11 +207,13 @@ def _some(classes: Sequence[str]) -> str:
     return ", ".join(map(shown, classes[:5])) + (", ..." if len(classes) > 5 else "")
 
 
-def _same_images(known: Mapping[str, Any], config: Config, fingerprint: str) -> bool:
+def _same_images(known: Mapping[str, Any], config: Config, seen: Inventory) -> bool:
     """Whether the images, as they are split and in their order, are those of the checkpoint."""
     now = plain.flat(config)
     sizes = (key for key in known["config"] if key in ("data.val_size", "data.test_size"))
-    return known["fingerprint"] == fingerprint and all(now.get(key) == known["config"][key] for key in sizes)
+    return seen.known_as(known["fingerprint"]) is not None and all(
+        now.get(key) == known["config"][key] for key in sizes
+    )
 
 
 def _difference(own: Mapping[str, Tensor], found: Mapping[str, Tensor]) -> str | None:

@@ -32,10 +32,18 @@ log = logging.getLogger(__name__)
 codebase.remember()  # what is imported by now is what runs, whatever is written into its files later
 
 
-def train(config: Config, folder: Path, *, command: Sequence[str], parent: Path | None = None) -> Record:
+def train(
+    config: Config,
+    folder: Path,
+    *,
+    command: Sequence[str],
+    parent: Path | None = None,
+    fingerprint: str | None = None,
+) -> Record:
     """Carry the run in `folder` to its end, from its own `last` where there is one, and return its record.
 
     command: the overrides that asked for it. parent: another run's folder to go on from, instead of a new network.
+    fingerprint: under which the images are known, where the run repeats one that is older than their contents'.
     A finished run is left as it is. Raises RunError or UsageError with the reason when it cannot be carried out,
     Interrupted when it was asked to end; the record then says so.
     """
@@ -44,14 +52,19 @@ def train(config: Config, folder: Path, *, command: Sequence[str], parent: Path 
     torch.set_num_threads(config.trainer.threads or threads)
     try:
         with safepath.for_processes():  # of a distributed run, and of torch.compile
-            return _train(config, folder, command, parent)
+            return _train(config, folder, command, parent, fingerprint)
     finally:
         torch.set_num_threads(threads)
 
 
-def _train(config: Config, folder: Path, command: Sequence[str], parent: Path | None) -> Record:
+def _train(
+    config: Config, folder: Path, command: Sequence[str], parent: Path | None, fingerprint: str | None
+) -> Record:
     seen = inventory.take(config.data)  # again, where it has been checked: a sweep's run may start hours later
-    own = runfolder.identity(config, seen.fingerprint, parent)
+    if fingerprint is not None:
+        seen = seen.known_as(fingerprint) or seen
+    found = runfolder.place(config, command, seen, parent, folder=folder)
+    own, seen = found.run_id, found.seen
     if int(os.environ.get("LOCAL_RANK", "0")) > 0:  # started by the first process of a distributed run, to train along
         Fitting(config, folder, own, seen, parent=parent, interruption=Interruption()).run()
         sys.exit(0)
@@ -61,6 +74,8 @@ def _train(config: Config, folder: Path, command: Sequence[str], parent: Path | 
         before = records.read(folder / RECORD) if (folder / RECORD).is_file() else None
         if before is not None and before.status == "finished":
             return before
+        if not seen.by_contents:
+            log.warning("%s", runfolder.unknown_contents(folder))
         begun = runfolder.newest_state(folder)  # a later process compares: did this one reach a checkpoint?
         if before is not None and begun:
             _keep_threads(before, config)
@@ -160,6 +175,7 @@ def _carry_out(
     fitting = Fitting(config, folder, record.run_id, seen, parent=parent, interruption=interruption)
     fitting.run()
     reading = final.read(config, folder, fitting)
+    inventory.check_unchanged(seen)
     record.scores = reading.scores
     record.weights = reading.weights
     record.cost = fitting.cost()

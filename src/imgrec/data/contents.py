@@ -1,0 +1,256 @@
+"""What a folder's images contain: a digest a file, and a cache of them, so that each file is read once. No torch.
+
+A cached digest holds while the file's device, inode, size, mtime and ctime stay as they are; no program can set a
+ctime. A cache that is lost, damaged or cannot be written costs time and nothing else.
+"""
+
+import errno
+import hashlib
+import logging
+import os
+import stat
+import struct
+import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from imgrec import disk
+from imgrec.errors import RunError, shown
+
+_STATE = struct.Struct("<QQQqq")  # device, inode, size, mtime and ctime in nanoseconds
+_DIGEST = hashlib.sha256().digest_size
+_UNREAD = bytes(_DIGEST)  # of a file that cannot be read: data.on_error decides about it when it is decoded
+_BRIEF = 8  # bytes of a digest that tell images apart: two of 10 million agree with a probability of 3e-6
+_MAGIC = b"imgrec contents 1\n"
+
+_CHUNK = 2**20  # bytes that are read at once
+_BLOCK = 64  # files that a thread is given at once
+_THREADS = 8  # a thread waits for the disk more than for a core
+_TRIES = 3  # for a file that changes while it is read
+_SETTLED = 2_000_000_000  # nanoseconds after which a later change has another ctime: FAT's clock is the coarsest
+_PATIENCE = 3.0  # seconds of reading before a word about it
+_PAUSE = 30.0  # seconds between two such words
+_MACHINE = (errno.EMFILE, errno.ENFILE, errno.ENOMEM)  # the machine's failures, whichever file they meet
+_GONE = (errno.ENOENT, errno.ENOTDIR, errno.ESTALE)
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Contents:
+    """The states and digests of N files, in the order in which they were asked for; 72 bytes a file."""
+
+    states: bytes
+    digests: bytes
+
+    def __len__(self) -> int:
+        return len(self.digests) // _DIGEST
+
+    def sizes(self) -> Iterator[int]:
+        """Each file's size in bytes."""
+        return (size for _, _, size, _, _ in _STATE.iter_unpack(self.states))
+
+    def digest(self, index: int) -> bytes:
+        """SHA-256 of the file's bytes; zeros for a file that cannot be read."""
+        return self.digests[index * _DIGEST : (index + 1) * _DIGEST]
+
+    def brief_n(self) -> NDArray[np.uint64]:
+        """The first 8 bytes of each digest as a number, (N,); 0 for a file that cannot be read."""
+        rows_n32 = np.frombuffer(self.digests, np.uint8).reshape(-1, _DIGEST)
+        return np.ascontiguousarray(rows_n32[:, :_BRIEF]).view("<u8").reshape(-1)
+
+
+def read(root: Path, paths: Sequence[str]) -> Contents:
+    """The contents of the files at these paths, relative to `root`. Only files that the cache does not know are read.
+
+    Raises RunError for a file that is gone, or changes while it is read, and where the machine has no memory or no
+    file descriptor left.
+    """
+    began = time.time_ns()
+    states = bytearray()
+    for path in paths:
+        try:
+            states += _state(os.stat(f"{root}/{path}"))  # noqa: PTH116 - a Path takes longer than the call
+        except OSError as error:
+            raise _restless(root, path, error.strerror) from error
+    place = _place(root)
+    known = _recall(place) if place else None
+    if known is not None and known.states == states:
+        return known
+    digests = bytearray(len(paths) * _DIGEST)
+    cached = _by_state(known) if known else {}
+    missing = []
+    for index in range(len(paths)):
+        state = bytes(states[index * _STATE.size : (index + 1) * _STATE.size])
+        if state in cached:
+            digests[index * _DIGEST : (index + 1) * _DIGEST] = cached[state]
+        else:
+            missing.append(index)
+    try:
+        for index, state, digest in _hashed(root, paths, missing):
+            if digest == _UNREAD:
+                continue
+            states[index * _STATE.size : (index + 1) * _STATE.size] = state
+            digests[index * _DIGEST : (index + 1) * _DIGEST] = digest
+    finally:  # an interruption keeps what was read so far
+        contents = Contents(states=bytes(states), digests=bytes(digests))
+        if place and missing:
+            _remember(place, contents, before=began - _SETTLED)
+    return contents
+
+
+def changed(root: Path, paths: Sequence[str], before: Contents) -> list[str]:
+    """The paths whose files are gone, or have other bytes than `before`. Files of unchanged state are not read."""
+    found = []
+    for index, path in enumerate(paths):
+        try:
+            state = _state(os.stat(f"{root}/{path}"))  # noqa: PTH116
+            if state == before.states[index * _STATE.size : (index + 1) * _STATE.size]:
+                continue
+            if _digest_of(root, path)[1] != before.digest(index):
+                found.append(path)
+        except OSError:
+            found.append(path)
+    return found
+
+
+def _state(status: os.stat_result) -> bytes:
+    return _STATE.pack(status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
+
+
+# ---- reading
+
+
+def _hashed(root: Path, paths: Sequence[str], missing: Sequence[int]) -> Iterator[tuple[int, bytes, bytes]]:
+    """Place, state and digest of each of the files at the places `missing`, in their order."""
+
+    def several(places: Sequence[int]) -> list[tuple[int, bytes, bytes]]:
+        return [(place, *_digest_of(root, paths[place])) for place in places]
+
+    began = said = time.monotonic()
+    done = 0
+    threads = ThreadPoolExecutor(_THREADS, "imgrec-contents")
+    try:
+        blocks = (missing[start : start + _BLOCK] for start in range(0, len(missing), _BLOCK))
+        for rows in threads.map(several, blocks):
+            yield from rows
+            done += len(rows)
+            now = time.monotonic()
+            if now - said > (_PATIENCE if said == began else _PAUSE):
+                said = now
+                log.warning(
+                    "%s: reading what %d images contain, which is remembered: %.0f %% after %.0f s",
+                    shown(root),
+                    len(missing),
+                    100 * done / len(missing),
+                    now - began,
+                )
+    finally:
+        threads.shutdown(cancel_futures=True)
+
+
+def _digest_of(root: Path, path: str) -> tuple[bytes, bytes]:
+    """A file's state and digest. Raises RunError as `read`."""
+    for _ in range(_TRIES):
+        try:
+            before, digest, after = _digest_once(f"{root}/{path}")
+        except OSError as error:
+            if error.errno in _MACHINE:
+                raise RunError(
+                    f"{shown(root / path)}: must be read, got {error.strerror}; free memory and files"
+                ) from error
+            if error.errno in _GONE:
+                raise _restless(root, path, error.strerror) from error
+            return bytes(_STATE.size), _UNREAD
+        if before == after:
+            return before, digest
+    raise _restless(root, path, "other bytes at each reading")
+
+
+def _digest_once(path: str) -> tuple[bytes, bytes, bytes]:
+    """The file's state, its digest, and its state after that. Opening it blocks on nothing, not even on a pipe."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY)
+    try:
+        status = os.fstat(descriptor)
+        before = _state(status)
+        if not stat.S_ISREG(status.st_mode):
+            return before, _UNREAD, before
+        digest, left = hashlib.sha256(), status.st_size + 1  # a file may grow as fast as it is read
+        while left > 0 and (chunk := os.read(descriptor, min(_CHUNK, left))):
+            digest.update(chunk)
+            left -= len(chunk)
+        return before, digest.digest(), _state(os.fstat(descriptor))
+    finally:
+        os.close(descriptor)
+
+
+def _restless(root: Path, path: str, reason: str | None) -> RunError:
+    return RunError(
+        f"{shown(root / path)}: must stay as it is while the folder is listed, got {reason}; start again when nothing"
+        f" else changes {shown(root)}"
+    )
+
+
+# ---- the cache
+
+
+def _place(root: Path) -> Path | None:
+    """The cache's file for that folder, named by device and inode, so that it follows a folder that is renamed."""
+    try:
+        status = root.stat()
+        given = os.environ.get("XDG_CACHE_HOME", "")
+        base = Path(given) if given.startswith("/") else Path.home() / ".cache"  # the specification's own rule
+    except (OSError, RuntimeError):  # no home
+        return None
+    return base / "imgrec" / "contents" / f"{status.st_dev:x}-{status.st_ino:x}"
+
+
+def _recall(place: Path) -> Contents | None:
+    """What the file remembers; None where there is none that this user wrote as a whole."""
+    try:
+        with disk.opened(place) as file:
+            if os.fstat(file.fileno()).st_uid != os.geteuid():
+                return None
+            text = file.read()
+    except OSError:
+        return None
+    head = len(_MAGIC) + _DIGEST
+    rows, rest = divmod(len(text) - head, _STATE.size + _DIGEST)
+    if rest or rows < 0 or text[: len(_MAGIC)] != _MAGIC:
+        return None
+    if hashlib.sha256(text[head:]).digest() != text[len(_MAGIC) : head]:
+        return None
+    middle = head + rows * _STATE.size
+    return Contents(states=text[head:middle], digests=text[middle:])
+
+
+def _by_state(known: Contents) -> dict[bytes, bytes]:
+    size = _STATE.size
+    return {known.states[k * size : (k + 1) * size]: known.digest(k) for k in range(len(known))}
+
+
+def _remember(place: Path, contents: Contents, *, before: int) -> None:
+    """Replace the cache's file. Only what last changed before that time is kept: a later ctime may come twice.
+
+    before: nanoseconds since 1970.
+    """
+    states, digests = bytearray(), bytearray()
+    for index, (*_, ctime) in enumerate(_STATE.iter_unpack(contents.states)):
+        if ctime < before and contents.digest(index) != _UNREAD:
+            states += contents.states[index * _STATE.size : (index + 1) * _STATE.size]
+            digests += contents.digest(index)
+    if not states:
+        return
+    rows = bytes(states + digests)
+    try:
+        place.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with disk.Partial(place) as new:
+            new.file.write(_MAGIC + hashlib.sha256(rows).digest() + rows)
+            new.place()
+    except OSError as error:
+        log.debug("%s cannot be written: %s", place, error)
