@@ -45,6 +45,7 @@ class Record:
     began, ended: when its first process started and its last one ended, in UTC (ISO 8601); None in older records.
     code: digests of the modules that the run began with (`codebase.Code`); empty in older records. code_since: for each
     time that it went on with other code, the digests of the modules that had changed.
+    images: of a folder, `sizes`: the fingerprint of names and sizes alone, as older records have it.
     """
 
     run_id: str
@@ -66,6 +67,7 @@ class Record:
     began: str | None = None
     ended: str | None = None
     error: str | None = None
+    images: dict[str, Any] = field(default_factory=dict)
     schema: int = SCHEMA
 
     def score(self, metric: str, *, split: str, at: str, protocol: str = "clean") -> Score | None:
@@ -148,7 +150,7 @@ def _check(record: Record) -> None:
     for key in _MAYBE:
         if getattr(record, key) is not None:
             shape.text(getattr(record, key), key)
-    for key in ("config", "cost", "environment", "weights", "progress"):
+    for key in ("config", "cost", "environment", "weights", "progress", "images"):
         shape.mapping(getattr(record, key), key)
     for word in shape.items(record.command, "command"):
         shape.text(word, "a word of the command")
@@ -161,6 +163,8 @@ def _check(record: Record) -> None:
         shape.name(digest, f"the digest of the weights at {place}")
     shape.integer(record.deaths, "deaths")
     shape.integer(record.environment.get("threads", 0), "environment's threads", high=_MOST_THREADS)
+    if record.images.get("sizes") is not None:
+        shape.name(record.images["sizes"], "images' sizes")
     if record.progress.get("from") is not None:
         shape.text(record.progress["from"], "progress' from")
     for part in (record.code, *shape.items(record.code_since, "code_since")):

@@ -14,6 +14,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 
 from imgrec.config import optimizer
 from imgrec.config.compose import compose
+from imgrec.config.data import Folder
 from imgrec.config.fields import is_identity, setting
 from imgrec.config.identity import LONGEST_NAME, SHORT, essence, run_id, run_name
 from imgrec.config.root import GROUPS, Config
@@ -187,6 +188,24 @@ def test_what_says_only_where_and_how_stays_out_of_a_name() -> None:
     ]
     assert run_name(made(), words, "0" * 64) == "seed-0-00000000"
     assert run_name(made(), ["trainer.max_epochs=3"], "0" * 64) == "max-epochs-3_seed-0-00000000"
+
+
+@pytest.mark.parametrize(
+    ("root", "name"),
+    [
+        ("photos", "root-photos"),
+        ("/data/photos/", "root-data-photos"),
+        ("/home/me/flowers/images", "root-flowers-images"),
+        ("~/my photos", "root-my-photos"),
+        ("./a=b,c", "root-a-b-c"),
+        ("/日本/写真", "root-x"),
+    ],
+)
+def test_a_name_tells_a_folder_of_images_by_the_end_of_its_root(root: str, name: str) -> None:
+    config = made(data=Folder(root=root))
+    words = ["data=folder", f"data.root='{root}'", "loss=mse"]
+    assert run_name(config, words, "0" * 64) == f"data-folder_{name}_loss-mse_seed-0-00000000"
+    assert run_id(config, DATA) == run_id(made(data=Folder(root="elsewhere")), DATA)
 
 
 def test_a_large_number_does_not_read_as_a_small_one_in_a_name() -> None:

@@ -101,11 +101,11 @@ def test_takes_of_different_code_are_told_apart(table: Table, runs: Path) -> Non
     assert "2 times with different weights (code: imgrec.losses) and counts once" in note
 
 
-def test_different_images_under_one_name_are_warned_about(table: Table, runs: Path) -> None:
+def test_different_images_under_one_name_are_a_row_each(table: Table, runs: Path) -> None:
     lay_two(runs, fingerprint="e" * 64)
-    assert warnings(table()) == [
-        "the runs were trained on different images of data=digits: fingerprints ffffffff / eeeeeeee"
-    ]
+    shown = table()
+    assert [row["data.root"] for row in shown.rows] == ["digits@eeeeeeee", "digits@ffffffff"]
+    assert warnings(shown) == []
 
 
 def test_other_images_under_another_name_are_a_factor_and_no_mixture(table: Table, runs: Path) -> None:

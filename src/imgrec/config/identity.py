@@ -5,13 +5,16 @@ import hashlib
 import json
 import re
 from collections.abc import Sequence
+from pathlib import PurePath
 from typing import Any
 
+from imgrec.config.data import Folder
 from imgrec.config.fields import default_of, is_identity
 from imgrec.config.root import AXES, GROUPS, Config
 from imgrec.config.schemas import keys_outside_identity
 
 SHORT = 8  # hexadecimal digits of the id in a folder's name
+_PARTS = 2  # of a folder's root in a name: siblings often hold an `images` each
 LONGEST_NAME = 120  # characters before the hash; file systems end at 255 bytes
 
 
@@ -52,14 +55,17 @@ def run_id(config: Config, fingerprint: str, parent: str | None = None) -> str:
 def run_name(config: Config, overrides: Sequence[str], identity: str) -> str:
     """A folder name that reads: the overrides in the order given, the seed, and the id's first digits last.
 
-    Overrides that say where and how, not what, stay out of it.
+    Overrides that say where and how, not what, stay out of it, but for the end of a folder's root, which tells images
+    apart.
     Letters, digits, `.`, `_` and `-` only, so that it survives any shell and Hydra's own grammar.
     """
     silent = {"seed", "trainer", "launcher", "sweep", *keys_outside_identity()}
     parts = []
     for override in overrides:
         key, _, value = override.lstrip("+~").partition("=")
-        if key in silent or key.startswith("hydra."):
+        if key == "data.root" and isinstance(config.data, Folder):
+            value = "/".join(PurePath(config.data.root).parts[-_PARTS:])
+        elif key in silent or key.startswith("hydra."):
             continue
         parts.append(f"{_plain(key.rpartition('.')[2])}-{_plain(value)}")
     seed = f"seed-{config.seed}"

@@ -7,7 +7,7 @@ from imgrec import statistics
 from imgrec.errors import UsageError
 from imgrec.tables import factors
 from imgrec.tables.column import Column
-from imgrec.tables.factors import DATA, full, short
+from imgrec.tables.factors import DATA, ROOT, full, short
 from imgrec.tables.table import Cell, Row, Table
 
 _NO_PROBABILITIES = ("hinge", "mse")  # the losses that logits of probabilities do not minimise
@@ -77,7 +77,7 @@ def _mark(table: Table, number: int, column: Column) -> None:
     if len(entries) < 2:
         return
     if not all(_is_comparable(entries[0][0], row, column) for row, _ in entries):
-        data = len({row.runs[0].record.config.get(DATA) for row, _ in entries}) > 1
+        data = len({_images(row) for row, _ in entries}) > 1
         losses = "losses, each measured by its own" if column.metric == "loss" else _ECE_OF_LOSSES
         what = "data" if data else losses
         table.notes.append(f"{column.label}: no best is marked, as the rows are of different {what}.")
@@ -110,11 +110,16 @@ def _is_comparable(row: Row, other: Row, column: Column) -> bool:
 
 def _measured(row: Row, column: Column) -> list[tuple[str, str]]:
     config = row.runs[0].record.config
-    keys = [key for key in config if key == DATA or (column.metric == "loss" and key.startswith("loss."))]
-    measured = [(key, factors.text(config[key])) for key in keys]
+    keys = [key for key in config if column.metric == "loss" and key.startswith("loss.")]
+    measured = [*_images(row), *((key, factors.text(config[key])) for key in keys)]
     if column.metric == "ece":
         measured.append(("probabilities", str(config.get("loss.name") not in _NO_PROBABILITIES)))
     return measured
+
+
+def _images(row: Row) -> tuple[tuple[str, str], ...]:
+    """What tells the images of a setting apart."""
+    return tuple((key, factors.text(factors.value_of(row.runs[0].record, key))) for key in (DATA, ROOT))
 
 
 def _doubt(leader: Cell, cell: Cell, column: Column) -> tuple[float, str] | None:

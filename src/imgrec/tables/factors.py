@@ -2,6 +2,7 @@
 
 import dataclasses
 import re
+import shlex
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -15,9 +16,10 @@ from imgrec.config.root import AXES, GROUPS, Config
 from imgrec.config.schemas import SCHEMAS, keys_outside_identity
 from imgrec.errors import UsageError
 from imgrec.records import Record
+from imgrec.tables import images
 from imgrec.tables.gather import Run
 
-EXPERIMENT, DATA, PARENT = "experiment", "data.name", "parent"
+EXPERIMENT, DATA, ROOT, PARENT = "experiment", "data.name", "data.root", "parent"
 _MEASURED = ("test", "test_protocols")  # of a network, when it has been trained
 ABSENT = "–"  # a key that the run's choice does not have
 _SEED_AND_ID = re.compile(r"_?seed-\d+|(_take-\d+)?-[0-9a-f]{8}$")  # of a folder's name: what differs by seed
@@ -57,6 +59,8 @@ def value_of(record: Record, key: str) -> Any:
         return _SEED_AND_ID.sub("", Path(record.parent).name) or "a run" if record.parent else ABSENT
     if key == EXPERIMENT:
         return record.experiment or "none"
+    if key == ROOT:
+        return images.named(record)
     if key in record.config:
         return record.config[key]
     axis, _, leaf = key.rpartition(".")
@@ -81,11 +85,13 @@ def derive(runs: Sequence[Run]) -> Factors:
     axis, or for each combination of recipe and choices (a rate that was tuned for each), is no factor of its own.
     """
     varied = [key for key in _keys(runs) if len(_values(runs, (key,))) > 1]
-    names = [key for key in varied if key == EXPERIMENT or key.endswith(".name")]
+    names = [key for key in varied if key in (EXPERIMENT, ROOT) or key.endswith(".name")]
     keys: list[str] = []
     for name in names:
-        if name == DATA or not (EXPERIMENT in keys and _determined(runs, name, [EXPERIMENT])):
-            keys.append(name)  # scores on different images are never one setting's, whatever the recipe
+        # scores on different images are never one setting's, whatever the recipe
+        by = {DATA: [], ROOT: [DATA]}.get(name, [EXPERIMENT])
+        if not (set(by) & set(keys) and _determined(runs, name, by)):
+            keys.append(name)
     choices = list(keys)
     along: list[str] = []
     for key in varied:
@@ -112,17 +118,20 @@ def chosen(runs: Sequence[Run], keys: Sequence[str]) -> Factors:
     for key in derived.keys:
         if key not in keys and not _determined(runs, key, keys):
             values = sorted({text(value_of(run.record, key)) for run in runs})
+            one = shlex.quote(f"{short(key)}={values[0]}")
             raise UsageError(
                 f"{short(key)} must be a factor of the table, as it varies ({', '.join(values)}) beside"
-                f" {', '.join(map(short, keys))}; name it as well, or fix it with --where {short(key)}={values[0]}"
+                f" {', '.join(map(short, keys))}; name it as well, or fix it with --where {one}"
             )
     return Factors(keys=tuple(keys), along=derived.along)
 
 
 def matches(run: Run, key: str, values: Sequence[str]) -> bool:
     """Whether the run has one of the values, written as a command may write them: 1e-3 is 0.001."""
-    own = text(value_of(run.record, key))
-    return any(own == value or _number(own) == _number(value) is not None for value in values)
+    owns = {text(value_of(run.record, key))}
+    if key == ROOT:
+        owns.add(str(run.record.config.get(ROOT)))
+    return any(own == value or _number(own) == _number(value) is not None for own in owns for value in values)
 
 
 def _number(value: str) -> float | None:
@@ -169,8 +178,9 @@ def training(record: Record) -> list[tuple[str, str]]:
 
 
 def _keys(runs: Sequence[Run]) -> list[str]:
-    """Every key that may be a factor: recipe, axes' choices, then their keys, the root's, the parent's id."""
+    """Every key that may be a factor: recipe, axes' choices, images, then their keys, the root's, the parent's id."""
     axes = [f"{axis}.name" for axis in AXES if axis != "trainer"]  # cpu, gpu and ddp are the same experiment
+    axes.insert(axes.index(DATA) + 1, ROOT)  # named by it: images are told apart by their fingerprint
     present = dict.fromkeys(key for run in runs for key in run.record.config)
     outside = keys_outside_identity() | {*_MEASURED, "seed", "trainer.name"}
     ours = [key for key in present if key.partition(".")[0] in AXES or key in _roots()]

@@ -9,6 +9,7 @@ from imgrec.config.identity import SHORT
 from imgrec.errors import RunError, UsageError, shown
 from imgrec.records import Record, Score
 from imgrec.runfolder import EVALUATIONS, RECORD, SWEEP_LOCK, TUNING, VERIFICATIONS
+from imgrec.tables import images
 
 _OWN = (TUNING, SWEEP_LOCK, "multirun.yaml", "optuna.db")  # what a sweep leaves beside its runs
 _LISTED = 3  # runs that lie in several places, before the rest is counted
@@ -70,6 +71,7 @@ def gather(places: Sequence[Path]) -> Gathered:
         )
     for takes in by_id.values():
         found.runs.append(_newest(takes))
+    images.name([run.record for run in found.runs])
     found.notes += _doubled([takes for takes in by_id.values() if len(takes) > 1])
     return found
 

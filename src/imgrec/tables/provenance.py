@@ -4,6 +4,7 @@ from collections.abc import Iterable, Sequence
 
 from imgrec import codebase, codechange
 from imgrec.config.identity import SHORT
+from imgrec.tables import images
 from imgrec.tables.gather import Run
 
 _COMMIT = 12  # digits that tell commits apart
@@ -14,10 +15,13 @@ _LISTED = 4  # values named before the rest is counted
 def warnings(runs: Sequence[Run]) -> list[str]:
     """What is mixed in the runs that should be one: data, code, versions; and code that no commit holds."""
     told = []
-    for name in sorted({_data(run) for run in runs}):
-        seen = _distinct(run.record.fingerprint[:SHORT] for run in runs if _data(run) == name)
+    for name in sorted({images.named(run.record) for run in runs}):
+        seen = _distinct(run.record.fingerprint[:SHORT] for run in runs if images.named(run.record) == name)
         if len(seen) > 1:
-            told.append(f"the runs were trained on different images of data={name}: fingerprints {_some(seen)}")
+            told.append(
+                f"some of the runs on {name} know its images by names and sizes alone, so whether they contain the same"
+                f" is unknown: fingerprints {_some(seen)}"
+            )
     told += _code(runs)
     known = all(run.record.code for run in runs)  # then commits say no more
     commits = [] if known else [("commit", "at different commits")]
@@ -55,10 +59,6 @@ def _code(runs: Sequence[Run]) -> list[str]:
     if any(run.record.code for run in runs) and (silent := sum(not run.record.code for run in runs)):
         told.append(f"{silent} of {len(runs)} runs say nothing of their code, so that it cannot be compared")
     return told
-
-
-def _data(run: Run) -> str:
-    return str(run.record.config.get("data.name", "unknown"))
 
 
 def _value(run: Run, key: str) -> str:

@@ -94,6 +94,7 @@ def _train(
             code=code,
             code_since=code_since,
             deaths=_deaths(before, begun),
+            images={"sizes": seen.older.fingerprint} if seen.older is not None else {},
             began=(before.began if before is not None else None) or _now(),
         )
         for warning in slow_arithmetic(config):
