@@ -453,7 +453,9 @@ def test_images_that_changed_since_the_run_are_not_measured_as_its_test_set(
     named = imgrec("evaluate", "run", "--data-root", str(photos))
     assert (named[0], named[2]) == (1, err), "the same images under their own name are no others"
     shutil.copytree(photos, photos.parent / "others")
-    assert imgrec("evaluate", "run", "--data-root", str(photos.parent / "others"))[0] == 0
+    code, out, err = imgrec("evaluate", "run", "--data-root", str(photos.parent / "others"))
+    assert (code, out) == (2, "")
+    assert "60 of 85 are among its training images" in err
 
 
 def test_an_output_without_a_folder_is_refused_before_anything_is_measured(

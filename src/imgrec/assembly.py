@@ -12,8 +12,10 @@ import imgrec
 from imgrec import checkpoint, losses
 from imgrec.classifier import META, Classifier
 from imgrec.config import plain
+from imgrec.config.data import Folder
 from imgrec.config.root import Config
 from imgrec.data import sources
+from imgrec.data.files import Files
 from imgrec.data.resize import resized, side_at
 from imgrec.data.scan import Listing
 from imgrec.data.source import Images, Source
@@ -43,6 +45,12 @@ class Trained:
 def source(config: Config, listing: Listing | None = None) -> Source:
     """The images that `data` names. listing: of a folder, where it has been listed already."""
     return sources.load(config.data, listing)
+
+
+def images(config: Config, listing: Listing, files: Files) -> Images:
+    """Some of a folder's images, as the run reads them; no other image is opened."""
+    assert isinstance(config.data, Folder), "of a folder"
+    return sources.some(config.data, listing, files)
 
 
 def loss(config: Config) -> nn.Module:

@@ -104,7 +104,13 @@ def evaluate(
     at: Annotated[str | None, typer.Option(help="best or last; without it, best where there is one.")] = None,
     split: Annotated[str, typer.Option(help="test or val.")] = "test",
     precision: Annotated[str | None, typer.Option(help="32 or bf16; without it, the run's test_precision.")] = None,
-    data_root: Annotated[str | None, typer.Option(help="Where the images lie, if elsewhere than for the run.")] = None,
+    data_root: Annotated[
+        str | None,
+        typer.Option(help="Where the run's images lie now; or other images, to measure all, or their test/."),
+    ] = None,
+    allow_trained: Annotated[
+        bool, typer.Option("--allow-trained", help="Measure other images although the run was trained on some.")
+    ] = False,
     output: Annotated[Path | None, typer.Option("-o", help="Write here instead of the run's evaluations/.")] = None,
 ) -> None:
     """Measure a trained network under a protocol."""
@@ -112,12 +118,21 @@ def evaluate(
 
     allocator.keep_freed_memory()
     measured = remeasure.evaluate(
-        run, protocol=protocol, at=at, split=split, precision=precision, data_root=data_root, output=output
+        run,
+        protocol=protocol,
+        at=at,
+        split=split,
+        precision=precision,
+        data_root=data_root,
+        allow_trained=allow_trained,
+        output=output,
     )
+    for line in measured.remarks:
+        typer.echo(f"imgrec: {line}", err=True)
     if measured.path is None:
         typer.echo(measured.text)
     else:
-        typer.echo(visible(f"{summary.scores_table(measured.scores)}\n\n{measured.path}"))
+        typer.echo(visible(f"{measured.about}\n\n{summary.scores_table(measured.scores)}\n\n{measured.path}"))
 
 
 @app.command()

@@ -110,11 +110,16 @@ def read(path: Path) -> Record:
         ) from error
 
 
-def read_evaluation(path: Path) -> tuple[str, list[Score]]:
-    """The run's id and the scores of a later measurement. Raises RunError for a file that is none."""
+def read_evaluation(path: Path) -> tuple[str, str | None, list[Score]]:
+    """The run's id, the fingerprint of the images where it is known, and the scores of a later measurement.
+
+    Raises RunError for a file that is none.
+    """
     try:
         rows = shape.mapping(json_in(path), "a measurement")
-        return shape.text(rows["run_id"], "run_id"), scores_of(rows["scores"])
+        images = shape.mapping(rows.get("settings", {}), "settings").get("data")
+        known = None if images is None else shape.text(images, "settings' data")
+        return shape.text(rows["run_id"], "run_id"), known, scores_of(rows["scores"])
     except _UNREADABLE as error:
         raise RunError(
             f"{path} must be a measurement that imgrec wrote, got {why_not(error)}; measure again"

@@ -4,10 +4,13 @@ import dataclasses
 import hashlib
 import json
 import logging
+import shlex
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from imgrec import assembly, checkpoint, evaluation, records, runfolder
@@ -17,7 +20,10 @@ from imgrec.config.data import Cifar10, Folder
 from imgrec.config.fields import choice
 from imgrec.config.root import TEST_PRECISIONS, Config, elsewhere
 from imgrec.data import cifar10_files
+from imgrec.data import trained as trained_images
+from imgrec.data.inventory import Inventory
 from imgrec.data.source import Images
+from imgrec.data.trained import Briefs
 from imgrec.environment import check_bfloat16, environment, slow_bfloat16
 from imgrec.errors import RunError, UsageError, shown
 from imgrec.records import Score
@@ -29,16 +35,19 @@ log = logging.getLogger(__name__)
 
 SCHEMA = 1
 
-log = logging.getLogger(__name__)
-
 
 @dataclass(frozen=True, kw_only=True)
 class Measured:
-    """The scores, and the file that holds them (None for a lone checkpoint without `output`)."""
+    """The scores, and the file that holds them (None for a lone checkpoint without `output`).
+
+    about: how many images were measured, and which. remarks: what a reader of the scores must know.
+    """
 
     scores: list[Score]
     path: Path | None
     text: str
+    about: str
+    remarks: list[str]
 
 
 def evaluate(
@@ -49,14 +58,16 @@ def evaluate(
     split: str = "test",
     precision: str | None = None,
     data_root: str | None = None,
+    allow_trained: bool = False,
     output: Path | None = None,
 ) -> Measured:
     """Measure a run's network, or a lone checkpoint's, and keep the scores.
 
     run: a run's folder, finished or not (its `best`, else `last`, unless `at` chooses), or a checkpoint file.
-    precision: "32" or "bf16"; None: the run's test_precision. data_root: where the images lie, if not where the run
-    found them. output: a file instead of the run's evaluations/<protocol>-<hash of the settings>.json. Raises
-    UsageError or RunError with the reason.
+    precision: "32" or "bf16"; None: the run's test_precision. data_root: where the run's images lie now, of which its
+    own split is measured; or other images, of which all are, or those in their test/ (val/). allow_trained: measure
+    other images also where the run was trained on some of them. output: a file instead of the run's
+    evaluations/<protocol>-<hash of the settings>.json. Raises UsageError or RunError with the reason.
     """
     choice("--protocol", protocol, list(evaluation.PROTOCOLS))
     choice("--split", split, ("test", "val"))
@@ -81,10 +92,10 @@ def evaluate(
         check_bfloat16(asked, "--precision 32")
     elif precision == "bf16" and (warning := slow_bfloat16(asked, "--precision 32")):
         log.warning("%s", warning)
-    images, seen = _images(run, trained, split, data_root)
+    chosen = _images(run, trained, split, data_root, allow_trained)
     predictions = evaluation.predict(
         trained.network,
-        images,
+        chosen.images,
         protocol=protocol,
         device=device,
         batch_size=trained.config.data.eval_batch_size,
@@ -92,7 +103,8 @@ def evaluate(
         precision=precision,
     )
     scores = evaluation.measure(predictions, trained.loss, split=split, protocol=protocol, at=place)
-    settings = {"protocol": protocol, "at": place, "split": split, "step": trained.step, "data": seen}
+    settings: dict[str, Any] = {"protocol": protocol, "at": place, "split": split, "step": trained.step}
+    settings |= {"data": chosen.fingerprint, **chosen.settings}
     if predictions.precision != "32":
         settings["precision"] = predictions.precision
     rows: dict[str, Any] = {
@@ -111,7 +123,13 @@ def evaluate(
         runfolder.prepare(target.parent)
     if target is not None:
         records.write_json(target, rows)
-    return Measured(scores=scores, path=target, text=json.dumps(rows, indent=1))
+    return Measured(
+        scores=scores,
+        path=target,
+        text=json.dumps(rows, indent=1),
+        about=f"{scores[0].n} images: {chosen.what}",
+        remarks=chosen.remarks,
+    )
 
 
 def _checkpoint_of(run: Path, at: str | None) -> tuple[Path, str]:
@@ -188,8 +206,22 @@ def _is_root_of(path: str, config: Config) -> bool:
     return named == own
 
 
-def _images(run: Path, trained: Trained, split: str, data_root: str | None) -> tuple[Images, str]:
-    """The images to measure on, and the fingerprint of the data that they come from."""
+@dataclass(frozen=True, kw_only=True)
+class _Chosen:
+    """The images to measure, the fingerprint of the data that they come from, and what they are in words.
+
+    settings: what else tells this measurement from others of the same data.
+    """
+
+    images: Images
+    fingerprint: str
+    what: str
+    settings: dict[str, Any] = dataclasses.field(default_factory=dict)
+    remarks: list[str] = dataclasses.field(default_factory=list)
+
+
+def _images(run: Path, trained: Trained, split: str, data_root: str | None, allow_trained: bool) -> _Chosen:
+    """The images to measure on."""
     config = trained.config
     if data_root is not None:
         config = elsewhere(config, data_root)
@@ -200,16 +232,90 @@ def _images(run: Path, trained: Trained, split: str, data_root: str | None) -> t
             "the images must be those that the run was trained on, and names or contents have changed since: a split of"
             " them would mix training images in; restore them, or name other images with --data-root"
         )
+    if known is None and seen.listing is not None:
+        return _others(run, trained, config, seen, split, allow_trained)
+    if allow_trained:
+        raise UsageError("--allow-trained is of other images than the run's own, which are split; leave it out")
     seen = known or seen
-    if not seen.by_contents:
-        log.warning("%s", runfolder.unknown_contents(run))
+    remarks = [] if seen.by_contents else [runfolder.unknown_contents(run)]
     source = assembly.source(_at_hand(run, config), seen.listing)
-    if source.classes != trained.classes:
-        raise RunError(
-            f"the images must have the network's classes, {', '.join(map(shown, trained.classes[:5]))}..., got"
-            f" {', '.join(map(shown, source.classes[:5]))}...; give --data-root"
-        )
     images = source.val if split == "val" else source.open_test()
     if images is None:
         raise RunError(f"the data have no {split} images ({split}_size=0); choose another --split")
-    return images, seen.fingerprint
+    what = f"the run's own {split} images"
+    return _Chosen(images=images, fingerprint=seen.fingerprint, what=what, remarks=remarks)
+
+
+def _others(run: Path, trained: Trained, config: Config, seen: Inventory, split: str, allow_trained: bool) -> _Chosen:
+    """Images of another folder than the run's: all of them, or those of the folder's own split.
+
+    Raises UsageError for other classes than the network's, for a split that is not there, and for images that the run
+    was trained on, unless they are allowed.
+    """
+    listing = seen.listing
+    assert listing is not None, "of a folder"
+    root = shown(listing.root)
+    _check_classes(root, trained.classes, listing.classes)
+    files, part = (listing.test if split == "test" else listing.val), listing.folders.get(split)
+    if not listing.folders and split == "test":
+        files, part = listing.train, "all"
+    if files is None or part is None:
+        inner = [shlex.quote(str(listing.root / name)) for name in listing.folders.values()]
+        raise UsageError(
+            f"--split={split} must be a split of --data-root={root}, and it has"
+            + (
+                f" {', '.join(listing.folders.values())}; name one of them, such as --data-root {inner[-1]}"
+                if inner
+                else " none; leave --split out to measure all of its images"
+            )
+        )
+    what = f"all of {root}" if part == "all" else f"{part}/ of {root}"
+    settings: dict[str, Any] = {"part": part}
+    remarks: list[str] = []
+    before = _trained_images(run, trained)
+    if before is None:
+        remarks.append(
+            f"{run}: which images it was trained on was not noted, so some of the {len(files)} may be among them"
+        )
+    else:
+        again_n = np.isin(seen.briefs(files), before)
+        count = int(again_n.sum())
+        if count and not allow_trained:
+            first = shown(files.path(int(again_n.argmax())))
+            raise UsageError(
+                f"--data-root={root} must hold images that {run} was not trained on, and {count} of {len(files)} are"
+                f" among its training images (such as {first}); leave them out, or measure all the same with"
+                " --allow-trained"
+            )
+        if count:
+            what += f", {count} of them trained on"
+            settings["trained_on"] = count
+    return _Chosen(
+        images=assembly.images(config, listing, files),
+        fingerprint=seen.fingerprint,
+        what=what,
+        settings=settings,
+        remarks=remarks,
+    )
+
+
+def _check_classes(root: str, own: Sequence[str], found: Sequence[str]) -> None:
+    def some(names: Sequence[str]) -> str:
+        return ", ".join(map(shown, names[:5])) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
+
+    lacking = [name for name in own if name not in found]
+    surplus = [name for name in found if name not in own]
+    differences = [f"lacks {some(lacking)}"] * bool(lacking) + [f"has {some(surplus)} besides"] * bool(surplus)
+    if differences:
+        raise UsageError(
+            f"--data-root={root} must have the network's {len(own)} classes as folders, and"
+            f" {' and '.join(differences)}; rename or move the folders, or name other images"
+        )
+
+
+def _trained_images(run: Path, trained: Trained) -> Briefs | None:
+    """The images that the network was trained on; None where nothing noted them."""
+    if run.is_dir():
+        return trained_images.read(run, trained.run_id)
+    own = run.resolve().parent
+    return trained_images.read(own.parent, trained.run_id) if own.name == CHECKPOINTS else None

@@ -1,7 +1,8 @@
 """A run's folder: where it lies, what state it is in, who works in it. Imports no torch.
 
 outputs/<experiment>/<name>-<first digits of the run's id>/
-config.yaml  record.json  curves.csv  diagnostics.json  evaluations/  checkpoints/  tensorboard/  train.log
+config.yaml  record.json  curves.csv  diagnostics.json  train.log  trained_images.bin
+evaluations/  checkpoints/  tensorboard/
 """
 
 import contextlib
@@ -16,7 +17,7 @@ from pathlib import Path
 from imgrec import disk, records
 from imgrec.config.identity import SHORT, run_id, run_name
 from imgrec.config.root import Config
-from imgrec.data import inventory
+from imgrec.data import inventory, trained
 from imgrec.data.inventory import Inventory
 from imgrec.errors import RunError, UsageError, shown
 from imgrec.records import Record
@@ -25,7 +26,7 @@ RECORD, CONFIG, CURVES, DIAGNOSTICS = "record.json", "config.yaml", "curves.csv"
 CHECKPOINTS, EVALUATIONS, TENSORBOARD, LOCK = "checkpoints", "evaluations", "tensorboard", "run.lock"
 SWEEP_LOCK, TUNING = "sweep.lock", "tuning.json"  # in the folder of a sweep's runs
 _WRITTEN = (
-    *(RECORD, CONFIG, CURVES, DIAGNOSTICS, CHECKPOINTS, EVALUATIONS, TENSORBOARD, LOCK, "train.log"),
+    *(RECORD, CONFIG, CURVES, DIAGNOSTICS, CHECKPOINTS, EVALUATIONS, TENSORBOARD, LOCK, "train.log", trained.NAME),
     *(SWEEP_LOCK, TUNING, "multirun.yaml", "optuna.db"),
 )
 _GENERATIONS = ("last.ckpt", "previous.ckpt")  # as `checkpoint`, which imports torch, names them

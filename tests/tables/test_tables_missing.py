@@ -164,9 +164,9 @@ def test_a_seed_that_tuning_had_trained_before_counts_once(table: Table, runs: P
 
 
 def test_repetitions_of_a_seed_are_counted_and_said_to_be(table: Table, runs: Path) -> None:
-    """On other images, say: a factor that the configuration does not show."""
-    lay(runs, run("optimizer=sgd", score("top1", 0.5)))
-    lay(runs, run("optimizer=sgd", score("top1", 0.6), fingerprint="e" * 64))
+    """From other states, say: a factor that the configuration does not show."""
+    for parent, top in (("a" * 8, 0.5), ("b" * 8, 0.6)):
+        lay(runs, run("optimizer=sgd", score("top1", top), parent=f"outputs/seed-0-{parent}"))
     shown = table()
     assert shown.rows[0]["n"] == "2"
     assert "the runs: several runs of seed 0, each counted" in shown.notes

@@ -110,7 +110,7 @@ def test_without_rows_the_other_factors_go_down(table: Table, runs: Path) -> Non
         ("nope", "the runs differ in loss, optimizer"),
         ("seed", "the runs differ in loss, optimizer"),
         ("study", "the runs differ in loss, optimizer"),
-        ("data.root", "did you mean data.prune?"),
+        ("data.roots", "did you mean data.root?"),
         ("optimizer.beta9", "did you mean optimizer.beta2?"),
         ("optimiser", "did you mean optimizer?"),
     ],

@@ -41,6 +41,11 @@ class FolderImages:
     def __len__(self) -> int:
         return len(self.labels)
 
+    @property
+    def files(self) -> Files:
+        """The images' paths, relative to the folder, and classes."""
+        return self._files
+
     def path(self, index: int) -> Path:
         """Where an image lies."""
         return self._root / self._files.path(index)

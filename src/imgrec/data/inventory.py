@@ -3,11 +3,15 @@
 import hashlib
 from dataclasses import dataclass
 
+import numpy as np
+
 from imgrec.config.data import Cifar10, Data, Digits, Folder
 from imgrec.data import contents
 from imgrec.data.cifar10_files import ARCHIVE_SHA256
 from imgrec.data.contents import Contents
+from imgrec.data.files import Files
 from imgrec.data.scan import Listing, scan
+from imgrec.data.trained import Briefs
 from imgrec.errors import RunError, UsageError, shown
 
 # SHA-256 over scikit-learn's 1797x8x8 values, the labels, and the version of our upsampling; a test computes it anew
@@ -32,6 +36,14 @@ class Inventory:
     def by_contents(self) -> bool:
         """False for a folder that is known by names and sizes alone."""
         return self.listing is None or self.older is not None
+
+    def briefs(self, files: Files) -> Briefs:
+        """8 bytes of each file's digest, in the order of `files`; 0 for one that cannot be read."""
+        assert self.listing is not None, "of a folder"
+        assert self.contents is not None, "of a folder"
+        places = {path: place for place, path in enumerate(sorted(self.listing.paths()))}
+        brief_n = self.contents.brief_n()
+        return brief_n[np.array([places[path] for path, _ in files], np.int64)]
 
     def known_as(self, fingerprint: str) -> "Inventory | None":
         """This data set under a recorded fingerprint; None where that is another one's."""

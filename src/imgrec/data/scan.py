@@ -3,8 +3,8 @@
 import errno
 import heapq
 import os
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Never
 
@@ -47,6 +47,8 @@ class Listing:
     ignored: tuple[str, ...]
     """Sub-folders of root that belong to no split."""
     others: Others
+    folders: Mapping[str, str] = field(default_factory=dict)
+    """Which sub-folder of root each split was read from; empty where root holds the classes itself."""
 
     def paths(self) -> Iterator[str]:
         """The relative path of every image, in no promised order."""
@@ -96,6 +98,7 @@ def scan(root: str) -> Listing:
         test=listed.get("test"),
         ignored=tuple(name for name in folders if name not in split),
         others=_counted(others),
+        folders={name: name for name in split},
     )
 
 

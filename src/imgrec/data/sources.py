@@ -4,8 +4,9 @@ import contextlib
 from collections.abc import Iterator
 
 from imgrec.config.data import Cifar10, Data, Digits, Folder
+from imgrec.data.files import Files
 from imgrec.data.scan import Listing
-from imgrec.data.source import Source
+from imgrec.data.source import Images, Source
 from imgrec.errors import UsageError
 
 # What `load` gave last, by what it depends on, while `kept` asks for it; images never change once they are loaded.
@@ -40,6 +41,13 @@ def check(cfg: Data, listing: Listing | None = None) -> bool:
         case Cifar10() | Digits():
             return cfg.val_size > 0
     raise UsageError(f"data must be one of cifar10, digits, folder, got {cfg.name!r}")
+
+
+def some(cfg: Folder, listing: Listing, files: Files) -> Images:
+    """These images of a folder, as `cfg` has them read."""
+    from imgrec.data import folder
+
+    return folder.FolderImages(listing.root, files, image_size=cfg.image_size, on_error=cfg.on_error)
 
 
 def load(cfg: Data, listing: Listing | None = None) -> Source:

@@ -59,7 +59,7 @@ def gather(places: Sequence[Path]) -> Gathered:
     files = [file for place in places for file in _files(place, found.problems)]
     for path in dict.fromkeys(files):
         try:
-            run = _read(path, found.problems)
+            run = _read(path, found)
         except (RunError, OSError) as error:
             found.problems.append(str(error))
             continue
@@ -161,27 +161,37 @@ def _loose(folder: Path) -> Iterator[Path]:
     yield from (path for path in sorted(folder.glob("*.json")) if path.name != TUNING)
 
 
-def _read(path: Path, problems: list[str]) -> Run:
+def _read(path: Path, found: Gathered) -> Run:
     folder = path.parent if path.name == RECORD else None
     if folder is None:
         return Run(path=path, folder=None, record=records.read(path))
     record = runfolder.record_of(folder)
     for file in sorted((folder / EVALUATIONS).glob("*.json")):
         try:
-            record.scores += _later(file, record)
+            later = _later(file, record)
         except RunError as error:
-            problems.append(str(error))
+            found.problems.append(str(error))
+            continue
+        if later is None:
+            found.notes.append(f"left out, as it measures other images than the run's own: {shown(file)}")
+        else:
+            record.scores += later
     return Run(path=path, folder=folder, record=record)
 
 
-def _later(path: Path, record: Record) -> list[Score]:
-    """The scores of a later measurement that the record does not have. Raises RunError where they are another run's."""
-    owner, scores = records.read_evaluation(path)
+def _later(path: Path, record: Record) -> list[Score] | None:
+    """The scores of a later measurement that the record does not have; None where it is of other images.
+
+    Raises RunError where they are another run's.
+    """
+    owner, images, scores = records.read_evaluation(path)
     if owner != record.run_id:
         raise RunError(
             f"{path} must be a measurement of run {record.run_id[:SHORT]}, and is one of {str(owner)[:SHORT]}; move it"
             " to that run's folder"
         )
+    if images not in (None, record.fingerprint):
+        return None
     known = [(score.split, score.protocol, score.metric, score.at, score.settings) for score in record.scores]
     return [s for s in scores if (s.split, s.protocol, s.metric, s.at, s.settings) not in known]
 

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
+import numpy as np
 import torch
 
 from imgrec import codebase, codechange, records, runfolder, safepath
@@ -15,7 +16,8 @@ from imgrec.codebase import Code
 from imgrec.config import plain
 from imgrec.config.root import Config
 from imgrec.cores import cores
-from imgrec.data import inventory, workers
+from imgrec.data import inventory, trained, workers
+from imgrec.data.folder import FolderImages
 from imgrec.data.inventory import Inventory
 from imgrec.environment import check_hardware, environment, slow_arithmetic
 from imgrec.errors import Interrupted, RunError, interruption_in
@@ -174,6 +176,8 @@ def _carry_out(
     records.write_text(folder / CONFIG, plain.to_yaml(config))
     records.write(folder / RECORD, record)
     fitting = Fitting(config, folder, record.run_id, seen, parent=parent, interruption=interruption)
+    if record.progress["from"] is None:
+        _note_images(record, folder, fitting, seen, parent)
     fitting.run()
     reading = final.read(config, folder, fitting)
     inventory.check_unchanged(seen)
@@ -184,6 +188,23 @@ def _carry_out(
     record.deaths = 0
     records.write_json(folder / DIAGNOSTICS, reading.diagnostics)
     _close(record, folder, "finished")
+
+
+def _note_images(record: Record, folder: Path, fitting: Fitting, seen: Inventory, parent: Path | None) -> None:
+    """Write down which images of a folder the run trains on, those of the run that it goes on from included.
+
+    Where that run noted none, this one does not either: whoever reads them takes them for all.
+    """
+    images = fitting.source.train
+    if not isinstance(images, FolderImages):
+        return
+    briefs = seen.briefs(images.files)
+    if parent is not None:
+        before = trained.read(parent, runfolder.record_of(parent).run_id)
+        if before is None:
+            return
+        briefs = np.concatenate([briefs, before])
+    trained.write(folder, record.run_id, briefs)
 
 
 def _close(record: Record, folder: Path, status: str) -> None:
