@@ -91,7 +91,7 @@ def train(overrides: Sequence[str]) -> Outcome:
         if finished is None:
             runfolder.refuse_stranger(folder, own)
             check_code(folder, record, config.code, parent)
-            check(config, seen, begun=parent is not None or runfolder.newest_state(folder) is not None)
+            check(config, seen, folder, begun=parent is not None or runfolder.newest_state(folder) is not None)
             if parent is not None:
                 _check_parent(config, folder, parent, seen, resumed)
         if resumed is not None:
@@ -188,15 +188,17 @@ def _nothing(raw: DictConfig) -> None:
     """A task for Hydra when it only prints."""
 
 
-def check(config: Config, seen: Inventory, *, chooses: str | None = None, begun: bool = False) -> None:
-    """Refuse what this machine, or these images, cannot give, before a folder is made.
+def check(config: Config, seen: Inventory, folder: Path, *, chooses: str | None = None, begun: bool = False) -> None:
+    """Refuse what this machine, or these images, cannot give, before the run's folder is made.
 
-    chooses: what else asks for validation images, for the refusal. begun: True if the run goes on from a checkpoint.
+    folder: the run's. chooses: what else asks for validation images, for the refusal. begun: True if the run goes on
+    from a checkpoint.
     """
     from imgrec.data import sources  # imports torch, as does the next one
     from imgrec.environment import check_hardware
 
     check_hardware(config)
+    runfolder.refuse_among(folder, seen)
     if not begun:
         _refuse_random_backbone(config)
     asks = "trainer.early_stopping" if config.trainer.early_stopping else chooses

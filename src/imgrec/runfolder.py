@@ -177,6 +177,22 @@ def newest_state(folder: Path) -> str | None:
     return path.read_text() if path.is_file() else None
 
 
+def refuse_among(folder: Path, seen: Inventory) -> None:
+    """Refuse a run's folder among the class folders of its images, where it would count as a class from then on."""
+    if seen.listing is None:
+        return
+    own, root = folder.resolve(), seen.listing.root.resolve()
+    for place in [root / name for name in seen.listing.folders.values()] or [root]:
+        if own.is_relative_to(place) and not any(part.startswith(".") for part in own.relative_to(place).parts):
+            named = shown(seen.listing.root)
+            raise UsageError(
+                f"data.root={named} must not hold the folder of its runs, and {shown(folder)} lies in it, where it"
+                " would be taken for a class; put the class folders into a folder of their own, such as"
+                f" {shown(seen.listing.root / 'images')}, or give hydra.run.dir (with -m: hydra.sweep.dir) outside of"
+                f" {named}"
+            )
+
+
 def refuse_stranger(folder: Path, own: str) -> None:
     """Refuse a folder that holds another run."""
     record = look(folder)

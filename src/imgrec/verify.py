@@ -49,8 +49,8 @@ def verify(run: Path, *, data_root: str | None = None) -> Verdict:
     when it cannot be verified, Interrupted as training does.
     """
     record = _finished(run)
-    config = _config(run, record, data_root)
     folder = _folder(run)
+    config = _config(run, record, data_root, folder)
     present = _present(folder, record)
     _refuse_unknown(folder)
     before = drift.Run(record=record, rows=_rows(run))
@@ -87,7 +87,7 @@ def _first(record: Record) -> str:
     return first
 
 
-def _config(run: Path, record: Record, data_root: str | None) -> Config:
+def _config(run: Path, record: Record, data_root: str | None, folder: Path) -> Config:
     """The recorded configuration, on the accelerator and the number of threads that the run had.
 
     Raises UsageError or RunError where it is not the configuration, or where the images are not those, of the run.
@@ -109,6 +109,7 @@ def _config(run: Path, record: Record, data_root: str | None) -> Config:
             f" ({record.fingerprint[:SHORT]} -> {seen.fingerprint[:SHORT]}); restore them, or name their place with"
             " --data-root"
         )
+    runfolder.refuse_among(folder, known)
     own = run_id(config, known.fingerprint)
     if own != record.run_id:
         raise RunError(

@@ -108,10 +108,10 @@ def test_a_class_may_be_called_train(tmp_path: Path, draw_images: Draw) -> None:
 def test_other_folders_beside_the_splits_are_named(
     tmp_path: Path, draw_images: Draw, caplog: pytest.LogCaptureFixture
 ) -> None:
-    for folder in ("train/a", "train/b", "valid/a"):
+    for folder in ("train/a", "train/b", "spare/a"):
         draw_images(tmp_path / folder, 4)
     load(config(tmp_path, val_size=2, test_size=0))
-    assert f"{tmp_path}: ignored: valid; only train, val and test are read" in caplog.text
+    assert f"{tmp_path}: ignored: spare; only train, val and test are read" in caplog.text
 
 
 def test_extensions_in_any_case_at_any_depth(root: Path, draw_images: Draw) -> None:

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from imgrec.config.data import Folder
-from imgrec.data import handover
+from imgrec.data import handover, layout
 from imgrec.data.decode import ImageError, decode
 from imgrec.data.files import Files
 from imgrec.data.scan import Listing, Others, scan
@@ -22,6 +22,8 @@ from imgrec.data.split import stratified
 from imgrec.errors import UsageError, shown
 
 log = logging.getLogger(__name__)
+
+_LISTED = 5  # names in a warning, before the rest is counted
 
 TEST_SEED, VAL_SEED = 13, 14  # of the splits; constants, so that every run has the same ones
 STATISTICS_IMAGES = 2000  # 2 million pixels at 32x32: mean and std are then known to about 0.01
@@ -99,11 +101,17 @@ def load(cfg: Folder, listing: Listing | None = None) -> Source:
     are fewer). Raises what `split` raises, and ReadError when an image among those 2 000 cannot be read.
     """
     listing = split(cfg, listing)
+    root = shown(listing.root)
+    log.info("%s: %s", root, summary(listing))
     if listing.ignored:
         ignored = ", ".join(shown(name) for name in listing.ignored)
-        log.warning("%s: ignored: %s; only train, val and test are read", shown(listing.root), ignored)
+        log.warning("%s: ignored: %s; only train, val and test are read", root, ignored)
+    if listing.left:
+        log.warning("%s: passed over, as systems leave such folders behind: %s", root, _some(listing.left))
+    if listing.inner:
+        log.warning("%s: %s", root, _nested(listing))
     if listing.others.count:
-        log.warning("%s: %s", shown(listing.root), _not_read(listing.others))
+        log.warning("%s: %s", root, _not_read(listing.others))
     images = partial(FolderImages, listing.root, image_size=cfg.image_size, on_error=cfg.on_error)
     train_images = images(listing.train)
     mean, std = channel_statistics(train_images, at_most=STATISTICS_IMAGES)
@@ -117,6 +125,41 @@ def load(cfg: Folder, listing: Listing | None = None) -> Source:
         open_test=partial(images, listing.test) if listing.test else _no_test,
         mean=mean,
         std=std,
+    )
+
+
+def summary(listing: Listing) -> str:
+    """How many classes there are, and how many images in each split, and where the splits come from."""
+    sizes = " + ".join(str(len(files or ())) for files in (listing.train, listing.val, listing.test))
+    places = " + ".join(_source_of(listing, name) for name in layout.SPLITS)
+    return f"{len(listing.classes)} classes, {sizes} images ({places})"
+
+
+def _source_of(listing: Listing, name: str) -> str:
+    if not listing.folders:
+        return name
+    folder = listing.folders.get(name)
+    if folder is None:
+        return f"{name}: held out"
+    return f"{name}/" if folder == name else f"{name}: {shown(folder)}/"
+
+
+def _nested(listing: Listing) -> str:
+    """What to do about class folders that all hold the same folders."""
+    both = f"the folders {_some(listing.classes)} are taken for the classes, and each holds {_some(listing.inner)}"
+    if all(layout.split_of(name) for name in listing.inner):
+        return (
+            f"{both}, whose images are pooled and split anew; to keep these splits, put their folders above the classes"
+        )
+    return (
+        f"{both}; if those are the classes, name one of the folders as data.root, or name them"
+        f" {', '.join(layout.SPLITS)}"
+    )
+
+
+def _some(names: Sequence[str]) -> str:
+    return ", ".join(map(shown, names[:_LISTED])) + (
+        f" and {len(names) - _LISTED} more" if len(names) > _LISTED else ""
     )
 
 

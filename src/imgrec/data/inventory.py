@@ -31,11 +31,8 @@ class Inventory:
     """Of a folder's images, in the order of their sorted paths."""
     older: "Inventory | None" = None
     """The same folder by names and sizes alone, as older records know it."""
-
-    @property
-    def by_contents(self) -> bool:
-        """False for a folder that is known by names and sizes alone."""
-        return self.listing is None or self.older is not None
+    by_contents: bool = True
+    """False for a folder that is known by names and sizes alone."""
 
     def briefs(self, files: Files) -> Briefs:
         """8 bytes of each file's digest, in the order of `files`; 0 for one that cannot be read."""
@@ -64,7 +61,7 @@ def take(cfg: Data) -> Inventory:
         case Digits():
             return Inventory(fingerprint=DIGITS)
         case Folder():
-            return _folder(scan(cfg.root))
+            return _folder(cfg.root)
     raise UsageError(f"data must be one of cifar10, digits, folder, got {cfg.name!r}")
 
 
@@ -85,13 +82,34 @@ def check_unchanged(seen: Inventory) -> None:
         )
 
 
-def _folder(listing: Listing) -> Inventory:
+def _folder(root: str) -> Inventory:
+    listing = scan(root)
+    paths, found = _read(listing)
+    digest = hashlib.sha256(b"contents\n")
+    for index, path in enumerate(paths):
+        digest.update(b"%s\0%s\n" % (path.encode("utf-8", "surrogateescape"), found.digest(index)))
+    older = _older(root, listing, paths, found)
+    return Inventory(fingerprint=digest.hexdigest(), listing=listing, contents=found, older=older)
+
+
+def _older(root: str, listing: Listing, paths: list[str], found: Contents) -> Inventory | None:
+    """The folder as older records know it; None where they would know other classes, or no data set at all."""
+    if listing.left or any(name != split for split, name in listing.folders.items()):
+        try:
+            before = scan(root, usual=False)
+        except (RunError, UsageError):
+            return None
+        if before.classes != listing.classes:
+            return None
+        listing = before
+        paths, found = _read(listing)
+    digest = hashlib.sha256()
+    for path, size in zip(paths, found.sizes(), strict=True):
+        digest.update(b"%s\0%d\n" % (path.encode("utf-8", "surrogateescape"), size))
+    return Inventory(fingerprint=digest.hexdigest(), listing=listing, contents=found, by_contents=False)
+
+
+def _read(listing: Listing) -> tuple[list[str], Contents]:
+    """The sorted paths of the images, and what they contain."""
     paths = sorted(listing.paths())
-    found = contents.read(listing.root, paths)
-    by_contents, by_sizes = hashlib.sha256(b"contents\n"), hashlib.sha256()
-    for index, (path, size) in enumerate(zip(paths, found.sizes(), strict=True)):
-        name = path.encode("utf-8", "surrogateescape")
-        by_contents.update(b"%s\0%s\n" % (name, found.digest(index)))
-        by_sizes.update(b"%s\0%d\n" % (name, size))
-    older = Inventory(fingerprint=by_sizes.hexdigest(), listing=listing, contents=found)
-    return Inventory(fingerprint=by_contents.hexdigest(), listing=listing, contents=found, older=older)
+    return paths, contents.read(listing.root, paths)

@@ -10,14 +10,14 @@ from typing import Never
 
 from omegaconf import MISSING
 
+from imgrec.data import layout
 from imgrec.data.files import Files
 from imgrec.errors import RunError, UsageError, shown
 
 EXTENSIONS = ("jpg", "jpeg", "png", "webp", "bmp", "tif", "tiff")
-SPLITS = ("train", "val", "test")
-
 _SHOWN = 3  # names of files of other kinds that are kept
 _USUAL = ("thumbs.db", "desktop.ini")  # what Windows leaves in every folder; macOS' .DS_Store is hidden
+_RUN = {"record.json", "config.yaml"}  # what every run's folder holds
 _NOWHERE = (errno.ELOOP, errno.ENOTDIR, errno.ENAMETOOLONG)  # where a link may lead, besides to what does not exist
 
 
@@ -47,8 +47,12 @@ class Listing:
     ignored: tuple[str, ...]
     """Sub-folders of root that belong to no split."""
     others: Others
-    folders: Mapping[str, str] = field(default_factory=dict)
+    folders: Mapping[str, str]
     """Which sub-folder of root each split was read from; empty where root holds the classes itself."""
+    left: tuple[str, ...]
+    """Folders that a system left behind, which were passed over; relative to root."""
+    inner: tuple[str, ...]
+    """The sub-folders that every class folder of the training images has, where those hold all images."""
 
     def paths(self) -> Iterator[str]:
         """The relative path of every image, in no promised order."""
@@ -56,70 +60,83 @@ class Listing:
             yield from (path for path, _ in files)
 
 
-def scan(root: str) -> Listing:
+@dataclass(kw_only=True)
+class _Found:
+    """What comes to light on the way. usual: names that earlier versions did not know count."""
+
+    usual: bool
+    others: list[str] = field(default_factory=list)
+    left: list[str] = field(default_factory=list)
+    inner: list[set[str]] = field(default_factory=list)
+
+
+def scan(root: str, *, usual: bool = True) -> Listing:
     """List the images under `root`.
 
-    Either `root` holds one folder a class, or train/ (and val/, test/, or both) which hold them; train/ counts as a
-    split when it has sub-folders itself. An image may lie deeper inside its class folder; hidden files and folders
-    are passed over; links are followed, each real folder once a class.
+    Either `root` holds one folder a class, or folders of splits (`layout.NAMES`) which hold them; such a folder counts
+    as a split when it has sub-folders itself. An image may lie deeper inside its class folder; hidden files and folders
+    are passed over, and what systems leave behind; links are followed, each real folder once a class.
+    usual: False reads it as earlier versions did, which knew train/, val/ and test/ and what is hidden alone.
 
     Raises UsageError when `root` is no folder, RunError when what it holds is no image data set: no class folder, one
-    class only, an empty class folder, val/ or test/ without train/ or with classes that train/ lacks.
+    class only, a class folder without images or with runs, val/ or test/ without train/ or with classes that train/
+    lacks.
     """
     if root == MISSING:
         raise UsageError("data.root must be given for data=folder: the folder of images, one sub-folder a class")
     top = Path(root).expanduser()
     try:
-        found = top.is_dir(), top.exists()
+        there = top.is_dir(), top.exists()
     except OSError as error:
         _unreadable(top, error)
-    if not found[0]:
-        what = "a file" if found[1] else "nothing there"
+    if not there[0]:
+        what = "a file" if there[1] else "nothing there"
         raise UsageError(f"data.root must be a folder of images, got {root!r}, which is {what}; correct the path")
-    folders = _entries(top)[0]
-    others: list[str] = []
-    split = [name for name in SPLITS if name in folders and _entries(top / name)[0]]
-    if not split:
-        classes = _classes(top)
-        train = _files(top, "", classes, others)
-        return Listing(root=top, classes=classes, train=train, val=None, test=None, ignored=(), others=_counted(others))
-    if "train" not in split:
+    found = _Found(usual=usual)
+    folders = _entries(top, found)[0]
+    may_be = [name for name in folders if layout.split_of(name)]
+    split = layout.splits(folders, [name for name in may_be if _entries(top / name, found)[0]], shown(top), usual=usual)
+    if split and "train" not in split:
         raise RunError(
-            f"{shown(top)}: a data set with {split[0]}/ must have train/ with class folders too, got "
+            f"{shown(top)}: a data set with {next(iter(split.values()))}/ must have train/ with class folders too, got "
             f"{_some(tuple(folders))}; add train/, or put the class folders directly into {shown(top)} to have it split"
         )
-    classes = _classes(top / "train")
-    listed = {name: _files(top, name, classes, others) for name in split}
+    classes = _classes(top / split.get("train", ""), found)
+    listed = {name: _files(top, folder, classes, found) for name, folder in (split or {"train": ""}).items()}
     return Listing(
         root=top,
         classes=classes,
         train=listed["train"],
         val=listed.get("val"),
         test=listed.get("test"),
-        ignored=tuple(name for name in folders if name not in split),
-        others=_counted(others),
-        folders={name: name for name in split},
+        ignored=tuple(name for name in folders if name not in split.values()) if split else (),
+        others=Others(count=len(found.others), names=tuple(heapq.nsmallest(_SHOWN, found.others, key=_walked))),
+        folders=split,
+        left=tuple(sorted({os.path.relpath(path, top) for path in found.left})),
+        inner=_shared(found.inner),
     )
 
 
-def _classes(folder: Path) -> tuple[str, ...]:
-    classes = tuple(_entries(folder)[0])
+def _classes(folder: Path, found: _Found) -> tuple[str, ...]:
+    classes = tuple(_entries(folder, found)[0])
     if not classes:
         raise RunError(
             f"{shown(folder)}: must hold one sub-folder a class, got none; sort the images into class folders"
         )
     if len(classes) < 2:
+        inner = _entries(folder / classes[0], found)[0]
+        way_out = f"choose {shown(folder / classes[0])}" if len(inner) > 1 else "choose the folder above"
         raise RunError(
             f"{shown(folder)}: must hold at least 2 class folders, got 1 ({shown(classes[0])}); add another class, "
-            f"or choose the folder above"
+            f"or {way_out}"
         )
     return classes
 
 
-def _files(root: Path, split: str, classes: tuple[str, ...], others: list[str]) -> Files:
-    """The images of one split; '' where root holds the classes itself. Files of other kinds join `others`."""
+def _files(root: Path, split: str, classes: tuple[str, ...], found: _Found) -> Files:
+    """The images of the split in that folder; '' where root holds the classes itself."""
     folder = root / split
-    names, files, rest = _entries(folder)
+    names, files, rest = _entries(folder, found)
     for name in names:
         if name not in classes:
             raise RunError(
@@ -127,23 +144,30 @@ def _files(root: Path, split: str, classes: tuple[str, ...], others: list[str]) 
                 f"{name!r}; rename or remove it, or add it to train/"
             )
     if split:
-        others += _others(root, split, files + rest)
+        found.others += _others(root, split, files + rest)
     prefix = f"{split}/" if split else ""
-    return Files((path, classes.index(name)) for name in names for path in _images(root, prefix + name, others))
+    return Files((path, classes.index(name)) for name in names for path in _images(root, prefix + name, found))
 
 
-def _images(root: Path, place: str, others: list[str]) -> list[str]:
-    """The images of the class in `root/place`, sorted, relative to `root`. Files of other kinds join `others`."""
+def _images(root: Path, place: str, found: _Found) -> list[str]:
+    """The images of the class in `root/place`, sorted, relative to `root`."""
     images: list[str] = []
     count = 0
-    for folder, files, rest in _walk(root, place):
+    for folder, folders, files, rest in _walk(root, place, found):
+        if found.usual and set(files) >= _RUN:
+            raise RunError(
+                f"{shown(root / place)}: a class folder must hold images, got a run of imgrec in"
+                f" {shown(root / folder)}; move it out of {shown(root)}, or keep the images in a folder of their own"
+            )
         for name in files:
             if _is_image(name):
                 images.append(f"{folder}/{name}")
             else:
                 rest.append(name)
                 count += 1
-        others += _others(root, folder, rest)
+        if folder == place:
+            found.inner.append(set() if images else set(folders))
+        found.others += _others(root, folder, rest)
     if not images:
         got = f"{count} files of other kinds" if count else "an empty folder"
         raise RunError(
@@ -151,6 +175,12 @@ def _images(root: Path, place: str, others: list[str]) -> list[str]:
             f"add images or remove the folder"
         )
     return sorted(images)
+
+
+def _shared(inner: list[set[str]]) -> tuple[str, ...]:
+    """The names that all sets are made of; none where they differ, or for a single name, which tells nothing apart."""
+    alike = len(inner) > 1 and all(names == inner[0] for names in inner) and len(inner[0]) > 1
+    return tuple(sorted(inner[0])) if alike else ()
 
 
 def _is_image(name: str) -> bool:
@@ -163,18 +193,14 @@ def _others(root: Path, folder: str, names: list[str]) -> list[str]:
     return found if found and (root / folder).resolve() == root.resolve() / folder else []
 
 
-def _counted(others: list[str]) -> Others:
-    return Others(count=len(others), names=tuple(heapq.nsmallest(_SHOWN, others, key=_walked)))
-
-
 def _walked(path: str) -> list[tuple[bool, str]]:
     """What sorts paths as a walk meets them."""
     *folders, name = path.split("/")
     return [*((True, folder) for folder in folders), (False, name)]
 
 
-def _walk(top: Path, name: str) -> Iterator[tuple[str, list[str], list[str]]]:
-    """Every folder from `top/name` on, relative to `top`, with the names of its files and what else `_entries` gives.
+def _walk(top: Path, name: str, found: _Found) -> Iterator[tuple[str, list[str], list[str], list[str]]]:
+    """Every folder from `top/name` on, relative to `top`, with what `_entries` gives of it.
 
     A folder already seen, through whatever link, is not entered again. A list of what is still to be entered takes
     the place of recursion, which ends at a depth of some hundred folders.
@@ -190,12 +216,12 @@ def _walk(top: Path, name: str) -> Iterator[tuple[str, list[str], list[str]]]:
         if (status.st_dev, status.st_ino) in seen:
             continue
         seen.add((status.st_dev, status.st_ino))
-        folders, files, rest = _entries(top / place)
+        folders, files, rest = _entries(top / place, found)
         pending += [f"{place}/{folder}" for folder in reversed(folders)]
-        yield place, files, rest
+        yield place, folders, files, rest
 
 
-def _entries(folder: Path) -> tuple[list[str], list[str], list[str]]:
+def _entries(folder: Path, found: _Found) -> tuple[list[str], list[str], list[str]]:
     """The names of what is visible in a folder: folders, sorted; regular files and the rest, in no promised order.
 
     Links count as what they lead to. The rest are pipes, devices, sockets, and links to nowhere.
@@ -207,7 +233,10 @@ def _entries(folder: Path) -> tuple[list[str], list[str], list[str]]:
                 if entry.name.startswith("."):
                     continue
                 if _is(entry.is_dir):
-                    folders.append(entry.name)
+                    if found.usual and layout.is_left(entry.name):
+                        found.left.append(entry.path)
+                    else:
+                        folders.append(entry.name)
                 elif _is(entry.is_file):
                     files.append(entry.name)
                 else:

@@ -66,7 +66,7 @@ class Sweep:
             record = job.record()
             if record is None or record.status != "finished":
                 begun = runfolder.newest_state(job.folder) is not None
-                launch.check(job.config, job.seen, chooses=self._chooses, begun=begun)
+                launch.check(job.config, job.seen, job.folder, chooses=self._chooses, begun=begun)
 
     @property
     def searches(self) -> bool:
