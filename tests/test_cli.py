@@ -86,7 +86,7 @@ CONFIGURATION = [
     ("~optimizer", "optimizer cannot be deleted (~optimizer); choose one of"),
     ("optimizer.lr=0.1,0.2", "optimizer.lr=0.1,0.2 asks for several runs; add -m"),
     ("nonsense", "an override must read key=value, got 'nonsense'"),
-    ("data.root=a=b", "data.root: Hydra cannot read the value 'a=b'; quote it"),
+    ("experiment=a=b", "experiment must have a value that Hydra's grammar can read, got 'a=b'; quote it"),
     ("data=folder", "data.root must be given, it has no default"),
     ("resume_override=${seed}", "resume_override: "),
     ("model.widths=${seed}", "model.widths must "),

@@ -22,7 +22,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from imgrec import codechange, resuming, runfolder
 from imgrec.config import schemas
-from imgrec.config.compose import compose, expand, given, key_of, typed
+from imgrec.config.compose import compose, expand, given, key_of, literal, quoted, typed
 from imgrec.config.model import Resnet
 from imgrec.config.root import STEERING, Config
 from imgrec.data import inventory
@@ -54,6 +54,7 @@ def train(overrides: Sequence[str]) -> Outcome:
 
     overrides: `key=value` in Hydra's grammar. Raises UsageError, RunError, or Interrupted.
     """
+    overrides = literal(overrides)
     if given(overrides, "hydra.sweep.dir"):
         raise UsageError("hydra.sweep.dir has no effect without -m; give hydra.run.dir, or leave it out")
     for text in overrides:
@@ -104,7 +105,7 @@ def train(overrides: Sequence[str]) -> Outcome:
             return Outcome(folder=folder, record=finished, already=True)
     words = [text for text in words if key_of(text) != "hydra.run.dir"]
     if parent is not None:
-        words.append(f"resume={_quoted(str(parent))}")
+        words.append(f"resume={quoted(str(parent))}")
     return carry_out(words, folder)
 
 
@@ -139,7 +140,7 @@ def carry_out(words: Sequence[str], folder: Path, *, quiet: bool = False) -> Out
             failures.append(error)
 
     own_log = ["hydra.job_logging.root.handlers=[file]"] if quiet else []
-    through_hydra([*words, *own_log, f"hydra.run.dir={_quoted(str(folder))}"], job)
+    through_hydra([*words, *own_log, f"hydra.run.dir={quoted(str(folder))}"], job)
     show_on_board(folder.resolve().parent, test=not quiet)
     if failures:
         raise failures[0]
@@ -179,6 +180,7 @@ def show(overrides: Sequence[str], flags: Sequence[str], *, multirun: bool = Fal
             )
     if multirun:
         raise UsageError(f"{flags[0]} prints the configuration of one run, and -m asks for several; leave out -m")
+    overrides = literal(overrides)
     compose(overrides)
     with _at_hand([*flags, *overrides]):
         hydra.main(config_path=str(schemas.conf_dir()), config_name="config", version_base="1.3")(_nothing)()
@@ -324,13 +326,8 @@ def _job(raw: DictConfig, *, quiet: bool) -> Outcome:
     before = runfolder.look(folder)
     if config.trainer.devices > 1:
         # Lightning starts the other processes with these words: this run alone, in this folder
-        sys.argv = ["imgrec", "train", *words, f"hydra.run.dir={_quoted(str(folder))}", "hydra.mode=RUN"]
+        sys.argv = ["imgrec", "train", *words, f"hydra.run.dir={quoted(str(folder))}", "hydra.mode=RUN"]
         sys.modules["__main__"].__spec__ = find_spec("imgrec.__main__")
     record = run(config, folder, command=words, parent=Path(config.resume) if config.resume else None)
     own_path = Path(os.path.relpath(folder)) if folder.is_relative_to(Path.cwd()) else folder
     return Outcome(folder=own_path, record=record, already=before is not None and before.status == "finished")
-
-
-def _quoted(text: str) -> str:
-    """The text as a quoted value in Hydra's grammar."""
-    return "'" + text.replace("\\", "\\\\").replace("'", "\\'") + "'"

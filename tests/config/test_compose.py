@@ -1,5 +1,6 @@
 """Overrides become a checked configuration, or one sentence that says what is wrong."""
 
+import os
 import shutil
 import subprocess
 import sys
@@ -9,7 +10,7 @@ import pytest
 
 from imgrec.config import schemas
 from imgrec.config.augment import Augment
-from imgrec.config.compose import compose, compose_raw, expand, of_study, typed
+from imgrec.config.compose import compose, compose_raw, expand, given, literal, of_study, parsed, typed
 from imgrec.config.data import Cifar10, Digits, Folder
 from imgrec.config.model import Cnn, Resnet50
 from imgrec.config.optimizer import Adam
@@ -116,7 +117,8 @@ def test_a_recipe_changes_choices_and_the_command_line_changes_the_recipe() -> N
         (["data=folder"], "data.root must be given, it has no default; add data.root=... (a value)"),
         (
             ["data.root=a=b"],
-            "data.root: Hydra cannot read the value 'a=b'; quote it if it holds = , or brackets: 'data.root=\"a=b\"'",
+            "data.root must have a value that Hydra's grammar can read, got 'a=b'; quote it for the grammar and for the"
+            " shell: 'data.root=\"a=b\"'",
         ),
         (["epochs=3"], "epochs is not a key; did you mean trainer.max_epochs?; imgrec train --help all lists the keys"),
         (["+foo=1"], "foo is not a key; remove it; imgrec train --help all lists the keys"),
@@ -331,3 +333,101 @@ def test_a_slip_in_a_file_of_ones_own_names_the_file_the_key_and_the_nearest(
     words = ["data=digits", word] if word != "experiment=mine" else [word]
     with pytest.raises(UsageError, match=rf"^(\S+/)?conf/{file}.yaml[:,] {said}"):
         compose([*(of_study(words) or []), *words])
+
+
+ODD = [
+    "~/photos",
+    "~other/photos",
+    "my photos",
+    " photos ",
+    "größe/Ærø",
+    "日本/写真",
+    "a=b",
+    "a=b=c",
+    "[x]",
+    "(x)",
+    "{x}",
+    "$x",
+    "$(x)",
+    "it's",
+    'say "x"',
+    """it's "x\"""",
+    "a\\'b\\",
+    "back\\slash\\",
+    "a#b;c&d!<e>`f`^",
+    "1e3",
+    "2024",
+    "007",
+    "true",
+    "nan",
+    "two\nlines",
+    "\udcff.bytes",
+    "../../.",
+]
+
+
+@pytest.mark.parametrize("path", ODD)
+def test_a_path_is_taken_as_it_is(path: str) -> None:
+    words = literal(["data=folder", f"data.root={path}"])
+    assert compose(words).data.root == path
+    assert literal(words) == words, "what was recorded is read again"
+    (one,) = expand(literal(["data=folder", f"data.root={path}"], several=True))
+    assert compose(one).data.root == path
+    for key in ("hydra.run.dir", "hydra.sweep.dir", "resume"):
+        assert given(literal([f"{key}={path}"]), key) == os.path.expanduser(path)  # noqa: PTH111
+
+
+def test_what_the_grammar_means_stays(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PLACE", "/data")
+    for word, path in (
+        ("data.root='a,b'", "a,b"),
+        ('data.root="~/x"', "~/x"),
+        (r"data.root=a\,b", "a,b"),
+        ("data.root=${oc.env:PLACE}/x", "/data/x"),
+    ):
+        assert literal([word]) == [word]
+        assert compose(["data=folder", word]).data.root == path
+    same = ["resume=null", "optimizer.lr=1e-3", "~schedule", "model.widths=[8]", "nonsense", "data.root", "=3"]
+    assert literal(same) == same
+
+
+@pytest.mark.parametrize(
+    ("value", "paths"),
+    [
+        ("~/a,~/b", ["~/a", "~/b"]),
+        ("größe,'x,y',a=b", ["größe", "x,y", "a=b"]),
+        ("a,b", ["a", "b"]),
+        ("choice(a,b)", ["a", "b"]),
+        ("my photos,日本", ["my photos", "日本"]),
+    ],
+)
+def test_a_sweep_over_paths_separates_them_by_commas(value: str, paths: list[str]) -> None:
+    jobs = expand(literal(["data=folder", f"data.root={value}"], several=True))
+    assert [compose(job).data.root for job in jobs] == paths
+
+
+def test_a_comma_is_of_a_path_that_exists(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UsageError, match=r"asks for several runs; .*a path that holds commas is quoted: "):
+        compose(literal(["data=folder", "data.root=a,b"]))
+    Path("a,b").mkdir()
+    assert compose(literal(["data=folder", "data.root=a,b"])).data.root == "a,b"
+    assert compose(literal(["data=folder", "data.root=a,b"], several=True)).data.root == "a,b"
+    for name in ("a", "b"):
+        Path(name).mkdir()
+    assert len(expand(literal(["data=folder", "data.root=a,b"], several=True))) == 2
+    assert given(literal(["hydra.run.dir=new,folder"]), "hydra.run.dir") == "new,folder"
+
+
+@pytest.mark.parametrize(
+    "word",
+    ["experiment=größe", "loss=a=b", "optimizer.lr=(1)", "study=it's", 'data="x', "loss=$(touch canary)", "seed=0;1"],
+)
+def test_the_advice_can_be_pasted_into_a_shell(word: str, tmp_path: Path) -> None:
+    with pytest.raises(UsageError) as refused:
+        parsed([word])
+    advice = str(refused.value).rpartition("for the shell: ")[2]
+    done = subprocess.run(["sh", "-c", f"printf %s {advice}"], capture_output=True, text=True, check=True, cwd=tmp_path)
+    key, _, value = word.partition("=")
+    assert given([done.stdout], key) == value
+    assert list(tmp_path.iterdir()) == []

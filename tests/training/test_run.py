@@ -43,6 +43,7 @@ def test_a_run_leaves_the_whole_contract_behind(tiny: list[str]) -> None:
         "run.lock",
         "tensorboard",
         "train.log",
+        "trained_images.bin",
     }
     names = {f"{stem}.ckpt{end}" for stem in ("last", "previous", "best") for end in ("", ".sha256")}
     assert {path.name for path in (folder / "checkpoints").iterdir()} == names

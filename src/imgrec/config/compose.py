@@ -4,7 +4,11 @@ Hydra composes the choices of conf/ over the dataclasses of this folder.
 """
 
 import dataclasses
+import os
+import re
+import shlex
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 
 import yaml
 from hydra import compose as hydra_compose
@@ -24,6 +28,12 @@ from imgrec.config.root import GROUPS, Config
 from imgrec.errors import UsageError
 
 # Hydra's own settings that a command may give. Others start code by name: a callback's or a log handler's class.
+_PATHS = (
+    "data.root",
+    "resume",
+    "hydra.run.dir",
+    "hydra.sweep.dir",
+)  # any text is a path, whatever Hydra's grammar says
 _HYDRA_KEYS = ("hydra.run.dir", "hydra.sweep.dir", "hydra.verbose", "hydra.mode")
 
 
@@ -40,8 +50,11 @@ def compose_raw(overrides: Sequence[str]) -> DictConfig:
     for override in parsed(overrides):
         _check_choice(override)
         if override.is_sweep_override():
+            key, _, value = str(override.input_line).partition("=")
+            one = shlex.quote(f"{key}={quoted(value)}")
+            hint = f"; a path that holds commas is quoted: {one}" if key in _PATHS else ""
             raise UsageError(
-                f"{override.input_line} asks for several runs; add -m (imgrec train -m ...), or give one value"
+                f"{override.input_line} asks for several runs; add -m (imgrec train -m ...), or give one value{hint}"
             )
     schemas.register()
     GlobalHydra.instance().clear()
@@ -127,21 +140,85 @@ def given(overrides: Sequence[str], key: str) -> str | None:
     return str(values[-1]) if values and values[-1] is not None else None
 
 
+def literal(overrides: Sequence[str], *, several: bool = False) -> list[str]:
+    """The words of a command, in which paths are quoted where Hydra's grammar would not read them as they are.
+
+    `~/photos`, accents, blanks, `=`, brackets and 1e3 are a path's own. What the grammar reads as text stays, quotes
+    and ${...} included. A comma is a path's own where that path exists. several: else it separates values of data.root.
+    """
+    return [_literal(text, several) for text in overrides]
+
+
+def quoted(text: str) -> str:
+    """The text as a quoted value of Hydra's grammar, in which only backslashes before a quote count."""
+    mark = "'" if '"' in text else '"'  # as a rule the one that a shell's own quotes can hold
+    text = re.sub(rf"(\\*){mark}", lambda found: f"{found[1]}{found[1]}\\{mark}", text)
+    return mark + re.sub(r"\\+$", lambda found: 2 * found[0], text) + mark
+
+
+def _literal(text: str, several: bool) -> str:
+    key, equals, value = text.partition("=")
+    if not equals or key.lstrip("+") not in _PATHS:
+        return text
+    if key.lstrip("+") == "data.root":
+        one = _exists(value) and not (several and all(map(_exists, _apart(value))))
+        return f"{key}={_as_path(value, several=several and not one, one=one)}"
+    value = _as_path(value, several=False, one=True)
+    override = _read(f"x={value}")
+    path = override.value() if override is not None else None
+    if isinstance(path, str) and path.startswith("~"):  # a shell expands it only where a word begins with it
+        return f"{key}={quoted(os.path.expanduser(path))}"  # noqa: PTH111 - a Path raises where there is no home
+    return f"{key}={value}"
+
+
+def _as_path(value: str, *, several: bool, one: bool) -> str:
+    """The value so that Hydra reads a path, or, where they are allowed, `several`. one: a comma is the path's own."""
+    override = _read(f"x={value}")
+    if override is None:
+        parts = _apart(value) if several else [value]
+        return ",".join(quoted(value) if len(parts) == 1 else _as_path(part, several=False, one=True) for part in parts)
+    if override.is_sweep_override():
+        return value if several or not one else quoted(value)
+    read = override.value()
+    as_it_is = read is None or str(read) == value or value[:1] in ("'", '"')
+    return value if as_it_is or (isinstance(read, str) and "\\" in value) else quoted(value)
+
+
+def _apart(value: str) -> list[str]:
+    """The parts between commas; those inside quotes belong to a part."""
+    return re.findall(r"""(?:'[^']*'|"[^"]*"|[^,])+""", value)
+
+
+def _exists(path: str) -> bool:
+    try:
+        return Path(path).expanduser().exists()
+    except (OSError, RuntimeError, ValueError):  # too long, no home, a NUL
+        return False
+
+
+def _read(text: str) -> Override | None:
+    """The word as Hydra reads it; None where it cannot."""
+    try:
+        return OverridesParser.create().parse_override(text)
+    except HydraException:
+        return None
+
+
 def parsed(overrides: Sequence[str]) -> list[Override]:
     """The words as Hydra reads them. Raises UsageError for what it cannot read."""
-    parser = OverridesParser.create()
     found = []
     for text in overrides:
-        try:
-            found.append(parser.parse_override(text))
-        except HydraException as error:
-            if "=" not in text:
-                raise UsageError(f"an override must read key=value, got {text!r}") from error
-            key, value = text.split("=", 1)
+        override = _read(text)
+        if override is None:
+            key, equals, value = text.partition("=")
+            word = f"{key}={quoted(value)}"
+            if not equals or _read(word) is None:
+                raise UsageError(f"an override must read key=value, got {text!r}")
             raise UsageError(
-                f"{key}: Hydra cannot read the value {value!r}; quote it if it holds = , or brackets:"
-                f""" '{key}="{value}"'"""
-            ) from error
+                f"{key} must have a value that Hydra's grammar can read, got {value!r}; quote it for the grammar and"
+                f" for the shell: {shlex.quote(word)}"
+            )
+        found.append(override)
     return found
 
 

@@ -14,7 +14,7 @@ from hydra.core.utils import JobReturn, JobStatus
 from omegaconf import DictConfig
 
 from imgrec import codechange, launch, runfolder
-from imgrec.config.compose import compose, expand, given, of_study, parsed
+from imgrec.config.compose import compose, expand, given, literal, of_study, parsed
 from imgrec.config.launcher import Pool
 from imgrec.config.root import STEERING, Config
 from imgrec.config.sweep import Optuna, Tuned
@@ -36,7 +36,8 @@ class Sweep:
     """
 
     def __init__(self, overrides: Sequence[str]) -> None:
-        self._overrides = list(overrides)
+        overrides = literal(overrides, several=True)
+        self._overrides = overrides
         for key, reason in (
             ("hydra.run.dir", "has no effect on a sweep; give hydra.sweep.dir, or leave it out"),
             ("resume", "continues one run, and a sweep asks for several; start each one by itself"),
