@@ -10,6 +10,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import folders
 import gradients
 import overhead
 import pipeline
@@ -36,6 +37,7 @@ SECTIONS: dict[str, tuple[str, Measure]] = {
     "gradients": ("Weight gradients of small images", lambda root, rounds: gradients.measure(rounds)),
     "to94": ("Seconds and FLOPs of a run to 94 % on CIFAR-10", to94.measure),
     "tables": ("A table of 200 records", lambda root, rounds: tables.measure(rounds)),
+    "folders": ("A start over a folder of many files", lambda root, rounds: folders.measure(rounds)),
     "startup": ("From the command to the first step", lambda root, rounds: startup.measure(rounds)),
 }
 

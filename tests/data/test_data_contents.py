@@ -28,7 +28,7 @@ def root(tmp_path: Path, draw_images: Draw) -> Path:
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty cache, into which files go however young they are."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    monkeypatch.setattr(contents, "_SETTLED", 0)
+    monkeypatch.setattr(contents, "SETTLED", 0)
     return tmp_path / "cache" / "imgrec" / "contents"
 
 

@@ -32,7 +32,7 @@ _CHUNK = 2**20  # bytes that are read at once
 _BLOCK = 64  # files that a thread is given at once
 _THREADS = 8  # a thread waits for the disk more than for a core
 _TRIES = 3  # for a file that changes while it is read
-_SETTLED = 2_000_000_000  # nanoseconds after which a later change has another ctime: FAT's clock is the coarsest
+SETTLED = 2_000_000_000  # nanoseconds after which a later change has another ctime: FAT's clock is the coarsest
 _PATIENCE = 3.0  # seconds of reading before a word about it
 _PAUSE = 30.0  # seconds between two such words
 _MACHINE = (errno.EMFILE, errno.ENFILE, errno.ENOMEM)  # the machine's failures, whichever file they meet
@@ -100,7 +100,7 @@ def read(root: Path, paths: Sequence[str]) -> Contents:
     finally:  # an interruption keeps what was read so far
         contents = Contents(states=bytes(states), digests=bytes(digests))
         if place and missing:
-            _remember(place, contents, before=began - _SETTLED)
+            _remember(place, contents, before=began - SETTLED)
     return contents
 
 
