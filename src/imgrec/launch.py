@@ -116,8 +116,8 @@ def _try_out(words: Sequence[str], config: Config, seen: Inventory, *, resumes: 
             raise UsageError(
                 f"{key} has no effect on trainer.fast_dev_run=true, which begins anew and keeps nothing; leave out one"
             )
-    check(config, seen)
     with tempfile.TemporaryDirectory(prefix="imgrec-") as place:
+        check(config, seen, Path(place) / "run")
         outcome = carry_out(words, Path(place) / "run")
     return replace(outcome, tried=True)
 
