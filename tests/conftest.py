@@ -10,7 +10,7 @@ import subprocess
 import sys
 import tempfile
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -127,6 +127,29 @@ def finished(one_run: Path, workplace: Path) -> Path:
     """A copy of that run in ./run, to be spoilt."""
     shutil.copytree(one_run, workplace / "run")
     return workplace / "run"
+
+
+@pytest.fixture(scope="session", autouse=True)
+def composed_once() -> Iterator[None]:
+    """Compose the same words once a process: Hydra takes as long for them as the tiny run does to train.
+
+    Words that refer to the environment, and those of a test with choices of its own, are composed each time.
+    """
+    from imgrec.config import compose, data, schemas
+
+    compose_raw, folder, made = compose.compose_raw, schemas.conf_dir(), dict[Any, Any]()
+
+    def remembered(overrides: Sequence[str]) -> Any:
+        if any("$" in text for text in overrides) or schemas.conf_dir() != folder:
+            return compose_raw(overrides)
+        key = (data.default_root(), *overrides)
+        if key not in made:
+            made[key] = compose_raw(overrides)
+        return made[key]
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(compose, "compose_raw", remembered)
+        yield
 
 
 class Child:
