@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperCommand
 
+from imgrec import streams
 from imgrec.errors import Interrupted, RunError, UsageError, interruption_in
 from imgrec.foreign import folded, visible
 
@@ -43,8 +44,12 @@ def _root(version: Annotated[bool, typer.Option("--version", help="Print the ver
     if version:
         import imgrec
 
-        typer.echo(f"imgrec {imgrec.__version__}")
+        _tell(f"imgrec {imgrec.__version__}")
         raise typer.Exit
+    try:
+        Path.cwd()
+    except OSError as error:
+        raise RunError(f"the working folder must exist, got: {error.strerror}; cd to one that does") from error
 
 
 @app.command(cls=_TrainCommand, context_settings={"ignore_unknown_options": True, "allow_extra_args": True})
@@ -90,11 +95,14 @@ def _sweep(overrides: list[str]) -> None:
 
 
 def _tell(text: str) -> None:
-    """Print a result; a reader who has gone away (`imgrec train ... | head`) is no reason to end a sweep."""
+    """Print a result; a reader who has gone away (`imgrec train ... | head`) is no reason to end a sweep.
+
+    Raises RunError where it cannot be written (`streams`). What was computed lies in its folder by then.
+    """
     try:
         typer.echo(visible(text))
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        streams.discard_stdout()
 
 
 @app.command()
@@ -130,9 +138,9 @@ def evaluate(
     for line in measured.remarks:
         typer.echo(f"imgrec: {line}", err=True)
     if measured.path is None:
-        typer.echo(measured.text)
+        _tell(measured.text)
     else:
-        typer.echo(visible(f"{measured.about}\n\n{summary.scores_table(measured.scores)}\n\n{measured.path}"))
+        _tell(f"{measured.about}\n\n{summary.scores_table(measured.scores)}\n\n{measured.path}")
 
 
 @app.command()
@@ -146,7 +154,7 @@ def verify(
 
     allocator.keep_freed_memory()
     verdict = run_again(run, data_root=data_root)
-    typer.echo(visible(verdict.text))
+    _tell(verdict.text)
     if verdict.refusal:
         raise RunError(verdict.refusal)
 
@@ -240,7 +248,7 @@ def report(
         scores=scores, at=at, split=split, protocol=protocol, baseline=baseline, where=where, rows=rows
     )
     written = write(places, asked, output, published=published)
-    typer.echo(visible(str(written.path)))
+    _tell(str(written.path))
     _tell_problems(written.problems, [])
 
 
@@ -252,7 +260,7 @@ def _hand_over(text: str, output: Path | None) -> None:
         from imgrec import records
 
         records.hand_out(output, text)
-        typer.echo(visible(str(output)))
+        _tell(str(output))
 
 
 def _tell_problems(problems: list[str], remarks: list[str]) -> None:
@@ -270,6 +278,11 @@ def main() -> None:
     (SIGTERM).
     IMGREC_DEBUG=1 shows tracebacks.
     """
+    with streams.prepared():
+        sys.exit(_code())
+
+
+def _code() -> Any:
     try:
         code: Any = _answered()
     except Interrupted as error:
@@ -288,7 +301,13 @@ def main() -> None:
             code = _say(error.format_message(), error, 2)
         else:
             code = _say(f"{type(error).__name__}: {error} (IMGREC_DEBUG=1 shows where)", error, 1)
-    sys.exit(code)
+    try:
+        sys.stdout.flush()  # what Hydra printed; Python would only say that it ignores an exception
+    except BrokenPipeError:
+        streams.discard_stdout()
+    except RunError as error:
+        code = _say(str(error), error, code or 1)
+    return code
 
 
 def _answered() -> Any:

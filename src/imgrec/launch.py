@@ -54,6 +54,7 @@ def train(overrides: Sequence[str]) -> Outcome:
 
     overrides: `key=value` in Hydra's grammar. Raises UsageError, RunError, or Interrupted.
     """
+    refuse_place()
     overrides = literal(overrides)
     if given(overrides, "hydra.sweep.dir"):
         raise UsageError("hydra.sweep.dir has no effect without -m; give hydra.run.dir, or leave it out")
@@ -163,9 +164,26 @@ def show_on_board(group: Path, *, test: bool) -> None:
 def _explicit_folder(words: Sequence[str]) -> Path | None:
     """The folder that hydra.run.dir names, if it does."""
     path = given(words, "hydra.run.dir")
-    if path and "${" in path:
-        raise UsageError(f"hydra.run.dir must be a plain path, got {path!r}; leave it out, and the folder names itself")
-    return Path(path) if path else None
+    return plain_path("hydra.run.dir", path) if path else None
+
+
+def refuse_place() -> None:
+    """Refuse a working folder that Hydra would take for another one. Raises UsageError."""
+    if "${" in str(here := Path.cwd()):
+        raise UsageError(
+            f"the working folder must have no ${{ in its path, which Hydra resolves, got {str(here)!r}; call imgrec"
+            " from another folder"
+        )
+
+
+def plain_path(key: str, path: str) -> Path:
+    """The folder that a key of Hydra's names. Raises UsageError where Hydra would write into another one.
+
+    It resolves ${...} in a value, and in the folder that it works in.
+    """
+    if "${" in path:
+        raise UsageError(f"{key} must be a plain path, got {path!r}; leave it out, and the folder names itself")
+    return Path(path)
 
 
 def show(overrides: Sequence[str], flags: Sequence[str], *, multirun: bool = False) -> None:

@@ -37,6 +37,7 @@ class Sweep:
 
     def __init__(self, overrides: Sequence[str]) -> None:
         overrides = literal(overrides, several=True)
+        launch.refuse_place()
         self._overrides = overrides
         for key, reason in (
             ("hydra.run.dir", "has no effect on a sweep; give hydra.sweep.dir, or leave it out"),
@@ -53,7 +54,8 @@ class Sweep:
             raise UsageError(
                 "trainer.fast_dev_run tries one run out, and a sweep asks for several; leave out one of the two"
             )
-        self.folder = Path(given(words, "hydra.sweep.dir") or runfolder.group(self._config))
+        named = given(words, "hydra.sweep.dir")
+        self.folder = launch.plain_path("hydra.sweep.dir", named) if named else runfolder.group(self._config)
         self._jobs = Jobs(self.folder, _varied(words, self._config))
         self._asked: dict[str, Job] = {}
         self._interruption = Interruption()

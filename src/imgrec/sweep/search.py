@@ -15,7 +15,7 @@ from imgrec.config.compose import compose, given, parsed
 from imgrec.config.root import STEERING
 from imgrec.config.schemas import keys_outside_identity
 from imgrec.config.sweep import Optuna
-from imgrec.errors import RunError, UsageError, interruption_in
+from imgrec.errors import RunError, UsageError, interruption_in, sentence
 from imgrec.sweep.ledger import Ledger
 
 if TYPE_CHECKING:
@@ -86,9 +86,18 @@ def _study(words: Sequence[str], sweep: Optuna, folder: Path) -> "Study":
         ) from error
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     path = (folder / STORAGE).resolve()
-    study = optuna.create_study(
-        storage=f"sqlite:///{path}", study_name="imgrec", direction="maximize", load_if_exists=True
-    )
+    try:
+        study = optuna.create_study(
+            storage=f"sqlite:///{path}", study_name="imgrec", direction="maximize", load_if_exists=True
+        )
+        study.get_trials(deepcopy=False)  # reads it all
+    except Exception as error:  # of Optuna, of SQLAlchemy and of what lies below
+        if cut := interruption_in(error):
+            raise cut from None
+        raise RunError(
+            f"{path} must be a study that Optuna wrote, got {sentence(error).partition(' [SQL')[0]}; restore it, or"
+            " remove it: the search begins anew then, and its finished runs count where they are proposed again"
+        ) from error
     # a sampler that began anew with the same seed would propose the first trials again
     study.sampler = optuna.samplers.TPESampler(seed=sweep.sampler_seed + len(study.trials), constant_liar=True)
     what = _what(words)

@@ -9,7 +9,7 @@ from typing import Any
 from imgrec import records
 from imgrec.config.compose import expand, key_of
 from imgrec.config.sweep import Tuned
-from imgrec.errors import UsageError
+from imgrec.errors import RunError, UsageError, sentence
 from imgrec.runfolder import TUNING
 from imgrec.sweep.jobs import Job, Jobs, objective, reason_of
 from imgrec.sweep.ledger import Ledger
@@ -20,8 +20,10 @@ Words = tuple[str, ...]
 def tries(wanted: Sequence[Job], sweep: Tuned, jobs: Jobs) -> dict[Words, list[Job]]:
     """For each choice, the grid's words without their seed, the runs that try every value over every tuning seed.
 
-    Their test set stays closed. Raises UsageError when the grid gives a key that is tuned.
+    Their test set stays closed. Raises UsageError when the grid gives a key that is tuned, RunError for a damaged
+    tuning.json.
     """
+    _known(jobs.sweep)  # refuses a damaged file before anything runs
     tuned = {key_of(word) for word in sweep.tune}
     found: dict[Words, list[Job]] = {}
     for job in wanted:
@@ -79,7 +81,17 @@ def settled(
 def _known(sweep: Path) -> list[dict[str, Any]]:
     """What earlier commands tuned in this folder."""
     path = sweep / TUNING
-    rows: list[dict[str, Any]] = json.loads(path.read_text("utf-8")) if path.is_file() else []
+    if not path.exists():
+        return []
+    try:
+        rows: list[dict[str, Any]] = json.loads(path.read_text("utf-8"))
+        if not all(all(isinstance(word, str) for word in row["choice"]) for row in rows):
+            raise ValueError("a choice that is not made of words")
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+        raise RunError(
+            f"{path} must be what imgrec tuned, got {sentence(error)}; remove it: this command writes it anew, from the"
+            " records of the runs"
+        ) from error
     return rows
 
 
