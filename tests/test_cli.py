@@ -470,3 +470,11 @@ def test_alone_it_shows_its_help(imgrec: Callable[..., Said]) -> None:
     code, _, err = imgrec()
     assert code == 2
     assert "\n  train " in err
+
+
+def test_what_a_run_says_on_stderr_is_the_message_alone(
+    tiny: list[str], command: Callable[..., tuple[int, str, str]]
+) -> None:
+    code, _, err = command("train", *tiny, "trainer.max_epochs=1")
+    assert code == 0
+    assert "reading val at best, clean: 12 images" in err.splitlines()
