@@ -20,10 +20,10 @@ from imgrec.records import Record
 SCORES = ["val top1 at best", "test top1 at best", "val loss at best", "test loss at best"]
 
 
-def lay_run(place: Path, words: str, top1: float = 0.5, name: str | None = None) -> Record:
+def lay_run(place: Path, words: str, top1: float = 0.5, name: str | None = None, fingerprint: str = "f" * 64) -> Record:
     """A finished run with its record and its events, as a run leaves them."""
     scores = [score("top1", top1, split=split, at=at) for split in ("val", "test") for at in ("best", "last")]
-    record = run(words, *scores)
+    record = run(words, *scores, fingerprint=fingerprint)
     folder = lay(place, record, name).parent
     (folder / "tensorboard").mkdir()
     values = [Summary.Value(tag="hp/val_top1_best", simple_value=top1)]
@@ -82,6 +82,15 @@ def test_seeds_make_a_column_and_constant_keys_none(tmp_path: Path) -> None:
     page = hparams_page(tmp_path)
     assert page.columns == ["seed"]
     assert sorted(row["seed"] for row in page.rows.values()) == [0, 1]
+
+
+def test_images_make_a_column_also_where_their_folders_have_one_name(tmp_path: Path) -> None:
+    for k, root in enumerate(("here/images", "there/images")):
+        lay_run(tmp_path, f"data=folder data.root={root}", name=f"run-{k}", fingerprint=f"{k}" * 64)
+    summarise(tmp_path)
+    page = hparams_page(tmp_path)
+    assert page.columns == ["data.root"]
+    assert sorted(row["data.root"] for row in page.rows.values()) == ["here/images", "there/images"]
 
 
 def test_a_run_alone_shows_what_is_not_as_the_defaults_have_it(tmp_path: Path) -> None:

@@ -24,7 +24,7 @@ from imgrec.errors import RunError
 from imgrec.hparams import Column
 from imgrec.records import Record
 from imgrec.runfolder import RECORD, TENSORBOARD
-from imgrec.tables import factors
+from imgrec.tables import factors, images
 from imgrec.tables.gather import Run
 
 _FOLDER = re.compile(rf"hparams-[0-9a-f]{{{SHORT}}}")
@@ -62,6 +62,7 @@ def _runs(folder: Path) -> list[Run]:
             found.append(Run(path=path, folder=path.parent, record=records.read(path)))
         except RunError as error:
             log.warning("not in TensorBoard's HPARAMS: %s", error)
+    images.name([run.record for run in found])
     return found
 
 

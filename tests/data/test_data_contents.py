@@ -13,6 +13,7 @@ from imgrec.data.inventory import check_unchanged, take
 from imgrec.errors import RunError
 
 Draw = Callable[..., list[Path]]
+Outcome = Callable[[str, str], None]
 
 
 @pytest.fixture
@@ -133,24 +134,37 @@ def spoil_folder(place: Path) -> None:
     (place / "x").mkdir(parents=True)
 
 
-@pytest.mark.parametrize("spoil", [spoil_half, spoil_byte, spoil_link, spoil_pipe, spoil_folder])
-def test_a_cache_that_is_damaged_is_not_believed(root: Path, cache: Path, spoil: Callable[[Path], None]) -> None:
+SPOILT = {
+    spoil_half: "is cut off",
+    spoil_byte: "has another byte",
+    spoil_link: "is a link",
+    spoil_pipe: "is a named pipe",
+    spoil_folder: "is a folder",
+}
+
+
+@pytest.mark.parametrize("spoil", SPOILT)
+def test_a_cache_that_is_damaged_is_not_believed(
+    root: Path, cache: Path, spoil: Callable[[Path], None], outcome: Outcome
+) -> None:
     before = fingerprint(root)
     (place,) = cache.iterdir()
     spoil(place)
     assert fingerprint(root) == before
     assert [path for path in cache.iterdir() if path.name.startswith(".")] == []
+    outcome(f"the cache of digests {SPOILT[spoil]}", "each image is read anew, the fingerprint is the same")
 
 
 @pytest.mark.parametrize("home", ["/dev/null/x", "/proc/nowhere", "relative"])
 def test_a_cache_that_cannot_be_written_changes_nothing(
-    root: Path, cache: Path, monkeypatch: pytest.MonkeyPatch, home: str
+    root: Path, cache: Path, monkeypatch: pytest.MonkeyPatch, home: str, outcome: Outcome
 ) -> None:
     before = fingerprint(root)
     monkeypatch.setenv("HOME", "/dev/null/home")
     monkeypatch.setenv("XDG_CACHE_HOME", home)
     assert fingerprint(root) == before
     assert not Path("relative").exists()
+    outcome(f"XDG_CACHE_HOME={home} and no home", "each image is read at each start, the fingerprint is the same")
 
 
 def test_several_at_once_find_the_same(root: Path, cache: Path) -> None:
@@ -187,10 +201,15 @@ def test_an_image_that_changes_while_it_is_read_is_read_again(
     assert found == fingerprint(root)
 
 
-def test_an_image_that_goes_on_changing_is_refused(root: Path, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_image_that_goes_on_changing_is_refused(
+    root: Path, cache: Path, monkeypatch: pytest.MonkeyPatch, outcome: Outcome
+) -> None:
     disturbing(root, monkeypatch, times=100)
-    with pytest.raises(RunError, match=r"00\.png: must stay as it is while the folder is listed, .*; start again when"):
+    with pytest.raises(
+        RunError, match=r"00\.png: must stay as it is while the folder is listed, .*; start again"
+    ) as told:
         fingerprint(root)
+    outcome("an image is written to while it is read, again and again", f"refused: {told.value}")
 
 
 def test_an_image_that_cannot_be_read_is_left_to_its_decoding(
@@ -211,12 +230,15 @@ def test_an_image_that_cannot_be_read_is_left_to_its_decoding(
     assert fingerprint(root) != seen.fingerprint, "a disk that failed once is asked again"
 
 
-def test_images_that_change_later_are_named(root: Path, cache: Path) -> None:
+def test_images_that_change_later_are_named(root: Path, cache: Path, outcome: Outcome) -> None:
     seen = take(Folder(root=str(root)))
     (root / "ant" / "00.png").touch()
     check_unchanged(seen)
     swap(root / "ant" / "01.png", root / "bee" / "01.png")
     (root / "bee" / "02.png").unlink()
-    with pytest.raises(RunError, match=r"images: the images must stay as they are .*, and ant/01\.png and 2 more have"):
+    with pytest.raises(
+        RunError, match=r"images: the images must stay as they are .*, and ant/01\.png and 2 more have"
+    ) as told:
         check_unchanged(seen)
+    outcome("images are exchanged while a run trains", f"the run fails: {told.value}")
     check_unchanged(inventory.Inventory(fingerprint="0"))
