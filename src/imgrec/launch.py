@@ -137,8 +137,9 @@ def carry_out(words: Sequence[str], folder: Path, *, quiet: bool = False) -> Out
         try:
             outcomes.append(_job(raw, quiet=quiet))
         except Exception as error:  # raised below: Hydra would add words of its own
-            log.debug("the run failed", exc_info=True)  # into train.log alone
             failures.append(error)
+            with contextlib.suppress(OSError):  # the folder may be gone, and its train.log with it
+                log.debug("the run failed", exc_info=True)  # into train.log alone
 
     own_log = ["hydra.job_logging.root.handlers=[file]"] if quiet else []
     through_hydra([*words, *own_log, f"hydra.run.dir={quoted(str(folder))}"], job)

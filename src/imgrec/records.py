@@ -224,7 +224,7 @@ def read_curves(path: Path) -> list[dict[str, str]]:
         rows = csv.DictReader([line for line in text.splitlines(keepends=True) if line.endswith("\n")])
         if tuple(rows.fieldnames or ()) != CURVE_COLUMNS:
             raise ValueError(f"its columns are {shape.brief(', '.join(rows.fieldnames or ()))}")
-        return [_checked(row) for row in rows]
+        return [checked_row(row) for row in rows]
     except (*_UNREADABLE, csv.Error) as error:  # UnicodeDecodeError is a ValueError
         raise RunError(
             f"{path} must be a table of {', '.join(CURVE_COLUMNS)}, and cannot be read: {why_not(error)}; restore it,"
@@ -232,8 +232,8 @@ def read_curves(path: Path) -> list[dict[str, str]]:
         ) from error
 
 
-def _checked(row: dict[str, str]) -> dict[str, str]:
-    """The row. Raises TypeError or ValueError where it has no numbers, or what would not stay on its line."""
+def checked_row(row: dict[str, str]) -> dict[str, str]:
+    """The row of curves.csv. Raises TypeError or ValueError for one without numbers, or that leaves its line."""
     if tuple(row) != CURVE_COLUMNS:
         raise ValueError(f"a row of {len(row)} columns")
     for key, value in row.items():

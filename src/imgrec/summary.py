@@ -20,6 +20,8 @@ def describe(folder: Path, record: Record, *, already: bool, board: bool = True)
         lines += ["", scores_table(record.scores), ""]
     if isinstance(lost := record.progress.get("best_lost"), dict):
         lines.append(f"the best of epoch {lost.get('epoch')} is lost: best.ckpt {lost.get('why')}")
+    if lost := record.progress.get("curve_rows_lost"):
+        lines.append(f"curves.csv lacks {lost} rows")
     if rate := record.cost.get("images_per_second"):
         lines.append(f"trained at {rate:.0f} images/s, {record.cost['seconds']:.0f} s in all")
     if board:

@@ -65,6 +65,7 @@ class Fitting:
         self._counted = state["callbacks"] if state else {}
         # what was the end of a parent's training is not the end of this one
         self._over = bool(state) and self._counted["Saver"]["over"] and meta["run_id"] == run_id
+        self._goes_on = bool(state) and meta["run_id"] == run_id
         comparable = not state or meta["run_id"] == run_id or origin.measures_alike(meta, config, seen)
         self._top1_compare = not state or origin.measures_alike(meta, config, seen, losses=False)
         self.source = assembly.source(config, seen.listing)
@@ -113,6 +114,8 @@ class Fitting:
 
     def run(self) -> None:
         """Train to the end. Returns at once where `last` is the end already."""
+        if self.trainer.is_global_zero:
+            self._start_curves()
         if self._over:
             log.info("training is over at step %d: only the final reading is left", self._step)
             self.speed.load_state_dict(self._counted["Speed"])
@@ -120,7 +123,6 @@ class Fitting:
             self.saver.complete_best()
             return
         if self.trainer.is_global_zero:
-            self.curves.start(self._step)
             self._open_board()
         if self._resumed:
             log.info("going on from %s, step %d", self._resumed, self._step)
@@ -139,6 +141,22 @@ class Fitting:
         if self.trainer.is_global_zero:
             self.saver.complete_best()
         self.interruption.raise_if_asked()
+
+    def _start_curves(self) -> None:
+        """Begin or continue curves.csv. Rows that this run has logged and that are gone are told of."""
+        noted = self._counted["Saver"] if self._goes_on else {}
+        before = noted.get("rows_lost", 0)
+        # an older version did not count them: there was one at least
+        lacking = self.curves.start(self._step, rows=noted.get("rows", min(self._step, 1)) if noted else 0)
+        if lacking:
+            log.error(
+                "%s lacks %d rows that were logged up to step %d: removed or cut while nobody watched; the run goes on"
+                " without them, and its record tells of it",
+                self.curves.path,
+                lacking,
+                self._step,
+            )
+        self.saver.rows_lost = before + lacking
 
     def _end_others(self) -> None:
         """The other processes of a distributed run, which on GPUs would wait half an hour for one that has failed."""
@@ -169,6 +187,8 @@ class Fitting:
         told = {"epochs": epoch, "steps": self.saver.step, "best": self.saver.best}
         if self.saver.best_lost is not None:
             told["best_lost"] = self.saver.best_lost
+        if self.saver.rows_lost:
+            told["curve_rows_lost"] = self.saver.rows_lost
         return told
 
     def _make_trainer(self, folder: Path) -> lightning.Trainer:

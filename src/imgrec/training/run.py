@@ -1,5 +1,6 @@
 """One run, from its configuration to its record: fit or go on, final reading, record."""
 
+import contextlib
 import logging
 import os
 import signal
@@ -218,7 +219,8 @@ def _close_anyhow(record: Record, folder: Path, status: str) -> None:
     try:
         _close(record, folder, status)
     except RunError as error:
-        log.error("%s", error)
+        with contextlib.suppress(OSError):  # of train.log, where the whole folder is gone
+            log.error("%s", error)
 
 
 def _now() -> str:

@@ -134,6 +134,8 @@ class Saver(Checkpoint):
         self.step = 0
         self.best: dict[str, float] | None = None
         self.over = False
+        self.rows = 0  # of curves.csv at this state
+        self.rows_lost = 0  # of those that the run has logged
         self._run_id = run_id
         self._state_of = state_of or run_id
         self._best_file: dict[str, str] | None = None  # sha256 and run_id; None also where `best` is `last` itself
@@ -223,6 +225,8 @@ class Saver(Checkpoint):
             "over": self.over,
             "position": list(self.position),
             "step": self.step,
+            "rows": self.rows,
+            "rows_lost": self.rows_lost,
             "random": gathered(_random_state()),
         }
 
@@ -252,6 +256,7 @@ class Saver(Checkpoint):
                 logger.experiment.flush()
             if isinstance(logger, Curves) and trainer.is_global_zero:
                 logger.sync()
+                self.rows = logger.rows
         self.position, self.step, self._state_of = position, trainer.global_step, self._run_id
         trainer.save_checkpoint(self._folder / LAST)
 
