@@ -129,6 +129,28 @@ def network(config: Config, meta: Mapping[str, Any]) -> Network:
     )
 
 
+def normalises_single_values(config: Config, side: int) -> bool:
+    """True if one image of that side, in pixels, leaves a batch normalisation one value a channel, without a variance.
+
+    Found by a forward pass of shapes alone.
+    """
+    alone = False
+
+    def look(layer: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+        nonlocal alone
+        alone = alone or (layer.training and inputs[0][0, 0].numel() == 1)
+
+    with torch.device("meta"), torch.no_grad():
+        shapes = network(
+            config, {"classes": "ab", "image_size": side, "channels": 3, "mean": [0.0] * 3, "std": [1.0] * 3}
+        )
+        for layer in shapes.modules():
+            if isinstance(layer, nn.modules.batchnorm._BatchNorm):
+                layer.register_forward_pre_hook(look)
+        shapes.train()(torch.empty(2, 3, side, side))
+    return alone
+
+
 def trained(path: Path) -> Trained:
     """The network in a checkpoint file, rebuilt from the configuration that the file carries.
 

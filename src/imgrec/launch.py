@@ -23,6 +23,7 @@ from omegaconf import DictConfig, OmegaConf
 from imgrec import codechange, resuming, runfolder
 from imgrec.config import schemas
 from imgrec.config.compose import compose, expand, given, key_of, literal, quoted, typed
+from imgrec.config.data import FIXED_SIZE, Folder
 from imgrec.config.model import Resnet
 from imgrec.config.root import STEERING, Config
 from imgrec.data import inventory
@@ -225,6 +226,29 @@ def check(config: Config, seen: Inventory, folder: Path, *, chooses: str | None 
     asks = "trainer.early_stopping" if config.trainer.early_stopping else chooses
     if not sources.check(config.data, seen.listing) and asks:
         raise UsageError(f"{asks} needs validation images; give data.val_size, or leave {asks} out")
+    _refuse_single_image(config, seen)
+
+
+def _refuse_single_image(config: Config, seen: Inventory) -> None:
+    """Refuse a last batch of one image where a batch normalisation would have one value a channel."""
+    from imgrec import assembly
+    from imgrec.data import sources
+
+    size, images = (
+        config.data.batch_size,
+        -(-sources.training_images(config.data, seen.listing) // config.trainer.devices),
+    )
+    if images > 1 and size > 1 and images % size != 1:
+        return
+    side = min([*config.augment.sizes, config.data.image_size if isinstance(config.data, Folder) else FIXED_SIZE])
+    if assembly.normalises_single_values(config, side):
+        other = next((other for other in range(size + 1, images + 2) if images % other != 1), None)
+        way_out = f"give data.batch_size={other}" if images > 1 else "add images"
+        raise UsageError(
+            f"data.batch_size={size} leaves a batch of one image, of {images} training images on each device, and"
+            f" model={config.model.name} at {side} px has batch normalisation over one value a channel there, which has"
+            f" no variance; {way_out}"
+        )
 
 
 def _refuse_random_backbone(config: Config) -> None:

@@ -172,7 +172,7 @@ def test_a_random_backbone_is_not_frozen(tiny: list[str], begins: Callable[..., 
     with pytest.raises(UsageError, match="needs a backbone that has learned something"):
         Sweep([*words, *FROZEN, "seed=0,1"])
     config = compose([*words, *FROZEN, "model.pretrained=true", "model.stem=imagenet"])
-    launch.check(config, inventory.take(config.data))
+    launch.check(config, inventory.take(config.data), Path("new"))
     begins([*words, FROZEN[0]])
 
 
@@ -192,3 +192,24 @@ def test_runs_of_a_random_backbone_of_before_stay_usable(
     assert command("verify", "old")[0] == 0
     assert command("table", "old")[0] == 0
     begins(["resume=old", *MORE, "resume_override=[trainer.max_epochs]"])
+
+
+@pytest.mark.parametrize("model", ["resnet18", "whitened_cnn"])
+def test_a_last_batch_of_one_image_is_refused_where_it_has_no_variance(
+    tiny: list[str], begins: Callable[..., None], model: str
+) -> None:
+    """60 training images: 59 and one. Two stages of whitened_cnn leave one value of 5 px."""
+    words = [word for word in tiny if not word.startswith(("model.", "data.batch_size"))]
+    words += [f"model={model}", "data.batch_size=59"]
+    if model == "whitened_cnn":
+        words += ["model.widths=[4,8]", "augment.sizes=[5]", "augment.sizes_until=[0.5]"]
+    said = refusal(words)
+    assert "data.batch_size=59 leaves a batch of one image, of 60 training images on each device" in said
+    (better,) = re.findall(r"give (data\.batch_size=\d+)$", said)
+    begins([*words, better])
+
+
+def test_a_last_batch_of_one_image_is_trained_where_it_has_a_variance(
+    tiny: list[str], begins: Callable[..., None]
+) -> None:
+    begins([*tiny, "data.batch_size=59", "model.batch_norm=true"])

@@ -43,6 +43,20 @@ def check(cfg: Data, listing: Listing | None = None) -> bool:
     raise UsageError(f"data must be one of cifar10, digits, folder, got {cfg.name!r}")
 
 
+def training_images(cfg: Data, listing: Listing | None = None) -> int:
+    """How many training images there will be. No image is opened. Raises as `check`."""
+    match cfg:
+        case Folder():
+            from imgrec.data import folder
+
+            return len(folder.split(cfg, listing).train)
+        case Cifar10():
+            return 50_000 - cfg.val_size
+        case Digits():
+            return 1437 - cfg.val_size
+    raise UsageError(f"data must be one of cifar10, digits, folder, got {cfg.name!r}")
+
+
 def some(cfg: Folder, listing: Listing, files: Files) -> Images:
     """These images of a folder, as `cfg` has them read."""
     from imgrec.data import folder
