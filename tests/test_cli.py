@@ -88,7 +88,7 @@ CONFIGURATION = [
     ("nonsense", "an override must read key=value, got 'nonsense'"),
     ("experiment=a=b", "experiment must have a value that Hydra's grammar can read, got 'a=b'; quote it"),
     ("data=folder", "data.root must be given, it has no default"),
-    ("resume_override=${seed}", "resume_override: "),
+    ("resume_override=${seed}", "resume_override names what may differ"),
     ("model.widths=${seed}", "model.widths must "),
     ("optimizer.lr=${experiment}", "optimizer.lr"),
     ("seed=-1", "seed must lie in [0, 4294967295], got -1"),

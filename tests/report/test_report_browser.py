@@ -213,3 +213,18 @@ def test_a_chart_is_saved_as_a_picture_of_either_kind(
     assert heard.said == []
     assert [url for url in heard.asked if not url.startswith("blob:")] == [wide_report.as_uri()]
     page.close()
+
+
+def test_a_class_named_as_a_property_of_every_object_is_drawn(
+    browser: Browser, report: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    folder = tmp_path_factory.mktemp("named") / "run"
+    (first, *_) = sorted((report.parent / "outputs/demo").glob("*seed-0*/diagnostics.json"))
+    shutil.copytree(first.parent, folder)
+    names = first.read_text().replace('"3"', '"constructor"').replace('"7"', '"__proto__"').replace('"1"', '"toString"')
+    (folder / "diagnostics.json").write_text(names)
+    imgrec = str(Path(sys.executable).with_name("imgrec"))
+    subprocess.run([imgrec, "report", str(folder), "-o", str(folder / "page.html")], check=True, timeout=100)
+    page, heard = opened(browser, folder / "page.html")
+    assert page.locator("#confusion svg .role-mark path").count() > 0
+    assert [line for line in heard.said if "rror" in line] == []

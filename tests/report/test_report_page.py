@@ -206,6 +206,15 @@ def test_names_stay_names_whatever_they_hold(command: Callable[..., Said], workp
     assert {row["true"] for row in values(specs(text)["confusion"])} == {evil, "dog"}
 
 
+def test_names_of_classes_that_javascript_or_utf_8_do_not_have(command: Callable[..., Said], workplace: Path) -> None:
+    folder = lay(Path("outputs"), run("optimizer=adam seed=0", score("top1", 0.5, at="best"), error=None)).parent
+    add_diagnostics(folder, ("constructor", "\udcff"), [[9, 1], [2, 8]])
+    code, _, err = command("report", "outputs", "-o", "page.html")
+    assert (code, err) == (0, "")
+    text = Path("page.html").read_text("utf-8")
+    assert {row["true"] for row in values(specs(text)["confusion"])} == {"constructor\u200b", r"\udcff"}
+
+
 def test_records_without_folders_make_a_page_without_charts_of_epochs(
     command: Callable[..., Said], workplace: Path
 ) -> None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from imgrec import diagnostics, records, statistics
 from imgrec.diagnostics import Diagnostics
 from imgrec.errors import RunError, shown
+from imgrec.foreign import visible
 from imgrec.runfolder import CURVES, DIAGNOSTICS
 from imgrec.statistics import Summary
 from imgrec.tables.factors import short
@@ -15,6 +16,13 @@ from imgrec.tables.table import Row, Table
 
 MOST_CLASSES = 40  # beyond which a confusion matrix cannot be read
 CURVE_METRICS = (("val", "top1"), ("val", "loss"), ("train", "loss"), ("train", "top1"))
+
+
+# properties of every object in JavaScript (ECMAScript 2025, sections 20.1.3 and B.2.2)
+_OF_OBJECTS = {
+    *("constructor", "hasOwnProperty", "isPrototypeOf", "propertyIsEnumerable", "toLocaleString", "toString"),
+    *("valueOf", "__proto__", "__defineGetter__", "__defineSetter__", "__lookupGetter__", "__lookupSetter__"),
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -155,8 +163,17 @@ def _take_diagnostics(drawn: Drawn, setting: str, row: Row, table: Table) -> Non
         _take_bins(drawn, setting, alike)
 
 
+def _labels(found: Diagnostics) -> list[str]:
+    """The classes' names for the page: bytes that are not UTF-8 as escapes, and none that JavaScript takes for its own.
+
+    Vega looks names up in plain objects, where `constructor` is there before anything was put in. With a character
+    that takes no place behind it, the name is seen as it is.
+    """
+    return [f"{label}\u200b" if label in _OF_OBJECTS else label for label in map(visible, found.classes)]
+
+
 def _take_classes(drawn: Drawn, name: str, read: Sequence[Diagnostics]) -> None:
-    for k, label in enumerate(read[0].classes):
+    for k, label in enumerate(_labels(read[0])):
         known = [100 * share for found in read if (share := found.accuracy[k]) is not None]
         if known:
             summary = statistics.summarise(known)
@@ -175,7 +192,7 @@ def _take_bins(drawn: Drawn, name: str, read: Sequence[Diagnostics]) -> None:
 
 
 def _take_confusions(drawn: Drawn, name: str, read: Sequence[Diagnostics]) -> None:
-    classes = read[0].classes
+    classes = _labels(read[0])
     if len(classes) > MOST_CLASSES:
         remark = f"the confusion of {len(classes)} classes is not drawn; each run's diagnostics.json has it"
         drawn.remarks += [remark] if remark not in drawn.remarks else []
