@@ -1,8 +1,11 @@
 """trainer.fast_dev_run=true: a few batches of everything in a temporary place, of which nothing is left."""
 
+import os
+import signal
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from runs import one_line
@@ -46,6 +49,29 @@ def test_a_run_that_fails_leaves_nothing_either(
     assert "must be finite" in one_line(err)
     assert list(place.glob("imgrec-*")) == []
     assert list(workplace.iterdir()) == [place]
+
+
+def test_one_that_is_interrupted_leaves_nothing_and_promises_nothing(
+    imgrec: Callable[..., Any], tiny: list[str], workplace: Path, place: Path
+) -> None:
+    child = imgrec("train", *tiny, TRY, before=_interrupted_at_once)
+    assert child.wait() == 143
+    assert child.log.read_text().endswith("imgrec: interrupted by SIGTERM: nothing is recorded\n")
+    assert list(place.glob("imgrec-*")) == []
+    assert not (workplace / "outputs").exists()
+
+
+def _interrupted_at_once() -> None:
+    """Ask this process to end at its first training step."""
+    from imgrec.classifier import Classifier
+
+    step = Classifier.training_step
+
+    def ends(self: Classifier, batch: Any, batch_idx: int) -> Any:
+        os.kill(os.getpid(), signal.SIGTERM)
+        return step(self, batch, batch_idx)
+
+    Classifier.training_step = ends  # type: ignore[method-assign]
 
 
 def test_it_is_no_part_of_what_a_run_is() -> None:

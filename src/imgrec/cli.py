@@ -286,7 +286,8 @@ def _code() -> Any:
     try:
         code: Any = _answered()
     except Interrupted as error:
-        code = _say(f"interrupted by {error}: the same command goes on from here", error, error.exit_code)
+        ahead = "the same command goes on from here" if error.resumable else "nothing is recorded"
+        code = _say(f"interrupted by {error}: {ahead}", error, error.exit_code)
     except (KeyboardInterrupt, typer.Abort) as error:
         code = _say("interrupted", error, 130)
     except UsageError as error:

@@ -13,11 +13,15 @@ class RunError(RuntimeError):
 
 
 class Interrupted(BaseException):
-    """The run was asked to end, and can be resumed. exit_code: 128 + the signal's number, as shells count."""
+    """The run was asked to end. exit_code: 128 + the signal's number, as shells count.
+
+    resumable: the same command goes on with it.
+    """
 
     def __init__(self, signum: int) -> None:
         super().__init__(signal.Signals(signum).name)
         self.exit_code = 128 + signum
+        self.resumable = True
 
 
 def interruption_in(error: BaseException) -> Interrupted | None:

@@ -28,7 +28,7 @@ from imgrec.config.model import Resnet
 from imgrec.config.root import STEERING, Config
 from imgrec.data import inventory
 from imgrec.data.inventory import Inventory
-from imgrec.errors import RunError, UsageError
+from imgrec.errors import RunError, UsageError, interruption_in
 from imgrec.records import Record
 from imgrec.resuming import Resumption
 
@@ -120,7 +120,12 @@ def _try_out(words: Sequence[str], config: Config, seen: Inventory, *, resumes: 
             )
     with tempfile.TemporaryDirectory(prefix="imgrec-") as place:
         check(config, seen, Path(place) / "run")
-        outcome = carry_out(words, Path(place) / "run")
+        try:
+            outcome = carry_out(words, Path(place) / "run")
+        except BaseException as error:
+            if cut := interruption_in(error):
+                cut.resumable = False
+            raise
     return replace(outcome, tried=True)
 
 

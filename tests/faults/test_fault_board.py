@@ -1,5 +1,6 @@
 """TensorBoard's curves of a run that was killed and went on: the same as the undisturbed one's."""
 
+import shutil
 import signal
 from collections.abc import Callable
 from pathlib import Path
@@ -40,3 +41,20 @@ def test_the_curves_go_on_without_doubled_or_missing_steps(
         assert other[tag] == one[tag], tag
         assert [step for step, _ in other[tag]] == sorted({step for step, _ in other[tag]} or [0])
     outcome(f"{signum.name} twice, TensorBoard on", "its curves equal the undisturbed run's, step by step")
+
+
+def test_a_run_finishes_though_the_columns_of_hparams_cannot_be_written(
+    tiny: list[str], command: Callable[..., tuple[int, str, str]], outcome: Callable[[str, str], None]
+) -> None:
+    words = ["train", *tiny, "trainer.max_epochs=1", "trainer.tensorboard=true"]
+    assert command(*words)[0] == 0
+    (columns,) = Path("outputs/default").glob("hparams-*")
+    (run,) = Path("outputs/default").glob("*seed-0*")
+    shutil.rmtree(columns)
+    shutil.rmtree(run)
+    columns.write_text("a file in the way")
+    code, out, err = command(*words)
+    assert (code, out.splitlines()[0]) == (0, f"finished: {run}")
+    (said,) = [line for line in err.splitlines() if "HPARAMS" in line]
+    assert "so that TensorBoard's HPARAMS stays as it was: File exists; " in said
+    outcome("a file in the way of TensorBoard's HPARAMS columns", f"exit 0, the run is finished: {said}")

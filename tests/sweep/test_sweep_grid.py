@@ -70,6 +70,8 @@ def test_every_combination_is_run_once_and_told_of(command: Callable[..., Said],
     title, *rows, board = out.splitlines()
     assert title == f"4 runs in {SWEEP}:"
     assert [row.split("  ")[-1] for row in rows] == ["test top1 at best"] * 4
+    names = [f"loss-{loss}_seed-{seed}" for seed in (0, 1) for loss in ("mse", "hinge")]
+    assert [row.partition("  ")[0].rpartition("-")[0] for row in rows] == names, "what is the same in all stays out"
     assert board == f"tensorboard --logdir {SWEEP}"
     records = [json.loads(path.read_text()) for path in SWEEP.glob("*/record.json")]
     found = {(record["config"]["seed"], record["config"]["loss.name"]) for record in records}
