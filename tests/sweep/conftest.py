@@ -71,7 +71,7 @@ class Sweeping:
 
         group: to all of its processes, as a batch system does.
         """
-        wait_until(lambda: ready() or self.ended(), log=self.log, pause=0.002)
+        wait_until(lambda: ready() or self.ended(), log=self.log, patience=180, pause=0.002)
         if not self.ended():
             for pid in self.family() if group else [self._child.pid]:
                 with contextlib.suppress(ProcessLookupError):

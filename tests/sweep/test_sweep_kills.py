@@ -111,22 +111,31 @@ def test_kills_at_random_moments(
 
 @pytest.mark.slow
 @pytest.mark.timeout(3600)
+@pytest.mark.parametrize(("runs", "rounds", "latest"), [(6, 10, 1.5), (2, 2, 0.0)])
 def test_kills_of_a_basic_sweep_fail_no_run(
-    sweep: Callable[..., Any], tiny: list[str], outcome: Callable[[str, str], None]
+    sweep: Callable[..., Any],
+    tiny: list[str],
+    outcome: Callable[[str, str], None],
+    runs: int,
+    rounds: int,
+    latest: float,
 ) -> None:
-    """Each process is killed before a new checkpoint, or soon after: what a slow machine makes of random moments."""
-    words = [*tiny, "trainer.max_epochs=2", "trainer.progress=plain", "seed=0,1,2,3,4,5"]
-    draws, rounds, kills, longest = random.Random(6), 10, 6, 0
+    """Each process is killed before a new checkpoint, or soon after: what a slow machine makes of random moments.
+
+    latest: seconds from a run's beginning to the kill; with 0 no process reaches a checkpoint.
+    """
+    words = [*tiny, "trainer.max_epochs=2", "trainer.progress=plain", f"seed=range({runs})"]
+    draws, kills, longest = random.Random(6), 6, 0
     for number in range(rounds):
         folder = Path(f"cut{number}")
         for _ in range(kills):
             child = sweep(*words, f"hydra.sweep.dir={folder}", slow_disk=True)
-            logs = sum(log.stat().st_size for log in folder.glob("*/train.log"))
+            records = [path.stat().st_mtime_ns for path in sorted(folder.glob("*/record.json"))]
 
-            def begun(logs: int = logs, folder: Path = folder) -> bool:
-                if sum(log.stat().st_size for log in folder.glob("*/train.log")) <= logs:
+            def begun(records: list[int] = records, folder: Path = folder) -> bool:
+                if [path.stat().st_mtime_ns for path in sorted(folder.glob("*/record.json"))] == records:
                     return False
-                time.sleep(draws.choice((0.0, 0.05, draws.uniform(0, 1.5))))
+                time.sleep(draws.choice((0.0, min(0.05, latest), draws.uniform(0, latest))))
                 return True
 
             assert child.signal_when(begun, signal.SIGKILL) in (0, -signal.SIGKILL), child.log.read_text()
@@ -135,9 +144,9 @@ def test_kills_of_a_basic_sweep_fail_no_run(
             assert {row["status"] for row in rows} <= {"running", "interrupted", "finished"}
         child = sweep(*words, f"hydra.sweep.dir={folder}")
         assert child.wait() == 0, child.log.read_text()
-        assert len(finished(folder)) == 6
+        assert len(finished(folder)) == runs
     outcome(
-        f"{kills} SIGKILLs of a basic sweep of 6 runs at random moments, {rounds} times",
+        f"{kills} SIGKILLs of a basic sweep of {runs} runs within {latest} s of a run's beginning, {rounds} times",
         f"every run finished, none failed; up to {longest} deaths of a run in a row",
     )
 
