@@ -8,9 +8,9 @@ import logging
 import os
 import sys
 import tempfile
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +20,9 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
-from imgrec import codechange, resuming, runfolder
+from imgrec import codechange, companions, resuming, runfolder, runlog
 from imgrec.config import schemas
-from imgrec.config.compose import compose, expand, given, key_of, literal, quoted, typed
+from imgrec.config.compose import compose, expand, given, key_of, literal, own_hydra, quoted, typed
 from imgrec.config.data import FIXED_SIZE, Folder
 from imgrec.config.model import Resnet
 from imgrec.config.root import STEERING, Config
@@ -34,6 +34,7 @@ from imgrec.resuming import Resumption
 
 log = logging.getLogger(__name__)
 
+_ONE_AT_A_TIME = threading.RLock()  # Hydra, PyTorch's settings and random states belong to the whole process
 _PRINTING = ("--cfg", "-c", "--info", "-i", "--resolve", "--package", "-p")  # Hydra's options that run nothing
 
 
@@ -53,12 +54,19 @@ class Outcome:
 def train(overrides: Sequence[str]) -> Outcome:
     """Carry out one run and return what came of it; a finished one is not run again.
 
-    overrides: `key=value` in Hydra's grammar. Raises UsageError, RunError, or Interrupted.
+    overrides: `key=value` in Hydra's grammar. The process is left as it was found. Calls of several threads are served
+    one after the other. Raises UsageError, RunError, or Interrupted.
     """
+    with _ONE_AT_A_TIME:
+        return _trained(overrides)
+
+
+def _trained(overrides: Sequence[str]) -> Outcome:
     refuse_place()
     overrides = literal(overrides)
     if given(overrides, "hydra.sweep.dir"):
         raise UsageError("hydra.sweep.dir has no effect without -m; give hydra.run.dir, or leave it out")
+    companions.refuse_foreign_rank()
     for text in overrides:
         if key_of(text).partition(".")[0] in STEERING and given(overrides, "hydra.mode") is None:
             raise UsageError(f"{text} says how a sweep goes, and this is one run; add -m (imgrec train -m ...)")
@@ -76,7 +84,7 @@ def train(overrides: Sequence[str]) -> Outcome:
         )
     config = compose(words)
     seen = inventory.take(config.data)
-    if config.trainer.fast_dev_run and int(os.environ.get("LOCAL_RANK", "0")) == 0:
+    if config.trainer.fast_dev_run and companions.rank() == 0:
         return _try_out(words, config, seen, resumes=run is not None)
     if run and resumed is not None:
         before = runfolder.record_of(Path(run))
@@ -88,7 +96,7 @@ def train(overrides: Sequence[str]) -> Outcome:
                 folder = Path(run)
     found = runfolder.place(config, words, seen, parent, folder=folder)
     folder, own, seen = found.folder, found.run_id, found.seen
-    if int(os.environ.get("LOCAL_RANK", "0")) == 0:
+    if companions.rank() == 0:
         record = runfolder.look(folder)
         finished = record if record is not None and record.status == "finished" and record.run_id == own else None
         if finished is None:
@@ -134,7 +142,7 @@ def carry_out(words: Sequence[str], folder: Path, *, quiet: bool = False) -> Out
 
     quiet: it is one of a sweep, and what it says goes into its train.log alone. Raises as `train`.
     """
-    if int(os.environ.get("LOCAL_RANK", "0")) == 0:
+    if companions.rank() == 0:
         runfolder.prepare(folder)
     outcomes: list[Outcome] = []
     failures: list[Exception] = []
@@ -144,11 +152,8 @@ def carry_out(words: Sequence[str], folder: Path, *, quiet: bool = False) -> Out
             outcomes.append(_job(raw, quiet=quiet))
         except Exception as error:  # raised below: Hydra would add words of its own
             failures.append(error)
-            with contextlib.suppress(OSError):  # the folder may be gone, and its train.log with it
-                log.debug("the run failed", exc_info=True)  # into train.log alone
 
-    own_log = ["hydra.job_logging.root.handlers=[file]"] if quiet else []
-    through_hydra([*words, *own_log, f"hydra.run.dir={quoted(str(folder))}"], job)
+    through_hydra([*words, f"hydra.run.dir={quoted(str(folder))}"], job)
     show_on_board(folder.resolve().parent, test=not quiet)
     if failures:
         raise failures[0]
@@ -287,7 +292,7 @@ def _check_parent(config: Config, folder: Path, parent: Path, seen: Inventory, r
 
 
 def through_hydra(words: Sequence[str], task: Callable[[DictConfig], Any], *, multirun: bool = False) -> None:
-    """Let Hydra compose what the words ask for, make the folder, open the log and call the task.
+    """Let Hydra compose what the words ask for, make the folder and call the task.
 
     multirun: call its sweeper and its launcher instead. `hydra.main` would compose once more only to find that out.
     May be called from within a task. Raises what the task raises, and RunError where the folder cannot be made.
@@ -296,7 +301,8 @@ def through_hydra(words: Sequence[str], task: Callable[[DictConfig], Any], *, mu
         own = GlobalHydra.instance().hydra
         assert own is not None, "just initialized"
         start, mode = (own.multirun, "MULTIRUN") if multirun else (own.run, "RUN")
-        start(config_name="config", task_function=task, overrides=[*words, f"hydra.mode={mode}"])
+        # its own logging would close the log of the program around this one
+        start("config", task, [*words, f"hydra.mode={mode}"], with_log_configuration=False)
 
 
 @contextlib.contextmanager
@@ -305,10 +311,7 @@ def _at_hand(arguments: Sequence[str]) -> Iterator[None]:
     schemas.register()
     OmegaConf.register_new_resolver("imgrec.sweep_dir", _sweep_dir, replace=True)
     OmegaConf.register_new_resolver("imgrec.run_name", _run_name, replace=True)
-    handlers = list(logging.root.handlers)
-    outer = GlobalHydra.instance().hydra
-    GlobalHydra.instance().clear()
-    with _as_imgrec(arguments):
+    with own_hydra(), _as_imgrec(arguments):
         try:
             yield
         except OSError as error:  # Hydra makes the folders
@@ -316,9 +319,6 @@ def _at_hand(arguments: Sequence[str]) -> Iterator[None]:
                 f"{error.filename or 'the output folder'} cannot be written: {error.strerror}; free the disk, or give"
                 " another hydra.run.dir (with -m: hydra.sweep.dir)"
             ) from error
-        finally:
-            _close_log(handlers)
-            GlobalHydra.instance().hydra = outer
 
 
 @contextlib.contextmanager
@@ -336,15 +336,6 @@ def _as_imgrec(arguments: Sequence[str]) -> Iterator[None]:
             del os.environ["HYDRA_FULL_ERROR"]
         else:
             os.environ["HYDRA_FULL_ERROR"] = full
-
-
-def _close_log(before: Sequence[logging.Handler]) -> None:
-    """Take the run's train.log off the logging that it was put on: what comes later is not its own."""
-    for handler in list(logging.root.handlers):
-        if handler not in before:
-            logging.root.removeHandler(handler)
-            with contextlib.suppress(OSError):  # a full disk refuses the last lines; the run's own reason counts
-                handler.close()
 
 
 def _sweep_dir(*, _root_: DictConfig) -> str:
@@ -372,10 +363,12 @@ def _job(raw: DictConfig, *, quiet: bool) -> Outcome:
     if quiet and config.trainer.progress != "none":
         config = replace(config, trainer=replace(config.trainer, progress="plain"))  # no bar: others run beside it
     before = runfolder.look(folder)
-    if config.trainer.devices > 1:
-        # Lightning starts the other processes with these words: this run alone, in this folder
-        sys.argv = ["imgrec", "train", *words, f"hydra.run.dir={quoted(str(folder))}", "hydra.mode=RUN"]
-        sys.modules["__main__"].__spec__ = find_spec("imgrec.__main__")
-    record = run(config, folder, command=words, parent=Path(config.resume) if config.resume else None)
+    again = ["train", *words, f"hydra.run.dir={quoted(str(folder))}", "hydra.mode=RUN"]  # this run alone, there
+    verbose = (
+        own.verbose if isinstance(own.verbose, bool) else [own.verbose] if isinstance(own.verbose, str) else own.verbose
+    )
+    others = companions.started_as(again) if config.trainer.devices > 1 else contextlib.nullcontext()
+    with runlog.kept(folder, quiet=quiet, verbose=verbose), others:
+        record = run(config, folder, command=words, parent=Path(config.resume) if config.resume else None)
     own_path = Path(os.path.relpath(folder)) if folder.is_relative_to(Path.cwd()) else folder
     return Outcome(folder=own_path, record=record, already=before is not None and before.status == "finished")

@@ -5,25 +5,22 @@ import dataclasses
 import logging
 import os
 import secrets
-import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from importlib.util import find_spec
 from pathlib import Path
 
-from imgrec import codebase, codechange, drift, runfolder
+from imgrec import codebase, codechange, companions, drift, runfolder, runlog
 from imgrec.config import plain
 from imgrec.config.identity import SHORT, run_id
 from imgrec.config.root import Config, elsewhere
 from imgrec.disk import content
 from imgrec.errors import RunError, UsageError
-from imgrec.foreign import Formatter, folded
+from imgrec.foreign import folded
 from imgrec.records import Record, read_curves, write_text
 from imgrec.runfolder import CURVES, RECORD, VERIFICATIONS
 
 log = logging.getLogger(__name__)
 
-LOG = "train.log"
 _TOKEN = ".verified"  # in the folder of a repetition
 _WAYS_OUT = {
     "running": "wait for its end",
@@ -153,7 +150,7 @@ def _present(folder: Path, record: Record) -> Record | None:
 
 def _refuse_unknown(folder: Path) -> None:
     """Refuse a folder that is not empty, and that `_own` has not made this account's."""
-    if int(os.environ.get("LOCAL_RANK", "0")) > 0 or not folder.is_dir() or not any(folder.iterdir()):
+    if companions.rank() > 0 or not folder.is_dir() or not any(folder.iterdir()):
         return
     try:
         token = content(folder / _TOKEN, most=100).decode("ascii").strip()
@@ -205,39 +202,14 @@ def _rows(folder: Path) -> drift.Rows:
 def _run_again(run: Path, record: Record, config: Config, folder: Path, data_root: str | None) -> None:
     from imgrec.training.run import train as carry_out  # imports torch
 
-    if config.trainer.devices > 1:  # Lightning starts the other processes with these words
-        sys.argv = ["imgrec", "verify", str(run), *(["--data-root", data_root] if data_root else [])]
-        sys.modules["__main__"].__spec__ = find_spec("imgrec.__main__")
-    if int(os.environ.get("LOCAL_RANK", "0")) == 0:
+    if companions.rank() == 0:
         runfolder.prepare(folder)
-    with _logged(folder):
-        if int(os.environ.get("LOCAL_RANK", "0")) == 0:
+    words = ["verify", str(run), *(["--data-root", data_root] if data_root else [])]
+    others = companions.started_as(words) if config.trainer.devices > 1 else contextlib.nullcontext()
+    with runlog.kept(folder), others:
+        if companions.rank() == 0:
             _own(folder)
         carry_out(config, folder, command=record.command, fingerprint=record.fingerprint)
-
-
-@contextlib.contextmanager
-def _logged(folder: Path) -> Iterator[None]:
-    """What the run says goes to stderr and into its train.log, as Hydra has it for `imgrec train`."""
-    console, file = logging.StreamHandler(sys.stderr), logging.FileHandler(folder / LOG, delay=True)
-    console.setLevel(logging.INFO)
-    console.setFormatter(Formatter("%(message)s"))
-    file.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
-    ours = logging.getLogger("imgrec")
-    level = ours.level
-    ours.setLevel(logging.DEBUG)
-    for handler in (console, file):
-        ours.addHandler(handler)
-    try:
-        yield
-    except Exception:
-        log.debug("the run failed", exc_info=True)  # into train.log alone
-        raise
-    finally:
-        ours.setLevel(level)
-        for handler in (console, file):
-            ours.removeHandler(handler)
-        file.close()
 
 
 def _unpromised(config: Config) -> str | None:

@@ -3,6 +3,8 @@
 Hydra composes the choices of conf/ over the dataclasses of this folder.
 """
 
+import contextlib
+import copy
 import dataclasses
 import os
 import re
@@ -17,7 +19,9 @@ from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
+from hydra.core.utils import JobRuntime
 from hydra.errors import HydraException
+from hydra.version import VersionBase
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
@@ -57,13 +61,25 @@ def compose_raw(overrides: Sequence[str]) -> DictConfig:
                 f"{override.input_line} asks for several runs; add -m (imgrec train -m ...), or give one value{hint}"
             )
     schemas.register()
-    GlobalHydra.instance().clear()
     try:
-        with initialize_config_dir(str(schemas.conf_dir()), version_base="1.3"):
+        with own_hydra(), initialize_config_dir(str(schemas.conf_dir()), version_base="1.3"):
             config = hydra_compose("config", overrides=list(overrides))
     except (HydraException, OmegaConfBaseException, yaml.YAMLError) as error:
         raise explained(error) from error
     return config
+
+
+@contextlib.contextmanager
+def own_hydra() -> Iterator[None]:
+    """Let Hydra begin anew while the block runs: a program around this one may be in the middle of its own task."""
+    outer, base, job = GlobalHydra.instance().hydra, VersionBase.instance(), JobRuntime.instance()
+    version, name = base.version_base, copy.deepcopy(job.conf)
+    GlobalHydra.instance().clear()
+    try:
+        yield
+    finally:
+        GlobalHydra.instance().hydra = outer
+        base.version_base, job.conf = version, name
 
 
 def typed(config: DictConfig) -> Config:

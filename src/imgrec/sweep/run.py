@@ -13,7 +13,7 @@ from pathlib import Path
 from hydra.core.utils import JobReturn, JobStatus
 from omegaconf import DictConfig
 
-from imgrec import codechange, launch, runfolder
+from imgrec import codechange, companions, launch, runfolder, runlog
 from imgrec.config.compose import compose, expand, given, literal, of_study, parsed
 from imgrec.config.launcher import Pool
 from imgrec.config.root import STEERING, Config
@@ -36,6 +36,7 @@ class Sweep:
     """
 
     def __init__(self, overrides: Sequence[str]) -> None:
+        companions.refuse_foreign_rank()
         overrides = literal(overrides, several=True)
         launch.refuse_place()
         self._overrides = overrides
@@ -92,7 +93,7 @@ class Sweep:
         runfolder.prepare(self.folder)
         self._tell_of_code(self._code_warning)
         try:
-            with runfolder.lock(self.folder, SWEEP_LOCK), self._interruption.watched():
+            with runfolder.lock(self.folder, SWEEP_LOCK), self._interruption.watched(), runlog.shown():
                 launch.through_hydra(self._overrides, self, multirun=True)
                 launch.show_on_board(self.folder, test=self.complete)
         except (Exception, Interrupted) as error:

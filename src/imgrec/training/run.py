@@ -2,7 +2,6 @@
 
 import contextlib
 import logging
-import os
 import signal
 import sys
 from collections.abc import Sequence
@@ -12,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from imgrec import codebase, codechange, records, runfolder, safepath
+from imgrec import codebase, codechange, companions, records, runfolder, safepath
 from imgrec.codebase import Code
 from imgrec.config import plain
 from imgrec.config.root import Config
@@ -26,6 +25,7 @@ from imgrec.records import Record
 from imgrec.runfolder import CONFIG, DIAGNOSTICS, RECORD
 from imgrec.training import final
 from imgrec.training.fitting import Fitting
+from imgrec.training.footprint import left_as_found
 from imgrec.training.interruption import Interruption, requeue
 
 _NO_MEMORY = ("can't allocate memory", "out of memory")  # PyTorch's words, on the CPU and on a GPU
@@ -51,13 +51,11 @@ def train(
     Interrupted when it was asked to end; the record then says so.
     """
     check_hardware(config)
-    threads = torch.get_num_threads()
-    torch.set_num_threads(config.trainer.threads or threads)
-    try:
-        with safepath.for_processes():  # of a distributed run, and of torch.compile
-            return _train(config, folder, command, parent, fingerprint)
-    finally:
-        torch.set_num_threads(threads)
+    companions.refuse_foreign_rank()
+    with left_as_found(), safepath.for_processes():  # processes of a distributed run, and of torch.compile
+        if config.trainer.threads:
+            torch.set_num_threads(config.trainer.threads)
+        return _train(config, folder, command, parent, fingerprint)
 
 
 def _train(
@@ -68,7 +66,7 @@ def _train(
         seen = seen.known_as(fingerprint) or seen
     found = runfolder.place(config, command, seen, parent, folder=folder)
     own, seen = found.run_id, found.seen
-    if int(os.environ.get("LOCAL_RANK", "0")) > 0:  # started by the first process of a distributed run, to train along
+    if companions.rank() > 0:  # started by the first process of a distributed run, to train along
         Fitting(config, folder, own, seen, parent=parent, interruption=Interruption()).run()
         sys.exit(0)
     runfolder.prepare(folder)

@@ -1,0 +1,83 @@
+"""Which processes train along with a run that another process has started, and which are runs by themselves."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from runs import one_line
+
+from imgrec import companions, launch
+
+Said = tuple[int, str, str]
+
+
+@pytest.mark.parametrize("name", ["LOCAL_RANK", "NODE_RANK", "GROUP_RANK", "RANK"])
+def test_a_rank_that_another_program_gives_is_refused_before_anything_is_written(
+    tiny: list[str],
+    command: Callable[..., Said],
+    workplace: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    name: str,
+    outcome: Callable[[str, str], None],
+) -> None:
+    monkeypatch.setenv(name, "1")
+    for words in (["train", *tiny], ["train", "-m", *tiny, "seed=0,1"]):
+        code, _, err = command(*words)
+        assert code == 2
+        assert one_line(err).startswith(
+            f"imgrec: {name} must not be set, as imgrec starts the processes of a run itself"
+        )
+        assert not Path("outputs").exists()
+    outcome(f"{name}=1 from another program", one_line(err))
+
+
+@pytest.mark.parametrize("value", ["0", "first", ""])
+def test_the_first_of_another_program_s_processes_is_a_run_by_itself(
+    tiny: list[str], one_run: Path, workplace: Path, monkeypatch: pytest.MonkeyPatch, value: str
+) -> None:
+    monkeypatch.setenv("LOCAL_RANK", value)
+    monkeypatch.setenv("NODE_RANK", value)
+    outcome = launch.train([*tiny, "trainer.max_epochs=1"])
+    expected = json.loads((one_run / "record.json").read_text())
+    assert outcome.record.weights == expected["weights"]
+    assert (outcome.folder / "curves.csv").exists()
+    assert (os.environ["LOCAL_RANK"], os.environ["NODE_RANK"]) == (value, value)
+
+
+def test_only_a_process_that_the_first_one_started_is_a_companion(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = "from imgrec import companions; print(companions.rank())"
+
+    def rank_of_a_child(code: str = asked) -> str:
+        return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip()
+
+    monkeypatch.setenv("LOCAL_RANK", "1")
+    assert companions.rank() == 0
+    assert rank_of_a_child() == "0"
+    argv, spec = sys.argv, sys.modules["__main__"].__spec__
+    with companions.started_as(["train", "seed=1"]):
+        assert sys.argv == ["imgrec", "train", "seed=1"]
+        assert companions.rank() == 0
+        assert rank_of_a_child() == "1"
+        grandchild = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {asked!r}])"
+        assert rank_of_a_child(grandchild) == "0", "a run of a companion's own, or of one that its loader started"
+    assert (sys.argv, sys.modules["__main__"].__spec__) == (argv, spec)
+    assert rank_of_a_child() == "0"
+
+
+@pytest.mark.slow
+def test_lightning_s_own_idea_of_the_rank_does_not_silence_a_run(tiny: list[str], workplace: Path) -> None:
+    """SLURM_PROCID, read when Lightning is imported, would keep curves.csv from being written."""
+    surroundings: dict[str, Any] = {**os.environ, "SLURM_PROCID": "1"}
+    done = subprocess.run(
+        [sys.executable, "-m", "imgrec", "train", *tiny, "trainer.max_epochs=1", "hydra.run.dir=run"],
+        env=surroundings,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "val,top1" in Path("run/curves.csv").read_text()
