@@ -47,7 +47,7 @@ def told(caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]) ->
     """What has been said of code since it was last asked: one line, or nothing."""
 
     def lines() -> str:
-        found = [line for line in (*caplog.messages, *capfd.readouterr().err.splitlines()) if "code" in line]
+        found = list({line for line in (*caplog.messages, *capfd.readouterr().err.splitlines()) if "code" in line})
         caplog.clear()
         assert len(found) < 2, found
         return found[0] if found else ""

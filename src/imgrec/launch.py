@@ -67,6 +67,9 @@ def _trained(overrides: Sequence[str]) -> Outcome:
     if given(overrides, "hydra.sweep.dir"):
         raise UsageError("hydra.sweep.dir has no effect without -m; give hydra.run.dir, or leave it out")
     companions.refuse_foreign_rank()
+    own_folder = _explicit_folder([text for text in overrides if key_of(text) == "hydra.run.dir"])
+    if companions.rank() > 0 and own_folder is not None:  # the first process of this run has settled its words
+        return carry_out([text for text in overrides if key_of(text) != "hydra.run.dir"], own_folder)
     for text in overrides:
         if key_of(text).partition(".")[0] in STEERING and given(overrides, "hydra.mode") is None:
             raise UsageError(f"{text} says how a sweep goes, and this is one run; add -m (imgrec train -m ...)")
@@ -91,7 +94,7 @@ def _trained(overrides: Sequence[str]) -> Outcome:
         if resumed.changed or folder is not None or seen.known_as(before.fingerprint) is None:
             parent = Path(run)
         else:  # the very same run, which may itself have gone on from another
-            parent = Path(before.parent) if before.parent else None
+            parent = runfolder.parent_of(Path(run), before)
             if not (config.force and before.status == "finished"):  # done over, it lies in a new folder
                 folder = Path(run)
     found = runfolder.place(config, words, seen, parent, folder=folder)
@@ -115,7 +118,7 @@ def _trained(overrides: Sequence[str]) -> Outcome:
             return Outcome(folder=folder, record=finished, already=True)
     words = [text for text in words if key_of(text) != "hydra.run.dir"]
     if parent is not None:
-        words.append(f"resume={quoted(str(parent))}")
+        words.append(f"resume={quoted(str(parent.absolute()))}")
     return carry_out(words, folder)
 
 

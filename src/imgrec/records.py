@@ -43,6 +43,8 @@ class Record:
     """record.json: what the run was, what came out, what it cost, and on what.
 
     began, ended: when its first process started and its last one ended, in UTC (ISO 8601); None in older records.
+    parent, parent_id: the run that it went on from: where that lay, and what it is; paths change, so the id decides.
+    cwd: the working directory, which relative paths in `config` start from; None in older records.
     code: digests of the modules that the run began with (`codebase.Code`); empty in older records. code_since: for each
     time that it went on with other code, the digests of the modules that had changed.
     images: of a folder, `sizes`: the fingerprint of names and sizes alone, as older records have it.
@@ -64,6 +66,8 @@ class Record:
     code_since: list[dict[str, str]] = field(default_factory=list)
     deaths: int = 0
     parent: str | None = None
+    parent_id: str | None = None
+    cwd: str | None = None
     began: str | None = None
     ended: str | None = None
     error: str | None = None
@@ -78,7 +82,7 @@ class Record:
         return None
 
 
-_MAYBE = ("experiment", "study", "parent", "began", "ended", "error")
+_MAYBE = ("experiment", "study", "parent", "parent_id", "cwd", "began", "ended", "error")
 _COSTS = ("seconds", "train_seconds", "images_per_second", "parameters", "flops_per_image")
 _MOST = 2**26  # bytes of a record or an evaluation: a thousand times what one has
 _MOST_CURVES = 2**31  # bytes of a curves.csv

@@ -225,6 +225,8 @@ def _images(run: Path, trained: Trained, split: str, data_root: str | None, allo
     config = trained.config
     if data_root is not None:
         config = elsewhere(config, data_root)
+    elif (record := runfolder.look(run) if run.is_dir() else None) is not None:
+        config = runfolder.settled(run, record, config)
     seen = runfolder.images(run, config)
     known = seen.known_as(trained.fingerprint)
     if known is None and (data_root is None or _is_root_of(data_root, trained.config)):

@@ -54,8 +54,10 @@ def resolve(run: Path, words: Sequence[str]) -> Resumption:
     """
     record = runfolder.record_of(run)
     said = {key_of(text) for text in words} | {"resume", "resume_override", "force", "code"}
-    merged = [_settled(run, text, record) for text in record.command if key_of(text) not in said] + list(words)
-    before, now = plain.from_flat(record.config), compose(merged)
+    before = plain.from_flat(record.config)
+    own = [text for text in record.command if key_of(text) not in said]
+    merged = [_settled(run, text, record) for text in _with_images(run, record, before, own)] + list(words)
+    now = compose(merged)
     _refuse_unknown(now.resume_override)
     changed = _changed(before, now)
     then, today = plain.flat(before), plain.flat(now)
@@ -67,6 +69,15 @@ def resolve(run: Path, words: Sequence[str]) -> Resumption:
         reasons = ", ".join(f"{difference(key)} ({why})" for key, why in refused.items())
         raise UsageError(f"resume={run} cannot change {reasons}; drop the change, or {_anew(merged)}")
     return Resumption(run=run, words=merged, changed=changed, differences=", ".join(map(difference, changed)))
+
+
+def _with_images(run: Path, record: Record, before: Config, words: Sequence[str]) -> list[str]:
+    """The words, whose data.root says where the images lie now: a relative one started from another folder."""
+    after = runfolder.settled(run, record, before)
+    if after is before:
+        return list(words)
+    root = f"data.root={_literal(getattr(after.data, 'root', None))}"
+    return [root if key_of(text) == "data.root" else text for text in words]
 
 
 def _settled(run: Path, word: str, record: Record) -> str:

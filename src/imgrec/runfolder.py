@@ -15,8 +15,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from imgrec import disk, records
+from imgrec.config import plain
 from imgrec.config.identity import SHORT, run_id, run_name
-from imgrec.config.root import Config
+from imgrec.config.root import Config, elsewhere
 from imgrec.data import inventory, trained
 from imgrec.data.inventory import Inventory
 from imgrec.errors import RunError, UsageError, shown
@@ -33,9 +34,63 @@ _GENERATIONS = ("last.ckpt", "previous.ckpt")  # as `checkpoint`, which imports 
 VERIFICATIONS = "verify"  # in outputs/: runs done again, with the ids of those that they verify
 
 
-def identity(config: Config, fingerprint: str, parent: Path | None = None) -> str:
-    """The run's id: its configuration's essence, its data's fingerprint, and the run that it went on from."""
-    return run_id(config, fingerprint, record_of(parent).run_id if parent else None)
+def identity(config: Config, fingerprint: str, parent: Path | None = None, folder: Path | None = None) -> str:
+    """The run's id: its configuration's essence, its data's fingerprint, and the run that it went on from.
+
+    folder: the run's own, where it has one: where it has a state, its record knows a parent that is gone.
+    """
+    if parent is None:
+        return run_id(config, fingerprint)
+    own = look(folder) if folder is not None and has_state(folder) else None
+    if own is not None and own.parent_id is not None and own.parent == str(parent):
+        return run_id(config, fingerprint, own.parent_id)
+    return run_id(config, fingerprint, record_of(parent).run_id)
+
+
+def parent_of(folder: Path, record: Record) -> Path | None:
+    """Where the run lies now that the run in `folder` went on from; None for one that began with a new network.
+
+    It is looked for where it lay, and about the folder, in case both were moved; its id decides. Where it is nowhere,
+    the recorded place. Raises RunError where it is nowhere, and the record is too old to know its id.
+    """
+    if record.parent is None:
+        return None
+    named = Path(record.parent)
+    tails = [Path(*named.parts[-count:]) for count in (1, 2, 3) if count <= len(named.parts)]
+    tails += [] if named.is_absolute() else [named]
+    near = [base / tail for base in folder.resolve().parents for tail in tails]
+    beside = f"*-{record.parent_id[:SHORT]}" if record.parent_id else "*"
+    for place in (named, *near, *folder.resolve().parent.glob(beside)):
+        found = look(place)
+        if found is not None and _is_parent(found, record):
+            return place
+    if record.parent_id is None:
+        raise RunError(
+            f"{shown(folder)} went on from the run in {shown(named)}, which is not there, and its record is too old to"
+            f" know it by its id; put that run beside {shown(folder)}"
+        )
+    return named
+
+
+def _is_parent(found: Record, record: Record) -> bool:
+    if record.parent_id is not None:
+        return found.run_id == record.parent_id
+    return run_id(plain.from_flat(record.config), record.fingerprint, found.run_id) == record.run_id
+
+
+def settled(folder: Path, record: Record, config: Config) -> Config:
+    """The run's configuration with its images where they lie now, if it names them by a relative path.
+
+    That path started from where the run was started, which may have been moved together with the run.
+    """
+    root = getattr(config.data, "root", None)
+    if root is None or Path(root).expanduser().is_absolute():
+        return config
+    for base in (*folder.resolve().parents, *([Path(record.cwd)] if record.cwd else []), Path.cwd()):
+        if (base / root).is_dir():
+            same = Path(root).is_dir() and Path(root).samefile(base / root)
+            return config if same else elsewhere(config, str(base / root))
+    return config
 
 
 def group(config: Config) -> Path:
@@ -66,9 +121,9 @@ def place(
     A run that is found by its older id keeps it, and `force` trains a finished one anew under the newer. folder: the
     run's, where it is known. within: the folder to look in, instead of `group`'s.
     """
-    own = identity(config, seen.fingerprint, parent)
+    own = identity(config, seen.fingerprint, parent, folder)
     if seen.older is not None:
-        earlier = identity(config, seen.older.fingerprint, parent)
+        earlier = identity(config, seen.older.fingerprint, parent, folder)
         where = [folder] if folder is not None else _takes(within or group(config), earlier)
         record = look(where[-1]) if where else None
         known = folder is None and bool(_takes(within or group(config), own))

@@ -70,18 +70,23 @@ def _finished(run: Path) -> Record:
     if record.parent:
         raise RunError(
             f"{run} must have begun with a new network to be verified, and it went on from a state of {record.parent}"
-            f" that is not kept; verify {_first(record)}, or train the changed configuration straight and verify that"
+            f" that is not kept; verify {_first(run, record)}, or train the changed configuration straight and verify"
+            " that"
         )
     return record
 
 
-def _first(record: Record) -> str:
+def _first(run: Path, record: Record) -> str:
     """The run that began with a new network, from which this one went on, by way of others or not."""
-    first, seen = str(record.parent), set[str]()
-    while first not in seen and (before := runfolder.look(Path(first))) is not None and before.parent:
-        seen.add(first)
-        first = before.parent
-    return first
+    folder, seen = run, set[Path]()
+    while folder not in seen and record.parent:
+        seen.add(folder)
+        try:
+            folder = runfolder.parent_of(folder, record) or folder
+        except RunError:  # it is nowhere: what it is called is all that is known
+            return str(record.parent)
+        record = runfolder.look(folder) or record
+    return str(folder)
 
 
 def _config(run: Path, record: Record, data_root: str | None, folder: Path) -> Config:
@@ -97,7 +102,7 @@ def _config(run: Path, record: Record, data_root: str | None, folder: Path) -> C
             f"{run / RECORD} must hold a configuration that this version knows, got: {error}; use imgrec {version}"
         ) from error
     config = dataclasses.replace(config, code="ignore")  # to run it with other code is what verifying is for
-    config = config if data_root is None else elsewhere(config, data_root)
+    config = runfolder.settled(run, record, config) if data_root is None else elsewhere(config, data_root)
     seen = runfolder.images(run, config)
     known = seen.known_as(record.fingerprint)
     if known is None:

@@ -89,7 +89,9 @@ def _once(runs: Sequence[Run], notes: list[str]) -> list[Run]:
     kept: list[Run] = []
     places: dict[str, int] = {}
     for run in runs:
-        trained = repr([*factors.training(run.record), run.record.fingerprint, run.record.parent])
+        trained = repr(
+            [*factors.training(run.record), run.record.fingerprint, run.record.parent_id or run.record.parent]
+        )
         place = places.setdefault(trained, len(kept)) if run.record.status == "finished" else len(kept)
         if place == len(kept):
             kept.append(run)

@@ -91,6 +91,8 @@ def _train(
             fingerprint=seen.fingerprint,
             environment=environment(),
             parent=str(parent) if parent else None,
+            parent_id=_id_of(parent, before),
+            cwd=str(Path.cwd()),
             progress={"from": begun},
             code=code,
             code_since=code_since,
@@ -117,6 +119,14 @@ def _train(
                 raise
             raise error from raised
     return record
+
+
+def _id_of(parent: Path | None, before: Record | None) -> str | None:
+    """The parent's id; from the run's own record where the parent is gone."""
+    if parent is None:
+        return None
+    found = runfolder.look(parent)
+    return found.run_id if found is not None else before.parent_id if before is not None else None
 
 
 def _code(config: Config, folder: Path, before: Record | None, parent: Path | None) -> tuple[Code, list[Code]]:
