@@ -1,7 +1,4 @@
-"""`imgrec train`: from the words of the command to runs. Imports torch only when something has to be computed.
-
-A single run's folder is looked into before Hydra, which would make it, sees the command.
-"""
+"""`imgrec train`: from the words of the command to runs. Imports torch only when something has to be computed."""
 
 import contextlib
 import logging
@@ -17,12 +14,11 @@ from typing import Any
 import hydra
 from hydra import initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
-from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
 from imgrec import codechange, companions, resuming, runfolder, runlog
 from imgrec.config import schemas
-from imgrec.config.compose import compose, expand, given, key_of, literal, own_hydra, quoted, typed
+from imgrec.config.compose import compose, expand, given, key_of, literal, own_hydra, parsed, quoted
 from imgrec.config.data import FIXED_SIZE, Folder
 from imgrec.config.model import Resnet
 from imgrec.config.root import STEERING, Config
@@ -69,7 +65,7 @@ def _trained(overrides: Sequence[str]) -> Outcome:
     companions.refuse_foreign_rank()
     own_folder = _explicit_folder([text for text in overrides if key_of(text) == "hydra.run.dir"])
     if companions.rank() > 0 and own_folder is not None:  # the first process of this run has settled its words
-        return carry_out([text for text in overrides if key_of(text) != "hydra.run.dir"], own_folder)
+        return carry_out(overrides, own_folder, compose(overrides))
     for text in overrides:
         if key_of(text).partition(".")[0] in STEERING and given(overrides, "hydra.mode") is None:
             raise UsageError(f"{text} says how a sweep goes, and this is one run; add -m (imgrec train -m ...)")
@@ -119,7 +115,8 @@ def _trained(overrides: Sequence[str]) -> Outcome:
     words = [text for text in words if key_of(text) != "hydra.run.dir"]
     if parent is not None:
         words.append(f"resume={quoted(str(parent.absolute()))}")
-    return carry_out(words, folder)
+        config = replace(config, resume=str(parent.absolute()))
+    return carry_out(words, folder, config)
 
 
 def _try_out(words: Sequence[str], config: Config, seen: Inventory, *, resumes: bool) -> Outcome:
@@ -132,7 +129,7 @@ def _try_out(words: Sequence[str], config: Config, seen: Inventory, *, resumes: 
     with tempfile.TemporaryDirectory(prefix="imgrec-") as place:
         check(config, seen, Path(place) / "run")
         try:
-            outcome = carry_out(words, Path(place) / "run")
+            outcome = carry_out(words, Path(place) / "run", config)
         except BaseException as error:
             if cut := interruption_in(error):
                 cut.resumable = False
@@ -140,27 +137,39 @@ def _try_out(words: Sequence[str], config: Config, seen: Inventory, *, resumes: 
     return replace(outcome, tried=True)
 
 
-def carry_out(words: Sequence[str], folder: Path, *, quiet: bool = False) -> Outcome:
+def carry_out(words: Sequence[str], folder: Path, config: Config, *, quiet: bool = False) -> Outcome:
     """The one run that these words ask for, in this folder: anew, or on from its own `last`.
 
-    quiet: it is one of a sweep, and what it says goes into its train.log alone. Raises as `train`.
+    config: what the words compose. quiet: it is one of a sweep, and what it says goes into its train.log alone. Raises
+    as `train`.
     """
+    from imgrec.training.run import train as run  # imports torch
+
     if companions.rank() == 0:
         runfolder.prepare(folder)
-    outcomes: list[Outcome] = []
-    failures: list[Exception] = []
-
-    def job(raw: DictConfig) -> None:
-        try:
-            outcomes.append(_job(raw, quiet=quiet))
-        except Exception as error:  # raised below: Hydra would add words of its own
-            failures.append(error)
-
-    through_hydra([*words, f"hydra.run.dir={quoted(str(folder))}"], job)
+    folder = folder.absolute()
+    command = [text for text in words if not key_of(text).startswith("hydra.")]
+    if quiet and config.trainer.progress != "none":
+        config = replace(config, trainer=replace(config.trainer, progress="plain"))  # no bar: others run beside it
+    before = runfolder.look(folder)
+    again = ["train", *command, f"hydra.run.dir={quoted(str(folder))}", "hydra.mode=RUN"]  # this run alone, there
+    others = companions.started_as(again) if config.trainer.devices > 1 else contextlib.nullcontext()
+    try:
+        with _refusing_disk(), runlog.kept(folder, quiet=quiet, verbose=_verbose(words)), others:
+            record = run(config, folder, command=command, parent=Path(config.resume) if config.resume else None)
+    except Exception:
+        show_on_board(folder.resolve().parent, test=not quiet)
+        raise
     show_on_board(folder.resolve().parent, test=not quiet)
-    if failures:
-        raise failures[0]
-    return outcomes[0]
+    own_path = Path(os.path.relpath(folder)) if folder.is_relative_to(Path.cwd()) else folder
+    return Outcome(folder=own_path, record=record, already=before is not None and before.status == "finished")
+
+
+def _verbose(words: Sequence[str]) -> bool | list[str]:
+    """What hydra.verbose asks for: everything that is said at all, or what loggers of these names say."""
+    values: list[Any] = [override.value() for override in parsed(words) if override.key_or_group == "hydra.verbose"]
+    asked = values[-1] if values else False
+    return asked if isinstance(asked, bool) else list(map(str, asked if isinstance(asked, list) else [asked]))
 
 
 def show_on_board(group: Path, *, test: bool) -> None:
@@ -294,18 +303,17 @@ def _check_parent(config: Config, folder: Path, parent: Path, seen: Inventory, r
         check_parent(config, folder, parent, seen, changed=resumed.changed, anew=resumed.anew)
 
 
-def through_hydra(words: Sequence[str], task: Callable[[DictConfig], Any], *, multirun: bool = False) -> None:
-    """Let Hydra compose what the words ask for, make the folder and call the task.
+def through_hydra(words: Sequence[str], task: Callable[[DictConfig], Any]) -> None:
+    """Let Hydra make the sweep's folder and call its sweeper and its launcher, with the task, for these words.
 
-    multirun: call its sweeper and its launcher instead. `hydra.main` would compose once more only to find that out.
-    May be called from within a task. Raises what the task raises, and RunError where the folder cannot be made.
+    `hydra.main` would compose once more only to find out that it is a sweep. Raises what the task raises, and RunError
+    where the folder cannot be made.
     """
     with _at_hand(words), initialize_config_dir(str(schemas.conf_dir()), version_base="1.3"):
         own = GlobalHydra.instance().hydra
         assert own is not None, "just initialized"
-        start, mode = (own.multirun, "MULTIRUN") if multirun else (own.run, "RUN")
         # its own logging would close the log of the program around this one
-        start("config", task, [*words, f"hydra.mode={mode}"], with_log_configuration=False)
+        own.multirun("config", task, [*words, "hydra.mode=MULTIRUN"], with_log_configuration=False)
 
 
 @contextlib.contextmanager
@@ -314,27 +322,36 @@ def _at_hand(arguments: Sequence[str]) -> Iterator[None]:
     schemas.register()
     OmegaConf.register_new_resolver("imgrec.sweep_dir", _sweep_dir, replace=True)
     OmegaConf.register_new_resolver("imgrec.run_name", _run_name, replace=True)
-    with own_hydra(), _as_imgrec(arguments):
-        try:
-            yield
-        except OSError as error:  # Hydra makes the folders
-            raise RunError(
-                f"{error.filename or 'the output folder'} cannot be written: {error.strerror}; free the disk, or give"
-                " another hydra.run.dir (with -m: hydra.sweep.dir)"
-            ) from error
+    with own_hydra(), _as_imgrec(arguments), _refusing_disk():
+        yield
+
+
+@contextlib.contextmanager
+def _refusing_disk() -> Iterator[None]:
+    """Raise RunError for a folder or log that cannot be written, and print no traceback for each lost line of a log."""
+    noisy = logging.raiseExceptions
+    logging.raiseExceptions = False
+    try:
+        yield
+    except OSError as error:
+        raise RunError(
+            f"{error.filename or 'the output folder'} cannot be written: {error.strerror}; free the disk, or give"
+            " another hydra.run.dir (with -m: hydra.sweep.dir)"
+        ) from error
+    finally:
+        logging.raiseExceptions = noisy
 
 
 @contextlib.contextmanager
 def _as_imgrec(arguments: Sequence[str]) -> Iterator[None]:
     """Let Hydra read these arguments, and leave what goes wrong to us: it would print pages and exit."""
-    argv, full, noisy = sys.argv, os.environ.get("HYDRA_FULL_ERROR"), logging.raiseExceptions
+    argv, full = sys.argv, os.environ.get("HYDRA_FULL_ERROR")
     sys.argv = ["imgrec", *arguments]
     os.environ["HYDRA_FULL_ERROR"] = "1"
-    logging.raiseExceptions = False  # a train.log that cannot be written is no reason to print a traceback a line
     try:
         yield
     finally:
-        sys.argv, logging.raiseExceptions = argv, noisy
+        sys.argv = argv
         if full is None:
             del os.environ["HYDRA_FULL_ERROR"]
         else:
@@ -353,25 +370,3 @@ def _run_name(*, _root_: DictConfig) -> str:
     config = compose(words)
     within = Path(_root_.hydra.sweep.dir)
     return runfolder.place(config, words, inventory.take(config.data), within=within).folder.name
-
-
-def _job(raw: DictConfig, *, quiet: bool) -> Outcome:
-    """One run, inside Hydra."""
-    from imgrec.training.run import train as run  # imports torch
-
-    own = HydraConfig.get()
-    folder = Path(own.runtime.output_dir)
-    config = typed(raw)
-    words = list(own.overrides.task)
-    if quiet and config.trainer.progress != "none":
-        config = replace(config, trainer=replace(config.trainer, progress="plain"))  # no bar: others run beside it
-    before = runfolder.look(folder)
-    again = ["train", *words, f"hydra.run.dir={quoted(str(folder))}", "hydra.mode=RUN"]  # this run alone, there
-    verbose = (
-        own.verbose if isinstance(own.verbose, bool) else [own.verbose] if isinstance(own.verbose, str) else own.verbose
-    )
-    others = companions.started_as(again) if config.trainer.devices > 1 else contextlib.nullcontext()
-    with runlog.kept(folder, quiet=quiet, verbose=verbose), others:
-        record = run(config, folder, command=words, parent=Path(config.resume) if config.resume else None)
-    own_path = Path(os.path.relpath(folder)) if folder.is_relative_to(Path.cwd()) else folder
-    return Outcome(folder=own_path, record=record, already=before is not None and before.status == "finished")

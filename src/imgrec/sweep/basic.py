@@ -23,7 +23,7 @@ def run(jobs: Sequence[Job], ledger: Ledger, *, stop_at_failure: bool) -> bool:
             ledger.began(job)
             try:
                 with surroundings():
-                    launch.carry_out(job.words, job.folder, quiet=True)
+                    launch.carry_out(job.words, job.folder, job.config, quiet=True)
             except (Exception, Interrupted) as error:
                 if cut := interruption_in(error):
                     ledger.cut(job)
