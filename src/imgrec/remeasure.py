@@ -31,8 +31,6 @@ from imgrec.runfolder import CHECKPOINTS, EVALUATIONS, RECORD
 
 log = logging.getLogger(__name__)
 
-log = logging.getLogger(__name__)
-
 SCHEMA = 1
 
 
