@@ -37,7 +37,7 @@ def top(tmp_path: Path) -> Path:
 def importable(top: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     monkeypatch.syspath_prepend(str(top))
     yield top
-    for name in [name for name in sys.modules if name.partition(".")[0] == "room"]:
+    for name in [name for name in sys.modules if name.partition(".")[0] in ("room", "library")]:
         del sys.modules[name]
 
 
@@ -116,7 +116,7 @@ def test_modules_that_come_and_go_are_told_of(top: Path) -> None:
 def test_a_process_runs_the_code_that_it_loaded(importable: Path) -> None:
     """Until it loads the module again, as IPython's autoreload does after an edit."""
     module = importlib.import_module("room.loss")
-    codebase.remember(top=importable)
+    codebase.remember("room.run", top=importable)
     recorded = code(importable)
     change(importable, "loss", "x**2", "abs(x) + 3 * x")
     change(importable, "odd", "1", "5")
@@ -124,6 +124,21 @@ def test_a_process_runs_the_code_that_it_loaded(importable: Path) -> None:
     assert module.mse(2) == 4
     assert importlib.reload(module).mse(2) == 8
     assert codebase.changed(recorded, top=importable) == ["room.loss", "room.odd"]
+
+
+def test_packages_beside_it_are_no_code_of_a_run(importable: Path) -> None:
+    """An installed package has neighbours: libraries, of which one run imports thousands of modules."""
+    change(importable, "run", "import json", "import library.deep, library_too")
+    for name in ("library/__init__", "library/deep", "library_too"):
+        path = importable / f"{name}.py"
+        path.parent.mkdir(exist_ok=True)
+        path.write_text("from room import table\n")
+    assert list(code(importable)) == RUN
+    read = set(codebase._loaded)
+    importlib.import_module("library.deep")
+    codebase.remember("room.run", top=importable)
+    looked_at = {path.relative_to(importable).parts[0] for path in set(codebase._loaded) - read}
+    assert looked_at == {"room"}
 
 
 def test_without_source_nothing_is_known(tmp_path: Path) -> None:

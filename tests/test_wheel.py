@@ -88,5 +88,7 @@ def test_the_demo_runs_in_an_empty_folder(scripts: Path, tmp_path: Path) -> None
     assert record.experiment == "demo"
     assert record.score("top1", split="test", at="last") is not None
     assert record.environment["commit"] is None  # a wheel is no checkout
+    assert "imgrec.losses" in record.code
+    assert {module.partition(".")[0] for module in record.code} == {"imgrec"}
     assert str(path.parent.relative_to(tmp_path)) in shown
     assert {entry.name for entry in tmp_path.iterdir()} == {"outputs"}

@@ -33,16 +33,17 @@ _loaded: dict[Path, _Loaded] = {}
 
 
 def of_run(root: str = RUN, *, top: Path = _TOP) -> Code:
-    """The digests of `root` and of every module below `top` that it imports, directly or not, also within functions.
+    """The digests of `root` and of every module of its package that it imports, directly or not, also within functions.
 
-    Imports for type checkers alone do not count, nor names that are put together at run time. Empty where the source is
-    not there (an installation of bytecode alone). Raises SyntaxError for a module that is no Python.
+    top: the folder that holds the package; in an installation it holds other packages too, which do not count. Nor do
+    imports for type checkers alone, and names that are put together at run time. Empty where the source is not there
+    (an installation of bytecode alone). Raises SyntaxError for a module that is no Python.
     """
     found: Code = {}
     ahead = [root]
     while ahead:
         name = ahead.pop()
-        if name in found or (source := _source(name, top)) is None:
+        if name in found or not _counts(name, root) or (source := _source(name, top)) is None:
             continue
         tree, imports = _read(source, name, _file(name, top).name == "__init__.py")
         found[name] = f"{_digest(source)} {tree}"
@@ -61,13 +62,13 @@ def differing(before: Mapping[str, str], after: Mapping[str, str]) -> list[str]:
     return [name for name in names if _tree_in(before.get(name, "")) != _tree_in(after.get(name, ""))]
 
 
-def remember(*, top: Path = _TOP) -> None:
-    """Look at the source of all modules that this process has loaded from below `top`.
+def remember(root: str = RUN, *, top: Path = _TOP) -> None:
+    """Look at the source of all modules of the package of `root` that this process has loaded from below `top`.
 
     A process runs what it loaded: what is written into a file later is the code of later processes.
     """
     for name in list(sys.modules):
-        if _file(name, top).is_file():
+        if _counts(name, root) and _file(name, top).is_file():
             _source(name, top)
 
 
@@ -80,6 +81,11 @@ def named(modules: Sequence[str]) -> str:
 def changed_since(modules: Sequence[str]) -> str:
     """That these modules have changed since, for a sentence."""
     return f"{named(modules)} {'has' if len(modules) == 1 else 'have'} changed since"
+
+
+def _counts(name: str, root: str) -> bool:
+    """True if the module is code of a run that `root` carries out: it is of the same package."""
+    return name.partition(".")[0] == root.partition(".")[0]
 
 
 def _is_same(digests: str, name: str, top: Path) -> bool:
