@@ -1,3 +1,57 @@
-"""imgrec: what does this optimizer, this loss, this layer really do to an image classifier?"""
+"""imgrec: what does this optimizer, this loss, this layer really do to an image classifier?
+
+    import imgrec
+
+    run = imgrec.train(["experiment=demo", "seed=1"])
+    trained = imgrec.load(run.folder)
+
+Names are looked up when they are first asked for, so that `import imgrec` by itself loads neither torch nor hydra.
+"""
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from imgrec.assembly import Trained
+    from imgrec.errors import Interrupted, RunError, UsageError
+    from imgrec.launch import Outcome, train
+    from imgrec.records import Record, Score
+    from imgrec.remeasure import load
 
 __version__ = "0.1.0"
+__all__ = [
+    "Interrupted",
+    "Outcome",
+    "Record",
+    "RunError",
+    "Score",
+    "Trained",
+    "UsageError",
+    "__version__",
+    "load",
+    "train",
+]
+
+_PLACES = {
+    "Trained": "assembly",
+    "Interrupted": "errors",
+    "RunError": "errors",
+    "UsageError": "errors",
+    "Outcome": "launch",
+    "train": "launch",
+    "Record": "records",
+    "Score": "records",
+    "load": "remeasure",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """A public name, out of the module that defines it (PEP 562)."""
+    if name not in _PLACES:
+        raise AttributeError(f"module 'imgrec' has no attribute {name!r}")
+    import importlib
+
+    return getattr(importlib.import_module(f"imgrec.{_PLACES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

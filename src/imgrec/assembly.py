@@ -20,7 +20,7 @@ from imgrec.data.resize import resized, side_at
 from imgrec.data.scan import Listing
 from imgrec.data.source import Images, Source
 from imgrec.datamodule import ImageData
-from imgrec.errors import RunError
+from imgrec.errors import RunError, StrPath
 from imgrec.models.build import build as build_network
 from imgrec.models.network import Network
 from imgrec.optim.build import build_optimizer
@@ -151,7 +151,7 @@ def normalises_single_values(config: Config, side: int) -> bool:
     return alone
 
 
-def trained(path: Path) -> Trained:
+def trained(path: StrPath) -> Trained:
     """The network in a checkpoint file, rebuilt from the configuration that the file carries.
 
     The configuration is data: it picks among imgrec's own networks and losses. Under a moving average of the weights,
@@ -159,6 +159,7 @@ def trained(path: Path) -> Trained:
     network gives the bits of the saved one on the same machine.
     Raises RunError for a damaged file, or one whose weights fit another network.
     """
+    path = Path(path)
     state = checkpoint.load(path)
     meta: dict[str, Any] | None = state.get(META)
     if meta is None:

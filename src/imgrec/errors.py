@@ -1,7 +1,11 @@
 """How a command ends other than well. A refusal is one sentence that gives key or file, rule, value and way out."""
 
+import os
 import signal
 from pathlib import Path
+
+StrPath = str | os.PathLike[str]
+"""A path as a caller gives it."""
 
 
 class UsageError(ValueError):

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from imgrec import disk, shape
-from imgrec.errors import RunError, UsageError, shown
+from imgrec.errors import RunError, StrPath, UsageError, shown
 
 SCHEMA = 1
 CURVE_COLUMNS = ("step", "epoch", "split", "metric", "value")
@@ -90,8 +90,9 @@ _MOST_THREADS = 2**16
 _LONGEST_MODULE = 200  # characters of a module's name
 
 
-def read(path: Path) -> Record:
+def read(path: StrPath) -> Record:
     """The record in that file. Raises RunError for a file that is no record of a known schema."""
+    path = Path(path)
     try:
         rows = shape.mapping(json_in(path), "a record")
         schema = rows.pop("schema")
@@ -218,11 +219,12 @@ def _score_of(row: Any) -> Score:
     )
 
 
-def read_curves(path: Path) -> list[dict[str, str]]:
+def read_curves(path: StrPath) -> list[dict[str, str]]:
     """The rows of a curves.csv, all values as text. A last line that a crash cut off is left out.
 
     Raises RunError for a file that is no such table.
     """
+    path = Path(path)
     try:
         text = disk.content(path, most=_MOST_CURVES).decode("utf-8")
         rows = csv.DictReader([line for line in text.splitlines(keepends=True) if line.endswith("\n")])

@@ -25,7 +25,7 @@ from imgrec.data.inventory import Inventory
 from imgrec.data.source import Images
 from imgrec.data.trained import Briefs
 from imgrec.environment import check_bfloat16, environment, slow_bfloat16
-from imgrec.errors import RunError, UsageError, shown
+from imgrec.errors import RunError, StrPath, UsageError, shown
 from imgrec.records import Score
 from imgrec.runfolder import CHECKPOINTS, EVALUATIONS, RECORD
 
@@ -48,8 +48,18 @@ class Measured:
     remarks: list[str]
 
 
+def load(run: StrPath, *, at: str | None = None) -> Trained:
+    """The trained network of a run, on the CPU and in eval mode, with its loss, classes and configuration.
+
+    run: a run's folder (its `best`, else its newest checkpoint, unless `at` says best or last), or a checkpoint file.
+    Raises UsageError where there is no run, RunError where its checkpoint is damaged.
+    """
+    path, _ = _checkpoint_of(Path(run), at)
+    return assembly.trained(path)
+
+
 def evaluate(
-    run: Path,
+    run: StrPath,
     *,
     protocol: str = "clean",
     at: str | None = None,
@@ -67,6 +77,8 @@ def evaluate(
     other images also where the run was trained on some of them. output: a file instead of the run's
     evaluations/<protocol>-<hash of the settings>.json. Raises UsageError or RunError with the reason.
     """
+    run, output = Path(run), None if output is None else Path(output)
+    data_root = None if data_root is None else str(data_root)
     choice("--protocol", protocol, list(evaluation.PROTOCOLS))
     choice("--split", split, ("test", "val"))
     if precision is not None:

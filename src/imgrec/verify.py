@@ -14,7 +14,7 @@ from imgrec.config import plain
 from imgrec.config.identity import SHORT, run_id
 from imgrec.config.root import Config, elsewhere
 from imgrec.disk import content
-from imgrec.errors import RunError, UsageError
+from imgrec.errors import RunError, StrPath, UsageError
 from imgrec.foreign import folded
 from imgrec.records import Record, read_curves, write_text
 from imgrec.runfolder import CURVES, RECORD, VERIFICATIONS
@@ -37,7 +37,7 @@ class Verdict:
     refusal: str | None
 
 
-def verify(run: Path, *, data_root: str | None = None) -> Verdict:
+def verify(run: StrPath, *, data_root: StrPath | None = None) -> Verdict:
     """Run the finished run in that folder again, in outputs/verify, and compare weights, scores and curves.
 
     An interrupted verification goes on; a finished one is only compared again. Neither happens in a folder that a
@@ -45,6 +45,7 @@ def verify(run: Path, *, data_root: str | None = None) -> Verdict:
     data_root: where the images lie, if not where the run found them. Raises UsageError or RunError with the reason
     when it cannot be verified, Interrupted as training does.
     """
+    run, data_root = Path(run), None if data_root is None else str(data_root)
     record = _finished(run)
     folder = _folder(run)
     config = _config(run, record, data_root, folder)
