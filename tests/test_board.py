@@ -1,5 +1,6 @@
 """The columns of TensorBoard's HPARAMS page: what differs between the runs of a folder, whoever finished last."""
 
+import os
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -12,7 +13,7 @@ from tensorboard.compat.proto.event_pb2 import Event
 from tensorboard.compat.proto.summary_pb2 import Summary
 from tensorboard.summary.writer.record_writer import RecordWriter
 
-from imgrec import hparams, records
+from imgrec import hparams, launch, records
 from imgrec.board import summarise
 from imgrec.errors import RunError
 from imgrec.records import Record
@@ -177,6 +178,41 @@ def test_a_damaged_record_costs_its_own_row_alone(tmp_path: Path, caplog: pytest
     summarise(tmp_path)
     assert hparams_page(tmp_path).filters["optimizer"] == ["adam", "sgd"]
     assert "spoilt/record.json must be a record" in caplog.text
+
+
+def test_values_that_tensorboard_does_not_take_become_texts(tmp_path: Path) -> None:
+    lay_run(tmp_path, "data=digits optimizer=adam optimizer.lr=0.5")
+    for k, value in enumerate((str(10**400), "1e999", '"\\ud800"')):  # as JSON: an integer, infinity, half a character
+        lay_run(tmp_path, "data=digits optimizer=adam optimizer.lr=0.125", name=f"odd-{k}")
+        path = tmp_path / f"odd-{k}" / "record.json"
+        path.write_text(path.read_text().replace('"optimizer.lr": 0.125', f'"optimizer.lr": {value}'))
+    path.write_text(path.read_text().replace('"optimizer.eps"', '"optimizer.\\ud800"'))
+    summarise(tmp_path)
+    assert hparams_page(tmp_path).columns[0] == "optimizer.lr"
+    odd = [hparams.value_of(records.read(tmp_path / f"odd-{k}/record.json").config["optimizer.lr"]) for k in range(3)]
+    assert odd == [str(10**400), "inf", "\\ud800"]
+
+
+def test_images_below_a_name_of_any_bytes_make_a_column_with_escapes(tmp_path: Path) -> None:
+    for k, name in enumerate((b"caf\xe9", b"caf\xe8")):
+        root = f'data.root="{os.fsdecode(name)}"'
+        lay_run(tmp_path, f"data=folder {root}", name=f"run-{k}", fingerprint=f"{k}" * 64)
+    summarise(tmp_path)
+    page = hparams_page(tmp_path)
+    assert page.filters["data.root"] == ["caf\\udce8", "caf\\udce9"]
+    assert page.rows["run-0"]["data.root"] == "caf\\udce9"
+
+
+def test_what_goes_wrong_with_the_table_is_told_in_a_line_and_ends_no_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def broken(folder: Path, *, test: bool) -> None:
+        raise KeyError("a slip")
+
+    monkeypatch.setattr("imgrec.board.summarise", broken)
+    launch.show_on_board(tmp_path, test=True)
+    (said,) = caplog.messages
+    assert said == f"TensorBoard's HPARAMS of {tmp_path} stays as it was: KeyError: 'a slip'"
 
 
 def test_a_folder_that_takes_no_files_is_refused_in_a_sentence(tmp_path: Path) -> None:

@@ -73,14 +73,14 @@ def _message(runs: Sequence[Run], *, test: bool) -> Summary:
         keys.append("seed")
     if not keys:
         keys = [key for key, _ in factors.training(runs[0].record)]
-    columns = [Column(key=key, values=_values(runs, key)) for key in map(factors.short, keys)]
+    columns = [Column(key=key, values=_values(runs, key)) for key in map(hparams.column_of, keys)]
     scores = [score for run in runs for score in run.record.scores if test or score.split != "test"]
     present = {(score.split, score.metric, score.at) for score in scores}
     return hparams.table([column for column in columns if column.values], hparams.score_tags(present))
 
 
 def _values(runs: Sequence[Run], key: str) -> list[hparams.Value]:
-    """What the runs have there, each once; nothing of runs whose choice does not have the key."""
+    """What the runs have in the column, each once; nothing of runs whose choice does not have its key."""
     found = (_of_run(run.record).get(key) for run in runs)
     return list(dict.fromkeys(value for value in found if value is not None))
 

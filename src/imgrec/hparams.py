@@ -1,5 +1,6 @@
 """The messages that TensorBoard's HPARAMS page reads: one of each run, one of a folder of runs. Imports no torch."""
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -7,6 +8,7 @@ from typing import Any
 from tensorboard.compat.proto.summary_pb2 import Summary
 from tensorboard.plugins.hparams import api_pb2, metadata, plugin_data_pb2
 
+from imgrec import foreign
 from imgrec.config.root import AXES
 from imgrec.config.schemas import keys_outside_identity
 
@@ -46,29 +48,46 @@ def score_tag(split: str, metric: str, at: str) -> str:
 def values_of(config: Mapping[str, Any], parent: str | None) -> dict[str, Value]:
     """The values of a run that may become columns: of a flat configuration all that tells what the run is.
 
-    Keys are as the command line takes them: `optimizer` for `optimizer.name`.
+    Keys are as `column_of` gives them.
 
     parent: the name of the folder that the run went on from.
     """
     outside = keys_outside_identity() - {"experiment", "data.root"}
     rows = {
-        key.removesuffix(".name"): value_of(value)
+        column_of(key): value_of(value)
         for key, value in config.items()
         if key not in outside and ("." not in key or key.partition(".")[0] in AXES)
     }
-    return {**rows, **({"parent": parent} if parent else {})}
+    return {**rows, **({"parent": value_of(parent)} if parent else {})}
+
+
+def column_of(key: str) -> str:
+    """The name of a key's column, as the command line takes the key: `optimizer` for `optimizer.name`."""
+    return foreign.visible(key.removesuffix(".name"))
 
 
 def value_of(value: Any) -> Value:
-    """The value as TensorBoard keeps it: a number, a truth value or a text."""
+    """The value as TensorBoard keeps it: a finite number of float64, a truth value or a text of UTF-8.
+
+    Any other number becomes a text, and bytes of a path that are not UTF-8 become escapes.
+    """
     if value is None:
         return "null"
-    return value if isinstance(value, (bool, int, float, str)) else str(value)
+    if isinstance(value, bool) or (isinstance(value, (int, float)) and _is_float64(value)):
+        return value
+    return foreign.visible(str(value))
+
+
+def _is_float64(value: float) -> bool:
+    try:
+        return math.isfinite(value)
+    except OverflowError:  # an integer beyond it
+        return False
 
 
 def run_began(values: Mapping[str, Value], *, trial: str) -> Summary:
     """The message at a run's start. trial: its name in the table, which no other run has."""
-    start = plugin_data_pb2.SessionStartInfo(group_name=trial)
+    start = plugin_data_pb2.SessionStartInfo(group_name=foreign.visible(trial))
     for key, value in values.items():
         if isinstance(value, bool):
             start.hparams[key].bool_value = value

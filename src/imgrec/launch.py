@@ -24,7 +24,7 @@ from imgrec.config.model import Resnet
 from imgrec.config.root import STEERING, Config
 from imgrec.data import inventory
 from imgrec.data.inventory import Inventory
-from imgrec.errors import RunError, UsageError, interruption_in
+from imgrec.errors import RunError, UsageError, interruption_in, sentence, shown
 from imgrec.records import Record
 from imgrec.resuming import Resumption
 
@@ -173,16 +173,18 @@ def _verbose(words: Sequence[str]) -> bool | list[str]:
 
 
 def show_on_board(group: Path, *, test: bool) -> None:
-    """Renew the columns of TensorBoard's HPARAMS table of these runs; a run's outcome does not depend on it.
+    """Renew the columns of TensorBoard's HPARAMS table of these runs; whatever goes wrong becomes a warning.
 
     test: with test scores. While a sweep has runs left, validation alone is shown.
     """
-    from imgrec import board  # imports TensorBoard's messages
-
     try:
+        from imgrec import board  # imports TensorBoard's messages
+
         board.summarise(group, test=test)
     except RunError as error:
         log.warning("%s", error)
+    except Exception as error:  # neither a run's outcome nor the reason why it failed depends on this table
+        log.warning("TensorBoard's HPARAMS of %s stays as it was: %s", shown(group), sentence(error))
 
 
 def _explicit_folder(words: Sequence[str]) -> Path | None:
