@@ -2,7 +2,9 @@
 
 import csv
 import json
+import os
 import re
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -92,3 +94,17 @@ def tree(folder: Path) -> dict[str, tuple[int, int]]:
     return {
         str(path.relative_to(folder)): (path.lstat().st_mtime_ns, path.lstat().st_size) for path in folder.rglob("*")
     }
+
+
+def ended_at(step: int) -> None:
+    """Let this process ask itself to end after that step."""
+    from imgrec.training.progress import Speed
+
+    logged = Speed.on_train_batch_end
+
+    def on_train_batch_end(self: Speed, trainer: Any, *rest: Any) -> None:
+        logged(self, trainer, *rest)
+        if trainer.global_step == step:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    Speed.on_train_batch_end = on_train_batch_end  # type: ignore[method-assign]

@@ -259,4 +259,4 @@ def test_a_part_of_another_kind_is_refused(saved: Callable[[], Path], state: Sta
 
 def test_weights_that_are_no_tensors_are_refused(saved: Callable[[], Path], state: State) -> None:
     state["state_dict"]["network.net.classes.bias"] = "soft"
-    assert "must hold the weights of model=cnn" in refusal(saved())
+    assert "state_dict's network.net.classes.bias must be a dense tensor, got 'soft'; use" in refusal(saved())

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 
 import imgrec
-from imgrec import checkpoint, losses
-from imgrec.classifier import META, Classifier
+from imgrec import checkpoint, losses, stored
+from imgrec.classifier import Classifier
 from imgrec.config import plain
 from imgrec.config.data import Folder
 from imgrec.config.root import Config
@@ -161,23 +161,26 @@ def trained(path: StrPath) -> Trained:
     """
     path = Path(path)
     state = checkpoint.load(path)
-    meta: dict[str, Any] | None = state.get(META)
-    if meta is None:
+    if state.get(stored.META) is None:
         raise RunError(f"{path} must be a checkpoint that imgrec wrote: it carries no configuration; name a run's own")
+    meta = stored.meta(path, state)
     prefix = "network."
+    weights = {name[len(prefix) :]: value for name, value in state["state_dict"].items() if name.startswith(prefix)}
     try:
         config = plain.from_flat(meta["config"])
-        rebuilt = network(config, meta)
-        weights = {name[len(prefix) :]: value for name, value in state["state_dict"].items() if name.startswith(prefix)}
-        classes, run_id, step = tuple(meta["classes"]), str(meta["run_id"]), int(state["global_step"])
-        images = str(meta["fingerprint"])
-    except KeyError as error:
-        raise RunError(f"{path} must carry {error}, and does not; use a checkpoint that this version wrote") from error
-    except (TypeError, ValueError, AttributeError, RuntimeError) as error:  # UsageError is a ValueError
+        with torch.device("meta"):  # shapes alone, as what a configuration asks for may be larger than any memory
+            outline = network(config, meta)
+    except (TypeError, ValueError, AttributeError, RuntimeError, OverflowError) as error:  # UsageError is a ValueError
         raise RunError(
             f"{path} carries a configuration that this version cannot read: {error}; use the version that wrote it"
         ) from error
     try:
+        kinds = {name: value.dtype for name, value in outline.state_dict().items()}
+        outline.load_state_dict(weights, assign=True)
+        for name, value in weights.items():
+            if value.dtype != kinds[name]:
+                raise RuntimeError(f"\n\t{name} is {value.dtype}, not {kinds[name]}")
+        rebuilt = network(config, meta)
         rebuilt.load_state_dict(weights)
     except RuntimeError as error:
         reason = " ".join(str(error).split("\n\t")[1:2]).strip()
@@ -190,8 +193,8 @@ def trained(path: StrPath) -> Trained:
         network=rebuilt.to(memory_format=memory_format).eval(),
         loss=losses.build(config.loss),
         config=config,
-        classes=classes,
-        run_id=run_id,
-        step=step,
-        fingerprint=images,
+        classes=tuple(meta["classes"]),
+        run_id=meta["run_id"],
+        step=state["global_step"],
+        fingerprint=meta["fingerprint"],
     )

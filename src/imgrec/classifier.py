@@ -13,10 +13,9 @@ from imgrec.checkpoint import snapshot
 from imgrec.optim.schedules import Schedule
 from imgrec.processes import gathered, own
 from imgrec.scores import Scores
+from imgrec.stored import META
 
 Batch = tuple[Tensor, Tensor]
-
-META = "imgrec"  # the checkpoint's key for what Lightning does not store
 
 
 class Classifier(lightning.LightningModule):

@@ -6,16 +6,19 @@ IMGREC_FUZZ_SEED=7 makes other files than the default.
 import json
 import random
 import re
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import shelf
+import torch
 from diagnosed import add_diagnostics
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from mutated import SEED, mutated
+from runs import ended_at
 
 from imgrec.config import plain
 from imgrec.config.compose import compose, expand
@@ -165,3 +168,36 @@ def test_any_diagnostics_are_drawn_or_named(
         Path("page.html").unlink()
     assert named
     outcome(f"{files} diagnostics with a value changed: report", f"a page each time; {named} files named in a sentence")
+
+
+@many(8, 1200)
+def test_any_checkpoint_is_gone_on_from_or_refused(
+    tiny: list[str],
+    imgrec: Callable[..., Any],
+    workplace: Path,
+    command: Callable[..., Said],
+    monkeypatch: pytest.MonkeyPatch,
+    outcome: Callable[[str, str], None],
+    files: int,
+) -> None:
+    words = [*tiny, "trainer.max_epochs=1", "trainer.ema_decay=0.9", "schedule=cosine", "trainer.early_stopping=2"]
+    assert imgrec("train", *words, "hydra.run.dir=cut", before=lambda: ended_at(3)).wait() == 143
+    state = torch.load("cut/checkpoints/last.ckpt", weights_only=True)
+    monkeypatch.setattr("os.fsync", lambda _: None)
+    draws = random.Random(f"{SEED} checkpoints")
+    refused = 0
+    for number in range(files):
+        run = Path(f"run{number}")
+        shutil.copytree("cut", run)
+        for each in (run / "checkpoints").iterdir():
+            each.unlink()
+        path = run / "checkpoints" / "last.ckpt"
+        torch.save(mutated(state, draws, tensors=True), path)
+        for said in (command("evaluate", str(path)), command("train", *words, f"hydra.run.dir={run}")):
+            assert_told(said)
+            refused += said[0] != 0
+        shutil.rmtree(run)
+    assert refused
+    outcome(
+        f"{2 * files} times evaluate or resume a checkpoint with a value changed", f"{refused} refused in a sentence"
+    )

@@ -10,10 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from runs import assert_same_run
+from runs import assert_same_run, ended_at
 
 from imgrec import checkpoint
-from imgrec.training.progress import Speed
 
 WORDS = ("trainer.max_epochs=4", "trainer.checkpoint_every=1", "model.dropout=0.3", "augment=crop_flip")
 RICH = ("trainer.max_epochs=3", "model.dropout=0.3", "augment=crop_flip", "trainer.ema_decay=0.9", "schedule=cosine")
@@ -129,15 +128,3 @@ def test_resume_at_every_step(
         assert again.wait() == 0, again.log.read_text()
         assert_same_run(undisturbed(*RICH), workplace / f"cut{step}")
     outcome(f"SIGTERM after each of {len(steps)} steps, {workers} workers", "saved there, exit 143; resumed: bit-equal")
-
-
-def ended_at(step: int) -> None:
-    """Let this process ask itself to end after that step."""
-    logged = Speed.on_train_batch_end
-
-    def on_train_batch_end(self: Speed, trainer: Any, *rest: Any) -> None:
-        logged(self, trainer, *rest)
-        if trainer.global_step == step:
-            os.kill(os.getpid(), signal.SIGTERM)
-
-    Speed.on_train_batch_end = on_train_batch_end  # type: ignore[method-assign]

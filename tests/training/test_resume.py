@@ -323,7 +323,8 @@ def test_a_crash_between_the_two_saves_of_an_epochs_end_costs_no_best(
         saving.copy = counted
 
     assert imgrec(*words, "hydra.run.dir=cut", before=crash_before_the_best).wait() == 9
-    assert imgrec(*words, "hydra.run.dir=cut").wait() == 0
+    again = imgrec(*words, "hydra.run.dir=cut")
+    assert again.wait() == 0, again.log.read_text()
     assert_same_run(undisturbed("trainer.max_epochs=2"), workplace / "cut")
 
 

@@ -60,7 +60,7 @@ class Fitting:
         self._quieten(config)
         lightning.seed_everything(config.seed, verbose=False)
         path, state = origin.newest(self._checkpoints, parent)
-        meta = origin.meta(path, state) if path and state else {}
+        meta = origin.meta(path, state) if path is not None and state is not None else {}  # of {}, too
         self._step = int(state["global_step"]) if state else 0
         self._counted = state["callbacks"] if state else {}
         # what was the end of a parent's training is not the end of this one
@@ -130,8 +130,10 @@ class Fitting:
         try:
             with self.interruption.deferred():
                 self.trainer.fit(self.classifier, self.data, ckpt_path=checkpoint_path, weights_only=True)
-        except Exception:
+        except Exception as error:
             self._end_others()
+            if (refusal := self._refused_state(error)) is not None:
+                raise refusal from error
             raise
         finally:
             self.trainer.fit_loop.teardown()  # Lightning forgets the training's workers when the validation fails
@@ -157,6 +159,18 @@ class Fitting:
                 self._step,
             )
         self.saver.rows_lost = before + lacking
+
+    def _refused_state(self, error: Exception) -> RunError | None:
+        """What Lightning's or PyTorch's own parts of a checkpoint hold, and what is wrong with it, if that is why."""
+        if self._resumed is None or self.saver.has_stepped or not isinstance(error, _OF_VALUES):
+            return None
+        if isinstance(error, (RunError, UsageError)) or any(said in str(error) for said in NO_MEMORY):
+            return None
+        reason = f"no {error}" if isinstance(error, KeyError) else " ".join(str(error).split()) or "no reason"
+        return RunError(
+            f"{self._resumed} must hold a state that the run can go on from, and its first step from there ended with:"
+            f" {reason}; restore the run's own checkpoint, or start over in another folder (IMGREC_DEBUG=1 shows where)"
+        )
 
     def _end_others(self) -> None:
         """The other processes of a distributed run, which on GPUs would wait half an hour for one that has failed."""
@@ -281,6 +295,11 @@ class Fitting:
         if not (isinstance(config.data, Folder) and torch.cuda.is_available()):  # a GPU would wait for them
             warnings.filterwarnings("ignore", message=r".*does not have many workers.*")
 
+
+NO_MEMORY = ("can't allocate memory", "out of memory")  # PyTorch's words, on the CPU and on a GPU
+
+# What values of another type, name or shape end in.
+_OF_VALUES = (LookupError, TypeError, ValueError, AttributeError, RuntimeError, AssertionError, ArithmeticError)
 
 # Warnings of the libraries underneath that say nothing to the user of a run.
 _EXPECTED = (

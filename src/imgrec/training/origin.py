@@ -8,8 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from imgrec import assembly, checkpoint
-from imgrec.classifier import META
+from imgrec import assembly, checkpoint, stored
 from imgrec.config import plain
 from imgrec.config.changes import needs_whole_epoch
 from imgrec.config.data import Folder
@@ -17,9 +16,6 @@ from imgrec.config.root import Config
 from imgrec.data.inventory import Inventory
 from imgrec.errors import RunError, UsageError, shown
 from imgrec.runfolder import CHECKPOINTS
-
-_NOTE = {"run_id", "config"}  # without which a checkpoint says nothing of its run
-_PARTS = {"state_dict", "optimizer_states", "lr_schedulers", "loops", "callbacks", "global_step", "train_scores"}
 
 Shapes = dict[str, tuple[int, ...]]
 
@@ -45,10 +41,9 @@ def newest(
 
 
 def meta(path: Path, state: Mapping[str, Any]) -> dict[str, Any]:
-    """What the checkpoint says of its run. Raises RunError for one that imgrec did not write."""
-    found = state.get(META)
-    if not isinstance(found, dict) or not found.keys() >= _NOTE or not state.keys() >= _PARTS:
-        raise RunError(f"{path} must be a checkpoint that imgrec wrote; restore the run's own, or remove its folder")
+    """What the checkpoint says of its run. Raises RunError for one that no run of imgrec's can go on from."""
+    stored.check_training(path, state)
+    found: dict[str, Any] = state[stored.META]
     return found
 
 

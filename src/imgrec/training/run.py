@@ -24,11 +24,9 @@ from imgrec.errors import Interrupted, RunError, interruption_in
 from imgrec.records import Record
 from imgrec.runfolder import CONFIG, DIAGNOSTICS, RECORD
 from imgrec.training import final
-from imgrec.training.fitting import Fitting
+from imgrec.training.fitting import NO_MEMORY, Fitting
 from imgrec.training.footprint import left_as_found
 from imgrec.training.interruption import Interruption, requeue
-
-_NO_MEMORY = ("can't allocate memory", "out of memory")  # PyTorch's words, on the CPU and on a GPU
 
 log = logging.getLogger(__name__)
 
@@ -161,7 +159,7 @@ def _deaths(before: Record | None, begun: str | None) -> int:
 
 def _told(error: BaseException, folder: Path) -> BaseException:
     """The error as a sentence, where it is a disk's (of a log, a curve, an event file) or that memory is short."""
-    if isinstance(error, MemoryError) or any(said in str(error) for said in _NO_MEMORY):
+    if isinstance(error, MemoryError) or any(said in str(error) for said in NO_MEMORY):
         reason = str(error).splitlines()[0] if str(error) else "out of memory"
         return RunError(
             f"there must be memory for the network and a batch, got: {reason}; lower data.batch_size"

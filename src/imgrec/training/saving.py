@@ -140,9 +140,12 @@ class Saver(Checkpoint):
         self._state_of = state_of or run_id
         self._best_file: dict[str, str] | None = None  # sha256 and run_id; None also where `best` is `last` itself
         self.best_lost: dict[str, Any] | None = None  # the row of one that is gone, damaged or another run's, and why
+        self.has_stepped = False  # in this process
+        self._began_at = 0
         self._random_states: list[dict[str, Any]] = []  # to be in force again, by process
 
     def on_train_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        self._began_at = trainer.global_step
         self._interruption.install()  # Lightning has just put its own handlers in place
         if trainer.world_size > 1:
             # which asks all processes at every step, and waits for the GPU, whether Lightning's own handler was met
@@ -164,6 +167,7 @@ class Saver(Checkpoint):
     def on_train_batch_end(
         self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
+        self.has_stepped |= trainer.global_step > self._began_at
         last = batch_idx + 1 >= trainer.num_training_batches
         if last or (batch_idx + 1) % trainer.accumulate_grad_batches:
             return  # the epoch's end saves after validation; half an accumulated step is no state

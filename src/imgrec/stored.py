@@ -1,0 +1,159 @@
+"""A training state out of a checkpoint file, looked at value by value before anything acts on it.
+
+What PyTorch's and Lightning's own parts of it hold (an optimizer's state, loops, schedules) they check themselves.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from imgrec import shape
+from imgrec.errors import RunError
+
+META = "imgrec"  # the key of what Lightning does not store
+
+_PARTS = ("optimizer_states", "lr_schedulers", "loops", "callbacks", "train_scores")
+_MOST_SIDE = 2**14  # pixels
+_MOST_CLASSES = 10**6
+_NUMPY_KEYS = 624  # words of a Mersenne Twister's state, which is Python's generator and NumPy's
+_PYTHON_VERSION = 3  # of that state in Python
+
+
+def meta(path: Path, state: Mapping[str, Any]) -> dict[str, Any]:
+    """What the checkpoint says of its network and of its run. Raises RunError for one that imgrec did not write."""
+    try:
+        found = shape.mapping(state[META], META)
+        shape.name(found["run_id"], "run_id")
+        shape.text(found["fingerprint"], "fingerprint")
+        shape.mapping(found["config"], "config")
+        for name in shape.items(found["classes"], "classes", most=_MOST_CLASSES):
+            shape.text(name, "a class")
+        shape.integer(found["image_size"], "image_size", low=1, high=_MOST_SIDE)
+        channels = shape.integer(found["channels"], "channels", low=1, high=64)
+        for key in ("mean", "std"):
+            for value in shape.items(found[key], key, length=channels):
+                shape.number(value, key)
+        shape.integer(state["global_step"], "global_step")
+        for name, value in shape.mapping(state["state_dict"], "state_dict").items():
+            _dense(value, f"state_dict's {name}")
+    except KeyError as error:
+        raise RunError(f"{path} must carry {error}, and does not; use a checkpoint that this version wrote") from error
+    except ValueError as error:
+        raise RunError(
+            f"{path} carries a configuration that this version cannot read: {error}; use the version that wrote it"
+        ) from error
+    return found
+
+
+def check_training(path: Path, state: Mapping[str, Any]) -> None:
+    """Refuse, with a RunError, a state that no run can go on from."""
+    meta(path, state)
+    try:
+        for part in _PARTS:
+            state[part]
+        callbacks = shape.mapping(state["callbacks"], "callbacks")
+        _check_saver(shape.mapping(callbacks["Saver"], "Saver"))
+        speed = shape.mapping(callbacks["Speed"], "Speed")
+        shape.integer(speed["images"], "Speed's images")
+        for key in ("seconds", "wall"):
+            shape.number(speed[key], f"Speed's {key}", low=0)
+        if "Finite" in callbacks:
+            shape.integer(shape.mapping(callbacks["Finite"], "Finite")["skipped"], "Finite's skipped")
+        _check_data(shape.mapping(state.get("ImageData", {"epoch": 0, "batch": 0}), "ImageData"))
+        for counts in shape.items(state["train_scores"], "train_scores"):
+            held = shape.mapping(counts, "train_scores")
+            for name, value in shape.mapping(held["counts"], "counts").items():
+                _dense(value, f"train_scores' {name}")
+            for batch in shape.items(held["waiting"], "train_scores' waiting"):
+                _check_waiting(shape.items(batch, "a waiting batch", length=3), len(state[META]["classes"]))
+    except (KeyError, ValueError) as error:
+        reason = f"no {error}" if isinstance(error, KeyError) else str(error)
+        raise RunError(
+            f"{path} must be a checkpoint that imgrec wrote, got {reason}; restore the run's own, or remove its folder"
+        ) from error
+
+
+def _check_saver(saver: dict[str, Any]) -> None:
+    if not isinstance(saver["over"], bool):
+        raise ValueError(f"Saver's over must be true or false, got {shape.brief(saver['over'])}")
+    for value in shape.items(saver["position"], "Saver's position", length=2):
+        shape.integer(value, "Saver's position")
+    for key in ("step", "rows", "rows_lost"):  # the rows are newer
+        shape.integer(saver[key] if key == "step" else saver.get(key, 0), f"Saver's {key}")
+    for key in ("best", "best_lost"):
+        if saver.get(key) is not None:
+            _check_best(shape.mapping(saver[key], f"Saver's {key}"))
+    if saver.get("best_file") is not None:
+        of_best = shape.mapping(saver["best_file"], "Saver's best_file")
+        for key in ("sha256", "run_id"):
+            shape.name(of_best[key], f"best_file's {key}")
+    for each in shape.items(saver["random"], "Saver's random"):
+        _check_random(shape.mapping(each, "Saver's random"))
+
+
+def _check_best(best: dict[str, Any]) -> None:
+    for key in ("top1", "epoch", "step"):
+        shape.number(best[key], f"best's {key}", low=0)
+    if not isinstance(best["loss"], float):  # of any size, or none: of a network that has diverged
+        raise ValueError(f"best's loss must be a number, got {shape.brief(best['loss'])}")
+    shape.text(best.get("why", ""), "best's why")
+
+
+def _check_random(random: dict[str, Any]) -> None:
+    version, numbers, gauss = shape.items(random["python"], "python's generator", length=3)
+    shape.integer(version, "python's generator", low=_PYTHON_VERSION, high=_PYTHON_VERSION)
+    words = shape.items(numbers, "python's generator", length=_NUMPY_KEYS + 1)
+    for word in words:
+        shape.integer(word, "a word of python's generator", high=2**32 - 1)
+    shape.integer(words[-1], "the place in python's generator", high=_NUMPY_KEYS)
+    keys, at, has_gauss, cached = shape.items(random["numpy"], "numpy's generator", length=4)
+    _dense(keys, "numpy's generator", like=torch.empty(_NUMPY_KEYS, dtype=torch.int64))
+    shape.integer(at, "the place in numpy's generator", high=_NUMPY_KEYS)
+    shape.integer(has_gauss, "numpy's generator", high=1)
+    for value in (gauss, cached):
+        if value is not None:
+            shape.number(value, "a number of a generator")
+    _dense(random["torch"], "torch's generator", like=torch.get_rng_state())
+    for each in shape.items(random["cuda"], "cuda's generators"):
+        _dense(each, "cuda's generator")
+
+
+def _check_waiting(batch: list[Any], classes: int) -> None:
+    """Logits (N, K), targets (N,) or (N, K), and their loss."""
+    logits_nk, targets, loss = batch
+    for value in batch:
+        _dense(value, "a waiting batch")
+    images = logits_nk.shape[0] if logits_nk.ndim == 2 else -1
+    fits = logits_nk.shape == (images, classes) and targets.shape in ((images,), (images, classes)) and loss.ndim == 0
+    if not fits or not logits_nk.is_floating_point() or not loss.is_floating_point():
+        shapes = ", ".join(map(_told, batch))
+        raise ValueError(f"a waiting batch must be logits, targets and a loss of {classes} classes, got {shapes}")
+    if targets.ndim == 1 and (targets.dtype != torch.int64 or not all(0 <= int(k) < classes for k in targets.unique())):
+        raise ValueError(
+            f"the targets of a waiting batch must be classes from 0 to {classes - 1}, got {_told(targets)}"
+        )
+
+
+def _check_data(data: dict[str, Any]) -> None:
+    for key in ("epoch", "batch"):
+        shape.integer(data[key], f"ImageData's {key}")
+    if data.get("subset") is not None:
+        subset = shape.mapping(data["subset"], "subset")
+        _dense(subset["kept"], "subset's kept")
+        shape.integer(subset["since"], "subset's since")
+        shape.number(subset["share"], "subset's share", low=0, high=1)
+
+
+def _dense(value: Any, what: str, *, like: Tensor | None = None) -> None:
+    if not isinstance(value, Tensor) or value.layout != torch.strided:
+        found = value.layout if isinstance(value, Tensor) else shape.brief(value)
+        raise ValueError(f"{what} must be a dense tensor, got {found}")
+    if like is not None and (value.dtype, value.shape) != (like.dtype, like.shape):
+        raise ValueError(f"{what} must be {_told(like)}, got {_told(value)}")
+
+
+def _told(value: Tensor) -> str:
+    return f"{value.dtype} of shape {tuple(value.shape)}"
