@@ -1,6 +1,7 @@
 """One run of a sweep before it runs: what it is, where it lies, and what is left to do of it. Imports no torch."""
 
 import contextlib
+import dataclasses
 import logging
 import os
 import time
@@ -14,7 +15,7 @@ from imgrec.config.compose import compose, key_of
 from imgrec.config.root import Config
 from imgrec.data import inventory
 from imgrec.data.inventory import Inventory
-from imgrec.errors import RunError
+from imgrec.errors import RunError, shown
 from imgrec.records import Record
 from imgrec.runfolder import RECORD, Place
 
@@ -55,6 +56,7 @@ class Jobs:
         self._made: dict[tuple[str, ...], Job] = {}
         self._by_id: dict[str, Job] = {}
         self._seen: dict[str, Inventory] = {}
+        self._served: dict[str, tuple[str, str]] = {}  # by an older id: its contents' fingerprint, and their place
         self._told = False
 
     def job(self, words: Sequence[str]) -> Job:
@@ -70,13 +72,30 @@ class Jobs:
                 self._seen[images] = inventory.take(config.data)
             seen = self._seen[images]
             named = [text for text in key if self._varied is None or key_of(text) in self._varied]
-            found = runfolder.place(config, named, seen, within=self.sweep)
+            found = self._place(config, named, seen)
             own, folder = found.run_id, found.folder
             if own not in self._by_id:
                 self._tell_unknown(found)
                 self._by_id[own] = Job(words=key, config=config, run_id=own, seen=found.seen, folder=folder)
             self._made[key] = self._by_id[own]
         return self._made[key]
+
+    def _place(self, config: Config, named: Sequence[str], seen: Inventory) -> Place:
+        """As `runfolder.place`. An older id serves the first contents that ask for it; others have their new id."""
+        found = runfolder.place(config, named, seen, within=self.sweep)
+        if found.seen.by_contents:
+            return found
+        root = shown(getattr(config.data, "root", config.data.name))
+        kept, place = self._served.setdefault(found.run_id, (seen.fingerprint, root))
+        if kept == seen.fingerprint:
+            return found
+        log.warning(
+            "%s: its record knows the images by names and sizes alone, which those in data.root=%s and data.root=%s"
+            " share, but not their contents; it is kept for data.root=%s, and data.root=%s gets a run of its own",
+            shown(found.folder),
+            *(place, root, place, root),
+        )
+        return runfolder.place(config, named, dataclasses.replace(seen, older=None), within=self.sweep)
 
     def _tell_unknown(self, found: Place) -> None:
         """Say once that runs of this sweep know their images by names and sizes alone."""
