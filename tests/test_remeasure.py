@@ -144,6 +144,10 @@ def test_what_an_older_run_was_trained_on_is_said_to_be_unknown(
     assert err == ("imgrec: run: which images it was trained on was not noted, so some of the 6 may be among them\n")
     shutil.copy(finished / "checkpoints" / "last.ckpt", "lone.ckpt")
     assert "was not noted" in command("evaluate", "lone.ckpt", "--data-root", "others")[2]
+    finished.rename("two\nlines \x1b[2J")
+    _, _, err = command("evaluate", "two\nlines \x1b[2J", "--data-root", "others")
+    assert err.startswith("imgrec: two lines \\x1b[2J: which images it was trained on was not noted")
+    assert err.count("\n") == 1
 
 
 @pytest.mark.parametrize("spoil", [b"", b"\0" * 8, b"imgrec trained images 1 " + b"0" * 64 + b"\n" + b"\0" * 8])

@@ -136,7 +136,7 @@ def evaluate(
         output=output,
     )
     for line in measured.remarks:
-        typer.echo(f"imgrec: {line}", err=True)
+        typer.echo(f"imgrec: {folded(line)}", err=True)
     if measured.path is None:
         _tell(measured.text)
     else:

@@ -53,7 +53,7 @@ def train(overrides: Sequence[str]) -> Outcome:
     overrides: `key=value` in Hydra's grammar. The process is left as it was found. Calls of several threads are served
     one after the other. Raises UsageError, RunError, or Interrupted.
     """
-    with _ONE_AT_A_TIME:
+    with _ONE_AT_A_TIME, runlog.shown():
         return _trained(overrides)
 
 

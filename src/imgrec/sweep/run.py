@@ -64,7 +64,8 @@ class Sweep:
         self._warned: set[str] = set()
         self._judged: set[str] = set()
         self._told_of_code = False
-        planned = self._planned(words)
+        with runlog.shown():
+            planned = self._planned(words)
         self._code_warning = self._judge_code(planned)
         for job in planned:
             record = job.record()
