@@ -18,7 +18,7 @@ from imgrec.errors import RunError
 Said = tuple[int, str, str]
 ROOT = Path(__file__).parents[1]
 OTHER = "imgrec.losses"
-FINISHED = "finished with other code: imgrec.losses has changed since; force=true does it over"
+FINISHED = "finished with other code: imgrec.losses has changed since; another hydra.run.dir does it over"
 GOES_ON = "goes on with other code: imgrec.losses has changed since"
 UNKNOWN = "says nothing of its code"
 
@@ -107,6 +107,8 @@ def test_force_does_a_run_of_other_code_over(tiny: list[str], one_run: Path, tol
     name = f"trained-{json.loads((one_run / 'record.json').read_text())['run_id'][:8]}"
     shutil.copytree(one_run, Path("outputs/default") / name)
     alter(Path("outputs/default") / name, by_other_code)
+    assert launch.train(words).already
+    assert "force=true does it over, in a new folder, and code=ignore" in told()
     again = launch.train([*words, "force=true"])
     assert not again.already
     assert again.record.code == codebase.of_run()

@@ -96,6 +96,8 @@ def test_a_finished_run_tells_its_scores_its_rate_and_how_to_see_it(tmp_path: Pa
 def test_a_run_that_had_finished_says_so_and_how_to_do_it_over(tmp_path: Path) -> None:
     text = describe(tmp_path, record(), already=True)
     assert text == f"finished already: {tmp_path}  (force=true does it over, in a new folder)"
+    text = describe(tmp_path, record(), already=True, named=True)
+    assert text == f"finished already: {tmp_path}  (another hydra.run.dir does it over)"
 
 
 def test_a_run_without_scores_cost_or_events_is_one_line(tmp_path: Path) -> None:

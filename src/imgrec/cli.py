@@ -79,7 +79,7 @@ def train(
         if outcome.tried:
             _tell(summary.tried(outcome.record))
         else:
-            _tell(summary.describe(outcome.folder, outcome.record, already=outcome.already))
+            _tell(summary.describe(outcome.folder, outcome.record, already=outcome.already, named=outcome.named))
 
 
 def _sweep(overrides: list[str]) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from imgrec import codebase
 from imgrec.codebase import Code, changed_since
-from imgrec.errors import RunError, shown
+from imgrec.errors import RunError, done_over, shown
 from imgrec.records import Record
 
 
@@ -18,10 +18,10 @@ def modules(record: Record) -> list[str]:
     return sorted({name for part in (record.code, *record.code_since) for name in codebase.changed(part)})
 
 
-def of_finished(folder: Path, record: Record, rule: str) -> str | None:
+def of_finished(folder: Path, record: Record, rule: str, *, named: bool = False) -> str | None:
     """A warning about a finished run whose code has changed since; None where it has not, or the rule is ignore.
 
-    Raises RunError where the rule is refuse.
+    named: True if the command names the folder. Raises RunError where the rule is refuse.
     """
     if rule == "ignore":
         return None
@@ -32,11 +32,11 @@ def of_finished(folder: Path, record: Record, rule: str) -> str | None:
     if rule == "refuse":
         raise RunError(
             f"{shown(folder)} must have finished with the code that is there now (code=refuse), and"
-            f" {changed_since(other)}; force=true does it over, in a new folder, or allow it with code=warn"
+            f" {changed_since(other)}; {done_over(named=named)}, or allow it with code=warn"
         )
     return (
-        f"{shown(folder)} finished with other code: {changed_since(other)}; force=true does it over, in a new folder,"
-        " and code=ignore leaves this line out"
+        f"{shown(folder)} finished with other code: {changed_since(other)}; {done_over(named=named)}, and"
+        " code=ignore leaves this line out"
     )
 
 

@@ -54,6 +54,11 @@ def shown(name: str | Path) -> str:
     return text if plain else repr(text)
 
 
+def done_over(*, named: bool) -> str:
+    """How a finished run is done over, for a sentence. named: True if the command names the run's folder."""
+    return "another hydra.run.dir does it over" if named else "force=true does it over, in a new folder"
+
+
 def sentence(error: BaseException) -> str:
     """What went wrong, on one line: a refusal as it is, anything else with its class."""
     text = " ".join(str(error).split())

@@ -38,12 +38,14 @@ _PRINTING = ("--cfg", "-c", "--info", "-i", "--resolve", "--package", "-p")  # H
 class Outcome:
     """Where a run lies, what it recorded, and whether it had been finished before the command came.
 
-    tried: it was only tried out (trainer.fast_dev_run), and its folder is gone.
+    named: True if the command names the folder. tried: it was only tried out (trainer.fast_dev_run), and its folder is
+    gone.
     """
 
     folder: Path
     record: Record
     already: bool = False
+    named: bool = False
     tried: bool = False
 
 
@@ -71,6 +73,7 @@ def _trained(overrides: Sequence[str]) -> Outcome:
             raise UsageError(f"{text} says how a sweep goes, and this is one run; add -m (imgrec train -m ...)")
     words = [text for text in overrides if key_of(text) != "resume"]
     folder, parent, resumed = _explicit_folder(words), None, None
+    named = folder is not None
     if (run := given(overrides, "resume")) is not None:
         if not run:
             raise UsageError("resume must name a run's folder, got ''; give resume=RUN, or leave it out")
@@ -107,11 +110,16 @@ def _trained(overrides: Sequence[str]) -> Outcome:
         if resumed is not None:
             resumed.refuse_unnamed(config.resume_override)
         if finished is not None:
-            if warning := codechange.of_finished(folder, finished, config.code):
+            if config.force and named:
+                raise UsageError(
+                    f"force=true does a finished run over in a new folder, and hydra.run.dir={shown(folder)} names the"
+                    " finished one; give another hydra.run.dir"
+                )
+            if warning := codechange.of_finished(folder, finished, config.code, named=named):
                 log.warning("%s", warning)
             if not seen.by_contents:
-                log.warning("%s", runfolder.unknown_contents(folder))
-            return Outcome(folder=folder, record=finished, already=True)
+                log.warning("%s", runfolder.unknown_contents(folder, named=named))
+            return Outcome(folder=folder, record=finished, already=True, named=named)
     words = [text for text in words if key_of(text) != "hydra.run.dir"]
     if parent is not None:
         words.append(f"resume={quoted(str(parent.absolute()))}")

@@ -133,12 +133,15 @@ def place(
     return Place(folder=folder or locate(config, overrides, own, within=within), run_id=own, seen=seen)
 
 
-def unknown_contents(folder: Path) -> str:
-    """What is said of a run whose images are known by names and sizes alone."""
+def unknown_contents(folder: Path, *, named: bool = False) -> str:
+    """What is said of a run whose images are known by names and sizes alone.
+
+    named: True if the command names the folder.
+    """
     return (
         f"{folder}: its record knows the images by names and sizes alone, so whether they contain what they did then is"
-        " unknown; to train with images that are known by their contents, give force=true (a sweep: another"
-        " hydra.sweep.dir)"
+        f" unknown; to train with images that are known by their contents, give"
+        f" {'another hydra.run.dir' if named else 'force=true (a sweep: another hydra.sweep.dir)'}"
     )
 
 

@@ -4,18 +4,22 @@ import math
 from collections.abc import Sequence
 from pathlib import Path
 
+from imgrec.errors import done_over
 from imgrec.foreign import folded
 from imgrec.records import Record, Score
 
 _COLUMNS = ("top1", "top5", "loss", "iou", "ece")
 
 
-def describe(folder: Path, record: Record, *, already: bool, board: bool = True) -> str:
-    """Scores, cost, and, with `board`, the command that opens TensorBoard on the runs of this folder's group."""
+def describe(folder: Path, record: Record, *, already: bool, named: bool = False, board: bool = True) -> str:
+    """Scores, cost, and, with `board`, the command that opens TensorBoard on the runs of this folder's group.
+
+    named: True if the command names the folder.
+    """
     state = f"{record.status} already" if already else record.status
     lines = [f"{state}: {folder}"]
     if already:
-        lines[0] += "  (force=true does it over, in a new folder)"
+        lines[0] += f"  ({done_over(named=named)})"
     if record.scores:
         lines += ["", scores_table(record.scores), ""]
     if isinstance(lost := record.progress.get("best_lost"), dict):

@@ -137,6 +137,17 @@ def test_a_run_without_a_whole_checkpoint_is_begun_anew(
     begins(anew(said))
 
 
+def test_a_finished_run_in_a_named_folder_is_done_over_in_another(
+    tiny: list[str], finished: Path, command: Callable[..., tuple[int, str, str]], begins: Callable[..., None]
+) -> None:
+    words = [*tiny, "trainer.max_epochs=1", "hydra.run.dir=run"]
+    _, out, _ = command("train", *words)
+    assert out.startswith("finished already: run  (another hydra.run.dir does it over)")
+    said = refusal([*words, "force=true"])
+    assert said.endswith("hydra.run.dir=run names the finished one; give another hydra.run.dir")
+    begins([*words, "hydra.run.dir=anew", "force=true"])
+
+
 def test_what_belongs_to_another_command_is_said_so(
     finished: Path, tiny: list[str], begins: Callable[..., None]
 ) -> None:
