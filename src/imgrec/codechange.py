@@ -40,10 +40,11 @@ def of_finished(folder: Path, record: Record, rule: str, *, named: bool = False)
     )
 
 
-def of_state(folder: Path, record: Record, rule: str) -> str | None:
+def of_state(folder: Path, record: Record, rule: str, *, anew: str | None = None) -> str | None:
     """A warning about a state to go on from that other code has made; None where none has, or the rule is ignore.
 
-    folder: the run's that made the state. Raises RunError where the rule is auto or refuse.
+    folder: the run's that made the state. anew: how to start a run without it, for the refusal. Raises RunError where
+    the rule is auto or refuse.
     """
     if rule == "ignore":
         return None
@@ -54,7 +55,7 @@ def of_state(folder: Path, record: Record, rule: str) -> str | None:
     if rule != "warn":
         raise RunError(
             f"{shown(folder)} must go on with the code that it began with, and {changed_since(other)}; restore the"
-            " code, or allow it with code=warn; a new run needs another hydra.run.dir"
+            f" code, or allow it with code=warn; {anew or 'a new run needs another hydra.run.dir'}"
         )
     return f"{shown(folder)} goes on with other code: {changed_since(other)}"
 

@@ -3,6 +3,7 @@
 import contextlib
 import logging
 import os
+import shlex
 import sys
 import tempfile
 import threading
@@ -103,7 +104,8 @@ def _trained(overrides: Sequence[str]) -> Outcome:
         finished = record if record is not None and record.status == "finished" and record.run_id == own else None
         if finished is None:
             runfolder.refuse_stranger(folder, own)
-            check_code(folder, record, config.code, parent)
+            anew = None if resumed is None else resumed.anew if resumed.changed else _anew_beside(folder, resumed)
+            check_code(folder, record, config.code, parent, anew=anew)
             check(config, seen, folder, begun=parent is not None or runfolder.newest_state(folder) is not None)
             if parent is not None:
                 _check_parent(config, folder, parent, seen, resumed)
@@ -296,12 +298,23 @@ def _refuse_random_backbone(config: Config) -> None:
         )
 
 
-def check_code(folder: Path, record: Record | None, rule: str, parent: Path | None = None) -> None:
-    """Refuse to go on from a state that other code has made, where the rule says so; training itself warns."""
+def check_code(
+    folder: Path, record: Record | None, rule: str, parent: Path | None = None, *, anew: str | None = None
+) -> None:
+    """Refuse to go on from a state that other code has made, where the rule says so; training itself warns.
+
+    anew: how to start a run without that state, for the refusal.
+    """
     if record is not None and runfolder.has_state(folder):
-        codechange.of_state(folder, record, rule)
+        codechange.of_state(folder, record, rule, anew=anew)
     elif parent is not None:
-        codechange.of_state(parent, runfolder.record_of(parent), rule)
+        codechange.of_state(parent, runfolder.record_of(parent), rule, anew=anew)
+
+
+def _anew_beside(folder: Path, resumed: Resumption) -> str:
+    """How to start the unchanged run once more, as a command to paste: in a folder in which it is not found."""
+    new = folder.with_name(f"{folder.name}-anew") if folder.exists() else folder
+    return f"{resumed.anew} {shlex.quote(f'hydra.run.dir={quoted(str(new))}')}"
 
 
 def _check_parent(config: Config, folder: Path, parent: Path, seen: Inventory, resumed: Resumption | None) -> None:

@@ -1,5 +1,6 @@
 """What a refusal to go on, to verify or to freeze offers is tried: it works."""
 
+import json
 import re
 import shlex
 import shutil
@@ -134,6 +135,19 @@ def test_a_run_without_a_whole_checkpoint_is_begun_anew(
     words = ["resume=run", *MORE, "resume_override=[trainer.max_epochs]"]
     said = refusal(words)
     assert "restore one" in said or damage == "gone"
+    begins(anew(said))
+
+
+@pytest.mark.parametrize("words", [[], ["hydra.run.dir=other"], ["optimizer.lr=0.1", *MORE]])
+def test_a_state_of_other_code_is_left_for_a_new_run(
+    finished: Path, begins: Callable[..., None], words: list[str]
+) -> None:
+    rows = json.loads(Path("run/record.json").read_text())
+    rows["code"]["imgrec.losses"] = "0" * 12 + " " + "1" * 12
+    Path("run/record.json").write_text(json.dumps({**rows, "status": "interrupted"}))
+    words = ["resume=run", *words, "resume_override=[optimizer.lr,trainer.max_epochs]"]
+    said = refusal(words)
+    assert "restore the code, or allow it with code=warn; start a new run: " in said
     begins(anew(said))
 
 
