@@ -39,6 +39,14 @@ def lay_run(place: Path, words: str, top1: float = 0.5, name: str | None = None,
     return record
 
 
+@pytest.fixture
+def place(tmp_path: Path) -> Path:
+    """A group below outputs/."""
+    group = tmp_path / "outputs" / "default"
+    group.mkdir(parents=True)
+    return group
+
+
 def made(place: Path) -> list[str]:
     """What was put beside the runs."""
     return sorted(path.name for path in place.glob("hparams-*"))
@@ -76,69 +84,78 @@ def test_the_columns_of_a_sweep_and_of_a_run_after_it_are_what_differs_and_the_s
     assert points[0] == points[1]
 
 
-def test_seeds_make_a_column_and_constant_keys_none(tmp_path: Path) -> None:
+def test_seeds_make_a_column_and_constant_keys_none(place: Path) -> None:
     for seed in (0, 1):
-        lay_run(tmp_path, f"data=digits optimizer.lr_scale=3 seed={seed}")
-    summarise(tmp_path)
-    page = hparams_page(tmp_path)
+        lay_run(place, f"data=digits optimizer.lr_scale=3 seed={seed}")
+    summarise(place)
+    page = hparams_page(place)
     assert page.columns == ["seed"]
     assert sorted(row["seed"] for row in page.rows.values()) == [0, 1]
 
 
-def test_images_make_a_column_also_where_their_folders_have_one_name(tmp_path: Path) -> None:
+def test_images_make_a_column_also_where_their_folders_have_one_name(place: Path) -> None:
     for k, root in enumerate(("here/images", "there/images")):
-        lay_run(tmp_path, f"data=folder data.root={root}", name=f"run-{k}", fingerprint=f"{k}" * 64)
-    summarise(tmp_path)
-    page = hparams_page(tmp_path)
+        lay_run(place, f"data=folder data.root={root}", fingerprint=f"{k}" * 64)
+    summarise(place)
+    page = hparams_page(place)
     assert page.columns == ["data.root"]
     assert sorted(row["data.root"] for row in page.rows.values()) == ["here/images", "there/images"]
 
 
-def test_a_run_alone_shows_what_is_not_as_the_defaults_have_it(tmp_path: Path) -> None:
-    lay_run(tmp_path, "data=digits optimizer.lr_scale=3 loss=mse seed=5")
-    summarise(tmp_path)
-    (row,) = hparams_page(tmp_path).rows.values()
+def test_a_run_alone_shows_what_is_not_as_the_defaults_have_it(place: Path) -> None:
+    lay_run(place, "data=digits optimizer.lr_scale=3 loss=mse seed=5")
+    summarise(place)
+    (row,) = hparams_page(place).rows.values()
     assert row["optimizer.lr_scale"] == 3
     assert row["loss"] == "mse"
     assert row["val top1 at best"] == 0.5
 
 
-def test_a_run_alone_in_a_folder_named_by_hand_leaves_its_surroundings_as_they_are(tmp_path: Path) -> None:
-    lay_run(tmp_path, "data=digits", name="mine")
-    summarise(tmp_path)
-    assert made(tmp_path) == []
+def test_a_folder_that_imgrec_did_not_choose_stays_as_it_is(tmp_path: Path, place: Path) -> None:
+    for folder, names in ((tmp_path, ("x1", "x2")), (tmp_path / "mine", (None, None)), (place, ("x1", "x2"))):
+        for words, name in zip(("data=digits optimizer=adam", "data=digits optimizer=sgd"), names, strict=True):
+            lay_run(folder, words, name=name)
+        summarise(folder)
+        assert made(folder) == []
 
 
-def test_a_key_that_only_some_choices_have_is_blank_for_the_others_and_filters_hide_no_run(tmp_path: Path) -> None:
+def test_a_folder_that_a_sweep_was_given_has_a_table(tmp_path: Path) -> None:
     lay_run(tmp_path, "data=digits optimizer=adam")
-    lay_run(tmp_path, "data=digits optimizer=momentum optimizer.momentum=0.5")
-    lay_run(tmp_path, "data=digits optimizer=momentum optimizer.momentum=0.8")
+    lay_run(tmp_path, "data=digits optimizer=sgd", name="beside-it")
+    (tmp_path / "sweep.lock").touch()
     summarise(tmp_path)
-    page = hparams_page(tmp_path)
+    assert hparams_page(tmp_path).filters["optimizer"] == ["adam", "sgd"]
+
+
+def test_a_key_that_only_some_choices_have_is_blank_for_the_others_and_filters_hide_no_run(place: Path) -> None:
+    lay_run(place, "data=digits optimizer=adam")
+    lay_run(place, "data=digits optimizer=momentum optimizer.momentum=0.5")
+    lay_run(place, "data=digits optimizer=momentum optimizer.momentum=0.8")
+    summarise(place)
+    page = hparams_page(place)
     assert page.columns == ["optimizer", "optimizer.momentum"]
     assert [row.get("optimizer.momentum") for _, row in sorted(page.rows.items())] == [None, 0.5, 0.8]
     assert page.filters["optimizer"] == ["adam", "momentum"]
 
 
-def test_new_columns_replace_the_old_ones_and_the_same_ones_are_not_written_again(tmp_path: Path) -> None:
-    lay_run(tmp_path, "data=digits optimizer=adam")
-    summarise(tmp_path)
-    (first,) = made(tmp_path)
-    before = (tmp_path / first).stat().st_mtime_ns
-    summarise(tmp_path)
-    assert (tmp_path / first).stat().st_mtime_ns == before
-    lay_run(tmp_path, "data=digits optimizer=sgd")
-    (tmp_path / first / ".events.0badc0de.partial").write_bytes(b"of a process that was killed")
-    summarise(tmp_path)
-    (second,) = made(tmp_path)
+def test_new_columns_replace_the_old_ones_and_the_same_ones_are_not_written_again(place: Path) -> None:
+    lay_run(place, "data=digits optimizer=adam")
+    summarise(place)
+    (first,) = made(place)
+    before = (place / first).stat().st_mtime_ns
+    summarise(place)
+    assert (place / first).stat().st_mtime_ns == before
+    lay_run(place, "data=digits optimizer=sgd")
+    (place / first / ".events.0badc0de.partial").write_bytes(b"of a process that was killed")
+    summarise(place)
+    (second,) = made(place)
     assert second != first
 
 
-def test_files_of_others_stay(tmp_path: Path) -> None:
-    elsewhere = tmp_path / "elsewhere"
+def test_files_of_others_stay(place: Path) -> None:
+    elsewhere = place.parent / "elsewhere"
     elsewhere.mkdir()
     (elsewhere / "events.out.tfevents.0.imgrec").write_bytes(b"theirs")
-    place = tmp_path / "runs"
     lay_run(place, "data=digits optimizer=adam")
     lay_run(place, "data=digits optimizer=sgd")
     (place / "hparams-0badc0de").symlink_to(elsewhere)
@@ -153,12 +170,12 @@ def test_files_of_others_stay(tmp_path: Path) -> None:
     assert (place / "events.out.tfevents.7.other").is_file()
 
 
-def test_writers_at_the_same_time_leave_one_table_of_all(tmp_path: Path) -> None:
+def test_writers_at_the_same_time_leave_one_table_of_all(place: Path) -> None:
     names = ("adam", "sgd", "adagrad", "momentum")
 
     def finish(name: str) -> None:
-        lay_run(tmp_path, f"data=digits optimizer={name}")
-        summarise(tmp_path)
+        lay_run(place, f"data=digits optimizer={name}")
+        summarise(place)
 
     run("data=digits")  # composed once, before the threads
     threads = [threading.Thread(target=finish, args=(name,)) for name in names]
@@ -166,62 +183,62 @@ def test_writers_at_the_same_time_leave_one_table_of_all(tmp_path: Path) -> None
         thread.start()
     for thread in threads:
         thread.join()
-    assert len(made(tmp_path)) == 1
-    assert hparams_page(tmp_path).filters["optimizer"] == sorted(names)
+    assert len(made(place)) == 1
+    assert hparams_page(place).filters["optimizer"] == sorted(names)
 
 
-def test_a_damaged_record_costs_its_own_row_alone(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    lay_run(tmp_path, "data=digits optimizer=adam")
-    lay_run(tmp_path, "data=digits optimizer=sgd")
-    lay_run(tmp_path, "data=digits optimizer=momentum", name="spoilt")
-    (tmp_path / "spoilt" / "record.json").write_text("{")
-    summarise(tmp_path)
-    assert hparams_page(tmp_path).filters["optimizer"] == ["adam", "sgd"]
+def test_a_damaged_record_costs_its_own_row_alone(place: Path, caplog: pytest.LogCaptureFixture) -> None:
+    lay_run(place, "data=digits optimizer=adam")
+    lay_run(place, "data=digits optimizer=sgd")
+    lay_run(place, "data=digits optimizer=momentum", name="spoilt")
+    (place / "spoilt" / "record.json").write_text("{")
+    summarise(place)
+    assert hparams_page(place).filters["optimizer"] == ["adam", "sgd"]
     assert "spoilt/record.json must be a record" in caplog.text
 
 
-def test_values_that_tensorboard_does_not_take_become_texts(tmp_path: Path) -> None:
-    lay_run(tmp_path, "data=digits optimizer=adam optimizer.lr=0.5")
+def test_values_that_tensorboard_does_not_take_become_texts(place: Path) -> None:
+    lay_run(place, "data=digits optimizer=adam optimizer.lr=0.5")
     for k, value in enumerate((str(10**400), "1e999", '"\\ud800"')):  # as JSON: an integer, infinity, half a character
-        lay_run(tmp_path, "data=digits optimizer=adam optimizer.lr=0.125", name=f"odd-{k}")
-        path = tmp_path / f"odd-{k}" / "record.json"
+        lay_run(place, "data=digits optimizer=adam optimizer.lr=0.125", name=f"odd-{k}")
+        path = place / f"odd-{k}" / "record.json"
         path.write_text(path.read_text().replace('"optimizer.lr": 0.125', f'"optimizer.lr": {value}'))
     path.write_text(path.read_text().replace('"optimizer.eps"', '"optimizer.\\ud800"'))
-    summarise(tmp_path)
-    assert hparams_page(tmp_path).columns[0] == "optimizer.lr"
-    odd = [hparams.value_of(records.read(tmp_path / f"odd-{k}/record.json").config["optimizer.lr"]) for k in range(3)]
+    summarise(place)
+    assert hparams_page(place).columns[0] == "optimizer.lr"
+    odd = [hparams.value_of(records.read(place / f"odd-{k}/record.json").config["optimizer.lr"]) for k in range(3)]
     assert odd == [str(10**400), "inf", "\\ud800"]
 
 
-def test_images_below_a_name_of_any_bytes_make_a_column_with_escapes(tmp_path: Path) -> None:
+def test_images_below_a_name_of_any_bytes_make_a_column_with_escapes(place: Path) -> None:
     for k, name in enumerate((b"caf\xe9", b"caf\xe8")):
         root = f'data.root="{os.fsdecode(name)}"'
-        lay_run(tmp_path, f"data=folder {root}", name=f"run-{k}", fingerprint=f"{k}" * 64)
-    summarise(tmp_path)
-    page = hparams_page(tmp_path)
+        lay_run(place, f"data=folder {root}", fingerprint=f"{k}" * 64)
+    summarise(place)
+    page = hparams_page(place)
     assert page.filters["data.root"] == ["caf\\udce8", "caf\\udce9"]
-    assert page.rows["run-0"]["data.root"] == "caf\\udce9"
+    assert sorted(row["data.root"] for row in page.rows.values()) == ["caf\\udce8", "caf\\udce9"]
 
 
 def test_what_goes_wrong_with_the_table_is_told_in_a_line_and_ends_no_run(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    place: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     def broken(folder: Path, *, test: bool) -> None:
         raise KeyError("a slip")
 
     monkeypatch.setattr("imgrec.board.summarise", broken)
-    launch.show_on_board(tmp_path, test=True)
+    launch.show_on_board(place, test=True)
     (said,) = caplog.messages
-    assert said == f"TensorBoard's HPARAMS of {tmp_path} stays as it was: KeyError: 'a slip'"
+    assert said == f"TensorBoard's HPARAMS of {place} stays as it was: KeyError: 'a slip'"
 
 
-def test_a_folder_that_takes_no_files_is_refused_in_a_sentence(tmp_path: Path) -> None:
-    lay_run(tmp_path, "data=digits optimizer=adam")
-    lay_run(tmp_path, "data=digits optimizer=sgd")
-    summarise(tmp_path)
-    (name,) = made(tmp_path)
-    (tmp_path / name / "events.out.tfevents.0.imgrec").unlink()
-    (tmp_path / name).rmdir()
-    (tmp_path / name).write_text("a file in the way")
+def test_a_folder_that_takes_no_files_is_refused_in_a_sentence(place: Path) -> None:
+    lay_run(place, "data=digits optimizer=adam")
+    lay_run(place, "data=digits optimizer=sgd")
+    summarise(place)
+    (name,) = made(place)
+    (place / name / "events.out.tfevents.0.imgrec").unlink()
+    (place / name).rmdir()
+    (place / name).write_text("a file in the way")
     with pytest.raises(RunError, match=r"HPARAMS stays as it was: .*; free the disk"):
-        summarise(tmp_path)
+        summarise(place)

@@ -23,7 +23,7 @@ from imgrec.disk import Partial, clean
 from imgrec.errors import RunError
 from imgrec.hparams import Column
 from imgrec.records import Record
-from imgrec.runfolder import RECORD, TENSORBOARD
+from imgrec.runfolder import OUTPUTS, RECORD, SWEEP_LOCK, TENSORBOARD
 from imgrec.tables import factors, images
 from imgrec.tables.gather import Run
 
@@ -36,20 +36,27 @@ log = logging.getLogger(__name__)
 def summarise(folder: Path, *, test: bool = True) -> None:
     """Write which columns the HPARAMS table of the folder's runs has; without event files of runs, nothing.
 
-    test: with columns of test scores. A folder that was named by hand and holds a single run stays as it is.
-    Raises RunError where the disk refuses.
+    test: with columns of test scores. A folder that is not imgrec's own stays as it is: hydra.run.dir puts a run
+    anywhere, and the folder around it is the user's. Raises RunError where the disk refuses.
     """
+    if not _is_own(folder):
+        return
     try:
         with _alone(folder):
             runs = _runs(folder)
-            named = [run for run in runs if run.name.endswith(f"-{run.record.run_id[:SHORT]}")]
-            if len(runs) > 1 or named:
+            if any(run.name.endswith(f"-{run.record.run_id[:SHORT]}") for run in runs):
                 _replace(folder, _message(runs, test=test))
     except OSError as error:
         raise RunError(
             f"{error.filename or folder} cannot be written, so that TensorBoard's HPARAMS stays as it was:"
             f" {error.strerror or error}; free the disk and start the same command again"
         ) from error
+
+
+def _is_own(folder: Path) -> bool:
+    """Whether imgrec chose the folder: a sweep's, or a group below outputs/."""
+    above = folder.resolve().parent
+    return (folder / SWEEP_LOCK).is_file() or above.name == OUTPUTS or above == Path(OUTPUTS).resolve()
 
 
 def _runs(folder: Path) -> list[Run]:

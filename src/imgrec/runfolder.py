@@ -31,6 +31,7 @@ _WRITTEN = (
     *(SWEEP_LOCK, TUNING, "multirun.yaml", "optuna.db"),
 )
 _GENERATIONS = ("last.ckpt", "previous.ckpt")  # as `checkpoint`, which imports torch, names them
+OUTPUTS = "outputs"  # in the working folder
 VERIFICATIONS = "verify"  # in outputs/: runs done again, with the ids of those that they verify
 
 
@@ -95,7 +96,7 @@ def settled(folder: Path, record: Record, config: Config) -> Config:
 
 def group(config: Config) -> Path:
     """The folder that the run's folder lies in: outputs/<study, or experiment, or default>."""
-    return Path("outputs") / (config.study or config.experiment or "default")
+    return Path(OUTPUTS) / (config.study or config.experiment or "default")
 
 
 @dataclass(frozen=True, kw_only=True)
