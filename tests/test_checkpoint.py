@@ -287,7 +287,7 @@ def test_a_missing_file_and_a_folder_are_refused(tmp_path: Path) -> None:
     with pytest.raises(RunError, match=r"last\.ckpt does not exist; name a run's folder or a checkpoint file"):
         checkpoint.load(tmp_path / LAST)
     (tmp_path / LAST).mkdir()
-    with pytest.raises(RunError, match=r"last\.ckpt cannot be read: Is a directory"):
+    with pytest.raises(RunError, match=r"last\.ckpt cannot be read: it is a folder"):
         checkpoint.load(tmp_path / LAST)
 
 

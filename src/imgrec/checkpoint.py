@@ -19,6 +19,7 @@ from imgrec.errors import RunError
 
 log = logging.getLogger(__name__)
 
+_MOST_NOTE = 10_000  # bytes of a .sha256
 LAST, PREVIOUS, BEST = "last.ckpt", "previous.ckpt", "best.ckpt"
 
 
@@ -72,6 +73,7 @@ def load(path: Path) -> dict[str, Any]:
     file that would need unpickling.
     """
     try:
+        disk.opened(path).close()  # a pipe would be waited for
         stated = _stated_digest(path)
         if stated is None:
             log.warning("%s has no .sha256 beside it: loaded unverified", path)
@@ -88,7 +90,7 @@ def load(path: Path) -> dict[str, Any]:
     except OSError as error:
         if error.filename is None:  # no file refused: the reader jumped beyond the end of one that is cut short
             raise _damaged(path, error) from error
-        raise RunError(f"{path} cannot be read: {_reason(error)}; name a readable checkpoint file") from error
+        raise RunError(f"{error.filename} cannot be read: {_reason(error)}; name a readable checkpoint file") from error
     except RunError:
         raise
     except Exception as error:  # a damaged file makes the reader stumble in any way, TypeError and IndexError included
@@ -192,7 +194,7 @@ def _place(new: disk.Partial, path: Path, digest: str) -> None:
 def _stated_digest(path: Path) -> str | None:
     beside = path.with_name(f"{path.name}.sha256")
     try:
-        return beside.read_text("ascii").split()[0]
+        return disk.content(beside, most=_MOST_NOTE).decode("ascii").split()[0]
     except FileNotFoundError:
         return None
     except (IndexError, UnicodeDecodeError) as error:
@@ -201,5 +203,5 @@ def _stated_digest(path: Path) -> str | None:
 
 def file_digest(path: Path) -> str:
     """SHA-256 of the file's bytes, as the .sha256 beside it states it."""
-    with path.open("rb") as file:
+    with disk.opened(path) as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

@@ -13,9 +13,10 @@ import secrets
 import shutil
 import stat
 import time
+from io import BufferedReader
 from pathlib import Path
 from types import TracebackType
-from typing import IO, BinaryIO, Self
+from typing import IO, Self
 
 _ENDING = ".partial"
 _NAME = 200  # bytes of the name of what it will be; file systems end at 255
@@ -30,7 +31,7 @@ _KINDS = {
 }
 
 
-def opened(path: Path, *, most: int | None = None) -> BinaryIO:
+def opened(path: Path, *, most: int | None = None) -> BufferedReader:
     """A regular file, open for reading; a link to one too. Opening waits for nothing, a pipe's writer included.
 
     most: bytes. Raises OSError, also for what is no regular file, and for a larger one.

@@ -181,6 +181,35 @@ def test_a_run_s_folder_whose_links_lead_elsewhere(
     outcome(f"{name} of a run's folder is a link elsewhere", one_line(err))
 
 
+@pytest.mark.parametrize("kind", ["a named pipe", "a folder", "a device"])
+@pytest.mark.parametrize("name", ["last.ckpt", "last.ckpt.sha256"])
+def test_what_is_no_regular_file_in_a_checkpoint_s_place(
+    finished: Path,
+    tiny: list[str],
+    command: Callable[..., Said],
+    caplog: pytest.LogCaptureFixture,
+    outcome: Callable[[str, str], None],
+    name: str,
+    kind: str,
+) -> None:
+    record, path = finished / "record.json", finished / "checkpoints" / name
+    record.write_text(record.read_text().replace('"finished"', '"interrupted"'))
+    (finished / "checkpoints/previous.ckpt").unlink(missing_ok=True)
+    path.unlink()
+    if kind == "a named pipe":
+        os.mkfifo(path)
+    elif kind == "a folder":
+        path.mkdir()
+    else:
+        path.symlink_to("/dev/zero")
+    for words in (["evaluate", "run", "--at", "last"], ["train", *tiny, "trainer.max_epochs=1", "hydra.run.dir=run"]):
+        code, _, err = command(*words)
+        assert (code, "run/checkpoints holds no whole checkpoint; restore one" in one_line(err)) == (1, True)
+        assert f"checkpoints/{name} cannot be read: it is {kind}, which is no regular file; name a" in caplog.text
+        caplog.clear()
+    outcome(f"{kind} in the place of {name}: evaluate, train", one_line(err))
+
+
 def test_links_under_the_names_of_temporary_files(
     finished: Path, tiny: list[str], command: Callable[..., Said], outcome: Callable[[str, str], None]
 ) -> None:
