@@ -108,8 +108,10 @@ def _all(several: Iterable[Sequence[str]]) -> list[str]:
 def continued(record: Record, now: Code) -> tuple[Code, list[Code]]:
     """What a run's code was when its state began, and the modules that have changed since, with those of `now`.
 
-    record: of the run that made the state.
+    record: of the run that made the state. Where it says nothing of its code, nothing is known to have changed.
     """
+    if not record.code:
+        return {}, []
     latest: Code = dict(record.code)
     for part in record.code_since:
         latest.update(part)
