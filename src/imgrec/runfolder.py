@@ -62,7 +62,12 @@ def parent_of(folder: Path, record: Record) -> Path | None:
     near = [base / tail for base in folder.resolve().parents for tail in tails]
     beside = f"*-{record.parent_id[:SHORT]}" if record.parent_id else "*"
     for place in (named, *near, *folder.resolve().parent.glob(beside)):
-        found = look(place)
+        try:
+            found = look(place)
+        except RunError:
+            if place == named:
+                raise
+            continue  # a damaged record beside it is of another run, as far as can be known
         if found is not None and _is_parent(found, record):
             return place
     if record.parent_id is None:

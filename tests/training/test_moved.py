@@ -80,6 +80,9 @@ def test_a_parent_under_another_name_is_found_by_its_id(project: Path) -> None:
     first = project / "outputs/default/first"
     own = json.loads((first / "record.json").read_text())["run_id"]
     first.rename(first.with_name(f"renamed-{own[:8]}"))
+    for name in ("damaged", "zdamaged", f"damaged-{own[:8]}"):
+        first.with_name(name).mkdir()
+        (first.with_name(name) / "record.json").write_text("{")
     alter(second, as_older_versions)
     record = launch.train([f"resume={second}"]).record
     assert (record.status, record.parent_id) == ("finished", own)
