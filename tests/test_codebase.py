@@ -153,6 +153,28 @@ def test_the_code_of_a_run_is_what_computes_it() -> None:
     assert not [name for name in found if name.startswith(rooms) or name.removeprefix("imgrec.") in ours]
 
 
+def test_all_that_computes_a_runs_numbers_is_its_code() -> None:
+    package = Path(codebase.__file__).parent
+    rooms = [path for room in ("data", "models", "optim", "training") for path in (package / room).rglob("*.py")]
+    names = {".".join(path.relative_to(package.parent).with_suffix("").parts) for path in rooms}
+    computing = {name.removesuffix(".__init__") for name in names} - codebase.COMPUTES_NOTHING.keys()
+    singles = ("assembly", "checkpoint", "classifier", "cores", "datamodule", "evaluation", "losses", "matrix_units")
+    settings = ("augment", "data", "loss", "model", "optimizer", "root", "schedule", "trainer")
+    computing |= {f"imgrec.{name}" for name in (*singles, "scores", "records")}
+    computing |= {f"imgrec.config.{name}" for name in settings}
+    assert computing <= codebase.of_run().keys()
+
+
+def test_modules_that_compute_nothing_are_no_code_of_a_run() -> None:
+    """An edited sentence refuses no run in the middle."""
+    assert not codebase.of_run().keys() & codebase.COMPUTES_NOTHING.keys()
+    top = Path(codebase.__file__).parents[1]
+    assert all(codebase._file(name, top).is_file() for name in codebase.COMPUTES_NOTHING)
+    other = dict.fromkeys(["imgrec.errors", "imgrec.losses"], "0" * 12 + " " + "1" * 12)
+    assert codebase.changed(other) == ["imgrec.losses"]
+    assert codebase.differing(other, {}) == ["imgrec.losses"]
+
+
 @pytest.mark.parametrize(("count", "told"), [(1, "m0"), (4, "m0, m1, m2, m3"), (6, "m0, m1, m2, m3 and 2 more")])
 def test_many_modules_are_counted(count: int, told: str) -> None:
     assert codebase.named([f"m{k}" for k in range(count)]) == told

@@ -16,6 +16,24 @@ Code = dict[str, str]
 """A module's name: `<digest of its bytes> <digest of its syntax tree>`; an empty text where there is no module."""
 
 RUN = "imgrec.training.run"  # the module that carries a run out: what it imports is the code of a run
+COMPUTES_NOTHING = {
+    "imgrec": "the version and the public names",
+    "imgrec.codebase": "tells code apart",
+    "imgrec.codechange": "says and refuses what was made by other code",
+    "imgrec.config.changes": "says and refuses what a resumed run cannot change",
+    "imgrec.config.explain": "words refusals of the configuration",
+    "imgrec.config.launcher": "how a sweep goes, not one of its runs",
+    "imgrec.config.sweep": "how a sweep goes, not one of its runs",
+    "imgrec.errors": "exceptions and how names are written in sentences",
+    "imgrec.foreign": "how texts of strangers are shown",
+    "imgrec.hparams": "what TensorBoard's HPARAMS page shows",
+    "imgrec.runfolder": "where runs lie, and whose a folder is",
+    "imgrec.shape": "refuses values of files that imgrec did not write",
+    "imgrec.syntax": "tells code apart",
+    "imgrec.training.interruption": "signals",
+    "imgrec.training.tensorboard": "what TensorBoard shows",
+}
+"""Modules that a run imports and that none of its numbers depend on: why. An edited sentence there is no other code."""
 _TOP = Path(__file__).resolve().parents[1]  # the folder that holds the package
 _DIGITS = 12  # hexadecimal digits of a digest
 _LISTED = 4  # modules that are named before the rest is counted
@@ -36,29 +54,33 @@ def of_run(root: str = RUN, *, top: Path = _TOP) -> Code:
     """The digests of `root` and of every module of its package that it imports, directly or not, also within functions.
 
     top: the folder that holds the package; in an installation it holds other packages too, which do not count. Nor do
-    imports for type checkers alone, and names that are put together at run time. Empty where the source is not there
+    modules of COMPUTES_NOTHING, imports for type checkers alone, and names that are put together at run time. Empty where the source is not there
     (an installation of bytecode alone). Raises SyntaxError for a module that is no Python.
     """
     found: Code = {}
+    seen = set[str]()
     ahead = [root]
     while ahead:
         name = ahead.pop()
-        if name in found or not _counts(name, root) or (source := _source(name, top)) is None:
+        if name in seen or not _counts(name, root) or (source := _source(name, top)) is None:
             continue
+        seen.add(name)
         tree, imports = _read(source, name, _file(name, top).name == "__init__.py")
-        found[name] = f"{_digest(source)} {tree}"
+        if name not in COMPUTES_NOTHING:
+            found[name] = f"{_digest(source)} {tree}"
         ahead += [each for imported in imports for each in _with_packages(imported)]
     return dict(sorted(found.items()))
 
 
 def changed(recorded: Mapping[str, str], *, top: Path = _TOP) -> list[str]:
     """The recorded modules that are other code now. A module that is new is told of by the one that imports it."""
-    return [name for name, digests in recorded.items() if not _is_same(digests, name, top)]
+    computing = [name for name in recorded if name not in COMPUTES_NOTHING]
+    return [name for name in computing if not _is_same(recorded[name], name, top)]
 
 
 def differing(before: Mapping[str, str], after: Mapping[str, str]) -> list[str]:
     """The modules that are other code in the two, or that only one of them has."""
-    names = sorted(before.keys() | after.keys())
+    names = sorted((before.keys() | after.keys()) - COMPUTES_NOTHING.keys())
     return [name for name in names if _tree_in(before.get(name, "")) != _tree_in(after.get(name, ""))]
 
 
