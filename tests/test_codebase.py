@@ -1,6 +1,7 @@
 """Which modules a run consists of, and which changes make them other code."""
 
 import importlib
+import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -139,6 +140,32 @@ def test_packages_beside_it_are_no_code_of_a_run(importable: Path) -> None:
     codebase.remember("room.run", top=importable)
     looked_at = {path.relative_to(importable).parts[0] for path in set(codebase._loaded) - read}
     assert looked_at == {"room"}
+
+
+def test_files_that_stay_are_read_once(top: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A thousand records are compared with the same files; an edited one is read again."""
+    read: list[str] = []
+    whole = Path.read_bytes
+    monkeypatch.setattr(Path, "read_bytes", lambda path: read.append(path.stem) or whole(path))  # type: ignore[func-returns-value]
+    monkeypatch.setattr(codebase, "_SETTLED", -1)  # as if the files were older
+    recorded = code(top)
+    read.clear()
+    assert codebase.changed(recorded, top=top) == []
+    assert codebase.changed(recorded, top=top) == []
+    assert read == []
+    change(top, "loss", "x**2", "x**3 + 1")
+    assert codebase.changed(recorded, top=top) == ["room.loss"]
+    assert read == ["loss"]
+
+
+def test_a_file_written_this_moment_is_read_again(top: Path) -> None:
+    """The clock of a file system ticks too slowly to tell two edits apart."""
+    recorded = code(top)
+    path = top / "room/loss.py"
+    before = path.stat()
+    path.write_text(path.read_text().replace("x**2", "x**3"))
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert codebase.changed(recorded, top=top) == ["room.loss"]
 
 
 def test_without_source_nothing_is_known(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ which comments, blank lines and line breaks leave alone. The second is compared 
 import functools
 import hashlib
 import sys
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.machinery import ModuleSpec
@@ -36,6 +37,7 @@ COMPUTES_NOTHING = {
 """Modules that a run imports and that none of its numbers depend on: why. An edited sentence there is no other code."""
 _TOP = Path(__file__).resolve().parents[1]  # the folder that holds the package
 _DIGITS = 12  # hexadecimal digits of a digest
+_SETTLED = 2 * 10**9  # ns: an edit this soon after another may leave a file's times and size as they were
 _LISTED = 4  # modules that are named before the rest is counted
 
 
@@ -47,15 +49,25 @@ class _Loaded:
     source: bytes
 
 
+@dataclass(frozen=True)
+class _Read:
+    """A file's bytes, and what the file system said of it then."""
+
+    state: tuple[int, ...]
+    source: bytes
+
+
 _loaded: dict[Path, _Loaded] = {}
+_files: dict[Path, _Read] = {}  # many records are compared with the same files
 
 
 def of_run(root: str = RUN, *, top: Path = _TOP) -> Code:
     """The digests of `root` and of every module of its package that it imports, directly or not, also within functions.
 
     top: the folder that holds the package; in an installation it holds other packages too, which do not count. Nor do
-    modules of COMPUTES_NOTHING, imports for type checkers alone, and names that are put together at run time. Empty where the source is not there
-    (an installation of bytecode alone). Raises SyntaxError for a module that is no Python.
+    modules of COMPUTES_NOTHING, imports for type checkers alone, and names that are put together at run time. Empty
+    where the source is not there (an installation of bytecode alone). Raises SyntaxError for a module that is no
+    Python.
     """
     found: Code = {}
     seen = set[str]()
@@ -135,15 +147,22 @@ def _tree_in(digests: str) -> str:
     return digests.rpartition(" ")[2]
 
 
+@functools.lru_cache(maxsize=1024)
 def _digest(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()[:_DIGITS]
 
 
 def _file(name: str, top: Path) -> Path:
     """Where a module of that name lies, or would."""
+    package, module = _places(name, top)
+    return package if package.is_file() else module
+
+
+@functools.lru_cache(maxsize=4096)
+def _places(name: str, top: Path) -> tuple[Path, Path]:
+    """Where it would lie as a package, and as a module."""
     stem = top.joinpath(*name.split("."))
-    package = stem / "__init__.py"
-    return package if package.is_file() else stem.with_name(f"{stem.name}.py")
+    return stem / "__init__.py", stem.with_name(f"{stem.name}.py")
 
 
 def _source(name: str, top: Path) -> bytes | None:
@@ -153,12 +172,25 @@ def _source(name: str, top: Path) -> bytes | None:
     known = _loaded.get(path)
     if known is not None and known.spec is spec:
         return known.source
+    source = _content(path)
+    if source is not None and spec is not None and spec.origin == str(path):
+        _loaded[path] = _Loaded(spec, source)
+    return source
+
+
+def _content(path: Path) -> bytes | None:
+    """The file's bytes, read again only where the file has changed since; None where there is none."""
     try:
+        status = path.stat()
+        state = (status.st_mtime_ns, status.st_ctime_ns, status.st_size, status.st_ino)
+        known = _files.get(path)
+        if known is not None and known.state == state:
+            return known.source
         source = path.read_bytes()
     except (FileNotFoundError, NotADirectoryError):
         return None
-    if spec is not None and spec.origin == str(path):
-        _loaded[path] = _Loaded(spec, source)
+    if time.time_ns() - status.st_ctime_ns > _SETTLED:
+        _files[path] = _Read(state, source)
     return source
 
 

@@ -98,7 +98,14 @@ def of_sweep(
 
 def _others(records: Iterable[Record]) -> list[list[str]]:
     """For each record whose code has changed since: the modules."""
-    return [other for record in records if record.code and (other := modules(record))]
+    judged: dict[str, list[str]] = {}  # most runs of a sweep are of the same code
+    found = []
+    for record in records:
+        code = repr((record.code, record.code_since))
+        if code not in judged:
+            judged[code] = modules(record) if record.code else []
+        found.append(judged[code])
+    return [other for other in found if other]
 
 
 def _all(several: Iterable[Sequence[str]]) -> list[str]:
