@@ -126,7 +126,7 @@ def _trained(overrides: Sequence[str]) -> Outcome:
     if parent is not None:
         words.append(f"resume={quoted(str(parent.absolute()))}")
         config = replace(config, resume=str(parent.absolute()))
-    return carry_out(words, folder, config)
+    return carry_out(words, folder, config, fingerprint=seen.fingerprint)
 
 
 def _try_out(words: Sequence[str], config: Config, seen: Inventory, *, resumes: bool) -> Outcome:
@@ -147,11 +147,13 @@ def _try_out(words: Sequence[str], config: Config, seen: Inventory, *, resumes: 
     return replace(outcome, tried=True)
 
 
-def carry_out(words: Sequence[str], folder: Path, config: Config, *, quiet: bool = False) -> Outcome:
+def carry_out(
+    words: Sequence[str], folder: Path, config: Config, *, fingerprint: str | None = None, quiet: bool = False
+) -> Outcome:
     """The one run that these words ask for, in this folder: anew, or on from its own `last`.
 
-    config: what the words compose. quiet: it is one of a sweep, and what it says goes into its train.log alone. Raises
-    as `train`.
+    config: what the words compose. fingerprint: what the command took the images for. quiet: it is one of a sweep, and
+    what it says goes into its train.log alone. Raises as `train`.
     """
     from imgrec.training.run import train as run  # imports torch
 
@@ -166,7 +168,8 @@ def carry_out(words: Sequence[str], folder: Path, config: Config, *, quiet: bool
     others = companions.started_as(again) if config.trainer.devices > 1 else contextlib.nullcontext()
     try:
         with _refusing_disk(), runlog.kept(folder, quiet=quiet, verbose=_verbose(words)), others:
-            record = run(config, folder, command=command, parent=Path(config.resume) if config.resume else None)
+            parent = Path(config.resume) if config.resume else None
+            record = run(config, folder, command=command, parent=parent, fingerprint=fingerprint)
     except Exception:
         show_on_board(folder.resolve().parent, test=not quiet)
         raise

@@ -1,5 +1,6 @@
 """Images that are exchanged under the same names and sizes: another run, before, while and after it trains."""
 
+import importlib
 import json
 import os
 import shutil
@@ -123,6 +124,43 @@ def test_an_exchange_while_the_run_trains_ends_it_unfinished(
     again = launch.train(words)
     assert (again.folder / "record.json").resolve() == path.resolve()
     assert again.record.status == "finished"
+
+
+@pytest.mark.parametrize(
+    ("launcher", "module", "name"),
+    [
+        ("basic", "imgrec.launch", "carry_out"),
+        pytest.param("pool", "imgrec.sweep.pool", "_start", marks=pytest.mark.slow),
+    ],
+)
+def test_an_exchange_while_a_sweep_runs_ends_what_has_not_begun(
+    command: Callable[..., Said],
+    words: list[str],
+    photos: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    launcher: str,
+    module: str,
+    name: str,
+) -> None:
+    begin = getattr(importlib.import_module(module), name)
+
+    def meanwhile(*arguments: Any, **more: Any) -> Any:
+        if not exchanged:
+            exchange(photos)
+            exchanged.append(True)
+        return begin(*arguments, **more)
+
+    exchanged: list[bool] = []
+    monkeypatch.setattr(f"{module}.{name}", meanwhile)
+    asked = ["train", "-m", *words, "seed=0,1", f"launcher={launcher}", "hydra.sweep.dir=sweep"]
+    code, _, err = command(*asked)
+    assert (code, "2 of 2 runs failed" in err) == (1, True)
+    assert f"data.root={photos} must hold the images that it held when the command began" in err
+    assert not list(Path("sweep").glob("*/record.json"))
+    if launcher == "pool":  # the way out, which takes its time
+        exchange(photos)
+        assert command(*asked)[0] == 0
+        assert len(list(Path("sweep").glob("*/record.json"))) == 2
 
 
 def test_a_run_from_before_contents_were_known_is_found_and_keeps_its_id(

@@ -23,7 +23,8 @@ def run(jobs: Sequence[Job], ledger: Ledger, *, stop_at_failure: bool) -> bool:
             ledger.began(job)
             try:
                 with surroundings():
-                    launch.carry_out(job.words, job.folder, job.config, quiet=True)
+                    seen = job.seen.fingerprint
+                    launch.carry_out(job.words, job.folder, job.config, fingerprint=seen, quiet=True)
             except (Exception, Interrupted) as error:
                 if cut := interruption_in(error):
                     ledger.cut(job)

@@ -132,7 +132,8 @@ def _held_back() -> Iterator[None]:
 
 def _start(context: ForkServerContext, job: Job, share: Share) -> _Running:
     answer, own = context.Pipe(duplex=False)
-    process = context.Process(target=_child, args=(job.words, job.folder, job.config, share, own), name=job.name)
+    asked = (job.words, job.folder, job.config, job.seen.fingerprint)
+    process = context.Process(target=_child, args=(*asked, share, own), name=job.name)
     process.start()
     own.close()
     return _Running(job=job, process=process, answer=answer, share=share)
@@ -172,7 +173,9 @@ def _end(ended: _Running, ledger: Ledger, *, ending: bool) -> bool:
     return False
 
 
-def _child(words: Sequence[str], folder: Path, config: Config, share: Share, answer: Connection) -> None:
+def _child(
+    words: Sequence[str], folder: Path, config: Config, fingerprint: str, share: Share, answer: Connection
+) -> None:
     """One run, in a process of its own; what any of it prints goes to the run's train.log."""
     os.setsid()
     os.environ["OMP_NUM_THREADS"] = str(share.threads)  # for the other processes of a distributed run
@@ -193,7 +196,7 @@ def _child(words: Sequence[str], folder: Path, config: Config, share: Share, ans
             import torch
 
             torch.set_num_threads(share.threads)
-            launch.carry_out(words, folder, config, quiet=True)
+            launch.carry_out(words, folder, config, fingerprint=fingerprint, quiet=True)
             signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)  # it is done
     except (Exception, Interrupted) as error:
         if cut := interruption_in(error):

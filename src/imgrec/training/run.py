@@ -20,7 +20,7 @@ from imgrec.data import inventory, trained, workers
 from imgrec.data.folder import FolderImages
 from imgrec.data.inventory import Inventory
 from imgrec.environment import check_hardware, environment, slow_arithmetic
-from imgrec.errors import Interrupted, RunError, interruption_in
+from imgrec.errors import Interrupted, RunError, interruption_in, shown
 from imgrec.records import Record
 from imgrec.runfolder import CONFIG, DIAGNOSTICS, RECORD
 from imgrec.training import final
@@ -44,7 +44,7 @@ def train(
     """Carry the run in `folder` to its end, from its own `last` where there is one, and return its record.
 
     command: the overrides that asked for it. parent: another run's folder to go on from, instead of a new network.
-    fingerprint: under which the images are known, where the run repeats one that is older than their contents'.
+    fingerprint: what the command took the images for when it began; they may have changed while other runs trained.
     A finished run is left as it is. Raises RunError or UsageError with the reason when it cannot be carried out,
     Interrupted when it was asked to end; the record then says so.
     """
@@ -61,7 +61,7 @@ def _train(
 ) -> Record:
     seen = inventory.take(config.data)  # again, where it has been checked: a sweep's run may start hours later
     if fingerprint is not None:
-        seen = seen.known_as(fingerprint) or seen
+        seen = _still(seen, fingerprint, config, folder)
     found = runfolder.place(config, command, seen, parent, folder=folder)
     own, seen = found.run_id, found.seen
     if companions.rank() > 0:  # started by the first process of a distributed run, to train along
@@ -117,6 +117,19 @@ def _train(
                 raise
             raise error from raised
     return record
+
+
+def _still(seen: Inventory, fingerprint: str, config: Config, folder: Path) -> Inventory:
+    """The images under the fingerprint that they had when the command began. Raises RunError for other ones."""
+    known = seen.known_as(fingerprint)
+    if known is None:
+        root = shown(getattr(config.data, "root", config.data.name))
+        raise RunError(
+            f"data.root={root} must hold the images that it held when the command began, of which"
+            f" {shown(folder.name)} is the run, and names or contents have changed since; restore them and start the"
+            " same command again, which does what is left, or start it over the new images, which makes other runs"
+        )
+    return known
 
 
 def _id_of(parent: Path | None, before: Record | None) -> str | None:
