@@ -3,6 +3,7 @@
 import errno
 import fcntl
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -53,6 +54,29 @@ def holder(tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
     yield process
     process.kill()
     process.wait()
+
+
+def test_a_relative_root_leads_to_the_runs_own_images_from_anywhere(
+    image_folder: Path, workplace: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    project, other = workplace / "project", workplace / "scratch"
+    shutil.copytree(image_folder, project / "images")
+    shutil.copytree(image_folder, other / "images")
+    (other / "images/bars/00.png").unlink()
+    relative = compose(["data=folder", "data.root=images"])
+    monkeypatch.chdir(project)
+    run = leave(other / "run", "0" * 64)
+    record = records.read(run / runfolder.RECORD)
+    record.fingerprint = inventory.take(relative.data).fingerprint
+    assert runfolder.settled(run, record, relative) is relative
+    monkeypatch.chdir(other)
+    record.cwd = str(project)
+    assert runfolder.settled(run, record, relative).data.root == str(project / "images")  # type: ignore[union-attr]
+    record.fingerprint = inventory.take(relative.data).fingerprint
+    monkeypatch.chdir(project)
+    assert runfolder.settled(run, record, relative).data.root == str(other / "images")  # type: ignore[union-attr]
+    record.fingerprint = "0" * 64
+    assert runfolder.settled(run, record, relative) is relative, "what the path means here, to be refused"
 
 
 def test_the_id_takes_in_the_images(image_folder: Path) -> None:

@@ -87,16 +87,26 @@ def _is_parent(found: Record, record: Record) -> bool:
 def settled(folder: Path, record: Record, config: Config) -> Config:
     """The run's configuration with its images where they lie now, if it names them by a relative path.
 
-    That path started from where the run was started, which may have been moved together with the run.
+    That path started from where the run was started, which may have been moved together with the run. Of the folders
+    that it leads to, the first one with the run's images counts; where none has them, the first one.
     """
     root = getattr(config.data, "root", None)
     if root is None or Path(root).expanduser().is_absolute():
         return config
-    for base in (*folder.resolve().parents, *([Path(record.cwd)] if record.cwd else []), Path.cwd()):
-        if (base / root).is_dir():
-            same = Path(root).is_dir() and Path(root).samefile(base / root)
-            return config if same else elsewhere(config, str(base / root))
-    return config
+    bases = (Path.cwd(), *([Path(record.cwd)] if record.cwd else []), *folder.resolve().parents)
+    places = list({place.resolve(): place for base in bases if (place := base / root).is_dir()}.values())
+    if not places:
+        return config
+    found = places[0] if len(places) == 1 else next((one for one in places if _holds(one, record, config)), places[0])
+    return config if Path(root).is_dir() and found.samefile(root) else elsewhere(config, str(found))
+
+
+def _holds(place: Path, record: Record, config: Config) -> bool:
+    """Whether the run's images lie there."""
+    try:
+        return inventory.take(elsewhere(config, str(place)).data).known_as(record.fingerprint) is not None
+    except (RunError, UsageError):  # a folder of anything else
+        return False
 
 
 def group(config: Config) -> Path:
