@@ -109,3 +109,9 @@ def test_an_older_record_counts_to_the_only_images_of_its_names_and_sizes(table:
     assert shown.note("warning: some of the runs on photos know its images by names and sizes alone, so whether")
     lay_on(runs, "photos", "c", tops=(0.7,), first=2, images={"sizes": "a" * 64})
     assert [row["data.root"] for row in table().rows] == [f"photos@{letter * 8}" for letter in "abc"]
+
+
+def test_an_older_record_of_another_root_stands_by_itself(table: Table, runs: Path) -> None:
+    lay_on(runs, "photos", "a", tops=(0.5,))
+    lay_on(runs, "paintings", "b", tops=(0.6,), first=1, images={"sizes": "a" * 64})
+    assert [(row["data.root"], row["n"]) for row in table().rows] == [("paintings", "1"), ("photos", "1")]

@@ -1,7 +1,7 @@
 """Which runs were trained on the same images, and what tells those of others apart. Imports no torch."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import PurePath
 
 from imgrec.config.identity import SHORT
@@ -17,11 +17,15 @@ def name(records: Sequence[Record]) -> None:
 
     Images are the same where their fingerprint is; where one root held several, each name ends with its own:
     `photos@1a2b3c4d`. An older record, which knows names and sizes alone, counts to the only images of these names and
-    sizes that newer records know, and stands by itself where there are several.
+    sizes that newer records know if their root is recorded as the same; else it stands by itself.
     """
+    newer: dict[str, dict[str, set[str]]] = {}  # by names and sizes: the fingerprints, each with its roots
+    for record in records:
+        if sizes := record.images.get(SIZES):
+            newer.setdefault(str(sizes), {}).setdefault(record.fingerprint, set()).add(_root(record))
     members: dict[str, list[Record]] = {}
     for record in records:
-        members.setdefault(_key(record, records), []).append(record)
+        members.setdefault(_key(record, newer.get(record.fingerprint, {})), []).append(record)
     paths = {key: _path(group[0]) for key, group in members.items()}
     for key, group in members.items():
         others = [path for other, path in paths.items() if other != key]
@@ -34,9 +38,18 @@ def named(record: Record) -> str:
     return str(record.images.get(NAME) or _plain(_path(record)[-1:]))
 
 
-def _key(record: Record, records: Sequence[Record]) -> str:
-    newer = {other.fingerprint for other in records if other.images.get(SIZES) == record.fingerprint}
-    return newer.pop() if len(newer) == 1 else record.fingerprint
+def _key(record: Record, newer: Mapping[str, Collection[str]]) -> str:
+    """The fingerprint that the record's images count under. newer: those of its names and sizes, with their roots."""
+    if len(newer) == 1:
+        ((fingerprint, roots),) = newer.items()
+        if _root(record) in roots:
+            return fingerprint
+    return record.fingerprint
+
+
+def _root(record: Record) -> str:
+    """The root as the record says it; older records don't know the folder that a relative one starts from."""
+    return str(record.config.get("data.root", ""))
 
 
 def _path(record: Record) -> tuple[str, ...]:
