@@ -51,8 +51,11 @@ def line(
 
 @pytest.fixture
 def project(line: Path, workplace: Path) -> Path:
-    """A copy of the project, in another place."""
+    """The project, moved to another place."""
     shutil.copytree(line, workplace / "elsewhere/project")
+    for name in ("first", "second"):  # the original is left for the next test
+        run = workplace / "elsewhere/project/outputs/default" / name
+        alter(run, lambda rows: rows.update(cwd=str(workplace / "left")))
     return workplace / "elsewhere/project"
 
 
