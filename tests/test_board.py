@@ -1,6 +1,8 @@
 """The columns of TensorBoard's HPARAMS page: what differs between the runs of a folder, whoever finished last."""
 
+import dataclasses
 import os
+import shutil
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -18,6 +20,7 @@ from imgrec.board import summarise
 from imgrec.errors import RunError
 from imgrec.records import Record
 
+SCORES_OF_ALL = [f"{split} top1 at {at}" for at in ("best", "last") for split in ("val", "test")]  # of `lay_run`
 SCORES = ["val top1 at best", "test top1 at best", "val loss at best", "test loss at best"]
 
 
@@ -152,6 +155,41 @@ def test_new_columns_replace_the_old_ones_and_the_same_ones_are_not_written_agai
     assert second != first
 
 
+def test_a_sweep_renews_a_table_once_it_is_old_enough_or_shows_test_scores(place: Path) -> None:
+    def renewed(optimizer: str) -> bool:
+        before = made(place)
+        lay_run(place, f"data=digits optimizer={optimizer}")
+        summarise(place, test=False, at_most_every=1e6)
+        return made(place) != before
+
+    assert renewed("adam")
+    assert not renewed("sgd")
+    (table,) = made(place)
+    os.utime(place / table / "events.out.tfevents.0.imgrec", (1e9, 1e9))
+    assert renewed("momentum")
+    assert not renewed("adagrad")
+    summarise(place)
+    assert len(hparams_page(place).rows) == 4
+    assert hparams_page(place).scores == SCORES_OF_ALL
+    assert renewed("muon_sgd")
+    assert hparams_page(place).scores == [score for score in SCORES_OF_ALL if "test" not in score]
+
+
+@pytest.mark.parametrize("status", ["running", "interrupted"])
+@pytest.mark.parametrize("has_events", [True, False])
+def test_no_test_scores_are_shown_while_a_run_is_left(place: Path, status: str, has_events: bool) -> None:
+    lay_run(place, "data=digits optimizer=adam")
+    left = lay_run(place, "data=digits optimizer=sgd", name="left")
+    records.write(place / "left/record.json", dataclasses.replace(left, status=status, scores=[]))
+    if not has_events:
+        shutil.rmtree(place / "left/tensorboard")
+    summarise(place)
+    assert hparams_page(place).scores == ["val top1 at best", "val top1 at last"]
+    records.write(place / "left/record.json", left)
+    summarise(place)
+    assert hparams_page(place).scores == SCORES_OF_ALL
+
+
 def test_files_of_others_stay(place: Path) -> None:
     elsewhere = place.parent / "elsewhere"
     elsewhere.mkdir()
@@ -223,7 +261,7 @@ def test_images_below_a_name_of_any_bytes_make_a_column_with_escapes(place: Path
 def test_what_goes_wrong_with_the_table_is_told_in_a_line_and_ends_no_run(
     place: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    def broken(folder: Path, *, test: bool) -> None:
+    def broken(folder: Path, *, test: bool, at_most_every: float) -> None:
         raise KeyError("a slip")
 
     monkeypatch.setattr("imgrec.board.summarise", broken)

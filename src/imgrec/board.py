@@ -1,15 +1,18 @@
 """TensorBoard's HPARAMS table of a folder of runs: its columns are what differs between them. Imports no torch.
 
-A run cannot know what later ones vary, so the columns are written anew when a run or a sweep ends, from the records in
-the folder. TensorBoard keeps the first message that it reads in a place, so other columns lie under another name.
+A run cannot know what later ones vary, so the columns are written anew from the records in the folder: when a run by
+itself or a sweep ends, and now and then while a sweep goes on. TensorBoard keeps the first message that it reads in a
+place, so other columns lie under another name.
 """
 
 import contextlib
 import fcntl
 import hashlib
 import logging
+import math
 import os
 import re
+import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -33,19 +36,27 @@ _EVENTS = "events.out.tfevents.0.imgrec"
 log = logging.getLogger(__name__)
 
 
-def summarise(folder: Path, *, test: bool = True) -> None:
+def summarise(folder: Path, *, test: bool = True, at_most_every: float = 0) -> None:
     """Write which columns the HPARAMS table of the folder's runs has; without event files of runs, nothing.
 
-    test: with columns of test scores. A folder that is not imgrec's own stays as it is: hydra.run.dir puts a run
-    anywhere, and the folder around it is the user's. Raises RunError where the disk refuses.
+    test: with columns of test scores, unless a run there is running or interrupted. at_most_every: leave a table as it
+    is that is not older than this, in seconds, and has no test scores. A folder that is not imgrec's own stays as it
+    is: hydra.run.dir puts a run anywhere, and the folder around it is the user's. Raises RunError where the disk
+    refuses.
     """
-    if not _is_own(folder):
+    if not _is_own(folder) or not any(folder.glob(f"*/{TENSORBOARD}")):
         return
     try:
         with _alone(folder):
-            runs = _runs(folder)
+            if _age(folder) < at_most_every:
+                return
+            found = _runs(folder)
+            runs = [run for run in found if (folder / run.name / TENSORBOARD).is_dir()]
+            images.name([run.record for run in runs])
+            test &= all(run.record.status in ("finished", "failed") for run in found)
             if any(run.name.endswith(f"-{run.record.run_id[:SHORT]}") for run in runs):
                 _replace(folder, _message(runs, test=test))
+                _date(folder, old=test)
     except OSError as error:
         raise RunError(
             f"{error.filename or folder} cannot be written, so that TensorBoard's HPARAMS stays as it was:"
@@ -60,17 +71,36 @@ def _is_own(folder: Path) -> bool:
 
 
 def _runs(folder: Path) -> list[Run]:
-    """The folder's runs that have event files."""
+    """The runs in the folder, without those whose records cannot be read."""
     found = []
     for path in sorted(folder.glob(f"*/{RECORD}")):
-        if not path.is_file() or not (path.parent / TENSORBOARD).is_dir():
+        if not path.is_file():
             continue
         try:
             found.append(Run(path=path, folder=path.parent, record=records.read(path)))
         except RunError as error:
             log.warning("not in TensorBoard's HPARAMS: %s", error)
-    images.name([run.record for run in found])
     return found
+
+
+def _tables(folder: Path) -> list[Path]:
+    """The folders of this module there."""
+    found = [path for path in folder.glob("hparams-*") if _FOLDER.fullmatch(path.name)]
+    return [path for path in found if path.is_dir() and not path.is_symlink()]
+
+
+def _age(folder: Path) -> float:
+    """Seconds since the table was last renewed; infinity without one, or where the clock has been put back."""
+    dates = [events.stat().st_mtime for path in _tables(folder) if (events := path / _EVENTS).is_file()]
+    age = time.time() - max(dates, default=0)
+    return age if dates and age >= 0 else math.inf
+
+
+def _date(folder: Path, *, old: bool) -> None:
+    """Note that the table is new, also where it stayed the same. old: that the next run of a sweep has to renew it."""
+    for path in _tables(folder):
+        if (path / _EVENTS).is_file():
+            os.utime(path / _EVENTS, (0, 0) if old else None)
 
 
 def _message(runs: Sequence[Run], *, test: bool) -> Summary:
@@ -107,8 +137,8 @@ def _replace(folder: Path, message: Summary) -> None:
             events.write(Event(wall_time=0, file_version="brain.Event:2").SerializeToString())
             events.write(Event(wall_time=0, summary=message).SerializeToString())
             new.place()
-    for other in folder.glob("hparams-*"):
-        if other != own and _FOLDER.fullmatch(other.name) and other.is_dir() and not other.is_symlink():
+    for other in _tables(folder):
+        if other != own:
             _remove(other)
 
 

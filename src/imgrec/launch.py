@@ -28,10 +28,12 @@ from imgrec.data.inventory import Inventory
 from imgrec.errors import RunError, UsageError, interruption_in, sentence, shown
 from imgrec.records import Record
 from imgrec.resuming import Resumption
+from imgrec.runfolder import SWEEP_LOCK
 
 log = logging.getLogger(__name__)
 
 _ONE_AT_A_TIME = threading.RLock()  # Hydra, PyTorch's settings and random states belong to the whole process
+_RENEWED = 30.0  # seconds between two looks at all records, for the columns of HPARAMS while a sweep goes on
 _PRINTING = ("--cfg", "-c", "--info", "-i", "--resolve", "--package", "-p")  # Hydra's options that run nothing
 
 
@@ -171,9 +173,9 @@ def carry_out(
             parent = Path(config.resume) if config.resume else None
             record = run(config, folder, command=command, parent=parent, fingerprint=fingerprint)
     except Exception:
-        show_on_board(folder.resolve().parent, test=not quiet)
+        _show_on_board(folder.resolve().parent, swept=quiet)
         raise
-    show_on_board(folder.resolve().parent, test=not quiet)
+    _show_on_board(folder.resolve().parent, swept=quiet)
     own_path = Path(os.path.relpath(folder)) if folder.is_relative_to(Path.cwd()) else folder
     return Outcome(folder=own_path, record=record, already=before is not None and before.status == "finished")
 
@@ -185,15 +187,26 @@ def _verbose(words: Sequence[str]) -> bool | list[str]:
     return asked if isinstance(asked, bool) else list(map(str, asked if isinstance(asked, list) else [asked]))
 
 
-def show_on_board(group: Path, *, test: bool) -> None:
+def _show_on_board(group: Path, *, swept: bool) -> None:
+    """As `show_on_board`, when a run ends. swept: it is one of a sweep, which renews them at its own end in any case.
+
+    Each time all records are read, which is too much to do after each run of a large sweep.
+    """
+    if swept:
+        show_on_board(group, test=False, at_most_every=_RENEWED)
+    else:
+        show_on_board(group, test=not runfolder.is_locked(group, SWEEP_LOCK))
+
+
+def show_on_board(group: Path, *, test: bool, at_most_every: float = 0) -> None:
     """Renew the columns of TensorBoard's HPARAMS table of these runs; whatever goes wrong becomes a warning.
 
-    test: with test scores. While a sweep has runs left, validation alone is shown.
+    test, at_most_every: as for `board.summarise`. While a sweep has runs left, validation alone is shown.
     """
     try:
         from imgrec import board  # imports TensorBoard's messages
 
-        board.summarise(group, test=test)
+        board.summarise(group, test=test, at_most_every=at_most_every)
     except RunError as error:
         log.warning("%s", error)
     except Exception as error:  # neither a run's outcome nor the reason why it failed depends on this table

@@ -205,7 +205,7 @@ def look(folder: Path) -> Record | None:
     except OSError as error:  # a name that no file system takes
         raise UsageError(f"{folder} cannot be a run's folder: {error.strerror}; give another path") from error
     record = records.read(path)
-    if record.status == "running" and not _is_locked(folder):
+    if record.status == "running" and not is_locked(folder):
         record.status = "interrupted"
     return record
 
@@ -330,9 +330,10 @@ def lock(folder: Path, name: str = LOCK) -> Iterator[None]:
         yield
 
 
-def _is_locked(folder: Path) -> bool:
+def is_locked(folder: Path, name: str = LOCK) -> bool:
+    """Whether some process holds the folder by the lock of that name."""
     try:
-        with disk.opened(folder / LOCK) as file:
+        with disk.opened(folder / name) as file:
             fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)  # shared: those who look do not see each other
             return False
     except BlockingIOError:

@@ -95,8 +95,10 @@ class Sweep:
         self._tell_of_code(self._code_warning)
         try:
             with runfolder.lock(self.folder, SWEEP_LOCK), self._interruption.watched(), runlog.shown():
-                launch.through_hydra(self._overrides, self)
-                launch.show_on_board(self.folder, test=self.complete)
+                try:
+                    launch.through_hydra(self._overrides, self)
+                finally:
+                    launch.show_on_board(self.folder, test=self.complete)
         except (Exception, Interrupted) as error:
             cut = interruption_in(error)
             if cut is None:
