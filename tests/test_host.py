@@ -1,5 +1,6 @@
 """Runs that a program asks for in the middle of its own work: its process is as before afterwards."""
 
+import io
 import logging
 import os
 import random
@@ -23,7 +24,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.core.utils import JobRuntime
 from hydra.version import VersionBase
 
-from imgrec import launch, records
+from imgrec import launch, records, runlog
 from imgrec.errors import RunError, UsageError
 
 
@@ -141,7 +142,7 @@ def test_runs_of_several_threads_are_carried_out_one_after_the_other(tiny: list[
 HOST = """
 import logging, sys
 import hydra
-from imgrec import launch, records
+from imgrec import launch, records, runlog
 
 log = logging.getLogger("host")
 
@@ -165,3 +166,17 @@ def test_a_program_of_hydra_s_keeps_its_log(tiny: list[str], workplace: Path) ->
     for said in (done.stdout, *(path.read_text() for path in Path("outputs").glob("*/*/program.log"))):
         assert [line for line in said.splitlines() if "[host]" in line][1].endswith("after")
         assert said.count("reading test at best") == 1
+
+
+def test_a_run_of_a_sweep_says_nothing_on_the_terminal_whatever_a_live_view_makes_of_stderr(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    console = io.StringIO()
+    monkeypatch.setattr(sys, "stderr", console)
+    with runlog.shown():
+        monkeypatch.setattr(sys, "stderr", io.StringIO())  # as rich's live view does
+        with runlog.kept(tmp_path, quiet=True):
+            logging.getLogger("imgrec.training").info("reading val")
+        logging.getLogger("imgrec.sweep").info("told")
+    assert console.getvalue() == "told\n"
+    assert "reading val" in (tmp_path / runlog.LOG).read_text()

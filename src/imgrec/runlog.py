@@ -5,6 +5,7 @@ import logging
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import TextIO
 
 from imgrec.foreign import Formatter
 
@@ -14,6 +15,14 @@ _LEVELS = {
     "matplotlib": logging.ERROR,  # it warns when it looks for fonts, or has no folder to keep what it found
 }
 _DATED = "%(asctime)s %(levelname)s %(name)s: %(message)s"
+
+
+class _Console(logging.StreamHandler[TextIO]):
+    """What imgrec says on stderr. It is known by its class, as a live view puts another object into sys.stderr."""
+
+    def __init__(self) -> None:
+        super().__init__(sys.stderr)
+        self.setFormatter(Formatter("%(message)s"))
 
 
 @contextlib.contextmanager
@@ -48,8 +57,7 @@ def shown() -> Iterator[None]:
     if any(map(_is_shown, logging.root.handlers)):
         yield
         return
-    console = logging.StreamHandler(sys.stderr)
-    console.setFormatter(Formatter("%(message)s"))
+    console = _Console()
     with _levels({"imgrec": logging.INFO}):
         logging.root.addHandler(console)
         try:
@@ -83,9 +91,11 @@ def _without_terminal() -> Iterator[None]:
 
 
 def _is_shown(handler: logging.Handler) -> bool:
-    """Whether it writes to the terminal, or to what stands for it."""
+    """Return True if the handler writes to the terminal, or to what stands for it."""
     shown = (sys.stderr, sys.stdout, sys.__stderr__, sys.__stdout__)
-    return isinstance(handler, logging.StreamHandler) and any(handler.stream is stream for stream in shown if stream)
+    return isinstance(handler, _Console) or (
+        isinstance(handler, logging.StreamHandler) and any(handler.stream is stream for stream in shown if stream)
+    )
 
 
 def _traceback(error: Exception) -> logging.LogRecord:

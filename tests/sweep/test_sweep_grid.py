@@ -8,6 +8,7 @@ import re
 import signal
 import sys
 import time
+import weakref
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -358,3 +359,35 @@ def test_a_sweep_says_once_that_the_cpu_emulates_bfloat16(
     assert (code, err.count(told)) == (0, 1), err
     logs = sorted(workplace.glob("outputs/*/*/train.log"))
     assert [log.read_text().count(told) for log in logs] == [1, 1]
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+@pytest.mark.parametrize("late", [False, True], ids=["in a run's end", "between two runs"])
+def test_a_signal_whose_exception_python_drops_ends_the_sweep_all_the_same(
+    command: Callable[..., Said], words: list[str], monkeypatch: pytest.MonkeyPatch, late: bool
+) -> None:
+    """It comes in the callback of a weak reference, where Python prints an exception and goes on."""
+
+    class Thing:
+        pass
+
+    def interrupt(*rest: Any) -> None:
+        thing = Thing()
+        reference = weakref.ref(thing, lambda _: signal.raise_signal(signal.SIGINT))
+        del thing
+        assert reference() is None
+
+    owner, name = (launch, "show_on_board") if late else (room, "_carry_out")
+    original = getattr(owner, name)
+
+    def then_interrupted(*arguments: Any, **options: Any) -> None:
+        original(*arguments, **options)
+        interrupt()
+
+    monkeypatch.setattr(owner, name, then_interrupted)
+    code, _, err = command("train", "-m", *words, "seed=0,1")
+    assert code == 130, err
+    assert "2 runs: 1 finished, 1 to do" in err
+    monkeypatch.setattr(owner, name, original)
+    code, _, err = command("train", "-m", *words, "seed=0,1")
+    assert (code, "2 runs: 1 finished, 1 to do" in err) == (0, True), err

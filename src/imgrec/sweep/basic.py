@@ -7,10 +7,13 @@ from imgrec import launch
 from imgrec.errors import Interrupted, interruption_in, sentence
 from imgrec.sweep.jobs import Job, surroundings
 from imgrec.sweep.ledger import Ledger
+from imgrec.training.interruption import Interruption
 
 
-def run(jobs: Sequence[Job], ledger: Ledger, *, stop_at_failure: bool) -> bool:
+def run(jobs: Sequence[Job], ledger: Ledger, interruption: Interruption, *, stop_at_failure: bool) -> bool:
     """Carry the jobs out. A failing one is taken down in the ledger; Interrupted ends them all.
+
+    interruption: the sweep's, which is asked before each run: what its handler raises may be lost between two runs.
 
     Returns True if none failed.
     """
@@ -20,6 +23,7 @@ def run(jobs: Sequence[Job], ledger: Ledger, *, stop_at_failure: bool) -> bool:
     with sources.kept():
         for job in jobs:
             _free()
+            interruption.raise_if_asked()
             ledger.began(job)
             try:
                 with surroundings():
@@ -27,7 +31,10 @@ def run(jobs: Sequence[Job], ledger: Ledger, *, stop_at_failure: bool) -> bool:
                     launch.carry_out(job.words, job.folder, job.config, fingerprint=seen, quiet=True)
             except (Exception, Interrupted) as error:
                 if cut := interruption_in(error):
-                    ledger.cut(job)
+                    if (record := job.record()) is not None and record.status == "finished":
+                        ledger.ended(job)
+                    else:
+                        ledger.cut(job)
                     raise cut from None
                 ledger.ended(job, sentence(error))
                 went_well = False

@@ -204,7 +204,8 @@ class Sweep:
             if parts:
                 pool.run(todo, self._ledger, parts, self._interruption, stop_at_failure=stop)
             else:
-                went_well = basic.run(todo[: len(todo) - len(watched)], self._ledger, stop_at_failure=stop)
+                alone = todo[: len(todo) - len(watched)]
+                went_well = basic.run(alone, self._ledger, self._interruption, stop_at_failure=stop)
                 if watched and (went_well or not stop):
                     pool.run(watched, self._ledger, [pool.whole()], self._interruption, stop_at_failure=stop)
         if stop:

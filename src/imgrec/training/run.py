@@ -104,9 +104,10 @@ def _train(
         try:
             with interruption.watched():
                 _carry_out(record, config, folder, seen, parent, interruption)
+                interruption.raise_if_asked()  # Python drops what a handler raises in a weak reference's callback
         except (Exception, SystemExit, Interrupted) as raised:
             if cut := interruption_in(raised):
-                _close_anyhow(record, folder, "interrupted")
+                _close_anyhow(record, folder, "finished" if record.status == "finished" else "interrupted")
                 if interruption.signum == signal.SIGUSR1:
                     requeue()
                 raise cut from None
