@@ -122,7 +122,8 @@ def _trained(overrides: Sequence[str]) -> Outcome:
             if warning := codechange.of_finished(folder, finished, config.code, named=named):
                 log.warning("%s", warning)
             if not seen.by_contents:
-                log.warning("%s", runfolder.unknown_contents(folder, named=named))
+                anew = "another hydra.run.dir" if named else "force=true"
+                log.warning("%s", runfolder.unknown_contents(folder, anew=anew))
             return Outcome(folder=folder, record=finished, already=True, named=named)
     words = [text for text in words if key_of(text) != "hydra.run.dir"]
     if parent is not None:

@@ -248,14 +248,17 @@ def _images(run: Path, trained: Trained, split: str, data_root: str | None, allo
         return _others(run, trained, config, seen, split, allow_trained)
     if allow_trained:
         raise UsageError("--allow-trained is of other images than the run's own, which are split; leave it out")
+    by_sizes = known is not None and not known.by_contents
+    remarks = [runfolder.unknown_contents(run)] if by_sizes else []
+    alike = by_sizes and data_root is not None and not _is_root_of(data_root, trained.config)
+    fingerprint = known.fingerprint if known is not None and not alike else seen.fingerprint  # alike: never the run's
     seen = known or seen
-    remarks = [] if seen.by_contents else [runfolder.unknown_contents(run)]
     source = assembly.source(_at_hand(run, config), seen.listing)
     images = source.val if split == "val" else source.open_test()
     if images is None:
         raise RunError(f"the data have no {split} images ({split}_size=0); choose another --split")
-    what = f"the run's own {split} images"
-    return _Chosen(images=images, fingerprint=seen.fingerprint, what=what, remarks=remarks)
+    what = f"of the names and sizes of the run's own {split} images" if alike else f"the run's own {split} images"
+    return _Chosen(images=images, fingerprint=fingerprint, what=what, remarks=remarks)
 
 
 def _others(run: Path, trained: Trained, config: Config, seen: Inventory, split: str, allow_trained: bool) -> _Chosen:

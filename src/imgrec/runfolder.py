@@ -149,15 +149,15 @@ def place(
     return Place(folder=folder or locate(config, overrides, own, within=within), run_id=own, seen=seen)
 
 
-def unknown_contents(folder: Path, *, named: bool = False) -> str:
+def unknown_contents(folder: Path, *, anew: str | None = None) -> str:
     """What is said of a run whose images are known by names and sizes alone.
 
-    named: True if the command names the folder.
+    anew: what to give to train it anew, where that helps.
     """
+    way_out = f"; to train with images that are known by their contents, give {anew}" if anew else ""
     return (
-        f"{folder}: its record knows the images by names and sizes alone, so whether they contain what they did then is"
-        f" unknown; to train with images that are known by their contents, give"
-        f" {'another hydra.run.dir' if named else 'force=true (a sweep: another hydra.sweep.dir)'}"
+        f"{shown(folder)}: its record knows the images by names and sizes alone, so whether they contain what they did"
+        f" then is unknown{way_out}"
     )
 
 

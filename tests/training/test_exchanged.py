@@ -13,6 +13,7 @@ import torch
 from PIL import Image
 
 from imgrec import launch
+from imgrec.config import plain
 from imgrec.data import inventory
 from imgrec.errors import RunError
 
@@ -177,6 +178,17 @@ def test_a_run_from_before_contents_were_known_is_found_and_keeps_its_id(
     assert (old.folder / "record.json").read_bytes() == before
     code, out, err = command("evaluate", str(old.folder))
     assert (code, err.count("by names and sizes alone")) == (0, 1)
+    assert err.endswith("is unknown\n"), "measuring takes no force"
+    assert out.startswith("12 images: the run's own test images\n")
+    shutil.copytree(photos, "others")
+    code, out, err = command("evaluate", str(old.folder), "--data-root", "others")
+    assert (code, err.count("by names and sizes alone")) == (0, 1)
+    assert out.startswith("12 images: of the names and sizes of the run's own test images\n")
+    settings = {json.loads(path.read_text())["settings"]["data"] for path in old.folder.glob("evaluations/*")}
+    contents = inventory.take(plain.from_flat(old.record.config).data).fingerprint
+    assert settings == {old.record.fingerprint, contents}, (
+        "what the table takes for the run's own, and what it does not"
+    )
     code, out, err = command("train", *words, "force=true")
     assert (code, "by names and sizes alone" in err) == (0, False), "the way out trains anew"
     code, out, err = command("train", *words)

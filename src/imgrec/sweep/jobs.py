@@ -101,7 +101,7 @@ class Jobs:
         """Say once that runs of this sweep know their images by names and sizes alone."""
         if not found.seen.by_contents and not self._told:
             self._told = True
-            log.warning("%s", runfolder.unknown_contents(found.folder))
+            log.warning("%s", runfolder.unknown_contents(found.folder, anew="another hydra.sweep.dir"))
 
 
 def state(job: Job, *, until: float) -> State:
