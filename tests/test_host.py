@@ -1,5 +1,6 @@
 """Runs that a program asks for in the middle of its own work: its process is as before afterwards."""
 
+import contextlib
 import io
 import logging
 import os
@@ -9,7 +10,7 @@ import subprocess
 import sys
 import threading
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -24,8 +25,9 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.core.utils import JobRuntime
 from hydra.version import VersionBase
 
-from imgrec import launch, records, runlog
+from imgrec import launch, records, runfolder, runlog, verify
 from imgrec.errors import RunError, UsageError
+from imgrec.sweep.run import Sweep
 
 
 def footprint() -> dict[str, Any]:
@@ -137,6 +139,29 @@ def test_runs_of_several_threads_are_carried_out_one_after_the_other(tiny: list[
         assert (outcome.folder / "train.log").read_text().count("reading test at best") == 1
     assert found[0].record.weights == records.read(one_run / "record.json").weights
     assert found[22].record.weights != found[0].record.weights
+
+
+@pytest.mark.parametrize(
+    "work",
+    [
+        lambda: launch.train(["optimizer.lr=-1"]),
+        lambda: verify.verify(Path("nowhere")),
+        lambda: Sweep(["optimizer.lr=-1,-2"]),
+        lambda: object.__new__(Sweep).run(),
+    ],
+    ids=["train", "verify", "a sweep's plan", "a sweep"],
+)
+def test_a_thread_waits_until_another_has_finished_its_work(workplace: Path, work: Callable[[], object]) -> None:
+    def fail() -> None:
+        with contextlib.suppress(UsageError, RunError, AttributeError):
+            work()
+
+    thread = threading.Thread(target=fail)
+    with runfolder.in_turn():
+        thread.start()
+        thread.join(0.2)
+        assert thread.is_alive()
+    thread.join()
 
 
 HOST = """

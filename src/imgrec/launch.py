@@ -6,7 +6,6 @@ import os
 import shlex
 import sys
 import tempfile
-import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -32,7 +31,6 @@ from imgrec.runfolder import SWEEP_LOCK
 
 log = logging.getLogger(__name__)
 
-_ONE_AT_A_TIME = threading.RLock()  # Hydra, PyTorch's settings and random states belong to the whole process
 _RENEWED = 30.0  # seconds between two looks at all records, for the columns of HPARAMS while a sweep goes on
 _PRINTING = ("--cfg", "-c", "--info", "-i", "--resolve", "--package", "-p")  # Hydra's options that run nothing
 
@@ -58,7 +56,7 @@ def train(overrides: Sequence[str]) -> Outcome:
     overrides: `key=value` in Hydra's grammar. The process is left as it was found. Calls of several threads are served
     one after the other. Raises UsageError, RunError, or Interrupted.
     """
-    with _ONE_AT_A_TIME, runlog.shown():
+    with runfolder.in_turn(), runlog.shown():
         return _trained(overrides)
 
 

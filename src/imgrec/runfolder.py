@@ -9,6 +9,7 @@ import contextlib
 import fcntl
 import os
 import re
+import threading
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -32,6 +33,7 @@ _WRITTEN = (
 )
 _GENERATIONS = ("last.ckpt", "previous.ckpt")  # as `checkpoint`, which imports torch, names them
 OUTPUTS = "outputs"  # in the working folder
+_ONE_AT_A_TIME = threading.RLock()  # Hydra, PyTorch's settings and random states belong to the whole process
 VERIFICATIONS = "verify"  # in outputs/: runs done again, with the ids of those that they verify
 
 
@@ -302,6 +304,13 @@ def refuse_link(path: Path) -> None:
             f"{shown(path)} must lie in its folder itself, as imgrec writes there, and is a link to"
             f" {shown(path.readlink())}; put what it names in its place, or remove it"
         )
+
+
+@contextlib.contextmanager
+def in_turn() -> Iterator[None]:
+    """Let one thread of this process work at a time, on runs in whatever folders."""
+    with _ONE_AT_A_TIME:
+        yield
 
 
 @contextlib.contextmanager

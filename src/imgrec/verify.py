@@ -37,6 +37,7 @@ class Verdict:
     refusal: str | None
 
 
+@runfolder.in_turn()
 def verify(run: StrPath, *, data_root: StrPath | None = None) -> Verdict:
     """Run the finished run in that folder again, in outputs/verify, and compare weights, scores and curves.
 

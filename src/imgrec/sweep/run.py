@@ -32,9 +32,10 @@ _WATCHED = 2  # ends without a word, after which a process of its own tells a ru
 class Sweep:
     """The runs that these words ask for: those of a study, or of `-m`. Raises UsageError for words that make none.
 
-    Nothing is written before `run`.
+    Nothing is written before `run`. Several threads make and carry out their sweeps one after the other.
     """
 
+    @runfolder.in_turn()
     def __init__(self, overrides: Sequence[str]) -> None:
         companions.refuse_foreign_rank()
         overrides = literal(overrides, several=True)
@@ -89,6 +90,7 @@ class Sweep:
         """Whether no run is left to do: each has finished or failed."""
         return not self._ledger.to_do and not self._ledger.to_resume
 
+    @runfolder.in_turn()
     def run(self) -> None:
         """Carry out what is left to do. Raises RunError when a run has failed, Interrupted when it was asked to end."""
         runfolder.prepare(self.folder)
