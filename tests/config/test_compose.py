@@ -108,6 +108,10 @@ def test_a_recipe_changes_choices_and_the_command_line_changes_the_recipe() -> N
             ["optimizer.lr=abc"],
             "optimizer.lr: value 'abc' could not be converted to Float; give a value of the right type",
         ),
+        (
+            ["model.widths=32"],
+            "model.widths must be a list, got a value (int); put it into brackets: 'model.widths=[...]'",
+        ),
         (["seed=1.5"], "seed: value '1.5' could not be converted to Integer; give a value of the right type"),
         (["seed=null"], "seed: field 'seed' is not Optional; give a value of the right type"),
         (["seed=-1"], "seed must lie in [0, 4294967295], got -1"),

@@ -135,6 +135,8 @@ def _explained_key(error: OmegaConfBaseException, key: str) -> UsageError:
         owner = error.object_type
         return unknown_key(key, owner if isinstance(owner, type) and dataclasses.is_dataclass(owner) else Config)
     first_line = re.sub(r" of type '\w+'", "", str(error.msg or error).strip().splitlines()[0]).rstrip(".")
+    if kind := re.search(r"(\w+) is not a ListConfig", first_line):
+        return UsageError(f"{key} must be a list, got a value ({kind[1]}); put it into brackets: '{key}=[...]'")
     return UsageError(f"{key}: {first_line[0].lower()}{first_line[1:]}; give a value of the right type")
 
 
