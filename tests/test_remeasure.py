@@ -190,6 +190,24 @@ def test_a_run_that_goes_on_over_other_images_knows_both(
     (Path("copy") / "row" / "00.png").unlink()
     code, _, err = command("evaluate", "longer", "--data-root", "copy")
     assert (code, "among its training images" in err) == (2, True)
+    assert "trained_on" not in json.loads(Path("longer/record.json").read_text())["images"]
+
+
+def test_a_run_that_goes_on_counts_what_its_parent_was_trained_on(
+    command: Callable[..., Said], tiny_images: Path, finished: Path
+) -> None:
+    """The same images split anew: one less."""
+    shutil.copytree(tiny_images, "copy")
+    (Path("copy") / "row" / "00.png").unlink()
+    may = "resume_override=[trainer.max_epochs,data.root]"
+    words = ("resume=run", "data.root=copy", "trainer.max_epochs=2", may, "hydra.run.dir=longer")
+    code, _, err = command("train", *words)
+    assert code == 0, err
+    counts = json.loads(Path("longer/record.json").read_text())["images"]["trained_on"]
+    assert set(counts) == {"val", "test"}
+    for split, count in counts.items():
+        assert 0 < count <= 12
+        assert f"{count} of 12 {split} images are among those that " in err
 
 
 def test_a_table_takes_no_measurement_of_other_images_for_the_runs_own(

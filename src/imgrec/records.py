@@ -47,7 +47,8 @@ class Record:
     cwd: the working directory, which relative paths in `config` start from; None in older records.
     code: digests of the modules that the run began with (`codebase.Code`); empty in older records. code_since: for each
     time that it went on with other code, the digests of the modules that had changed.
-    images: of a folder, `sizes`: the fingerprint of names and sizes alone, as older records have it.
+    images: of a folder, `sizes`: the fingerprint of names and sizes alone, as older records have it. `trained_on`: of a
+    run that went on over other images, how many of its val and test images its parent was trained on.
     """
 
     run_id: str

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -19,6 +20,7 @@ from imgrec.cores import cores
 from imgrec.data import inventory, trained, workers
 from imgrec.data.folder import FolderImages
 from imgrec.data.inventory import Inventory
+from imgrec.data.trained import Briefs
 from imgrec.environment import check_hardware, environment, slow_arithmetic
 from imgrec.errors import Interrupted, RunError, interruption_in, shown
 from imgrec.records import Record
@@ -95,7 +97,7 @@ def _train(
             code=code,
             code_since=code_since,
             deaths=_deaths(before, begun),
-            images={"sizes": seen.older.fingerprint} if seen.older is not None else {},
+            images=_images_of(seen, before),
             began=(before.began if before is not None else None) or _now(),
         )
         for warning in slow_arithmetic(config):
@@ -131,6 +133,13 @@ def _still(seen: Inventory, fingerprint: str, config: Config, folder: Path) -> I
             " same command again, which does what is left, or start it over the new images, which makes other runs"
         )
     return known
+
+
+def _images_of(seen: Inventory, before: Record | None) -> dict[str, Any]:
+    """As in `Record`; what was counted when the run began stays."""
+    found = {"sizes": seen.older.fingerprint} if seen.older is not None else {}
+    counted = before.images.get("trained_on") if before is not None else None
+    return {**found, **({"trained_on": counted} if counted else {})}
 
 
 def _id_of(parent: Path | None, before: Record | None) -> str | None:
@@ -198,7 +207,8 @@ def _carry_out(
     records.write(folder / RECORD, record)
     fitting = Fitting(config, folder, record.run_id, seen, parent=parent, interruption=interruption)
     if record.progress["from"] is None:
-        _note_images(record, folder, fitting, seen, parent)
+        _note_images(record, config, folder, fitting, seen, parent)
+        records.write(folder / RECORD, record)  # it may have counted some of them
     fitting.run()
     reading = final.read(config, folder, fitting)
     inventory.check_unchanged(seen)
@@ -211,7 +221,9 @@ def _carry_out(
     _close(record, folder, "finished")
 
 
-def _note_images(record: Record, folder: Path, fitting: Fitting, seen: Inventory, parent: Path | None) -> None:
+def _note_images(
+    record: Record, config: Config, folder: Path, fitting: Fitting, seen: Inventory, parent: Path | None
+) -> None:
     """Write down which images of a folder the run trains on, those of the run that it goes on from included.
 
     Where that run noted none, this one does not either: whoever reads them takes them for all.
@@ -224,8 +236,29 @@ def _note_images(record: Record, folder: Path, fitting: Fitting, seen: Inventory
         before = trained.read(parent, runfolder.record_of(parent).run_id)
         if before is None:
             return
+        if seen.known_as(runfolder.record_of(parent).fingerprint) is None:
+            _count_trained_on(record, config, fitting, seen, parent, before)
         briefs = np.concatenate([briefs, before])
     trained.write(folder, record.run_id, briefs)
+
+
+def _count_trained_on(
+    record: Record, config: Config, fitting: Fitting, seen: Inventory, parent: Path, before: Briefs
+) -> None:
+    """Count in the record, and tell, which validation and test images of a new split the parent was trained on."""
+    counts = {}
+    for split, images in (("val", fitting.source.val), ("test", fitting.source.open_test() if config.test else None)):
+        if isinstance(images, FolderImages) and (count := int(np.isin(seen.briefs(images.files), before).sum())):
+            counts[split] = count
+            log.warning(
+                "%d of %d %s images are among those that %s was trained on: scores of them are too good",
+                count,
+                len(images),
+                split,
+                shown(parent),
+            )
+    if counts:
+        record.images["trained_on"] = counts
 
 
 def _close(record: Record, folder: Path, status: str) -> None:
