@@ -1,6 +1,7 @@
 """`imgrec verify`: a finished run done again, in another process, and what is said where it came out otherwise."""
 
 import json
+import os
 import shutil
 import signal
 import sys
@@ -278,11 +279,17 @@ def test_a_copy_is_no_repetition(verify: Callable[..., Said], finished: Path, st
     assert "drifts first: the weights agree, the scores differ: test clean top1 at last" in out
 
 
+@pytest.mark.parametrize("lacking", ["a folder", "a home"])
 def test_an_account_without_a_place_for_its_notes_verifies_all_the_same(
-    verify: Callable[..., Said], finished: Path, monkeypatch: pytest.MonkeyPatch
+    verify: Callable[..., Said], finished: Path, monkeypatch: pytest.MonkeyPatch, lacking: str
 ) -> None:
-    Path("nothing").write_text("")
-    monkeypatch.setenv("XDG_STATE_HOME", str(Path("nothing").resolve()))
+    if lacking == "a folder":
+        Path("nothing").write_text("")
+        monkeypatch.setenv("XDG_STATE_HOME", str(Path("nothing").resolve()))
+    else:  # as in a container that is run under a number that passwd does not know
+        for name in ("XDG_STATE_HOME", "HOME"):
+            monkeypatch.delenv(name, raising=False)
+        monkeypatch.setattr(os, "getuid", lambda: 2**31 - 7)
     code, out, err = verify("run")
     assert (code, out.partition(":")[0]) == (0, "bit-equal"), err
     assert "if this is interrupted it will have to begin anew" in err

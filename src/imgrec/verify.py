@@ -163,7 +163,8 @@ def _refuse_unknown(folder: Path) -> None:
         token = content(folder / _TOKEN, most=100).decode("ascii").strip()
     except (OSError, UnicodeDecodeError):
         token = ""
-    if not token.isalnum() or not (_tokens() / token).is_file():
+    tokens = _tokens()
+    if not token.isalnum() or tokens is None or not (tokens / token).is_file():
         raise RunError(
             f"{folder} must be a repetition that imgrec verify made on this account, and nothing here knows of it:"
             " a mere copy of the run would be bit-equal to it; remove it, and verify again"
@@ -174,21 +175,27 @@ def _own(folder: Path) -> None:
     """Note, in the folder and in this account, that the repetition in it is this account's."""
     if (folder / _TOKEN).exists():
         return
-    token = secrets.token_hex(16)
+    token, tokens = secrets.token_hex(16), _tokens()
+    if tokens is None:
+        log.warning("there is no home folder for notes; if this is interrupted it will have to begin anew")
+        return
     try:
-        _tokens().mkdir(parents=True, exist_ok=True)
-        (_tokens() / token).touch()
+        tokens.mkdir(parents=True, exist_ok=True)
+        (tokens / token).touch()
         write_text(folder / _TOKEN, f"{token}\n")
     except OSError as error:
         log.warning(
-            "%s cannot be written: %s; if this is interrupted it will have to begin anew", _tokens(), error.strerror
+            "%s cannot be written: %s; if this is interrupted it will have to begin anew", tokens, error.strerror
         )
 
 
-def _tokens() -> Path:
-    """Where this account notes its verifications, out of reach of whoever wrote a run's folder."""
+def _tokens() -> Path | None:
+    """Where this account notes its verifications, out of reach of whoever wrote a run's folder; None without a home."""
     state = os.environ.get("XDG_STATE_HOME") or "~/.local/state"  # the XDG base directory specification, 0.8
-    return Path(state).expanduser() / "imgrec" / "verifications"
+    try:
+        return Path(state).expanduser() / "imgrec" / "verifications"
+    except RuntimeError:  # a user without an entry in passwd, and no HOME
+        return None
 
 
 def _check_hardware(run: Path, config: Config) -> None:
