@@ -152,7 +152,11 @@ class Scores(nn.Module):
     def load(self, state: dict[str, Any]) -> None:
         """Go on counting from what `state` gave. Raises RunError for the counts of another version of imgrec."""
         self.reset()
+        kinds = {name: (value.shape, value.dtype) for name, value in self.state()["counts"].items()}
         try:
+            for name, value in state["counts"].items():  # torchmetrics takes any shape
+                if kinds.get(name, (value.shape, value.dtype)) != (value.shape, value.dtype):
+                    raise RuntimeError(f"{name} is {value.dtype} of shape {tuple(value.shape)}")
             self.load_state_dict(state["counts"])
         except RuntimeError as error:
             raise RunError(

@@ -54,6 +54,7 @@ def check_training(path: Path, state: Mapping[str, Any]) -> None:
     try:
         for part in _PARTS:
             state[part]
+        _check_counts(shape.mapping(state["loops"], "loops"), "loops")
         callbacks = shape.mapping(state["callbacks"], "callbacks")
         _check_saver(shape.mapping(callbacks["Saver"], "Saver"))
         speed = shape.mapping(callbacks["Speed"], "Speed")
@@ -74,6 +75,15 @@ def check_training(path: Path, state: Mapping[str, Any]) -> None:
         raise RunError(
             f"{path} must be a checkpoint that imgrec wrote, got {reason}; restore the run's own, or remove its folder"
         ) from error
+
+
+def _check_counts(found: dict[str, Any], what: str) -> None:
+    """Lightning's counters of steps and epochs: integers, and whether a batch was the last."""
+    for name, value in found.items():
+        if isinstance(value, dict):
+            _check_counts(value, f"{what}' {name}")
+        elif not isinstance(value, bool):
+            shape.integer(value, f"{what}' {name}")
 
 
 def _check_saver(saver: dict[str, Any]) -> None:

@@ -59,7 +59,16 @@ def measures_alike(known: Mapping[str, Any], config: Config, seen: Inventory, *,
 
 def check_architecture(path: Path, weights: Mapping[str, Tensor], module: nn.Module) -> None:
     """Refuse to go on with another network's weights, before anything is written."""
-    if difference := _difference(module.state_dict(), weights):
+    own = module.state_dict()
+    difference = _difference(own, weights) or next(
+        (
+            f"{name} is {value.dtype}, not {own[name].dtype}"
+            for name, value in weights.items()
+            if value.dtype != own[name].dtype
+        ),
+        None,
+    )
+    if difference:
         raise RunError(
             f"{path} must hold a network of this run's architecture: {difference}; restore the run's own checkpoint,"
             " or start over in another folder"
