@@ -44,7 +44,7 @@ class Record:
 
     began, ended: when its first process started and its last one ended, in UTC (ISO 8601); None in older records.
     parent, parent_id: the run that it went on from: where that lay, and what it is; paths change, so the id decides.
-    cwd: the working directory, which relative paths in `config` start from; None in older records.
+    cwd: the working directory, where `config` has a path that starts from it; None elsewhere, and in older records.
     code: digests of the modules that the run began with (`codebase.Code`); empty in older records. code_since: for each
     time that it went on with other code, the digests of the modules that had changed.
     images: of a folder, `sizes`: the fingerprint of names and sizes alone, as older records have it. `trained_on`: of a

@@ -86,6 +86,12 @@ def _is_parent(found: Record, record: Record) -> bool:
     return run_id(plain.from_flat(record.config), record.fingerprint, found.run_id) == record.run_id
 
 
+def start(config: Config) -> str | None:
+    """The working directory, where a path of the configuration starts from it; None where none does."""
+    root = getattr(config.data, "root", None)
+    return None if root is None or Path(root).expanduser().is_absolute() else str(Path.cwd())
+
+
 def settled(folder: Path, record: Record, config: Config) -> Config:
     """The run's configuration with its images where they lie now, if it names them by a relative path.
 
@@ -93,7 +99,7 @@ def settled(folder: Path, record: Record, config: Config) -> Config:
     that it leads to, the first one with the run's images counts; where none has them, the first one.
     """
     root = getattr(config.data, "root", None)
-    if root is None or Path(root).expanduser().is_absolute():
+    if root is None or start(config) is None:
         return config
     bases = (Path.cwd(), *([Path(record.cwd)] if record.cwd else []), *folder.resolve().parents)
     places = list({place.resolve(): place for base in bases if (place := base / root).is_dir()}.values())

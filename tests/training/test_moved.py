@@ -78,6 +78,11 @@ def test_a_run_that_went_on_from_another_goes_on(
     assert (workplace / cwd / record.config["data.root"]).samefile(project / "images")
 
 
+def test_a_record_keeps_the_working_directory_only_for_a_relative_path(one_run: Path, project: Path) -> None:
+    assert json.loads((one_run / "record.json").read_text())["cwd"] is None
+    assert json.loads((project / "outputs/default/second/record.json").read_text())["cwd"]
+
+
 def test_a_parent_under_another_name_is_found_by_its_id(project: Path) -> None:
     second = project / "outputs/default/second"
     first = project / "outputs/default/first"

@@ -92,7 +92,7 @@ def _train(
             environment=environment(),
             parent=str(parent) if parent else None,
             parent_id=_id_of(parent, before),
-            cwd=str(Path.cwd()),
+            cwd=runfolder.start(config),
             progress={"from": begun},
             code=code,
             code_since=code_since,
