@@ -374,6 +374,7 @@ def test_evaluate_away_from_the_images_names_their_option(
     imgrec: Callable[..., Said], tiny: list[str], photos: Path, workplace: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert imgrec("train", *tiny, "data.root=photos", "trainer.max_epochs=1", "hydra.run.dir=run")[0] == 0
+    photos.rename(workplace / "moved")
     (workplace / "away").mkdir()
     monkeypatch.chdir(workplace / "away")
     before = tree(workplace)
@@ -385,7 +386,7 @@ def test_evaluate_away_from_the_images_names_their_option(
             " there; name their place with --data-root\n"
         )
     assert tree(workplace) == before
-    assert imgrec("evaluate", "../run", "--data-root", "../photos")[0] == 0
+    assert imgrec("evaluate", "../run", "--data-root", "../moved")[0] == 0
 
 
 def test_evaluate_downloads_nothing(

@@ -61,7 +61,8 @@ def prepared() -> Iterator[None]:
     out = sys.stdout if sys.stdout is not None else os.fdopen(1, "w", closefd=False)
     err = sys.stderr if sys.stderr is not None else os.fdopen(2, "w", closefd=False)
     if hasattr(out, "reconfigure"):
-        out.reconfigure(errors="backslashreplace")  # a class' name that the terminal's encoding lacks
+        with contextlib.suppress(OSError):  # a pipe has taken a file's place since the stream was opened
+            out.reconfigure(errors="backslashreplace")  # a class' name that the terminal's encoding lacks
     before = sys.stdout, sys.stderr
     sys.stdout = cast(TextIO, _Lasting(out, results=True))
     sys.stderr = cast(TextIO, _Lasting(err, results=False))
