@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -10,6 +11,8 @@ from typing import Any
 
 import pytest
 from runs import one_line
+
+from imgrec import launch
 
 Said = tuple[int, str, str]
 
@@ -175,3 +178,24 @@ def test_warnings_that_shall_be_errors(tiny: list[str], outcome: Callable[[str, 
     )
     assert done.returncode == 0, done.stderr
     outcome("PYTHONWARNINGS=error", "the run, as ever")
+
+
+@pytest.mark.slow  # a Python of its own: the encoding of names is settled when one starts
+def test_a_class_with_an_umlaut_is_the_same_in_the_c_locale(
+    tiny: list[str], tiny_images: Path, workplace: Path
+) -> None:
+    root = workplace / "images"
+    shutil.copytree(tiny_images, root)
+    (root / "row").rename(root / "größe")
+    words = [*tiny, f"data.root={root}", "trainer.max_epochs=1", "hydra.run.dir=run"]
+    ascii_names = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    done = subprocess.run(
+        [sys.executable, "-m", "imgrec", "train", *words],
+        env={**os.environ, **ascii_names},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    outcome = launch.train(words)
+    assert outcome.already, "the id is the same in another locale"
+    assert json.loads(Path("run/diagnostics.json").read_text("utf-8"))["last"]["val"]["classes"][-1] == "größe"

@@ -381,6 +381,7 @@ def test_a_signal_whose_exception_python_drops_ends_the_sweep_all_the_same(
     original = getattr(owner, name)
 
     def then_interrupted(*arguments: Any, **options: Any) -> None:
+        monkeypatch.setattr(owner, name, original)  # a second signal would end the process at once
         original(*arguments, **options)
         interrupt()
 
@@ -388,6 +389,5 @@ def test_a_signal_whose_exception_python_drops_ends_the_sweep_all_the_same(
     code, _, err = command("train", "-m", *words, "seed=0,1")
     assert code == 130, err
     assert "2 runs: 1 finished, 1 to do" in err
-    monkeypatch.setattr(owner, name, original)
     code, _, err = command("train", "-m", *words, "seed=0,1")
     assert (code, "2 runs: 1 finished, 1 to do" in err) == (0, True), err

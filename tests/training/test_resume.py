@@ -245,7 +245,7 @@ def test_an_allowed_change_goes_on_in_a_new_folder(tiny: list[str], workplace: P
     longer = launch.train([f"resume={short.folder}", "trainer.max_epochs=3", "resume_override=[trainer.max_epochs]"])
     straight = launch.train([*tiny, "trainer.max_epochs=3"])
     assert longer.folder != short.folder
-    assert longer.record.parent == str(short.folder)
+    assert longer.record.parent == str(short.folder.absolute())
     assert longer.record.progress["steps"] == 24
     # it was not trained straight, so it is another run; at a constant rate it arrives at the same weights
     assert straight.folder != longer.folder

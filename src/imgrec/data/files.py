@@ -2,6 +2,7 @@
 
 # N files
 
+import os
 from array import array
 from collections.abc import Iterable, Iterator, Sequence
 from typing import overload
@@ -20,7 +21,7 @@ class Files(Sequence[tuple[str, int]]):
     def __init__(self, images: Iterable[tuple[str, int]] = ()) -> None:
         names, ends, labels = bytearray(), array("q", [0]), array("q")
         for path, label in images:
-            names += path.encode("utf-8", "surrogateescape")
+            names += os.fsencode(path)
             ends.append(len(names))
             labels.append(label)
         self._names = bytes(names)
@@ -30,7 +31,7 @@ class Files(Sequence[tuple[str, int]]):
     def path(self, index: int) -> str:
         """Raises IndexError outside of [-N, N)."""
         place = range(len(self))[index]
-        return self._names[self._ends[place] : self._ends[place + 1]].decode("utf-8", "surrogateescape")
+        return os.fsdecode(self._names[self._ends[place] : self._ends[place + 1]])
 
     def take(self, places: Iterable[int]) -> "Files":
         """Those at `places`, in that order."""

@@ -1,6 +1,7 @@
 """What a data set is, without loading it: its hash, part of a run's identity, and a folder's files. No torch."""
 
 import hashlib
+import os
 from dataclasses import dataclass
 
 import numpy as np
@@ -87,7 +88,7 @@ def _folder(root: str) -> Inventory:
     paths, found = _read(listing)
     digest = hashlib.sha256(b"contents\n")
     for index, path in enumerate(paths):
-        digest.update(b"%s\0%s\n" % (path.encode("utf-8", "surrogateescape"), found.digest(index)))
+        digest.update(b"%s\0%s\n" % (os.fsencode(path), found.digest(index)))
     older = _older(root, listing, paths, found)
     return Inventory(fingerprint=digest.hexdigest(), listing=listing, contents=found, older=older)
 
@@ -105,7 +106,7 @@ def _older(root: str, listing: Listing, paths: list[str], found: Contents) -> In
         paths, found = _read(listing)
     digest = hashlib.sha256()
     for path, size in zip(paths, found.sizes(), strict=True):
-        digest.update(b"%s\0%d\n" % (path.encode("utf-8", "surrogateescape"), size))
+        digest.update(b"%s\0%d\n" % (os.fsencode(path), size))
     return Inventory(fingerprint=digest.hexdigest(), listing=listing, contents=found, by_contents=False)
 
 

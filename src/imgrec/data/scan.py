@@ -105,7 +105,8 @@ def scan(root: str, *, usual: bool = True) -> Listing:
     listed = {name: _files(top, folder, classes, found) for name, folder in (split or {"train": ""}).items()}
     return Listing(
         root=top,
-        classes=classes,
+        # the same texts in any locale: LC_ALL=C without Python's UTF-8 mode reads names as ASCII
+        classes=tuple(os.fsencode(name).decode("utf-8", "surrogateescape") for name in classes),
         train=listed["train"],
         val=listed.get("val"),
         test=listed.get("test"),
