@@ -97,7 +97,6 @@ def imgrec_rate(setting: Setting) -> float:
                 Path(folder),
                 "benchmark",
                 seen,
-                command=(),
                 parent=None,
                 interruption=interruption,
             )

@@ -55,9 +55,7 @@ def ours(root: Path, steps: int, *, whole: bool) -> Cost:
         interruption = Interruption()
         with interruption.watched():
             seen = inventory.take(config.data)
-            fitting = Fitting(
-                config, Path(folder), "benchmark", seen, command=(), parent=None, interruption=interruption
-            )
+            fitting = Fitting(config, Path(folder), "benchmark", seen, parent=None, interruption=interruption)
             fitting.source.train = _first(fitting.source.train, steps * config.data.batch_size)
             fitting.run()
         if whole:

@@ -8,7 +8,9 @@
 Names are looked up when they are first asked for, so that `import imgrec` by itself loads neither torch nor hydra.
 """
 
-from typing import TYPE_CHECKING, Any
+# Type checkers take it as true by its name. Nothing is imported here: `python -m imgrec` runs this file while the
+# working folder is still searched for modules.
+TYPE_CHECKING = False
 
 if TYPE_CHECKING:
     from imgrec.assembly import Trained
@@ -44,7 +46,7 @@ _PLACES = {
 }
 
 
-def __getattr__(name: str) -> Any:
+def __getattr__(name: str) -> object:
     """A public name, out of the module that defines it (PEP 562)."""
     if name not in _PLACES:
         raise AttributeError(f"module 'imgrec' has no attribute {name!r}")
