@@ -10,6 +10,8 @@ import sys
 from collections.abc import Iterator, Sequence
 from importlib.util import find_spec
 
+from hydra.core.hydra_config import HydraConfig
+
 from imgrec.errors import UsageError
 
 _STARTED_BY = "IMGREC_STARTED_BY"
@@ -50,15 +52,16 @@ def forget_foreign_rank() -> None:
 @contextlib.contextmanager
 def started_as(words: Sequence[str]) -> Iterator[None]:
     """Let Lightning start the other processes of a run as `imgrec WORDS...` while the block runs."""
-    main = sys.modules["__main__"]
-    argv, spec, starter = sys.argv, main.__spec__, os.environ.get(_STARTED_BY)
+    main, hydra = sys.modules["__main__"], HydraConfig.instance()
+    argv, spec, starter, composed = sys.argv, main.__spec__, os.environ.get(_STARTED_BY), hydra.cfg
     sys.argv, main.__spec__ = ["imgrec", *words], find_spec("imgrec.__main__")
+    hydra.cfg = None  # Lightning would add words of the sweep, or of the program, that Hydra has composed last
     if rank() == 0:
         os.environ[_STARTED_BY] = str(os.getpid())
     try:
         yield
     finally:
-        sys.argv, main.__spec__ = argv, spec
+        sys.argv, main.__spec__, hydra.cfg = argv, spec, composed
         if starter is None:
             os.environ.pop(_STARTED_BY, None)
         else:
