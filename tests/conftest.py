@@ -259,7 +259,8 @@ def disk(tmp_path: Path) -> Iterator[Callable[[str], Path]]:
 
     yield mount
     for folder in mounted:
-        subprocess.run(["umount", str(folder)], check=True)
+        # a process that was killed holds its files for a moment more
+        wait_until(lambda folder=folder: subprocess.run(["umount", str(folder)], capture_output=True).returncode == 0)
 
 
 _OUTCOMES = pytest.StashKey[list[tuple[str, str]]]()

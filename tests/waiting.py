@@ -12,5 +12,5 @@ def wait_until(
     end = time.monotonic() + patience
     while not ready():
         if time.monotonic() > end:
-            raise TimeoutError(f"not ready after {patience} s: {log.read_text()}")
+            raise TimeoutError(f"not ready after {patience} s: {log.read_text() if log else ready}")
         time.sleep(pause)

@@ -17,7 +17,9 @@ def dropped(rank: int) -> torch.Tensor:
     saver._interruption = SimpleNamespace(install=lambda: None)
     saver.best = None
     loop = SimpleNamespace(epoch_loop=SimpleNamespace())
-    trainer: Any = SimpleNamespace(world_size=2, global_rank=rank, is_global_zero=rank == 0, fit_loop=loop)
+    trainer: Any = SimpleNamespace(
+        world_size=2, global_rank=rank, is_global_zero=rank == 0, global_step=0, fit_loop=loop
+    )
     saver.on_train_start(trainer, lightning.LightningModule())
     return torch.nn.functional.dropout(torch.ones(1000)) == 0
 
