@@ -58,7 +58,7 @@ def train(
     multirun: Annotated[bool, typer.Option("-m", "--multirun", help="Every combination of the values.")] = False,
 ) -> None:
     """Train: one run, or with -m every combination of the values given after commas."""
-    from imgrec import allocator, launch, summary
+    from imgrec import allocator, hydra_runtime, launch, summary
     from imgrec.config.compose import of_study
 
     allocator.keep_freed_memory()
@@ -71,7 +71,7 @@ def train(
         else:
             overrides.append(word)
     if flags:
-        launch.show(overrides, flags, multirun=multirun)
+        hydra_runtime.show(overrides, flags, multirun=multirun)
     elif multirun or of_study(overrides) is not None:
         _sweep(overrides)
     else:

@@ -23,12 +23,9 @@ def of_finished(folder: Path, record: Record, rule: str, *, named: bool = False)
 
     named: True if the command names the folder. Raises RunError where the rule is refuse.
     """
-    if rule == "ignore":
-        return None
-    if not record.code:
-        return _unknown(folder)
-    if not (other := modules(record)):
-        return None
+    other = _changed(record, rule)
+    if not other:
+        return _unknown(folder) if other is None else None
     if rule == "refuse":
         raise RunError(
             f"{shown(folder)} must have finished with the code that is there now (code=refuse), and"
@@ -46,18 +43,22 @@ def of_state(folder: Path, record: Record, rule: str, *, anew: str | None = None
     folder: the run's that made the state. anew: how to start a run without it, for the refusal. Raises RunError where
     the rule is auto or refuse.
     """
-    if rule == "ignore":
-        return None
-    if not record.code:
-        return _unknown(folder)
-    if not (other := modules(record)):
-        return None
+    other = _changed(record, rule)
+    if not other:
+        return _unknown(folder) if other is None else None
     if rule != "warn":
         raise RunError(
             f"{shown(folder)} must go on with the code that it began with, and {changed_since(other)}; restore the"
             f" code, or allow it with code=warn; {anew or 'a new run needs another hydra.run.dir'}"
         )
     return f"{shown(folder)} goes on with other code: {changed_since(other)}"
+
+
+def _changed(record: Record, rule: str) -> list[str] | None:
+    """The modules of the run that count as other code under the rule; None where its record names no code."""
+    if rule == "ignore":
+        return []
+    return modules(record) if record.code else None
 
 
 def of_sweep(

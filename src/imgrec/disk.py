@@ -189,7 +189,11 @@ def _remove_orphan(path: Path) -> None:
         os.close(descriptor)
 
 
+def odd_kind(status: os.stat_result) -> str | None:
+    """What a file is that is no regular one, in words; None for a regular file."""
+    return None if stat.S_ISREG(status.st_mode) else _KINDS.get(stat.S_IFMT(status.st_mode), "something else")
+
+
 def _refuse_odd(path: Path, status: os.stat_result) -> None:
-    if not stat.S_ISREG(status.st_mode):
-        kind = _KINDS.get(stat.S_IFMT(status.st_mode), "something else")
+    if kind := odd_kind(status):
         raise OSError(errno.EINVAL, f"it is {kind}, which is no regular file", str(path))

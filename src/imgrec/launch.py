@@ -4,27 +4,19 @@ import contextlib
 import logging
 import os
 import shlex
-import sys
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import hydra
-from hydra import initialize_config_dir
-from hydra.core.global_hydra import GlobalHydra
-from omegaconf import DictConfig, OmegaConf
-
-from imgrec import codechange, companions, resuming, runfolder, runlog
-from imgrec.config import schemas
-from imgrec.config.compose import compose, expand, given, key_of, literal, own_hydra, parsed, quoted
-from imgrec.config.data import FIXED_SIZE, Folder
-from imgrec.config.model import Resnet
+from imgrec import admission, codechange, companions, resuming, runfolder, runlog
+from imgrec.config.compose import compose, given, key_of, literal, parsed, quoted
 from imgrec.config.root import STEERING, Config
 from imgrec.data import inventory
 from imgrec.data.inventory import Inventory
 from imgrec.errors import RunError, UsageError, interruption_in, sentence, shown
+from imgrec.hydra_runtime import plain_path, refuse_place, refusing_disk
 from imgrec.records import Record
 from imgrec.resuming import Resumption
 from imgrec.runfolder import SWEEP_LOCK
@@ -32,7 +24,6 @@ from imgrec.runfolder import SWEEP_LOCK
 log = logging.getLogger(__name__)
 
 _RENEWED = 30.0  # seconds between two looks at all records, for the columns of HPARAMS while a sweep goes on
-_PRINTING = ("--cfg", "-c", "--info", "-i", "--resolve", "--package", "-p")  # Hydra's options that run nothing
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,10 +96,12 @@ def _trained(overrides: Sequence[str]) -> Outcome:
         if finished is None:
             runfolder.refuse_stranger(folder, own)
             anew = None if resumed is None else resumed.anew if resumed.changed else _anew_beside(folder, resumed)
-            check_code(folder, record, config.code, parent, anew=anew)
-            check(config, seen, folder, begun=parent is not None or runfolder.newest_state(folder) is not None)
+            admission.check_code(folder, record, config.code, parent, anew=anew)
+            admission.check(
+                config, seen, folder, begun=parent is not None or runfolder.newest_state(folder) is not None
+            )
             if parent is not None:
-                _check_parent(config, folder, parent, seen, resumed)
+                admission.check_parent(config, folder, parent, seen, resumed)
         if resumed is not None:
             resumed.refuse_unnamed(config.resume_override)
         if finished is not None:
@@ -138,7 +131,7 @@ def _try_out(words: Sequence[str], config: Config, seen: Inventory, *, resumes: 
                 f"{key} has no effect on trainer.fast_dev_run=true, which begins anew and keeps nothing; leave out one"
             )
     with tempfile.TemporaryDirectory(prefix="imgrec-") as place:
-        check(config, seen, Path(place) / "run")
+        admission.check(config, seen, Path(place) / "run")
         try:
             outcome = carry_out(words, Path(place) / "run", config)
         except BaseException as error:
@@ -168,7 +161,7 @@ def carry_out(
     again = ["train", *command, f"hydra.run.dir={quoted(str(folder))}", "hydra.mode=RUN"]  # this run alone, there
     others = companions.started_as(again) if config.trainer.devices > 1 else contextlib.nullcontext()
     try:
-        with _refusing_disk(), runlog.kept(folder, quiet=quiet, verbose=_verbose(words)), others:
+        with refusing_disk(), runlog.kept(folder, quiet=quiet, verbose=_verbose(words)), others:
             parent = Path(config.resume) if config.resume else None
             record = run(config, folder, command=command, parent=parent, fingerprint=fingerprint)
     except Exception:
@@ -218,193 +211,7 @@ def _explicit_folder(words: Sequence[str]) -> Path | None:
     return plain_path("hydra.run.dir", path) if path else None
 
 
-def refuse_place() -> None:
-    """Refuse a working folder that Hydra would take for another one. Raises UsageError."""
-    if "${" in str(here := Path.cwd()):
-        raise UsageError(
-            f"the working folder must have no ${{ in its path, which Hydra resolves, got {str(here)!r}; call imgrec"
-            " from another folder"
-        )
-
-
-def plain_path(key: str, path: str) -> Path:
-    """The folder that a key of Hydra's names. Raises UsageError where Hydra would write into another one.
-
-    It resolves ${...} in a value, and in the folder that it works in.
-    """
-    if "${" in path:
-        raise UsageError(f"{key} must be a plain path, got {path!r}; leave it out, and the folder names itself")
-    return Path(path)
-
-
-def show(overrides: Sequence[str], flags: Sequence[str], *, multirun: bool = False) -> None:
-    """Let Hydra print the configuration, or itself; nothing is run. flags: Hydra's options for it (`--cfg job`, ...).
-
-    Raises UsageError.
-    """
-    for flag in flags:
-        if flag.startswith("-") and flag.partition("=")[0] not in _PRINTING:
-            raise UsageError(
-                f"{flag} is no option of imgrec train; give -m, {', '.join(_PRINTING)}, and keys as key=value"
-            )
-    if multirun:
-        raise UsageError(f"{flags[0]} prints the configuration of one run, and -m asks for several; leave out -m")
-    overrides = literal(overrides)
-    compose(overrides)
-    with _at_hand([*flags, *overrides]):
-        hydra.main(config_path=str(schemas.conf_dir()), config_name="config", version_base="1.3")(_nothing)()
-
-
-def _nothing(raw: DictConfig) -> None:
-    """A task for Hydra when it only prints."""
-
-
-def check(config: Config, seen: Inventory, folder: Path, *, chooses: str | None = None, begun: bool = False) -> None:
-    """Refuse what this machine, or these images, cannot give, before the run's folder is made.
-
-    folder: the run's. chooses: what else asks for validation images, for the refusal. begun: True if the run goes on
-    from a checkpoint.
-    """
-    from imgrec.data import sources  # imports torch, as does the next one
-    from imgrec.environment import check_hardware
-
-    check_hardware(config)
-    runfolder.refuse_among(folder, seen)
-    if not begun:
-        _refuse_random_backbone(config)
-    asks = "trainer.early_stopping" if config.trainer.early_stopping else chooses
-    if not sources.check(config.data, seen.listing) and asks:
-        raise UsageError(f"{asks} needs validation images; give data.val_size, or leave {asks} out")
-    _refuse_single_image(config, seen)
-
-
-def _refuse_single_image(config: Config, seen: Inventory) -> None:
-    """Refuse a last batch of one image where a batch normalisation would have one value a channel."""
-    from imgrec import assembly
-    from imgrec.data import sources
-
-    size, images = (
-        config.data.batch_size,
-        -(-sources.training_images(config.data, seen.listing) // config.trainer.devices),
-    )
-    if images > 1 and size > 1 and images % size != 1:
-        return
-    side = min([*config.augment.sizes, config.data.image_size if isinstance(config.data, Folder) else FIXED_SIZE])
-    if assembly.normalises_single_values(config, side):
-        other = next((other for other in range(size + 1, images + 2) if images % other != 1), None)
-        way_out = f"give data.batch_size={other}" if images > 1 else "add images"
-        raise UsageError(
-            f"data.batch_size={size} leaves a batch of one image, of {images} training images on each device, and"
-            f" model={config.model.name} at {side} px has batch normalisation over one value a channel there, which has"
-            f" no variance; {way_out}"
-        )
-
-
-def _refuse_random_backbone(config: Config) -> None:
-    """Refuse to train a last layer on features that are random and stay so.
-
-    Not in the configuration's own check: runs of older versions must stay readable.
-    """
-    model = config.model
-    if isinstance(model, Resnet) and model.freeze_backbone and not model.pretrained:
-        raise UsageError(
-            "model.freeze_backbone=true needs a backbone that has learned something, and this one would begin and stay"
-            " random; give model.pretrained=true model.stem=imagenet, or leave model.freeze_backbone out"
-        )
-
-
-def check_code(
-    folder: Path, record: Record | None, rule: str, parent: Path | None = None, *, anew: str | None = None
-) -> None:
-    """Refuse to go on from a state that other code has made, where the rule says so; training itself warns.
-
-    anew: how to start a run without that state, for the refusal.
-    """
-    if record is not None and runfolder.has_state(folder):
-        codechange.of_state(folder, record, rule, anew=anew)
-    elif parent is not None:
-        codechange.of_state(parent, runfolder.record_of(parent), rule, anew=anew)
-
-
 def _anew_beside(folder: Path, resumed: Resumption) -> str:
     """How to start the unchanged run once more, as a command to paste: in a folder in which it is not found."""
     new = folder.with_name(f"{folder.name}-anew") if folder.exists() else folder
     return f"{resumed.anew} {shlex.quote(f'hydra.run.dir={quoted(str(new))}')}"
-
-
-def _check_parent(config: Config, folder: Path, parent: Path, seen: Inventory, resumed: Resumption | None) -> None:
-    from imgrec.training.origin import check_parent  # imports torch
-
-    if resumed is None:
-        check_parent(config, folder, parent, seen)
-    else:
-        check_parent(config, folder, parent, seen, changed=resumed.changed, anew=resumed.anew)
-
-
-def through_hydra(words: Sequence[str], task: Callable[[DictConfig], Any]) -> None:
-    """Let Hydra make the sweep's folder and call its sweeper and its launcher, with the task, for these words.
-
-    `hydra.main` would compose once more only to find out that it is a sweep. Raises what the task raises, and RunError
-    where the folder cannot be made.
-    """
-    with _at_hand(words), initialize_config_dir(str(schemas.conf_dir()), version_base="1.3"):
-        own = GlobalHydra.instance().hydra
-        assert own is not None, "just initialized"
-        # its own logging would close the log of the program around this one
-        own.multirun("config", task, [*words, "hydra.mode=MULTIRUN"], with_log_configuration=False)
-
-
-@contextlib.contextmanager
-def _at_hand(arguments: Sequence[str]) -> Iterator[None]:
-    """Let Hydra know our choices and these arguments, and leave nothing of it behind but what it was called for."""
-    schemas.register()
-    OmegaConf.register_new_resolver("imgrec.sweep_dir", _sweep_dir, replace=True)
-    OmegaConf.register_new_resolver("imgrec.run_name", _run_name, replace=True)
-    with own_hydra(), _as_imgrec(arguments), _refusing_disk():
-        yield
-
-
-@contextlib.contextmanager
-def _refusing_disk() -> Iterator[None]:
-    """Raise RunError for a folder or log that cannot be written, and print no traceback for each lost line of a log."""
-    noisy = logging.raiseExceptions
-    logging.raiseExceptions = False
-    try:
-        yield
-    except OSError as error:
-        raise RunError(
-            f"{error.filename or 'the output folder'} cannot be written: {error.strerror}; free the disk, or give"
-            " another hydra.run.dir (with -m: hydra.sweep.dir)"
-        ) from error
-    finally:
-        logging.raiseExceptions = noisy
-
-
-@contextlib.contextmanager
-def _as_imgrec(arguments: Sequence[str]) -> Iterator[None]:
-    """Let Hydra read these arguments, and leave what goes wrong to us: it would print pages and exit."""
-    argv, full = sys.argv, os.environ.get("HYDRA_FULL_ERROR")
-    sys.argv = ["imgrec", *arguments]
-    os.environ["HYDRA_FULL_ERROR"] = "1"
-    try:
-        yield
-    finally:
-        sys.argv = argv
-        if full is None:
-            del os.environ["HYDRA_FULL_ERROR"]
-        else:
-            os.environ["HYDRA_FULL_ERROR"] = full
-
-
-def _sweep_dir(*, _root_: DictConfig) -> str:
-    """Hydra's ${imgrec.sweep_dir:}, the folder of a sweep's runs."""
-    first, *_ = expand(_root_.hydra.overrides.task)  # where the sweep itself is composed, the words still hold lists
-    return str(runfolder.group(compose(first)))
-
-
-def _run_name(*, _root_: DictConfig) -> str:
-    """Hydra's ${imgrec.run_name:}, the name of one run's folder in it."""
-    words = list(_root_.hydra.overrides.task)
-    config = compose(words)
-    within = Path(_root_.hydra.sweep.dir)
-    return runfolder.place(config, words, inventory.take(config.data), within=within).folder.name

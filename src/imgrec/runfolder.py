@@ -294,8 +294,8 @@ def prepare(folder: Path) -> None:
         refuse_link(folder / name)
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with disk.Partial(folder / RECORD):  # and removed
-            pass
+        with disk.Partial(folder / RECORD):
+            pass  # that a file can be made is all there is to see; it is removed at once
     except OSError as error:
         raise RunError(
             f"{folder} must be a folder that can be written to, got: {error.strerror}; give another hydra.run.dir,"

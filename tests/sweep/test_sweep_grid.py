@@ -369,7 +369,7 @@ def test_a_signal_whose_exception_python_drops_ends_the_sweep_all_the_same(
     """It comes in the callback of a weak reference, where Python prints an exception and goes on."""
 
     class Thing:
-        pass
+        """What a weak reference can point to."""
 
     def interrupt(*rest: Any) -> None:
         thing = Thing()

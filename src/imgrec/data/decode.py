@@ -6,7 +6,6 @@ import io
 import logging
 import os
 import re
-import stat
 import warnings
 from pathlib import Path
 
@@ -16,6 +15,7 @@ from PIL import Image, UnidentifiedImageError, _imaging
 
 from imgrec.data.headers import MAX_PIXELS, check, check_pixels, orientation
 from imgrec.data.source import ReadError
+from imgrec.disk import odd_kind
 
 MAX_BYTES = 256 * 2**20  # of a file: 89 million pixels without any compression
 # not every decoder that Pillow has: content decides among these, and reaches none of the rarely used ones
@@ -33,13 +33,6 @@ _TURNS = {
 }
 # the machine's failures, whichever image they meet: leaving images out would hide them
 _MACHINE = (errno.EMFILE, errno.ENFILE, errno.ENOMEM)
-_KINDS = {
-    stat.S_IFDIR: "a folder",
-    stat.S_IFIFO: "a named pipe",
-    stat.S_IFSOCK: "a socket",
-    stat.S_IFCHR: "a device",
-    stat.S_IFBLK: "a device",
-}
 # What Pillow warns and logs about an image is no news: it decodes, or is refused with a sentence. The filter stays, as
 # setting one anew for every image would have Python show every other warning anew, too.
 _FROM_PILLOW = re.compile(r"PIL\.")
@@ -102,8 +95,8 @@ def _content(path: Path) -> bytes:
     descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY)
     try:
         status = os.fstat(descriptor)
-        if not stat.S_ISREG(status.st_mode):
-            raise ValueError(f"{_KINDS.get(stat.S_IFMT(status.st_mode), 'something else')}, which is no regular file")
+        if kind := odd_kind(status):
+            raise ValueError(f"{kind}, which is no regular file")
         if status.st_size > MAX_BYTES:
             raise ValueError(f"a file of {status.st_size} bytes, at most {MAX_BYTES} are read")
         with os.fdopen(descriptor, "rb", closefd=False) as file:

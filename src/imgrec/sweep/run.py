@@ -13,7 +13,7 @@ from pathlib import Path
 from hydra.core.utils import JobReturn, JobStatus
 from omegaconf import DictConfig
 
-from imgrec import codechange, companions, launch, runfolder, runlog
+from imgrec import admission, codechange, companions, hydra_runtime, launch, runfolder, runlog
 from imgrec.config.compose import compose, expand, given, literal, of_study, parsed
 from imgrec.config.launcher import Pool
 from imgrec.config.root import STEERING, Config
@@ -39,7 +39,7 @@ class Sweep:
     def __init__(self, overrides: Sequence[str]) -> None:
         companions.refuse_foreign_rank()
         overrides = literal(overrides, several=True)
-        launch.refuse_place()
+        hydra_runtime.refuse_place()
         self._overrides = overrides
         for key, reason in (
             ("hydra.run.dir", "has no effect on a sweep; give hydra.sweep.dir, or leave it out"),
@@ -57,7 +57,7 @@ class Sweep:
                 "trainer.fast_dev_run tries one run out, and a sweep asks for several; leave out one of the two"
             )
         named = given(words, "hydra.sweep.dir")
-        self.folder = launch.plain_path("hydra.sweep.dir", named) if named else runfolder.group(self._config)
+        self.folder = hydra_runtime.plain_path("hydra.sweep.dir", named) if named else runfolder.group(self._config)
         self._jobs = Jobs(self.folder, _varied(words, self._config))
         self._asked: dict[str, Job] = {}
         self._interruption = Interruption()
@@ -72,7 +72,7 @@ class Sweep:
             record = job.record()
             if record is None or record.status != "finished":
                 begun = runfolder.newest_state(job.folder) is not None
-                launch.check(job.config, job.seen, job.folder, chooses=self._chooses, begun=begun)
+                admission.check(job.config, job.seen, job.folder, chooses=self._chooses, begun=begun)
 
     @property
     def searches(self) -> bool:
@@ -98,7 +98,7 @@ class Sweep:
         try:
             with runfolder.lock(self.folder, SWEEP_LOCK), self._interruption.watched(), runlog.shown():
                 try:
-                    launch.through_hydra(self._overrides, self)
+                    hydra_runtime.multirun(self._overrides, self)
                 finally:
                     launch.show_on_board(self.folder, test=self.complete)
         except (Exception, Interrupted) as error:

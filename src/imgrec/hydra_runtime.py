@@ -1,0 +1,132 @@
+"""Hydra's own runtime, where imgrec uses it: the grid of a sweep, and printing a configuration. Imports no torch."""
+
+import contextlib
+import logging
+import os
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import hydra
+from hydra import initialize_config_dir
+from hydra.core.global_hydra import GlobalHydra
+from omegaconf import DictConfig, OmegaConf
+
+from imgrec import runfolder
+from imgrec.config import schemas
+from imgrec.config.compose import compose, expand, literal, own_hydra
+from imgrec.data import inventory
+from imgrec.errors import RunError, UsageError
+
+_PRINTING = ("--cfg", "-c", "--info", "-i", "--resolve", "--package", "-p")  # Hydra's options that run nothing
+
+
+def refuse_place() -> None:
+    """Refuse a working folder that Hydra would take for another one. Raises UsageError."""
+    if "${" in str(here := Path.cwd()):
+        raise UsageError(
+            f"the working folder must have no ${{ in its path, which Hydra resolves, got {str(here)!r}; call imgrec"
+            " from another folder"
+        )
+
+
+def plain_path(key: str, path: str) -> Path:
+    """The folder that a key of Hydra's names. Raises UsageError where Hydra would write into another one.
+
+    It resolves ${...} in a value, and in the folder that it works in.
+    """
+    if "${" in path:
+        raise UsageError(f"{key} must be a plain path, got {path!r}; leave it out, and the folder names itself")
+    return Path(path)
+
+
+def show(overrides: Sequence[str], flags: Sequence[str], *, multirun: bool = False) -> None:
+    """Let Hydra print the configuration, or itself; nothing is run. flags: Hydra's options for it (`--cfg job`, ...).
+
+    Raises UsageError.
+    """
+    for flag in flags:
+        if flag.startswith("-") and flag.partition("=")[0] not in _PRINTING:
+            raise UsageError(
+                f"{flag} is no option of imgrec train; give -m, {', '.join(_PRINTING)}, and keys as key=value"
+            )
+    if multirun:
+        raise UsageError(f"{flags[0]} prints the configuration of one run, and -m asks for several; leave out -m")
+    overrides = literal(overrides)
+    compose(overrides)
+    with _at_hand([*flags, *overrides]):
+        hydra.main(config_path=str(schemas.conf_dir()), config_name="config", version_base="1.3")(_nothing)()
+
+
+def _nothing(raw: DictConfig) -> None:
+    """A task for Hydra when it only prints."""
+
+
+def multirun(words: Sequence[str], task: Callable[[DictConfig], Any]) -> None:
+    """Let Hydra make the sweep's folder and call its sweeper and its launcher, with the task, for these words.
+
+    `hydra.main` would compose once more only to find out that it is a sweep. Raises what the task raises, and RunError
+    where the folder cannot be made.
+    """
+    with _at_hand(words), initialize_config_dir(str(schemas.conf_dir()), version_base="1.3"):
+        own = GlobalHydra.instance().hydra
+        assert own is not None, "just initialized"
+        # its own logging would close the log of the program around this one
+        own.multirun("config", task, [*words, "hydra.mode=MULTIRUN"], with_log_configuration=False)
+
+
+@contextlib.contextmanager
+def _at_hand(arguments: Sequence[str]) -> Iterator[None]:
+    """Let Hydra know our choices and these arguments, and leave nothing of it behind but what it was called for."""
+    schemas.register()
+    OmegaConf.register_new_resolver("imgrec.sweep_dir", _sweep_dir, replace=True)
+    OmegaConf.register_new_resolver("imgrec.run_name", _run_name, replace=True)
+    with own_hydra(), _as_imgrec(arguments), refusing_disk():
+        yield
+
+
+@contextlib.contextmanager
+def _as_imgrec(arguments: Sequence[str]) -> Iterator[None]:
+    """Let Hydra read these arguments, and leave what goes wrong to us: it would print pages and exit."""
+    argv, full = sys.argv, os.environ.get("HYDRA_FULL_ERROR")
+    sys.argv = ["imgrec", *arguments]
+    os.environ["HYDRA_FULL_ERROR"] = "1"
+    try:
+        yield
+    finally:
+        sys.argv = argv
+        if full is None:
+            del os.environ["HYDRA_FULL_ERROR"]
+        else:
+            os.environ["HYDRA_FULL_ERROR"] = full
+
+
+def _sweep_dir(*, _root_: DictConfig) -> str:
+    """Hydra's ${imgrec.sweep_dir:}, the folder of a sweep's runs."""
+    first, *_ = expand(_root_.hydra.overrides.task)  # where the sweep itself is composed, the words still hold lists
+    return str(runfolder.group(compose(first)))
+
+
+def _run_name(*, _root_: DictConfig) -> str:
+    """Hydra's ${imgrec.run_name:}, the name of one run's folder in it."""
+    words = list(_root_.hydra.overrides.task)
+    config = compose(words)
+    within = Path(_root_.hydra.sweep.dir)
+    return runfolder.place(config, words, inventory.take(config.data), within=within).folder.name
+
+
+@contextlib.contextmanager
+def refusing_disk() -> Iterator[None]:
+    """Raise RunError for a folder or log that cannot be written, and print no traceback for each lost line of a log."""
+    noisy = logging.raiseExceptions
+    logging.raiseExceptions = False
+    try:
+        yield
+    except OSError as error:
+        raise RunError(
+            f"{error.filename or 'the output folder'} cannot be written: {error.strerror}; free the disk, or give"
+            " another hydra.run.dir (with -m: hydra.sweep.dir)"
+        ) from error
+    finally:
+        logging.raiseExceptions = noisy
