@@ -1,6 +1,6 @@
 """A training state out of a checkpoint file, looked at value by value before anything acts on it.
 
-What PyTorch's and Lightning's own parts of it hold (an optimizer's state, loops, schedules) they check themselves.
+What else PyTorch's and Lightning's own parts of it hold (schedules, an optimizer's settings) they check themselves.
 """
 
 from collections.abc import Mapping
@@ -54,6 +54,10 @@ def check_training(path: Path, state: Mapping[str, Any]) -> None:
     try:
         for part in _PARTS:
             state[part]
+        for held in shape.items(state["optimizer_states"], "optimizer_states"):
+            _check_optimizer(shape.mapping(held, "an optimizer's state"))
+        if "current_model_state" in state:  # under a moving average: the weights that train
+            _check_alike(shape.mapping(state["current_model_state"], "current_model_state"), state["state_dict"])
         _check_counts(shape.mapping(state["loops"], "loops"), "loops")
         callbacks = shape.mapping(state["callbacks"], "callbacks")
         _check_saver(shape.mapping(callbacks["Saver"], "Saver"))
@@ -75,6 +79,30 @@ def check_training(path: Path, state: Mapping[str, Any]) -> None:
         raise RunError(
             f"{path} must be a checkpoint that imgrec wrote, got {reason}; restore the run's own, or remove its folder"
         ) from error
+
+
+def _check_optimizer(held: dict[str, Any]) -> None:
+    """Groups of parameters by number, and for each parameter real tensors and plain values."""
+    for group in shape.items(held["param_groups"], "param_groups"):
+        for number in shape.items(shape.mapping(group, "a group of parameters")["params"], "params"):
+            shape.integer(number, "a parameter's number")
+    if not isinstance(held["state"], dict):
+        raise ValueError(f"an optimizer's state must be a mapping, got {shape.brief(held['state'])}")
+    for number, values in held["state"].items():
+        shape.integer(number, "a parameter's number")
+        for name, value in shape.mapping(values, "a parameter's state").items():
+            if isinstance(value, Tensor):
+                _dense(value, f"a parameter's {name}")
+                if value.is_complex():
+                    raise ValueError(f"a parameter's {name} must be real, got {_told(value)}")
+
+
+def _check_alike(weights: dict[str, Any], others: Mapping[str, Any]) -> None:
+    """Weights of the names, shapes and types of the others."""
+    if weights.keys() != others.keys():
+        raise ValueError(f"current_model_state must have the names of state_dict, got {shape.brief(weights)}")
+    for name, value in weights.items():
+        _dense(value, f"current_model_state's {name}", like=others[name])
 
 
 def _check_counts(found: dict[str, Any], what: str) -> None:
