@@ -13,7 +13,7 @@ from hydra import initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from omegaconf import DictConfig, OmegaConf
 
-from imgrec import runfolder
+from imgrec import whereabouts
 from imgrec.config import schemas
 from imgrec.config.compose import compose, expand, literal, own_hydra
 from imgrec.data import inventory
@@ -105,7 +105,7 @@ def _as_imgrec(arguments: Sequence[str]) -> Iterator[None]:
 def _sweep_dir(*, _root_: DictConfig) -> str:
     """Hydra's ${imgrec.sweep_dir:}, the folder of a sweep's runs."""
     first, *_ = expand(_root_.hydra.overrides.task)  # where the sweep itself is composed, the words still hold lists
-    return str(runfolder.group(compose(first)))
+    return str(whereabouts.group(compose(first)))
 
 
 def _run_name(*, _root_: DictConfig) -> str:
@@ -113,7 +113,7 @@ def _run_name(*, _root_: DictConfig) -> str:
     words = list(_root_.hydra.overrides.task)
     config = compose(words)
     within = Path(_root_.hydra.sweep.dir)
-    return runfolder.place(config, words, inventory.take(config.data), within=within).folder.name
+    return whereabouts.place(config, words, inventory.take(config.data), within=within).folder.name
 
 
 @contextlib.contextmanager

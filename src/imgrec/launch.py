@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from imgrec import admission, codechange, companions, resuming, runfolder, runlog
+from imgrec import admission, codechange, companions, resuming, runfolder, runlog, whereabouts
 from imgrec.config.compose import compose, given, key_of, literal, parsed, quoted
 from imgrec.config.root import STEERING, Config
 from imgrec.data import inventory
@@ -85,10 +85,10 @@ def _trained(overrides: Sequence[str]) -> Outcome:
         if resumed.changed or folder is not None or seen.known_as(before.fingerprint) is None:
             parent = Path(run)
         else:  # the very same run, which may itself have gone on from another
-            parent = runfolder.parent_of(Path(run), before)
+            parent = whereabouts.parent_of(Path(run), before)
             if not (config.force and before.status == "finished"):  # done over, it lies in a new folder
                 folder = Path(run)
-    found = runfolder.place(config, words, seen, parent, folder=folder)
+    found = whereabouts.place(config, words, seen, parent, folder=folder)
     folder, own, seen = found.folder, found.run_id, found.seen
     if companions.rank() == 0:
         record = runfolder.look(folder)
@@ -114,7 +114,7 @@ def _trained(overrides: Sequence[str]) -> Outcome:
                 log.warning("%s", warning)
             if not seen.by_contents:
                 anew = "another hydra.run.dir" if named else "force=true"
-                log.warning("%s", runfolder.unknown_contents(folder, anew=anew))
+                log.warning("%s", whereabouts.unknown_contents(folder, anew=anew))
             return Outcome(folder=folder, record=finished, already=True, named=named)
     words = [text for text in words if key_of(text) != "hydra.run.dir"]
     if parent is not None:

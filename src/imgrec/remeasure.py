@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from imgrec import assembly, checkpoint, evaluation, records, runfolder
+from imgrec import assembly, checkpoint, evaluation, records, runfolder, whereabouts
 from imgrec.assembly import Trained
 from imgrec.checkpoint import BEST, LAST
 from imgrec.config.data import Cifar10, Folder
@@ -236,7 +236,7 @@ def _images(run: Path, trained: Trained, split: str, data_root: str | None, allo
     if data_root is not None:
         config = elsewhere(config, data_root)
     elif (record := runfolder.look(run) if run.is_dir() else None) is not None:
-        config = runfolder.settled(run, record, config)
+        config = whereabouts.settled(run, record, config)
     seen = runfolder.images(run, config)
     known = seen.known_as(trained.fingerprint)
     if known is None and (data_root is None or _is_root_of(data_root, trained.config)):
@@ -249,7 +249,7 @@ def _images(run: Path, trained: Trained, split: str, data_root: str | None, allo
     if allow_trained:
         raise UsageError("--allow-trained is of other images than the run's own, which are split; leave it out")
     by_sizes = known is not None and not known.by_contents
-    remarks = [runfolder.unknown_contents(run)] if by_sizes else []
+    remarks = [whereabouts.unknown_contents(run)] if by_sizes else []
     alike = by_sizes and data_root is not None and not _is_root_of(data_root, trained.config)
     fingerprint = known.fingerprint if known is not None and not alike else seen.fingerprint  # alike: never the run's
     seen = known or seen

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from imgrec import runfolder
+from imgrec import runfolder, whereabouts
 from imgrec.config import plain
 from imgrec.config.changes import changeable_keys, why_refused
 from imgrec.config.compose import compose, key_of
@@ -73,7 +73,7 @@ def resolve(run: Path, words: Sequence[str]) -> Resumption:
 
 def _with_images(run: Path, record: Record, before: Config, words: Sequence[str]) -> list[str]:
     """The words, whose data.root says where the images lie now: a relative one started from another folder."""
-    after = runfolder.settled(run, record, before)
+    after = whereabouts.settled(run, record, before)
     if after is before:
         return list(words)
     root = f"data.root={_literal(getattr(after.data, 'root', None))}"

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from imgrec import codebase, codechange, companions, drift, runfolder, runlog
+from imgrec import codebase, codechange, companions, drift, runfolder, runlog, whereabouts
 from imgrec.config import plain
 from imgrec.config.identity import SHORT, run_id
 from imgrec.config.root import Config, elsewhere
@@ -84,7 +84,7 @@ def _first(run: Path, record: Record) -> str:
     while folder not in seen and record.parent:
         seen.add(folder)
         try:
-            folder = runfolder.parent_of(folder, record) or folder
+            folder = whereabouts.parent_of(folder, record) or folder
         except RunError:  # it is nowhere: what it is called is all that is known
             return str(record.parent)
         record = runfolder.look(folder) or record
@@ -104,7 +104,7 @@ def _config(run: Path, record: Record, data_root: str | None, folder: Path) -> C
             f"{run / RECORD} must hold a configuration that this version knows, got: {error}; use imgrec {version}"
         ) from error
     config = dataclasses.replace(config, code="ignore")  # to run it with other code is what verifying is for
-    config = runfolder.settled(run, record, config) if data_root is None else elsewhere(config, data_root)
+    config = whereabouts.settled(run, record, config) if data_root is None else elsewhere(config, data_root)
     seen = runfolder.images(run, config)
     known = seen.known_as(record.fingerprint)
     if known is None:

@@ -10,14 +10,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from imgrec import records, runfolder
+from imgrec import records, runfolder, whereabouts
 from imgrec.config.compose import compose, key_of
 from imgrec.config.root import Config
 from imgrec.data import inventory
 from imgrec.data.inventory import Inventory
 from imgrec.errors import RunError, shown
 from imgrec.records import Record
-from imgrec.runfolder import RECORD, Place
+from imgrec.runfolder import RECORD
+from imgrec.whereabouts import Place
 
 log = logging.getLogger(__name__)
 
@@ -81,8 +82,8 @@ class Jobs:
         return self._made[key]
 
     def _place(self, config: Config, named: Sequence[str], seen: Inventory) -> Place:
-        """As `runfolder.place`. An older id serves the first contents that ask for it; others have their new id."""
-        found = runfolder.place(config, named, seen, within=self.sweep)
+        """As `whereabouts.place`. An older id serves the first contents that ask for it; others have their new id."""
+        found = whereabouts.place(config, named, seen, within=self.sweep)
         if found.seen.by_contents:
             return found
         root = shown(getattr(config.data, "root", config.data.name))
@@ -95,13 +96,13 @@ class Jobs:
             shown(found.folder),
             *(place, root, place, root),
         )
-        return runfolder.place(config, named, dataclasses.replace(seen, older=None), within=self.sweep)
+        return whereabouts.place(config, named, dataclasses.replace(seen, older=None), within=self.sweep)
 
     def _tell_unknown(self, found: Place) -> None:
         """Say once that runs of this sweep know their images by names and sizes alone."""
         if not found.seen.by_contents and not self._told:
             self._told = True
-            log.warning("%s", runfolder.unknown_contents(found.folder, anew="another hydra.sweep.dir"))
+            log.warning("%s", whereabouts.unknown_contents(found.folder, anew="another hydra.sweep.dir"))
 
 
 def state(job: Job, *, until: float) -> State:

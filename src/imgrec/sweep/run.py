@@ -13,7 +13,7 @@ from pathlib import Path
 from hydra.core.utils import JobReturn, JobStatus
 from omegaconf import DictConfig
 
-from imgrec import admission, codechange, companions, hydra_runtime, launch, runfolder, runlog
+from imgrec import admission, codechange, companions, hydra_runtime, launch, runfolder, runlog, whereabouts
 from imgrec.config.compose import compose, expand, given, literal, of_study, parsed
 from imgrec.config.launcher import Pool
 from imgrec.config.root import STEERING, Config
@@ -57,7 +57,7 @@ class Sweep:
                 "trainer.fast_dev_run tries one run out, and a sweep asks for several; leave out one of the two"
             )
         named = given(words, "hydra.sweep.dir")
-        self.folder = hydra_runtime.plain_path("hydra.sweep.dir", named) if named else runfolder.group(self._config)
+        self.folder = hydra_runtime.plain_path("hydra.sweep.dir", named) if named else whereabouts.group(self._config)
         self._jobs = Jobs(self.folder, _varied(words, self._config))
         self._asked: dict[str, Job] = {}
         self._interruption = Interruption()

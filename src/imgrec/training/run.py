@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from imgrec import codebase, codechange, companions, records, runfolder, safepath
+from imgrec import codebase, codechange, companions, records, runfolder, safepath, whereabouts
 from imgrec.codebase import Code
 from imgrec.config import plain
 from imgrec.config.root import Config
@@ -64,7 +64,7 @@ def _train(
     seen = inventory.take(config.data)  # again, where it has been checked: a sweep's run may start hours later
     if fingerprint is not None:
         seen = _still(seen, fingerprint, config, folder)
-    found = runfolder.place(config, command, seen, parent, folder=folder)
+    found = whereabouts.place(config, command, seen, parent, folder=folder)
     own, seen = found.run_id, found.seen
     if companions.rank() > 0:  # started by the first process of a distributed run, to train along
         Fitting(config, folder, own, seen, parent=parent, interruption=Interruption()).run()
@@ -76,7 +76,7 @@ def _train(
         if before is not None and before.status == "finished":
             return before
         if not seen.by_contents:
-            log.warning("%s", runfolder.unknown_contents(folder))
+            log.warning("%s", whereabouts.unknown_contents(folder))
         begun = runfolder.newest_state(folder)  # a later process compares: did this one reach a checkpoint?
         if before is not None and begun:
             _keep_threads(before, config)
@@ -92,7 +92,7 @@ def _train(
             environment=environment(),
             parent=str(parent) if parent else None,
             parent_id=_id_of(parent, before),
-            cwd=runfolder.start(config),
+            cwd=whereabouts.start(config),
             progress={"from": begun},
             code=code,
             code_since=code_since,
