@@ -39,8 +39,8 @@ def figure_id(figure: Figure) -> str:
 
 
 def chosen(figure: Figure) -> str:
-    """The choice that it is a figure of, beside its data."""
-    (name,) = [name for key, name in figure.setting.items() if key != "data"]
+    """The choice that it is a figure of, beside its data and the values of the choice."""
+    (name,) = [name for key, name in figure.setting.items() if key != "data" and "." not in key]
     return name
 
 
@@ -110,14 +110,34 @@ def test_what_was_printed_as_an_error_is_a_hundred_minus_it(source: str, metric:
 def test_a_study_s_figures_stand_beside_its_runs_unasked(table: Table, runs: Path) -> None:
     lay_sweep(runs, TWO, study="optimizers")
     shown = table()
-    assert cited(shown, "adam") == {"82.5": "Schmidt", "92.94": "Zhuang"}
-    assert cited(shown, "sgd") == {"81.3": "Schmidt", "92.35 ± 0.14": "Wilson"}
+    assert cited(shown, "adam") == {"81.59 ± 1.06": "Schmidt", "92.94": "Zhuang"}
+    assert cited(shown, "sgd") == {"80.75 ± 0.39": "Schmidt", "92.35 ± 0.14": "Wilson"}
     assert len([note for note in shown.notes if note.startswith("[")]) == 3, "a source once, and none that is not shown"
     (wilson,) = [note for note in shown.notes if "Wilson" in note]
     assert wilson[4:] == (
         "Wilson et al. 2017, arXiv 1705.08292: VGG, CIFAR-10, learning rates tuned for each optimizer, test error"
         " as printed 7.65 ± 0.14 and 9.60 ± 0.19; the protocol differs."
     )
+
+
+@pytest.mark.parametrize(
+    ("same", "other", "figures"),
+    [
+        ("loss=label_smoothing_005", "loss=label_smoothing", {"94.71", "2.96"}),
+        ("loss=focal_3", "loss=focal", {"94.75", "1.48"}),
+        ("augment=cutout", "augment=cutout augment.cutout_size=8", {"96.01"}),
+    ],
+)
+def test_a_figure_stands_beside_its_own_values_alone(same: str, other: str, figures: set[str]) -> None:
+    def beside(words: str) -> set[str]:
+        columns = [Column(metric=metric, split="test", protocol="clean") for metric in ("top1", "ece")]
+        record = run(f"data=cifar10 {words}")
+        found = [figure for figure in FIGURES for column in columns if figure.fits(record, column)]
+        axis = words.split("=")[0]
+        return {figure.value for figure in found if axis in figure.setting}
+
+    assert beside(same) == figures
+    assert beside(other) == set()
 
 
 def test_a_recipe_s_figures_stand_beside_its_runs(table: Table, runs: Path) -> None:
@@ -134,7 +154,7 @@ def test_a_recipe_s_figures_stand_beside_its_runs(table: Table, runs: Path) -> N
         ((), {}),  # the runs are of no study
         (("--published", "none"), {}),
         (("--published", "wilson-2017"), {"92.35 ± 0.14": "Wilson"}),
-        (("--published", "schmidt-2021,wilson-2017"), {"92.35 ± 0.14": "Wilson", "81.3": "Schmidt"}),
+        (("--published", "schmidt-2021,wilson-2017"), {"92.35 ± 0.14": "Wilson", "80.75 ± 0.39": "Schmidt"}),
         (("--published", "airbench94"), {}),  # a figure of another recipe
         (("--published", "mukhoti-2020"), {"95.05": "Mukhoti"}),  # every run here has cross-entropy
         (("--published", "mukhoti-2020", "--scores", "top1,ece"), {"95.05": "Mukhoti", "ece 4.35": "Mukhoti"}),
