@@ -25,7 +25,11 @@ def check(config: Config, seen: Inventory, folder: Path, *, chooses: str | None 
     runfolder.refuse_among(folder, seen)
     if not begun:
         _refuse_random_backbone(config)
-    asks = "trainer.early_stopping" if config.trainer.early_stopping else chooses
+    asks = chooses
+    if config.trainer.early_stopping:
+        asks = "trainer.early_stopping"
+    elif config.test_calibration:
+        asks = "test_calibration"
     if not sources.check(config.data, seen.listing) and asks:
         raise UsageError(f"{asks} needs validation images; give data.val_size, or leave {asks} out")
     _refuse_single_image(config, seen)

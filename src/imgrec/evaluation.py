@@ -13,11 +13,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from imgrec import calibration
 from imgrec.data import workers
 from imgrec.data.loader import eval_loader
 from imgrec.data.source import Images
 from imgrec.diagnostics import confusion as as_stored
 from imgrec.errors import RunError
+from imgrec.predictions import Predicted, predicted
 from imgrec.records import Score, wilson
 from imgrec.scores import CALIBRATION_BINS, Scores, calibration_bins
 
@@ -59,13 +61,15 @@ class Predictions:
     """What a network said of the N readable images of a split.
 
     logits_nk (N, K), targets_n: true classes (N,), indices_n: the images' places in the split (N,),
-    precision: of the network's arithmetic, "32" or "bf16".
+    precision: of the network's arithmetic, "32" or "bf16". temperature: what the logits are divided by for calibrated
+    confidences (`calibration`); None where it was not fitted.
     """
 
     logits_nk: Tensor
     targets_n: Tensor
     indices_n: Tensor
     precision: str = "32"
+    temperature: float | None = None
 
     @property
     def confidence_n(self) -> Tensor:
@@ -75,6 +79,21 @@ class Predictions:
     @property
     def predicted_n(self) -> Tensor:
         return self.logits_nk.argmax(dim=1)
+
+    def kept(self) -> Predicted:
+        """What `predictions.npz` keeps of them."""
+        probabilities_nk = self.logits_nk.double().softmax(dim=1)
+        calibrated_n = None
+        if self.temperature is not None:
+            calibrated_n = (self.logits_nk.double() / self.temperature).softmax(dim=1).amax(dim=1).numpy()
+        return predicted(
+            indices_n=self.indices_n.numpy(),
+            targets_n=self.targets_n.numpy(),
+            predicted_n=self.predicted_n.numpy(),
+            confidence_n=probabilities_nk.amax(dim=1).numpy(),
+            true_n=probabilities_nk.gather(1, self.targets_n[:, None]).squeeze(1).numpy(),
+            calibrated_n=calibrated_n,
+        )
 
     def worst(self, count: int) -> Tensor:
         """Rows of the most confident mistakes, the surest first; at most `count`."""
@@ -144,6 +163,7 @@ def _full_float32() -> Iterator[None]:
 def measure(predictions: Predictions, loss: nn.Module, *, split: str, protocol: str, at: str) -> list[Score]:
     """The scores of a split, one row a metric. loss: the run's own, so that it compares with the curves.
 
+    Where a temperature was fitted, also `nll` (nats), and `nll_calibrated` and `ece_calibrated` after it.
     Raises RunError where the network's outputs are not finite: such a score would measure nothing.
     """
     scores = Scores(predictions.logits_nk.shape[1])
@@ -155,6 +175,10 @@ def measure(predictions: Predictions, loss: nn.Module, *, split: str, protocol: 
             f"the loss on {split} at {at} ({protocol}) must be finite, got {values['loss']}: the network's outputs are"
             " no numbers to score; train again with a lower optimizer.lr or trainer.gradient_clip=1"
         )
+    settings: dict[str, Any] = {"precision": predictions.precision}
+    if predictions.temperature is not None:
+        settings["temperature"] = round(predictions.temperature, 7)
+        values |= _calibrated(predictions, predictions.temperature)
     return [
         Score(
             split=split,
@@ -163,11 +187,22 @@ def measure(predictions: Predictions, loss: nn.Module, *, split: str, protocol: 
             value=round(value, 7),  # float32 holds no more digits
             n=n,
             at=at,
-            settings={"precision": predictions.precision},
+            settings=settings if metric.endswith("_calibrated") else {"precision": predictions.precision},
             ci=wilson(value, n) if metric in ("top1", "top5") else None,
         )
         for metric, value in sorted(values.items())
     ]
+
+
+def _calibrated(predictions: Predictions, temperature: float) -> dict[str, float]:
+    logits_nk, targets_n = predictions.logits_nk, predictions.targets_n
+    scores = Scores(logits_nk.shape[1])
+    scores.update(logits_nk / temperature, targets_n, torch.zeros(()))
+    return {
+        "nll": calibration.negative_log_likelihood(logits_nk, targets_n),
+        "nll_calibrated": calibration.negative_log_likelihood(logits_nk / temperature, targets_n),
+        "ece_calibrated": scores.scalars()["ece"],
+    }
 
 
 def diagnose(predictions: Predictions, classes: tuple[str, ...]) -> dict[str, Any]:

@@ -49,6 +49,7 @@ class Record:
     time that it went on with other code, the digests of the modules that had changed.
     images: of a folder, `sizes`: the fingerprint of names and sizes alone, as older records have it. `trained_on`: of a
     run that went on over other images, how many of its val and test images its parent was trained on.
+    predictions: the digest of what `predictions.npz` keeps for each place (`test/clean/last`); empty in older records.
     """
 
     run_id: str
@@ -73,6 +74,7 @@ class Record:
     ended: str | None = None
     error: str | None = None
     images: dict[str, Any] = field(default_factory=dict)
+    predictions: dict[str, str] = field(default_factory=dict)
     schema: int = SCHEMA
 
     def score(self, metric: str, *, split: str, at: str, protocol: str = "clean") -> Score | None:
@@ -116,16 +118,31 @@ def read(path: StrPath) -> Record:
         ) from error
 
 
-def read_evaluation(path: Path) -> tuple[str, str | None, list[Score]]:
-    """The run's id, the fingerprint of the images where it is known, and the scores of a later measurement.
+@dataclass(frozen=True, kw_only=True)
+class Evaluation:
+    """A later measurement: of which run, of which images (their fingerprint, where it is known), and what came out.
 
-    Raises RunError for a file that is none.
+    predictions: as in `Record`.
     """
+
+    run_id: str
+    fingerprint: str | None
+    scores: list[Score]
+    predictions: dict[str, str]
+
+
+def read_evaluation(path: Path) -> Evaluation:
+    """The measurement in that file. Raises RunError for a file that is none."""
     try:
         rows = shape.mapping(json_in(path), "a measurement")
         images = shape.mapping(rows.get("settings", {}), "settings").get("data")
         known = None if images is None else shape.text(images, "settings' data")
-        return shape.text(rows["run_id"], "run_id"), known, scores_of(rows["scores"])
+        return Evaluation(
+            run_id=shape.text(rows["run_id"], "run_id"),
+            fingerprint=known,
+            scores=scores_of(rows["scores"]),
+            predictions=_digests(rows.get("predictions", {}), "predictions"),
+        )
     except _UNREADABLE as error:
         raise RunError(
             f"{path} must be a measurement that imgrec wrote, got {why_not(error)}; measure again"
@@ -161,7 +178,7 @@ def _check(record: Record) -> None:
     for key in _MAYBE:
         if getattr(record, key) is not None:
             shape.text(getattr(record, key), key)
-    for key in ("config", "cost", "environment", "weights", "progress", "images"):
+    for key in ("config", "cost", "environment", "progress", "images"):
         shape.mapping(getattr(record, key), key)
     for word in shape.items(record.command, "command"):
         shape.text(word, "a word of the command")
@@ -169,9 +186,8 @@ def _check(record: Record) -> None:
     for key in _COSTS:
         if record.cost.get(key) is not None:
             shape.number(record.cost[key], f"cost's {key}", low=0)
-    for place, digest in record.weights.items():
-        shape.name(place, "a place of weights")
-        shape.name(digest, f"the digest of the weights at {place}")
+    _digests(record.weights, "weights")
+    _digests(record.predictions, "predictions")
     shape.integer(record.deaths, "deaths")
     shape.integer(record.environment.get("threads", 0), "environment's threads", high=_MOST_THREADS)
     if record.images.get("sizes") is not None:
@@ -183,6 +199,14 @@ def _check(record: Record) -> None:
             if not all(each.isidentifier() for each in module.split(".")) or len(module) > _LONGEST_MODULE:
                 raise ValueError(f"code of {shape.brief(module)}, which is no module")
             shape.text(digests, f"code of {module}")
+
+
+def _digests(value: Any, what: str) -> dict[str, str]:
+    """Digests by place."""
+    for place, digest in shape.mapping(value, what).items():
+        shape.name(place, f"a place of {what}")
+        shape.name(digest, f"the digest of the {what} at {place}")
+    return dict(value)
 
 
 def scores_of(rows: Any) -> list[Score]:

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from imgrec import assembly, checkpoint, evaluation, records, runfolder, whereabouts
+from imgrec import assembly, checkpoint, evaluation, predictions, records, runfolder, whereabouts
 from imgrec.assembly import Trained
 from imgrec.checkpoint import BEST, LAST
 from imgrec.config.data import Cifar10, Folder
@@ -75,7 +75,8 @@ def evaluate(
     precision: "32" or "bf16"; None: the run's test_precision. data_root: where the run's images lie now, of which its
     own split is measured; or other images, of which all are, or those in their test/ (val/). allow_trained: measure
     other images also where the run was trained on some of them. output: a file instead of the run's
-    evaluations/<protocol>-<hash of the settings>.json. Raises UsageError or RunError with the reason.
+    evaluations/<protocol>-<hash of the settings>.json, beside which the predictions lie (.npz). Raises UsageError or
+    RunError with the reason.
     """
     run, output = Path(run), None if output is None else Path(output)
     data_root = None if data_root is None else str(data_root)
@@ -103,7 +104,7 @@ def evaluate(
     elif precision == "bf16" and (warning := slow_bfloat16(asked, "--precision 32")):
         log.warning("%s", warning)
     chosen = _images(run, trained, split, data_root, allow_trained)
-    predictions = evaluation.predict(
+    found = evaluation.predict(
         trained.network,
         chosen.images,
         protocol=protocol,
@@ -112,17 +113,19 @@ def evaluate(
         channels_last=trained.config.trainer.channels_last,
         precision=precision,
     )
-    scores = evaluation.measure(predictions, trained.loss, split=split, protocol=protocol, at=place)
+    scores = evaluation.measure(found, trained.loss, split=split, protocol=protocol, at=place)
     settings: dict[str, Any] = {"protocol": protocol, "at": place, "split": split, "step": trained.step}
     settings |= {"data": chosen.fingerprint, **chosen.settings}
-    if predictions.precision != "32":
-        settings["precision"] = predictions.precision
+    if found.precision != "32":
+        settings["precision"] = found.precision
+    kept, told = found.kept(), (split, protocol, place)
     rows: dict[str, Any] = {
         "schema": SCHEMA,
         "run_id": trained.run_id,
         "settings": settings,
         "weights": weights,
         "scores": [dataclasses.asdict(score) for score in scores],
+        "predictions": {predictions.key_of(told): kept.digest()},
         "environment": environment(),
     }
     target = output
@@ -131,6 +134,7 @@ def evaluate(
         target = run / EVALUATIONS / f"{protocol}-{digest}.json"
         runfolder.refuse_link(target.parent)
         runfolder.prepare(target.parent)
+        predictions.write(target.with_suffix(".npz"), {trained.run_id: {told: kept}})
     if target is not None:
         records.write_json(target, rows)
     return Measured(

@@ -1,7 +1,7 @@
 """A run's folder: where it lies, what state it is in, who works in it. Imports no torch.
 
 outputs/<experiment>/<name>-<first digits of the run's id>/
-config.yaml  record.json  curves.csv  diagnostics.json  train.log  trained_images.bin
+config.yaml  record.json  curves.csv  diagnostics.json  predictions.npz  train.log  trained_images.bin
 evaluations/  checkpoints/  tensorboard/
 """
 
@@ -14,7 +14,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from imgrec import disk, records
+from imgrec import disk, predictions, records
 from imgrec.config.identity import SHORT
 from imgrec.config.root import Config
 from imgrec.data import inventory, trained
@@ -27,6 +27,7 @@ CHECKPOINTS, EVALUATIONS, TENSORBOARD, LOCK = "checkpoints", "evaluations", "ten
 SWEEP_LOCK, TUNING = "sweep.lock", "tuning.json"  # in the folder of a sweep's runs
 _WRITTEN = (
     *(RECORD, CONFIG, CURVES, DIAGNOSTICS, CHECKPOINTS, EVALUATIONS, TENSORBOARD, LOCK, "train.log", trained.NAME),
+    predictions.NAME,
     *(SWEEP_LOCK, TUNING, "multirun.yaml", "optuna.db"),
 )
 _GENERATIONS = ("last.ckpt", "previous.ckpt")  # as `checkpoint`, which imports torch, names them

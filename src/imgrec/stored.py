@@ -67,6 +67,9 @@ def check_training(path: Path, state: Mapping[str, Any]) -> None:
             shape.number(speed[key], f"Speed's {key}", low=0)
         if "Finite" in callbacks:
             shape.integer(shape.mapping(callbacks["Finite"], "Finite")["skipped"], "Finite's skipped")
+        for name, held in callbacks.items():
+            if name.startswith("EarlyStopping"):
+                _check_stopping(shape.mapping(held, "EarlyStopping"))
         _check_data(shape.mapping(state.get("ImageData", {"epoch": 0, "batch": 0}), "ImageData"))
         for counts in shape.items(state["train_scores"], "train_scores"):
             held = shape.mapping(counts, "train_scores")
@@ -173,6 +176,16 @@ def _check_waiting(batch: list[Any], classes: int) -> None:
         raise ValueError(
             f"the targets of a waiting batch must be classes from 0 to {classes - 1}, got {_told(targets)}"
         )
+
+
+def _check_stopping(stopping: dict[str, Any]) -> None:
+    """Lightning's counts of early stopping, and the best score so far: a real number, as a tensor."""
+    for key in ("wait_count", "stopped_epoch", "patience"):
+        shape.integer(stopping[key], f"EarlyStopping's {key}")
+    score = stopping["best_score"]
+    _dense(score, "EarlyStopping's best_score")
+    if not score.is_floating_point() or score.ndim:
+        raise ValueError(f"EarlyStopping's best_score must be a real number, got {_told(score)}")
 
 
 def _check_data(data: dict[str, Any]) -> None:

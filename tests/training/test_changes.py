@@ -125,7 +125,13 @@ CASES: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     ),
     "rmsprop": (("optimizer=rmsprop",), ("optimizer.alpha=0.8", "trainer.max_epochs=2")),
 }
-ELSEWHERE = {"trainer.devices", "test", "test_protocols", "test_precision"}  # have tests of their own below
+ELSEWHERE = {
+    "trainer.devices",
+    "test",
+    "test_protocols",
+    "test_precision",
+    "test_calibration",
+}  # have tests of their own below
 
 
 PRUNED = ("data.prune=0.4", "data.prune_after=0.5", "trainer.max_epochs=4", "augment=crop_flip", "model.dropout=0.3")
@@ -408,10 +414,11 @@ def test_the_final_reading_follows_what_the_resumed_run_asks(
     cut_in_the_middle: Callable[..., Path], workplace: Path
 ) -> None:
     run = cut_in_the_middle("trainer.max_epochs=2")
-    other = launch.train(resumed(run, "test_protocols=[tta_flip]", "test_precision=bf16"))
+    other = launch.train(resumed(run, "test_protocols=[tta_flip]", "test_precision=bf16", "test_calibration=true"))
     assert {
         (score.protocol, score.settings["precision"]) for score in other.record.scores if score.split == "test"
     } == {("tta_flip", "bf16")}
+    assert "ece_calibrated" in {score.metric for score in other.record.scores}
     closed = launch.train(resumed(run, "test=false"))
     assert {score.split for score in closed.record.scores} == {"val"}
 

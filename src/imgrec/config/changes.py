@@ -32,9 +32,11 @@ _PLACED = "the images that this epoch has shown could not be told from the other
 CHANGES: Mapping[str, Change] = {
     # the root
     "seed": Change(AT_EPOCH, "order, augmentation and dropout of the epochs to come; initial weights stay"),
+    "init_seed": Change(REFUSED, "a new network alone begins with the weights that it draws"),
     "test": Change(EFFECTIVE, "the final reading follows it"),
     "test_protocols": Change(EFFECTIVE, "the final reading follows it"),
     "test_precision": Change(EFFECTIVE, "the final reading follows it"),
+    "test_calibration": Change(EFFECTIVE, "the final reading follows it"),
     "experiment": Change(EFFECTIVE, "a label; the choices that the recipe makes are changes of their own"),
     "study": Change(EFFECTIVE, "a label; the choices that the study makes are changes of their own"),
     "resume": Change(EFFECTIVE, "names the run to go on from"),
@@ -60,6 +62,7 @@ CHANGES: Mapping[str, Change] = {
     ),
     "data.download": Change(EFFECTIVE, _WORKS),
     "data.val_size": Change(REFUSED, _IMAGES),
+    "data.split_seed": Change(REFUSED, _IMAGES),
     "data.image_size": Change(EFFECTIVE, f"{_NEXT}; a cnn fits one size, and refuses it"),
     "data.test_size": Change(REFUSED, _IMAGES),
     "data.on_error": Change(EFFECTIVE, _NEXT),

@@ -70,10 +70,14 @@ class Cifar10(Data):
     )
     download: bool = setting(True, "fetch the official archive when the files are absent", identity=False)
     val_size: int = setting(5000, "training images kept for validation, class-balanced; 0: train on all, no `best`")
+    split_seed: int = setting(
+        0, "another validation split of the same size for each number; 0 is the usual one. The test split stays"
+    )
 
     def __post_init__(self) -> None:
         super().__post_init__()
         below("data.val_size", self.val_size, 0, 50_000, "CIFAR-10 has 50000 training images; use 5000, or 0 for none")
+        _check_split_seed(self.split_seed, self.val_size)
         if self.val_size % 10:
             raise UsageError(
                 f"data.val_size must be a multiple of 10 for CIFAR-10 (a class-balanced split), got {self.val_size}"
@@ -86,10 +90,14 @@ class Digits(Data):
 
     name: str = "digits"
     val_size: int = setting(180, "training images kept for validation, stratified; 0: train on all, no `best`")
+    split_seed: int = setting(
+        0, "another validation split of the same size for each number; 0 is the usual one. The test split stays"
+    )
 
     def __post_init__(self) -> None:
         super().__post_init__()
         below("data.val_size", self.val_size, 0, 1437, "digits has 1437 images outside its test split; use 180")
+        _check_split_seed(self.split_seed, self.val_size)
         if 0 < self.val_size < 10:
             raise UsageError(f"data.val_size must be 0 or at least 10 (one image a class), got {self.val_size}")
 
@@ -106,6 +114,9 @@ class Folder(Data):
     )
     test_size: float = setting(
         0.1, "test images when there is no test/ folder: a share below 1, a count from 1; 0: none"
+    )
+    split_seed: int = setting(
+        0, "another validation split of the same size for each number; 0 is the usual one. The test split stays"
     )
     on_error: str = setting("raise", "an image that cannot be read: raise stops and names it, skip leaves it out")
 
@@ -124,9 +135,19 @@ class Folder(Data):
             at_least(f"data.{key}", value, 0)
             if value >= 1 and value != int(value):
                 raise UsageError(f"data.{key} must be a share below 1 or a whole number of images, got {value!r}")
+        _check_split_seed(self.split_seed, self.val_size)
         choice("data.on_error", self.on_error, ("raise", "skip"))
         if self.prune and self.on_error == "skip":
             raise UsageError(
                 "data.prune needs data.on_error=raise, as it asks for every image's loss, got 'skip'; delete what"
                 " cannot be read, or drop one of the two"
             )
+
+
+def _check_split_seed(split_seed: int, val_size: float) -> None:
+    within("data.split_seed", split_seed, 0, 2**32 - 1)
+    if split_seed and not val_size:
+        raise UsageError(
+            f"data.split_seed={split_seed} varies the validation split, and data.val_size=0 leaves none; give one of"
+            " the two alone"
+        )

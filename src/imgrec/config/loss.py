@@ -1,6 +1,7 @@
 """The loss axis. Every loss takes class indices or class probabilities as targets."""
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from omegaconf import MISSING
 
@@ -9,7 +10,9 @@ from imgrec.config.fields import above, at_least, below, setting
 
 @dataclass(kw_only=True)
 class Loss:
-    """What every loss has."""
+    """What every loss has. gives_probabilities: True if it is least where the softmax of the outputs is the truth."""
+
+    gives_probabilities: ClassVar[bool] = True
 
     name: str = MISSING
 
@@ -35,6 +38,8 @@ class LabelSmoothing(Loss):
 @dataclass(kw_only=True)
 class Mse(Loss):
     """Square loss on the logits against one-hot targets (Hui & Belkin 2020)."""
+
+    gives_probabilities: ClassVar[bool] = False
 
     name: str = "mse"
     true_weight: float = setting(1.0, "weight of the true class' term: k of Hui & Belkin 2020; 1 up to 42 classes")
@@ -66,6 +71,8 @@ class Focal(Loss):
 @dataclass(kw_only=True)
 class Hinge(Loss):
     """Multi-class hinge (Crammer & Singer 2001)."""
+
+    gives_probabilities: ClassVar[bool] = False
 
     name: str = "hinge"
     margin: float = setting(1.0, "distance by which the true class' logit should lead")

@@ -39,10 +39,18 @@ class Config:
     launcher: Launcher = MISSING
     sweep: Sweep = MISSING
     seed: int = setting(0, "decides initial weights, order and augmentation; the split does not depend on it")
+    init_seed: int | None = setting(
+        None, "decides the initial weights alone, and seed the rest; null: seed decides them too"
+    )
     test: bool = setting(True, "read the test set once, at the end; false: it stays closed (for searches)")
     test_protocols: list[str] = setting(lambda: ["clean"], f"what the final reading measures: {', '.join(PROTOCOLS)}")
     test_precision: str = setting(
         "32", "arithmetic of the final reading and of imgrec evaluate: 32, or bf16, faster where training in it is"
+    )
+    test_calibration: bool = setting(
+        False,
+        "fit one temperature on validation (Guo et al. 2017), and measure nll and ece before and after it; for losses"
+        " whose outputs are logits of probabilities",
     )
     experiment: str | None = setting(None, "the recipe of conf/experiment that was chosen", identity=False)
     study: str | None = setting(None, "the study of conf/study that was chosen", identity=False)
@@ -58,6 +66,8 @@ class Config:
 
     def __post_init__(self) -> None:
         within("seed", self.seed, 0, 2**32 - 1)
+        if self.init_seed is not None:
+            within("init_seed", self.init_seed, 0, 2**32 - 1)
         choice("test_precision", self.test_precision, TEST_PRECISIONS)
         choice("code", self.code, CODE_RULES)
         for protocol in self.test_protocols:

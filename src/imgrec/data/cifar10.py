@@ -9,7 +9,7 @@ import torch
 from imgrec.config.data import Cifar10
 from imgrec.data import cifar10_files as files
 from imgrec.data.source import MemoryImages, Source
-from imgrec.data.split import stratified
+from imgrec.data.split import stratified, varied
 
 SPLIT_SEED = 10  # of the validation split; a constant, so that every run and every paper has the same one
 
@@ -29,7 +29,7 @@ def load(cfg: Cifar10) -> Source:
     batches = [files.read_batch(folder, name) for name in files.TRAIN_BATCHES]
     images_nchw = np.concatenate([images for images, _ in batches])
     labels = np.concatenate([labels for _, labels in batches])
-    kept, held_out = stratified(labels, cfg.val_size, seed=SPLIT_SEED, key="data.val_size")
+    kept, held_out = stratified(labels, cfg.val_size, seed=varied(SPLIT_SEED, cfg.split_seed), key="data.val_size")
 
     def subset(indices: np.ndarray) -> MemoryImages:
         return MemoryImages(torch.from_numpy(images_nchw[indices]), torch.from_numpy(labels[indices]))

@@ -7,7 +7,7 @@ from sklearn.datasets import load_digits
 
 from imgrec.config.data import Digits
 from imgrec.data.source import MemoryImages, Source, channel_statistics
-from imgrec.data.split import stratified
+from imgrec.data.split import stratified, varied
 
 TEST_SIZE = 360
 TEST_SEED, VAL_SEED = 11, 12  # of the splits; constants, so that every run has the same ones
@@ -22,7 +22,7 @@ def load(cfg: Digits) -> Source:
     digits = load_digits()
     labels = digits.target.astype(np.int64)
     rest, test = stratified(labels, TEST_SIZE, seed=TEST_SEED, key="the test split of digits")
-    kept, held_out = stratified(labels[rest], cfg.val_size, seed=VAL_SEED, key="data.val_size")
+    kept, held_out = stratified(labels[rest], cfg.val_size, seed=varied(VAL_SEED, cfg.split_seed), key="data.val_size")
     images_nhw = upsample(digits.images.astype(np.int64))
 
     def subset(indices: NDArray[np.int64]) -> MemoryImages:

@@ -18,7 +18,7 @@ from imgrec.data.decode import ImageError, decode
 from imgrec.data.files import Files
 from imgrec.data.scan import Listing, Others, scan
 from imgrec.data.source import Source, channel_statistics
-from imgrec.data.split import stratified
+from imgrec.data.split import stratified, varied
 from imgrec.errors import UsageError, shown
 
 log = logging.getLogger(__name__)
@@ -89,8 +89,13 @@ def split(cfg: Folder, listing: Listing | None = None) -> Listing:
     total = len(train)
     if test is None:
         train, test = _hold_out(train, cfg.test_size, total, seed=TEST_SEED, key="data.test_size")
+    if val is not None and cfg.split_seed:
+        raise UsageError(
+            f"data.split_seed={cfg.split_seed} varies the validation split, and {shown(listing.root)} has one of its"
+            f" own, {listing.folders.get('val')}/; leave data.split_seed out"
+        )
     if val is None:
-        train, val = _hold_out(train, cfg.val_size, total, seed=VAL_SEED, key="data.val_size")
+        train, val = _hold_out(train, cfg.val_size, total, seed=varied(VAL_SEED, cfg.split_seed), key="data.val_size")
     return dataclasses.replace(listing, train=train, val=val if len(val) else None, test=test if len(test) else None)
 
 
@@ -172,7 +177,7 @@ def _no_test() -> None:
     """With data.test_size=0 there is nothing to open."""
 
 
-def _hold_out(files: Files, size: float, total: int, *, seed: int, key: str) -> tuple[Files, Files]:
+def _hold_out(files: Files, size: float, total: int, *, seed: int | Sequence[int], key: str) -> tuple[Files, Files]:
     """Take a share of `total`, or a count, out of `files`."""
     count = round(size * total) if size < 1 else int(size)
     if 0 < size < 1 and count == 0:

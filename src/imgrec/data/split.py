@@ -1,5 +1,7 @@
 """Fixed, stratified splits: the same for every run, whatever its seed, its machine and its version of NumPy."""
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -8,14 +10,21 @@ from imgrec.errors import UsageError
 Indices = NDArray[np.int64]
 
 
-def stratified(labels_n: NDArray[np.int64], size: int, *, seed: int, key: str) -> tuple[Indices, Indices]:
+def varied(seed: int, split_seed: int) -> int | Sequence[int]:
+    """The data source's constant for `data.split_seed=0`, another seed for each other value."""
+    return [seed, split_seed] if split_seed else seed
+
+
+def stratified(
+    labels_n: NDArray[np.int64], size: int, *, seed: int | Sequence[int], key: str
+) -> tuple[Indices, Indices]:
     """Take `size` images out of a set so that each class keeps its share.
 
     labels_n: the class of each image.
     size: in [0, N]. Each class gives the whole part of its share `size * (its images) / N`; the images still missing
     come from the classes with the largest remainders (of two equal ones the first). Classes of equal size whose
     number divides `size` give exactly as many each.
-    seed: of the split, a constant of the data source, never the run's seed.
+    seed: of the split, see `varied`; never the run's seed.
     key: the configuration key that asks for `size`; named in the refusal.
 
     Which images a class gives: those with the smallest 64-bit words of PCG64(seed), one word an image. NumPy promises

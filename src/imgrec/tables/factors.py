@@ -20,7 +20,7 @@ from imgrec.tables import images
 from imgrec.tables.gather import Run
 
 EXPERIMENT, DATA, ROOT, PARENT = "experiment", "data.name", "data.root", "parent"
-_MEASURED = ("test", "test_protocols")  # of a network, when it has been trained
+_MEASURED = ("test", "test_protocols", "test_calibration")  # of a network, when it has been trained
 ABSENT = "–"  # a key that the run's choice does not have
 _SEED_AND_ID = re.compile(r"_?seed-\d+|(_take-\d+)?-[0-9a-f]{8}$")  # of a folder's name: what differs by seed
 

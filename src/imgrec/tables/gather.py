@@ -1,5 +1,6 @@
 """The runs below some folders, each once, and what there could not be read. Imports no torch."""
 
+import dataclasses
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -7,7 +8,7 @@ from pathlib import Path
 from imgrec import codebase, codechange, records, runfolder
 from imgrec.config.identity import SHORT
 from imgrec.errors import RunError, UsageError, shown
-from imgrec.records import Record, Score
+from imgrec.records import Evaluation, Record
 from imgrec.runfolder import EVALUATIONS, RECORD, SWEEP_LOCK, TUNING, VERIFICATIONS
 from imgrec.tables import images
 
@@ -175,25 +176,27 @@ def _read(path: Path, found: Gathered) -> Run:
         if later is None:
             found.notes.append(f"left out, as it measures other images than the run's own: {shown(file)}")
         else:
-            record.scores += later
+            record.scores += later.scores
+            record.predictions = {**later.predictions, **record.predictions}
     return Run(path=path, folder=folder, record=record)
 
 
-def _later(path: Path, record: Record) -> list[Score] | None:
-    """The scores of a later measurement that the record does not have; None where it is of other images.
+def _later(path: Path, record: Record) -> Evaluation | None:
+    """A later measurement, with the scores that the record does not have; None where it is of other images.
 
     Raises RunError where they are another run's.
     """
-    owner, images, scores = records.read_evaluation(path)
-    if owner != record.run_id:
+    found = records.read_evaluation(path)
+    if found.run_id != record.run_id:
         raise RunError(
-            f"{path} must be a measurement of run {record.run_id[:SHORT]}, and is one of {str(owner)[:SHORT]}; move it"
-            " to that run's folder"
+            f"{path} must be a measurement of run {record.run_id[:SHORT]}, and is one of {found.run_id[:SHORT]}; move"
+            " it to that run's folder"
         )
-    if images not in (None, record.fingerprint):
+    if found.fingerprint not in (None, record.fingerprint):
         return None
     known = [(score.split, score.protocol, score.metric, score.at, score.settings) for score in record.scores]
-    return [s for s in scores if (s.split, s.protocol, s.metric, s.at, s.settings) not in known]
+    new = [s for s in found.scores if (s.split, s.protocol, s.metric, s.at, s.settings) not in known]
+    return dataclasses.replace(found, scores=new)
 
 
 def _newest(takes: Sequence[Run]) -> Run:

@@ -5,13 +5,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from imgrec import assembly, checkpoint, evaluation
+from imgrec import assembly, calibration, checkpoint, evaluation
 from imgrec.checkpoint import BEST, LAST
 from imgrec.config.root import Config
 from imgrec.config.trainer import TRIED
 from imgrec.data.source import Few, Images
 from imgrec.diagnostics import matrix
 from imgrec.evaluation import Predictions
+from imgrec.predictions import Place, Predicted
 from imgrec.records import Score
 from imgrec.runfolder import CHECKPOINTS
 from imgrec.training import tensorboard
@@ -22,11 +23,12 @@ log = logging.getLogger(__name__)
 
 @dataclass(kw_only=True)
 class Reading:
-    """What a run's end measures: scores, digests of the weights, diagnostics by place and split."""
+    """What a run's end measures: scores, digests of the weights, diagnostics by place and split, predictions."""
 
     scores: list[Score] = field(default_factory=list)
     weights: dict[str, str] = field(default_factory=dict)
     diagnostics: dict[str, Any] = field(default_factory=dict)
+    predictions: dict[Place, Predicted] = field(default_factory=dict)
 
 
 def read(config: Config, folder: Path, fitting: Fitting) -> Reading:
@@ -40,6 +42,7 @@ def read(config: Config, folder: Path, fitting: Fitting) -> Reading:
         splits = {split: Few(images, TRIED * config.data.eval_batch_size) for split, images in splits.items()}
     # validation also as the curves have it, and as the test will be measured: so that a choice may rest on it
     protocols = {"test": config.test_protocols, "val": list(dict.fromkeys(["clean", *config.test_protocols]))}
+    calibrates = config.test_calibration and config.loss.gives_probabilities
     reading = Reading()
     shown: tuple[str, str, Predictions] | None = None
     for at, name in (("best", BEST), ("last", LAST)):
@@ -49,6 +52,7 @@ def read(config: Config, folder: Path, fitting: Fitting) -> Reading:
         trained = assembly.trained(path)
         loss = assembly.loss(config)  # this run's own, also where `best` comes from a run that it went on from
         reading.weights[at] = checkpoint.digest(trained.network.state_dict())
+        temperatures: dict[str, float] = {}
         for split, images in splits.items():
             for protocol in protocols[split]:
                 log.info("reading %s at %s, %s: %d images", split, at, protocol, len(images))
@@ -62,6 +66,10 @@ def read(config: Config, folder: Path, fitting: Fitting) -> Reading:
                     channels_last=config.trainer.channels_last,
                     precision=config.test_precision,
                 )
+                if calibrates and split == "val":  # the first of the splits
+                    temperatures[protocol] = calibration.fit_temperature(predictions.logits_nk, predictions.targets_n)
+                predictions.temperature = temperatures.get(protocol)
+                reading.predictions[split, protocol, at] = predictions.kept()
                 reading.scores += evaluation.measure(predictions, loss, split=split, protocol=protocol, at=at)
                 if protocol == protocols[split][0]:
                     reading.diagnostics.setdefault(at, {})[split] = evaluation.diagnose(predictions, trained.classes)

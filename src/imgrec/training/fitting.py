@@ -69,9 +69,13 @@ class Fitting:
         comparable = not state or meta["run_id"] == run_id or origin.measures_alike(meta, config, seen)
         self._top1_compare = not state or origin.measures_alike(meta, config, seen, losses=False)
         self.source = assembly.source(config, seen.listing)
+        if config.init_seed is not None:
+            lightning.seed_everything(config.init_seed, verbose=False)
         self.classifier = assembly.classifier(
             config, self.source, run_id=run_id, fingerprint=seen.fingerprint, resumed=state is not None
         )
+        if config.init_seed is not None:
+            lightning.seed_everything(config.seed, verbose=False)
         if path is not None and state is not None:
             origin.check_architecture(path, state["state_dict"], self.classifier)
             if path.parent != self._checkpoints:

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from imgrec import codebase, codechange, companions, records, runfolder, safepath, whereabouts
+from imgrec import codebase, codechange, companions, predictions, records, runfolder, safepath, whereabouts
 from imgrec.codebase import Code
 from imgrec.config import plain
 from imgrec.config.root import Config
@@ -217,7 +217,9 @@ def _carry_out(
     record.cost = fitting.cost()
     record.progress = fitting.progress()
     record.deaths = 0
+    record.predictions = {predictions.key_of(place): found.digest() for place, found in reading.predictions.items()}
     records.write_json(folder / DIAGNOSTICS, reading.diagnostics)
+    predictions.write(folder / predictions.NAME, {record.run_id: reading.predictions})
     _close(record, folder, "finished")
 
 

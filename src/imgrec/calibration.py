@@ -1,0 +1,35 @@
+"""Temperature scaling: confidences that one number, fitted on validation, makes honest (Guo et al. 2017)."""
+
+# N images, K classes
+
+import math
+
+import torch.nn.functional as F
+from scipy.optimize import minimize_scalar
+from torch import Tensor
+
+_LEAST, _MOST = 1e-2, 1e2  # temperatures; networks' lie between 0.5 and 5
+
+
+def fit_temperature(logits_nk: Tensor, targets_n: Tensor) -> float:
+    """The temperature that minimises the negative log-likelihood of softmax(logits / temperature).
+
+    Guo et al. 2017 ("On Calibration of Modern Neural Networks", section 4.2). The likelihood has one maximum, which
+    Brent's bounded method finds. Returns a number in [0.01, 100]; an end of it where the maximum lies beyond.
+
+    Args:
+        logits_nk: float (N, K), of images that the network was not trained on.
+        targets_n: the true classes, int (N,).
+    """
+    logits = logits_nk.double()
+
+    def loss(log_temperature: float) -> float:
+        return negative_log_likelihood(logits / math.exp(log_temperature), targets_n)
+
+    found = minimize_scalar(loss, bounds=(math.log(_LEAST), math.log(_MOST)), method="bounded", options={"xatol": 1e-6})
+    return math.exp(float(found.x))
+
+
+def negative_log_likelihood(logits_nk: Tensor, targets_n: Tensor) -> float:
+    """The mean over images of -log p(true class), in nats, computed in float64."""
+    return float(F.cross_entropy(logits_nk.double(), targets_n))
