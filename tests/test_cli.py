@@ -95,6 +95,7 @@ CONFIGURATION = [
     ("test_protocols=[tta]", "test_protocols must be one of clean, tta_flip, tta_flip_shift, got 'tta'"),
     ("trainer.precision=16-mixed", "trainer.precision=16-mixed needs a CUDA GPU; use bf16-mixed, or 32"),
     ("augment.mix_alpha=0.3", "augment.mix_alpha=0.3 has no effect without augment.mix=mixup or cutmix"),
+    ("augment.mix_probability=0.3", "augment.mix_probability=0.3 has no effect without augment.mix=mixup or cutmix"),
     ("hydra.run.dir=runs/${seed}", "hydra.run.dir must be a plain path, got 'runs/${seed}'"),
     ("--config-dir=/tmp", "--config-dir=/tmp is no option of imgrec train"),
     ("resume=nowhere", "nowhere must be a run's folder with a record.json, and has none"),

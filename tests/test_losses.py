@@ -3,15 +3,21 @@
 # N images, K classes
 
 import math
+import statistics
 
 import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 from imgrec import losses
 from imgrec.config import loss as config
+from imgrec.config.data import Digits
+from imgrec.config.model import Cnn
+from imgrec.data.source import MemoryImages
+from imgrec.data.sources import load
+from imgrec.models.build import build as build_network
 
 CONFIGS = [
     config.CrossEntropy(),
@@ -175,6 +181,36 @@ def test_hinge_of_a_tie_is_the_margin() -> None:
 def test_hinge_refuses_a_single_class() -> None:
     with pytest.raises(ValueError, match="at least 2 classes, got 1"):
         losses.hinge(torch.zeros(1, 1), torch.tensor([0]))
+
+
+def _gradient_norm(network: nn.Module, loss: nn.Module, images_nchw: Tensor, labels_n: Tensor) -> float:
+    """The norm of the gradient over all weights."""
+    gradients = torch.autograd.grad(loss(network(images_nchw), labels_n), list(network.parameters()))
+    return math.sqrt(sum(float(gradient.square().sum()) for gradient in gradients))
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+def test_at_the_start_an_image_s_gradient_is_a_fifth_under_squared_losses(seed: int) -> None:
+    """As conf/study/losses.yaml says: of the article's cnn, beside cross-entropy's, over all weights."""
+    train = load(Digits()).train
+    assert isinstance(train, MemoryImages)
+    images_nchw, labels_n = train.images_nchw[:32] / 255, train.labels[:32]
+    torch.manual_seed(seed)
+    network = build_network(Cnn(), num_classes=10, image_size=32, channels=3, mean=(0.3,) * 3, std=(0.4,) * 3)
+
+    def sizes(cfg: config.Loss) -> tuple[float, float]:
+        """The mean over single images, and of all of them as a batch."""
+        loss = losses.build(cfg)
+        single = [_gradient_norm(network, loss, images_nchw[k : k + 1], labels_n[k : k + 1]) for k in range(32)]
+        return statistics.mean(single), _gradient_norm(network, loss, images_nchw, labels_n)
+
+    image, batch = sizes(config.CrossEntropy())
+    mse_image, mse_batch = sizes(config.Mse())
+    brier_image, brier_batch = sizes(config.Brier())
+    assert image / mse_image == pytest.approx(4.7, abs=0.3)
+    assert batch / mse_batch == pytest.approx(1.8, abs=0.7), "the offset of the logits is an error that images share"
+    assert image / brier_image == pytest.approx(5, abs=0.2)
+    assert batch / brier_batch == pytest.approx(5, abs=0.3)
 
 
 def test_a_configuration_without_a_loss_is_refused() -> None:

@@ -54,6 +54,16 @@ def test_alpha_shapes_the_share() -> None:
     assert draws.share_n.var() == pytest.approx(0.25 / 1.4, abs=0.005)  # Beta(a, a): 1 / (4 (2 a + 1))
 
 
+@pytest.mark.parametrize("mix", ["mixup", "cutmix"])
+def test_images_that_are_not_mixed_keep_all_of_themselves(mix: str) -> None:
+    always = draw(Augment(name="all", mix=mix), 20_000, seed=0, epoch=0)
+    some = draw(Augment(name="some", mix=mix, mix_probability=0.3), 20_000, seed=0, epoch=0)
+    mixed_n = some.share_n != 1
+    assert mixed_n.mean() == pytest.approx(0.3, abs=0.02)
+    assert np.array_equal(some.share_n[mixed_n], always.share_n[mixed_n]), "the others' draws stay"
+    assert np.array_equal(some.partner_n, always.partner_n)
+
+
 def test_rows_are_those_of_the_images() -> None:
     draws = draw(EVERYTHING, 50, seed=0, epoch=0)
     rows = draws.rows(np.array([7, 3, 7]))

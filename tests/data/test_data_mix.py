@@ -38,6 +38,15 @@ def test_cutmix_pastes_a_box_and_counts_its_area() -> None:
         assert (np.diff(np.flatnonzero(columns)) == 1).all()
 
 
+def test_a_share_of_one_leaves_the_image_as_it_is() -> None:
+    images, partners = to_unit(noise(2)), to_unit(noise(2)[::-1])
+    share = np.ones(2)
+    assert np.array_equal(mixup(images, partners, share), images)
+    mixed, kept = cutmix(images, partners, share, np.array([[0.0, 0.0], [0.5, 0.9]]))
+    assert np.array_equal(mixed, images)
+    assert kept.tolist() == [1, 1]
+
+
 def test_cutmix_in_the_middle_takes_the_drawn_area() -> None:
     images, partners = np.zeros((1, 3, 32, 32), np.float32), np.ones((1, 3, 32, 32), np.float32)
     mixed, kept = cutmix(images, partners, np.array([0.75]), np.array([[0.5, 0.5]]))

@@ -39,6 +39,8 @@ AUGMENTATIONS: list[dict[str, Any]] = [
     {"mix": "mixup", "mix_alpha": 0.2},
     {"mix": "cutmix"},
     {"mix": "cutmix", "mix_alpha": 0.2},
+    {"mix": "cutmix", "mix_probability": 0.5},
+    {"mix": "mixup", "mix_probability": 0.5},
     {**ALL},
     {**ALL, "mix": "mixup"},
     {**ALL, "mix": "cutmix"},

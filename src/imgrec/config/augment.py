@@ -22,8 +22,10 @@ class Augment:
 
     name: str = MISSING
     policy: str = setting("none", f"photometric and geometric policy, image by image: {', '.join(POLICIES)}")
-    policy_ops: int = setting(2, "operations in a row of randaugment (Cubuk et al. 2020, section 4: N)")
-    policy_magnitude: int = setting(9, "strength of randaugment, 0 to 30 (Cubuk et al. 2020, section 4: M)")
+    policy_ops: int = setting(2, "operations in a row of randaugment: N of Cubuk et al. 2020; torchvision's default")
+    policy_magnitude: int = setting(
+        9, "strength of randaugment, 0 to 30: 3 times M of Cubuk et al. 2020; torchvision's default"
+    )
     crop_padding: int = setting(0, "pad by this many pixels, then crop at random; 0: off (He et al. 2016: 4)")
     crop_border: str = setting("black", f"what the padding shows: {', '.join(BORDERS)}")
     flip: bool = setting(False, "mirror left to right: each image with probability 1/2, or by flip_rule")
@@ -33,9 +35,10 @@ class Augment:
     )
     brightness: float = setting(0.0, "make an image lighter or darker, by up to this share of the range; 0: off")
     contrast: float = setting(0.0, "stretch an image around mid-grey, or squeeze it, by up to this share; 0: off")
-    cutout_size: int = setting(0, "side of a square set to mid-grey; 0: off (DeVries & Taylor 2017: 16)")
+    cutout_size: int = setting(0, "side of a square set to mid-grey; 0: off (DeVries & Taylor 2017: 16, of the mean)")
     mix: str = setting("none", f"blend two images and their targets: {', '.join(MIXES)}")
     mix_alpha: float = setting(1.0, "the blend's share is drawn from Beta(alpha, alpha)")
+    mix_probability: float = setting(1.0, "probability that an image is blended; below 1 the others stay as they are")
     sizes: list[int] = setting(list, "sides that training images are shrunk to at first, stage by stage, in pixels")
     sizes_until: list[float] = setting(
         list, "where each of augment.sizes ends, as a share of all steps; then full size"
@@ -53,6 +56,8 @@ class Augment:
         at_least("augment.cutout_size", self.cutout_size, 0)
         choice("augment.mix", self.mix, MIXES)
         above("augment.mix_alpha", self.mix_alpha, 0)
+        above("augment.mix_probability", self.mix_probability, 0, "augment.mix=none blends no image")
+        within("augment.mix_probability", self.mix_probability, 0, 1)
         self._check_sizes()
         if self.policy != "randaugment":
             self._refuse_idle("policy_ops", 2, "augment.policy=randaugment")
@@ -63,6 +68,7 @@ class Augment:
             self._refuse_idle("flip_rule", "random", "augment.flip=true")
         if self.mix == "none":
             self._refuse_idle("mix_alpha", 1.0, "augment.mix=mixup or cutmix")
+            self._refuse_idle("mix_probability", 1.0, "augment.mix=mixup or cutmix")
 
     def _check_sizes(self) -> None:
         if len(self.sizes) != len(self.sizes_until):

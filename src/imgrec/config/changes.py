@@ -82,6 +82,7 @@ CHANGES: Mapping[str, Change] = {
             "augment.cutout_size",
             "augment.mix",
             "augment.mix_alpha",
+            "augment.mix_probability",
         ),
         Change(EFFECTIVE, "from the next batch on"),
     ),

@@ -89,10 +89,10 @@ class Adagrad(Optimizer):
 
 @dataclass(kw_only=True)
 class RmsProp(Optimizer):
-    """RMSprop (Hinton 2012, Coursera lecture 6e)."""
+    """RMSprop (Hinton 2012, Coursera lecture 6e, which names no rate)."""
 
     name: str = "rmsprop"
-    lr: float = setting(1e-3, "peak learning rate (Hinton 2012, lecture 6e)")
+    lr: float = setting(1e-3, "peak learning rate; Keras' default (PyTorch's is 0.01)")
     alpha: float = setting(0.9, "decay of the gradient's square (Hinton 2012, lecture 6e)")
     momentum: float = setting(0.0, "weight of the past updates")
     eps: float = setting(1e-8, "keeps the division finite; PyTorch's default")
@@ -126,10 +126,10 @@ class Muon(Orthogonalised):
     constant_norm: bool = setting(
         False, "hold each hidden weight's Frobenius norm at rows^0.5: lr alone says how far a step turns it; no decay"
     )
-    adamw_lr: float = setting(3e-4, "peak learning rate of the parameters that AdamW updates")
-    adamw_beta1: float = setting(0.9, "AdamW's decay of the gradient's mean")
-    adamw_beta2: float = setting(0.95, "AdamW's decay of the gradient's square")
-    adamw_eps: float = setting(1e-10, "keeps AdamW's division finite")
+    adamw_lr: float = setting(3e-4, "peak learning rate of the parameters that AdamW updates (Jordan et al. 2024)")
+    adamw_beta1: float = setting(0.9, "AdamW's decay of the gradient's mean (Jordan et al. 2024)")
+    adamw_beta2: float = setting(0.95, "AdamW's decay of the gradient's square (Jordan et al. 2024)")
+    adamw_eps: float = setting(1e-10, "keeps AdamW's division finite (Jordan et al. 2024)")
 
     def __post_init__(self) -> None:
         super().__post_init__()

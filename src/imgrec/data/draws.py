@@ -35,6 +35,7 @@ class _Purpose(IntEnum):
     SHARE = 6
     BOX = 7
     LIGHT = 8
+    MIXED = 9
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,7 +54,7 @@ class Draws:
     partner_n: NDArray[np.int64] | None = None
     """Index of another image to mix with."""
     share_n: NDArray[np.float64] | None = None
-    """The image's own share of the mixture, in [0, 1]."""
+    """The image's own share of the mixture, in [0, 1]; 1 for an image that is not mixed."""
     box_n2: NDArray[np.float64] | None = None
     """The centre of CutMix's box, as `cutout_n2`."""
 
@@ -141,6 +142,8 @@ def draw(cfg: Augment, count: int, *, seed: int, epoch: int) -> Draws:
         steps_n = table(_Purpose.PARTNER).integers(1, count, size=count)
         tables["partner_n"] = (np.arange(count) + steps_n) % count
         tables["share_n"] = table(_Purpose.SHARE).beta(cfg.mix_alpha, cfg.mix_alpha, size=count)
+        if cfg.mix_probability < 1:
+            tables["share_n"][table(_Purpose.MIXED).random(count) >= cfg.mix_probability] = 1
     if cfg.mix == "cutmix":
         tables["box_n2"] = table(_Purpose.BOX).random((count, 2))
     return Draws(**tables)
