@@ -1,4 +1,4 @@
-"""The optimizer axis: each choice with its published defaults."""
+"""The optimizer axis: each choice with published values or the defaults of a named library."""
 
 from dataclasses import dataclass
 
