@@ -55,6 +55,20 @@ def test_the_table_states_mean_and_deviation_over_the_seeds(experiment: str, at:
     assert stated in rows[0]
 
 
+def test_how_far_the_article_s_last_epoch_lies_below_its_best_is_in_the_records() -> None:
+    gaps = []
+    for record in runs("article"):
+        best, last = (record.score("top1", split="val", at=at) for at in ("best", "last"))
+        assert best is not None
+        assert last is not None
+        gaps.append(100 * (best.value - last.value))
+    first, second = sorted((gap for gap in gaps if gap > 0), reverse=True)
+    assert len(gaps) == 5
+    text = (ARTICLE / "README.md").read_text()
+    assert f"in two of its five runs the last epoch's validation top1 is below the best epoch's, by {first:.2f}" in text
+    assert f" and {second:.2f}\npoints" in text
+
+
 def test_the_validation_search_kept_the_test_set_closed_and_states_its_scores() -> None:
     found = runs("cnn_strong", "search")
     assert found
