@@ -42,7 +42,7 @@ class Mse(Loss):
     gives_probabilities: ClassVar[bool] = False
 
     name: str = "mse"
-    true_weight: float = setting(1.0, "weight of the true class' term: k of Hui & Belkin 2020; 1 up to 42 classes")
+    true_weight: float = setting(1.0, "weight of the true class' term: k of Hui & Belkin 2020; 1 below 42 classes")
     true_value: float = setting(1.0, "value that the true class' logit aims at: M of Hui & Belkin 2020")
 
     def __post_init__(self) -> None:
