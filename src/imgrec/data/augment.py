@@ -61,8 +61,8 @@ def crop(images_bchw: Pixels, shift_b2: NDArray[np.int64], *, padding: int, bord
     """Surround each image with `padding` pixels, as torchvision's RandomCrop does, and cut its size out again.
 
     shift_b2: row and column of the cut's corner, in [0, 2 * padding]; `padding` twice gives the image back.
-    border: black, as torchvision pads (He et al. 2016, section 4.2, pad after subtracting the mean, so in its colour), or
-    reflect, which repeats the image mirrored at its edge; ValueError if the image is not larger than the padding.
+    border: black, as torchvision pads, where He et al. 2016, section 4.2, pad after subtracting the mean; or reflect,
+    which repeats the image mirrored at its edge; ValueError if the image is not larger than the padding.
     """
     b, _, h, w = images_bchw.shape
     seen = windows(framed(images_bchw, padding=padding, border=border), (h, w))
