@@ -111,6 +111,11 @@ def predicted(
     )
 
 
+def beside(record: Path) -> list[Path]:
+    """Where the predictions of a record that lies by itself may lie: beside it, and beside its folder."""
+    return [record.parent / NAME, record.parent.parent / NAME]
+
+
 def key_of(place: Place) -> str:
     """The place as a record names it: `test/clean/last`."""
     return "/".join(place)

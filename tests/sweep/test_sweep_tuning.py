@@ -1,6 +1,8 @@
 """sweep=tuned: values for each choice out of validation, then the runs with them."""
 
 import json
+import math
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -8,6 +10,9 @@ from typing import Any
 import pytest
 from runs import one_line
 
+from imgrec import predictions
+from imgrec.records import Score
+from imgrec.sweep import steps
 from imgrec.training import run as room
 
 Said = tuple[int, str, str]
@@ -103,8 +108,200 @@ def test_what_is_tuned_cannot_be_given_as_well(command: Callable[..., Said], wor
 
 
 @pytest.mark.parametrize(
+    ("values", "end", "next_one"),
+    [
+        ((0.1, 0.3, 1), 1, 3),
+        ((0.1, 0.3, 1, 3), 3, 10),
+        ((0.1, 0.3, 1), 0.1, 0.03),
+        ((1, 10), 10, 100),
+        ((0, 0.1, 0.2), 0.2, 0.3),
+        ((0.1, 0.2, 0.3), 0.1, None),  # positive numbers stay positive
+        ((0, 0.1, 0.2), 0, -0.1),
+        ((0, 0.1, 1), 1, None),  # no pattern
+        ((1,), 1, None),
+        ((0.1, 0.3, 1), 0.3, None),  # inside
+    ],
+)
+def test_the_next_value_goes_on_as_the_values_do(values: tuple[float, ...], end: float, next_one: float | None) -> None:
+    found = steps.beyond([f"k={value:g}" for value in values], f"k={end:g}")
+    assert found == (None if next_one is None else f"k={next_one:g}")
+
+
+@pytest.fixture
+def peaks(monkeypatch: pytest.MonkeyPatch) -> dict[str, float]:
+    """By optimizer: the rate that is best, of runs that are not trained. Above 1000 they fail."""
+    found = {"sgd": 1.0, "adam": 1.0}
+
+    def scored(record, config, folder, *rest) -> None:  # type: ignore[no-untyped-def]
+        if config.optimizer.lr_scale > 1000:
+            raise ValueError("diverged")
+        rate = config.optimizer.lr * config.optimizer.lr_scale
+        value = 1 / (1 + abs(math.log10(rate / found[config.optimizer.name])))
+        common = {"split": "val", "protocol": "clean", "metric": "top1", "n": 12}
+        record.scores = [Score(value=value, at="last", **common), Score(value=1 - value, at="best", **common)]
+        room._close(record, folder, "finished")
+
+    monkeypatch.setattr(room, "_carry_out", scored)
+    return found
+
+
+def chosen() -> dict[str, list[str] | None]:
+    rows = json.loads((SWEEP / "tuning.json").read_text())
+    return {next(word for word in row["choice"] if word.startswith("optimizer=")): row["chosen"] for row in rows}
+
+
+def test_values_are_tried_beyond_an_end_until_the_best_lies_inside(
+    command: Callable[..., Said], tiny: list[str], peaks: dict[str, float]
+) -> None:
+    words = [
+        *tiny,
+        "sweep=tuned",
+        'sweep.tune=["optimizer.lr_scale=0.3,1,3"]',
+        "sweep.extend=true",
+        "sweep.tune_at=last",
+    ]
+    words += ['sweep.bases=["optimizer=sgd: optimizer.lr=0.3","optimizer=adam: optimizer.lr=0.01"]', "seed=0"]
+    peaks |= {"sgd": 30, "adam": 0.01}
+    code, _, err = command("train", "-m", *words, "optimizer=sgd,adam")
+    assert code == 0, err
+    assert chosen() == {"optimizer=sgd": ["optimizer.lr_scale=100"], "optimizer=adam": ["optimizer.lr_scale=1"]}
+    assert "at an end" not in err
+    tried = {
+        (row["config"]["optimizer.name"], row["config"]["optimizer.lr"], row["config"]["optimizer.lr_scale"])
+        for row in records()
+        if not row["config"]["test"]
+    }
+    assert tried == {
+        *(("sgd", 0.3, scale) for scale in (0.3, 1, 3, 10, 30, 100, 300)),
+        *(("adam", 0.01, scale) for scale in (0.3, 1, 3)),
+    }
+    assert {row["config"]["seed"] for row in records() if not row["config"]["test"]} == {100}
+    finals = {
+        row["config"]["optimizer.lr"] * row["config"]["optimizer.lr_scale"]
+        for row in records()
+        if row["config"]["test"]
+    }
+    assert finals == {30, 0.01}
+    code, _, err = command("train", "-m", *words, "optimizer=sgd,adam")
+    assert code == 0
+    assert "12 finished" not in err or "to do" not in err, "the same command tries nothing again"
+
+    peaks |= {"sgd": 1e9}  # of another folder: the runs beyond 1000 fail, and bound it
+    code, _, err = command("train", "-m", *words, "optimizer=sgd", "hydra.sweep.dir=far")
+    assert code == 0
+    assert "optimizer.lr_scale=1000 with a mean" in err
+    assert "1 of 9 tries failed and were passed over" in err
+    assert "at an end" not in err
+
+
+def test_without_extension_an_end_is_told_with_the_way_out(
+    command: Callable[..., Said], tiny: list[str], peaks: dict[str, float]
+) -> None:
+    words = [*tiny, "sweep=tuned", 'sweep.tune=["optimizer.lr_scale=0.3,1,3"]', "sweep.tune_at=last", "seed=0,1"]
+    code, _, err = command("train", "-m", *words, "optimizer=sgd")
+    assert code == 0
+    assert "optimizer.lr_scale=3 is at an end of the values tried; widen sweep.tune, or give sweep.extend=true" in err
+    assert json.loads((SWEEP / "tuning.json").read_text())[0]["at_an_end"] == ["optimizer.lr_scale=3"]
+    code, _, err = command("train", "-m", *words, "sweep.extend=true", "optimizer=sgd")
+    assert code == 0
+    assert chosen() == {"optimizer=sgd": ["optimizer.lr_scale=100"]}
+
+
+def test_an_extension_ends_where_the_configuration_does(
+    command: Callable[..., Said], tiny: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def scored(record, config, folder, *rest) -> None:  # type: ignore[no-untyped-def]
+        common = {"split": "val", "protocol": "clean", "metric": "top1", "n": 12, "at": "last"}
+        record.scores = [Score(value=config.model.dropout, **common)]
+        room._close(record, folder, "finished")
+
+    monkeypatch.setattr(room, "_carry_out", scored)
+    words = ["sweep=tuned", 'sweep.tune=["model.dropout=0,0.4,0.8"]', "sweep.extend=true", "seed=0,1"]
+    code, _, err = command("train", "-m", *tiny, *words)
+    assert code == 0
+    assert "tuning: the run: no value beyond model.dropout=0.8: model.dropout must lie in [0, 1)" in err
+    assert "model.dropout=0.8 is at an end of the values tried" in err
+
+
+def test_a_seed_that_tunes_is_none_of_the_final_runs_by_default(
+    command: Callable[..., Said], tiny: list[str], peaks: dict[str, float]
+) -> None:
+    words = [*tiny, "sweep=tuned", 'sweep.tune=["optimizer.lr_scale=0.3,1,3"]', "optimizer=sgd"]
+    code, _, err = command("train", "-m", *words, "seed=99,100")
+    assert code == 2
+    assert "seed=100 must be no seed of the tuning, whose choice it would flatter" in err
+    assert command("train", "-m", *words, "seed=99,100", "sweep.tune_seeds=[100]")[0] == 0
+
+
+def test_a_folder_that_was_tuned_keeps_its_seeds(
+    command: Callable[..., Said], tiny: list[str], peaks: dict[str, float]
+) -> None:
+    words = [*tiny, "sweep=tuned", 'sweep.tune=["optimizer.lr_scale=0.3,1,3"]']
+    assert command("train", "-m", *words, "optimizer=sgd", "seed=0,1", "sweep.tune_seeds=[0]")[0] == 0
+    code, _, err = command("train", "-m", *words, "optimizer=sgd", "seed=0,1,2")
+    assert code == 0
+    assert "3 runs that tune: 3 finished" in err
+    assert "3 runs: 2 finished, 1 to do" in err
+
+
+def test_a_base_that_the_command_gives_is_refused(command: Callable[..., Said], words: list[str]) -> None:
+    code, _, err = command(
+        "train",
+        "-m",
+        *words,
+        'sweep.bases=["optimizer=sgd: optimizer.lr=1"]',
+        "optimizer=sgd",
+        "optimizer.lr=2",
+        "seed=0,1",
+    )
+    assert code == 2
+    assert "sweep.bases gives optimizer.lr, which the command gives; drop one" in err
+
+
+def test_records_that_lie_elsewhere_count_as_finished(
+    command: Callable[..., Said], tiny: list[str], workplace: Path
+) -> None:
+    words = [*tiny, "trainer.max_epochs=1", "sweep=tuned", 'sweep.tune=["optimizer.lr_scale=0.1,1"]', "optimizer=adam"]
+    assert command("train", "-m", *words, "seed=0,1")[0] == 0
+    study = workplace / "study"
+    (study / "records").mkdir(parents=True)
+    packed = {}
+    for folder in sorted(path.parent for path in SWEEP.glob("*/record.json")):
+        if "seed-1-" not in folder.name:
+            shutil.copy(folder / "record.json", study / "records" / f"{folder.name}.json")
+            packed |= predictions.read(folder / predictions.NAME)
+    predictions.write(study / predictions.NAME, packed)
+    shutil.rmtree("outputs")
+    code, _, err = command("train", "-m", *words, "seed=0,1", f"sweep.known={study / 'records'}")
+    assert code == 0, err
+    assert "2 finished in study/records: their records are copied" in err.replace(f"{workplace}/", "")
+    assert "2 runs that tune: 2 finished" in err
+    assert "2 runs: 1 finished, 1 to do" in err
+    assert len(list(SWEEP.glob("*/predictions.npz"))) == 4
+    assert command("table", str(SWEEP), "--scores", "top1,ece")[0] == 0
+    code, _, err = command("train", "-m", *words, "seed=0,1", f"sweep.known={study / 'records'}")
+    assert "copied" not in err
+    assert "2 runs: 2 finished" in err
+
+
+def test_a_folder_of_known_records_that_is_not_there_is_refused(command: Callable[..., Said], words: list[str]) -> None:
+    code, _, err = command("train", "-m", *words, "optimizer=sgd,adam", "sweep.known=nowhere")
+    assert code == 2
+    assert (
+        "sweep.known=nowhere must be a folder of records, and does not exist; make it, or leave sweep.known out" in err
+    )
+    Path("nowhere").mkdir()
+    (Path("nowhere") / "x.json").write_text("{}")
+    code, _, err = command("train", "-m", *words, "optimizer=sgd,adam", "sweep.known=nowhere")
+    assert code == 1
+    assert "nowhere/x.json must be a record that imgrec wrote" in err
+
+
+@pytest.mark.parametrize(
     ("word", "sentence"),
     [
+        ("sweep.bases=[x]", "sweep.bases must hold texts such as 'optimizer=sgd: optimizer.lr=0.3', got 'x'"),
+        ("sweep.tune_at=end", "sweep.tune_at must be one of best, last, got 'end'"),
         ("sweep.tune=[]", "sweep.tune must name what is tried, got []"),
         ("sweep.tune_seeds=[]", "sweep.tune_seeds must name seeds, each once, got []"),
         ("sweep.tune_seeds=[1,1]", "sweep.tune_seeds must name seeds, each once, got [1, 1]"),

@@ -8,6 +8,7 @@ from imgrec.config.fields import at_least, choice, setting, within
 from imgrec.errors import UsageError
 
 ON_ERROR = ("continue", "stop")
+TUNING_SEED = 100  # far from 0, 1, 2, ..., with which final runs are made
 
 
 @dataclass(kw_only=True)
@@ -18,6 +19,11 @@ class Sweep:
     on_error: str = setting(
         "continue",
         "continue: a failed run keeps no other from running; stop: start no more, save those that run",
+        identity=False,
+    )
+    known: str | None = setting(
+        None,
+        "a folder of records, as experiments/ keeps them: a run that has a finished one there counts as finished",
         identity=False,
     )
     retry_failed: bool = setting(False, "try runs again that failed when the command was given before", identity=False)
@@ -44,18 +50,45 @@ class Tuned(Sweep):
     tune: list[str] = setting(
         lambda: ["optimizer.lr_scale=0.1,0.3,1,3,10"], "words whose values are tried for each choice", identity=False
     )
-    tune_seeds: list[int] = setting(
-        lambda: [0], "seeds over which a value's validation top1 is averaged", identity=False
+    tune_seeds: list[int] | None = setting(
+        None,
+        f"seeds over which a value's validation top1 is averaged; null: {TUNING_SEED}, or those that the sweep's folder"
+        " was tuned with",
+        identity=False,
+    )
+    tune_at: str = setting(
+        "best", "which validation top1 decides: that of the best epoch, or that of the last one", identity=False
+    )
+    bases: list[str] = setting(
+        list,
+        "words that a choice begins with, such as 'optimizer=sgd: optimizer.lr=0.3'; the values tried lie around them",
+        identity=False,
+    )
+    extend: bool = setting(
+        False,
+        "where a choice is best at an end of the values, try the next one beyond, until the best lies inside",
+        identity=False,
     )
 
     def __post_init__(self) -> None:
         super().__post_init__()
         if not self.tune:
             raise UsageError("sweep.tune must name what is tried, got []; give words, or sweep=grid")
-        if not self.tune_seeds or len(set(self.tune_seeds)) < len(self.tune_seeds):
-            raise UsageError(f"sweep.tune_seeds must name seeds, each once, got {list(self.tune_seeds)}")
-        for seed in self.tune_seeds:
+        choice("sweep.tune_at", self.tune_at, ("best", "last"))
+        seeds = [TUNING_SEED] if self.tune_seeds is None else list(self.tune_seeds)
+        if not seeds or len(set(seeds)) < len(seeds):
+            raise UsageError(f"sweep.tune_seeds must name seeds, each once, got {seeds}")
+        for seed in seeds:
             within("sweep.tune_seeds", seed, 0, 2**32 - 1)
+        for base in self.bases:
+            of, colon, words = base.partition(": ")
+            if not (
+                of.strip() and colon and words.strip() and all("=" in word for word in (*of.split(), *words.split()))
+            ):
+                raise UsageError(
+                    f"sweep.bases must hold texts such as 'optimizer=sgd: optimizer.lr=0.3', got {base!r}; put what the"
+                    " choice is before the colon, and its words after"
+                )
 
 
 @dataclass(kw_only=True)

@@ -10,14 +10,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from imgrec import records, runfolder, whereabouts
+from imgrec import predictions, records, runfolder, whereabouts
 from imgrec.config.compose import compose, key_of
 from imgrec.config.root import Config
 from imgrec.data import inventory
 from imgrec.data.inventory import Inventory
-from imgrec.errors import RunError, shown
+from imgrec.errors import RunError, UsageError, shown
 from imgrec.records import Record
-from imgrec.runfolder import RECORD
+from imgrec.runfolder import RECORD, TUNING
 from imgrec.whereabouts import Place
 
 log = logging.getLogger(__name__)
@@ -29,30 +29,54 @@ PATIENCE = 70.0  # seconds in which the processes of a pool that was killed save
 
 @dataclass(frozen=True, kw_only=True)
 class Job:
-    """A run that a sweep asks for. words: the overrides that compose it."""
+    """A run that a sweep asks for.
+
+    words: the overrides that compose it. known: the file of a finished record of it that lies elsewhere.
+    """
 
     words: tuple[str, ...]
     config: Config
     run_id: str
     seen: Inventory
     folder: Path
+    known: Path | None = None
 
     @property
     def name(self) -> str:
         return self.folder.name
 
     def record(self) -> Record | None:
-        return runfolder.look(self.folder)
+        """The record in the run's folder, else the one that is known."""
+        found = runfolder.look(self.folder)
+        return found if found is not None or self.known is None else records.read(self.known)
+
+    def adopt(self) -> bool:
+        """Copy the known record, and what is kept of its predictions, into a folder that has none.
+
+        Returns True if there was something to copy.
+        """
+        if self.known is None or runfolder.look(self.folder) is not None:
+            return False
+        record = records.read(self.known)
+        runfolder.prepare(self.folder)
+        packed = [path for path in predictions.beside(self.known) if path.is_file()]
+        for path in packed:
+            if kept := predictions.read(path).get(record.run_id):
+                predictions.write(self.folder / predictions.NAME, {record.run_id: kept})
+        records.write(self.folder / RECORD, record)
+        return True
 
 
 class Jobs:
     """Makes the jobs of one sweep, each once. sweep: the folder of its runs.
 
     varied: the keys that new folders are named by; None: by every word. Folders that are there keep their names.
+    known: a folder of records, of which finished ones count. Raises UsageError where there is no such folder.
     """
 
-    def __init__(self, sweep: Path, varied: Collection[str] | None = None) -> None:
+    def __init__(self, sweep: Path, varied: Collection[str] | None = None, known: Path | None = None) -> None:
         self.sweep = sweep
+        self._known = _finished_in(known) if known is not None else {}
         self._varied = varied
         self._made: dict[tuple[str, ...], Job] = {}
         self._by_id: dict[str, Job] = {}
@@ -77,7 +101,9 @@ class Jobs:
             own, folder = found.run_id, found.folder
             if own not in self._by_id:
                 self._tell_unknown(found)
-                self._by_id[own] = Job(words=key, config=config, run_id=own, seen=found.seen, folder=folder)
+                self._by_id[own] = Job(
+                    words=key, config=config, run_id=own, seen=found.seen, folder=folder, known=self._known.get(own)
+                )
             self._made[key] = self._by_id[own]
         return self._made[key]
 
@@ -103,6 +129,20 @@ class Jobs:
         if not found.seen.by_contents and not self._told:
             self._told = True
             log.warning("%s", whereabouts.unknown_contents(found.folder, anew="another hydra.sweep.dir"))
+
+
+def _finished_in(folder: Path) -> dict[str, Path]:
+    """The files of finished records in a folder, by the ids of their runs."""
+    if not folder.is_dir():
+        raise UsageError(
+            f"sweep.known={shown(folder)} must be a folder of records, and does not exist; make it, or leave"
+            " sweep.known out"
+        )
+    found = {}
+    for path in sorted(folder.glob("*.json")):
+        if path.name != TUNING and (record := records.read(path)).status == "finished":
+            found[record.run_id] = path
+    return found
 
 
 def state(job: Job, *, until: float) -> State:
@@ -165,9 +205,12 @@ def close_dead(folder: Path, reason: str) -> None:
             records.write(folder / RECORD, record)
 
 
-def objective(record: Record) -> float | None:
-    """What a search looks at: the best validation top1, else the last one, never the test set's."""
-    for at in ("best", "last"):
-        if score := record.score("top1", split="val", at=at):
+def objective(record: Record, *, at: str = "best") -> float | None:
+    """What a search looks at: the best validation top1, else the last one, never the test set's.
+
+    at: best, or last for the last one alone.
+    """
+    for place in ("best", "last") if at == "best" else (at,):
+        if score := record.score("top1", split="val", at=place):
             return score.value
     return None

@@ -18,12 +18,13 @@ from imgrec.config.compose import compose, expand, given, literal, of_study, par
 from imgrec.config.launcher import Pool
 from imgrec.config.root import STEERING, Config
 from imgrec.config.sweep import Optuna, Tuned
-from imgrec.errors import Interrupted, RunError, UsageError, interruption_in
+from imgrec.errors import Interrupted, RunError, UsageError, interruption_in, shown
 from imgrec.records import Record
 from imgrec.runfolder import SWEEP_LOCK
-from imgrec.sweep import basic, pool, search, tuning
+from imgrec.sweep import basic, pool, search
 from imgrec.sweep.jobs import PATIENCE, Job, Jobs, deaths, objective, state
 from imgrec.sweep.ledger import Kind, Ledger
+from imgrec.sweep.tuning import Tuning
 from imgrec.training.interruption import Interruption, requeue
 
 _WATCHED = 2  # ends without a word, after which a process of its own tells a run's end from one that came from outside
@@ -58,7 +59,8 @@ class Sweep:
             )
         named = given(words, "hydra.sweep.dir")
         self.folder = hydra_runtime.plain_path("hydra.sweep.dir", named) if named else whereabouts.group(self._config)
-        self._jobs = Jobs(self.folder, _varied(words, self._config))
+        known = self._config.sweep.known
+        self._jobs = Jobs(self.folder, _varied(words, self._config), Path(known).expanduser() if known else None)
         self._asked: dict[str, Job] = {}
         self._interruption = Interruption()
         self._ledger = Ledger()
@@ -119,12 +121,14 @@ class Sweep:
         """Carry out the runs of these words, as far as they are not finished, and return what came of each."""
         wanted = [self._jobs.job(words) for words in job_overrides]
         if isinstance(self._config.sweep, Tuned):
-            tries = tuning.tries(wanted, self._config.sweep, self._jobs)
-            tunes = _each_once([job for jobs in tries.values() for job in jobs])
-            self._ledger.expect(len(tunes) + len(_each_once(wanted)))
-            self._carry_out(tunes, "runs that tune")
-            wanted = tuning.settled(tries, wanted, self._config.sweep, self._jobs, self._ledger)
-            self._ledger.expect(len(tunes) + len(_each_once(wanted)))
+            tuning = Tuning(wanted, self._config.sweep, self._jobs)
+            more = _each_once(tuning.jobs)
+            while more:
+                self._ledger.expect(len(_each_once([*tuning.jobs, *wanted])))
+                self._carry_out(more, "runs that tune")
+                more = tuning.extend(self._ledger)
+            wanted = tuning.settle(self._ledger)
+            self._ledger.expect(len(_each_once([*tuning.jobs, *wanted])))
         self._carry_out(wanted, "trials" if self.searches else "runs")
         return [_returned(job) for job in wanted]
 
@@ -144,7 +148,7 @@ class Sweep:
             return [self._jobs.job(search.example(words))]
         jobs = [self._jobs.job(job) for job in expand(words)]
         if isinstance(self._config.sweep, Tuned):
-            jobs = [job for each in tuning.tries(jobs, self._config.sweep, self._jobs).values() for job in each]
+            jobs = Tuning(jobs, self._config.sweep, self._jobs).jobs
         return jobs
 
     @property
@@ -179,6 +183,8 @@ class Sweep:
 
     def _carry_out(self, wanted: Sequence[Job], kind: Kind) -> None:
         jobs = _each_once(wanted)
+        if adopted := sum(job.adopt() for job in jobs):
+            self._ledger.say(f"{adopted} finished in {shown(str(self._config.sweep.known))}: their records are copied")
         self._tell_of_code(self._judge_code(jobs))
         until = time.monotonic() + PATIENCE
         states = {job.run_id: state(job, until=until) for job in jobs}

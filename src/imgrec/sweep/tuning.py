@@ -8,78 +8,181 @@ from typing import Any
 
 from imgrec import records
 from imgrec.config.compose import expand, key_of
-from imgrec.config.sweep import Tuned
+from imgrec.config.sweep import TUNING_SEED, Tuned
 from imgrec.errors import RunError, UsageError, sentence
 from imgrec.runfolder import TUNING
+from imgrec.sweep import steps
 from imgrec.sweep.jobs import Job, Jobs, objective, reason_of
 from imgrec.sweep.ledger import Ledger
 
 Words = tuple[str, ...]
 
+_MOST_STEPS = 8  # beyond either end of the values, until the best is inside
 
-def tries(wanted: Sequence[Job], sweep: Tuned, jobs: Jobs) -> dict[Words, list[Job]]:
-    """For each choice, the grid's words without their seed, the runs that try every value over every tuning seed.
 
-    Their test set stays closed. Raises UsageError when the grid gives a key that is tuned, RunError for a damaged
-    tuning.json.
+class Tuning:
+    """The runs that try values, and what they say.
+
+    A choice is the words of a run of the grid without its seed. Each choice tries every value over every tuning seed,
+    with the test set closed, and goes on beyond an end of the values where `sweep.extend` asks for it.
+
+    Raises UsageError when the grid gives a key that is tuned, or a tuning seed; RunError for a damaged tuning.json.
     """
-    _known(jobs.sweep)  # refuses a damaged file before anything runs
-    tuned = {key_of(word) for word in sweep.tune}
-    found: dict[Words, list[Job]] = {}
-    for job in wanted:
-        if both := tuned & {key_of(word) for word in job.words}:
-            raise UsageError(f"sweep.tune tries values of {', '.join(sorted(both))}, which the command gives; drop one")
-        choice = _choice(job.words)
-        if choice not in found:
-            found[choice] = [
-                jobs.job((*choice, *values, f"seed={seed}", "test=false"))
-                for values in _values(sweep)
-                for seed in sweep.tune_seeds
-            ]
-    return found
 
+    def __init__(self, wanted: Sequence[Job], sweep: Tuned, jobs: Jobs) -> None:
+        self._sweep, self._jobs, self._wanted = sweep, jobs, wanted
+        self._before = _known(jobs.sweep)  # refuses a damaged file before anything runs
+        self._seeds = self._seeds_of(sweep)
+        tuned = {key_of(word) for word in sweep.tune}
+        self._tried: dict[Words, dict[Words, list[Job]]] = {}
+        for job in wanted:
+            if both := tuned & {key_of(word) for word in job.words}:
+                raise UsageError(
+                    f"sweep.tune tries values of {', '.join(sorted(both))}, which the command gives; drop one"
+                )
+            if sweep.tune_seeds is None and job.config.seed in self._seeds and not self._before:
+                raise UsageError(
+                    f"seed={job.config.seed} must be no seed of the tuning, whose choice it would flatter; give"
+                    " another, or sweep.tune_seeds"
+                )
+            choice = _choice(job.words)
+            if both := {key_of(word) for word in self._base(choice)} & {key_of(word) for word in choice}:
+                raise UsageError(f"sweep.bases gives {', '.join(sorted(both))}, which the command gives; drop one")
+            if choice not in self._tried:
+                self._tried[choice] = {}
+                for words in expand(sweep.tune):
+                    self._try(choice, tuple(words))
+        self._steps = dict.fromkeys(self._tried, 0)
 
-def settled(
-    tried: dict[Words, list[Job]], wanted: Sequence[Job], sweep: Tuned, jobs: Jobs, ledger: Ledger
-) -> list[Job]:
-    """The grid's runs with the values that each choice is best with; a choice whose every try failed has none.
+    @property
+    def jobs(self) -> list[Job]:
+        """Every run that tries a value, as far as they are known."""
+        return [job for tried in self._tried.values() for runs in tried.values() for job in runs]
 
-    The highest mean validation top1 decides, then the first. A best value at the end of those tried is warned about.
-    """
-    best: dict[Words, Words] = {}
-    rows = {tuple(row["choice"]): row for row in _known(jobs.sweep)}
-    for choice, runs in tried.items():
-        means = _means(runs, sweep)
-        name = " ".join(word for word in choice if _varies(word, tried)) or "the run"
-        chosen = max(means, key=lambda values: means[values], default=None)
-        rows[choice] = {
-            "choice": list(choice),
-            "chosen": list(chosen) if chosen is not None else None,
-            "seeds": list(sweep.tune_seeds),
-            "tried": [{"words": list(values), "val_top1": means.get(values)} for values in _values(sweep)],
-        }
-        failed = [job for job in runs if (record := job.record()) is None or record.status != "finished"]
-        if chosen is None:
-            why = reason_of(failed[0]) if failed else "their runs have no validation top1"
-            ledger.lost(name, f"no value that was tried got through, so that it has no runs: {why}")
-            continue
-        if failed:
-            ledger.say(
-                f"tuning: {name}: {len(failed)} of {len(runs)} tries failed and were passed over,"
-                f" the first in {failed[0].folder}: {reason_of(failed[0])}"
-            )
-        best[choice] = chosen
-        ledger.say(f"tuning: {name}: {' '.join(chosen)} with a mean validation top1 of {means[chosen]:.4f}")
-        for word in _at_the_end(chosen, sweep):
-            ledger.say(
-                f"tuning: {name}: {word} is at an end of the values tried; widen sweep.tune, a better may lie beyond"
-            )
-    records.write_json(jobs.sweep / TUNING, list(rows.values()))  # every value tried, and what was chosen
-    return [jobs.job((*job.words, *best[_choice(job.words)])) for job in wanted if _choice(job.words) in best]
+    def extend(self, ledger: Ledger) -> list[Job]:
+        """More runs, of choices whose best value lies at an end of those tried; none where all lie inside."""
+        if not self._sweep.extend:
+            return []
+        more: list[Job] = []
+        for choice in self._tried:
+            best = self._best(choice)
+            if best is None or self._steps[choice] >= _MOST_STEPS:
+                continue
+            for values in self._beyond(choice, best):
+                try:
+                    more += self._try(choice, values)
+                except UsageError as error:
+                    ledger.say(f"tuning: {self._name(choice)}: no value beyond {' '.join(best)}: {sentence(error)}")
+                    self._steps[choice] = _MOST_STEPS
+            self._steps[choice] += 1
+        return more
+
+    def settle(self, ledger: Ledger) -> list[Job]:
+        """The grid's runs with the values that each choice is best with; a choice whose every try failed has none.
+
+        The highest mean validation top1 decides, then the first. tuning.json keeps every value tried.
+        """
+        best: dict[Words, Words] = {}
+        rows = {tuple(row["choice"]): row for row in self._before}
+        for choice, tried in self._tried.items():
+            means, chosen, name = self._means(choice), self._best(choice), self._name(choice)
+            at_an_end = [] if chosen is None else self._at_an_end(choice, chosen)
+            rows[choice] = {
+                "choice": list(choice),
+                "chosen": None if chosen is None else list(chosen),
+                "seeds": self._seeds,
+                "tried": [{"words": list(values), "val_top1": means.get(values)} for values in tried],
+                "at_an_end": at_an_end,
+            }
+            runs = [job for each in tried.values() for job in each]
+            failed = [job for job in runs if (record := job.record()) is None or record.status != "finished"]
+            if chosen is None:
+                why = reason_of(failed[0]) if failed else "their runs have no validation top1"
+                ledger.lost(name, f"no value that was tried got through, so that it has no runs: {why}")
+                continue
+            if failed:
+                ledger.say(
+                    f"tuning: {name}: {len(failed)} of {len(runs)} tries failed and were passed over,"
+                    f" the first in {failed[0].folder}: {reason_of(failed[0])}"
+                )
+            best[choice] = chosen
+            ledger.say(f"tuning: {name}: {' '.join(chosen)} with a mean validation top1 of {means[chosen]:.4f}")
+            for word in at_an_end:
+                way_out = "widen sweep.tune" if self._sweep.extend else "widen sweep.tune, or give sweep.extend=true"
+                ledger.say(
+                    f"tuning: {name}: {word} is at an end of the values tried; {way_out}, a better may lie beyond"
+                )
+        records.write_json(self._jobs.sweep / TUNING, list(rows.values()))
+        finals = [job for job in self._wanted if _choice(job.words) in best]
+        return [self._jobs.job((*job.words, *self._base(job.words), *best[_choice(job.words)])) for job in finals]
+
+    def _seeds_of(self, sweep: Tuned) -> list[int]:
+        """Those that were given, else those of an earlier command in this folder, else the default."""
+        if sweep.tune_seeds is not None:
+            return list(sweep.tune_seeds)
+        return list(self._before[0]["seeds"]) if self._before else [TUNING_SEED]
+
+    def _try(self, choice: Words, values: Words) -> list[Job]:
+        """Take in the runs that try these values for a choice. Raises UsageError where they make none."""
+        base = self._base(choice)
+        runs = [self._jobs.job((*choice, *base, *values, f"seed={seed}", "test=false")) for seed in self._seeds]
+        self._tried[choice][values] = runs
+        return runs
+
+    def _base(self, words: Sequence[str]) -> Words:
+        """The words of sweep.bases that are of this choice."""
+        found: list[str] = []
+        for base in self._sweep.bases:
+            of, _, own = base.partition(": ")
+            if set(of.split()) <= set(words):
+                found += own.split()
+        return tuple(found)
+
+    def _means(self, choice: Words) -> dict[Words, float]:
+        """The mean over the seeds for each of the values; without those of which a run failed."""
+        means = {}
+        for values, runs in self._tried[choice].items():
+            found = [job.record() for job in runs]
+            finished = [record for record in found if record is not None and record.status == "finished"]
+            scores = [objective(record, at=self._sweep.tune_at) for record in finished]
+            known = [score for score in scores if score is not None]
+            if len(known) == len(runs):
+                means[values] = fmean(known)
+        return means
+
+    def _best(self, choice: Words) -> Words | None:
+        means = self._means(choice)
+        return max(means, key=lambda values: means[values], default=None)
+
+    def _column(self, choice: Words, chosen: Words, position: int) -> list[str]:
+        """The words that were tried at that position beside the other words chosen."""
+        rest = chosen[:position], chosen[position + 1 :]
+        return [
+            values[position] for values in self._tried[choice] if (values[:position], values[position + 1 :]) == rest
+        ]
+
+    def _at_an_end(self, choice: Words, chosen: Words) -> list[str]:
+        """The chosen words that have the least or greatest of the numbers tried."""
+        return [
+            word for position, word in enumerate(chosen) if word in steps.ends(self._column(choice, chosen, position))
+        ]
+
+    def _beyond(self, choice: Words, chosen: Words) -> list[Words]:
+        """The chosen values with one of them a step beyond the end that it lies at."""
+        found = []
+        for position, word in enumerate(chosen):
+            column = self._column(choice, chosen, position)
+            if word in steps.ends(column) and (more := steps.beyond(column, word)) is not None:
+                found.append((*chosen[:position], more, *chosen[position + 1 :]))
+        return [values for values in found if values not in self._tried[choice]]
+
+    def _name(self, choice: Words) -> str:
+        """The choice by the words that not all choices have."""
+        return " ".join(word for word in choice if not all(word in other for other in self._tried)) or "the run"
 
 
 def _known(sweep: Path) -> list[dict[str, Any]]:
-    """What earlier commands tuned in this folder."""
+    """What earlier commands tuned in this folder. Raises RunError for a damaged file."""
     path = sweep / TUNING
     if not path.exists():
         return []
@@ -87,6 +190,8 @@ def _known(sweep: Path) -> list[dict[str, Any]]:
         rows: list[dict[str, Any]] = json.loads(path.read_text("utf-8"))
         if not all(all(isinstance(word, str) for word in row["choice"]) for row in rows):
             raise ValueError("a choice that is not made of words")
+        if not all(row["seeds"] and all(type(seed) is int for seed in row["seeds"]) for row in rows):
+            raise ValueError("seeds that are no numbers")
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise RunError(
             f"{path} must be what imgrec tuned, got {sentence(error)}; remove it: this command writes it anew, from the"
@@ -97,41 +202,3 @@ def _known(sweep: Path) -> list[dict[str, Any]]:
 
 def _choice(words: Sequence[str]) -> Words:
     return tuple(word for word in words if key_of(word) != "seed")
-
-
-def _values(sweep: Tuned) -> list[Words]:
-    return [tuple(values) for values in expand(sweep.tune)]
-
-
-def _means(runs: Sequence[Job], sweep: Tuned) -> dict[Words, float]:
-    """The mean over the seeds for each of the values; without those of which a run failed."""
-    means = {}
-    seeds = len(sweep.tune_seeds)
-    for number, values in enumerate(_values(sweep)):
-        found = [job.record() for job in runs[number * seeds : (number + 1) * seeds]]
-        scores = [objective(record) for record in found if record is not None and record.status == "finished"]
-        known = [score for score in scores if score is not None]
-        if len(known) == seeds:
-            means[values] = fmean(known)
-    return means
-
-
-def _varies(word: str, tried: dict[Words, list[Job]]) -> bool:
-    return not all(word in choice for choice in tried)
-
-
-def _at_the_end(chosen: Words, sweep: Tuned) -> list[str]:
-    """The chosen words that are the least or greatest of the numbers tried."""
-    found = []
-    for position, word in enumerate(chosen):
-        numbers = sorted({number for values in _values(sweep) if (number := _number(values[position])) is not None})
-        if len(numbers) >= 2 and _number(word) in (numbers[0], numbers[-1]):
-            found.append(word)
-    return found
-
-
-def _number(word: str) -> float | None:
-    try:
-        return float(word.partition("=")[2])
-    except ValueError:
-        return None

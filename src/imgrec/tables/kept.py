@@ -44,7 +44,7 @@ class Kept:
 def _files(run: Run) -> Iterator[Path]:
     """Where the run's predictions may lie."""
     if run.folder is None:
-        places = [run.path.parent / predictions.NAME, run.path.parent.parent / predictions.NAME]
+        places = predictions.beside(run.path)
     else:
         places = [run.folder / predictions.NAME, *sorted((run.folder / EVALUATIONS).glob("*.npz"))]
     yield from (path for path in places if path.is_file())
