@@ -21,13 +21,13 @@ pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="/proc tells whi
 
 
 def slow_step() -> None:
-    """Let step 11 take long enough for two signals to come within it."""
+    """Let step 11 take until the signals have been sent: until there is a file `sent` in the working folder."""
     ended = Speed.on_train_batch_end
 
     def on_train_batch_end(self: Speed, trainer: Any, *rest: Any) -> None:
         ended(self, trainer, *rest)
         if trainer.global_step == 11:
-            time.sleep(3)
+            wait_until(Path("sent").exists)
 
     Speed.on_train_batch_end = on_train_batch_end  # type: ignore[method-assign]
 
@@ -69,6 +69,7 @@ def test_no_worker_outlives_a_run_and_a_second_signal_ends_it_at_once(
     for signum in signals:
         os.kill(child.pid, signum)
         time.sleep(0.3)
+    (workplace / "sent").touch()
     assert child.wait() == code, child.log.read_text()
     wait_until(lambda: all_gone(helpers), log=child.log, patience=10)
     newest = checkpoint.newest(cut / "checkpoints")

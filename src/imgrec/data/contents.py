@@ -4,6 +4,7 @@ A cached digest holds while the file's device, inode, size, mtime and ctime stay
 ctime. A cache that is lost, damaged or cannot be written costs time and nothing else.
 """
 
+import contextlib
 import errno
 import hashlib
 import logging
@@ -11,7 +12,7 @@ import os
 import stat
 import struct
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -136,8 +137,11 @@ def _hashed(root: Path, paths: Sequence[str], missing: Sequence[int]) -> Iterato
     done = 0
     threads = ThreadPoolExecutor(_THREADS, "imgrec-contents")
     try:
-        blocks = (missing[start : start + _BLOCK] for start in range(0, len(missing), _BLOCK))
-        for rows in threads.map(several, blocks):
+        blocks = [missing[start : start + _BLOCK] for start in range(0, len(missing), _BLOCK)]
+        found: Iterable[list[tuple[int, bytes, bytes]]] = map(several, blocks)
+        with contextlib.suppress(RuntimeError):  # a limit on threads (ulimit -u) costs speed alone
+            found = threads.map(several, blocks)
+        for rows in found:
             yield from rows
             done += len(rows)
             now = time.monotonic()
