@@ -2,6 +2,7 @@
 
 import json
 import math
+import runpy
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -10,9 +11,11 @@ from typing import Any
 import pytest
 from runs import one_line
 
-from imgrec import predictions
-from imgrec.records import Score
+from imgrec import records as stored
+from imgrec.records import Record, Score
 from imgrec.sweep import steps
+from imgrec.tables.gather import gather
+from imgrec.tables.kept import Kept
 from imgrec.training import run as room
 
 Said = tuple[int, str, str]
@@ -27,6 +30,10 @@ def words(tiny: list[str]) -> list[str]:
 
 def records() -> list[dict[str, Any]]:
     return [json.loads(path.read_text()) for path in SWEEP.glob("*/record.json")]
+
+
+def records_of(folder: Path) -> Record:
+    return stored.read(folder / "record.json")
 
 
 def test_each_choice_is_tuned_on_validation_alone_and_then_run_with_what_won(
@@ -264,20 +271,23 @@ def test_records_that_lie_elsewhere_count_as_finished(
     words = [*tiny, "trainer.max_epochs=1", "sweep=tuned", 'sweep.tune=["optimizer.lr_scale=0.1,1"]', "optimizer=adam"]
     assert command("train", "-m", *words, "seed=0,1")[0] == 0
     study = workplace / "study"
-    (study / "records").mkdir(parents=True)
-    packed = {}
-    for folder in sorted(path.parent for path in SWEEP.glob("*/record.json")):
-        if "seed-1-" not in folder.name:
-            shutil.copy(folder / "record.json", study / "records" / f"{folder.name}.json")
-            packed |= predictions.read(folder / predictions.NAME)
-    predictions.write(study / predictions.NAME, packed)
+    keep = runpy.run_path(str(Path(__file__).parents[2] / "experiments/keep.py"))["main"]
+    (second,) = SWEEP.glob("*seed-1-*")
+    second.rename("second")
+    for _ in range(2):
+        keep(SWEEP, study)
     shutil.rmtree("outputs")
     code, _, err = command("train", "-m", *words, "seed=0,1", f"sweep.known={study / 'records'}")
     assert code == 0, err
     assert "2 finished in study/records: their records are copied" in err.replace(f"{workplace}/", "")
     assert "2 runs that tune: 2 finished" in err
     assert "2 runs: 1 finished, 1 to do" in err
-    assert len(list(SWEEP.glob("*/predictions.npz"))) == 4
+    assert len(list(SWEEP.glob("*/predictions.npz"))) == 2, "of the final runs; those that tune keep none"
+    for one in gather([SWEEP]).runs:
+        if one.record.config["test"]:
+            assert Kept().of(one, ("test", "clean", "last")) is not None
+    (again,) = SWEEP.glob("*seed-1-*")
+    assert records_of(again).weights == records_of(Path("second")).weights
     assert command("table", str(SWEEP), "--scores", "top1,ece")[0] == 0
     code, _, err = command("train", "-m", *words, "seed=0,1", f"sweep.known={study / 'records'}")
     assert "copied" not in err
