@@ -15,6 +15,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from imgrec.assembly import Trained
     from imgrec.errors import Interrupted, RunError, UsageError
+    from imgrec.frames import load_curves, load_runs
     from imgrec.launch import Outcome, train
     from imgrec.records import Record, Score
     from imgrec.remeasure import load
@@ -30,6 +31,8 @@ __all__ = [
     "UsageError",
     "__version__",
     "load",
+    "load_curves",
+    "load_runs",
     "train",
 ]
 
@@ -38,6 +41,8 @@ _PLACES = {
     "Interrupted": "errors",
     "RunError": "errors",
     "UsageError": "errors",
+    "load_curves": "frames",
+    "load_runs": "frames",
     "Outcome": "launch",
     "train": "launch",
     "Record": "records",

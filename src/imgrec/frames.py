@@ -1,0 +1,245 @@
+"""Runs and their curves as pandas DataFrames, for an analysis of one's own. Imports no torch, and pandas when asked."""
+
+import shlex
+import warnings
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+from imgrec import records
+from imgrec.errors import RunError, StrPath, UsageError, shown
+from imgrec.records import Score
+from imgrec.runfolder import CURVES
+from imgrec.tables import factors, images
+from imgrec.tables.factors import ABSENT, ROOT
+from imgrec.tables.gather import Run, gather, stands
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+_ENVIRONMENT = ("commit", "dirty", "python", "torch", "torchvision", "lightning", "cpu", "cores", "gpu", "threads")
+_IMAGES = "images"  # the column that tells the runs' data apart: a root alone does not
+_LISTED = 3  # runs that are named before the rest is counted
+
+
+def load_runs(*places: StrPath) -> "pd.DataFrame":
+    """One row a run, of every status, found as `imgrec table` finds them, in the order of their paths.
+
+    The columns:
+        run_id, name, folder, path: the run's id, its folder's name, its folder (missing for a record that lies by
+            itself) and its record's file.
+        status, error: finished, failed, interrupted or running; why it failed.
+        study, experiment, seed, images: `images` tells the data apart on which runs were trained.
+        optimizer.name, ...: the keys that were varied, as `imgrec table` finds them.
+        test_top1_last, ...: the scores as SPLIT_METRIC_AT, with _PROTOCOL behind it for another than clean: fractions
+            in [0, 1], losses in nats. NaN where a run was not measured so, and for every run that has not finished.
+            (`imgrec table` shows `last` where there is no `best`; here `best` is NaN then.)
+        seconds, train_seconds, images_per_second, parameters, flops_per_image, ...: the cost as its record has it;
+            flops_per_image is of one forward pass, a multiplication and an addition being two.
+        optimizer.lr, ...: the rest of the configuration by dotted keys. A key that a run's choice does not have is
+            missing. A list is its text, as a command takes it: `[32,64]`.
+        began, ended: times in UTC. command: the run's words. parent_id: the run that it went on from.
+        commit, dirty, python, torch, torchvision, lightning, cpu, cores, gpu, threads: what it ran on.
+
+    Types are string, Int64, boolean, float64 and datetime64 in UTC; a column of mixed kinds is text. The columns of
+    what was varied are in `frame.attrs["varied"]`. A training that a sweep carried out twice (once to tune it) has two
+    rows.
+
+    Args:
+        places: run folders, folders of them at any depth, `records` folders, single records.
+
+    Raises:
+        UsageError: a place does not exist, or none holds a run.
+        RunError: pandas is not installed, or no record could be read.
+
+    Warns:
+        UserWarning: for each record that could not be read, and for what was left out.
+    """
+    pandas = _pandas("load_runs")
+    runs, said = _runs("load_runs", places)
+    columns: dict[str, Any] = {
+        "run_id": _column([run.record.run_id for run in runs]),
+        "name": _column([run.name for run in runs]),
+        "folder": _column([str(run.folder) if run.folder else None for run in runs]),
+        "path": _column([str(run.path) for run in runs]),
+        "status": _column([run.record.status for run in runs]),
+        "error": _column([run.record.error for run in runs]),
+        "study": _column([run.record.study for run in runs]),
+        "experiment": _column([run.record.experiment for run in runs]),
+        "seed": _column([run.seed for run in runs]),
+        _IMAGES: _column([_value(run, _IMAGES) for run in runs]),
+    }
+    varied = _varied(runs)
+    for key in varied:
+        columns.setdefault(key, _column([_value(run, key) for run in runs]))
+    columns |= _scores(runs, said)
+    for name in dict.fromkeys(name for run in runs for name, value in run.record.cost.items() if _is_number(value)):
+        columns.setdefault(name, _column([run.record.cost.get(name) for run in runs]))
+    for key in dict.fromkeys(key for run in runs for key in run.record.config):
+        if key not in columns:
+            columns[key] = _column([_value(run, key) for run in runs])
+    for name in ("began", "ended"):
+        times = [getattr(run.record, name) for run in runs]
+        columns[name] = pandas.to_datetime(pandas.Series(times, dtype=object), utc=True, format="ISO8601")
+    columns["command"] = _column([shlex.join(run.record.command) for run in runs])
+    columns["parent_id"] = _column([run.record.parent_id for run in runs])
+    for name in _ENVIRONMENT:
+        columns[name] = _column([_flat(run.record.environment.get(name)) for run in runs])
+    frame = pandas.DataFrame(columns)
+    frame.attrs["varied"] = varied
+    _warn(said)
+    return frame
+
+
+def load_curves(*places: StrPath) -> "pd.DataFrame":
+    """What the runs logged while they trained: one row a number, of runs of every status.
+
+    The columns:
+        run_id, name, seed: the run's.
+        optimizer.name, ...: the columns of `load_runs` that tell what was varied.
+        step, epoch: optimizer steps taken so far; the epoch, from 1 on.
+        split, metric, value: train or val; top1, loss, step_loss, lr, images_per_second, ... Shares are fractions in
+            [0, 1], losses are in nats, images_per_second is of the last steps.
+
+    Args:
+        places: as for `load_runs`; records that lie by themselves have no curves.
+
+    Raises:
+        UsageError: a place does not exist, or no run there has curves.
+        RunError: pandas is not installed, or no record could be read.
+
+    Warns:
+        UserWarning: for each file that could not be read, and for runs without curves.
+    """
+    pandas = _pandas("load_curves")
+    runs, said = _runs("load_curves", places)
+    found: list[tuple[Run, list[dict[str, str]]]] = []
+    without: list[str] = []
+    for run in runs:
+        path = run.folder / CURVES if run.folder else None
+        if path is None or not stands(path):
+            without.append(shown(run.name))
+            continue
+        try:
+            found.append((run, records.read_curves(path)))
+        except RunError as error:
+            said.append(str(error))
+    if not found:
+        _warn(said)
+        raise UsageError(
+            f"load_curves needs runs with {CURVES}, and none of these {len(runs)} has a readable one; name the folders"
+            " of the runs themselves"
+        )
+    if without:
+        more = f" and {len(without) - _LISTED} more" if len(without) > _LISTED else ""
+        said.append(f"no {CURVES}, so no rows: {', '.join(without[:_LISTED])}{more}")
+    rows = [row for _, own in found for row in own]
+
+    def repeated(values: Sequence[Any]) -> Any:
+        """The column of one value a run, with that value in each of the run's rows."""
+        return _column(values).repeat([len(own) for _, own in found]).reset_index(drop=True)
+
+    columns = {
+        "run_id": repeated([run.record.run_id for run, _ in found]),
+        "name": repeated([run.name for run, _ in found]),
+        "seed": repeated([run.seed for run, _ in found]),
+        **{key: repeated([_value(run, key) for run, _ in found]) for key in _varied(runs)},
+        "step": pandas.Series([int(row["step"]) for row in rows], dtype="Int64"),
+        "epoch": pandas.Series([int(row["epoch"]) for row in rows], dtype="Int64"),
+        "split": pandas.Series([row["split"] for row in rows], dtype="string"),
+        "metric": pandas.Series([row["metric"] for row in rows], dtype="string"),
+        "value": pandas.Series([float(row["value"]) for row in rows], dtype="float64"),
+    }
+    _warn(said)
+    return pandas.DataFrame(columns)
+
+
+def _pandas(asked: str) -> ModuleType:
+    try:
+        import pandas
+    except ImportError as error:
+        raise RunError(
+            f"imgrec.{asked} needs the package pandas, which is not installed; in the clone, pip install -e '.[paper]',"
+            " or take `imgrec table --format csv`"
+        ) from error
+    module: ModuleType = pandas
+    return module
+
+
+def _runs(asked: str, places: Sequence[StrPath]) -> tuple[list[Run], list[str]]:
+    """The runs, and what is to be said of what is not among them."""
+    if not places:
+        raise UsageError(f'imgrec.{asked} must be given a folder of runs, got none; such as {asked}("outputs/digits")')
+    found = gather([Path(place) for place in places])
+    if not found.runs:
+        raise RunError(f"none of the {len(found.problems)} records could be read, the first: {found.problems[0]}")
+    return found.runs, [*found.problems, *found.notes]
+
+
+def _warn(said: Sequence[str]) -> None:
+    for line in said:
+        warnings.warn(line, UserWarning, stacklevel=3)  # of the line that called load_runs or load_curves
+
+
+def _varied(runs: Sequence[Run]) -> list[str]:
+    """The columns of what was varied, as `imgrec table` finds it, seeds aside."""
+    return [_IMAGES if key == ROOT else key for key in factors.derive(runs).keys]
+
+
+def _value(run: Run, key: str) -> Any:
+    """The run's value of a configuration's key, or of the column `images`; None where it has none."""
+    if key == _IMAGES:
+        return images.named(run.record)
+    value = run.record.config.get(key) if key == ROOT else factors.value_of(run.record, key)
+    return None if value == ABSENT else value
+
+
+def _flat(value: Any) -> Any:
+    """A value of an environment; several GPUs in one text."""
+    return " + ".join(map(str, value)) or None if isinstance(value, list) else value
+
+
+def _scores(runs: Sequence[Run], said: list[str]) -> Mapping[str, Any]:
+    """A column for each score that a finished run has. Of one measured in several ways the first counts."""
+    values: dict[str, dict[int, float]] = {}
+    for place, run in enumerate(runs):
+        for score in run.record.scores if run.record.status == "finished" else []:
+            named = values.setdefault(_score_name(score), {})
+            if place not in named:
+                named[place] = score.value
+            elif score.value != named[place]:
+                said.append(
+                    f"{_score_name(score)} of {shown(run.name)} was measured with several settings, and the first"
+                    f" counts: not {score.value:g} with {factors.text(score.settings)}"
+                )
+    return {name: _numbers([named.get(place) for place in range(len(runs))]) for name, named in sorted(values.items())}
+
+
+def _score_name(score: Score) -> str:
+    return f"{score.split}_{score.metric}_{score.at}" + ("" if score.protocol == "clean" else f"_{score.protocol}")
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
+def _numbers(values: Sequence[float | None]) -> Any:
+    import pandas
+
+    return pandas.Series(values, dtype="float64")
+
+
+def _column(values: Sequence[Any]) -> Any:
+    """The values as a column of one type; None is missing."""
+    import pandas
+
+    known = [value for value in values if value is not None]
+    if known and all(isinstance(value, bool) for value in known):
+        return pandas.Series(values, dtype="boolean")
+    if known and all(_is_number(value) for value in known):
+        if any(isinstance(value, float) for value in known):
+            return _numbers(values)
+        if all(-(2**63) <= value < 2**63 for value in known):
+            return pandas.Series(values, dtype="Int64")
+    return pandas.Series([None if value is None else factors.text(value) for value in values], dtype="string")
