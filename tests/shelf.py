@@ -121,11 +121,12 @@ def lay_sweep(place: Path, outcomes: Mapping[str, Sequence[Outcome]], *, split: 
 
 @dataclass(frozen=True, kw_only=True)
 class Shown:
-    """A table as people read it. rows: texts by their column's name; notes: what stands below."""
+    """A table as people read it. rows: texts by their column's name; notes: what stands below; verdict: what above."""
 
     header: list[str]
     rows: list[dict[str, str]]
     notes: list[str]
+    verdict: str
 
     def row(self, *begins: str) -> dict[str, str]:
         """The one row that begins with these texts."""
@@ -138,20 +139,22 @@ class Shown:
         return found
 
 
-def _shown(header: list[str], rows: list[list[str]], notes: list[str]) -> Shown:
+def _shown(header: list[str], rows: list[list[str]], notes: list[str], verdict: str) -> Shown:
     names = [f"{name} {header[:k].count(name) + 1}" if name in header[:k] else name for k, name in enumerate(header)]
-    return Shown(header=names, rows=[dict(zip(names, row, strict=True)) for row in rows], notes=notes)
+    return Shown(header=names, rows=[dict(zip(names, row, strict=True)) for row in rows], notes=notes, verdict=verdict)
 
 
 def of_markdown(text: str) -> Shown:
     """Read a table and its notes; a name that comes again is numbered (`p`, `p 2`)."""
-    lines = text.splitlines()
+    verdict, empty, *lines = text.splitlines()
+    assert verdict.endswith("."), "a sentence"
+    assert empty == ""
     table = [re.split(r"(?<!\\) \| ", line[2:-2]) for line in lines if line.startswith("| ")]
     header, rule, *rows = [[re.sub(r"\\(?=[|<`(:\[])", "", cell) for cell in line] for line in table]
     assert set(rule) <= {"---", "---:"}
     notes = [line.removeprefix("- ") for line in lines if line.startswith("- ")]
     assert len(table) + len(notes) + 1 == len(lines), "a table, an empty line, its notes"
-    return _shown(header, rows, notes)
+    return _shown(header, rows, notes, re.sub(r"\\(?=[<`(:\[])", "", verdict))
 
 
 _SIGNS = {
@@ -175,7 +178,10 @@ _SIGNS = {
 
 
 def of_latex(text: str) -> Shown:
-    """Read a table as LaTeX would set it, as Markdown writes it; the caption is the first note, comments the others."""
+    """Read a table as LaTeX would set it, as Markdown writes it.
+
+    Its notes are the caption, which holds the verdict and the first note, then the comments.
+    """
 
     def plain(cell: str) -> str:
         cell = re.sub(r"^\\textbf\{(.*)\}$", r"**\1**", cell)
@@ -186,7 +192,7 @@ def of_latex(text: str) -> Shown:
     header, *rows = [[plain(cell) for cell in line.split(" & ")] for line in lines]
     (caption,) = re.findall(r"\\caption\{(.*)\}\n\\end\{table\}", text)
     comments = [line.removeprefix("% ") for line in text.partition("end{table}")[2].splitlines() if line]
-    return _shown(header, rows, [plain(caption), *comments])
+    return _shown(header, rows, [plain(caption), *comments], "")
 
 
 def of_csv(text: str) -> list[dict[str, str]]:

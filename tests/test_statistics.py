@@ -10,7 +10,19 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from scipy import integrate, stats
 
-from imgrec.statistics import POWER, Comparison, Difference, Summary, compare, critical, holm, paired, summarise
+from imgrec.statistics import (
+    POWER,
+    Comparison,
+    Difference,
+    Summary,
+    compare,
+    contrast,
+    critical,
+    holm,
+    paired,
+    summarise,
+    unpaired,
+)
 
 seeded = settings(max_examples=60, deadline=None, database=None, derandomize=True)
 
@@ -26,8 +38,8 @@ def by_seed(values: Sequence[float]) -> dict[int, float]:
     return dict(enumerate(values))
 
 
-def comparison(std: float = 1.0, *, is_paired: bool = True) -> Comparison:
-    return Comparison(std=std, is_paired=is_paired)
+def comparison(std: float = 1.0, *, is_paired: bool = True, df: int = 1) -> Comparison:
+    return Comparison(std=std, is_paired=is_paired, df=df)
 
 
 def power_by_definition(ratio: float, n: int, *, is_paired: bool) -> float:
@@ -285,15 +297,16 @@ def test_no_number_of_seeds_shows_no_difference_or_one_out_of_reach() -> None:
     assert comparison().seeds_for(-1.0) == comparison().seeds_for(1.0)
 
 
-def test_shared_seeds_compare_by_their_differences() -> None:
-    found = compare({0: 91.0, 1: 93.0, 2: 92.0, 8: 0.0}, {0: 90.0, 1: 91.0, 2: 89.0, 9: 100.0})
-    assert found == comparison(1.0, is_paired=True)
+def test_the_same_seeds_compare_by_their_differences() -> None:
+    found = compare({0: 91.0, 1: 93.0, 2: 92.0}, {0: 90.0, 1: 91.0, 2: 89.0})
+    assert found == comparison(1.0, is_paired=True, df=2)
 
 
 @pytest.mark.parametrize(
     ("others", "std"),
     [
         ({5: 80.0, 6: 84.0}, math.sqrt((2 * 1 + 1 * 8) / 3)),  # no seed is shared
+        ({0: 80.0, 1: 84.0}, math.sqrt((2 * 1 + 1 * 8) / 3)),  # not all of them
         ({0: 80.0}, 1.0),  # one value has no spread of its own
         ({0: 80.0, 1: 81.0, 2: 82.0}, 1.0),  # all differences are the same
     ],
@@ -330,3 +343,91 @@ def test_the_pooled_spread_is_the_one_of_scipy_s_unpaired_t_test(ours: list[floa
     expected = stats.ttest_ind(ours, theirs).statistic
     error = found.std * math.sqrt(1 / len(ours) + 1 / len(theirs))
     assert (fmean(ours) - fmean(theirs)) / error == pytest.approx(expected, abs=1e-9)
+
+
+@given(several, several)
+@seeded
+def test_unpaired_differences_are_scipy_s_welch_test(ours: list[float], theirs: list[float]) -> None:
+    assume(len(set(ours)) > 1)  # SciPy warns of sides without a spread
+    assume(len(set(theirs)) > 1)
+    found = unpaired(ours, theirs)
+    expected = stats.ttest_ind(ours, theirs, equal_var=False)
+    assert found.n == min(len(ours), len(theirs))
+    assert found.mean == pytest.approx(fmean(ours) - fmean(theirs), abs=1e-9)
+    assert found.p == pytest.approx(expected.pvalue, abs=1e-9)
+    assert (found.low, found.high) == pytest.approx(tuple(expected.confidence_interval(0.95)), abs=1e-6)
+
+
+def test_unpaired_differences_of_one_run_or_without_a_spread_have_no_p() -> None:
+    for ours, theirs in (([91.0], [90.0, 89.0]), ([91.0, 91.0], [90.0, 90.0])):
+        found = unpaired(ours, theirs)
+        assert (found.low, found.high, found.p) == (None, None, None)
+
+
+def test_settings_pair_only_where_both_have_the_same_seeds() -> None:
+    ours = {0: 91.0, 1: 93.0, 2: 92.0}
+    same = contrast(ours, {0: 90.0, 1: 91.0, 2: 92.0})
+    assert same is not None
+    assert same.is_paired
+    assert same.shown is same.paired
+    for others in ({0: 90.0, 1: 91.0}, {0: 90.0, 1: 91.0, 2: 92.0, 3: 90.0}, {7: 90.0, 8: 91.0, 9: 92.0}):
+        found = contrast(ours, others)
+        assert found is not None
+        assert not found.is_paired
+        assert found.shown is found.unpaired
+    assert contrast(ours, {}) is None
+
+
+@given(st.lists(st.tuples(scores, scores), min_size=3, max_size=12))
+@seeded
+def test_the_correlation_is_scipy_s(pairs: list[tuple[float, float]]) -> None:
+    ours, theirs = zip(*pairs, strict=True)
+    assume(len(set(ours)) > 1)
+    assume(len(set(theirs)) > 1)
+    found = contrast(by_seed(ours), by_seed(theirs))
+    assert found is not None
+    assert found.correlation == pytest.approx(stats.pearsonr(ours, theirs).statistic, abs=1e-6)
+
+
+def test_two_pairs_or_a_constant_side_have_no_correlation() -> None:
+    for ours, theirs in (([1.0, 2.0], [2.0, 3.0]), ([1.0, 2.0, 3.0], [5.0, 5.0, 5.0])):
+        found = contrast(by_seed(ours), by_seed(theirs))
+        assert found is not None
+        assert found.correlation is None
+
+
+def test_an_interval_ends_where_the_mean_cannot_lie() -> None:
+    shares = [90.0, 92.0]
+    assert summarise(shares).high == pytest.approx(91 + 12.7062, abs=1e-4)
+    assert summarise(shares, within=(0.0, 100.0)).high == 100.0
+    assert summarise(shares, within=(0.0, 100.0)).low == summarise(shares).low
+    difference = contrast(by_seed([90.0, 99.0]), by_seed([1.0, 2.0]), within=(-100.0, 100.0))
+    assert difference is not None
+    assert difference.paired is not None
+    assert (difference.paired.high, difference.unpaired.high) == (100.0, 100.0)
+
+
+@pytest.mark.parametrize("df", [1, 4, 9, 58])
+def test_the_interval_of_a_deviation_is_that_of_the_chi_squared_distribution(df: int) -> None:
+    found = comparison(2.0, df=df).deviation()
+    assert found.low == pytest.approx(2 * math.sqrt(df / stats.chi2.ppf(0.975, df)))
+    assert found.high == pytest.approx(2 * math.sqrt(df / stats.chi2.ppf(0.025, df)))
+
+
+def test_seeds_needed_are_a_range_as_the_deviation_is_an_estimate() -> None:
+    """Five pairs whose differences deviate by 0.843 around 0.611: 17 seeds, or 8, or 126."""
+    found = comparison(0.8433, df=4)
+    assert found.seeds_for(0.6111) == 17
+    assert found.seeds_range(0.6111) == (8, 126)
+    assert comparison(1.0, df=1).seeds_range(0.5)[1] is None, "beyond reach"
+
+
+@pytest.mark.parametrize("is_paired", [True, False])
+def test_the_p_of_a_detectable_difference_is_that_of_its_t(is_paired: bool) -> None:
+    for n in (2, 5, 30):
+        found = comparison(3.0, is_paired=is_paired)
+        least, df = found.detectable(n), (n - 1 if is_paired else 2 * n - 2)
+        assert least is not None
+        t = least / 3.0 * math.sqrt(n if is_paired else n / 2)
+        assert found.p_of_detectable(n) == pytest.approx(2 * stats.t.sf(t, df))
+    assert comparison().p_of_detectable(1) is None

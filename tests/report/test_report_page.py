@@ -103,7 +103,7 @@ def test_the_page_has_the_settings_the_runs_and_what_failed(page: str) -> None:
     assert settings[0][:3] == ["optimizer", "n", "runs"]
     assert [row[0] for row in settings[1:]] == ["adam", "sgd"]
     assert settings[1][3] == "91.00 ± 1.41"
-    assert settings[1][4] == "[78.29, 103.71]"
+    assert settings[1][4] == "[78.29, 100.00]"
     assert len(runs) == 1 + 5
     assert [row[2] for row in runs[1:]].count("failed") == 1
     assert "5 runs" in shown.text

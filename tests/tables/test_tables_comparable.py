@@ -83,7 +83,9 @@ def test_a_list_is_one_value_whatever_commas_it_has(table: Table, runs: Path) ->
     assert [row["model.widths"] for row in shown.rows] == ["[32,64]", "[8,16]"]
 
 
-@pytest.mark.parametrize(("name", "begin"), [("a.tex", "% needs"), ("a.csv", "finished,"), ("a.md", "| "), ("a", "| ")])
+@pytest.mark.parametrize(
+    ("name", "begin"), [("a.tex", "% needs"), ("a.csv", "finished,"), ("a.md", "test top1 %: "), ("a", "test top1 %: ")]
+)
 def test_the_format_is_what_the_file_s_name_says(
     command: Callable[..., Said], runs: Path, name: str, begin: str
 ) -> None:

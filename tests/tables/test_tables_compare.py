@@ -5,11 +5,12 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import pytest
-from scipy.stats import ttest_rel
-from shelf import Outcome, Shown, lay_sweep
+from scipy.stats import pearsonr, ttest_ind, ttest_rel
+from shelf import Shown, lay_sweep, of_csv
 
 from imgrec import statistics
 
+Said = tuple[int, str, str]
 Table = Callable[..., Shown]
 Values = Sequence[float | str | None]
 BASELINE = ("--baseline", "optimizer=sgd")
@@ -33,29 +34,53 @@ def test_differences_are_by_seed(table: Table, runs: Path) -> None:
     assert shown.row("adam")["p"] == f"{ttest_rel([51, 63, 72], [50, 60, 70]).pvalue:.3f}" == "0.074"
     assert (shown.row("sgd")["Δ test top1 %"], shown.row("sgd")["p"]) == ("baseline", "–")
     assert shown.note("Δ: ") == (
-        "Δ: the mean difference to optimizer=sgd, seed by seed, with its 95 % interval (not corrected); p: two-sided"
-        " paired t test, Holm-corrected over 1 comparison a column."
+        "Δ: the difference of means to optimizer=sgd, with its 95 % interval (not corrected). Paired by seed where both"
+        " have the same seeds (t test; correlation over seeds 1.00)."
     )
+    assert "p: two-sided; Holm-corrected over 1 comparison a column." in shown.notes
 
 
-def test_a_seed_that_one_of_both_lacks_is_left_out(table: Table, runs: Path) -> None:
-    lay_sweep(runs, {"optimizer=sgd": [0.5, 0.6, None, 0.9], "optimizer=adam": [0.51, 0.63, 0.72, "failed"]})
+@pytest.mark.parametrize(
+    ("sgd", "adam"),
+    [([0.5, 0.6, None, 0.9], [0.51, 0.63, 0.72, "failed"]), ([0.5, 0.6], [None, None, 0.7, 0.8])],
+    ids=["two seeds shared", "none shared"],
+)
+def test_where_seeds_differ_all_runs_count_by_welch_s_test(
+    table: Table, command: Callable[..., Said], runs: Path, sgd: Values, adam: Values
+) -> None:
+    """Never a difference of two shared seeds beside means of more."""
+    lay_sweep(runs, {"optimizer=sgd": sgd, "optimizer=adam": adam})
     shown = table(*BASELINE)
-    assert shown.row("adam")["n"] == "3"
-    assert shown.row("adam")["Δ test top1 %"].startswith("+2.00 [")
+    ours, theirs = (list(percent(values).values()) for values in (adam, sgd))
+    welch = ttest_ind(ours, theirs, equal_var=False)
+    low, high = welch.confidence_interval(0.95)
+    difference = sum(ours) / len(ours) - sum(theirs) / len(theirs)
+    assert shown.row("adam")["Δ test top1 %"] == f"{difference:+.2f} [{low:+.2f}, {min(high, 100):+.2f}]"
+    assert shown.row("adam")["p"] == f"{welch.pvalue:.3f}"
+    assert shown.note("Δ: ").endswith("Of all runs, as seeds differ (Welch's t test).")
+    told = {row["optimizer"]: row for row in of_csv(command("table", str(runs), "--format", "csv", *BASELINE)[1])}
+    shared = percent(sgd).keys() & percent(adam).keys()
+    assert told["adam"]["test top1 % test"] == "Welch"
+    assert told["adam"]["test top1 % pairs"] == str(len(shared))
+    assert float(told["adam"]["test top1 % p Welch"]) == pytest.approx(welch.pvalue, rel=1e-2)
 
 
-def test_without_a_shared_seed_there_is_no_difference(table: Table, runs: Path) -> None:
-    lay_sweep(runs, {"optimizer=sgd": [0.5, 0.6], "optimizer=adam": [None, None, 0.7, 0.8]})
-    shown = table(*BASELINE)
-    assert (shown.row("adam")["Δ test top1 %"], shown.row("adam")["p"]) == ("–", "–")
-    assert "no seed, or no score, in common with its baseline: optimizer=adam" in shown.notes
+def test_both_tests_and_the_correlation_over_seeds_are_in_the_csv(command: Callable[..., Said], runs: Path) -> None:
+    sgd, adam = [50.0, 60.0, 65.0, 52.0], [52.0, 61.0, 69.0, 51.0]
+    values = {f"optimizer={name}": [top / 100 for top in tops] for name, tops in (("sgd", sgd), ("adam", adam))}
+    lay_sweep(runs, values)
+    told = {row["optimizer"]: row for row in of_csv(command("table", str(runs), "--format", "csv", *BASELINE)[1])}
+    assert told["adam"]["test top1 % test"] == "paired"
+    assert float(told["adam"]["test top1 % p paired"]) == pytest.approx(ttest_rel(adam, sgd).pvalue, rel=5e-3)
+    welch = ttest_ind(adam, sgd, equal_var=False).pvalue
+    assert float(told["adam"]["test top1 % p Welch"]) == pytest.approx(welch, rel=5e-3)
+    assert float(told["adam"]["test top1 % correlation"]) == pytest.approx(pearsonr(adam, sgd).statistic, abs=5e-3)
 
 
 def test_one_pair_has_a_difference_without_interval_and_p(table: Table, runs: Path) -> None:
     lay_sweep(runs, {"optimizer=sgd": [0.5], "optimizer=adam": [0.52, 0.9], "optimizer=adamw": [0.51]})
     shown = table(*BASELINE)
-    assert (shown.row("adam")["Δ test top1 %"], shown.row("adam")["p"]) == ("+2.00 (n = 1)", "–"), "of its two runs"
+    assert (shown.row("adam")["Δ test top1 %"], shown.row("adam")["p"]) == ("+21.00", "–"), "of one run nothing more"
     assert (shown.row("adamw")["Δ test top1 %"], shown.row("adamw")["p"]) == ("+1.00", "–")
 
 
@@ -104,7 +129,19 @@ def test_p_values_are_corrected_for_being_several(table: Table, runs: Path) -> N
     assert [shown.row(name)["p"] for name in names] == expected
     assert expected != [f"{p:.3f}" for p in raw], "or nothing is seen of the correction"
     assert shown.row("adagrad")["p"] == "–"
-    assert shown.note("Δ: ").endswith("Holm-corrected over 3 comparisons a column.")
+    assert "p: two-sided; Holm-corrected over 3 comparisons a column." in shown.notes
+
+
+def test_holm_counts_what_each_column_holds(table: Table, runs: Path) -> None:
+    """The calibration of mse is not compared, so that its column has fewer comparisons."""
+    rows = {
+        "loss=brier": [(0.50, 0.10), (0.52, 0.12), (0.53, 0.11)],
+        "loss=focal": [(0.55, 0.20), (0.56, 0.25), (0.58, 0.24)],
+        "loss=mse": [(0.51, 0.30), (0.54, 0.31), (0.54, 0.35)],
+    }
+    lay_sweep(runs, {words: [{"top1": top1, "ece": ece} for top1, ece in row] for words, row in rows.items()})
+    shown = table("--scores", "top1,ece", "--baseline", "loss=brier")
+    assert "p: two-sided; Holm-corrected over 2 of test top1 %, 1 of test ece %." in shown.notes
 
 
 def test_a_p_below_a_thousandth_says_no_more(table: Table, runs: Path) -> None:
@@ -146,8 +183,9 @@ def test_each_score_has_its_own_best(table: Table, runs: Path) -> None:
         ({"sgd": [0.50, 0.55, 0.52], "adam": [None, None, None, 0.52, 0.58, 0.55]}, False),
         ({"sgd": [0.500, 0.501, 0.499], "adam": [0.53, 0.50, 0.51]}, True),
         ({"sgd": [0.50, 0.55], "adam": [None, 0.60]}, False),
+        ({"sgd": [0.50, 0.52, 0.51, None], "adam": [0.49, 0.51, 0.505, 0.9]}, False),
     ],
-    ids=["pairs", "unpaired", "noisy leader", "one run leads"],
+    ids=["pairs", "unpaired", "noisy leader", "one run leads", "one lucky seed"],
 )
 def test_a_lead_that_the_seeds_cannot_show_is_not_marked_and_the_notes_say_how_many_would_do(
     table: Table, runs: Path, values: dict[str, Values], is_paired: bool
@@ -156,9 +194,11 @@ def test_a_lead_that_the_seeds_cannot_show_is_not_marked_and_the_notes_say_how_m
     shown = table()
     assert marked(shown) == []
     said = shown.note("test top1 %: no best is marked.")
-    lead, limit, count = re.findall(r"leads optimizer=sgd by ([\d.]+); (.*): if .*, about (\d+) seeds would do", said)[
-        0
-    ]
+    found = re.findall(
+        r"leads optimizer=sgd.* by ([\d.]+); (.*): if .*, about (\d+) seeds would do \((\d+) to (over )?(\d+), as far",
+        said,
+    )
+    lead, limit, count, low, beyond, high = found[0]
     adam, sgd = percent(values["adam"]), percent(values["sgd"])
     difference = sum(adam.values()) / len(adam) - sum(sgd.values()) / len(sgd)
     seen = statistics.compare(adam, sgd)
@@ -166,11 +206,13 @@ def test_a_lead_that_the_seeds_cannot_show_is_not_marked_and_the_notes_say_how_m
     assert seen.is_paired is is_paired
     assert float(lead) == pytest.approx(difference, rel=5e-3)
     assert int(count) == seen.seeds_for(difference)
+    assert (int(low), None if beyond else int(high)) == seen.seeds_range(difference)
     n = min(len(adam), len(sgd))
-    least = seen.detectable(n)
+    least, p = seen.detectable(n), seen.p_of_detectable(n)
     basis = f"standard deviation of {'the differences by seed' if is_paired else 'either'} {seen.std:.3g}"
     assert limit == (
-        f"{n} seeds find a true difference with a chance of 80 % only from {least:.3g} ({basis}; two-sided 5 %)"
+        f"{n} seeds find a true difference with a chance of 80 % only from {least:.3g} ({basis}; to be marked it would"
+        f" take p < {p:.2g})"
         if least
         else f"one seed cannot show it ({basis})"
     )
@@ -215,20 +257,9 @@ def test_one_seed_each_has_no_best(table: Table, runs: Path) -> None:
         ("1", "50.00", "–"),
         ("1", "90.00", "–"),
     }
-    assert "n = 1 gives no deviation and no interval." in shown.notes
+    assert shown.note("Mean ± ").endswith("No setting has an interval.")
     assert shown.note("test top1 %: no best is marked.").endswith(
         "optimizer=adam leads optimizer=sgd by 40, and their runs tell nothing of the spread."
-    )
-
-
-def test_the_lead_is_that_of_the_seeds_that_both_have(table: Table, runs: Path) -> None:
-    """A good seed that only one of them ran is no lead over the other."""
-    sgd: list[Outcome] = [0.50, 0.52, 0.51, None]
-    lay_sweep(runs, {"optimizer=sgd": sgd, "optimizer=adam": [0.49, 0.51, 0.505, 0.9]})
-    shown = table()
-    assert marked(shown) == []
-    assert shown.note("test top1 %: no best is marked.").endswith(
-        "optimizer=adam leads optimizer=sgd by its mean, but not on the seeds that both have."
     )
 
 

@@ -68,7 +68,7 @@ def test_latex_has_the_cells_of_markdown_and_its_notes_as_caption_and_comments(
     markdown, latex = of_markdown(written("markdown", *words)), of_latex(written("latex", *words))
     assert latex.header == markdown.header
     assert latex.rows == markdown.rows
-    assert latex.notes == [ended(markdown.notes[:1]), *markdown.notes[1:]]
+    assert latex.notes == [f"{markdown.verdict} {ended(markdown.notes[:1])}", *markdown.notes[1:]]
 
 
 @pytest.mark.parametrize("digits", [None, 0, 6])
@@ -80,10 +80,14 @@ def test_csv_has_the_numbers_of_markdown_each_in_a_column(written: Callable[...,
         cells = shown.row(row["augment"], row["optimizer"])
         assert cells["parameters"].replace("–", "") == row["parameters"]
         assert cells["seconds"].replace("–", "") == row["seconds"]
-        counts = [
-            f"{row[name]} {name}" for name in ("finished", "failed", "interrupted", "missing") if row[name] != "0"
+        names = ("failed", "running", "interrupted", "missing")
+        counts = [f"{row[name]} {name}" for name in names if row[name] != "0"]
+        asked = int(row["finished"]) + sum(int(row[name]) for name in names)
+        assert re.split(r", | \(|\)", cells["runs"]) == [
+            f"{row['finished']}/{asked}",
+            *counts,
+            *([""] if counts else []),
         ]
-        assert sorted(cells["runs"].split(", ")) == sorted(counts)
         for number, label in enumerate(("test top1 %", "test loss", "test ece %"), 1):
             again = f" {number}" if number > 1 else ""
             told = {name.removeprefix(f"{label} "): text for name, text in row.items() if name.startswith(label)}
@@ -115,11 +119,12 @@ def test_a_csv_names_every_number_and_has_nothing_else(written: Callable[..., st
     assert list(rows[0]) == [
         *("augment", "optimizer", "finished", "failed", "interrupted", "running", "missing"),
         *(f"test top1 % {kind}" for kind in ("mean", "std", "n", "low", "high")),
-        *(f"test top1 % {kind}" for kind in ("difference", "difference low", "difference high", "pairs", "p", "best")),
+        *(f"test top1 % {kind}" for kind in ("difference", "difference low", "difference high", "test", "p", "pairs")),
+        *(f"test top1 % {kind}" for kind in ("correlation", "p paired", "p Welch", "best")),
         *("parameters", "MFLOPs an image", "seconds", "published"),
     ]
-    numbers = [text for row in rows for name, text in row.items() if name.startswith("test") and text != "yes"]
-    assert all(math.isfinite(float(text)) for text in numbers if text)
+    numbers = [text for row in rows for name, text in row.items() if name.startswith("test")]
+    assert all(math.isfinite(float(text)) for text in numbers if text not in ("", "yes", "paired", "Welch"))
 
 
 def test_what_a_format_takes_for_its_own_is_escaped(command: Callable[..., Said], workplace: Path) -> None:

@@ -203,7 +203,7 @@ def test_a_measurement_that_does_not_belong_is_named_and_the_run_tabulated(
 
 def test_a_run_that_nobody_works_on_any_more_is_interrupted(table: Table, runs: Path) -> None:
     lay_sweep(runs, {"optimizer=sgd": [0.5, "running"]})
-    assert table().rows[0]["runs"] == "1 finished, 1 interrupted"
+    assert table().rows[0]["runs"] == "1/2 (1 interrupted)"
     (folder,) = runs.glob("*seed-1*")
     with runfolder.lock(folder):
-        assert table().rows[0]["runs"] == "1 finished, 1 running"
+        assert table().rows[0]["runs"] == "1/2 (1 running)"

@@ -2,6 +2,7 @@
 
 import json
 import math
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -20,8 +21,8 @@ def test_runs_of_every_status_are_counted_and_named(table: Table, command: Calla
         error="RunError: the disk is full; free some of it",
     )
     shown = table()
-    assert shown.row("sgd")["runs"] == "4 finished"
-    assert shown.row("adam")["runs"] == "1 finished, 1 failed, 1 interrupted, 1 missing"
+    assert shown.row("sgd")["runs"] == "4/4"
+    assert shown.row("adam")["runs"] == "1/4 (1 failed, 1 interrupted, 1 missing)"
     assert (shown.row("adam")["n"], shown.row("adam")["test top1 %"]) == ("1", "50.00")
     assert "failed: optimizer=adam seed=1: the disk is full" in shown.notes
     assert "interrupted: optimizer=adam seed=2: the disk is full" in shown.notes
@@ -41,8 +42,8 @@ def test_where_nothing_has_finished_the_table_says_so(table: Table, runs: Path) 
     lay_sweep(runs, {"optimizer=sgd": ["failed", "running"], "optimizer=adam": ["interrupted"]})
     shown = table()
     assert [(row["n"], row["runs"]) for row in shown.rows] == [
-        ("0", "1 interrupted, 1 missing"),
-        ("0", "1 failed, 1 interrupted"),
+        ("0", "0/2 (1 interrupted, 1 missing)"),
+        ("0", "0/2 (1 failed, 1 interrupted)"),
     ]
     assert {cell for row in shown.rows for cell in list(row.values())[3:]} == {"–"}
 
@@ -80,23 +81,21 @@ def test_the_best_epoch_is_shown_and_the_last_on_request(table: Table, runs: Pat
     lay(runs, run("seed=0", score("top1", 0.5), score("top1", 0.75, at="best")))
     shown = table()
     assert shown.rows[0]["test top1 %"] == "75.00"
-    assert shown.note("Mean ± ").endswith(
-        "over n seeds at the epoch with the best validation top1, and the mean's 95 % interval (Student's t)."
-    )
+    assert "over n seeds at the epoch with the best validation top1. " in shown.note("Mean ± ")
     shown = table("--at", "last")
     assert shown.rows[0]["test top1 %"] == "50.00"
-    assert " over n seeds at the last epoch, and " in shown.note("Mean ± ")
+    assert " over n seeds at the last epoch. " in shown.note("Mean ± ")
 
 
 def test_without_a_best_epoch_the_last_is_shown_and_the_note_says_so(table: Table, runs: Path) -> None:
     lay(runs, run("seed=0", score("top1", 0.5)))
     shown = table()
     assert shown.rows[0]["test top1 %"] == "50.00"
-    assert " at the last epoch (there is no validation), and " in shown.note("Mean ± ")
+    assert " at the last epoch (there is no validation). " in shown.note("Mean ± ")
     lay(runs, run("seed=1", score("top1", 0.1), score("top1", 0.75, at="best")))
     shown = table()
     assert shown.rows[0]["test top1 %"] == "62.50 ± 17.68"
-    assert " at the epoch with the best validation top1, else the last, and " in shown.note("Mean ± ")
+    assert " at the epoch with the best validation top1, else the last. " in shown.note("Mean ± ")
 
 
 def test_a_finished_run_that_lacks_a_score_is_named(table: Table, runs: Path) -> None:
@@ -114,7 +113,34 @@ def test_a_finished_run_whose_score_is_no_number_is_named(table: Table, runs: Pa
     lay_sweep(runs, {"optimizer=sgd": [{"loss": 1.0}, {"loss": 2.0}, {"loss": value}]})
     shown = table("--scores", "loss")
     assert (shown.rows[0]["n"], shown.rows[0]["test loss"]) == ("2", "1.5000 ± 0.7071")
+    assert shown.rows[0]["runs"] == "2/3 (1 not finite)"
     assert "no test loss that is a number: the runs seed=2" in shown.notes
+
+
+def test_a_setting_whose_runs_have_not_all_come_through_is_not_marked_for_its_survivors(
+    table: Table, runs: Path
+) -> None:
+    sgd: list[Outcome] = [0.50, 0.51, 0.52, 0.53]
+    for lost in ("failed", {"top1": math.nan}, None, "running"):
+        lay_sweep(runs / "sweep", {"optimizer=sgd": sgd, "optimizer=adam": [0.80, 0.81, 0.82, lost]})
+        shown = table()
+        assert not any(cell.startswith("**") for row in shown.rows for cell in row.values())
+        assert shown.row("adam")["runs"].startswith("3/4 (")
+        assert shown.row("sgd")["runs"] == "4/4"
+        assert shown.verdict == (
+            "test top1 %: can't tell which is best; optimizer=adam (3 of 4 runs) leads optimizer=sgd by 29.50 points"
+            " [27.27, 31.73] (3 and 4 seeds, these images); the runs that it lacks may have gone worse."
+        )
+        shutil.rmtree(runs / "sweep")
+    lay_sweep(runs / "sweep", {"optimizer=sgd": sgd, "optimizer=adam": [0.80, 0.81, 0.82, 0.84]})
+    assert table().row("adam")["test top1 %"].startswith("**")
+
+
+def test_a_lead_over_a_setting_that_lacks_runs_says_so(table: Table, runs: Path) -> None:
+    lay_sweep(runs, {"optimizer=sgd": [0.5, 0.51, "failed"], "optimizer=adam": [0.80, 0.81, 0.82]})
+    shown = table()
+    assert shown.row("adam")["test top1 %"].startswith("**")
+    assert "optimizer=adam is best; it leads optimizer=sgd (2 of 3 runs), the next, by 30.50 points" in shown.verdict
 
 
 def test_a_diverged_loss_of_any_size_does_not_end_the_table(table: Table, runs: Path) -> None:

@@ -29,7 +29,7 @@ def test_one_factor_goes_down_and_one_across(table: Table, runs: Path) -> None:
     assert set(shown.header) == {"loss", "optimizer=sgd", "optimizer=adam"}
     assert {row["loss"]: (row["optimizer=sgd"], row["optimizer=adam"]) for row in shown.rows} == {
         "brier": ("51.00 ± 1.41", "–"),
-        "hinge": ("30.00 (n = 1)", "1 interrupted, 1 failed"),
+        "hinge": ("30.00 (1/2 runs)", "0/2 (1 interrupted, 1 failed)"),
         "mse": ("11.00 ± 1.41", "21.00 ± 1.41"),
     }
     assert shown.notes[0] == "test top1 %; n = 2."

@@ -100,7 +100,7 @@ def test_scores_are_not_asked_for_before_any_run_has_finished(command: Callable[
     lay(Path("begun"), run("seed=0", status="failed"))
     code, out, err = command("table", "begun", "--scores", "anything")
     assert (code, err) == (0, "")
-    assert "| 0 | 1 failed |" in out
+    assert "| 0 | 0/1 (1 failed) |" in out
 
 
 def test_a_table_is_written_to_a_file(command: Callable[..., Said], runs: Path) -> None:

@@ -39,7 +39,7 @@ def report(places: Sequence[Path], asked: Request, output: Path, *, published: s
     if not found.runs:
         raise RunError(f"none of the {len(found.problems)} records could be read, the first: {found.problems[0]}")
     table = command.of(found, asked, published)
-    story = tell(table, found.problems, output)
+    story = tell(table, [*found.problems, *table.problems], output)
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(_HERE), autoescape=True, trim_blocks=True, lstrip_blocks=True
     )

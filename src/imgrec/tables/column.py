@@ -1,9 +1,10 @@
 """A score as a column of a table: what was measured, where and how, and which way is better. Imports no torch."""
 
+import math
 from dataclasses import dataclass
 
-LOWER_IS_BETTER = ("loss", "ece")
-NO_FRACTIONS = ("loss",)  # every other metric is a fraction in [0, 1], and shown in percent
+LOWER_IS_BETTER = ("loss", "nll", "nll_calibrated", "ece", "ece_calibrated")
+NO_FRACTIONS = ("loss", "nll", "nll_calibrated")  # every other metric is a fraction in [0, 1], and shown in percent
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,6 +24,26 @@ class Column:
     def sign(self) -> int:
         """1 where more is better, else -1."""
         return -1 if self.metric in LOWER_IS_BETTER else 1
+
+    @property
+    def within(self) -> tuple[float, float]:
+        """The range that a mean lies in, as it is shown."""
+        return (-math.inf, math.inf) if self.scale == 1 else (0.0, float(self.scale))
+
+    @property
+    def change_within(self) -> tuple[float, float]:
+        """The range that a difference of two means lies in, as it is shown."""
+        return (-math.inf, math.inf) if self.scale == 1 else (-float(self.scale), float(self.scale))
+
+    @property
+    def is_calibration(self) -> bool:
+        """Whether it measures how far confidences are right."""
+        return self.metric.startswith("ece")
+
+    @property
+    def unit(self) -> str:
+        """Of a difference, in words."""
+        return "" if self.scale == 1 else " points"
 
     @property
     def label(self) -> str:

@@ -76,8 +76,9 @@ def table(places: Sequence[Path], asked: Request, *, form: str, published: str |
     if not found.runs:
         return Made(text="", problems=found.problems, remarks=found.notes)
     made = of(found, asked, published)
-    remarks = [*made.notes, *(f"warning: {warning}" for warning in made.warnings)] if form == "csv" else []
-    return Made(text=render(made, form, digits=digits), problems=found.problems, remarks=remarks)
+    warnings = [f"warning: {warning}" for warning in made.warnings]
+    remarks = [made.verdict, *made.notes, *warnings] if form == "csv" else []
+    return Made(text=render(made, form, digits=digits), problems=[*found.problems, *made.problems], remarks=remarks)
 
 
 def of(found: Gathered, asked: Request, published: str | None) -> Table:

@@ -1,6 +1,7 @@
-"""A table as texts: each number is written once, here, for people and for machines alike. Imports no torch."""
+"""A table as texts: rows and columns of them, for every format. Imports no torch."""
 
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from string import ascii_lowercase
 
@@ -8,6 +9,8 @@ from imgrec.foreign import folded
 from imgrec.statistics import LEVEL
 from imgrec.tables.column import Column
 from imgrec.tables.factors import ABSENT, order, short
+from imgrec.tables.gather import Run
+from imgrec.tables.numbers import Numbers, numbers
 from imgrec.tables.published import Figure
 from imgrec.tables.table import Cell, Row, Table
 
@@ -25,12 +28,13 @@ class Field:
 
 @dataclass(frozen=True, kw_only=True)
 class Grid:
-    """Rows of texts. numeric: the columns to align at the right."""
+    """Rows of texts. numeric: the columns to align at the right. verdict: the answer, to stand first."""
 
     header: list[str]
     numeric: list[bool]
     rows: list[list[Field]]
     notes: list[str]
+    verdict: str = ""
 
 
 def grid(table: Table, digits: int | None = None) -> Grid:
@@ -41,95 +45,76 @@ def grid(table: Table, digits: int | None = None) -> Grid:
         numeric=made.numeric,
         rows=[[Field(text=folded(field.text), strong=field.strong) for field in row] for row in made.rows],
         notes=[folded(note) for note in made.notes],
+        verdict=folded(made.verdict),
     )
 
 
-@dataclass(frozen=True)
-class Numbers:
-    """The texts of a cell's numbers; empty where there is none. exact_p: p to three digits, however small."""
+@dataclass(frozen=True, kw_only=True)
+class Statistic:
+    """A column of numbers about a score: its header, and its field in a row."""
 
-    mean: str = ""
-    std: str = ""
-    n: str = ""
-    low: str = ""
-    high: str = ""
-    difference: str = ""
-    difference_low: str = ""
-    difference_high: str = ""
-    pairs: str = ""
-    p: str = ""
-    exact_p: str = ""
-
-    @property
-    def spread(self) -> str:
-        """Mean and deviation, or the mean alone."""
-        return f"{self.mean} ± {self.std}" if self.std else self.mean or ABSENT
-
-    @property
-    def interval(self) -> str:
-        return f"[{self.low}, {self.high}]" if self.low else ABSENT
-
-    @property
-    def change(self) -> str:
-        """The difference to the baseline, with its interval, and the number of pairs where it is another than n."""
-        interval = f" [{self.difference_low}, {self.difference_high}]" if self.difference_low else ""
-        fewer = f" (n = {self.pairs})" if self.pairs not in ("", self.n) else ""
-        return f"{self.difference}{interval}{fewer}" or ABSENT
+    header: str
+    field: Callable[[Row, Cell, Numbers], Field]
 
 
-def numbers(cell: Cell, column: Column, digits: int | None = None) -> Numbers:
-    """The one place in which a cell's numbers become texts."""
-    places = digits if digits is not None else 4 if column.scale == 1 else 2
-
-    def plain(value: float | None) -> str:
-        return "" if value is None else f"{value:.{places}f}"
-
-    def signed(value: float | None) -> str:
-        return "" if value is None else f"{value:+.{places}f}"
-
-    summary, difference = cell.summary, cell.difference
-    return Numbers(
-        mean=plain(summary.mean) if summary else "",
-        std=plain(summary.std) if summary else "",
-        n=str(len(cell.values)),
-        low=plain(summary.low) if summary else "",
-        high=plain(summary.high) if summary else "",
-        difference=signed(difference.mean) if difference else "",
-        difference_low=signed(difference.low) if difference else "",
-        difference_high=signed(difference.high) if difference else "",
-        pairs=str(difference.n) if difference else "",
-        p=_probability(cell.p),
-        exact_p="" if cell.p is None else f"{cell.p:.3g}",
-    )
+def statistics_of(table: Table, number: int) -> list[Statistic]:
+    """What is shown of a score beside its mean: what some row has."""
+    cells = [row.cells[number] for row in table.rows]
+    level = f"{100 * (1 - LEVEL):.0f} %"
+    over_both = any(cell.over_both for cell in cells)
+    shown = []
+    if not over_both or any(len(cell.values) > 1 for cell in cells):
+        shown.append(Statistic(header=level, field=lambda _, __, told: Field(text=told.interval)))
+    if over_both:
+        header = f"{level}, new images"
+        shown.append(Statistic(header=header, field=lambda _, __, told: Field(text=told.interval_over_both)))
+    if table.baseline:
+        label = f"Δ {table.columns[number].label}"
+        shown.append(Statistic(header=label, field=lambda row, _, told: Field(text=_change(row, told))))
+        shown.append(Statistic(header="p", field=lambda _, __, told: Field(text=told.p or ABSENT)))
+        if any(cell.difference_over_both for cell in cells):
+            label = "Δ, new images"
+            shown.append(Statistic(header=label, field=lambda _, __, told: Field(text=told.change_over_both)))
+            shown.append(Statistic(header="p, new images", field=lambda _, __, told: Field(text=told.p_both or ABSENT)))
+    return shown
 
 
-def _probability(p: float | None) -> str:
-    if p is None:
-        return ""
-    return "< 0.001" if p < 0.001 else f"{p:.3f}"
+def _change(row: Row, told: Numbers) -> str:
+    return "baseline" if row.is_baseline else told.change
 
 
 def _long(table: Table, digits: int | None) -> Grid:
     """A row a setting."""
-    unfinished = any(row.count("finished") < len(row.runs) or row.missing for row in table.rows)
+    unfinished = any(_came_through(table, row) < row.asked for row in table.rows)
     known = [cost for cost in COSTS if any(row.cost(cost[0]) is not None for row in table.rows)]
     same = [cost for cost in known if len(table.rows) > 1 and len({row.cost(cost[0]) for row in table.rows}) == 1]
     costs = [cost for cost in known if cost not in same]
     sources = _sources(table)
+    shown = [statistics_of(table, number) for number in range(len(table.columns))]
     header = [short(key) for key in table.factors.keys] or ["setting"]
     header += ["n", *(["runs"] if unfinished else [])]
-    for column in table.columns:
-        header += [column.label, f"{100 * (1 - LEVEL):.0f} %"]
-        if table.baseline:
-            header += [f"Δ {column.label}", "p"]
+    for column, own in zip(table.columns, shown, strict=True):
+        header += [column.label, *(each.header for each in own)]
     header += [*(["published"] if sources else []), *(name for _, name, _ in costs)]
     words = len(table.factors.keys) or 1
-    rows = [_row(table, row, digits, unfinished=unfinished, costs=costs, sources=sources) for row in table.rows]
     return Grid(
         header=header,
         numeric=[place >= words and name not in ("runs", "published") for place, name in enumerate(header)],
-        rows=rows,
+        rows=[
+            [
+                *_named(table, row, unfinished=unfinished),
+                *_scored(table, row, shown, digits),
+                *(
+                    [Field(text="; ".join(_figure(each, sources) for each in row.published) or ABSENT)]
+                    if sources
+                    else []
+                ),
+                *(Field(text=amount(row.cost(key), scale)) for key, _, scale in costs),
+            ]
+            for row in table.rows
+        ],
         notes=[*table.notes, *_in_every_row(table, same), *_cited(sources), *_warnings(table)],
+        verdict=table.verdict,
     )
 
 
@@ -143,30 +128,22 @@ def _in_every_row(table: Table, costs: Sequence[tuple[str, str, float]]) -> list
     return [f"In every row: {told}."] if told else []
 
 
-def _row(
-    table: Table,
-    row: Row,
-    digits: int | None,
-    *,
-    unfinished: bool,
-    costs: Sequence[tuple[str, str, float]],
-    sources: Sequence[str],
-) -> list[Field]:
+def _named(table: Table, row: Row, *, unfinished: bool) -> list[Field]:
+    """Which setting it is, and of how many runs."""
     fields = [Field(text=value) for value in row.setting] or [Field(text="all runs")]
-    counts = [len(cell.values) for cell in row.cells]
-    fields.append(Field(text=str(max(counts))))
-    if unfinished:
-        fields.append(Field(text=_states(row)))
-    for cell, column in zip(row.cells, table.columns, strict=True):
+    fields.append(Field(text=str(max(len(cell.values) for cell in row.cells))))
+    return [*fields, *([Field(text=_states(table, row))] if unfinished else [])]
+
+
+def _scored(table: Table, row: Row, shown: Sequence[Sequence[Statistic]], digits: int | None) -> list[Field]:
+    """The scores, each with its statistics."""
+    most = max(len(cell.values) for cell in row.cells)
+    fields = []
+    for cell, column, own in zip(row.cells, table.columns, shown, strict=True):
         told = numbers(cell, column, digits)
-        fewer = f" (n = {told.n})" if len(cell.values) not in (0, max(counts)) else ""
+        fewer = f" (n = {told.n})" if len(cell.values) not in (0, most) else ""
         fields.append(Field(text=told.spread + fewer, strong=cell.best))
-        fields.append(Field(text=told.interval))
-        if table.baseline:
-            fields += [Field(text="baseline" if row.is_baseline else told.change), Field(text=told.p or ABSENT)]
-    if sources:
-        fields.append(Field(text="; ".join(_figure(figure, sources) for figure in row.published) or ABSENT))
-    fields += [Field(text=amount(row.cost(key), scale)) for key, _, scale in costs]
+        fields += [each.field(row, cell, told) for each in own]
     return fields
 
 
@@ -181,7 +158,9 @@ def _pivot(table: Table, digits: int | None) -> Grid:
     for row in table.rows:
         told = numbers(row.cells[0], column, digits)
         fewer = f" (n = {told.n})" if told.mean and len(row.cells[0].values) != most else ""
-        field = Field(text=(told.spread + fewer) if told.mean else _states(row), strong=row.cells[0].best)
+        if _came_through(table, row) < row.asked:
+            fewer = f" ({_states(table, row).partition(' ')[0]} runs)"
+        field = Field(text=(told.spread + fewer) if told.mean else _states(table, row), strong=row.cells[0].best)
         lines.setdefault(tuple(row.setting[place] for place in others), {})[row.setting[across]] = field
     name = short(str(table.pivot))
     header = [*(short(table.factors.keys[place]) for place in others), *(f"{name}={head}" for head in heads)]
@@ -193,14 +172,35 @@ def _pivot(table: Table, digits: int | None) -> Grid:
             for line, cells in lines.items()
         ],
         notes=[f"{column.label}; n = {most}.", *table.notes, *_warnings(table)],
+        verdict=table.verdict,
     )
 
 
-def _states(row: Row) -> str:
-    """How many runs there are of each status, those that are missing included."""
-    statuses = dict.fromkeys(run.record.status for run in row.runs)
-    parts = [f"{row.count(status)} {status}" for status in statuses]
-    return ", ".join([*parts, *([f"{len(row.missing)} missing"] if row.missing else [])])
+def _states(table: Table, row: Row) -> str:
+    """`3/5 (1 failed, 1 missing)`: the runs that came through of those asked for, and what the others are."""
+    statuses = dict.fromkeys(run.record.status for run in row.runs if run.record.status != "finished")
+    others = [f"{row.count(status)} {status}" for status in statuses]
+    if not_finite := row.count("finished") - _came_through(table, row):
+        others.append(f"{not_finite} not finite")
+    if row.missing:
+        others.append(f"{len(row.missing)} missing")
+    return f"{_came_through(table, row)}/{row.asked}" + (f" ({', '.join(others)})" if others else "")
+
+
+def _came_through(table: Table, row: Row) -> int:
+    """How many runs are finished, without a score of the table that is no number."""
+    return sum(
+        run.record.status == "finished" and not any(_is_lost(run, column, table.at) for column in table.columns)
+        for run in row.runs
+    )
+
+
+def _is_lost(run: Run, column: Column, at: str) -> bool:
+    """Whether the run was measured, and what came out is no number."""
+    places = (at, "last") if at == "best" else (at,)
+    found = (run.record.score(column.metric, split=column.split, at=at, protocol=column.protocol) for at in places)
+    score = next((score for score in found if score is not None), None)
+    return score is not None and not math.isfinite(score.value)
 
 
 def _sources(table: Table) -> list[str]:

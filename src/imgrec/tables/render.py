@@ -7,7 +7,8 @@ from collections.abc import Sequence
 
 from imgrec.foreign import for_spreadsheet
 from imgrec.tables.factors import short
-from imgrec.tables.grid import COSTS, Grid, amount, grid, numbers, printed
+from imgrec.tables.grid import COSTS, Grid, amount, grid, printed
+from imgrec.tables.numbers import numbers
 from imgrec.tables.table import Table
 
 FORMATS = ("markdown", "latex", "csv")
@@ -33,6 +34,8 @@ def _markdown(texts: Grid) -> str:
     rule = ["---:" if numeric else "---" for numeric in texts.numeric]
     rows = [[f"**{_cell(f.text)}**" if f.strong else _cell(f.text) for f in row] for row in texts.rows]
     lines = [
+        _marked_down(texts.verdict),
+        "",
         line(list(map(_cell, texts.header))),
         line(rule),
         *map(line, rows),
@@ -98,7 +101,7 @@ def _latex(texts: Grid) -> str:
             *(f"    {line(row)}" for row in rows),
             r"    \bottomrule",
             r"  \end{tabular}",
-            rf"  \caption{{{_escaped(_ended(texts.notes[0]))}}}",
+            rf"  \caption{{{_escaped(f'{texts.verdict} {_ended(texts.notes[0])}')}}}",
             r"\end{table}",
             *(f"% {note}" for note in texts.notes[1:]),
             "",
@@ -112,18 +115,36 @@ def _ended(note: str) -> str:
 
 # a column's name in CSV, and which of a cell's numbers it holds
 _CSV = {name: name for name in ("mean", "std", "n", "low", "high")}
+_CSV_OVER_BOTH = {"new images low": "both_low", "new images high": "both_high"}
 _CSV_BASELINE = {
     "difference": "difference",
     "difference low": "difference_low",
     "difference high": "difference_high",
-    "pairs": "pairs",
+    "test": "test",
     "p": "exact_p",
+    "pairs": "pairs",
+    "correlation": "correlation",
+    "p paired": "p_paired",
+    "p Welch": "p_unpaired",
+}
+_CSV_BASELINE_OVER_BOTH = {
+    "difference new images low": "difference_both_low",
+    "difference new images high": "difference_both_high",
+    "p new images": "exact_p_both",
 }
 
 
 def _csv(table: Table, digits: int | None) -> str:
-    """Every number in a column of its own, a row a setting, also of a pivot; no notes."""
-    kinds = _CSV | (_CSV_BASELINE if table.baseline else {})
+    """Every number in a column of its own, a row a setting, also of a pivot; no notes.
+
+    p is Holm-corrected over its column; `p paired` and `p Welch` are not.
+    """
+    cells_of_all = [cell for row in table.rows for cell in row.cells]
+    kinds = _CSV | (_CSV_OVER_BOTH if any(cell.over_both for cell in cells_of_all) else {})
+    if table.baseline:
+        kinds |= _CSV_BASELINE
+        if any(cell.difference_over_both for cell in cells_of_all):
+            kinds |= _CSV_BASELINE_OVER_BOTH
     header = [for_spreadsheet(short(key)) for key in table.factors.keys]
     header += ["finished", "failed", "interrupted", "running", "missing"]
     header += [for_spreadsheet(f"{column.label} {kind}") for column in table.columns for kind in (*kinds, "best")]

@@ -3,7 +3,8 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from imgrec.statistics import Difference, Summary
+from imgrec.statistics import Both, Contrast, Interval, Summary
+from imgrec.tables.answers import Answers
 from imgrec.tables.column import Column
 from imgrec.tables.factors import Factors, Setting, short
 from imgrec.tables.gather import Run
@@ -49,12 +50,20 @@ class Request:
 
 @dataclass(kw_only=True)
 class Cell:
-    """A setting's score. difference: to the baseline, seed by seed; p: of it, Holm-corrected over the column."""
+    """A setting's score over its seeds, on the images that were measured, and over new images where that is known.
+
+    over_both: the interval over new seeds and new images, as shares; for n = 1, of that run on new images.
+    difference, difference_over_both: to the baseline; p, p_over_both: of them, Holm-corrected over the column.
+    """
 
     values: Values
     summary: Summary | None
-    difference: Difference | None = None
+    answers: Answers | None = None
+    over_both: Interval | None = None
+    difference: Contrast | None = None
+    difference_over_both: Both | None = None
     p: float | None = None
+    p_over_both: float | None = None
     best: bool = False
 
 
@@ -75,13 +84,20 @@ class Row:
         numbers = [float(value) for value in known if isinstance(value, (int, float))]
         return sum(numbers) / len(numbers) if numbers else None
 
+    @property
+    def asked(self) -> int:
+        """How many runs the setting should have."""
+        return len(self.runs) + len(self.missing)
+
     def count(self, status: str) -> int:
         return sum(run.record.status == status for run in self.runs)
 
 
 @dataclass(kw_only=True)
 class Table:
-    """notes: what a reader must know to use the numbers. warnings: what may make them not comparable."""
+    """verdict: the answer in a sentence or two. notes: what a reader must know to use the numbers. warnings: what may
+    make them not comparable. problems: predictions that could not be read.
+    """
 
     factors: Factors
     columns: list[Column]
@@ -91,6 +107,8 @@ class Table:
     pivot: str | None
     notes: list[str]
     warnings: list[str]
+    verdict: str = ""
+    problems: list[str] = field(default_factory=list)
 
     def name_of(self, setting: Setting, *, beside: Setting | None = None) -> str:
         """The setting in words, as the command line takes them; beside another one, what it differs in."""

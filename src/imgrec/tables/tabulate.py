@@ -9,12 +9,13 @@ from typing import Any
 from imgrec import statistics
 from imgrec.errors import UsageError, shown
 from imgrec.records import Score
-from imgrec.tables import compare, factors, provenance
+from imgrec.tables import best, compare, factors, provenance, verdict
+from imgrec.tables.answers import Reader
 from imgrec.tables.column import Column
 from imgrec.tables.factors import Factors, Setting, full, short
 from imgrec.tables.gather import Run
 from imgrec.tables.published import Figure
-from imgrec.tables.table import Cell, Condition, Request, Row, Table, Values
+from imgrec.tables.table import Cell, Condition, Request, Row, Table
 
 _LISTED = 5  # combinations without a run that are named before the rest is counted
 
@@ -38,7 +39,8 @@ def tabulate(runs: Sequence[Run], request: Request, figures: Sequence[Figure] = 
     columns = [Column(metric=metric, split=split, protocol=protocol) for metric in request.scores]
     _check_scores(kept, columns)
     found = _factors(kept, request)
-    rows = _rows(kept, found, columns, request.at, notes)
+    reader = Reader()
+    rows = _rows(kept, found, columns, request.at, notes, reader)
     table = Table(
         factors=found,
         columns=columns,
@@ -48,12 +50,13 @@ def tabulate(runs: Sequence[Run], request: Request, figures: Sequence[Figure] = 
         pivot=full(request.columns) if request.columns else None,
         notes=notes,
         warnings=provenance.warnings(kept),
+        problems=reader.problems,
     )
     _describe(table, notes)
     if request.where:
         notes.append(f"kept: {' '.join(condition.words for condition in request.where)}")
     compare.with_baseline(table, request.baseline)
-    compare.mark_best(table)
+    verdict.give(table, best.mark(table))
     for row in rows:
         row.published = [
             figure for figure in figures if any(figure.fits(row.runs[0].record, column) for column in columns)
@@ -144,7 +147,9 @@ def _check_scores(runs: Sequence[Run], columns: Sequence[Column]) -> None:
             raise UsageError(f"no run has the score {column.label.replace(' %', '')}; there are {there}")
 
 
-def _rows(runs: Sequence[Run], found: Factors, columns: Sequence[Column], at: str, notes: list[str]) -> list[Row]:
+def _rows(
+    runs: Sequence[Run], found: Factors, columns: Sequence[Column], at: str, notes: list[str], reader: Reader
+) -> list[Row]:
     groups: dict[Setting, list[Run]] = {}
     for run in runs:
         groups.setdefault(found.setting(run), []).append(run)
@@ -154,7 +159,7 @@ def _rows(runs: Sequence[Run], found: Factors, columns: Sequence[Column], at: st
     rows = []
     for setting in sorted(groups, key=factors.order):
         group = sorted(groups[setting], key=lambda run: (run.seed, str(run.path)))
-        cells = [_cell(group, column, at) for column in columns]
+        cells = [_cell(group, column, at, reader) for column in columns]
         seeds = sorted(set().union(*(asked[_sweep_of(run)] for run in group)))
         present = {run.seed for run in group}
         rows.append(
@@ -173,24 +178,38 @@ def _sweep_of(run: Run) -> tuple[Path, bool]:
     return (run.folder or run.path).parent, run.record.config.get("test") is not False
 
 
-def _cell(runs: Sequence[Run], column: Column, at: str) -> Cell:
-    values: Values = {}
+def _cell(runs: Sequence[Run], column: Column, at: str, reader: Reader) -> Cell:
+    scored: dict[tuple[int, int], tuple[Run, Score]] = {}
     for run in runs:
-        value = score_of(run, column, at)
-        if value is not None:
-            same = [seed for seed, _ in values].count(run.seed)
-            values[run.seed, same] = value * column.scale
-    return Cell(values=values, summary=statistics.summarise(list(values.values())) if values else None)
+        score = _score(run, column, at)
+        if score is not None:
+            same = [seed for seed, _ in scored].count(run.seed)
+            scored[run.seed, same] = run, score
+    if not scored:
+        return Cell(values={}, summary=None)
+    values = {key: score.value * column.scale for key, (_, score) in scored.items()}
+    answers = reader.answers(scored, column)
+    over_both = statistics.interval_over_both(answers.matrix) if answers else None
+    if over_both is None and len(scored) == 1:
+        ((_, score),) = scored.values()
+        over_both = statistics.Interval(low=score.ci[0], high=score.ci[1]) if score.ci else None
+    summary = statistics.summarise(list(values.values()), within=column.within)
+    return Cell(values=values, summary=summary, answers=answers, over_both=over_both)
 
 
 def score_of(run: Run, column: Column, at: str) -> float | None:
     """The run's value of a column, as records have it; None where it has none, or one that is no number."""
+    score = _score(run, column, at)
+    return None if score is None else score.value
+
+
+def _score(run: Run, column: Column, at: str) -> Score | None:
     if run.record.status != "finished":
         return None
     for place in (at, "last") if at == "best" else (at,):
         score = run.record.score(column.metric, split=column.split, at=place, protocol=column.protocol)
         if score is not None:
-            return score.value if math.isfinite(score.value) else None
+            return score if math.isfinite(score.value) else None
     return None
 
 
@@ -206,13 +225,26 @@ def _describe(table: Table, notes: list[str]) -> None:
         place = f"the last epoch ({why})" if whole else f"{place}, else the last"
     notes.insert(
         0,
-        f"Mean ± sample standard deviation over n seeds at {place}, and the mean's 95 % interval (Student's t).",
+        f"Mean ± sample standard deviation over n seeds at {place}. {_covered(table)}",
     )
-    counts = {len(cell.values) for row in table.rows for cell in row.cells}
-    if 1 in counts:
-        notes.append("n = 1 gives no deviation and no interval.")
     if any(cell.summary and cell.summary.std == 0 for row in table.rows for cell in row.cells):
         notes.append("Equal values (± 0) give no interval.")
+
+
+def _covered(table: Table) -> str:
+    """What the intervals cover, in one line."""
+    cells = [cell for row in table.rows for cell in row.cells if cell.summary]
+    several = any(cell.summary and cell.summary.low is not None for cell in cells)
+    both = any(cell.over_both and len(cell.values) > 1 for cell in cells)
+    single = any(cell.over_both and len(cell.values) == 1 for cell in cells)
+    told = ["of new seeds on these very images (Student's t)"] if several else []
+    if both:
+        told.append("under 'new images' of new seeds on new images (crossed random effects; covers 95 % or more)")
+    elif several:
+        told.append("not of new images")
+    if single:
+        told.append("where n = 1 of that one run on new images (Wilson's)")
+    return f"95 %: {', '.join(told)}." if told else "No setting has an interval."
 
 
 def _has_best(run: Run, columns: Sequence[Column]) -> bool:

@@ -1,0 +1,175 @@
+"""Means and differences of settings over seeds and test images, both taken as samples of many more.
+
+The model has crossed random effects: an image is hard for every run, a run is good on every image, and the rest belongs
+to the pair. The variance of the mean over n runs and N images is s2_runs / n + s2_images / N + s2_rest / (n N). It is
+estimated from the mean squares of the two-way table, its parts not below 0, with Satterthwaite's (1946) degrees of
+freedom (Cornfield & Tukey 1956; Clark 1973 for items of a test). As that is too sure of two or three seeds, an interval
+is never narrower, and a p never smaller, than of the seeds alone.
+"""
+
+# S runs, N images; 1 where a run is right about an image, else 0
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import betainc, ndtri, stdtr
+
+from imgrec.statistics.seeds import LEVEL, Difference, critical, summarise, unpaired
+from imgrec.statistics.seeds import paired as paired_over_seeds
+
+Correct = NDArray[np.bool_]
+_SHARE = (0.0, 1.0)
+_CHANGE = (-1.0, 1.0)
+_MANY = 1e9  # degrees of freedom, where Student's t is normal
+
+
+@dataclass(frozen=True, kw_only=True)
+class Interval:
+    """A 95 % interval of a share, in [0, 1]."""
+
+    low: float
+    high: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Both:
+    """A difference of two shares over new images, in [-1, 1]: mean, 95 % interval, two-sided p; None without a spread.
+
+    of_runs: True if the runs count as a sample too; False for a run against a run, which stand for themselves alone.
+    """
+
+    mean: float
+    low: float | None
+    high: float | None
+    p: float | None
+    of_runs: bool
+
+
+def interval_over_both(correct_sn: Correct) -> Interval:
+    """Where the share of correct images lies for new runs on new images; for one run: for that run on new images.
+
+    Wilson's interval (1927) at the number of independent images that the estimated variance amounts to (as for samples
+    in clusters: Korn & Graubard 1998); of one run, Wilson's interval itself.
+
+    Args:
+        correct_sn: bool (S, N), at least one of each.
+    """
+    runs, images = correct_sn.shape
+    mean = float(correct_sn.mean())
+    if runs == 1:
+        return _wilson(mean, images, float(ndtri(1 - LEVEL / 2)))
+    variance, df = _variance([correct_sn.astype(np.float64)])
+    effective = mean * (1 - mean) / variance if variance > 0 else images
+    found = _wilson(mean, effective, critical(df))
+    seeds = summarise([float(share) for share in correct_sn.mean(1)], within=_SHARE)
+    if seeds.low is None or seeds.high is None:
+        return found
+    return Interval(low=min(found.low, seeds.low), high=max(found.high, seeds.high))
+
+
+def difference_over_both(ours_sn: Correct, theirs_sn: Correct, *, paired: bool) -> Both:
+    """The share that ours get right less that of theirs, for new runs on new images.
+
+    Of a run against a run: for these two on new images, by McNemar's mid-p test (Fagerland et al. 2013) and the
+    interval of Bonett & Price (2012). Of one run against several nothing is known but the mean.
+
+    Args:
+        ours_sn: bool (S, N).
+        theirs_sn: bool (S, N), its own runs on the same images in the same order.
+        paired: True if the runs of both are pairs, in the same order.
+    """
+    mean = float(ours_sn.mean() - theirs_sn.mean())
+    runs = min(len(ours_sn), len(theirs_sn))
+    if len(ours_sn) == len(theirs_sn) == 1:
+        return _run_against_run(ours_sn[0], theirs_sn[0])
+    unknown = Both(mean=mean, low=None, high=None, p=None, of_runs=True)
+    if runs == 1:
+        return unknown
+    ours, theirs = ours_sn.astype(np.float64), theirs_sn.astype(np.float64)
+    variance, df = _variance([ours - theirs] if paired else [ours, -theirs])
+    if variance <= 0:
+        return unknown
+    error = math.sqrt(variance)
+    p = 2 * float(stdtr(df, -abs(mean) / error))
+    half = critical(df) * error
+    low, high = mean - half, mean + half
+    seeds = _over_seeds(ours, theirs, paired=paired)
+    if seeds.p is not None and seeds.low is not None and seeds.high is not None:
+        low, high, p = min(low, seeds.low), max(high, seeds.high), max(p, seeds.p)
+    return Both(mean=mean, low=max(low, _CHANGE[0]), high=min(high, _CHANGE[1]), p=min(p, 1.0), of_runs=True)
+
+
+def _over_seeds(ours: NDArray[np.float64], theirs: NDArray[np.float64], *, paired: bool) -> Difference:
+    """The difference on these very images."""
+    shares = [[float(share) for share in side.mean(1)] for side in (ours, theirs)]
+    found = paired_over_seeds(dict(enumerate(shares[0])), dict(enumerate(shares[1]))) if paired else None
+    return found or unpaired(shares[0], shares[1])
+
+
+def _variance(groups: Sequence[NDArray[np.float64]]) -> tuple[float, float]:
+    """The variance of the sum of the groups' means over their runs and the common images, and its degrees of freedom.
+
+    Args:
+        groups: float (S, N) each, S > 1: one of values or of differences pair by pair, or two of independent runs.
+    """
+    images = groups[0].shape[1]
+    parts: list[tuple[float, float]] = []  # mean squares as variances of the mean, with their degrees of freedom
+    runs_part = rest_part = 0.0
+    for values_sn in groups:
+        runs = len(values_sn)
+        by_run = float(values_sn.mean(1).var(ddof=1)) / runs
+        centred = values_sn - values_sn.mean(1, keepdims=True)
+        centred -= centred.mean(0)
+        df = (runs - 1) * max(images - 1, 1)
+        rest = float(np.square(centred).sum()) / df / (runs * images)
+        runs_part += max(by_run, rest)  # the variance of runs is not below 0
+        rest_part += rest
+        parts += [(by_run, runs - 1), (rest, df)]
+    by_image_n = sum((values_sn.mean(0) for values_sn in groups), start=np.zeros(images))
+    by_image = float(by_image_n.var(ddof=1)) / images if images > 1 else 0.0
+    parts.append((by_image, max(images - 1, 1)))
+    variance = runs_part + max(by_image, rest_part) - rest_part
+    squares = sum(part**2 / df for part, df in parts)
+    return variance, min(max(variance**2 / squares, 1.0), _MANY) if squares > 0 else _MANY
+
+
+def _wilson(share: float, n: float, t: float) -> Interval:
+    """Wilson's interval (1927) of a share of n trials, with t in the place of the normal quantile."""
+    centre = (share + t * t / (2 * n)) / (1 + t * t / n)
+    half = t / (1 + t * t / n) * math.sqrt(share * (1 - share) / n + t * t / (4 * n * n))
+    return Interval(low=max(0.0, centre - half), high=min(1.0, centre + half))
+
+
+def _run_against_run(ours_n: Correct, theirs_n: Correct) -> Both:
+    """Two networks on new images, from the images that only one of them gets right."""
+    images = len(ours_n)
+    ours, theirs = int((ours_n & ~theirs_n).sum()), int((theirs_n & ~ours_n).sum())
+    # Bonett & Price 2012: Wald's interval after adding one image to each of the two counts
+    above, below = (ours + 1) / (images + 2), (theirs + 1) / (images + 2)
+    half = float(ndtri(1 - LEVEL / 2)) * math.sqrt((above + below - (above - below) ** 2) / (images + 2))
+    return Both(
+        mean=(ours - theirs) / images,
+        low=max(above - below - half, _CHANGE[0]),
+        high=min(above - below + half, _CHANGE[1]),
+        p=_mid_p(ours, theirs),
+        of_runs=False,
+    )
+
+
+def _mid_p(one: int, other: int) -> float | None:
+    """McNemar's mid-p: twice the chance of fewer than the smaller count, and of half of just that; None without any."""
+    trials, least = one + other, min(one, other)
+    if not trials:
+        return None
+    fewer = _at_most(least - 1, trials)
+    return min(1.0, fewer + _at_most(least, trials))
+
+
+def _at_most(count: int, trials: int) -> float:
+    """The chance of at most `count` heads in as many tosses of a coin."""
+    if count < 0:
+        return 0.0
+    return 1.0 if count >= trials else float(betainc(trials - count, count + 1, 0.5))

@@ -1,0 +1,174 @@
+"""Means and differences of settings over their seeds, on the very images that were measured."""
+
+# n runs, one value a seed
+
+import math
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import dataclass
+from statistics import fmean, stdev
+from typing import TypeVar
+
+import numpy as np
+from scipy.special import stdtr, stdtrit
+
+LEVEL = 0.05  # two-sided, of tests and intervals
+
+_NOISE = 1e-9  # share of the values below which a spread is rounding, not variation
+
+Key = TypeVar("Key", bound=Hashable)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Summary:
+    """Mean and sample standard deviation (n - 1) of n values, and the mean's 95 % interval (Student 1908).
+
+    std, low and high are None for n = 1, which tells nothing of the spread; low and high also where all values are
+    equal, as they tell nothing of it either.
+    """
+
+    n: int
+    mean: float
+    std: float | None
+    low: float | None
+    high: float | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Difference:
+    """A difference of means, its 95 % interval and the two-sided p of its t test.
+
+    n: the pairs; where there are none, the runs of the smaller group. std: of the differences pair by pair; None
+    without pairs. Without a spread (n = 1, or equal differences) low, high and p are None.
+    """
+
+    n: int
+    mean: float
+    std: float | None
+    low: float | None
+    high: float | None
+    p: float | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Contrast:
+    """Two settings compared by pairs of shared seeds and by all runs.
+
+    paired: Student's test of the differences over the seeds that both have; None where they share none.
+    unpaired: Welch's test (1947) of all runs, whatever their seeds.
+    correlation: Pearson's, over shared seeds; None for fewer than three, or where one side does not vary.
+    is_paired: True if both have the same seeds. Then `shown` is `paired`, else `unpaired`: the rule looks at seeds,
+    never at scores, so that it moves no error rate.
+    """
+
+    paired: Difference | None
+    unpaired: Difference
+    correlation: float | None
+    is_paired: bool
+
+    @property
+    def shown(self) -> Difference:
+        """The difference that the rule chooses."""
+        return self.paired if self.is_paired and self.paired is not None else self.unpaired
+
+
+def summarise(values: Sequence[float], *, within: tuple[float, float] = (-math.inf, math.inf)) -> Summary:
+    """The mean and its interval.
+
+    within: the range that the mean lies in, whatever is measured. The interval ends there: what is cut off is nowhere
+    the truth, so the interval covers the truth as often as before.
+
+    Raises ValueError without values.
+    """
+    return _summary(values, max(map(abs, values), default=0.0), within)
+
+
+def contrast(
+    values: Mapping[Key, float],
+    baseline: Mapping[Key, float],
+    *,
+    within: tuple[float, float] = (-math.inf, math.inf),
+) -> Contrast | None:
+    """Values - baseline, by pairs of shared keys (seeds) and by all; None where one side has no values."""
+    if not values or not baseline:
+        return None
+    shared = [key for key in values if key in baseline]
+    return Contrast(
+        paired=paired(values, baseline, within=within),
+        unpaired=unpaired(list(values.values()), list(baseline.values()), within=within),
+        correlation=_correlation([values[key] for key in shared], [baseline[key] for key in shared]),
+        is_paired=values.keys() == baseline.keys(),
+    )
+
+
+def paired(
+    values: Mapping[Key, float],
+    baseline: Mapping[Key, float],
+    *,
+    within: tuple[float, float] = (-math.inf, math.inf),
+) -> Difference | None:
+    """Values - baseline over the keys (seeds) that both have; None when they share none."""
+    shared = [key for key in values if key in baseline]
+    if not shared:
+        return None
+    size = max(max(abs(values[key]), abs(baseline[key])) for key in shared)
+    summary = _summary([values[key] - baseline[key] for key in shared], size, within)
+    p = None
+    if summary.std:
+        p = _two_sided(summary.mean / (summary.std / math.sqrt(summary.n)), summary.n - 1)
+    return Difference(n=summary.n, mean=summary.mean, std=summary.std, low=summary.low, high=summary.high, p=p)
+
+
+def unpaired(
+    values: Sequence[float], baseline: Sequence[float], *, within: tuple[float, float] = (-math.inf, math.inf)
+) -> Difference:
+    """The difference of the means of all values, by Welch's t test (1947), which asks for no equal spreads.
+
+    Raises ValueError where one side has no values.
+    """
+    ours, theirs = summarise(values), summarise(baseline)
+    n, mean = min(ours.n, theirs.n), ours.mean - theirs.mean
+    size = max(map(abs, (*values, *baseline)))
+    spreads = [(side.std or 0.0) / math.sqrt(side.n) for side in (ours, theirs)]
+    error = math.hypot(*spreads)
+    if n == 1 or error <= _NOISE * size:
+        return Difference(n=n, mean=mean, std=None, low=None, high=None, p=None)
+    shares = [(spread / error) ** 2 for spread in spreads]
+    df = 1 / sum(share**2 / (side.n - 1) for share, side in zip(shares, (ours, theirs), strict=True))
+    half = critical(df) * error
+    low, high = max(mean - half, within[0]), min(mean + half, within[1])
+    return Difference(n=n, mean=mean, std=None, low=low, high=high, p=_two_sided(mean / error, df))
+
+
+def critical(df: float, level: float = LEVEL) -> float:
+    """What |t| exceeds with probability `level` under Student's t with df degrees of freedom."""
+    return float(stdtrit(df, 1 - level / 2))
+
+
+def _two_sided(t: float, df: float) -> float:
+    return min(1.0, 2 * float(stdtr(df, -abs(t))))
+
+
+def _summary(values: Sequence[float], size: float, within: tuple[float, float]) -> Summary:
+    """size: of the numbers that the values come from, beside which rounding is judged."""
+    if not values:
+        raise ValueError("values must not be empty: a mean needs one at least")
+    n = len(values)
+    scale = math.ldexp(1.0, math.frexp(size)[1] - 1)  # a power of two is exact; large losses have infinite squares
+    mean = scale * fmean(value / scale for value in values)
+    if n == 1:
+        return Summary(n=1, mean=mean, std=None, low=None, high=None)
+    std = scale * stdev(value / scale for value in values)
+    if std <= _NOISE * size:
+        return Summary(n=n, mean=mean, std=0.0, low=None, high=None)
+    half = critical(n - 1) * std / math.sqrt(n)
+    return Summary(n=n, mean=mean, std=std, low=max(mean - half, within[0]), high=min(mean + half, within[1]))
+
+
+def _correlation(ours: Sequence[float], theirs: Sequence[float]) -> float | None:
+    sides = [_summary(side, max(map(abs, side)), (-math.inf, math.inf)) for side in (ours, theirs) if side]
+    if len(ours) < 3 or not all(side.std for side in sides):
+        return None
+    scaled = [
+        (np.asarray(values) - side.mean) / (side.std or 1.0) for values, side in zip((ours, theirs), sides, strict=True)
+    ]
+    return float(np.clip(np.dot(*scaled) / (len(ours) - 1), -1.0, 1.0))

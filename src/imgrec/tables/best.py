@@ -1,0 +1,173 @@
+"""Which setting leads, and whether its runs can tell. Imports no torch."""
+
+import math
+from dataclasses import dataclass
+
+from imgrec import statistics
+from imgrec.statistics import LEVEL, MOST_SEEDS, Comparison
+from imgrec.tables import compare
+from imgrec.tables.compare import NO_PROBABILITIES, Compared
+from imgrec.tables.table import Cell, Row, Table
+
+_ECE_OF_LOSSES = f"losses, or of {' or '.join(NO_PROBABILITIES)}, whose outputs are no logits of probabilities"
+_FEW = 3  # factors up to which a setting is named in full beside another
+
+
+@dataclass(frozen=True, kw_only=True)
+class Doubt:
+    """Why a lead is not to be believed. seeds: how many would do, for the order of doubts; way_out: in words."""
+
+    leader: str
+    other: str
+    lead: float
+    found: Compared
+    seeds: float
+    reason: str
+    way_out: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Standing:
+    """The first two of a column, and the doubts about the lead, the largest first; none where the first is marked.
+
+    incomparable: what keeps the column's settings from being compared, in words.
+    """
+
+    first: Row | None = None
+    second: Row | None = None
+    found: Compared | None = None
+    doubts: tuple[Doubt, ...] = ()
+    incomparable: str = ""
+
+
+def mark(table: Table) -> list[Standing]:
+    """Mark each column's best setting where its lead over every other is large enough for its runs to see.
+
+    Otherwise the table's notes say what the runs can show, and how many would do. Returns each column's standing.
+    """
+    standings = [stand(table, number) for number in range(len(table.columns))]
+    amounts: list[float] = []
+    for number, (column, standing) in enumerate(zip(table.columns, standings, strict=True)):
+        if standing.incomparable:
+            table.notes.append(f"{column.label}: no best is marked, as the rows are of {standing.incomparable}.")
+        elif standing.doubts:
+            doubt = standing.doubts[0]
+            rest = len(standing.doubts) - 1
+            more = f" The same holds of its lead over {rest} more." if rest else ""
+            table.notes.append(f"{column.label}: no best is marked. {doubt.reason}{doubt.way_out}.{more}")
+        elif standing.first is not None and standing.second is not None:
+            standing.first.cells[number].best = True
+            amounts += _amounts(table, number, standing.first)
+    if amounts:
+        over_both = any(cell.answers for row in table.rows for cell in row.cells)
+        ends = list(dict.fromkeys(f"{p:.2g}" for p in (min(amounts), max(amounts))))
+        table.notes.append(
+            "Bold: all its runs are finished, and its lead over every other setting is one that as many seeds would"
+            f" find with a chance of {100 * statistics.POWER:.0f} %, which amounts to p < {' to '.join(ends)} each"
+            f"{f', with p < {LEVEL} on new images' if over_both else ''}."
+        )
+    return standings
+
+
+def stand(table: Table, number: int) -> Standing:
+    """How the settings of a column stand."""
+    column = table.columns[number]
+    entries = [row for row in table.rows if row.cells[number].summary is not None]
+    if len(entries) < 2:
+        return Standing(first=entries[0] if entries else None)
+    if not all(compare.is_comparable(entries[0], row, column) for row in entries):
+        different_data = len({compare.images_of(row) for row in entries}) > 1
+        losses = "losses, each measured by its own" if column.metric == "loss" else _ECE_OF_LOSSES
+        return Standing(incomparable=f"different {'data' if different_data else losses}")
+    first, *others = sorted(entries, key=lambda row: -column.sign * mean_of(row.cells[number]))
+    doubts = [doubt for row in others if (doubt := _doubt(table, number, first, row)) is not None]
+    return Standing(
+        first=first,
+        second=others[0],
+        found=compare.cells(first.cells[number], others[0].cells[number], column),
+        doubts=tuple(sorted(doubts, key=lambda doubt: -doubt.seeds)),
+    )
+
+
+def _amounts(table: Table, number: int, first: Row) -> list[float]:
+    """The p that the least lead to be marked amounts to, over each other setting."""
+    found = []
+    for row in table.rows:
+        ours, theirs = first.cells[number], row.cells[number]
+        if row is not first and theirs.summary is not None:
+            seen = statistics.compare(ours.values, theirs.values)
+            p = seen.p_of_detectable(_fewer(ours, theirs)) if seen else None
+            found += [p] if p is not None else []
+    return found
+
+
+def _doubt(table: Table, number: int, first: Row, row: Row) -> Doubt | None:
+    """Why the lead over that row is not to be believed; None where it is."""
+    column, leader, cell = table.columns[number], first.cells[number], row.cells[number]
+    found = compare.cells(leader, cell, column)
+    assert found is not None  # both have values
+    many = len(table.factors.keys) > _FEW
+    ours = named(table, first, number, beside=row if many else None)
+    theirs = named(table, row, number, beside=first if many else None)
+    lead = column.sign * (mean_of(leader) - mean_of(cell))
+
+    def doubt(reason: str, seeds: float = math.inf, way_out: str = "") -> Doubt:
+        return Doubt(leader=ours, other=theirs, lead=lead, found=found, seeds=seeds, reason=reason, way_out=way_out)
+
+    if lead == 0:
+        return doubt(f"{ours} and {theirs} have the same mean")
+    said = f"{ours} leads {theirs} by {lead:.3g}"
+    seen = statistics.compare(leader.values, cell.values)
+    if seen is None:
+        return doubt(f"{said}, and their runs tell nothing of the spread")
+    least = seen.detectable(_fewer(leader, cell))
+    if least is None or lead < least:
+        limit, way_out = _limit(seen, _fewer(leader, cell), least, lead)
+        return doubt(f"{said}; {limit}", seen.seeds_for(lead) or math.inf, way_out)
+    if found.both is not None and found.both.p is not None and found.both.p >= LEVEL:
+        told = (
+            f"which {_fewer(leader, cell)} seeds can tell of these images, while new images have p = {found.both.p:.2g}"
+        )
+        return doubt(f"{said}, {told}", 0)
+    if len(leader.values) < first.asked:
+        return doubt(f"{said}, and the runs that it lacks may have gone worse", 0)
+    return None
+
+
+def _limit(seen: Comparison, n: int, least: float | None, lead: float) -> tuple[str, str]:
+    """What n seeds can see, and how many would do: a range, as the deviation is an estimate itself."""
+    basis = f"standard deviation of {'the differences by seed' if seen.is_paired else 'either'} {seen.std:.3g}"
+    limit = f"one seed cannot show it ({basis})"
+    if least is not None:
+        p = seen.p_of_detectable(n)
+        limit = (
+            f"{n} seeds find a true difference with a chance of {100 * statistics.POWER:.0f} % only from {least:.3g}"
+            f" ({basis}; to be marked it would take p < {p:.2g})"
+        )
+    return limit, f": if both are as seen, {seeds_needed(seen, lead)}"
+
+
+def seeds_needed(seen: Comparison, lead: float) -> str:
+    """How many seeds would see the lead, in words: as seen, and at both ends of the deviation's 95 % interval."""
+    enough = seen.seeds_for(lead)
+    if enough is None:
+        return f"more than {MOST_SEEDS} seeds would be needed"
+    low, high = seen.seeds_range(lead)
+    upto = f"over {MOST_SEEDS}" if high is None else str(high)
+    return f"about {enough} seeds would do ({low} to {upto}, as far as the deviation is known)"
+
+
+def named(table: Table, row: Row, number: int, *, beside: Row | None = None) -> str:
+    """The setting in words, and of how many runs its score is where some are lacking."""
+    name, n = table.name_of(row.setting, beside=beside.setting if beside else None), len(row.cells[number].values)
+    return f"{name} ({n} of {row.asked} runs)" if n < row.asked else name
+
+
+def _fewer(ours: Cell, theirs: Cell) -> int:
+    return min(len(ours.values), len(theirs.values))
+
+
+def mean_of(cell: Cell) -> float:
+    """The mean of a cell that has one."""
+    assert cell.summary is not None
+    return cell.summary.mean

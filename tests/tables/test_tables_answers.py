@@ -1,0 +1,203 @@
+"""Where predictions are kept, a table tells of new images, too: beside what seeds alone show on these."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from answered import lay_answers, predicted
+from crossed import World, draw
+from numpy.typing import NDArray
+from shelf import Shown, lay, lay_sweep, of_csv, of_markdown, run, score
+
+from imgrec import predictions, statistics
+from imgrec.predictions import Predicted
+
+Said = tuple[int, str, str]
+Table = Callable[..., Shown]
+BASELINE = ("--baseline", "optimizer=sgd")
+ALIKE = World(accuracy=0.85, difficulty=2.5, taste=1.0, seed=0.0, images=400)
+
+
+def rows_of(correct: NDArray[np.bool_], first: int = 0) -> list[Predicted | None]:
+    return [predicted(list(row), first=first) for row in correct]
+
+
+def two(runs: int, seed: int = 0) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    (drawn,) = draw(ALIKE, runs, 1, seed)
+    return drawn.correct[0], drawn.correct[1]
+
+
+def percent(*shares: float | None) -> str:
+    return f"[{', '.join(f'{100 * share:.2f}' for share in shares if share is not None)}]"
+
+
+def signed(*shares: float | None) -> str:
+    return f"[{', '.join(f'{100 * share:+.2f}' for share in shares if share is not None)}]"
+
+
+@pytest.mark.parametrize("packed", [True, False])
+def test_means_and_differences_are_also_of_new_images(table: Table, runs: Path, packed: bool) -> None:
+    adam, sgd = two(4)
+    lay_answers(runs, {"optimizer=adam": rows_of(adam), "optimizer=sgd": rows_of(sgd)}, packed=packed)
+    shown = table(*BASELINE)
+    assert shown.header == [
+        *("optimizer", "n", "test top1 %", "95 %", "95 %, new images"),
+        *("Δ test top1 %", "p", "Δ, new images", "p, new images"),
+    ]
+    for name, correct in (("adam", adam), ("sgd", sgd)):
+        of_both = statistics.interval_over_both(correct)
+        assert shown.row(name)["95 %, new images"] == percent(of_both.low, of_both.high)
+        of_seeds = statistics.summarise([float(top) for top in correct.mean(1)])
+        assert shown.row(name)["95 %"] == percent(of_seeds.low, of_seeds.high)
+    change = statistics.difference_over_both(adam, sgd, paired=True)
+    assert change.p is not None
+    assert shown.row("adam")["Δ, new images"] == signed(change.low, change.high)
+    assert shown.row("adam")["p, new images"] == f"{change.p:.3f}"
+    assert (shown.row("sgd")["Δ, new images"], shown.row("sgd")["p, new images"]) == ("–", "–")
+    assert shown.note("Mean ± ").endswith(
+        "95 %: of new seeds on these very images (Student's t), under 'new images' of new seeds on new images (crossed"
+        " random effects; covers 95 % or more)."
+    )
+
+
+def test_runs_of_other_seeds_are_compared_unpaired_on_new_images_too(table: Table, runs: Path) -> None:
+    adam, sgd = two(3)
+    others: list[Predicted | None] = [None] * 3
+    lay_answers(runs, {"optimizer=adam": [*others, *rows_of(adam)], "optimizer=sgd": rows_of(sgd)})
+    change = statistics.difference_over_both(adam, sgd, paired=False)
+    assert table(*BASELINE).row("adam")["Δ, new images"] == signed(change.low, change.high)
+
+
+def test_p_values_of_new_images_are_corrected_for_being_several(table: Table, runs: Path) -> None:
+    (adam, sgd), (adamw, _) = two(4), two(4, seed=1)
+    rows = {"optimizer=adam": rows_of(adam), "optimizer=sgd": rows_of(sgd), "optimizer=adamw": rows_of(adamw)}
+    lay_answers(runs, rows)
+    ps = [statistics.difference_over_both(each, sgd, paired=True).p for each in (adam, adamw)]
+    shown = table(*BASELINE)
+    assert [shown.row(name)["p, new images"] for name in ("adam", "adamw")] == [
+        f"{p:.3f}" for p in statistics.holm(ps) if p is not None
+    ]
+
+
+def test_the_csv_has_what_new_images_show_in_columns_of_its_own(command: Callable[..., Said], runs: Path) -> None:
+    adam, sgd = two(4)
+    lay_answers(runs, {"optimizer=adam": rows_of(adam), "optimizer=sgd": rows_of(sgd)})
+    code, out, _ = command("table", str(runs), "--format", "csv", "--digits", "6", *BASELINE)
+    assert code == 0
+    (row,) = [row for row in of_csv(out) if row["optimizer"] == "adam"]
+    of_both, change = statistics.interval_over_both(adam), statistics.difference_over_both(adam, sgd, paired=True)
+    assert change.low is not None
+    assert change.p is not None
+    assert float(row["test top1 % new images low"]) == pytest.approx(100 * of_both.low, abs=1e-5)
+    assert float(row["test top1 % difference new images low"]) == pytest.approx(100 * change.low, abs=1e-5)
+    assert float(row["test top1 % p new images"]) == pytest.approx(change.p, rel=5e-3)
+
+
+def test_settings_that_differ_on_these_images_alone_are_not_told_apart(table: Table, runs: Path) -> None:
+    """All seeds of adam get the same 22 images more and 13 less, or about so: certain of these 300 alone."""
+    random = np.random.default_rng(0)
+    base = random.random(300) < 0.8
+    sgd = np.stack([base] * 8)
+    adam = sgd.copy()
+    wrong, right = np.flatnonzero(~base), np.flatnonzero(base)
+    adam[:, wrong[:22]] = True
+    adam[:, right[:13]] = False
+    for k in range(8):  # the seeds differ by an image or so
+        adam[k, right[20 + k : 20 + k + k % 3]] = False
+    lay_answers(runs, {"optimizer=adam": rows_of(adam), "optimizer=sgd": rows_of(sgd)})
+    shown = table(*BASELINE)
+    assert float(shown.row("adam")["p"].removeprefix("< ")) < 0.01
+    assert float(shown.row("adam")["p, new images"]) > 0.05
+    assert not any(cell.startswith("**") for row in shown.rows for cell in row.values())
+    assert "can't tell which is best" in shown.verdict
+    assert "; new images: [-" in shown.verdict
+    assert "8 seeds can tell of these images, while new images have p = " in shown.note("test top1 %: no best")
+
+
+def test_a_lead_that_new_images_show_too_is_marked_and_the_note_says_what_it_amounts_to(
+    table: Table, runs: Path
+) -> None:
+    random = np.random.default_rng(0)
+    adam, sgd = (random.random((5, 500)) < share for share in (0.9, 0.7))
+    lay_answers(runs, {"optimizer=adam": rows_of(adam), "optimizer=sgd": rows_of(sgd)})
+    shown = table()
+    assert shown.row("adam")["test top1 %"].startswith("**")
+    assert shown.note("Bold: ") == (
+        "Bold: all its runs are finished, and its lead over every other setting is one that as many seeds would find"
+        " with a chance of 80 %, which amounts to p < 0.02 each, with p < 0.05 on new images."
+    )
+    seeds = statistics.paired(dict(enumerate(100 * adam.mean(1))), dict(enumerate(100 * sgd.mean(1))))
+    both = statistics.difference_over_both(adam, sgd, paired=True)
+    assert seeds is not None
+    assert both.low is not None
+    assert both.high is not None
+    assert shown.verdict == (
+        f"test top1 %: optimizer=adam is best; it leads optimizer=sgd, the next, by {seeds.mean:.2f} points"
+        f" [{seeds.low:.2f}, {seeds.high:.2f}] (5 seeds each, these images); new images:"
+        f" {percent(both.low, both.high)}."
+    )
+
+
+def test_single_runs_have_intervals_over_images_and_are_compared_image_by_image(table: Table, runs: Path) -> None:
+    adam, sgd = two(1)
+    lay_answers(runs, {"optimizer=adam": rows_of(adam), "optimizer=sgd": rows_of(sgd)})
+    shown = table(*BASELINE)
+    of_run, change = statistics.interval_over_both(adam), statistics.difference_over_both(adam, sgd, paired=True)
+    assert shown.header[:4] == ["optimizer", "n", "test top1 %", "95 %, new images"], "no empty column"
+    assert shown.row("adam")["95 %, new images"] == percent(of_run.low, of_run.high)
+    assert shown.row("adam")["Δ, new images"] == signed(change.low, change.high)
+    assert shown.row("adam")["p, new images"] == f"{change.p:.3f}"
+    assert shown.note("Δ: ").endswith("run against run over new images (McNemar's mid-p).")
+    assert shown.note("Mean ± ").endswith("95 %: where n = 1 of that one run on new images (Wilson's).")
+
+
+def test_a_single_run_without_predictions_has_the_interval_of_its_record(table: Table, runs: Path) -> None:
+    measured = score("top1", 0.5)
+    measured.ci = (0.4, 0.6)
+    lay(runs, run("optimizer=sgd seed=0", measured))
+    shown = table()
+    assert shown.rows[0]["95 %, new images"] == "[40.00, 60.00]"
+    assert shown.verdict == "test top1 %: 50.00 (1 seed, 95 % [40.00, 60.00] on new images)."
+
+
+def test_where_a_run_has_no_predictions_its_setting_is_told_by_seeds_alone(table: Table, runs: Path) -> None:
+    adam, _ = two(3)
+    lay_answers(runs / "new", {"optimizer=adam": rows_of(adam)})
+    lay_sweep(runs / "old", {"optimizer=sgd": [0.5, 0.52, 0.51]})
+    shown = table(*BASELINE)
+    assert shown.row("sgd")["95 %, new images"] == "–"
+    assert shown.row("adam")["95 %, new images"] != "–"
+    assert "Δ, new images" not in shown.header
+
+
+def test_other_images_are_not_paired(table: Table, runs: Path) -> None:
+    adam, sgd = two(3)
+    lay_answers(runs / "one", {"optimizer=adam": rows_of(adam)})
+    lay_answers(runs / "other", {"optimizer=sgd": rows_of(sgd, first=1)})
+    shown = table(*BASELINE)
+    assert shown.row("adam")["95 %, new images"] != "–"
+    assert "Δ, new images" not in shown.header
+
+
+def test_scores_that_are_no_means_of_right_answers_are_told_by_seeds_alone(table: Table, runs: Path) -> None:
+    adam, _ = two(3)
+    lay_answers(runs, {"optimizer=adam": rows_of(adam)})
+    for path in (runs / "records").glob("*.json"):
+        path.write_text(path.read_text().replace('"top1"', '"loss"'))
+    assert "95 %, new images" not in table("--scores", "loss").header
+
+
+def test_damaged_predictions_are_named_and_the_table_tells_of_seeds_alone(
+    command: Callable[..., Said], runs: Path
+) -> None:
+    adam, sgd = two(3)
+    lay_answers(runs, {"optimizer=adam": rows_of(adam), "optimizer=sgd": rows_of(sgd)})
+    (runs / predictions.NAME).write_bytes(b"no archive")
+    code, out, err = command("table", str(runs))
+    assert code == 1
+    line, *_ = err.splitlines()
+    assert "predictions.npz must be predictions that imgrec wrote" in line
+    assert "95 %, new images" not in of_markdown(out).header
+    (runs / predictions.NAME).unlink()
+    assert command("table", str(runs))[::2] == (0, "")
