@@ -57,7 +57,7 @@ def test_means_over_what_was_varied_are_those_of_the_table(runs: Path, command: 
     assert frame.attrs["varied"] == ["optimizer.name"]
     means = frame.groupby(frame.attrs["varied"], dropna=False)["test_top1_best"].mean()
     assert means.to_dict() == pytest.approx({"adam": 0.75, "sgd": 0.5})
-    assert "| adam | 2 | 2 finished | 75.00 ± 7.07 |" in command("table", str(runs))[1]
+    assert "| adam | 2 | 2/2 | 75.00 ± 7.07 |" in command("table", str(runs))[1]
 
 
 def test_columns_have_types_and_missing_keys_are_missing(runs: Path) -> None:
