@@ -10,14 +10,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from imgrec import predictions, records, runfolder, whereabouts
+from imgrec import predictions, records, runfolder, tuned, whereabouts
 from imgrec.config.compose import compose, key_of
 from imgrec.config.root import Config
 from imgrec.data import inventory
 from imgrec.data.inventory import Inventory
 from imgrec.errors import RunError, UsageError, shown
 from imgrec.records import Record
-from imgrec.runfolder import RECORD, TUNING
+from imgrec.runfolder import RECORD
 from imgrec.whereabouts import Place
 
 log = logging.getLogger(__name__)
@@ -140,7 +140,7 @@ def _finished_in(folder: Path) -> dict[str, Path]:
         )
     found = {}
     for path in sorted(folder.glob("*.json")):
-        if path.name != TUNING and (record := records.read(path)).status == "finished":
+        if path.name != tuned.NAME and (record := records.read(path)).status == "finished":
             found[record.run_id] = path
     return found
 

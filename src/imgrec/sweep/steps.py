@@ -1,24 +1,12 @@
-"""The values of a tuning in order, and the next one beyond an end of them. Imports no torch."""
+"""The next value of a tuning beyond an end of those that were tried. Imports no torch."""
 
 import itertools
 from collections.abc import Sequence
 
+from imgrec.tuned import number
+
 _DIGITS = 6  # of a value that is computed: 0.1 * 3 is 0.3
 _EVEN = 1e-6  # share of a step by which equal steps may differ
-
-
-def number(word: str) -> float | None:
-    """The number that a word gives its key; None for another value."""
-    try:
-        return float(word.partition("=")[2])
-    except ValueError:
-        return None
-
-
-def ends(words: Sequence[str]) -> tuple[str, ...]:
-    """Of words of one key, those with the least and the greatest number; none where they have fewer than two."""
-    numbers = {found: word for word in words if (found := number(word)) is not None}
-    return (numbers[min(numbers)], numbers[max(numbers)]) if len(numbers) > 1 else ()
 
 
 def beyond(words: Sequence[str], end: str) -> str | None:

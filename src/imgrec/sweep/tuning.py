@@ -1,21 +1,17 @@
 """sweep=tuned: each choice of a grid gets the values that served it best on validation, at equal budgets."""
 
-import json
 from collections.abc import Sequence
-from pathlib import Path
 from statistics import fmean
-from typing import Any
 
-from imgrec import records
+from imgrec import tuned
 from imgrec.config.compose import expand, key_of
-from imgrec.config.sweep import TUNING_SEED, Tuned
-from imgrec.errors import RunError, UsageError, sentence
-from imgrec.runfolder import TUNING
+from imgrec.config.sweep import TUNING_SEED
+from imgrec.config.sweep import Tuned as Asked
+from imgrec.errors import UsageError, sentence
 from imgrec.sweep import steps
 from imgrec.sweep.jobs import Job, Jobs, objective, reason_of
 from imgrec.sweep.ledger import Ledger
-
-Words = tuple[str, ...]
+from imgrec.tuned import Tuned, Words
 
 _MOST_STEPS = 8  # beyond either end of the values, until the best is inside
 
@@ -29,14 +25,14 @@ class Tuning:
     Raises UsageError when the grid gives a key that is tuned, or a tuning seed; RunError for a damaged tuning.json.
     """
 
-    def __init__(self, wanted: Sequence[Job], sweep: Tuned, jobs: Jobs) -> None:
+    def __init__(self, wanted: Sequence[Job], sweep: Asked, jobs: Jobs) -> None:
         self._sweep, self._jobs, self._wanted = sweep, jobs, wanted
-        self._before = _known(jobs.sweep)  # refuses a damaged file before anything runs
+        self._before = tuned.read(jobs.sweep / tuned.NAME)  # refuses a damaged file before anything runs
         self._seeds = self._seeds_of(sweep)
-        tuned = {key_of(word) for word in sweep.tune}
+        keys = {key_of(word) for word in sweep.tune}
         self._tried: dict[Words, dict[Words, list[Job]]] = {}
         for job in wanted:
-            if both := tuned & {key_of(word) for word in job.words}:
+            if both := keys & {key_of(word) for word in job.words}:
                 raise UsageError(
                     f"sweep.tune tries values of {', '.join(sorted(both))}, which the command gives; drop one"
                 )
@@ -65,14 +61,16 @@ class Tuning:
             return []
         more: list[Job] = []
         for choice in self._tried:
-            best = self._best(choice)
-            if best is None or self._steps[choice] >= _MOST_STEPS:
+            own = self._told(choice)
+            if own.chosen is None or self._steps[choice] >= _MOST_STEPS:
                 continue
-            for values in self._beyond(choice, best):
+            for values in self._beyond(own):
                 try:
                     more += self._try(choice, values)
                 except UsageError as error:
-                    ledger.say(f"tuning: {self._name(choice)}: no value beyond {' '.join(best)}: {sentence(error)}")
+                    ledger.say(
+                        f"tuning: {self._name(choice)}: no value beyond {' '.join(own.chosen)}: {sentence(error)}"
+                    )
                     self._steps[choice] = _MOST_STEPS
             self._steps[choice] += 1
         return more
@@ -83,17 +81,10 @@ class Tuning:
         The highest mean validation top1 decides, then the first. tuning.json keeps every value tried.
         """
         best: dict[Words, Words] = {}
-        rows = {tuple(row["choice"]): row for row in self._before}
+        rows = {row.choice: row for row in self._before}
         for choice, tried in self._tried.items():
-            means, chosen, name = self._means(choice), self._best(choice), self._name(choice)
-            at_an_end = [] if chosen is None else self._at_an_end(choice, chosen)
-            rows[choice] = {
-                "choice": list(choice),
-                "chosen": None if chosen is None else list(chosen),
-                "seeds": self._seeds,
-                "tried": [{"words": list(values), "val_top1": means.get(values)} for values in tried],
-                "at_an_end": at_an_end,
-            }
+            rows[choice] = own = self._told(choice)
+            chosen, name = own.chosen, self._name(choice)
             runs = [job for each in tried.values() for job in each]
             failed = [job for job in runs if (record := job.record()) is None or record.status != "finished"]
             if chosen is None:
@@ -106,21 +97,21 @@ class Tuning:
                     f" the first in {failed[0].folder}: {reason_of(failed[0])}"
                 )
             best[choice] = chosen
-            ledger.say(f"tuning: {name}: {' '.join(chosen)} with a mean validation top1 of {means[chosen]:.4f}")
-            for word in at_an_end:
+            ledger.say(f"tuning: {name}: {' '.join(chosen)} with a mean validation top1 of {own.tried[chosen]:.4f}")
+            for word in own.at_an_end:
                 way_out = "widen sweep.tune" if self._sweep.extend else "widen sweep.tune, or give sweep.extend=true"
                 ledger.say(
                     f"tuning: {name}: {word} is at an end of the values tried; {way_out}, a better may lie beyond"
                 )
-        records.write_json(self._jobs.sweep / TUNING, list(rows.values()))
+        tuned.write(self._jobs.sweep / tuned.NAME, rows.values())
         finals = [job for job in self._wanted if _choice(job.words) in best]
         return [self._jobs.job((*job.words, *self._base(job.words), *best[_choice(job.words)])) for job in finals]
 
-    def _seeds_of(self, sweep: Tuned) -> list[int]:
+    def _seeds_of(self, sweep: Asked) -> list[int]:
         """Those that were given, else those of an earlier command in this folder, else the default."""
         if sweep.tune_seeds is not None:
             return list(sweep.tune_seeds)
-        return list(self._before[0]["seeds"]) if self._before else [TUNING_SEED]
+        return list(self._before[0].seeds) if self._before else [TUNING_SEED]
 
     def _try(self, choice: Words, values: Words) -> list[Job]:
         """Take in the runs that try these values for a choice. Raises UsageError where they make none."""
@@ -150,54 +141,27 @@ class Tuning:
                 means[values] = fmean(known)
         return means
 
-    def _best(self, choice: Words) -> Words | None:
+    def _told(self, choice: Words) -> Tuned:
+        """What the choice tried, as far as its runs have finished."""
         means = self._means(choice)
-        return max(means, key=lambda values: means[values], default=None)
+        return Tuned(
+            choice=choice,
+            chosen=max(means, key=lambda values: means[values], default=None),
+            seeds=tuple(self._seeds),
+            tried={values: means.get(values) for values in self._tried[choice]},
+        )
 
-    def _column(self, choice: Words, chosen: Words, position: int) -> list[str]:
-        """The words that were tried at that position beside the other words chosen."""
-        rest = chosen[:position], chosen[position + 1 :]
-        return [
-            values[position] for values in self._tried[choice] if (values[:position], values[position + 1 :]) == rest
-        ]
-
-    def _at_an_end(self, choice: Words, chosen: Words) -> list[str]:
-        """The chosen words that have the least or greatest of the numbers tried."""
-        return [
-            word for position, word in enumerate(chosen) if word in steps.ends(self._column(choice, chosen, position))
-        ]
-
-    def _beyond(self, choice: Words, chosen: Words) -> list[Words]:
+    def _beyond(self, own: Tuned) -> list[Words]:
         """The chosen values with one of them a step beyond the end that it lies at."""
-        found = []
+        chosen, found = own.chosen or (), []
         for position, word in enumerate(chosen):
-            column = self._column(choice, chosen, position)
-            if word in steps.ends(column) and (more := steps.beyond(column, word)) is not None:
+            if word in own.at_an_end and (more := steps.beyond(own.column(position), word)) is not None:
                 found.append((*chosen[:position], more, *chosen[position + 1 :]))
-        return [values for values in found if values not in self._tried[choice]]
+        return [values for values in found if values not in own.tried]
 
     def _name(self, choice: Words) -> str:
         """The choice by the words that not all choices have."""
         return " ".join(word for word in choice if not all(word in other for other in self._tried)) or "the run"
-
-
-def _known(sweep: Path) -> list[dict[str, Any]]:
-    """What earlier commands tuned in this folder. Raises RunError for a damaged file."""
-    path = sweep / TUNING
-    if not path.exists():
-        return []
-    try:
-        rows: list[dict[str, Any]] = json.loads(path.read_text("utf-8"))
-        if not all(all(isinstance(word, str) for word in row["choice"]) for row in rows):
-            raise ValueError("a choice that is not made of words")
-        if not all(row["seeds"] and all(type(seed) is int for seed in row["seeds"]) for row in rows):
-            raise ValueError("seeds that are no numbers")
-    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
-        raise RunError(
-            f"{path} must be what imgrec tuned, got {sentence(error)}; remove it: this command writes it anew, from the"
-            " records of the runs"
-        ) from error
-    return rows
 
 
 def _choice(words: Sequence[str]) -> Words:
