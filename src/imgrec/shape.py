@@ -27,10 +27,10 @@ def integer(value: Any, what: str, *, low: int = 0, high: int = MOST) -> int:
 
 
 def number(value: Any, what: str, *, low: float = -math.inf, high: float = math.inf) -> float:
-    """A finite number."""
+    """A finite number; no tensor or array of one, which JSON does not take."""
     try:
-        found = math.nan if isinstance(value, (bool, str)) else float(value)
-    except (TypeError, ValueError, OverflowError):
+        found = float(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else math.nan
+    except OverflowError:
         found = math.nan
     if not (math.isfinite(found) and low <= found <= high):
         raise ValueError(f"{what} must be a finite number{_range(low, high)}, got {brief(value)}")
