@@ -1,5 +1,6 @@
 """`imgrec report`: what the page says of runs that tests lay out; a browser opens it in test_report_browser."""
 
+import html
 import itertools
 import json
 import re
@@ -107,6 +108,11 @@ def test_the_page_has_the_settings_the_runs_and_what_failed(page: str) -> None:
     assert len(runs) == 1 + 5
     assert [row[2] for row in runs[1:]].count("failed") == 1
     assert "5 runs" in shown.text
+    assert html.unescape(re.findall(r'<p class="verdict">(.*)</p>', page)[0]) == (
+        "test top1 %: can't tell which is best; optimizer=adam (2 of 3 runs) leads optimizer=sgd (2 of 3 runs) by 20.00"
+        " points (2 seeds each, these images); the runs that it lacks may have gone worse."
+    )
+    assert page.index('class="verdict"') < page.index("<table")
     assert "RunError: too hot" in shown.text
     assert "imgrec train -m optimizer=adam seed=0,1" in shown.text
 

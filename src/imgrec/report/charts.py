@@ -104,7 +104,7 @@ def _costs(story: Story) -> Chart:
     return Chart(
         key="cost",
         title="Score against cost",
-        caption="Mean score of each setting with its 95 % interval, up to 100 %, against the mean seconds of its runs.",
+        caption="Mean score of each setting, with its 95 % interval over seeds, against the mean seconds of its runs.",
         spec=_finished(interval + point),
         header=["setting", "seconds", story.score, "low", "high"],
         rows=[[row.setting, *map(_digits, (row.seconds, row.mean, row.low, row.high))] for row in story.costs],
@@ -159,7 +159,7 @@ def _classes(story: Story) -> Chart:
     return Chart(
         key="classes",
         title="Accuracy by class",
-        caption=f"{story.reading}: mean over seeds of one setting, with the mean's 95 % interval up to 100 %.",
+        caption=f"{story.reading}: mean over seeds of one setting, with the mean's 95 % interval over seeds.",
         spec=_finished((bar + interval).add_params(chosen), height=max(_HEIGHT, 18 * len(names))),
         header=["class", *settings],
         rows=[[name, *(means.get((setting, name), ABSENT) for setting in settings)] for name in names],

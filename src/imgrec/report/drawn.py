@@ -9,7 +9,6 @@ from imgrec.diagnostics import Diagnostics
 from imgrec.errors import RunError, shown
 from imgrec.foreign import visible
 from imgrec.runfolder import CURVES, DIAGNOSTICS
-from imgrec.statistics import Summary
 from imgrec.tables.factors import short
 from imgrec.tables.gather import stands
 from imgrec.tables.table import Row, Table
@@ -99,13 +98,6 @@ def name_of(table: Table, row: Row) -> str:
     return " · ".join(parts) or "all runs"
 
 
-def within_percent(summary: Summary) -> dict[str, float | None]:
-    """The interval's ends, no further than a share can lie: that of two seeds is wide."""
-    if summary.low is None or summary.high is None:
-        return {"low": None, "high": None}
-    return {"low": max(0.0, summary.low), "high": min(100.0, summary.high)}
-
-
 def _take_curves(drawn: Drawn, setting: str, row: Row) -> None:
     """The means over seeds of what was logged at the end of epochs; runs of every status have curves."""
     found: dict[tuple[str, int], list[float]] = {}
@@ -176,8 +168,8 @@ def _take_classes(drawn: Drawn, name: str, read: Sequence[Diagnostics]) -> None:
     for k, label in enumerate(_labels(read[0])):
         known = [100 * share for found in read if (share := found.accuracy[k]) is not None]
         if known:
-            summary = statistics.summarise(known)
-            drawn.classes.append(Class(setting=name, name=label, mean=summary.mean, **within_percent(summary)))
+            summary = statistics.summarise(known, within=(0.0, 100.0))
+            drawn.classes.append(Class(setting=name, name=label, mean=summary.mean, low=summary.low, high=summary.high))
 
 
 def _take_bins(drawn: Drawn, name: str, read: Sequence[Diagnostics]) -> None:

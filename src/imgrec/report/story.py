@@ -9,8 +9,7 @@ from urllib.parse import quote
 
 from imgrec import records
 from imgrec.errors import shown
-from imgrec.report.drawn import Drawn, draw, name_of, within_percent
-from imgrec.tables.column import Column
+from imgrec.report.drawn import Drawn, draw, name_of
 from imgrec.tables.factors import ABSENT, short
 from imgrec.tables.gather import RECORDS, Run
 from imgrec.tables.grid import Grid, grid
@@ -81,9 +80,7 @@ def tell(table: Table, problems: Sequence[str], page: Path) -> Story:
         reading=f"{table.columns[0].split} set, {table.at} checkpoint",
         problems=list(problems),
     )
-    story.costs = [
-        cost for row in table.rows if (cost := _cost(name_of(table, row), row, table.columns[0])) is not None
-    ]
+    story.costs = [cost for row in table.rows if (cost := _cost(name_of(table, row), row)) is not None]
     story.drawn = draw(table)
     drawn = {point.setting for points in story.drawn.curves.values() for point in points}
     drawn |= {cost.setting for cost in story.costs} | {each.setting for each in story.drawn.bins}
@@ -171,9 +168,8 @@ def _escaped(word: str) -> str:
     return f"$'{''.join(plain)}'"
 
 
-def _cost(setting: str, row: Row, column: Column) -> Cost | None:
+def _cost(setting: str, row: Row) -> Cost | None:
     seconds, summary = row.cost("seconds"), row.cells[0].summary
     if seconds is None or summary is None:
         return None
-    ends = {"low": summary.low, "high": summary.high} if column.scale == 1 else within_percent(summary)
-    return Cost(setting=setting, seconds=seconds, mean=summary.mean, **ends)
+    return Cost(setting=setting, seconds=seconds, mean=summary.mean, low=summary.low, high=summary.high)
