@@ -13,8 +13,8 @@ from imgrec.report.drawn import Drawn, draw, name_of
 from imgrec.tables.factors import ABSENT, short
 from imgrec.tables.gather import RECORDS, Run
 from imgrec.tables.grid import Grid, grid
+from imgrec.tables.scored import score_of
 from imgrec.tables.table import Row, Table
-from imgrec.tables.tabulate import score_of
 
 _MOST_NAMES = 4  # of folders that the title holds
 

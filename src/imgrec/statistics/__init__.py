@@ -3,6 +3,7 @@
 Distributions come from scipy.special, which loads in a fraction of the time of scipy.stats.
 """
 
+from imgrec.statistics.calibration import Calibration, calibration
 from imgrec.statistics.images import Both, Interval, difference_over_both, interval_over_both
 from imgrec.statistics.power import MOST_SEEDS, POWER, Comparison, Deviation, compare
 from imgrec.statistics.seeds import (
@@ -23,12 +24,14 @@ __all__ = [
     "MOST_SEEDS",
     "POWER",
     "Both",
+    "Calibration",
     "Comparison",
     "Contrast",
     "Deviation",
     "Difference",
     "Interval",
     "Summary",
+    "calibration",
     "compare",
     "contrast",
     "critical",

@@ -3,7 +3,6 @@
 import math
 from dataclasses import dataclass
 
-LOWER_IS_BETTER = ("loss", "nll", "nll_calibrated", "ece", "ece_calibrated")
 NO_FRACTIONS = ("loss", "nll", "nll_calibrated")  # every other metric is a fraction in [0, 1], and shown in percent
 
 
@@ -23,7 +22,7 @@ class Column:
     @property
     def sign(self) -> int:
         """1 where more is better, else -1."""
-        return -1 if self.metric in LOWER_IS_BETTER else 1
+        return -1 if self.scale == 1 or self.is_calibration else 1
 
     @property
     def within(self) -> tuple[float, float]:

@@ -1,15 +1,13 @@
 """A table as texts: rows and columns of them, for every format. Imports no torch."""
 
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from string import ascii_lowercase
 
 from imgrec.foreign import folded
 from imgrec.statistics import LEVEL
-from imgrec.tables.column import Column
+from imgrec.tables import scored
 from imgrec.tables.factors import ABSENT, order, short
-from imgrec.tables.gather import Run
 from imgrec.tables.numbers import Numbers, numbers
 from imgrec.tables.published import Figure
 from imgrec.tables.table import Cell, Row, Table
@@ -190,17 +188,9 @@ def _states(table: Table, row: Row) -> str:
 def _came_through(table: Table, row: Row) -> int:
     """How many runs are finished, without a score of the table that is no number."""
     return sum(
-        run.record.status == "finished" and not any(_is_lost(run, column, table.at) for column in table.columns)
+        run.record.status == "finished" and not any(scored.is_lost(run, column, table.at) for column in table.columns)
         for run in row.runs
     )
-
-
-def _is_lost(run: Run, column: Column, at: str) -> bool:
-    """Whether the run was measured, and what came out is no number."""
-    places = (at, "last") if at == "best" else (at,)
-    found = (run.record.score(column.metric, split=column.split, at=at, protocol=column.protocol) for at in places)
-    score = next((score for score in found if score is not None), None)
-    return score is not None and not math.isfinite(score.value)
 
 
 def _sources(table: Table) -> list[str]:

@@ -1,23 +1,19 @@
 """From runs to a table: what was varied, the scores of each setting, what is not there. Imports no torch."""
 
-import itertools
-import math
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
-from imgrec import statistics
+from imgrec import predictions, statistics
 from imgrec.errors import UsageError, shown
 from imgrec.records import Score
-from imgrec.tables import best, compare, factors, provenance, verdict
+from imgrec.tables import best, compare, derived, factors, provenance, scored, verdict
+from imgrec.tables import notes as notes_below
 from imgrec.tables.answers import Reader
 from imgrec.tables.column import Column
 from imgrec.tables.factors import Factors, Setting, full, short
 from imgrec.tables.gather import Run
 from imgrec.tables.published import Figure
 from imgrec.tables.table import Cell, Condition, Request, Row, Table
-
-_LISTED = 5  # combinations without a run that are named before the rest is counted
 
 
 def tabulate(runs: Sequence[Run], request: Request, figures: Sequence[Figure] = ()) -> Table:
@@ -37,9 +33,10 @@ def tabulate(runs: Sequence[Run], request: Request, figures: Sequence[Figure] = 
         notes.append(f"left out: {left_out} with test=false, as tuning has them; --split val shows them")
     protocol = request.protocol or _protocol(kept, split)
     columns = [Column(metric=metric, split=split, protocol=protocol) for metric in request.scores]
+    reader = Reader()
+    derived.add(kept, request.scores, reader)
     _check_scores(kept, columns)
     found = _factors(kept, request)
-    reader = Reader()
     rows = _rows(kept, found, columns, request.at, notes, reader)
     table = Table(
         factors=found,
@@ -52,7 +49,7 @@ def tabulate(runs: Sequence[Run], request: Request, figures: Sequence[Figure] = 
         warnings=provenance.warnings(kept),
         problems=reader.problems,
     )
-    _describe(table, notes)
+    notes_below.describe(table, notes, reader)
     if request.where:
         notes.append(f"kept: {' '.join(condition.words for condition in request.where)}")
     compare.with_baseline(table, request.baseline)
@@ -64,7 +61,7 @@ def tabulate(runs: Sequence[Run], request: Request, figures: Sequence[Figure] = 
     if figures and not any(row.published for row in rows):
         keys = ", ".join(dict.fromkeys(figure.source.key for figure in figures))
         notes.append(f"no published figure of {keys} is of these settings, data, split and protocol")
-    _tell_what_is_missing(table)
+    notes_below.tell_what_is_missing(table)
     notes += [f"goes along: {line}" for line in found.along]
     notes.append(provenance.line(kept))
     return table
@@ -143,6 +140,11 @@ def _check_scores(runs: Sequence[Run], columns: Sequence[Column]) -> None:
         return  # nothing has finished: the table says so
     for column in columns:
         if (column.metric, column.split, column.protocol) not in known:
+            if column.metric in derived.OF:
+                raise UsageError(
+                    f"--scores {column.metric} needs predictions that runs have kept, and none is there; give --scores"
+                    f" {derived.OF[column.metric]}, or restore {predictions.NAME}"
+                )
             there = ", ".join(sorted(f"{metric} ({split}, {protocol})" for metric, split, protocol in known))
             raise UsageError(f"no run has the score {column.label.replace(' %', '')}; there are {there}")
 
@@ -179,133 +181,19 @@ def _sweep_of(run: Run) -> tuple[Path, bool]:
 
 
 def _cell(runs: Sequence[Run], column: Column, at: str, reader: Reader) -> Cell:
-    scored: dict[tuple[int, int], tuple[Run, Score]] = {}
+    by_seed: dict[tuple[int, int], tuple[Run, Score]] = {}
     for run in runs:
-        score = _score(run, column, at)
+        score = scored.found(run, column, at)
         if score is not None:
-            same = [seed for seed, _ in scored].count(run.seed)
-            scored[run.seed, same] = run, score
-    if not scored:
+            same = [seed for seed, _ in by_seed].count(run.seed)
+            by_seed[run.seed, same] = run, score
+    if not by_seed:
         return Cell(values={}, summary=None)
-    values = {key: score.value * column.scale for key, (_, score) in scored.items()}
-    answers = reader.answers(scored, column)
+    values = {key: score.value * column.scale for key, (_, score) in by_seed.items()}
+    answers = reader.answers(by_seed, column)
     over_both = statistics.interval_over_both(answers.matrix) if answers else None
-    if over_both is None and len(scored) == 1:
-        ((_, score),) = scored.values()
+    if over_both is None and len(by_seed) == 1:
+        ((_, score),) = by_seed.values()
         over_both = statistics.Interval(low=score.ci[0], high=score.ci[1]) if score.ci else None
     summary = statistics.summarise(list(values.values()), within=column.within)
     return Cell(values=values, summary=summary, answers=answers, over_both=over_both)
-
-
-def score_of(run: Run, column: Column, at: str) -> float | None:
-    """The run's value of a column, as records have it; None where it has none, or one that is no number."""
-    score = _score(run, column, at)
-    return None if score is None else score.value
-
-
-def _score(run: Run, column: Column, at: str) -> Score | None:
-    if run.record.status != "finished":
-        return None
-    for place in (at, "last") if at == "best" else (at,):
-        score = run.record.score(column.metric, split=column.split, at=place, protocol=column.protocol)
-        if score is not None:
-            return score if math.isfinite(score.value) else None
-    return None
-
-
-def _describe(table: Table, notes: list[str]) -> None:
-    """Say how to read the numbers."""
-    finished = [run for row in table.rows for run in row.runs if run.record.status == "finished"]
-    without_best = [run for run in finished if table.at == "best" and not _has_best(run, table.columns)]
-    place = {"best": "the epoch with the best validation top1", "last": "the last epoch"}[table.at]
-    if without_best:
-        whole = len(without_best) == len(finished)
-        lost = any(_lost_best(run) for run in without_best)
-        why = "best.ckpt was lost" if lost else "there is no validation"
-        place = f"the last epoch ({why})" if whole else f"{place}, else the last"
-    notes.insert(
-        0,
-        f"Mean ± sample standard deviation over n seeds at {place}. {_covered(table)}",
-    )
-    if any(cell.summary and cell.summary.std == 0 for row in table.rows for cell in row.cells):
-        notes.append("Equal values (± 0) give no interval.")
-
-
-def _covered(table: Table) -> str:
-    """What the intervals cover, in one line."""
-    cells = [cell for row in table.rows for cell in row.cells if cell.summary]
-    several = any(cell.summary and cell.summary.low is not None for cell in cells)
-    both = any(cell.over_both and len(cell.values) > 1 for cell in cells)
-    single = any(cell.over_both and len(cell.values) == 1 for cell in cells)
-    told = ["of new seeds on these very images (Student's t)"] if several else []
-    if both:
-        told.append("under 'new images' of new seeds on new images (crossed random effects; covers 95 % or more)")
-    elif several:
-        told.append("not of new images")
-    if single:
-        told.append("where n = 1 of that one run on new images (Wilson's)")
-    return f"95 %: {', '.join(told)}." if told else "No setting has an interval."
-
-
-def _has_best(run: Run, columns: Sequence[Column]) -> bool:
-    return any(
-        run.record.score(column.metric, split=column.split, at="best", protocol=column.protocol) for column in columns
-    )
-
-
-def _lost_best(run: Run) -> dict[str, Any] | None:
-    """What the run's record tells of a best that was lost on the way: its epoch, top1 and so on, and why."""
-    lost = run.record.progress.get("best_lost")
-    return lost if isinstance(lost, dict) else None
-
-
-def _tell_what_is_missing(table: Table) -> None:
-    missing = []
-    for row in table.rows:
-        name = table.name_of(row.setting)
-        for run in row.runs:
-            status, error = run.record.status, run.record.error
-            if status != "finished":
-                table.notes.append(f"{status}: {name} seed={run.seed}{f': {_reason(error)}' if error else ''}")
-            if lost := _lost_best(run):
-                instead = "a later epoch" if _has_best(run, table.columns) else "the last"
-                table.notes.append(
-                    f"best lost: {name} seed={run.seed}: best.ckpt of epoch {shown(str(lost.get('epoch')))}"
-                    f" {shown(str(lost.get('why')))}; scored at {instead}"
-                )
-        table.notes += _scoreless(table, row)
-        if row.missing:
-            missing.append(f"{name} seed={','.join(map(str, row.missing))}")
-    for what, names in (("missing", missing), ("not run", [table.name_of(setting) for setting in _absent(table)])):
-        if names:
-            more = f"; and {len(names) - _LISTED} more" if len(names) > _LISTED else ""
-            table.notes.append(f"{what}: {'; '.join(names[:_LISTED])}{more}")
-
-
-def _scoreless(table: Table, row: Row) -> list[str]:
-    """The finished runs of a setting that lack a score, and under what else it was measured."""
-    told = []
-    for column in table.columns:
-        lacking = [r for r in row.runs if r.record.status == "finished" and score_of(r, column, table.at) is None]
-        if lacking:
-            others = {s.protocol for run in lacking for s in run.record.scores if s.split == column.split}
-            others -= {column.protocol}
-            way_out = f"; it has {', '.join(sorted(others))} (--protocol)" if others else ""
-            seeds = ",".join(str(run.seed) for run in lacking)
-            told.append(f"no {column.label} that is a number: {table.name_of(row.setting)} seed={seeds}{way_out}")
-    return told
-
-
-def _reason(error: str) -> str:
-    """The reason without its class and the way out, which are for the one who ran it."""
-    _, _, reason = error.partition(": ")
-    return (reason or error).split(";")[0]
-
-
-def _absent(table: Table) -> list[Setting]:
-    """The combinations of the factors' values of which there is no run, where most of them have one."""
-    there = {row.setting for row in table.rows}
-    levels = [list(dict.fromkeys(row.setting[k] for row in table.rows)) for k in range(len(table.factors.keys))]
-    if math.prod(map(len, levels)) >= 2 * len(there):
-        return []
-    return [setting for setting in itertools.product(*levels) if setting not in there]

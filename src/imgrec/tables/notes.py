@@ -1,0 +1,149 @@
+"""What a reader must know to use a table's numbers, and what is not there. Imports no torch."""
+
+import itertools
+import math
+from collections.abc import Sequence
+from typing import Any
+
+from imgrec.errors import shown
+from imgrec.tables import derived, scored
+from imgrec.tables.answers import Reader
+from imgrec.tables.column import Column
+from imgrec.tables.factors import Setting
+from imgrec.tables.gather import Run
+from imgrec.tables.table import Row, Table
+
+_LISTED = 5  # combinations without a run that are named before the rest is counted
+_DEBIASED = dict.fromkeys(
+    (name for name in derived.OF if name.endswith("debiased")), "; less its bias as Kumar et al. 2019 estimate it"
+)
+
+
+def describe(table: Table, notes: list[str], reader: Reader) -> None:
+    """Say how to read the numbers."""
+    finished = [run for row in table.rows for run in row.runs if run.record.status == "finished"]
+    without_best = [run for run in finished if table.at == "best" and not _has_best(run, table.columns)]
+    place = {"best": "the epoch with the best validation top1", "last": "the last epoch"}[table.at]
+    if without_best:
+        whole = len(without_best) == len(finished)
+        lost = any(_lost_best(run) for run in without_best)
+        why = "best.ckpt was lost" if lost else "there is no validation"
+        place = f"the last epoch ({why})" if whole else f"{place}, else the last"
+    notes.insert(
+        0,
+        f"Mean ± sample standard deviation over n seeds at {place}. {_covered(table)}",
+    )
+    if any(cell.summary and cell.summary.std == 0 for row in table.rows for cell in row.cells):
+        notes.append("Equal values (± 0) give no interval.")
+    notes += _calibrations(table, reader)
+
+
+def _covered(table: Table) -> str:
+    """What the intervals cover, in one line."""
+    cells = [cell for row in table.rows for cell in row.cells if cell.summary]
+    several = any(cell.summary and cell.summary.low is not None for cell in cells)
+    both = any(cell.over_both and len(cell.values) > 1 for cell in cells)
+    single = any(cell.over_both and len(cell.values) == 1 for cell in cells)
+    told = ["of new seeds on these very images (Student's t)"] if several else []
+    if both:
+        told.append("under 'new images' of new seeds on new images (crossed random effects; covers 95 % or more)")
+    elif several:
+        told.append("not of new images")
+    if single:
+        told.append("where n = 1 of that one run on new images (Wilson's)")
+    return f"95 %: {', '.join(told)}." if told else "No setting has an interval."
+
+
+def _calibrations(table: Table, reader: Reader) -> list[str]:
+    """Of how many images the calibration errors are, and what perfect calibration would show on them."""
+    told = []
+    for number, column in enumerate(table.columns):
+        if not column.is_calibration:
+            continue
+        measured = [
+            (run, score)
+            for row in table.rows
+            for run in row.runs
+            if row.cells[number].summary and (score := scored.found(run, column, table.at)) is not None
+        ]
+        images = sorted({score.n for _, score in measured})
+        if not images:
+            continue
+        base = derived.OF.get(column.metric, column.metric)
+        own = [derived.perfect(run, score, base, reader) for run, score in measured]
+        known = [100 * each for each in own if each is not None]
+        perfect = ""
+        if known:
+            ends = dict.fromkeys(f"{end:.2f}" for end in (min(known), max(known)))
+            perfect = f", on which networks with these confidences, were they right, would show {' to '.join(ends)}"
+        told.append(
+            f"{column.label}: of {' or '.join(map(str, images))} images{perfect}{_DEBIASED.get(column.metric, '')}."
+        )
+    return told
+
+
+def _has_best(run: Run, columns: Sequence[Column]) -> bool:
+    return any(
+        run.record.score(column.metric, split=column.split, at="best", protocol=column.protocol) for column in columns
+    )
+
+
+def _lost_best(run: Run) -> dict[str, Any] | None:
+    """What the run's record tells of a best that was lost on the way: its epoch, top1 and so on, and why."""
+    lost = run.record.progress.get("best_lost")
+    return lost if isinstance(lost, dict) else None
+
+
+def tell_what_is_missing(table: Table) -> None:
+    """Say which runs, scores and settings are not there."""
+    missing = []
+    for row in table.rows:
+        name = table.name_of(row.setting)
+        for run in row.runs:
+            status, error = run.record.status, run.record.error
+            if status != "finished":
+                table.notes.append(f"{status}: {name} seed={run.seed}{f': {_reason(error)}' if error else ''}")
+            if lost := _lost_best(run):
+                instead = "a later epoch" if _has_best(run, table.columns) else "the last"
+                table.notes.append(
+                    f"best lost: {name} seed={run.seed}: best.ckpt of epoch {shown(str(lost.get('epoch')))}"
+                    f" {shown(str(lost.get('why')))}; scored at {instead}"
+                )
+        table.notes += _scoreless(table, row)
+        if row.missing:
+            missing.append(f"{name} seed={','.join(map(str, row.missing))}")
+    for what, names in (("missing", missing), ("not run", [table.name_of(setting) for setting in _absent(table)])):
+        if names:
+            more = f"; and {len(names) - _LISTED} more" if len(names) > _LISTED else ""
+            table.notes.append(f"{what}: {'; '.join(names[:_LISTED])}{more}")
+
+
+def _scoreless(table: Table, row: Row) -> list[str]:
+    """The finished runs of a setting that lack a score, and under what else it was measured."""
+    told = []
+    for column in table.columns:
+        lacking = [
+            r for r in row.runs if r.record.status == "finished" and scored.score_of(r, column, table.at) is None
+        ]
+        if lacking:
+            others = {s.protocol for run in lacking for s in run.record.scores if s.split == column.split}
+            others -= {column.protocol}
+            way_out = f"; it has {', '.join(sorted(others))} (--protocol)" if others else ""
+            seeds = ",".join(str(run.seed) for run in lacking)
+            told.append(f"no {column.label} that is a number: {table.name_of(row.setting)} seed={seeds}{way_out}")
+    return told
+
+
+def _reason(error: str) -> str:
+    """The reason without its class and the way out, which are for the one who ran it."""
+    _, _, reason = error.partition(": ")
+    return (reason or error).split(";")[0]
+
+
+def _absent(table: Table) -> list[Setting]:
+    """The combinations of the factors' values of which there is no run, where most of them have one."""
+    there = {row.setting for row in table.rows}
+    levels = [list(dict.fromkeys(row.setting[k] for row in table.rows)) for k in range(len(table.factors.keys))]
+    if math.prod(map(len, levels)) >= 2 * len(there):
+        return []
+    return [setting for setting in itertools.product(*levels) if setting not in there]

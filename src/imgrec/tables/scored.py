@@ -1,0 +1,35 @@
+"""A run's score in a column of a table. Imports no torch."""
+
+import math
+
+from imgrec.records import Score
+from imgrec.tables.column import Column
+from imgrec.tables.gather import Run
+
+
+def score_of(run: Run, column: Column, at: str) -> float | None:
+    """The run's value of a column, as records have it; None where it has none, or one that is no number."""
+    score = found(run, column, at)
+    return None if score is None else score.value
+
+
+def found(run: Run, column: Column, at: str) -> Score | None:
+    """The run's score of a column; of `last` where there is no `best`; None where it has none that is a number."""
+    score = _recorded(run, column, at)
+    return score if score is not None and math.isfinite(score.value) else None
+
+
+def is_lost(run: Run, column: Column, at: str) -> bool:
+    """Whether the run was measured, and what came out is no number."""
+    score = _recorded(run, column, at)
+    return score is not None and not math.isfinite(score.value)
+
+
+def _recorded(run: Run, column: Column, at: str) -> Score | None:
+    if run.record.status != "finished":
+        return None
+    for place in (at, "last") if at == "best" else (at,):
+        score = run.record.score(column.metric, split=column.split, at=place, protocol=column.protocol)
+        if score is not None:
+            return score
+    return None
