@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from imgrec import records, shape
-from imgrec.errors import RunError, sentence, shown
+from imgrec.errors import RunError, shown
 
 NAME = "tuning.json"  # in the folder of a sweep's runs
 
@@ -65,7 +65,7 @@ def read(path: Path) -> list[Tuned]:
         return [_typed(row) for row in shape.items(records.json_in(path), "choices")]
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise RunError(
-            f"{shown(path)} must be what imgrec tuned, got {sentence(error)}; remove it: its sweep writes it anew, from"
+            f"{shown(path)} must be what imgrec tuned, got {records.why_not(error)}; remove it: its sweep writes it anew, from"
             " the records of the runs"
         ) from error
 

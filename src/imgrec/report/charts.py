@@ -10,6 +10,7 @@ import altair as alt
 from imgrec.report.drawn import Bin
 from imgrec.report.story import Story
 from imgrec.tables.factors import ABSENT
+from imgrec.tables.sensitivity import Sensitivity
 
 # Blue, orange, green, magenta, brown, grey: each stands out by 3:1 (WCAG 2.2, 1.4.11) on the page's light ground and on
 # its dark one, and any two differ by 20 (CIE 1976) also to the colour-blind (Machado et al. 2009), as a test checks.
@@ -41,6 +42,7 @@ def charts(story: Story) -> list[Chart]:
         for k, name in enumerate(name for name in ("val top1", "val loss", "train top1", "train loss"))
         if name in story.drawn.curves
     ]
+    drawn += [_tuning(found, k) for k, found in enumerate(story.tunings) if len(found.values) > 1]
     if story.costs:
         drawn.append(_costs(story))
     if story.drawn.bins:
@@ -86,6 +88,67 @@ def _curves(story: Story, name: str, number: int) -> Chart:
     )
 
 
+def _tuning(found: Sensitivity, number: int) -> Chart:
+    """Validation top1 against the value that was tried, a line a choice; what was chosen is a diamond."""
+    numeric = all(_is_positive(value) for value in found.values)
+    rows = [
+        {
+            "choice": each.choice,
+            "value": float(each.value) if numeric else each.value,
+            "top1": each.top1,
+            "is": "chosen" if each.chosen else "tried",
+        }
+        for each in found.tries
+        if each.top1 is not None
+    ]
+    keys = " and ".join(found.keys)
+    if numeric:
+        x = alt.X("value:Q", title=keys, scale=alt.Scale(type="log"))
+    else:
+        x = alt.X("value:N", title=keys, sort=found.values)
+    base = alt.Chart(alt.Data(values=rows)).encode(  # type: ignore[no-untyped-call] # Altair's own
+        x=x,
+        y=alt.Y("top1:Q", title="val top1 %", scale=alt.Scale(zero=False, padding=10)),
+        color=alt.Color(
+            "choice:N", sort=found.choices, scale=_scale(found.choices, COLOURS), legend=_legend(found.choices)
+        ),
+        tooltip=["choice:N", "value:N", alt.Tooltip("top1:Q", format=".2f"), "is:N"],
+    )
+    line = base.mark_line(strokeWidth=2).encode(
+        strokeDash=alt.StrokeDash(
+            "choice:N", sort=found.choices, scale=_scale(found.choices, _DASHES), legend=_legend(found.choices)
+        )
+    )
+    kinds = ["chosen", "tried"]
+    point = base.mark_point(filled=True, opacity=1).encode(
+        shape=alt.Shape("is:N", scale=alt.Scale(domain=kinds, range=["diamond", "circle"]), legend=None),
+        size=alt.Size("is:N", scale=alt.Scale(domain=kinds, range=[220, 30]), legend=None),
+    )
+    cells = {(each.choice, each.value): each for each in found.tries}
+
+    def shown(choice: str, value: str) -> str:
+        tried = cells.get((choice, value))
+        return ABSENT if tried is None else "failed" if tried.top1 is None else f"{tried.top1:.2f}"
+
+    failed = sum(each.top1 is None for each in found.tries)
+    more = f" {failed} of {len(found.tries)} tries failed and are not drawn." if failed else ""
+    return Chart(
+        key=f"tuning-{number}",
+        title="Tuning",
+        caption=f"{found.title}. A diamond is what the choice was then run with.{more}",
+        spec=_finished(line + point),
+        header=[keys, *found.choices],
+        rows=[[value, *(shown(choice, value) for choice in found.choices)] for value in found.values],
+    )
+
+
+def _is_positive(value: str) -> bool:
+    try:
+        return float(value) > 0
+    except ValueError:
+        return False
+
+
 def _costs(story: Story) -> Chart:
     base = alt.Chart(_data(story.costs)).encode(
         x=alt.X("seconds:Q", title="seconds a run", scale=alt.Scale(zero=False, padding=20)),
@@ -97,7 +160,10 @@ def _costs(story: Story) -> Chart:
     point = base.mark_point(filled=True, size=90, opacity=1).encode(
         y=alt.Y("mean:Q", title=story.score, scale=alt.Scale(zero=False, padding=10)),
         shape=alt.Shape(
-            "setting:N", sort=story.settings_names, scale=_scale(story, _SHAPES), legend=_legend(story, "circle")
+            "setting:N",
+            sort=story.settings_names,
+            scale=_scale(story.settings_names, _SHAPES),
+            legend=_legend(story.settings_names, "circle"),
         ),
         tooltip=["setting:N", alt.Tooltip("seconds:Q", format=".1f"), alt.Tooltip("mean:Q", format=".4f")],
     )
@@ -212,16 +278,24 @@ def _select(story: Story, name: str, drawn: set[str], *, everything: bool = Fals
 
 def _colour(story: Story, symbol: str = "stroke") -> alt.Color:
     return alt.Color(
-        "setting:N", sort=story.settings_names, scale=_scale(story, COLOURS), legend=_legend(story, symbol)
+        "setting:N",
+        sort=story.settings_names,
+        scale=_scale(story.settings_names, COLOURS),
+        legend=_legend(story.settings_names, symbol),
     )
 
 
 def _dash(story: Story) -> alt.StrokeDash:
-    return alt.StrokeDash("setting:N", sort=story.settings_names, scale=_scale(story, _DASHES), legend=_legend(story))
+    return alt.StrokeDash(
+        "setting:N",
+        sort=story.settings_names,
+        scale=_scale(story.settings_names, _DASHES),
+        legend=_legend(story.settings_names),
+    )
 
 
-def _legend(story: Story, symbol: str = "stroke") -> alt.Legend:
-    columns = 1 if max(map(len, story.settings_names)) > _LONG else 2
+def _legend(names: Sequence[str], symbol: str = "stroke") -> alt.Legend:
+    columns = 1 if max(map(len, names)) > _LONG else 2
     return alt.Legend(
         orient="bottom",
         title=None,
@@ -236,9 +310,8 @@ def _legend(story: Story, symbol: str = "stroke") -> alt.Legend:
     )
 
 
-def _scale(story: Story, marks: Sequence[Any]) -> alt.Scale:
+def _scale(names: Sequence[str], marks: Sequence[Any]) -> alt.Scale:
     """Settings by their place: colours take turns first, so that dashes and shapes change with every round of them."""
-    names = story.settings_names
     turns = range(len(names))
     if marks is COLOURS:
         return alt.Scale(domain=names, range=[marks[k % len(marks)] for k in turns])

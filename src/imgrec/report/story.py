@@ -14,6 +14,7 @@ from imgrec.tables.factors import ABSENT, short
 from imgrec.tables.gather import RECORDS, Run
 from imgrec.tables.grid import Grid, grid
 from imgrec.tables.scored import score_of
+from imgrec.tables.sensitivity import Sensitivity
 from imgrec.tables.table import Row, Table
 
 _MOST_NAMES = 4  # of folders that the title holds
@@ -59,6 +60,7 @@ class Story:
     drawn: Drawn = field(default_factory=Drawn)
     reading: str = ""
     commands: list[str] = field(default_factory=list)
+    tunings: list[Sensitivity] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
 
 
@@ -77,6 +79,7 @@ def tell(table: Table, problems: Sequence[str], page: Path) -> Story:
         runs=[_lane(table, row, run, page) for row in table.rows for run in row.runs],
         score=table.columns[0].label,
         commands=[command for row in table.rows for command in _commands(row)],
+        tunings=table.tunings,
         reading=f"{table.columns[0].split} set, {table.at} checkpoint",
         problems=list(problems),
     )

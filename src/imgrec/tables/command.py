@@ -10,6 +10,7 @@ from imgrec.errors import UsageError
 from imgrec.tables import published as figures
 from imgrec.tables.gather import Gathered, gather
 from imgrec.tables.render import FORMATS, render
+from imgrec.tables.sensitivity import sensitivities
 from imgrec.tables.table import Condition, Request, Table
 from imgrec.tables.tabulate import tabulate
 
@@ -85,6 +86,8 @@ def of(found: Gathered, asked: Request, published: str | None) -> Table:
     """The table of what was gathered, with the figures that were chosen."""
     made = tabulate(found.runs, asked, figures.for_runs([run.record for run in found.runs], published))
     made.notes += found.notes
+    made.tunings = sensitivities([run for row in made.rows for run in row.runs], made.problems)
+    made.warnings += [sentence for tuning in made.tunings for sentence in tuning.at_an_end]
     return made
 
 

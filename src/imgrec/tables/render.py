@@ -6,9 +6,10 @@ import re
 from collections.abc import Sequence
 
 from imgrec.foreign import for_spreadsheet
-from imgrec.tables.factors import short
+from imgrec.tables.factors import ABSENT, short
 from imgrec.tables.grid import COSTS, Grid, amount, grid, printed
 from imgrec.tables.numbers import numbers
+from imgrec.tables.sensitivity import Sensitivity
 from imgrec.tables.table import Table
 
 FORMATS = ("markdown", "latex", "csv")
@@ -18,7 +19,7 @@ def render(table: Table, form: str, *, digits: int | None = None) -> str:
     """form: markdown, latex or csv. digits: behind the point; without it 2 for percent, 4 for losses."""
     match form:
         case "markdown":
-            return _markdown(grid(table, digits))
+            return "\n".join([_markdown(grid(table, digits)), *map(_tuning, table.tunings)])
         case "latex":
             return _latex(grid(table, digits))
         case "csv":
@@ -41,6 +42,30 @@ def _markdown(texts: Grid) -> str:
         *map(line, rows),
         "",
         *(f"- {_marked_down(note)}" for note in texts.notes),
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _tuning(found: Sensitivity) -> str:
+    """What a sweep tuned: a row a choice, a column a value; what was chosen is bold."""
+    cells = {(each.choice, each.value): each for each in found.tries}
+
+    def shown(choice: str, value: str) -> str:
+        tried = cells.get((choice, value))
+        if tried is None:
+            return ABSENT
+        text = "failed" if tried.top1 is None else f"{tried.top1:.2f}"
+        return f"**{text}**" if tried.chosen else text
+
+    lines = [
+        f"{_marked_down(found.title)} (chosen: bold)",
+        "",
+        f"| | {' | '.join(map(_cell, found.values))} |",
+        f"| --- |{' ---: |' * len(found.values)}",
+        *(
+            f"| {_cell(choice)} | {' | '.join(shown(choice, value) for value in found.values)} |"
+            for choice in found.choices
+        ),
     ]
     return "\n".join(lines) + "\n"
 

@@ -9,6 +9,7 @@ from imgrec.tables.column import Column
 from imgrec.tables.factors import Factors, Setting, short
 from imgrec.tables.gather import Run
 from imgrec.tables.published import Figure
+from imgrec.tables.sensitivity import Sensitivity
 
 Values = dict[tuple[int, int], float]
 """A setting's values by what pairs runs: the seed, and the run's number among those of that seed (0, as a rule)."""
@@ -96,7 +97,7 @@ class Row:
 @dataclass(kw_only=True)
 class Table:
     """verdict: the answer in a sentence or two. notes: what a reader must know to use the numbers. warnings: what may
-    make them not comparable. problems: predictions that could not be read.
+    make them not comparable. problems: predictions that could not be read. tunings: what the runs' sweeps tuned.
     """
 
     factors: Factors
@@ -109,6 +110,7 @@ class Table:
     warnings: list[str]
     verdict: str = ""
     problems: list[str] = field(default_factory=list)
+    tunings: list[Sensitivity] = field(default_factory=list)
 
     def name_of(self, setting: Setting, *, beside: Setting | None = None) -> str:
         """The setting in words, as the command line takes them; beside another one, what it differs in."""

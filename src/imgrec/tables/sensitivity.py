@@ -1,0 +1,98 @@
+"""How the choices of a tuned sweep took to the values they tried, as its tuning.json tells. Imports no torch."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from imgrec import tuned
+from imgrec.errors import RunError
+from imgrec.tables.gather import Run
+from imgrec.tuned import Tuned, Words, number
+
+
+@dataclass(frozen=True, kw_only=True)
+class Try:
+    """One value that a choice tried. top1: the mean validation top1 in percent; None where a run failed."""
+
+    choice: str
+    value: str
+    top1: float | None
+    chosen: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sensitivity:
+    """keys: what was tuned, such as `optimizer.lr_scale`. seeds: those of the tries. tries: in the order of the file.
+
+    at_an_end: for each choice that is best at an end of its values, a sentence.
+    """
+
+    keys: tuple[str, ...]
+    seeds: tuple[int, ...]
+    tries: tuple[Try, ...]
+    at_an_end: tuple[str, ...]
+
+    @property
+    def values(self) -> list[str]:
+        """Every value that some choice tried, numbers by size."""
+        found = dict.fromkeys(each.value for each in self.tries)
+        return sorted(found, key=lambda value: (number(f"={value}") is None, number(f"={value}") or 0.0))
+
+    @property
+    def choices(self) -> list[str]:
+        return list(dict.fromkeys(each.choice for each in self.tries))
+
+    @property
+    def title(self) -> str:
+        seeds = f"seed{'s' * (len(self.seeds) > 1)} {', '.join(map(str, self.seeds))}"
+        return f"Tuning: validation top1 % by {' and '.join(self.keys)}, {seeds}"
+
+
+def sensitivities(runs: Sequence[Run], problems: list[str]) -> list[Sensitivity]:
+    """What the sweeps of these runs tuned, a sweep each; of the choices that the runs are of.
+
+    problems: takes the sentences about files that cannot be read.
+    """
+    commands: dict[Path, list[set[str]]] = {}
+    for run in runs:
+        for path in _files(run):
+            commands.setdefault(path, []).append(set(run.record.command))
+    found = []
+    for path, of in commands.items():
+        try:
+            rows = tuned.read(path)
+        except RunError as error:
+            problems.append(str(error))
+            continue
+        kept = [row for row in rows if any(set(row.choice) <= words for words in of)]
+        if kept:
+            found.append(_told(rows, kept))
+    return found
+
+
+def _files(run: Run) -> list[Path]:
+    """Where the tuning of the run's sweep may be told of."""
+    if run.folder is not None:
+        return [run.folder.parent / tuned.NAME]
+    return [run.path.parent / tuned.NAME, run.path.parent.parent / tuned.NAME]
+
+
+def _told(rows: Sequence[Tuned], kept: Sequence[Tuned]) -> Sensitivity:
+    tries: list[Try] = []
+    ends: list[str] = []
+    for row in kept:
+        name = " ".join(word for word in row.choice if not all(word in other.choice for other in rows)) or "the run"
+        for words, top1 in row.tried.items():
+            shown = None if top1 is None else 100 * top1
+            tries.append(Try(choice=name, value=_value(words), top1=shown, chosen=words == row.chosen))
+        ends += [
+            f"tuning: {name} is best with {word}, at an end of the values that it tried; a better one may lie beyond"
+            for word in row.at_an_end
+        ]
+    keys = dict.fromkeys(word.partition("=")[0] for row in kept for words in row.tried for word in words)
+    seeds = dict.fromkeys(seed for row in kept for seed in row.seeds)
+    return Sensitivity(keys=tuple(keys), seeds=tuple(seeds), tries=tuple(tries), at_an_end=tuple(ends))
+
+
+def _value(words: Words) -> str:
+    return " ".join(word.partition("=")[2] for word in words)
