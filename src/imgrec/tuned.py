@@ -65,8 +65,8 @@ def read(path: Path) -> list[Tuned]:
         return [_typed(row) for row in shape.items(records.json_in(path), "choices")]
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise RunError(
-            f"{shown(path)} must be what imgrec tuned, got {records.why_not(error)}; remove it: its sweep writes it anew, from"
-            " the records of the runs"
+            f"{shown(path)} must be what imgrec tuned, got {records.why_not(error)}; remove it: its sweep writes it"
+            " anew, from the records of the runs"
         ) from error
 
 

@@ -52,3 +52,37 @@ def test_a_damaged_checkpoint_costs_an_epoch_at_most(
         assert f"going back to {folder}/checkpoints/previous.ckpt: the newer checkpoint is damaged" in log
         assert_same_run(undisturbed(*WORDS), folder)
     outcome(f"last.ckpt, {harm.__name__} at {len(shares)} places", "said so, went back a generation, ended bit-equal")
+
+
+@pytest.mark.parametrize("verified", [False, True])
+def test_what_a_state_of_unknown_origin_leads_to_is_told_of_it(
+    tiny: list[str],
+    imgrec: Callable[..., Any],
+    command: Callable[..., tuple[int, str, str]],
+    workplace: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    verified: bool,
+) -> None:
+    """With the digest beside it the state is imgrec's own, and so is the mistake."""
+    words = ["train", *tiny, *WORDS, "hydra.run.dir=cut"]
+    child = imgrec(*words)
+    assert child.signal_when(lambda: steps_logged(workplace / "cut") >= 10, signal.SIGTERM) == 143
+    if not verified:
+        Path("cut/checkpoints/last.ckpt.sha256").unlink()
+
+    def stumble(*_: Any) -> None:
+        raise ZeroDivisionError("odd counters")
+
+    monkeypatch.setattr("imgrec.training.run.Fitting.run", stumble)
+    code, _, err = command(*words)
+    assert code == 1
+    last = err.splitlines()[-1]
+    if verified:
+        assert "ZeroDivisionError: odd counters" in last
+        return
+    assert "last.ckpt has no .sha256 beside it, and no run could go on from what it holds, got: odd counters;" in last
+    assert "Error" not in last
+    monkeypatch.undo()
+    shutil.rmtree("cut")  # the way out: start over
+    monkeypatch.chdir(workplace)
+    assert imgrec(*words).wait() == 0

@@ -114,7 +114,7 @@ def test_a_dash_is_stdout(command: Callable[..., Said], runs: Path) -> None:
 def test_what_a_sweep_leaves_beside_its_runs_is_passed_over(command: Callable[..., Said], runs: Path) -> None:
     lay_sweep(runs, {"optimizer=sgd": [0.5, 0.6]})
     for name in ("multirun.yaml", "sweep.lock", "tuning.json", "optuna.db"):
-        (runs / name).write_text("")
+        (runs / name).write_text("[]" if name == "tuning.json" else "")
     code, out, err = command("table", *map(str, sorted(runs.iterdir())))
     assert (code, err) == (0, "")
     assert of_markdown(out).rows[0]["n"] == "2"

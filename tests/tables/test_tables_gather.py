@@ -89,7 +89,7 @@ def test_verifications_and_hidden_folders_are_left_out(table: Table, runs: Path,
 def test_what_lies_beside_runs_is_no_record(table: Table, runs: Path) -> None:
     """Of a sweep: tuning.json, multirun.yaml; of a run: diagnostics.json, checkpoints/."""
     lay_sweep(runs, SGD)
-    records.write_json(runs / "tuning.json", {"candidates": []})
+    records.write_json(runs / "tuning.json", [])
     (runs / "multirun.yaml").write_text("hydra: {}")
     for folder in runs.glob("*seed*"):
         records.write_json(folder / "diagnostics.json", {})

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from imgrec import codebase, codechange, companions, predictions, records, runfolder, safepath, whereabouts
+from imgrec import checkpoint, codebase, codechange, companions, predictions, records, runfolder, safepath, whereabouts
 from imgrec.codebase import Code
 from imgrec.config import plain
 from imgrec.config.root import Config
@@ -22,9 +22,9 @@ from imgrec.data.folder import FolderImages
 from imgrec.data.inventory import Inventory
 from imgrec.data.trained import Briefs
 from imgrec.environment import check_hardware, environment, slow_arithmetic
-from imgrec.errors import Interrupted, RunError, interruption_in, shown
+from imgrec.errors import Interrupted, RunError, UsageError, interruption_in, shown
 from imgrec.records import Record
-from imgrec.runfolder import CONFIG, DIAGNOSTICS, RECORD
+from imgrec.runfolder import CHECKPOINTS, CONFIG, DIAGNOSTICS, RECORD
 from imgrec.training import final
 from imgrec.training.fitting import NO_MEMORY, Fitting
 from imgrec.training.footprint import left_as_found
@@ -102,6 +102,7 @@ def _train(
         )
         for warning in slow_arithmetic(config):
             log.warning("%s", warning)
+        foreign = checkpoint.unverified(_states(folder, parent))
         interruption = Interruption()
         try:
             with interruption.watched():
@@ -113,7 +114,7 @@ def _train(
                 if interruption.signum == signal.SIGUSR1:
                     requeue()
                 raise cut from None
-            error = workers.told(raised, config.data.num_workers) or _told(raised, folder)
+            error = workers.told(raised, config.data.num_workers) or _told(raised, folder, foreign)
             record.error = f"{type(error).__name__}: {error}"
             _close_anyhow(record, folder, "failed")
             if error is raised:
@@ -180,8 +181,17 @@ def _deaths(before: Record | None, begun: str | None) -> int:
     return before.deaths + 1
 
 
-def _told(error: BaseException, folder: Path) -> BaseException:
-    """The error as a sentence, where it is a disk's (of a log, a curve, an event file) or that memory is short."""
+def _states(folder: Path, parent: Path | None) -> Path:
+    """Where the state lies that a run goes on from: in its own folder, else in its parent's."""
+    own = folder / CHECKPOINTS
+    return own if parent is None or own.is_dir() else parent / CHECKPOINTS
+
+
+def _told(error: BaseException, folder: Path, foreign: Path | None) -> BaseException:
+    """The error as a sentence, where it is a disk's (of a log, a curve, an event file) or that memory is short.
+
+    foreign: a state of unknown origin that the run went on from, whose contents may lead to any error.
+    """
     if isinstance(error, MemoryError) or any(said in str(error) for said in NO_MEMORY):
         reason = str(error).splitlines()[0] if str(error) else "out of memory"
         return RunError(
@@ -191,7 +201,12 @@ def _told(error: BaseException, folder: Path) -> BaseException:
     if isinstance(error, SystemExit):
         return RunError(f"a run must end by returning or raising, and something in it called sys.exit({error.code!r})")
     if not isinstance(error, OSError):
-        return error
+        if foreign is None or isinstance(error, (RunError, UsageError)):
+            return error
+        return RunError(
+            f"{foreign} has no .sha256 beside it, and no run could go on from what it holds, got:"
+            f" {records.why_not(error)}; restore the run's own, or start over in another folder"
+        )
     if isinstance(error.__context__, RunError):  # a logger that failed too, when it was closed; the first reason counts
         return error.__context__
     return RunError(
