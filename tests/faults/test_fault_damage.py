@@ -60,7 +60,6 @@ def test_what_a_state_of_unknown_origin_leads_to_is_told_of_it(
     imgrec: Callable[..., Any],
     command: Callable[..., tuple[int, str, str]],
     workplace: Path,
-    monkeypatch: pytest.MonkeyPatch,
     verified: bool,
 ) -> None:
     """With the digest beside it the state is imgrec's own, and so is the mistake."""
@@ -73,8 +72,9 @@ def test_what_a_state_of_unknown_origin_leads_to_is_told_of_it(
     def stumble(*_: Any) -> None:
         raise ZeroDivisionError("odd counters")
 
-    monkeypatch.setattr("imgrec.training.run.Fitting.run", stumble)
-    code, _, err = command(*words)
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr("imgrec.training.run.Fitting.run", stumble)
+        code, _, err = command(*words)
     assert code == 1
     last = err.splitlines()[-1]
     if verified:
@@ -82,7 +82,5 @@ def test_what_a_state_of_unknown_origin_leads_to_is_told_of_it(
         return
     assert "last.ckpt has no .sha256 beside it, and no run could go on from what it holds, got: odd counters;" in last
     assert "Error" not in last
-    monkeypatch.undo()
     shutil.rmtree("cut")  # the way out: start over
-    monkeypatch.chdir(workplace)
     assert imgrec(*words).wait() == 0
