@@ -55,15 +55,15 @@ def test_the_table_shows_the_values_and_who_is_best_at_an_end(command: Callable[
     code, out, err = command("table", str(sweep))
     assert code == 0, err
     assert "Tuning: validation top1 % by optimizer.lr_scale, seed 100 (chosen: bold)" in out
-    assert "| | 0.1 | 1 | 10 |\n" in out
-    assert "| optimizer=sgd | 20.00 | 30.00 | **40.00** |\n" in out
-    assert "| optimizer=adam | 50.00 | **75.00** | failed |\n" in out
+    assert "| optimizer | 0.1 | 1 | 10 |\n" in out
+    assert "| sgd | 20.00 | 30.00 | **40.00** |\n" in out
+    assert "| adam | 50.00 | **75.00** | failed |\n" in out
     end = "tuning: optimizer=sgd is best with optimizer.lr_scale=10, at an end of the values that it tried"
     assert f"- warning: {end}; a better one may lie beyond\n" in out
     assert "optimizer=adam is best" not in out
     code, out, err = command("table", str(sweep), "--where", "optimizer=adam")
-    assert "optimizer=sgd" not in out
-    assert "| optimizer=adam | 50.00 | **75.00** | failed |\n" in out
+    assert "sgd" not in out
+    assert "| adam | 50.00 | **75.00** | failed |\n" in out
     code, out, err = command("table", str(sweep), "--format", "csv")
     assert end in err
 
@@ -75,14 +75,14 @@ def test_the_records_of_a_study_have_their_tuning_beside_their_folder(
     (sweep / tuned.NAME).rename(sweep.parent / "study" / tuned.NAME)
     (sweep / "sgd/record.json").rename(sweep.parent / "study/records/one.json")
     _, out, _ = command("table", str(sweep.parent / "study/records"))
-    assert "| optimizer=sgd | 20.00 | 30.00 | **40.00** |\n" in out
+    assert "| sgd | 20.00 | 30.00 | **40.00** |\n" in out
 
 
 def test_a_damaged_file_is_told_of_and_costs_its_part_alone(command: Callable[..., Said], sweep: Path) -> None:
     (sweep / tuned.NAME).write_text('[{"choice": ["a=1"]}]')
     code, out, err = command("table", str(sweep))
     assert code == 1
-    assert "| optimizer | n |" in out.replace("n/asked", "n")
+    assert "| optimizer | n" in out
     assert "tuning.json must be what imgrec tuned, got no 'tried'" in err
 
 

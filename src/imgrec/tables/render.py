@@ -60,7 +60,7 @@ def _tuning(found: Sensitivity) -> str:
     lines = [
         f"{_marked_down(found.title)} (chosen: bold)",
         "",
-        f"| | {' | '.join(map(_cell, found.values))} |",
+        f"| {_cell(found.axis)} | {' | '.join(map(_cell, found.values))} |",
         f"| --- |{' ---: |' * len(found.values)}",
         *(
             f"| {_cell(choice)} | {' | '.join(shown(choice, value) for value in found.values)} |"

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from imgrec import tuned
 from imgrec.errors import RunError
+from imgrec.tables.factors import order
 from imgrec.tables.gather import Run
 from imgrec.tuned import Tuned, Words, number
 
@@ -24,12 +25,14 @@ class Try:
 class Sensitivity:
     """keys: what was tuned, such as `optimizer.lr_scale`. seeds: those of the tries. tries: in the order of the file.
 
+    axis: the key that tells all choices apart, which are then named by its values alone; empty without such a key.
     at_an_end: for each choice that is best at an end of its values, a sentence.
     """
 
     keys: tuple[str, ...]
     seeds: tuple[int, ...]
     tries: tuple[Try, ...]
+    axis: str
     at_an_end: tuple[str, ...]
 
     @property
@@ -40,7 +43,8 @@ class Sensitivity:
 
     @property
     def choices(self) -> list[str]:
-        return list(dict.fromkeys(each.choice for each in self.tries))
+        """In the order of a table's rows, so that both have the same colours."""
+        return sorted(dict.fromkeys(each.choice for each in self.tries), key=lambda choice: order((choice,)))
 
     @property
     def title(self) -> str:
@@ -80,18 +84,22 @@ def _files(run: Run) -> list[Path]:
 def _told(rows: Sequence[Tuned], kept: Sequence[Tuned]) -> Sensitivity:
     tries: list[Try] = []
     ends: list[str] = []
-    for row in kept:
-        name = " ".join(word for word in row.choice if not all(word in other.choice for other in rows)) or "the run"
+    own = [[word for word in row.choice if not all(word in other.choice for other in rows)] for row in kept]
+    keys_of = {tuple(word.partition("=")[0] for word in words) for words in own}
+    (axis,) = next(iter(keys_of)) if len(keys_of) == 1 and len(next(iter(keys_of))) == 1 else ("",)
+    for row, words_of in zip(kept, own, strict=True):
+        name = " ".join(words_of) or "the run"
+        short = name.removeprefix(f"{axis}=") if axis else name
         for words, top1 in row.tried.items():
             shown = None if top1 is None else 100 * top1
-            tries.append(Try(choice=name, value=_value(words), top1=shown, chosen=words == row.chosen))
+            tries.append(Try(choice=short, value=_value(words), top1=shown, chosen=words == row.chosen))
         ends += [
             f"tuning: {name} is best with {word}, at an end of the values that it tried; a better one may lie beyond"
             for word in row.at_an_end
         ]
     keys = dict.fromkeys(word.partition("=")[0] for row in kept for words in row.tried for word in words)
     seeds = dict.fromkeys(seed for row in kept for seed in row.seeds)
-    return Sensitivity(keys=tuple(keys), seeds=tuple(seeds), tries=tuple(tries), at_an_end=tuple(ends))
+    return Sensitivity(keys=tuple(keys), seeds=tuple(seeds), tries=tuple(tries), axis=axis, at_an_end=tuple(ends))
 
 
 def _value(words: Words) -> str:
