@@ -252,6 +252,56 @@ def report(
     _tell_problems(written.problems, [])
 
 
+@app.command()
+def figure(
+    places: _Places,
+    output: Annotated[Path, typer.Option("-o", help="The file to write: .pdf, .svg or .png.")] = Path("figure.pdf"),
+    kind: Annotated[
+        str, typer.Option(help="dots (runs, means, intervals), curves (means with a band) or cost (score against it).")
+    ] = "dots",
+    scores: _ScoresOption = "top1",
+    at: _AtOption = "best",
+    split: Annotated[str | None, typer.Option(help="test or val, as for a table; of curves val or train.")] = None,
+    protocol: _ProtocolOption = None,
+    rows: _RowsOption = "",
+    where: _WhereOption = [],  # noqa: B006
+    colour: Annotated[
+        str | None, typer.Option(metavar="KEY", help="The factor told apart by colour and mark, or none.")
+    ] = None,
+    cost: Annotated[str, typer.Option(help="Of --kind cost: seconds, flops or parameters.")] = "seconds",
+    names: Annotated[
+        Path | None, typer.Option(metavar="FILE", help='A TOML file of names, such as "optimizer=sgd" = "SGD".')
+    ] = None,
+    limits: Annotated[
+        str | None, typer.Option(metavar="LOW,HIGH", help="Ends of the score's axis; what lies beyond is named.")
+    ] = None,
+    width: Annotated[str, typer.Option(help="column (3.25 inches), page (6.75), or inches.")] = "column",
+) -> None:
+    """Draw runs for print: 8 point, fonts embedded, colours that the colour-blind tell apart.
+
+    It shows the numbers of `imgrec table`, and prints what its caption must say.
+    Such as: imgrec figure outputs/digits --width page -o optimizers.pdf
+    """
+    from imgrec.figure.command import figure as draw
+    from imgrec.figure.command import look
+    from imgrec.tables import command
+
+    wanted = look(kind=kind, width=width, colour=colour, cost=cost, names=names, split=split, limits=limits)
+    asked = command.request(
+        scores=scores,
+        at=at,
+        split=None if kind == "curves" else split,
+        protocol=protocol,
+        baseline=[],
+        where=where,
+        rows=rows,
+    )
+    drawn = draw(places, asked, wanted, output)
+    verdict = [folded(drawn.verdict), ""] if drawn.verdict else []
+    _tell("\n".join([str(drawn.path), "", *verdict, *(f"- {folded(note)}" for note in drawn.notes)]))
+    _tell_problems(drawn.problems, [])
+
+
 def _hand_over(text: str, output: Path | None) -> None:
     """Print a result, or write it to the file as a whole."""
     if output is None or str(output) == "-":

@@ -291,29 +291,37 @@ def write_json(path: Path, rows: Any) -> None:
 
 def write_text(path: Path, text: str) -> None:
     """Replace the file's text in one step. Raises RunError where the disk refuses; the old file stays."""
+    _replace(path, _encoded(text))
+
+
+def _encoded(text: str) -> bytes:
+    return text.encode("utf-8", "surrogateescape")  # a path of the command may hold bytes that are no UTF-8
+
+
+def _replace(path: Path, content: bytes) -> None:
     try:
         with disk.Partial(path) as new:
-            # surrogateescape: a path of the command may hold bytes that are no UTF-8
-            new.file.write(text.encode("utf-8", "surrogateescape"))
+            new.file.write(content)
             new.place()
     except OSError as error:
         raise RunError(f"{path} cannot be written: {error.strerror}; free the disk or set hydra.run.dir") from error
 
 
-def hand_out(path: Path, text: str) -> None:
+def hand_out(path: Path, result: str | bytes) -> None:
     """Write a result where the command says: a file as a whole, its folder made on the way; a pipe or device as it is.
 
     Raises UsageError for a folder, RunError where it cannot be written.
     """
+    content = _encoded(result) if isinstance(result, str) else result
     try:
         if path.is_dir():
             raise UsageError(f"{shown(path)} must be a file to write, and is a folder; name a file in it")
         if path.exists() and not path.is_file():
-            path.write_text(text, "utf-8", errors="surrogateescape")
+            path.write_bytes(content)
             return
         target = path.resolve()  # a link stays one
         target.parent.mkdir(parents=True, exist_ok=True)
-        write_text(target, text)
+        _replace(target, content)
     except (OSError, RunError) as error:
         cause = error if isinstance(error, OSError) else error.__cause__
         reason = cause.strerror if isinstance(cause, OSError) else error

@@ -1,16 +1,16 @@
 """What a report draws of runs: curves, confusion, calibration and classes of each setting, over its seeds."""
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from imgrec import diagnostics, records, statistics
+from imgrec import diagnostics, statistics
 from imgrec.diagnostics import Diagnostics
-from imgrec.errors import RunError, shown
+from imgrec.errors import RunError
 from imgrec.foreign import visible
-from imgrec.runfolder import CURVES, DIAGNOSTICS
-from imgrec.tables.factors import short
+from imgrec.runfolder import DIAGNOSTICS
+from imgrec.tables.curves import curves
 from imgrec.tables.gather import stands
+from imgrec.tables.names import Names
 from imgrec.tables.table import Row, Table
 
 MOST_CLASSES = 40  # beyond which a confusion matrix cannot be read
@@ -93,44 +93,27 @@ def draw(table: Table) -> Drawn:
 
 def name_of(table: Table, row: Row) -> str:
     """The setting's name in charts: choices as they are, keys with their values."""
-    pairs = zip(table.factors.keys, row.setting, strict=True)
-    parts = [value if "." not in short(key) else f"{key.rpartition('.')[2]}={value}" for key, value in pairs]
-    return " · ".join(parts) or "all runs"
+    return Names().setting(table.factors.keys, row.setting, between=" · ")
 
 
 def _take_curves(drawn: Drawn, setting: str, row: Row) -> None:
     """The means over seeds of what was logged at the end of epochs; runs of every status have curves."""
-    found: dict[tuple[str, int], list[float]] = {}
-    for run in row.runs:
-        path = run.folder / CURVES if run.folder else None
-        if path is None or not stands(path):
-            continue
-        try:
-            rows = [
-                (f"{read['split']} {read['metric']}", int(read["epoch"]), float(read["value"]))
-                for read in records.read_curves(path)
-                if (read["split"], read["metric"]) in CURVE_METRICS
-            ]
-        except RunError as error:
-            drawn.problems.append(f"{error}; until then they are not drawn")
-            continue
-        if not all(math.isfinite(value) for _, _, value in rows):
-            drawn.remarks.append(f"values of {shown(run.name)} that are no numbers are not in the curves")
-        for name, epoch, value in rows:
-            if math.isfinite(value):
-                found.setdefault((name, epoch), []).append(value)
-    for (name, epoch), values in sorted(found.items()):
-        summary = statistics.summarise(values)
-        spread = summary.std or 0.0
-        point = Point(
-            setting=setting,
-            epoch=epoch,
-            mean=summary.mean,
-            low=summary.mean - spread,
-            high=summary.mean + spread,
-            n=summary.n,
-        )
-        drawn.curves.setdefault(name, []).append(point)
+    found = curves(row, CURVE_METRICS)
+    drawn.remarks += found.remarks
+    drawn.problems += found.problems
+    for name, epochs in sorted(found.values.items()):
+        for epoch, values in sorted(epochs.items()):
+            summary = statistics.summarise(values)
+            spread = summary.std or 0.0
+            point = Point(
+                setting=setting,
+                epoch=epoch,
+                mean=summary.mean,
+                low=summary.mean - spread,
+                high=summary.mean + spread,
+                n=summary.n,
+            )
+            drawn.curves.setdefault(name, []).append(point)
 
 
 def _take_diagnostics(drawn: Drawn, setting: str, row: Row, table: Table) -> None:

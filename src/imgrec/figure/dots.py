@@ -1,0 +1,152 @@
+"""The settings side by side: a dot a run, the mean, its interval."""
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import MaxNLocator
+from matplotlib.transforms import offset_copy
+
+from imgrec.figure import style
+from imgrec.figure.groups import Groups
+from imgrec.tables.column import Column
+from imgrec.tables.names import Names
+from imgrec.tables.table import Row, Table
+
+_NOTE = "Small dots: single runs. Large marks: their means. Bars: 95 % intervals of new seeds on these images."
+_LANE, _ALONE = 0.16, 0.2  # inches for a setting: among others of its place, and by itself
+_BETWEEN = 0.06  # inches between places
+_BELOW = 0.058  # inches from the mean to its runs
+_TICKS = 0.28  # inches for ticks and what keeps panels apart
+_SIDES = 0.15  # inches beside names and panels
+_LABELS = 0.42  # share of the width that names may take
+_LEAST = 1.0  # inches of a panel, below which panels are stacked
+
+
+def draw(table: Table, groups: Groups, names: Names, width: float, limits: tuple[float, float] | None = None) -> Figure:
+    """A panel a score, a line a setting. width: in inches. limits: of the scores' axes; arrows lead to means beyond."""
+    figure = Figure(figsize=(width, 1.0), layout="constrained")
+    labels = [style.wrapped(name, _LABELS * width) for name in groups.places]
+    tops, lanes, height = _places(groups, labels)
+    across = style.across(len(table.columns), int(width * (1 - _LABELS) / _LEAST))
+    down = -(-len(table.columns) // across)
+    top = style.legend(figure, *_legend(groups)) if groups.is_coloured else style.MARGIN
+    room = (width - max(map(style.width_of, "\n".join(labels).split("\n"))) - _SIDES) / across
+    captions = [style.wrapped(names.score(column), room) for column in table.columns]
+    figure.set_figheight(top + down * (height + _TICKS + max(map(style.height_of, captions))))
+    grid = figure.subplots(down, across, squeeze=False)
+    for number, axes in enumerate(grid.flat):
+        if number >= len(table.columns):
+            axes.remove()
+            continue
+        for (place, series), row in groups.rows.items():
+            _draw_lane(axes, row, number, lanes[place, series], series, table.columns[number])
+            if (told := _share(row, number)) is not None:
+                axes.annotate(
+                    told,
+                    (1, lanes[place, series] + _BELOW / 2),
+                    xycoords=axes.get_yaxis_transform(),
+                    xytext=(3, 0),
+                    textcoords="offset points",
+                    va="center",
+                    color="#555555",
+                )
+        if limits is not None:
+            axes.set_xlim(limits)
+            _point_beyond(figure, axes, groups, number, lanes, limits)
+        axes.set_ylim(height, 0)
+        axes.set_yticks(tops, labels if number % across == 0 else [])
+        axes.tick_params(axis="y", length=0)
+        axes.spines["left"].set_visible(False)
+        axes.grid(axis="x")
+        axes.set_xlabel(captions[number])
+        axes.xaxis.set_major_locator(MaxNLocator(nbins=max(2, int(room / 0.4)), steps=list(style.STEPS)))
+        for line in _between(groups, labels):
+            axes.axhline(line, color="#dddddd", linewidth=0.5)
+    return figure
+
+
+def notes(table: Table) -> list[str]:
+    """What the figure shows, in words."""
+    counts = sorted({len(cell.values) for row in table.rows for cell in row.cells if cell.values})
+    told = (
+        f"n = {counts[0]} runs a setting." if len(counts) == 1 else f"n = {counts[0]} to {counts[-1]} runs a setting."
+    )
+    lacking = any(_share(row, number) for row in table.rows for number in range(len(table.columns)))
+    return [
+        _NOTE,
+        *style.over_both(table),
+        told,
+        *(["At the right: runs with a score of those that were asked for."] if lacking else []),
+    ]
+
+
+def _share(row: Row, number: int) -> str | None:
+    """How many of the setting's runs have the score, where it is not all that were asked for."""
+    asked = len(row.runs) + len(row.missing)
+    scored = len(row.cells[number].values)
+    return f"{scored}/{asked}" if scored < asked else None
+
+
+def _height(groups: Groups, labels: list[str], place: int) -> float:
+    count = sum(1 for at, _ in groups.rows if at == place)
+    own = _ALONE if count == 1 else _LANE * count
+    return max(own, style.height_of(labels[place])) + _BETWEEN
+
+
+def _places(groups: Groups, labels: list[str]) -> tuple[list[float], dict[tuple[int, int], float], float]:
+    """The middle of each place, the height of each setting's mean, and the whole height; in inches from the top."""
+    middles, lanes, top = [], {}, _BETWEEN
+    for place in range(len(labels)):
+        height = _height(groups, labels, place)
+        middle = top + height / 2
+        middles.append(middle)
+        own = sorted(series for at, series in groups.rows if at == place)
+        for k, series in enumerate(own):
+            lanes[place, series] = middle + _LANE * (k - (len(own) - 1) / 2) - _BELOW / 2
+        top += height
+    return middles, lanes, top
+
+
+def _between(groups: Groups, labels: list[str]) -> list[float]:
+    """Where lines part the places, if several settings share one."""
+    if not groups.is_coloured:
+        return []
+    heights = [_height(groups, labels, place) for place in range(len(labels))]
+    return [_BETWEEN + sum(heights[:k]) for k in range(1, len(heights))]
+
+
+def _draw_lane(axes: Axes, row: Row, number: int, at: float, series: int, column: Column) -> None:
+    cell = row.cells[number]
+    colour = style.COLOURS[series]
+    values = list(cell.values.values())
+    if cell.summary is None:
+        return
+    if cell.over_both is not None:
+        ends = [cell.over_both.low * column.scale, cell.over_both.high * column.scale]
+        axes.plot(ends, [at, at], color=colour, **style.THIN, marker="|")
+    axes.plot(values, [at + _BELOW] * len(values), "o", color=colour, markersize=2.4, markeredgewidth=0, alpha=0.55)
+    if cell.summary.low is not None and cell.summary.high is not None:
+        axes.plot([cell.summary.low, cell.summary.high], [at, at], "-", color=colour, solid_capstyle="butt")
+    axes.plot([cell.summary.mean], [at], **style.mark(series))
+
+
+def _point_beyond(
+    figure: Figure,
+    axes: Axes,
+    groups: Groups,
+    number: int,
+    lanes: dict[tuple[int, int], float],
+    limits: tuple[float, float],
+) -> None:
+    """An arrow at the end beyond which a setting's mean lies."""
+    for key, row in groups.rows.items():
+        summary = row.cells[number].summary
+        if summary is not None and not limits[0] <= summary.mean <= limits[1]:
+            end, arrow = (limits[0], "<") if summary.mean < limits[0] else (limits[1], ">")
+            inside = offset_copy(axes.transData, figure, x=3 if arrow == "<" else -3, units="points")
+            axes.plot([end], [lanes[key]], arrow, color=style.COLOURS[key[1]], transform=inside)
+
+
+def _legend(groups: Groups) -> tuple[list[Line2D], list[str], str | None]:
+    handles = [Line2D([], [], **style.mark(k)) for k in range(len(groups.series))]
+    return handles, groups.series, groups.title

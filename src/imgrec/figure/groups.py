@@ -1,0 +1,105 @@
+"""A table's settings as a figure has them: a factor told apart by colour, the others by place."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from imgrec.config.fields import nearest
+from imgrec.errors import UsageError
+from imgrec.figure.style import MOST_SERIES
+from imgrec.tables.factors import full, order, short
+from imgrec.tables.names import Names
+from imgrec.tables.table import Row, Table
+
+NONE = "none"  # as the factor that is told apart by colour
+_FEW = 4  # settings up to which their curves share a panel
+
+
+@dataclass(frozen=True, kw_only=True)
+class Groups:
+    """series: what is told apart by colour, by name. title: of their legend. places: the names of the others.
+
+    rows: each setting's row, by its place and its series. Without a factor for colours there is one series.
+    """
+
+    title: str | None
+    series: list[str]
+    places: list[str]
+    rows: dict[tuple[int, int], Row]
+
+    @property
+    def is_coloured(self) -> bool:
+        return len(self.series) > 1
+
+    def name(self, place: int, series: int) -> str:
+        """The setting's name."""
+        return ", ".join(part for part in (self.series[series], self.places[place]) if part) or "all runs"
+
+
+def group(table: Table, colour: str | None, names: Names, *, many: bool) -> Groups:
+    """colour: a factor's key, none, or None for the factor that suits: with many, the one with the most values.
+
+    Raises UsageError for a key that is no factor of the table, or has more values than there are colours.
+    """
+    keys = table.factors.keys
+    spoken = [names.setting(keys, row.setting) for row in table.rows]
+    if many and colour is None and len(keys) > 1 and len(table.rows) <= _FEW:
+        return Groups(title=None, series=spoken, places=[""], rows={(0, k): row for k, row in enumerate(table.rows)})
+    place = _given(table, colour) if colour is not None else _suiting(table, many=many)
+    if place is None:
+        if many and colour is None and len(table.rows) <= MOST_SERIES:
+            return Groups(
+                title=None, series=spoken, places=[""], rows={(0, k): row for k, row in enumerate(table.rows)}
+            )
+        return Groups(title=None, series=[""], places=spoken, rows={(k, 0): row for k, row in enumerate(table.rows)})
+    values = _values(table, place)
+    others = list(dict.fromkeys(_without(row, place) for row in table.rows))
+    rest = [key for k, key in enumerate(keys) if k != place]
+    return Groups(
+        title=names.factor(keys[place]),
+        series=[names.value(keys[place], value) for value in values],
+        places=[names.setting(rest, other) if rest else "" for other in others],
+        rows={(others.index(_without(row, place)), values.index(row.setting[place])): row for row in table.rows},
+    )
+
+
+def _given(table: Table, colour: str) -> int | None:
+    """The place of the factor that was asked for."""
+    if colour == NONE:
+        return None
+    keys = list(table.factors.keys)
+    if full(colour) not in keys:
+        known = [short(key) for key in keys]
+        guess = nearest(short(colour), known)
+        hint = f"did you mean {guess}?" if guess else f"they are {', '.join(known) or 'none, as nothing varies'}"
+        raise UsageError(f"--colour {colour} must be a factor of the figure or {NONE}, and is neither; {hint}")
+    values = _values(table, keys.index(full(colour)))
+    if len(values) > MOST_SERIES:
+        raise UsageError(
+            f"--colour {colour} must have {MOST_SERIES} values at most, as there are {MOST_SERIES} colours, and has"
+            f" {len(values)}; choose another factor, or --colour {NONE}, or fewer runs with --where"
+        )
+    return keys.index(full(colour))
+
+
+def _suiting(table: Table, *, many: bool) -> int | None:
+    """The place of the factor to tell apart by colour; None where none has few values beside the same others."""
+    keys = table.factors.keys
+    if len(keys) < 2 and not many:
+        return None
+    suiting = [
+        place
+        for place in range(len(keys))
+        if 2 <= len(_values(table, place)) <= MOST_SERIES
+        and len({_without(row, place) for row in table.rows}) < len(table.rows)
+    ]
+    if not suiting:
+        return None
+    return sorted(suiting, key=lambda place: (-1 if many else 1) * len(_values(table, place)))[0]
+
+
+def _values(table: Table, place: int) -> list[str]:
+    return sorted({row.setting[place] for row in table.rows}, key=lambda value: order((value,)))
+
+
+def _without(row: Row, place: int) -> Sequence[str]:
+    return row.setting[:place] + row.setting[place + 1 :]

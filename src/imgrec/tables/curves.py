@@ -1,0 +1,54 @@
+"""What a setting's runs logged at the ends of their epochs. Imports no torch."""
+
+import math
+from collections.abc import Container
+from dataclasses import dataclass, field
+
+from imgrec import records
+from imgrec.errors import RunError, shown
+from imgrec.runfolder import CURVES
+from imgrec.tables.gather import stands
+from imgrec.tables.table import Row
+
+
+@dataclass(kw_only=True)
+class Curves:
+    """values: by `split metric` and epoch, one a run. remarks: what is not among them although it is there.
+
+    problems: files that could not be read. files: how many could. often: what was logged several times an epoch.
+    """
+
+    values: dict[str, dict[int, list[float]]] = field(default_factory=dict)
+    remarks: list[str] = field(default_factory=list)
+    problems: list[str] = field(default_factory=list)
+    files: int = 0
+    often: set[str] = field(default_factory=set)
+
+
+def curves(row: Row, metrics: Container[tuple[str, str]] | None = None) -> Curves:
+    """Read the curves of the setting's runs, of every status. metrics: which (split, metric) to take; None: all."""
+    found = Curves()
+    for run in row.runs:
+        path = run.folder / CURVES if run.folder else None
+        if path is None or not stands(path):
+            continue
+        try:
+            rows = [
+                (f"{read['split']} {read['metric']}", int(read["epoch"]), float(read["value"]))
+                for read in records.read_curves(path)
+                if metrics is None or (read["split"], read["metric"]) in metrics
+            ]
+        except RunError as error:
+            found.problems.append(f"{error}; until then they are not drawn")
+            continue
+        found.files += 1
+        if not all(math.isfinite(value) for _, _, value in rows):
+            found.remarks.append(f"values of {shown(run.name)} that are no numbers are not in the curves")
+        seen = set()
+        for name, epoch, value in rows:
+            if (name, epoch) in seen:
+                found.often.add(name)
+            seen.add((name, epoch))
+            if math.isfinite(value):
+                found.values.setdefault(name, {}).setdefault(epoch, []).append(value)
+    return found

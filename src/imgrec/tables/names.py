@@ -1,0 +1,86 @@
+"""What factors, their values and scores are called in print: as the command line has them, or by a file of names."""
+
+import tomllib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from imgrec.errors import RunError, shown
+from imgrec.tables.column import Column
+from imgrec.tables.factors import full, short
+
+_METRICS = {
+    "top1": "top-1 accuracy",
+    "top5": "top-5 accuracy",
+    "iou": "mean IoU",
+    "ece": "ECE",
+    "ece_debiased": "debiased ECE",
+    "ece_calibrated": "ECE after temperature scaling",
+    "ece_calibrated_debiased": "debiased ECE after temperature scaling",
+    "nll": "negative log-likelihood",
+    "nll_calibrated": "negative log-likelihood after temperature scaling",
+}
+_SPLITS = {"test": "Test", "val": "Validation", "train": "Training"}
+
+
+class Names:
+    """Names by what they stand for: `optimizer`, `optimizer=sgd`, `test top1`. What has none is called as it is."""
+
+    def __init__(self, given: Mapping[str, str] | None = None) -> None:
+        self._given = dict(given or {})
+
+    def factor(self, key: str) -> str:
+        """The name of a factor: `Optimizer` for `optimizer.name`."""
+        return self._given.get(short(key)) or self._given.get(key) or short(key)
+
+    def value(self, key: str, value: str) -> str:
+        """The name of a factor's value, under a heading that names the factor."""
+        return self._given.get(f"{short(key)}={value}") or self._given.get(f"{full(key)}={value}") or value
+
+    def spoken(self, key: str, value: str) -> str:
+        """The name of a factor's value by itself: of a choice as it is (`sgd`), of a key with the key (`lr=0.1`)."""
+        named = self.value(key, value)
+        if named != value or "." not in short(key):
+            return named
+        known = self._given.get(key)
+        return f"{known} = {value}" if known else f"{key.rpartition('.')[2]}={value}"
+
+    def setting(self, keys: Sequence[str], values: Sequence[str], between: str = ", ") -> str:
+        """The name of a setting."""
+        parts = [self.spoken(key, value) for key, value in zip(keys, values, strict=True)]
+        return between.join(parts) or "all runs"
+
+    def score(self, column: Column) -> str:
+        """The name of a score with its unit: `Test top-1 accuracy (%)`."""
+        given = self._given.get(f"{column.split} {column.metric}") or self._given.get(column.metric)
+        if given:
+            return given
+        under = "" if column.protocol == "clean" else f", {column.protocol}"
+        unit = "" if column.scale == 1 else " (%)"
+        split = _SPLITS.get(column.split, column.split)
+        return f"{split} {_METRICS.get(column.metric, column.metric)}{under}{unit}"
+
+
+def read(path: Path) -> Names:
+    """The names of a TOML file. Raises RunError where it is not of that form."""
+    try:
+        return Names(dict(_flat(tomllib.loads(path.read_text("utf-8")))))
+    except (OSError, ValueError, RecursionError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise RunError(
+            f"{shown(path)} must be a TOML file of names, got: {reason}; a line of it is such as"
+            ' "optimizer=sgd" = "SGD"'
+        ) from error
+
+
+def _flat(rows: Mapping[str, Any], above: str = "") -> list[tuple[str, str]]:
+    """The names by their keys; a dotted key without quotes is a table of TOML's."""
+    found = []
+    for key, value in rows.items():
+        if isinstance(value, dict):
+            found += _flat(value, f"{above}{key}.")
+        elif isinstance(value, str):
+            found.append((f"{above}{key}", value))
+        else:
+            raise ValueError(f"{above}{key} = {value!r}, which is no text in quotes")
+    return found
