@@ -188,8 +188,10 @@ _PublishedOption = Annotated[
 def table(
     places: _Places,
     form: Annotated[
-        str | None, typer.Option("--format", help="markdown, latex or csv; without it, as -o ends, else markdown.")
+        str | None,
+        typer.Option("--format", help="markdown, latex or csv (of --runs csv or json); without it, as -o ends."),
     ] = None,
+    runs: Annotated[bool, typer.Option("--runs", help="A row a run, with all that is known of it.")] = False,
     scores: _ScoresOption = "top1",
     at: _AtOption = "best",
     split: _SplitOption = None,
@@ -220,8 +222,22 @@ def table(
         rows=rows,
         columns=columns,
     )
-    form = command.form_of(form, output)
-    made = command.table(places, asked, form=form, published=published, digits=digits)
+    form = command.form_of(form, output, runs=runs)
+    if runs:
+        given = {
+            "--scores": scores != "top1",
+            "--at": at != "best",
+            "--split": split is not None,
+            "--protocol": protocol is not None,
+            "--rows": bool(rows),
+            "--columns": columns is not None,
+            "--baseline": bool(baseline),
+            "--published": published is not None,
+            "--digits": digits is not None,
+        }
+        made = command.runs(places, asked, form=form, given=given)
+    else:
+        made = command.table(places, asked, form=form, published=published, digits=digits)
     if made.text:
         _hand_over(made.text, output)
     _tell_problems(made.problems, made.remarks)

@@ -1,25 +1,20 @@
 """Runs and their curves as pandas DataFrames, for an analysis of one's own. Imports no torch, and pandas when asked."""
 
-import shlex
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from imgrec import records
 from imgrec.errors import RunError, StrPath, UsageError, shown
-from imgrec.records import Score
 from imgrec.runfolder import CURVES
-from imgrec.tables import factors, images
-from imgrec.tables.factors import ABSENT, ROOT
+from imgrec.tables import factors, singles
 from imgrec.tables.gather import Run, gather, stands
 
 if TYPE_CHECKING:
     import pandas as pd
 
-_ENVIRONMENT = ("commit", "dirty", "python", "torch", "torchvision", "lightning", "cpu", "cores", "gpu", "threads")
-_IMAGES = "images"  # the column that tells the runs' data apart: a root alone does not
 _LISTED = 3  # runs that are named before the rest is counted
 
 
@@ -58,36 +53,11 @@ def load_runs(*places: StrPath) -> "pd.DataFrame":
     """
     pandas = _pandas("load_runs")
     runs, said = _runs("load_runs", places)
-    columns: dict[str, Any] = {
-        "run_id": _column([run.record.run_id for run in runs]),
-        "name": _column([run.name for run in runs]),
-        "folder": _column([str(run.folder) if run.folder else None for run in runs]),
-        "path": _column([str(run.path) for run in runs]),
-        "status": _column([run.record.status for run in runs]),
-        "error": _column([run.record.error for run in runs]),
-        "study": _column([run.record.study for run in runs]),
-        "experiment": _column([run.record.experiment for run in runs]),
-        "seed": _column([run.seed for run in runs]),
-        _IMAGES: _column([_value(run, _IMAGES) for run in runs]),
-    }
-    varied = _varied(runs)
-    for key in varied:
-        columns.setdefault(key, _column([_value(run, key) for run in runs]))
-    columns |= _scores(runs, said)
-    for name in dict.fromkeys(name for run in runs for name, value in run.record.cost.items() if _is_number(value)):
-        columns.setdefault(name, _column([run.record.cost.get(name) for run in runs]))
-    for key in dict.fromkeys(key for run in runs for key in run.record.config):
-        if key not in columns:
-            columns[key] = _column([_value(run, key) for run in runs])
+    found = singles.columns(runs, said)
+    frame = pandas.DataFrame({name: _column(values) for name, values in found.items()})
     for name in ("began", "ended"):
-        times = [getattr(run.record, name) for run in runs]
-        columns[name] = pandas.to_datetime(pandas.Series(times, dtype=object), utc=True, format="ISO8601")
-    columns["command"] = _column([shlex.join(run.record.command) for run in runs])
-    columns["parent_id"] = _column([run.record.parent_id for run in runs])
-    for name in _ENVIRONMENT:
-        columns[name] = _column([_flat(run.record.environment.get(name)) for run in runs])
-    frame = pandas.DataFrame(columns)
-    frame.attrs["varied"] = varied
+        frame[name] = pandas.to_datetime(pandas.Series(found[name], dtype=object), utc=True, format="ISO8601")
+    frame.attrs["varied"] = singles.varied(runs)
     _warn(said)
     return frame
 
@@ -144,7 +114,7 @@ def load_curves(*places: StrPath) -> "pd.DataFrame":
         "run_id": repeated([run.record.run_id for run, _ in found]),
         "name": repeated([run.name for run, _ in found]),
         "seed": repeated([run.seed for run, _ in found]),
-        **{key: repeated([_value(run, key) for run, _ in found]) for key in _varied(runs)},
+        **{key: repeated([singles.value_of(run, key) for run, _ in found]) for key in singles.varied(runs)},
         "step": pandas.Series([int(row["step"]) for row in rows], dtype="Int64"),
         "epoch": pandas.Series([int(row["epoch"]) for row in rows], dtype="Int64"),
         "split": pandas.Series([row["split"] for row in rows], dtype="string"),
@@ -161,7 +131,7 @@ def _pandas(asked: str) -> ModuleType:
     except ImportError as error:
         raise RunError(
             f"imgrec.{asked} needs the package pandas, which is not installed; in the clone, pip install -e '.[paper]',"
-            " or take `imgrec table --format csv`"
+            " or take `imgrec table DIR --runs`"
         ) from error
     module: ModuleType = pandas
     return module
@@ -182,52 +152,8 @@ def _warn(said: Sequence[str]) -> None:
         warnings.warn(line, UserWarning, stacklevel=3)  # of the line that called load_runs or load_curves
 
 
-def _varied(runs: Sequence[Run]) -> list[str]:
-    """The columns of what was varied, as `imgrec table` finds it, seeds aside."""
-    return [_IMAGES if key == ROOT else key for key in factors.derive(runs).keys]
-
-
-def _value(run: Run, key: str) -> Any:
-    """The run's value of a configuration's key, or of the column `images`; None where it has none."""
-    if key == _IMAGES:
-        return images.named(run.record)
-    value = run.record.config.get(key) if key == ROOT else factors.value_of(run.record, key)
-    return None if value == ABSENT else value
-
-
-def _flat(value: Any) -> Any:
-    """A value of an environment; several GPUs in one text."""
-    return " + ".join(map(str, value)) or None if isinstance(value, list) else value
-
-
-def _scores(runs: Sequence[Run], said: list[str]) -> Mapping[str, Any]:
-    """A column for each score that a finished run has. Of one measured in several ways the first counts."""
-    values: dict[str, dict[int, float]] = {}
-    for place, run in enumerate(runs):
-        for score in run.record.scores if run.record.status == "finished" else []:
-            named = values.setdefault(_score_name(score), {})
-            if place not in named:
-                named[place] = score.value
-            elif score.value != named[place]:
-                said.append(
-                    f"{_score_name(score)} of {shown(run.name)} was measured with several settings, and the first"
-                    f" counts: not {score.value:g} with {factors.text(score.settings)}"
-                )
-    return {name: _numbers([named.get(place) for place in range(len(runs))]) for name, named in sorted(values.items())}
-
-
-def _score_name(score: Score) -> str:
-    return f"{score.split}_{score.metric}_{score.at}" + ("" if score.protocol == "clean" else f"_{score.protocol}")
-
-
 def _is_number(value: Any) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool)
-
-
-def _numbers(values: Sequence[float | None]) -> Any:
-    import pandas
-
-    return pandas.Series(values, dtype="float64")
 
 
 def _column(values: Sequence[Any]) -> Any:
@@ -239,7 +165,7 @@ def _column(values: Sequence[Any]) -> Any:
         return pandas.Series(values, dtype="boolean")
     if known and all(_is_number(value) for value in known):
         if any(isinstance(value, float) for value in known):
-            return _numbers(values)
+            return pandas.Series(values, dtype="float64")
         if all(-(2**63) <= value < 2**63 for value in known):
             return pandas.Series(values, dtype="Int64")
     return pandas.Series([None if value is None else factors.text(value) for value in values], dtype="string")

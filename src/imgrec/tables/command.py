@@ -1,20 +1,21 @@
 """`imgrec table`: words to a table's text. Imports no torch."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from imgrec.config.fields import choice
 from imgrec.errors import UsageError
 from imgrec.tables import published as figures
+from imgrec.tables import singles
 from imgrec.tables.gather import Gathered, gather
 from imgrec.tables.render import FORMATS, render
 from imgrec.tables.sensitivity import sensitivities
 from imgrec.tables.table import Condition, Request, Table
-from imgrec.tables.tabulate import tabulate
+from imgrec.tables.tabulate import keep, tabulate
 
-_ENDINGS = {".md": "markdown", ".tex": "latex", ".csv": "csv"}
+_ENDINGS = {".md": "markdown", ".tex": "latex", ".csv": "csv", ".json": "json"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,12 +56,20 @@ def request(
     )
 
 
-def form_of(form: str | None, output: Path | None) -> str:
-    """The format that was asked for, else the one that the file's name says. Raises UsageError where they differ."""
+def form_of(form: str | None, output: Path | None, *, runs: bool = False) -> str:
+    """The format that was asked for, else the one that the file's name says. runs: of a table with a row a run.
+
+    Raises UsageError where they differ, or where the table cannot have it.
+    """
+    known = singles.FORMATS if runs else FORMATS
     named = _ENDINGS.get(output.suffix.lower()) if output is not None else None
+    if form is None and named in (None, *known):
+        return named or known[0]
     if form is None:
-        return named or "markdown"
-    choice("--format", form, FORMATS)
+        ends = ", ".join(end for end, each in _ENDINGS.items() if each in known)
+        way_out = "such as -o runs.csv" if runs else "or give --runs, for a row a run"
+        raise UsageError(f"-o {output} must end in one of {ends}{' with --runs' * runs}; {way_out}")
+    choice("--format", form, known)
     if named is not None and named != form:
         raise UsageError(f"-o {output} must agree with --format {form}, and says {named}; leave one of them out")
     return form
@@ -80,6 +89,23 @@ def table(places: Sequence[Path], asked: Request, *, form: str, published: str |
     warnings = [f"warning: {warning}" for warning in made.warnings]
     remarks = [made.verdict, *made.notes, *warnings] if form == "csv" else []
     return Made(text=render(made, form, digits=digits), problems=[*found.problems, *made.problems], remarks=remarks)
+
+
+def runs(places: Sequence[Path], asked: Request, *, form: str, given: Mapping[str, bool]) -> Made:
+    """Read the records below the places, and tabulate each run by itself; asked.where says which.
+
+    given: which options were given that have no say in it. Raises UsageError for these.
+    """
+    if idle := [option for option, is_given in given.items() if is_given]:
+        raise UsageError(
+            f"--runs shows each run with all that is known, and {idle[0]} has no say in it; leave one of them out"
+        )
+    found = gather(places)
+    if not found.runs:
+        return Made(text="", problems=found.problems, remarks=found.notes)
+    said = list(found.notes)
+    text = singles.render(singles.columns(keep(found.runs, asked.where), said), form)
+    return Made(text=text, problems=found.problems, remarks=said)
 
 
 def of(found: Gathered, asked: Request, published: str | None) -> Table:

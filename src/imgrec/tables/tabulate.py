@@ -22,7 +22,7 @@ def tabulate(runs: Sequence[Run], request: Request, figures: Sequence[Figure] = 
     figures: published ones to put beside. Raises UsageError where the request names what the runs do not have.
     """
     notes: list[str] = []
-    kept = _once(_kept(runs, request.where), notes)
+    kept = _once(keep(runs, request.where), notes)
     split = request.split or ("test" if any(_has(run, "test") for run in kept) else "val")
     closed = [run for run in kept if split == "test" and _is_closed(run)]
     if len(closed) == len(kept):
@@ -67,7 +67,7 @@ def tabulate(runs: Sequence[Run], request: Request, figures: Sequence[Figure] = 
     return table
 
 
-def _kept(runs: Sequence[Run], where: Sequence[Condition]) -> list[Run]:
+def keep(runs: Sequence[Run], where: Sequence[Condition]) -> list[Run]:
     """The runs of which all conditions hold. Raises UsageError where one leaves none."""
     kept = list(runs)
     for condition in where:
