@@ -39,6 +39,7 @@ CHANGES: Mapping[str, Change] = {
     "test_calibration": Change(EFFECTIVE, "the final reading follows it"),
     "experiment": Change(EFFECTIVE, "a label; the choices that the recipe makes are changes of their own"),
     "study": Change(EFFECTIVE, "a label; the choices that the study makes are changes of their own"),
+    "primary": Change(EFFECTIVE, "says what tables tell first"),
     "resume": Change(EFFECTIVE, "names the run to go on from"),
     "resume_override": Change(EFFECTIVE, "names the keys that may differ"),
     "force": Change(EFFECTIVE, "does a finished run over, in a new folder"),

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from omegaconf import MISSING
 
+from imgrec.config import primary
 from imgrec.config.augment import Augment
 from imgrec.config.data import FIXED_SIZE, Cifar10, Data, Digits, Folder
 from imgrec.config.fields import choice, setting, within
@@ -54,6 +55,12 @@ class Config:
     )
     experiment: str | None = setting(None, "the recipe of conf/experiment that was chosen", identity=False)
     study: str | None = setting(None, "the study of conf/study that was chosen", identity=False)
+    primary: list[str] = setting(
+        list,
+        "what a study is about, declared before it runs, which tables tell first: METRIC [at best|last][: KEY=VALUE vs"
+        " KEY=VALUE]",
+        identity=False,
+    )
     resume: str | None = setting(None, "a run's folder to go on from", identity=False)
     resume_override: list[str] = setting(list, "keys that may differ from the resumed run's", identity=False)
     force: bool = setting(False, "do a finished run over, in a new folder", identity=False)
@@ -72,6 +79,10 @@ class Config:
         choice("code", self.code, CODE_RULES)
         for protocol in self.test_protocols:
             choice("test_protocols", protocol, PROTOCOLS)
+        for words in self.primary:
+            primary.parse(words)
+        if len(set(self.primary)) < len(self.primary):
+            raise UsageError(f"primary must declare each contrast once, got {list(self.primary)}; drop one")
         if len(set(self.test_protocols)) < len(self.test_protocols):
             raise UsageError(f"test_protocols must name each protocol once, got {list(self.test_protocols)}")
         if not self.test_protocols:

@@ -11,7 +11,7 @@ is never narrower, and a p never smaller, than of the seeds alone.
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -46,6 +46,12 @@ class Both:
     high: float | None
     p: float | None
     of_runs: bool
+
+    @property
+    def turned(self) -> "Both":
+        """The same the other way round."""
+        low, high = (None if end is None else -end for end in (self.high, self.low))
+        return replace(self, mean=-self.mean, low=low, high=high)
 
 
 def interval_over_both(correct_sn: Correct) -> Interval:

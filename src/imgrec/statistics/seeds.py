@@ -4,7 +4,7 @@
 
 import math
 from collections.abc import Hashable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import fmean, stdev
 from typing import TypeVar
 
@@ -48,6 +48,12 @@ class Difference:
     high: float | None
     p: float | None
 
+    @property
+    def turned(self) -> "Difference":
+        """The same the other way round."""
+        low, high = (None if end is None else -end for end in (self.high, self.low))
+        return replace(self, mean=-self.mean, low=low, high=high)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Contrast:
@@ -69,6 +75,11 @@ class Contrast:
     def shown(self) -> Difference:
         """The difference that the rule chooses."""
         return self.paired if self.is_paired and self.paired is not None else self.unpaired
+
+    @property
+    def turned(self) -> "Contrast":
+        """The same the other way round."""
+        return replace(self, paired=self.paired.turned if self.paired else None, unpaired=self.unpaired.turned)
 
 
 def summarise(values: Sequence[float], *, within: tuple[float, float] = (-math.inf, math.inf)) -> Summary:

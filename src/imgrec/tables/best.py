@@ -107,8 +107,8 @@ def _doubt(table: Table, number: int, first: Row, row: Row) -> Doubt | None:
     found = compare.cells(leader, cell, column)
     assert found is not None  # both have values
     many = len(table.factors.keys) > _FEW
-    ours = named(table, first, number, beside=row if many else None)
-    theirs = named(table, row, number, beside=first if many else None)
+    ours = named(table, first, leader, beside=row if many else None)
+    theirs = named(table, row, cell, beside=first if many else None)
     lead = column.sign * (mean_of(leader) - mean_of(cell))
 
     def doubt(reason: str, seeds: float = math.inf, way_out: str = "") -> Doubt:
@@ -157,9 +157,9 @@ def seeds_needed(seen: Comparison, lead: float) -> str:
     return f"about {enough} seeds would do ({low} to {upto}, as far as the deviation is known)"
 
 
-def named(table: Table, row: Row, number: int, *, beside: Row | None = None) -> str:
+def named(table: Table, row: Row, cell: Cell, *, beside: Row | None = None) -> str:
     """The setting in words, and of how many runs its score is where some are lacking."""
-    name, n = table.name_of(row.setting, beside=beside.setting if beside else None), len(row.cells[number].values)
+    name, n = table.name_of(row.setting, beside=beside.setting if beside else None), len(cell.values)
     return f"{name} ({n} of {row.asked} runs)" if n < row.asked else name
 
 

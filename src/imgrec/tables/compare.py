@@ -25,6 +25,13 @@ class Compared:
     seeds: Contrast
     both: Both | None
 
+    @property
+    def turned(self) -> "Compared":
+        """The other cell less the one."""
+        return Compared(
+            runs=(self.runs[1], self.runs[0]), seeds=self.seeds.turned, both=self.both.turned if self.both else None
+        )
+
 
 def cells(cell: Cell, other: Cell, column: Column) -> Compared | None:
     """The difference of two cells; None where one of them has no value."""

@@ -3,17 +3,18 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from imgrec import predictions, statistics
+from imgrec import predictions
 from imgrec.errors import UsageError, shown
 from imgrec.records import Score
-from imgrec.tables import best, compare, derived, factors, provenance, scored, verdict
+from imgrec.tables import best, compare, derived, factors, primaries, provenance, verdict
 from imgrec.tables import notes as notes_below
 from imgrec.tables.answers import Reader
+from imgrec.tables.cells import cell_of
 from imgrec.tables.column import Column
 from imgrec.tables.factors import Factors, Setting, full, short
 from imgrec.tables.gather import Run
 from imgrec.tables.published import Figure
-from imgrec.tables.table import Cell, Condition, Request, Row, Table
+from imgrec.tables.table import Condition, Request, Row, Table
 
 
 def tabulate(runs: Sequence[Run], request: Request, figures: Sequence[Figure] = ()) -> Table:
@@ -34,7 +35,8 @@ def tabulate(runs: Sequence[Run], request: Request, figures: Sequence[Figure] = 
     protocol = request.protocol or _protocol(kept, split)
     columns = [Column(metric=metric, split=split, protocol=protocol) for metric in request.scores]
     reader = Reader()
-    derived.add(kept, request.scores, reader)
+    declared = primaries.declared(kept)
+    derived.add(kept, {*request.scores, *(each.metric for each in declared)}, reader)
     _check_scores(kept, columns)
     found = _factors(kept, request)
     rows = _rows(kept, found, columns, request.at, notes, reader)
@@ -53,7 +55,7 @@ def tabulate(runs: Sequence[Run], request: Request, figures: Sequence[Figure] = 
     if request.where:
         notes.append(f"kept: {' '.join(condition.words for condition in request.where)}")
     compare.with_baseline(table, request.baseline)
-    verdict.give(table, best.mark(table))
+    verdict.give(table, best.mark(table), primaries.of(table, declared, reader), declared)
     for row in rows:
         row.published = [
             figure for figure in figures if any(figure.fits(row.runs[0].record, column) for column in columns)
@@ -161,7 +163,7 @@ def _rows(
     rows = []
     for setting in sorted(groups, key=factors.order):
         group = sorted(groups[setting], key=lambda run: (run.seed, str(run.path)))
-        cells = [_cell(group, column, at, reader) for column in columns]
+        cells = [cell_of(group, column, at, reader) for column in columns]
         seeds = sorted(set().union(*(asked[_sweep_of(run)] for run in group)))
         present = {run.seed for run in group}
         rows.append(
@@ -178,22 +180,3 @@ def _rows(
 def _sweep_of(run: Run) -> tuple[Path, bool]:
     """What shares its seeds: the runs of a folder, those that tune apart from the final ones."""
     return (run.folder or run.path).parent, run.record.config.get("test") is not False
-
-
-def _cell(runs: Sequence[Run], column: Column, at: str, reader: Reader) -> Cell:
-    by_seed: dict[tuple[int, int], tuple[Run, Score]] = {}
-    for run in runs:
-        score = scored.found(run, column, at)
-        if score is not None:
-            same = [seed for seed, _ in by_seed].count(run.seed)
-            by_seed[run.seed, same] = run, score
-    if not by_seed:
-        return Cell(values={}, summary=None)
-    values = {key: score.value * column.scale for key, (_, score) in by_seed.items()}
-    answers = reader.answers(by_seed, column)
-    over_both = statistics.interval_over_both(answers.matrix) if answers else None
-    if over_both is None and len(by_seed) == 1:
-        ((_, score),) = by_seed.values()
-        over_both = statistics.Interval(low=score.ci[0], high=score.ci[1]) if score.ci else None
-    summary = statistics.summarise(list(values.values()), within=column.within)
-    return Cell(values=values, summary=summary, answers=answers, over_both=over_both)

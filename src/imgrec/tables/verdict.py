@@ -2,16 +2,50 @@
 
 from collections.abc import Sequence
 
+from imgrec.config.primary import Primary
+from imgrec.statistics import LEVEL
 from imgrec.tables import best
 from imgrec.tables.best import Standing, mean_of
 from imgrec.tables.column import Column
 from imgrec.tables.compare import Compared
+from imgrec.tables.primaries import Outcome
 from imgrec.tables.table import Row, Table
 
+_MOST = 4  # declared pairs that are told before the rest is counted
 
-def give(table: Table, standings: Sequence[Standing]) -> None:
-    """Set the table's verdict: of its first score."""
-    table.verdict = _sentence(table, table.columns[0], 0, standings[0])
+
+def give(table: Table, standings: Sequence[Standing], outcomes: Sequence[Outcome], primary: Sequence[Primary]) -> None:
+    """Set the table's verdict: what came of the declared contrasts, then how the primary score stands, else the first.
+
+    primary: what the runs' studies declared.
+    """
+    told = [_declared(table, outcome) for outcome in outcomes[:_MOST]]
+    if len(outcomes) > _MOST:
+        told.append(f"{len(outcomes) - _MOST} more pairs were declared.")
+    metrics = [each.metric for each in primary]
+    number = next((k for k, column in enumerate(table.columns) if column.metric in metrics), 0)
+    table.verdict = " ".join([*told, _sentence(table, table.columns[number], number, standings[number])])
+    shown = {column.metric for column in table.columns} | {each.metric for each in primary if each.ours}
+    if unseen := [metric for metric in dict.fromkeys(metrics) if metric not in shown]:
+        table.notes.append(f"declared as primary and not shown: {', '.join(unseen)}; give --scores {','.join(unseen)}")
+
+
+def _declared(table: Table, outcome: Outcome) -> str:
+    """What came of a contrast that the study declared."""
+    begins = f"Primary contrast, declared in the study: {outcome.column.label} at {outcome.at}"
+    if outcome.found is None or outcome.ours is None or outcome.theirs is None:
+        return f"{begins}, {outcome.declared.words.partition(': ')[2]}: {outcome.missing}."
+    column = outcome.column
+    amount = column.sign * (mean_of(outcome.ours.cell) - mean_of(outcome.theirs.cell))
+    sides = [outcome.ours, outcome.theirs] if amount >= 0 else [outcome.theirs, outcome.ours]
+    ours, theirs = (best.named(table, side.row, side.cell) for side in sides)
+    found = outcome.found if amount >= 0 else outcome.found.turned
+    p = outcome.p if outcome.p is not None else outcome.p_over_both
+    doubt = "" if p is not None and p < LEVEL else "can't tell; "
+    if amount == 0:
+        return f"{begins}: can't tell; {ours} and {theirs} have the same mean."
+    told = lead(column, abs(amount), found, p=outcome.p, p_over_both=outcome.p_over_both)
+    return f"{begins}: {doubt}{ours} leads {theirs} by {told}."
 
 
 def _sentence(table: Table, column: Column, number: int, standing: Standing) -> str:
@@ -23,7 +57,7 @@ def _sentence(table: Table, column: Column, number: int, standing: Standing) -> 
         return _alone(table, column, number, standing.first)
     if standing.doubts:
         return _doubtful(column, standing)
-    first, second = (best.named(table, row, number) for row in (standing.first, standing.second))
+    first, second = (best.named(table, row, row.cells[number]) for row in (standing.first, standing.second))
     ours, theirs = standing.first.cells[number], standing.second.cells[number]
     return (
         f"{column.label}: {first} is best; it leads {second}, the next, by"
@@ -42,7 +76,7 @@ def _alone(table: Table, column: Column, number: int, row: Row) -> str:
         ends = (end * column.scale for end in (cell.over_both.low, cell.over_both.high))
         known.append(f"[{', '.join(f'{end:.{places}f}' for end in ends)}] on new images")
     within = f", 95 % {', '.join(known)}" if known else ""
-    named = best.named(table, row, number)
+    named = best.named(table, row, cell)
     of = "" if named == "the runs" else f"{named}, "
     return f"{column.label}: {of}{mean_of(cell):.{places}f} ({n} seed{'s' * (n != 1)}{within})."
 
@@ -60,8 +94,10 @@ def _doubtful(column: Column, standing: Standing) -> str:
     )
 
 
-def lead(column: Column, amount: float, found: Compared) -> str:
-    """`1.67 points [0.27, 3.07] (5 seeds each, these images); new images: [-0.10, 3.40]`."""
+def lead(
+    column: Column, amount: float, found: Compared, *, p: float | None = None, p_over_both: float | None = None
+) -> str:
+    """`1.67 points [0.27, 3.07] (5 seeds each, these images); new images: [-0.10, 3.40]`, with p where it is given."""
     places = _places(column)
     shown = found.seeds.shown
 
@@ -74,12 +110,17 @@ def lead(column: Column, amount: float, found: Compared) -> str:
     said = f"{amount:.{places}f}{column.unit}"
     if shown.low is not None and shown.high is not None:
         said += f" {ends(shown.low, shown.high)}"
-    said += f" ({n}, these images)"
+    said += f" ({n}, these images{_p(p)})"
     both = found.both
     if both is not None and both.low is not None and both.high is not None:
         what = "new images" if both.of_runs else "these two runs on new images"
         said += f"; {what}: {ends(both.low * column.scale, both.high * column.scale)}"
+        said += f" ({_p(p_over_both).removeprefix(', ')})" if p_over_both is not None else ""
     return said
+
+
+def _p(p: float | None) -> str:
+    return "" if p is None else ", p < 0.001" if p < 0.001 else f", p = {p:.2g}"
 
 
 def _places(column: Column) -> int:

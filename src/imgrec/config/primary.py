@@ -1,0 +1,51 @@
+"""What a study is about, declared before it runs: its primary scores and contrasts, as words of the configuration."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from imgrec.config.fields import choice
+from imgrec.errors import UsageError
+
+_FORM = re.compile(r"(?P<metric>[a-z]\w*)(?: at (?P<at>\S+))?(?:: (?P<ours>\S.*?) vs (?P<theirs>\S.*))?")
+_EXAMPLE = "top1 at last: optimizer=adam vs optimizer=sgd"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Primary:
+    """A score, and which two settings are compared by it.
+
+    at: best or last; None: what the table shows. ours, theirs: keys and values that name either side, as a command
+    gives them; empty for a score without a contrast. words: as it was declared.
+    """
+
+    metric: str
+    at: str | None
+    ours: Mapping[str, str]
+    theirs: Mapping[str, str]
+    words: str
+
+
+def parse(words: str) -> Primary:
+    """Raises UsageError for words of another form."""
+    found = _FORM.fullmatch(words.strip())
+    if found is None:
+        raise UsageError(
+            f"primary must be METRIC [at best|last][: KEY=VALUE vs KEY=VALUE], got {words!r}; as {_EXAMPLE!r}"
+        )
+    if found["at"] is not None:
+        choice("primary's place", found["at"], ("best", "last"))
+    sides = [_pairs(side, words) for side in (found["ours"], found["theirs"])]
+    if sides[0].keys() != sides[1].keys() or (sides[0] and sides[0] == sides[1]):
+        raise UsageError(f"primary must give both sides other values of the same keys, got {words!r}; as {_EXAMPLE!r}")
+    return Primary(metric=found["metric"], at=found["at"], ours=sides[0], theirs=sides[1], words=words.strip())
+
+
+def _pairs(side: str | None, words: str) -> dict[str, str]:
+    pairs: dict[str, str] = {}
+    for word in (side or "").split():
+        key, equals, value = word.partition("=")
+        if not (key and equals and value) or key in pairs:
+            raise UsageError(f"primary must have sides of KEY=VALUE, each key once, got {words!r}; as {_EXAMPLE!r}")
+        pairs[key] = value
+    return pairs

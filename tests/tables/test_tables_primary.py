@@ -1,0 +1,119 @@
+"""What a study declared as primary comes first in its table."""
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+from answered import lay_answers, predicted
+from shelf import Shown, lay, lay_sweep, run, score
+
+from imgrec import statistics
+
+Table = Callable[..., Shown]
+BEGINS = "Primary contrast, declared in the study: test top1 % at "
+
+
+def declare(*words: str) -> Mapping[str, object]:
+    return {"primary": list(words)}
+
+
+def lay_declared(place: Path, outcomes: Mapping[str, Sequence[float]], *words: str) -> None:
+    for setting, tops in outcomes.items():
+        for seed, top1 in enumerate(tops):
+            scores = [score("top1", top1, at="best"), score("top1", top1 - 0.1), score("ece", 0.1 + top1 / 10)]
+            lay(place, run(f"{setting} seed={seed}", *scores, config=declare(*words)))
+
+
+ADAM, SGD, BEST = [0.80, 0.82, 0.81, 0.83], [0.70, 0.73, 0.70, 0.74], [0.90, 0.95, 0.93, 0.96]
+
+
+def test_a_declared_contrast_is_told_first_with_its_uncorrected_p(table: Table, runs: Path) -> None:
+    values = {"optimizer=adam": ADAM, "optimizer=sgd": SGD, "optimizer=muon": BEST}
+    lay_declared(runs, values, "top1 at last: optimizer=adam vs optimizer=sgd")
+    found = statistics.paired(dict(enumerate(ADAM)), dict(enumerate(SGD)))
+    assert found is not None
+    assert found.p is not None
+    assert found.low is not None
+    assert found.high is not None
+    shown = table()
+    p = "p < 0.001" if found.p < 0.001 else f"p = {found.p:.2g}"
+    assert shown.verdict.startswith(
+        f"{BEGINS}last: optimizer=adam leads optimizer=sgd by {100 * found.mean:.2f} points [{100 * found.low:.2f},"
+        f" {100 * found.high:.2f}] (4 seeds each, these images, {p})."
+        " test top1 %: optimizer=muon is best;"
+    )
+
+
+def test_whoever_leads_is_named_first_and_lower_errors_lead(table: Table, runs: Path) -> None:
+    values = {"optimizer=adam": ADAM, "optimizer=sgd": SGD}
+    lay_declared(runs, values, "top1: optimizer=sgd vs optimizer=adam", "ece at last: optimizer=adam vs optimizer=sgd")
+    said = table().verdict
+    assert f"{BEGINS}best: optimizer=adam leads optimizer=sgd by 9.75 points [" in said
+    assert "test ece % at last: optimizer=sgd leads optimizer=adam by 0.98 points [0." in said
+
+
+def test_a_contrast_that_cannot_be_told_says_so(table: Table, runs: Path) -> None:
+    lay_declared(
+        runs, {"optimizer=adam": [0.8, 0.7], "optimizer=sgd": [0.7, 0.75]}, "top1: optimizer=adam vs optimizer=sgd"
+    )
+    assert table().verdict.startswith(f"{BEGINS}best: can't tell; optimizer=adam leads optimizer=sgd by 2.50 points [")
+
+
+def test_with_another_factor_each_of_its_values_has_the_contrast_and_p_is_corrected(table: Table, runs: Path) -> None:
+    values = {
+        "loss=mse optimizer=adam": ADAM,
+        "loss=mse optimizer=sgd": SGD,
+        "loss=brier optimizer=adam": BEST,
+        "loss=brier optimizer=sgd": SGD,
+    }
+    lay_declared(runs, values, "top1: optimizer=adam vs optimizer=sgd")
+    said = table().verdict
+    ps = []
+    for ours in (BEST, ADAM):
+        found = statistics.paired(dict(enumerate(ours)), dict(enumerate(SGD)))
+        assert found is not None
+        ps.append(found.p)
+    told = ["< 0.001" if p < 0.001 else f"= {p:.2g}" for p in statistics.holm(ps) if p is not None]
+    assert "loss=brier optimizer=adam leads loss=brier optimizer=sgd by 21.75 points" in said
+    assert [part.split(")")[0] for part in said.split(", p ")[1:]] == told
+
+
+def test_where_predictions_are_kept_new_images_are_told_of_too(table: Table, runs: Path) -> None:
+    random = np.random.default_rng(0)
+    adam, sgd = (random.random((3, 200)) < share for share in (0.85, 0.8))
+    rows = {
+        "optimizer=adam": [predicted(list(row)) for row in adam],
+        "optimizer=sgd": [predicted(list(row)) for row in sgd],
+    }
+    lay_answers(runs, rows, config=declare("top1: optimizer=adam vs optimizer=sgd"))
+    change = statistics.difference_over_both(adam, sgd, paired=True)
+    assert change.p is not None
+    assert f"(p = {change.p:.2g})" in table().verdict.partition("; new images: [")[2]
+
+
+def test_a_contrast_without_runs_is_told_to_have_none(table: Table, runs: Path) -> None:
+    lay_declared(runs, {"optimizer=adam": ADAM}, "top1: optimizer=adam vs optimizer=sgd")
+    assert table().verdict.startswith(
+        f"{BEGINS}best, optimizer=adam vs optimizer=sgd: there are no runs of both that are alike otherwise. "
+    )
+
+
+def test_losses_of_different_criteria_are_no_contrast(table: Table, runs: Path) -> None:
+    for words in ("loss=mse", "loss=brier"):
+        for seed in range(2):
+            both = [score("loss", 0.5 + seed / 10), score("top1", 0.5)]
+            lay(runs, run(f"{words} seed={seed}", *both, config=declare("loss at last: loss=mse vs loss=brier")))
+    assert "test loss at last, loss=mse vs loss=brier: they do not measure the same." in table().verdict
+
+
+def test_a_primary_score_is_what_the_verdict_is_about(table: Table, runs: Path) -> None:
+    lay_declared(runs, {"optimizer=adam": ADAM, "optimizer=sgd": SGD}, "ece at last")
+    assert table("--scores", "top1,ece").verdict.startswith("test ece %: ")
+    shown = table()
+    assert shown.verdict.startswith("test top1 %: ")
+    assert "declared as primary and not shown: ece; give --scores ece" in shown.notes
+
+
+def test_what_another_version_declared_otherwise_is_left_out(table: Table, runs: Path) -> None:
+    lay_sweep(runs, {"optimizer=adam": ADAM, "optimizer=sgd": SGD}, config={"primary": ["a b c", 7]})
+    assert table().verdict.startswith("test top1 %: optimizer=adam is best")
