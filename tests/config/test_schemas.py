@@ -31,11 +31,27 @@ def contents(path: Path) -> dict[str, Any]:
     return rows
 
 
-@pytest.mark.parametrize(("axis", "name"), [(axis, name) for axis in GROUPS for name in choices(axis)])
-def test_every_choice_composes_under_its_own_name(axis: str, name: str) -> None:
-    section = getattr(compose([f"{axis}={name}", *NEEDED.get(name, [])]), axis)
-    # an option like article_sgd is sgd with other values: the name says which implementation is built
-    assert section.name == name or type(section) is SCHEMAS[axis][section.name]
+ANY = ("loss", "optimizer", "schedule", "trainer", "launcher", "sweep")  # whose choices all go with each other
+ALONE = [axis for axis in GROUPS if axis not in ANY]
+TOGETHER = [
+    {axis: choices(axis)[k % len(choices(axis))] for axis in ANY}
+    for k in range(max(len(choices(axis)) for axis in ANY))
+]
+
+
+@pytest.mark.parametrize(
+    "chosen",
+    [*TOGETHER, *({axis: name} for axis in ALONE for name in choices(axis))],
+    ids=lambda it: "-".join(it.values()),
+)
+def test_every_choice_composes_under_its_own_name(chosen: dict[str, str]) -> None:
+    """Choices of several axes at once: a composition takes longer than all else here."""
+    needed = [word for name in chosen.values() for word in NEEDED.get(name, [])]
+    config = compose([*(f"{axis}={name}" for axis, name in chosen.items()), *needed])
+    for axis, name in chosen.items():
+        section = getattr(config, axis)
+        # an option like article_sgd is sgd with other values: the name says which implementation is built
+        assert section.name == name or type(section) is SCHEMAS[axis][section.name]
 
 
 def test_every_schema_is_a_choice_of_conf() -> None:
