@@ -195,7 +195,7 @@ def test_a_lead_that_the_seeds_cannot_show_is_not_marked_and_the_notes_say_how_m
     assert marked(shown) == []
     said = shown.note("test top1 %: no best is marked.")
     found = re.findall(
-        r"leads optimizer=sgd.* by ([\d.]+); (.*): if .*, about (\d+) seeds would do \((\d+) to (over )?(\d+), as far",
+        r"leads optimizer=sgd.* by ([\d.]+); (.*); if .*, about (\d+) seeds would do \((\d+) to (over )?(\d+), as far",
         said,
     )
     lead, limit, count, low, beyond, high = found[0]
@@ -276,3 +276,19 @@ def test_a_constant_lead_is_measured_against_the_spread_of_seeds(table: Table, r
     assert shown.row("adam")["p"] == "–"
     assert marked(shown) == []
     assert "standard deviation of either 8.75" in shown.note("test top1 %: no best is marked.")
+
+
+def test_a_lead_that_is_significant_and_too_small_to_mark_is_told_as_such(table: Table, runs: Path) -> None:
+    """Differences of 1, 3, 2, 1 and 0.5 points: p is below 0.05, and not below the 0.02 that five seeds must reach."""
+    sgd, adam = [0.50, 0.52, 0.54, 0.51, 0.53], [0.51, 0.55, 0.56, 0.52, 0.535]
+    assert 0.02 < ttest_rel(adam, sgd).pvalue < 0.05
+    lay_sweep(runs, {"optimizer=sgd": sgd, "optimizer=adam": adam})
+    shown = table()
+    assert marked(shown) == []
+    assert "can't tell" not in shown.verdict
+    assert re.fullmatch(
+        r"test top1 %: optimizer=adam leads optimizer=sgd by 1\.50 points \[0\.\d\d, \d\.\d\d\] \(5 seeds each, these"
+        r" images\), too little for a leader that was picked after looking; if lead and deviation are as seen, about"
+        r" \d+ seeds would do \(\d+ to \d+, as far as the deviation is known\)\.",
+        shown.verdict,
+    )

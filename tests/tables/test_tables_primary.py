@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
+import pytest
 from answered import lay_answers, predicted
 from shelf import Shown, lay, lay_sweep, run, score
 
@@ -117,3 +118,31 @@ def test_a_primary_score_is_what_the_verdict_is_about(table: Table, runs: Path) 
 def test_what_another_version_declared_otherwise_is_left_out(table: Table, runs: Path) -> None:
     lay_sweep(runs, {"optimizer=adam": ADAM, "optimizer=sgd": SGD}, config={"primary": ["a b c", 7]})
     assert table().verdict.startswith("test top1 %: optimizer=adam is best")
+
+
+def test_a_contrast_of_the_only_two_settings_is_the_whole_verdict(table: Table, runs: Path) -> None:
+    lay_declared(runs, {"optimizer=adam": ADAM, "optimizer=sgd": SGD}, "top1: optimizer=adam vs optimizer=sgd")
+    assert table().verdict.count("leads") == 1
+    assert table("--at", "last").verdict.count("leads") == 1, "it goes along with the table"
+    lay_declared(runs, {"optimizer=muon": BEST}, "top1: optimizer=adam vs optimizer=sgd")
+    assert table().verdict.count("leads") == 2
+
+
+def test_a_lead_of_new_seeds_that_new_images_do_not_show_says_so(table: Table, runs: Path) -> None:
+    """Each seed of adam gets the same 9 images more than sgd, and 3 or 4 others less; sgd is right about the same."""
+    sgd = np.arange(200) < 150
+    rows = []
+    for lost in ([0, 1, 2], [3, 4, 5], [6, 7, 8, 9]):
+        adam = sgd.copy()
+        adam[150:159], adam[lost] = True, False
+        rows.append(adam)
+    answers = {
+        "optimizer=adam": [predicted(row.tolist()) for row in rows],
+        "optimizer=sgd": [predicted(sgd.tolist()) for _ in rows],
+    }
+    lay_answers(runs, answers, config=declare("top1: optimizer=adam vs optimizer=sgd"))
+    change = statistics.difference_over_both(np.stack(rows), np.stack([sgd] * 3), paired=True)
+    said = table().verdict
+    assert change.p == pytest.approx(0.0747, abs=1e-4)
+    assert ", p = 0.0034)" in said
+    assert said.endswith("(p = 0.075: of them can't tell).")

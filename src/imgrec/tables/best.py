@@ -144,7 +144,7 @@ def _limit(seen: Comparison, n: int, least: float | None, lead: float) -> tuple[
             f"{n} seeds find a true difference with a chance of {100 * statistics.POWER:.0f} % only from {least:.3g}"
             f" ({basis}; to be marked it would take p < {p:.2g})"
         )
-    return limit, f": if both are as seen, {seeds_needed(seen, lead)}"
+    return limit, f"; if lead and deviation are as seen, {seeds_needed(seen, lead)}"
 
 
 def seeds_needed(seen: Comparison, lead: float) -> str:

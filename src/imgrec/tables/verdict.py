@@ -24,10 +24,19 @@ def give(table: Table, standings: Sequence[Standing], outcomes: Sequence[Outcome
         told.append(f"{len(outcomes) - _MOST} more pairs were declared.")
     metrics = [each.metric for each in primary]
     number = next((k for k, column in enumerate(table.columns) if column.metric in metrics), 0)
-    table.verdict = " ".join([*told, _sentence(table, table.columns[number], number, standings[number])])
+    if not _says_it_all(table, outcomes, number):
+        told.append(_sentence(table, table.columns[number], number, standings[number]))
+    table.verdict = " ".join(told)
     shown = {column.metric for column in table.columns} | {each.metric for each in primary if each.ours}
     if unseen := [metric for metric in dict.fromkeys(metrics) if metric not in shown]:
         table.notes.append(f"declared as primary and not shown: {', '.join(unseen)}; give --scores {','.join(unseen)}")
+
+
+def _says_it_all(table: Table, outcomes: Sequence[Outcome], number: int) -> bool:
+    """Whether a declared contrast is of the only two settings, and of the score that the verdict is about."""
+    return len(table.rows) == 2 and any(
+        each.found is not None and (each.column, each.at) == (table.columns[number], table.at) for each in outcomes
+    )
 
 
 def _declared(table: Table, outcome: Outcome) -> str:
@@ -87,11 +96,18 @@ def _doubtful(column: Column, standing: Standing) -> str:
     more = f" Nor can it be told from {rest} more setting{'s' * (rest > 1)}." if rest else ""
     if doubt.lead == 0:
         return f"{column.label}: can't tell which is best; {doubt.reason}.{more}"
-    why = doubt.way_out.removeprefix(": ") or doubt.reason.partition(", ")[2].removeprefix("and ")
-    return (
-        f"{column.label}: can't tell which is best; {doubt.leader} leads {doubt.other} by"
-        f" {lead(column, doubt.lead, doubt.found)}{f'; {why}' if why else ''}.{more}"
-    )
+    told = f"{doubt.leader} leads {doubt.other} by {lead(column, doubt.lead, doubt.found)}"
+    why = doubt.way_out.removeprefix("; ") or doubt.reason.partition(", ")[2].removeprefix("and ")
+    if doubt.way_out and _is_significant(doubt.found):
+        return f"{column.label}: {told}, too little for a leader that was picked after looking; {why}.{more}"
+    return f"{column.label}: can't tell which is best; {told}{f'; {why}' if why else ''}.{more}"
+
+
+def _is_significant(found: Compared) -> bool:
+    """Whether both kinds of p that are known are below 5 %, not corrected."""
+    ps = [found.seeds.shown.p, found.both.p if found.both else None]
+    known = [p for p in ps if p is not None]
+    return bool(known) and max(known) < LEVEL
 
 
 def lead(
@@ -115,7 +131,9 @@ def lead(
     if both is not None and both.low is not None and both.high is not None:
         what = "new images" if both.of_runs else "these two runs on new images"
         said += f"; {what}: {ends(both.low * column.scale, both.high * column.scale)}"
-        said += f" ({_p(p_over_both).removeprefix(', ')})" if p_over_both is not None else ""
+        if p_over_both is not None:
+            untold = ": of them can't tell" if p_over_both >= LEVEL and p is not None and p < LEVEL else ""
+            said += f" ({_p(p_over_both).removeprefix(', ')}{untold})"
     return said
 
 
