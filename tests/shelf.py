@@ -180,7 +180,7 @@ _SIGNS = {
 def of_latex(text: str) -> Shown:
     """Read a table as LaTeX would set it, as Markdown writes it.
 
-    Its notes are the caption, which holds the verdict and the first note, then the comments.
+    The verdict is its caption; the notes are those below the table, then the comments.
     """
 
     def plain(cell: str) -> str:
@@ -190,9 +190,10 @@ def of_latex(text: str) -> Shown:
     body = text[text.index(r"\toprule") : text.index(r"\bottomrule")]
     lines = [line.strip().removesuffix(r" \\") for line in body.splitlines() if line.endswith(r" \\")]
     header, *rows = [[plain(cell) for cell in line.split(" & ")] for line in lines]
-    (caption,) = re.findall(r"\\caption\{(.*)\}\n\\end\{table\}", text)
+    (caption,) = re.findall(r"^ *\\caption\{(.*)\}$", text, re.MULTILINE)
+    below = re.findall(r"^ *\\item (.*)$", text, re.MULTILINE)
     comments = [line.removeprefix("% ") for line in text.partition("end{table}")[2].splitlines() if line]
-    return _shown(header, rows, [plain(caption), *comments], "")
+    return _shown(header, rows, [*map(plain, below), *comments], plain(caption))
 
 
 def of_csv(text: str) -> list[dict[str, str]]:

@@ -53,7 +53,6 @@ def drawn(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Figure]:
             width=words.get("width", "column"),
             colour=words.get("colour"),
             cost=words.get("cost", "seconds"),
-            names=words.get("names"),
             split=split,
             limits=words.get("limits"),
         )
@@ -64,6 +63,8 @@ def drawn(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Figure]:
             protocol=None,
             baseline=[],
             where=words.get("where", []),
+            names=words.get("names"),
+            sort=words.get("sort"),
         )
         result = figure([place], asked, wanted, Path("figure.png"))
         made[-1].said = result.notes  # type: ignore[attr-defined]

@@ -179,6 +179,12 @@ _WhereOption = Annotated[
     list[str],
     typer.Option(metavar="KEY=VALUE", help="Runs that have it, or one of A,B; KEY!=VALUE: not it; may be repeated."),
 ]
+_NamesOption = Annotated[
+    Path | None, typer.Option(metavar="FILE", help='A TOML file of names, such as "optimizer=sgd" = "SGD".')
+]
+_SortOption = Annotated[
+    str | None, typer.Option(metavar="KEY", help="Order by a score, the best first, or by a factor.")
+]
 _PublishedOption = Annotated[
     str | None, typer.Option(help="Sources of published figures, none, or a .toml file; without it, the study's.")
 ]
@@ -203,6 +209,20 @@ def table(
     baseline: _BaselineOption = [],  # noqa: B006 # typer hands it over; nobody changes it
     where: _WhereOption = [],  # noqa: B006
     published: _PublishedOption = None,
+    names: _NamesOption = None,
+    sort: _SortOption = None,
+    hide: Annotated[
+        str,
+        typer.Option(
+            metavar="WHAT,WHAT",
+            help="Of n,std,interval,new_images,difference,p,published,parameters,flops,seconds: what is not shown.",
+        ),
+    ] = "",
+    caption: Annotated[str | None, typer.Option(help="Of latex; without it, the verdict.")] = None,
+    label: Annotated[str | None, typer.Option(help="Of latex, such as tab:optimizers.")] = None,
+    siunitx: Annotated[
+        bool, typer.Option("--siunitx", help="Of latex: numbers aligned by the package siunitx.")
+    ] = False,
     digits: Annotated[int | None, typer.Option(min=0, max=15, help="Digits behind the point.")] = None,
     output: Annotated[Path | None, typer.Option("-o", help="Write here instead of to stdout.")] = None,
 ) -> None:
@@ -221,6 +241,8 @@ def table(
         where=where,
         rows=rows,
         columns=columns,
+        names=names,
+        sort=sort,
     )
     form = command.form_of(form, output, runs=runs)
     if runs:
@@ -233,11 +255,18 @@ def table(
             "--columns": columns is not None,
             "--baseline": bool(baseline),
             "--published": published is not None,
+            "--names": names is not None,
+            "--sort": sort is not None,
+            "--hide": bool(hide),
+            "--caption": caption is not None,
+            "--label": label is not None,
+            "--siunitx": siunitx,
             "--digits": digits is not None,
         }
         made = command.runs(places, asked, form=form, given=given)
     else:
-        made = command.table(places, asked, form=form, published=published, digits=digits)
+        layout = command.layout(hide=hide, caption=caption, label=label, siunitx=siunitx, form=form)
+        made = command.table(places, asked, form=form, published=published, digits=digits, layout=layout)
     if made.text:
         _hand_over(made.text, output)
     _tell_problems(made.problems, made.remarks)
@@ -285,9 +314,8 @@ def figure(
         str | None, typer.Option(metavar="KEY", help="The factor told apart by colour and mark, or none.")
     ] = None,
     cost: Annotated[str, typer.Option(help="Of --kind cost: seconds, flops or parameters.")] = "seconds",
-    names: Annotated[
-        Path | None, typer.Option(metavar="FILE", help='A TOML file of names, such as "optimizer=sgd" = "SGD".')
-    ] = None,
+    names: _NamesOption = None,
+    sort: _SortOption = None,
     limits: Annotated[
         str | None, typer.Option(metavar="LOW,HIGH", help="Ends of the score's axis; what lies beyond is named.")
     ] = None,
@@ -302,7 +330,7 @@ def figure(
     from imgrec.figure.command import look
     from imgrec.tables import command
 
-    wanted = look(kind=kind, width=width, colour=colour, cost=cost, names=names, split=split, limits=limits)
+    wanted = look(kind=kind, width=width, colour=colour, cost=cost, split=split, limits=limits)
     asked = command.request(
         scores=scores,
         at=at,
@@ -311,6 +339,8 @@ def figure(
         baseline=[],
         where=where,
         rows=rows,
+        names=names,
+        sort=sort,
     )
     drawn = draw(places, asked, wanted, output)
     verdict = [folded(drawn.verdict), ""] if drawn.verdict else []

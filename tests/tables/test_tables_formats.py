@@ -47,8 +47,8 @@ def written(command: Callable[..., Said], runs: Path) -> Callable[..., str]:
     return write
 
 
-def ended(notes: list[str]) -> str:
-    return " ".join(note if note.endswith(".") else f"{note}." for note in notes)
+def ended(note: str) -> str:
+    return note if note.endswith(".") else f"{note}."
 
 
 @pytest.mark.parametrize(
@@ -62,13 +62,16 @@ def ended(notes: list[str]) -> str:
     ],
     ids=["plain", "all numbers", "five digits", "pivot", "one setting"],
 )
-def test_latex_has_the_cells_of_markdown_and_its_notes_as_caption_and_comments(
+def test_latex_has_the_cells_of_markdown_and_its_notes_below_or_as_comments(
     written: Callable[..., str], words: tuple[str, ...]
 ) -> None:
     markdown, latex = of_markdown(written("markdown", *words)), of_latex(written("latex", *words))
     assert latex.header == markdown.header
     assert latex.rows == markdown.rows
-    assert latex.notes == [f"{markdown.verdict} {ended(markdown.notes[:1])}", *markdown.notes[1:]]
+    assert latex.verdict == markdown.verdict
+    asides = [note for note in markdown.notes if note.startswith(("commit ", "warning: "))]
+    assert asides
+    assert latex.notes == [*(ended(note) for note in markdown.notes if note not in asides), *asides]
 
 
 @pytest.mark.parametrize("digits", [None, 0, 6])
@@ -164,6 +167,13 @@ def test_latex_sets_the_table(written: Callable[..., str], workplace: Path, word
 
 @pytest.mark.slow
 @pytest.mark.skipif(not shutil.which("pdflatex"), reason="pdflatex is not installed")
+def test_latex_sets_numbers_by_siunitx(written: Callable[..., str], workplace: Path) -> None:
+    latex = written("latex", *NUMBERS, "--siunitx", "--label", "tab:x", "--caption", "50 % & more")
+    assert_set(workplace, latex, of_markdown(written("markdown", *NUMBERS)))
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not shutil.which("pdflatex"), reason="pdflatex is not installed")
 def test_latex_sets_names_that_hold_its_own_signs(command: Callable[..., Said], workplace: Path) -> None:
     for name, widths, top1 in ((ODD, "[8,16]", 0.5), ("plain", "[16,32]", 0.6)):
         lay(Path("odd"), run(f"model.widths={widths}", score("top1", top1), experiment=name))
@@ -174,7 +184,8 @@ def test_latex_sets_names_that_hold_its_own_signs(command: Callable[..., Said], 
 def assert_set(folder: Path, latex: str, shown: Shown) -> None:
     """LaTeX takes it without an error, and where a PDF can be read here, it shows the texts of the cells."""
     text = [r"\documentclass{article}", r"\usepackage[paperwidth=200cm,paperheight=100cm,margin=1cm]{geometry}"]
-    text += [r"\usepackage{booktabs}", r"\begin{document}", latex, r"\end{document}"]
+    (needs, *sets) = re.findall(r"^% (?:needs|and) (.*)$", latex, re.MULTILINE)
+    text += [needs, *sets, r"\begin{document}", latex, r"\end{document}"]
     (folder / "page.tex").write_text("\n".join(text))
     words = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "page.tex"]
     done = subprocess.run(words, cwd=folder, capture_output=True, text=True, errors="replace", timeout=120)

@@ -14,9 +14,7 @@ from imgrec.figure import costs, dots, lines, style
 from imgrec.figure.groups import Groups, group
 from imgrec.records import hand_out
 from imgrec.tables import command, published
-from imgrec.tables import names as naming
 from imgrec.tables.gather import gather
-from imgrec.tables.names import Names
 from imgrec.tables.table import Request, Table
 
 KINDS = ("dots", "curves", "cost")
@@ -49,7 +47,6 @@ class Look:
     width: float
     colour: str | None
     cost: str
-    names: Names
     split: str | None = None
     limits: tuple[float, float] | None = None
 
@@ -60,7 +57,6 @@ def look(
     width: str,
     colour: str | None,
     cost: str,
-    names: Path | None,
     split: str | None,
     limits: str | None = None,
 ) -> Look:
@@ -74,7 +70,6 @@ def look(
         width=_inches(width),
         colour=colour,
         cost=cost,
-        names=naming.read(names) if names is not None else Names(),
         split=split,
         limits=_ends(limits) if limits is not None else None,
     )
@@ -124,7 +119,7 @@ def figure(places: Sequence[Path], asked: Request, wanted: Look, output: Path) -
         )
     if wanted.limits is not None and len(metrics) > 1:
         raise UsageError(f"--limits is of one score's axis, and --scores names {len(metrics)}; draw a figure for each")
-    groups = group(table, wanted.colour, wanted.names, many=wanted.kind == "curves")
+    groups = group(table, wanted.colour, table.names, many=wanted.kind == "curves")
     with style.in_print():
         drawn, notes, problems = _drawn(table, groups, metrics, wanted)
         content, said = style.written(drawn, ending)
@@ -148,16 +143,16 @@ def _drawn(table: Table, groups: Groups, metrics: Sequence[str], wanted: Look) -
     match wanted.kind:
         case "dots":
             _refuse_empty(table)
-            drawn = dots.draw(table, groups, wanted.names, wanted.width, wanted.limits)
+            drawn = dots.draw(table, groups, table.names, wanted.width, wanted.limits)
             return drawn, [*dots.notes(table), *_beyond(table, wanted)], []
         case "curves":
             found = lines.read(groups, metrics, wanted.split)
-            drawn = lines.draw(groups, found, wanted.names, wanted.width, wanted.limits)
+            drawn = lines.draw(groups, found, table.names, wanted.width, wanted.limits)
             remarks = [*found.remarks, *lines.beyond(groups, found, wanted.limits)]
             return drawn, [lines.NOTE, *remarks], found.problems
         case _:
             _refuse_empty(table)
-            drawn, lacking = costs.draw(table, groups, wanted.cost, wanted.names, wanted.width, wanted.limits)
+            drawn, lacking = costs.draw(table, groups, wanted.cost, table.names, wanted.width, wanted.limits)
             return drawn, [costs.NOTE, *style.over_both(table), *lacking, *_beyond(table, wanted)], []
 
 
@@ -171,7 +166,7 @@ def _beyond(table: Table, wanted: Look) -> list[str]:
         values = row.cells[0].values.values()
         cut = sum(not low <= value <= high for value in values)
         if cut:
-            told.append(f"{wanted.names.setting(table.factors.keys, row.setting)} ({cut} of {len(values)} runs)")
+            told.append(f"{table.names.setting(table.factors.keys, row.setting)} ({cut} of {len(values)} runs)")
     return [f"beyond the limits: {'; '.join(told)}"] if told else []
 
 

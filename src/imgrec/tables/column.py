@@ -8,11 +8,12 @@ NO_FRACTIONS = ("loss", "nll", "nll_calibrated")  # every other metric is a frac
 
 @dataclass(frozen=True, kw_only=True)
 class Column:
-    """A score: what was measured, where and how."""
+    """A score: what was measured, where and how. named: what a file of names calls it."""
 
     metric: str
     split: str
     protocol: str
+    named: str | None = None
 
     @property
     def scale(self) -> int:
@@ -46,5 +47,7 @@ class Column:
 
     @property
     def label(self) -> str:
+        if self.named:
+            return self.named
         under = "" if self.protocol == "clean" else f", {self.protocol}"
         return f"{self.split} {self.metric}{'' if self.scale == 1 else ' %'}{under}"

@@ -7,9 +7,13 @@ from pathlib import Path
 
 from imgrec.config.fields import choice
 from imgrec.errors import UsageError
+from imgrec.tables import names as naming
 from imgrec.tables import published as figures
 from imgrec.tables import singles
 from imgrec.tables.gather import Gathered, gather
+from imgrec.tables.layout import Layout
+from imgrec.tables.layout import layout as layout_of
+from imgrec.tables.names import Names
 from imgrec.tables.render import FORMATS, render
 from imgrec.tables.sensitivity import sensitivities
 from imgrec.tables.table import Condition, Request, Table
@@ -37,6 +41,8 @@ def request(
     where: Sequence[str],
     rows: str = "",
     columns: str | None = None,
+    names: Path | None = None,
+    sort: str | None = None,
 ) -> Request:
     """What the words of a command ask for. Raises UsageError for words that ask for nothing."""
     choice("--at", at, ("best", "last"))
@@ -53,6 +59,8 @@ def request(
         where=tuple(map(_condition, where)),
         rows=tuple(_names(rows)),
         columns=columns,
+        names=naming.read(names) if names is not None else Names(),
+        sort=sort,
     )
 
 
@@ -75,7 +83,20 @@ def form_of(form: str | None, output: Path | None, *, runs: bool = False) -> str
     return form
 
 
-def table(places: Sequence[Path], asked: Request, *, form: str, published: str | None, digits: int | None) -> Made:
+def layout(*, hide: str, caption: str | None, label: str | None, siunitx: bool, form: str) -> Layout:
+    """What the words of a command ask for. Raises UsageError for what the format has no place for."""
+    return layout_of(hide=_names(hide), caption=caption, label=label, siunitx=siunitx, form=form)
+
+
+def table(
+    places: Sequence[Path],
+    asked: Request,
+    *,
+    form: str,
+    published: str | None,
+    digits: int | None,
+    layout: Layout | None = None,
+) -> Made:
     """Read the records below the places, and tabulate them.
 
     Raises UsageError for words that ask for what is not there.
@@ -88,7 +109,11 @@ def table(places: Sequence[Path], asked: Request, *, form: str, published: str |
     made = of(found, asked, published)
     warnings = [f"warning: {warning}" for warning in made.warnings]
     remarks = [made.verdict, *made.notes, *warnings] if form == "csv" else []
-    return Made(text=render(made, form, digits=digits), problems=[*found.problems, *made.problems], remarks=remarks)
+    return Made(
+        text=render(made, form, digits=digits, layout=layout),
+        problems=[*found.problems, *made.problems],
+        remarks=remarks,
+    )
 
 
 def runs(places: Sequence[Path], asked: Request, *, form: str, given: Mapping[str, bool]) -> Made:

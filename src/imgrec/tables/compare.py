@@ -69,7 +69,7 @@ def with_baseline(table: Table, baseline: Mapping[str, str]) -> None:
             if not any(cell.difference for cell in row.cells):
                 table.notes.append(f"no score to compare with its baseline: {table.name_of(row.setting)}")
     _correct(table, compared)
-    named = " ".join(f"{key}={value}" for key, value in baseline.items())
+    named = " ".join(table.names.words(full(key), value) for key, value in baseline.items())
     table.notes.append(
         f"Δ: the difference of means to {named}, with its 95 % interval (not corrected). {_rule(compared)}"
     )

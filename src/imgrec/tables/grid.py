@@ -1,19 +1,21 @@
 """A table as texts: rows and columns of them, for every format. Imports no torch."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass, field
 from string import ascii_lowercase
 
 from imgrec.foreign import folded
 from imgrec.statistics import LEVEL
 from imgrec.tables import scored
-from imgrec.tables.factors import ABSENT, order, short
+from imgrec.tables.factors import ABSENT, order
 from imgrec.tables.numbers import Numbers, numbers
 from imgrec.tables.published import Figure
 from imgrec.tables.table import Cell, Row, Table
 
 COSTS = (("parameters", "parameters", 1.0), ("flops_per_image", "MFLOPs an image", 1e-6), ("seconds", "seconds", 1.0))
 """A cost's name in records, in tables, and what it is multiplied with there."""
+
+_HIDDEN_AS = {"flops_per_image": "flops"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,31 +28,37 @@ class Field:
 
 @dataclass(frozen=True, kw_only=True)
 class Grid:
-    """Rows of texts. numeric: the columns to align at the right. verdict: the answer, to stand first."""
+    """Rows of texts. numeric: the columns to align at the right. verdict: the answer, to stand first.
+
+    asides: those of the notes that no reader of a paper needs: what the runs were made with, and warnings.
+    """
 
     header: list[str]
     numeric: list[bool]
     rows: list[list[Field]]
     notes: list[str]
     verdict: str = ""
+    asides: list[str] = field(default_factory=list)
 
 
-def grid(table: Table, digits: int | None = None) -> Grid:
-    """The table as texts for people, each on one line, whatever records and sources hold."""
-    made = _pivot(table, digits) if table.pivot else _long(table, digits)
+def grid(table: Table, digits: int | None = None, hide: Collection[str] = ()) -> Grid:
+    """The table as texts for people, each on one line, whatever records and sources hold. hide: of layout.HIDEABLE."""
+    made = _pivot(table, digits, hide) if table.pivot else _long(table, digits, hide)
     return Grid(
         header=[folded(name) for name in made.header],
         numeric=made.numeric,
         rows=[[Field(text=folded(field.text), strong=field.strong) for field in row] for row in made.rows],
         notes=[folded(note) for note in made.notes],
         verdict=folded(made.verdict),
+        asides=[folded(note) for note in (table.provenance, *_warnings(table)) if note],
     )
 
 
 @dataclass(frozen=True, kw_only=True)
 class Statistic:
-    """A column of numbers about a score: its header, and its field in a row."""
+    """A column of numbers about a score: its kind (of layout.HIDEABLE), its header, and its field in a row."""
 
+    kind: str
     header: str
     field: Callable[[Row, Cell, Numbers], Field]
 
@@ -62,18 +70,30 @@ def statistics_of(table: Table, number: int) -> list[Statistic]:
     over_both = any(cell.over_both for cell in cells)
     shown = []
     if not over_both or any(len(cell.values) > 1 for cell in cells):
-        shown.append(Statistic(header=level, field=lambda _, __, told: Field(text=told.interval)))
+        shown.append(Statistic(kind="interval", header=level, field=lambda _, __, told: Field(text=told.interval)))
     if over_both:
         header = f"{level}, new images"
-        shown.append(Statistic(header=header, field=lambda _, __, told: Field(text=told.interval_over_both)))
+        shown.append(
+            Statistic(kind="new_images", header=header, field=lambda _, __, told: Field(text=told.interval_over_both))
+        )
     if table.baseline:
         label = f"Δ {table.columns[number].label}"
-        shown.append(Statistic(header=label, field=lambda row, _, told: Field(text=_change(row, told))))
-        shown.append(Statistic(header="p", field=lambda _, __, told: Field(text=told.p or ABSENT)))
+        shown.append(
+            Statistic(kind="difference", header=label, field=lambda row, _, told: Field(text=_change(row, told)))
+        )
+        shown.append(Statistic(kind="p", header="p", field=lambda _, __, told: Field(text=told.p or ABSENT)))
         if any(cell.difference_over_both for cell in cells):
             label = "Δ, new images"
-            shown.append(Statistic(header=label, field=lambda _, __, told: Field(text=told.change_over_both)))
-            shown.append(Statistic(header="p, new images", field=lambda _, __, told: Field(text=told.p_both or ABSENT)))
+            shown.append(
+                Statistic(kind="new_images", header=label, field=lambda _, __, told: Field(text=told.change_over_both))
+            )
+            shown.append(
+                Statistic(
+                    kind="new_images",
+                    header="p, new images",
+                    field=lambda _, __, told: Field(text=told.p_both or ABSENT),
+                )
+            )
     return shown
 
 
@@ -81,16 +101,19 @@ def _change(row: Row, told: Numbers) -> str:
     return "baseline" if row.is_baseline else told.change
 
 
-def _long(table: Table, digits: int | None) -> Grid:
+def _long(table: Table, digits: int | None, hide: Collection[str]) -> Grid:
     """A row a setting."""
     unfinished = any(_came_through(table, row) < row.asked for row in table.rows)
-    known = [cost for cost in COSTS if any(row.cost(cost[0]) is not None for row in table.rows)]
+    costs = [cost for cost in COSTS if _HIDDEN_AS.get(cost[0], cost[0]) not in hide]
+    known = [cost for cost in costs if any(row.cost(cost[0]) is not None for row in table.rows)]
     same = [cost for cost in known if len(table.rows) > 1 and len({row.cost(cost[0]) for row in table.rows}) == 1]
     costs = [cost for cost in known if cost not in same]
-    sources = _sources(table)
-    shown = [statistics_of(table, number) for number in range(len(table.columns))]
-    header = [short(key) for key in table.factors.keys] or ["setting"]
-    header += ["n", *(["runs"] if unfinished else [])]
+    sources = _sources(table) if "published" not in hide else []
+    shown = [
+        [each for each in statistics_of(table, number) if each.kind not in hide] for number in range(len(table.columns))
+    ]
+    header = [table.names.factor(key) for key in table.factors.keys] or ["setting"]
+    header += [*(["n"] if "n" not in hide else []), *(["runs"] if unfinished else [])]
     for column, own in zip(table.columns, shown, strict=True):
         header += [column.label, *(each.header for each in own)]
     header += [*(["published"] if sources else []), *(name for _, name, _ in costs)]
@@ -100,8 +123,8 @@ def _long(table: Table, digits: int | None) -> Grid:
         numeric=[place >= words and name not in ("runs", "published") for place, name in enumerate(header)],
         rows=[
             [
-                *_named(table, row, unfinished=unfinished),
-                *_scored(table, row, shown, digits),
+                *_named(table, row, unfinished=unfinished, hide=hide),
+                *_scored(table, row, shown, digits, hide),
                 *(
                     [Field(text="; ".join(_figure(each, sources) for each in row.published) or ABSENT)]
                     if sources
@@ -126,26 +149,37 @@ def _in_every_row(table: Table, costs: Sequence[tuple[str, str, float]]) -> list
     return [f"In every row: {told}."] if told else []
 
 
-def _named(table: Table, row: Row, *, unfinished: bool) -> list[Field]:
+def _named(table: Table, row: Row, *, unfinished: bool, hide: Collection[str]) -> list[Field]:
     """Which setting it is, and of how many runs."""
-    fields = [Field(text=value) for value in row.setting] or [Field(text="all runs")]
-    fields.append(Field(text=str(max(len(cell.values) for cell in row.cells))))
+    fields = [Field(text=value) for value in _values(table, row)] or [Field(text="all runs")]
+    fields += [Field(text=str(max(len(cell.values) for cell in row.cells)))] if "n" not in hide else []
     return [*fields, *([Field(text=_states(table, row))] if unfinished else [])]
 
 
-def _scored(table: Table, row: Row, shown: Sequence[Sequence[Statistic]], digits: int | None) -> list[Field]:
+def _mean(told: Numbers, hide: Collection[str]) -> str:
+    return (told.mean or ABSENT) if "std" in hide else told.spread
+
+
+def _values(table: Table, row: Row) -> list[str]:
+    """The setting's values by their names."""
+    return [table.names.value(key, value) for key, value in zip(table.factors.keys, row.setting, strict=True)]
+
+
+def _scored(
+    table: Table, row: Row, shown: Sequence[Sequence[Statistic]], digits: int | None, hide: Collection[str]
+) -> list[Field]:
     """The scores, each with its statistics."""
     most = max(len(cell.values) for cell in row.cells)
     fields = []
     for cell, column, own in zip(row.cells, table.columns, shown, strict=True):
         told = numbers(cell, column, digits)
         fewer = f" (n = {told.n})" if len(cell.values) not in (0, most) else ""
-        fields.append(Field(text=told.spread + fewer, strong=cell.best))
+        fields.append(Field(text=_mean(told, hide) + fewer, strong=cell.best))
         fields += [each.field(row, cell, told) for each in own]
     return fields
 
 
-def _pivot(table: Table, digits: int | None) -> Grid:
+def _pivot(table: Table, digits: int | None, hide: Collection[str]) -> Grid:
     """One factor's values by row, the pivot's by column, the first score in the cells."""
     column = table.columns[0]
     across = table.factors.keys.index(str(table.pivot))
@@ -158,10 +192,13 @@ def _pivot(table: Table, digits: int | None) -> Grid:
         fewer = f" (n = {told.n})" if told.mean and len(row.cells[0].values) != most else ""
         if _came_through(table, row) < row.asked:
             fewer = f" ({_states(table, row).partition(' ')[0]} runs)"
-        field = Field(text=(told.spread + fewer) if told.mean else _states(table, row), strong=row.cells[0].best)
-        lines.setdefault(tuple(row.setting[place] for place in others), {})[row.setting[across]] = field
-    name = short(str(table.pivot))
-    header = [*(short(table.factors.keys[place]) for place in others), *(f"{name}={head}" for head in heads)]
+        field = Field(text=(_mean(told, hide) + fewer) if told.mean else _states(table, row), strong=row.cells[0].best)
+        values = _values(table, row)
+        lines.setdefault(tuple(values[place] for place in others), {})[row.setting[across]] = field
+    header = [
+        *(table.names.factor(table.factors.keys[place]) for place in others),
+        *(table.names.words(str(table.pivot), head) for head in heads),
+    ]
     return Grid(
         header=header,
         numeric=[place >= len(others) for place in range(len(header))],

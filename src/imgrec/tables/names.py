@@ -29,19 +29,30 @@ class Names:
     def __init__(self, given: Mapping[str, str] | None = None) -> None:
         self._given = dict(given or {})
 
+    def __bool__(self) -> bool:
+        return bool(self._given)
+
     def factor(self, key: str) -> str:
         """The name of a factor: `Optimizer` for `optimizer.name`."""
         return self._given.get(short(key)) or self._given.get(key) or short(key)
 
     def value(self, key: str, value: str) -> str:
         """The name of a factor's value, under a heading that names the factor."""
-        return self._given.get(f"{short(key)}={value}") or self._given.get(f"{full(key)}={value}") or value
+        return self._of(key, value) or value
+
+    def words(self, key: str, value: str) -> str:
+        """The name of a factor's value in a sentence: as the command line takes it, where it has none of its own."""
+        return self._of(key, value) or f"{self.factor(key)}={value}"
+
+    def label(self, metric: str, split: str) -> str | None:
+        """The name that a score was given."""
+        return self._given.get(f"{split} {metric}") or self._given.get(metric)
 
     def spoken(self, key: str, value: str) -> str:
         """The name of a factor's value by itself: of a choice as it is (`sgd`), of a key with the key (`lr=0.1`)."""
-        named = self.value(key, value)
-        if named != value or "." not in short(key):
-            return named
+        named = self._of(key, value)
+        if named or "." not in short(key):
+            return named or value
         known = self._given.get(key)
         return f"{known} = {value}" if known else f"{key.rpartition('.')[2]}={value}"
 
@@ -52,13 +63,15 @@ class Names:
 
     def score(self, column: Column) -> str:
         """The name of a score with its unit: `Test top-1 accuracy (%)`."""
-        given = self._given.get(f"{column.split} {column.metric}") or self._given.get(column.metric)
-        if given:
+        if given := self.label(column.metric, column.split):
             return given
         under = "" if column.protocol == "clean" else f", {column.protocol}"
         unit = "" if column.scale == 1 else " (%)"
         split = _SPLITS.get(column.split, column.split)
         return f"{split} {_METRICS.get(column.metric, column.metric)}{under}{unit}"
+
+    def _of(self, key: str, value: str) -> str | None:
+        return self._given.get(f"{short(key)}={value}") or self._given.get(f"{full(key)}={value}")
 
 
 def read(path: Path) -> Names:

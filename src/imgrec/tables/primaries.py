@@ -74,7 +74,8 @@ def of(table: Table, contrasts: Sequence[Primary], reader: Reader) -> list[Outco
 
 def _of(table: Table, each: Primary, reader: Reader) -> list[Outcome]:
     shown = table.columns[0]
-    column = Column(metric=each.metric, split=shown.split, protocol=shown.protocol)
+    named = table.names.label(each.metric, shown.split)
+    column = Column(metric=each.metric, split=shown.split, protocol=shown.protocol, named=named)
     at = each.at or table.at
     nothing = Outcome(declared=each, column=column, at=at)
     outcomes = []

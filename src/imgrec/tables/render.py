@@ -6,8 +6,10 @@ import re
 from collections.abc import Sequence
 
 from imgrec.foreign import for_spreadsheet
-from imgrec.tables.factors import ABSENT, short
+from imgrec.tables import latex
+from imgrec.tables.factors import ABSENT
 from imgrec.tables.grid import COSTS, Grid, amount, grid, printed
+from imgrec.tables.layout import Layout
 from imgrec.tables.numbers import numbers
 from imgrec.tables.sensitivity import Sensitivity
 from imgrec.tables.table import Table
@@ -15,13 +17,14 @@ from imgrec.tables.table import Table
 FORMATS = ("markdown", "latex", "csv")
 
 
-def render(table: Table, form: str, *, digits: int | None = None) -> str:
+def render(table: Table, form: str, *, digits: int | None = None, layout: Layout | None = None) -> str:
     """form: markdown, latex or csv. digits: behind the point; without it 2 for percent, 4 for losses."""
+    layout = layout or Layout()
     match form:
         case "markdown":
-            return "\n".join([_markdown(grid(table, digits)), *map(_tuning, table.tunings)])
+            return "\n".join([_markdown(grid(table, digits, layout.hide)), *map(_tuning, table.tunings)])
         case "latex":
-            return _latex(grid(table, digits))
+            return latex.render(grid(table, digits, layout.hide), layout)
         case "csv":
             return _csv(table, digits)
         case _:
@@ -83,61 +86,6 @@ def _cell(text: str) -> str:
     return re.sub(r"(\\*)\|", lambda found: f"{found[1] * 2}\\|", _marked_down(text))
 
 
-_SIGNS = {
-    **{mark: f"\\{mark}" for mark in "&%$#_{}"},
-    "\\": r"\textbackslash{}",
-    "~": r"\textasciitilde{}",
-    "^": r"\textasciicircum{}",
-    "±": r"$\pm$",
-    "Δ": r"$\Delta$",
-    "|": r"\textbar{}",
-    "<": "$<$",
-    ">": "$>$",
-    "–": r"\textendash{}",
-    "≤": r"$\le$",
-    "≥": r"$\ge$",
-}
-
-
-_MINUS = re.compile(r"(?<![\w.-])-(?=\d)")  # before a negative number, not inside a name
-
-
-def _escaped(text: str) -> str:
-    """The text with what LaTeX would take for its own escaped; signs become those of mathematics."""
-    plain = "".join(_SIGNS.get(mark, mark) for mark in text)
-    return _MINUS.sub("$-$", plain).replace("--", "-{}-")  # two hyphens would become a dash
-
-
-def _latex(texts: Grid) -> str:
-    def line(cells: Sequence[str]) -> str:
-        # the line break above would take a [ or * at the row's beginning for its argument
-        return re.sub(r"^([\[*])", r"{\1}", " & ".join(cells)) + r" \\"
-
-    rows = [[rf"\textbf{{{_escaped(f.text)}}}" if f.strong else _escaped(f.text) for f in row] for row in texts.rows]
-    return "\n".join(
-        [
-            "% needs \\usepackage{booktabs}",
-            r"\begin{table}",
-            r"  \centering",
-            rf"  \begin{{tabular}}{{{''.join('r' if numeric else 'l' for numeric in texts.numeric)}}}",
-            r"    \toprule",
-            f"    {line(list(map(_escaped, texts.header)))}",
-            r"    \midrule",
-            *(f"    {line(row)}" for row in rows),
-            r"    \bottomrule",
-            r"  \end{tabular}",
-            rf"  \caption{{{_escaped(f'{texts.verdict} {_ended(texts.notes[0])}')}}}",
-            r"\end{table}",
-            *(f"% {note}" for note in texts.notes[1:]),
-            "",
-        ]
-    )
-
-
-def _ended(note: str) -> str:
-    return note if note.endswith(".") else f"{note}."
-
-
 # a column's name in CSV, and which of a cell's numbers it holds
 _CSV = {name: name for name in ("mean", "std", "n", "low", "high")}
 _CSV_OVER_BOTH = {"new images low": "both_low", "new images high": "both_high"}
@@ -170,7 +118,7 @@ def _csv(table: Table, digits: int | None) -> str:
         kinds |= _CSV_BASELINE
         if any(cell.difference_over_both for cell in cells_of_all):
             kinds |= _CSV_BASELINE_OVER_BOTH
-    header = [for_spreadsheet(short(key)) for key in table.factors.keys]
+    header = [for_spreadsheet(table.names.factor(key)) for key in table.factors.keys]
     header += ["finished", "failed", "interrupted", "running", "missing"]
     header += [for_spreadsheet(f"{column.label} {kind}") for column in table.columns for kind in (*kinds, "best")]
     header += [name for _, name, _ in COSTS] + ["published"]
@@ -178,7 +126,8 @@ def _csv(table: Table, digits: int | None) -> str:
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(header)
     for row in table.rows:
-        cells: list[str] = [for_spreadsheet(value) for value in row.setting]
+        named = zip(table.factors.keys, row.setting, strict=True)
+        cells: list[str] = [for_spreadsheet(table.names.value(key, value)) for key, value in named]
         cells += [str(row.count(status)) for status in ("finished", "failed", "interrupted", "running")]
         cells.append(str(len(row.missing)))
         for cell, column in zip(row.cells, table.columns, strict=True):

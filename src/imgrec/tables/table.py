@@ -6,8 +6,9 @@ from dataclasses import dataclass, field
 from imgrec.statistics import Both, Contrast, Interval, Summary
 from imgrec.tables.answers import Answers
 from imgrec.tables.column import Column
-from imgrec.tables.factors import Factors, Setting, short
+from imgrec.tables.factors import Factors, Setting
 from imgrec.tables.gather import Run
+from imgrec.tables.names import Names
 from imgrec.tables.published import Figure
 from imgrec.tables.sensitivity import Sensitivity
 
@@ -36,7 +37,8 @@ class Request:
     scores: metrics, a column each. split: test or val; None: test where a run opened it. at: best, or last; best falls
     back to last where there is none. protocol: None for clean, else the first that was measured. baseline: keys and
     values that name the settings to compare with. where: all hold of the runs to keep. rows, columns: factors to use
-    instead of those that were varied; columns pivots.
+    instead of those that were varied; columns pivots. names: what things are called. sort: a score, the best first, or
+    a factor, by which the rows are in order instead of by all factors.
     """
 
     scores: tuple[str, ...] = ("top1",)
@@ -47,6 +49,8 @@ class Request:
     where: tuple[Condition, ...] = ()
     rows: tuple[str, ...] = ()
     columns: str | None = None
+    names: Names = field(default_factory=Names)
+    sort: str | None = None
 
 
 @dataclass(kw_only=True)
@@ -98,6 +102,7 @@ class Row:
 class Table:
     """verdict: the answer in a sentence or two. notes: what a reader must know to use the numbers. warnings: what may
     make them not comparable. problems: predictions that could not be read. tunings: what the runs' sweeps tuned.
+    names: what things are called. provenance: the one of the notes that says what the runs were made with.
     """
 
     factors: Factors
@@ -111,12 +116,14 @@ class Table:
     verdict: str = ""
     problems: list[str] = field(default_factory=list)
     tunings: list[Sensitivity] = field(default_factory=list)
+    names: Names = field(default_factory=Names)
+    provenance: str = ""
 
     def name_of(self, setting: Setting, *, beside: Setting | None = None) -> str:
-        """The setting in words, as the command line takes them; beside another one, what it differs in."""
+        """The setting by its names, else as the command line takes it; beside another one, what it differs in."""
         words = [
-            f"{short(key)}={value}"
+            self.names.words(key, value)
             for place, (key, value) in enumerate(zip(self.factors.keys, setting, strict=True))
             if beside is None or beside[place] != value
         ]
-        return " ".join(words) or "the runs"
+        return (", " if self.names else " ").join(words) or "the runs"

@@ -1,9 +1,11 @@
 """From runs to a table: what was varied, the scores of each setting, what is not there. Imports no torch."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 from imgrec import predictions
+from imgrec.config.fields import nearest
 from imgrec.errors import UsageError, shown
 from imgrec.records import Score
 from imgrec.tables import best, compare, derived, factors, primaries, provenance, verdict
@@ -33,13 +35,18 @@ def tabulate(runs: Sequence[Run], request: Request, figures: Sequence[Figure] = 
         left_out = f"{len(closed)} run{'s' * (len(closed) > 1)}"
         notes.append(f"left out: {left_out} with test=false, as tuning has them; --split val shows them")
     protocol = request.protocol or _protocol(kept, split)
-    columns = [Column(metric=metric, split=split, protocol=protocol) for metric in request.scores]
+    columns = [
+        Column(metric=metric, split=split, protocol=protocol, named=request.names.label(metric, split))
+        for metric in request.scores
+    ]
     reader = Reader()
     declared = primaries.declared(kept)
     derived.add(kept, {*request.scores, *(each.metric for each in declared)}, reader)
     _check_scores(kept, columns)
     found = _factors(kept, request)
     rows = _rows(kept, found, columns, request.at, notes, reader)
+    if request.sort is not None:
+        rows.sort(key=_by(request.sort, found, columns))
     table = Table(
         factors=found,
         columns=columns,
@@ -50,6 +57,7 @@ def tabulate(runs: Sequence[Run], request: Request, figures: Sequence[Figure] = 
         notes=notes,
         warnings=provenance.warnings(kept),
         problems=reader.problems,
+        names=request.names,
     )
     notes_below.describe(table, notes, reader)
     if request.where:
@@ -65,8 +73,29 @@ def tabulate(runs: Sequence[Run], request: Request, figures: Sequence[Figure] = 
         notes.append(f"no published figure of {keys} is of these settings, data, split and protocol")
     notes_below.tell_what_is_missing(table)
     notes += [f"goes along: {line}" for line in found.along]
-    notes.append(provenance.line(kept))
+    table.provenance = provenance.line(kept)
+    notes.append(table.provenance)
     return table
+
+
+def _by(sort: str, found: Factors, columns: Sequence[Column]) -> Callable[[Row], tuple[Any, ...]]:
+    """What rows are sorted by: a score, the best first and none last, or a factor. Raises UsageError for neither."""
+    metrics = [column.metric for column in columns]
+    if sort in metrics:
+        number = metrics.index(sort)
+
+        def lead(row: Row) -> tuple[Any, ...]:
+            summary = row.cells[number].summary
+            return (summary is None, -columns[number].sign * summary.mean if summary else 0.0)
+
+        return lead
+    if full(sort) in found.keys:
+        place = found.keys.index(full(sort))
+        return lambda row: factors.order((row.setting[place],))
+    known = [*metrics, *map(short, found.keys)]
+    guess = nearest(sort, known)
+    hint = f"did you mean {guess}?" if guess else f"there are {', '.join(known)}"
+    raise UsageError(f"--sort {sort} must be a score or a factor of the table, and is neither; {hint}")
 
 
 def keep(runs: Sequence[Run], where: Sequence[Condition]) -> list[Run]:
