@@ -65,6 +65,7 @@ def drawn(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Figure]:
             where=words.get("where", []),
             names=words.get("names"),
             sort=words.get("sort"),
+            average=words.get("average", ""),
         )
         result = figure([place], asked, wanted, Path("figure.png"))
         made[-1].said = result.notes  # type: ignore[attr-defined]
@@ -173,6 +174,18 @@ def test_thin_lines_are_the_intervals_over_new_images(
         pytest.approx(ends) for ends in sorted([float(row[name]) for name in names] for row in rows)
     ]
     assert any(note.startswith("Thin lines with ends: ") for note in figure.said)  # type: ignore[attr-defined]
+
+
+def test_rows_are_sorted_and_averaged_as_in_the_table(workplace: Path, drawn: Callable[..., Figure]) -> None:
+    values = {("sgd", "mse"): 0.7, ("sgd", "hinge"): 0.8, ("adam", "mse"): 0.5, ("adam", "hinge"): 0.4}
+    rows = {f"optimizer={name} loss={loss}": [value, value + 0.02] for (name, loss), value in values.items()}
+    lay_sweep(Path("outputs"), rows)
+    figure = drawn(Path("outputs"), average="loss", sort="top1")
+    assert [label.get_text() for label in figure.axes[0].get_yticklabels()] == ["sgd", "adam"]
+    assert sorted(mean for (mean,) in marks(figure)["means"]) == pytest.approx([46, 76])
+    assert list(map(len, marks(figure)["runs"])) == [2, 2]
+    assert any(note.startswith("Small dots: a seed's mean over its runs.") for note in figure.said)  # type: ignore[attr-defined]
+    assert not figure.axes[0].texts
 
 
 def test_a_setting_whose_runs_all_failed_keeps_its_place(workplace: Path, drawn: Callable[..., Figure]) -> None:
@@ -336,6 +349,7 @@ def test_names_are_as_they_stand_and_characters_without_a_shape_are_told(
         ("--limits 90,100 --scores top1,ece", "--limits is of one score's axis, and --scores names 2; draw a figure"),
         ("--kind curves --split test", "--split must be one of val, train, got 'test'"),
         ("--kind curves --scores ece", "no run logged val ece once an epoch; there are train loss, val top1"),
+        ("--kind curves --average loss", "--kind curves draws settings by themselves, got --average loss; choose"),
         ("--scores los", "no run has the score test los"),
         ("--where optimizer=muon", "--where optimizer=muon must leave runs, and leaves none"),
     ],

@@ -185,6 +185,9 @@ _NamesOption = Annotated[
 _SortOption = Annotated[
     str | None, typer.Option(metavar="KEY", help="Order by a score, the best first, or by a factor.")
 ]
+_AverageOption = Annotated[
+    str, typer.Option(metavar="KEY,KEY", help="Factors to average over, seed by seed; it is stated as such.")
+]
 _PublishedOption = Annotated[
     str | None, typer.Option(help="Sources of published figures, none, or a .toml file; without it, the study's.")
 ]
@@ -211,6 +214,7 @@ def table(
     published: _PublishedOption = None,
     names: _NamesOption = None,
     sort: _SortOption = None,
+    average: _AverageOption = "",
     hide: Annotated[
         str,
         typer.Option(
@@ -243,6 +247,7 @@ def table(
         columns=columns,
         names=names,
         sort=sort,
+        average=average,
     )
     form = command.form_of(form, output, runs=runs)
     if runs:
@@ -257,6 +262,7 @@ def table(
             "--published": published is not None,
             "--names": names is not None,
             "--sort": sort is not None,
+            "--average": bool(average),
             "--hide": bool(hide),
             "--caption": caption is not None,
             "--label": label is not None,
@@ -316,6 +322,7 @@ def figure(
     cost: Annotated[str, typer.Option(help="Of --kind cost: seconds, flops or parameters.")] = "seconds",
     names: _NamesOption = None,
     sort: _SortOption = None,
+    average: _AverageOption = "",
     limits: Annotated[
         str | None, typer.Option(metavar="LOW,HIGH", help="Ends of the score's axis; what lies beyond is named.")
     ] = None,
@@ -341,6 +348,7 @@ def figure(
         rows=rows,
         names=names,
         sort=sort,
+        average=average,
     )
     drawn = draw(places, asked, wanted, output)
     verdict = [folded(drawn.verdict), ""] if drawn.verdict else []

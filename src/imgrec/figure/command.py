@@ -110,6 +110,10 @@ def figure(places: Sequence[Path], asked: Request, wanted: Look, output: Path) -
     if not found.runs:
         raise RunError(f"none of the {len(found.problems)} records could be read, the first: {found.problems[0]}")
     metrics = asked.scores
+    if wanted.kind == "curves" and asked.average:
+        raise UsageError(
+            f"--kind curves draws settings by themselves, got --average {','.join(asked.average)}; choose with --where"
+        )
     if wanted.kind == "curves":  # what was logged needs no score of its name
         asked = dataclasses.replace(asked, scores=Request().scores)
     table = command.of(found, asked, published.NONE)

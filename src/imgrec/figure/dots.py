@@ -72,8 +72,9 @@ def notes(table: Table) -> list[str]:
         f"n = {counts[0]} runs a setting." if len(counts) == 1 else f"n = {counts[0]} to {counts[-1]} runs a setting."
     )
     lacking = any(_share(row, number) for row in table.rows for number in range(len(table.columns)))
+    note = _NOTE if table.rows[0].levels == 1 else _NOTE.replace("single runs", "a seed's mean over its runs")
     return [
-        _NOTE,
+        note,
         *style.over_both(table),
         told,
         *(["At the right: runs with a score of those that were asked for."] if lacking else []),
@@ -82,9 +83,8 @@ def notes(table: Table) -> list[str]:
 
 def _share(row: Row, number: int) -> str | None:
     """How many of the setting's runs have the score, where it is not all that were asked for."""
-    asked = len(row.runs) + len(row.missing)
-    scored = len(row.cells[number].values)
-    return f"{scored}/{asked}" if scored < asked else None
+    scored = row.scored(row.cells[number])
+    return f"{scored}/{row.asked}" if scored < row.asked else None
 
 
 def _height(groups: Groups, labels: list[str], place: int) -> float:

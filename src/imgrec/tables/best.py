@@ -129,7 +129,7 @@ def _doubt(table: Table, number: int, first: Row, row: Row) -> Doubt | None:
             f"which {_fewer(leader, cell)} seeds can tell of these images, while new images have p = {found.both.p:.2g}"
         )
         return doubt(f"{said}, {told}", 0)
-    if len(leader.values) < first.asked:
+    if first.scored(leader) < first.asked:
         return doubt(f"{said}, and the runs that it lacks may have gone worse", 0)
     return None
 
@@ -159,7 +159,7 @@ def seeds_needed(seen: Comparison, lead: float) -> str:
 
 def named(table: Table, row: Row, cell: Cell, *, beside: Row | None = None) -> str:
     """The setting in words, and of how many runs its score is where some are lacking."""
-    name, n = table.name_of(row.setting, beside=beside.setting if beside else None), len(cell.values)
+    name, n = table.name_of(row.setting, beside=beside.setting if beside else None), row.scored(cell)
     return f"{name} ({n} of {row.asked} runs)" if n < row.asked else name
 
 

@@ -43,6 +43,7 @@ def request(
     columns: str | None = None,
     names: Path | None = None,
     sort: str | None = None,
+    average: str = "",
 ) -> Request:
     """What the words of a command ask for. Raises UsageError for words that ask for nothing."""
     choice("--at", at, ("best", "last"))
@@ -61,6 +62,7 @@ def request(
         columns=columns,
         names=naming.read(names) if names is not None else Names(),
         sort=sort,
+        average=tuple(_names(average)),
     )
 
 

@@ -38,7 +38,8 @@ class Request:
     back to last where there is none. protocol: None for clean, else the first that was measured. baseline: keys and
     values that name the settings to compare with. where: all hold of the runs to keep. rows, columns: factors to use
     instead of those that were varied; columns pivots. names: what things are called. sort: a score, the best first, or
-    a factor, by which the rows are in order instead of by all factors.
+    a factor, by which the rows are in order instead of by all factors. average: factors whose values are averaged
+    over, seed by seed.
     """
 
     scores: tuple[str, ...] = ("top1",)
@@ -51,6 +52,7 @@ class Request:
     columns: str | None = None
     names: Names = field(default_factory=Names)
     sort: str | None = None
+    average: tuple[str, ...] = ()
 
 
 @dataclass(kw_only=True)
@@ -74,7 +76,10 @@ class Cell:
 
 @dataclass(kw_only=True)
 class Row:
-    """A setting: its runs of every status, a cell a column, what it costs. published: figures of others for it."""
+    """A setting: its runs of every status, a cell a column, what it costs.
+
+    published: figures of others for it. levels: how many runs a value is the mean of, where factors are averaged over.
+    """
 
     setting: Setting
     runs: list[Run]
@@ -82,6 +87,7 @@ class Row:
     missing: list[int] = field(default_factory=list)
     is_baseline: bool = False
     published: list[Figure] = field(default_factory=list)
+    levels: int = 1
 
     def cost(self, name: str) -> float | None:
         """The mean over its finished runs; None where no record has it."""
@@ -93,6 +99,10 @@ class Row:
     def asked(self) -> int:
         """How many runs the setting should have."""
         return len(self.runs) + len(self.missing)
+
+    def scored(self, cell: Cell) -> int:
+        """How many runs a cell's values are made of."""
+        return len(cell.values) * self.levels
 
     def count(self, status: str) -> int:
         return sum(run.record.status == status for run in self.runs)

@@ -8,7 +8,7 @@ from imgrec import predictions
 from imgrec.config.fields import nearest
 from imgrec.errors import UsageError, shown
 from imgrec.records import Score
-from imgrec.tables import best, compare, derived, factors, primaries, provenance, verdict
+from imgrec.tables import averaged, best, compare, derived, factors, primaries, provenance, verdict
 from imgrec.tables import notes as notes_below
 from imgrec.tables.answers import Reader
 from imgrec.tables.cells import cell_of
@@ -45,6 +45,11 @@ def tabulate(runs: Sequence[Run], request: Request, figures: Sequence[Figure] = 
     _check_scores(kept, columns)
     found = _factors(kept, request)
     rows = _rows(kept, found, columns, request.at, notes, reader)
+    if over := averaged.keys_of(request.average):
+        found, rows = averaged.over(rows, found, over, columns, request.names, notes)
+        if declared:
+            notes.append("the contrasts that the study declared are of settings by themselves: without --average")
+        declared = []
     if request.sort is not None:
         rows.sort(key=_by(request.sort, found, columns))
     table = Table(
@@ -151,7 +156,8 @@ def _factors(runs: Sequence[Run], request: Request) -> Factors:
     """Those that were asked for, else those that were varied; a pivot's among them."""
     across = full(request.columns) if request.columns else None
     if request.rows:
-        return factors.chosen(runs, [*map(full, request.rows), *([across] if across else [])])
+        keys = [*map(full, request.rows), *([across] if across else [])]
+        return factors.chosen(runs, [*keys, *(key for key in averaged.keys_of(request.average) if key not in keys)])
     found = factors.derive(runs)
     if across is not None and across not in found.keys:
         varied = ", ".join(map(short, found.keys)) or "nothing"
