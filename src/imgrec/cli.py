@@ -161,7 +161,7 @@ def verify(
 
 # what `table` and `report` are both asked
 _Places = Annotated[list[Path], typer.Argument(metavar="DIR", help="Folders of runs, or records.")]
-_ScoresOption = Annotated[str, typer.Option(help="The scores to show, of top1,top5,loss,iou,ece.")]
+_ScoresOption = Annotated[str, typer.Option(help="The scores to show, of top1,top5,loss,iou,ece,ece_debiased.")]
 _AtOption = Annotated[str, typer.Option(help="best (last where there is none) or last.")]
 _SplitOption = Annotated[
     str | None, typer.Option(help="test or val; without it, test where it was opened (test=false keeps it closed).")

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from answered import lay_answers, predicted
+from scipy.stats import ttest_rel
 from shelf import Shown, lay, lay_sweep, run, score
 
 from imgrec import statistics
@@ -120,12 +121,26 @@ def test_what_another_version_declared_otherwise_is_left_out(table: Table, runs:
     assert table().verdict.startswith("test top1 %: optimizer=adam is best")
 
 
-def test_a_contrast_of_the_only_two_settings_is_the_whole_verdict(table: Table, runs: Path) -> None:
-    lay_declared(runs, {"optimizer=adam": ADAM, "optimizer=sgd": SGD}, "top1: optimizer=adam vs optimizer=sgd")
+def test_what_a_contrast_has_said_is_not_said_again(table: Table, runs: Path) -> None:
+    words = "top1: optimizer=adam vs optimizer=sgd"
+    lay_declared(runs, {"optimizer=adam": ADAM, "optimizer=sgd": SGD}, words)
     assert table().verdict.count("leads") == 1
     assert table("--at", "last").verdict.count("leads") == 1, "it goes along with the table"
-    lay_declared(runs, {"optimizer=muon": BEST}, "top1: optimizer=adam vs optimizer=sgd")
+    lay_declared(runs, {"optimizer=muon": [0.1, 0.2, 0.1, 0.3]}, words)
+    assert table().verdict.endswith("). Of all settings it is optimizer=adam that is best.")
+    lay_declared(runs, {"optimizer=rmsprop": BEST}, words)
     assert table().verdict.count("leads") == 2
+    assert "optimizer=rmsprop is best; it leads optimizer=adam, the next, by " in table().verdict
+
+
+def test_where_the_contrast_is_too_small_to_mark_the_seeds_that_it_needs_follow(table: Table, runs: Path) -> None:
+    adam, sgd = [0.80, 0.70, 0.78, 0.76], [0.70, 0.75, 0.76, 0.72]
+    values = {"optimizer=adam": adam, "optimizer=sgd": sgd, "optimizer=muon": [0.10, 0.12, 0.11, 0.10]}
+    lay_declared(runs, values, "top1: optimizer=adam vs optimizer=sgd")
+    p = ttest_rel(adam, sgd).pvalue
+    said = table().verdict
+    assert said.count("leads") == 1
+    assert f"these images, p = {p:.2g}). None of all settings is marked as best; if lead and deviation are as" in said
 
 
 def test_a_lead_of_new_seeds_that_new_images_do_not_show_says_so(table: Table, runs: Path) -> None:

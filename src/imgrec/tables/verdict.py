@@ -24,19 +24,32 @@ def give(table: Table, standings: Sequence[Standing], outcomes: Sequence[Outcome
         told.append(f"{len(outcomes) - _MOST} more pairs were declared.")
     metrics = [each.metric for each in primary]
     number = next((k for k, column in enumerate(table.columns) if column.metric in metrics), 0)
-    if not _says_it_all(table, outcomes, number):
-        told.append(_sentence(table, table.columns[number], number, standings[number]))
-    table.verdict = " ".join(told)
+    told.append(_rest(table, outcomes, number, standings[number]))
+    table.verdict = " ".join(filter(None, told))
     shown = {column.metric for column in table.columns} | {each.metric for each in primary if each.ours}
     if unseen := [metric for metric in dict.fromkeys(metrics) if metric not in shown]:
         table.notes.append(f"declared as primary and not shown: {', '.join(unseen)}; give --scores {','.join(unseen)}")
 
 
-def _says_it_all(table: Table, outcomes: Sequence[Outcome], number: int) -> bool:
-    """Whether a declared contrast is of the only two settings, and of the score that the verdict is about."""
-    return len(table.rows) == 2 and any(
-        each.found is not None and (each.column, each.at) == (table.columns[number], table.at) for each in outcomes
-    )
+def _rest(table: Table, outcomes: Sequence[Outcome], number: int, standing: Standing) -> str:
+    """How a score stands, without what a declared contrast of its first two settings has said already."""
+    column = table.columns[number]
+    pairs = [
+        {each.ours.row.setting, each.theirs.row.setting}
+        for each in outcomes
+        if each.found and each.ours and each.theirs and (each.column, each.at) == (column, table.at)
+    ]
+    first, second = standing.first, standing.second
+    if first is None or second is None or {first.setting, second.setting} not in pairs:
+        return _sentence(table, column, number, standing)
+    if len(table.rows) == 2:
+        return ""
+    if not standing.doubts:
+        return f"Of all settings it is {best.named(table, first, first.cells[number])} that is best."
+    doubt = standing.doubts[0]
+    if len(standing.doubts) == 1 and doubt.way_out:
+        return f"None of all settings is marked as best; {doubt.way_out.removeprefix('; ')}."
+    return _sentence(table, column, number, standing)
 
 
 def _declared(table: Table, outcome: Outcome) -> str:
