@@ -136,15 +136,15 @@ def test_a_factor_that_is_named_twice_is_one(table: Table, runs: Path) -> None:
 
 @pytest.mark.parametrize(
     ("option", "value"),
-    [("--scores", "top1,loss"), ("--baseline", "optimizer=sgd"), ("--published", "wilson-2017")],
+    [("--scores", "top1,loss"), ("--published", "wilson-2017")],
 )
 def test_a_pivot_has_no_room_beside_its_score_and_says_so(
     refusal: Callable[..., str], runs: Path, option: str, value: str
 ) -> None:
     for form in ("markdown", "latex"):
         assert refusal("--rows", "loss", "--columns", "optimizer", option, value, "--format", form) == (
-            f"--columns=optimizer shows one score and nothing beside it, got {option}={value}; leave one of them out,"
-            " or give --format csv"
+            f"--columns=optimizer shows one score and no published figures, got {option}={value}; leave one of them"
+            " out, or give --format csv"
         )
 
 
@@ -154,3 +154,25 @@ def test_a_csv_of_a_pivot_has_the_differences(command: Callable[..., Said], runs
     assert code == 0
     changes = {(row["loss"], row["optimizer"]): row["test top1 % difference"] for row in of_csv(out)}
     assert {setting: change for setting, change in changes.items() if change} == {("mse", "adam"): "+10.00"}
+
+
+def test_a_pivot_has_the_differences_to_the_baseline(table: Table, runs: Path) -> None:
+    words = ("--rows", "loss", "--columns", "optimizer", "--baseline", "optimizer=sgd")
+    long, shown = table("--baseline", "optimizer=sgd"), table(*words)
+    for row in long.rows:
+        cell = shown.row(row["loss"])[f"optimizer={row['optimizer']}"]
+        change = row["Δ test top1 %"]
+        if change in ("baseline", "–"):
+            assert "Δ" not in cell
+        else:
+            assert f"(Δ {change.partition(' ')[0]}" in cell
+            assert ("p " in cell) == (row["p"] != "–")
+            assert row["p"].removeprefix("–") in cell
+    assert shown.note("Δ: the difference of means to optimizer=sgd")
+    assert any("Δ" in text for row in shown.rows for text in row.values())
+    assert not any(
+        "Δ" in text or "p" in text
+        for row in table(*words, "--hide", "p,difference").rows
+        for text in row.values()
+        if "±" in text
+    )

@@ -148,14 +148,13 @@ def _refuse_beside_pivot(asked: Request, published: str | None) -> None:
     """A pivot's cells have room for one score."""
     words = {
         "--scores": ",".join(asked.scores) if len(asked.scores) > 1 else None,
-        "--baseline": " ".join(f"{key}={value}" for key, value in asked.baseline.items()) or None,
         "--published": published if published != figures.NONE else None,
     }
     for option, value in words.items():
         if value is not None:
             raise UsageError(
-                f"--columns={asked.columns} shows one score and nothing beside it, got {option}={value}; leave one of"
-                " them out, or give --format csv"
+                f"--columns={asked.columns} shows one score and no published figures, got {option}={value}; leave one"
+                " of them out, or give --format csv"
             )
 
 

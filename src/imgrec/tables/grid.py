@@ -192,7 +192,8 @@ def _pivot(table: Table, digits: int | None, hide: Collection[str]) -> Grid:
         fewer = f" (n = {told.n})" if told.mean and len(row.cells[0].values) != most else ""
         if _came_through(table, row) < row.asked:
             fewer = f" ({_states(table, row).partition(' ')[0]} runs)"
-        field = Field(text=(_mean(told, hide) + fewer) if told.mean else _states(table, row), strong=row.cells[0].best)
+        text = f"{_mean(told, hide)}{fewer}{_beside(told, hide)}" if told.mean else _states(table, row)
+        field = Field(text=text, strong=row.cells[0].best)
         values = _values(table, row)
         lines.setdefault(tuple(values[place] for place in others), {})[row.setting[across]] = field
     header = [
@@ -209,6 +210,14 @@ def _pivot(table: Table, digits: int | None, hide: Collection[str]) -> Grid:
         notes=[f"{column.label}; n = {most}.", *table.notes, *_warnings(table)],
         verdict=table.verdict,
     )
+
+
+def _beside(told: Numbers, hide: Collection[str]) -> str:
+    """The difference to the baseline in a pivot's cell: ` (Δ -1.67, p = 0.033)`."""
+    parts = [f"Δ {told.difference}"] if told.difference and "difference" not in hide else []
+    if told.p and "p" not in hide:
+        parts.append(f"p {told.p}" if told.p.startswith("<") else f"p = {told.p}")
+    return f" ({', '.join(parts)})" if parts else ""
 
 
 def _states(table: Table, row: Row) -> str:
