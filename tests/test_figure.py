@@ -195,7 +195,7 @@ def test_a_setting_whose_runs_all_failed_keeps_its_place(workplace: Path, drawn:
     assert [text.get_text() for text in figure.axes[0].texts] == ["0/2"]
 
 
-@pytest.mark.parametrize("words", [{}, {"kind": "curves"}, {"kind": "cost"}, {"kind": "cost", "cost": "parameters"}])
+@pytest.mark.parametrize("words", [{}, {"kind": "curves"}, {"kind": "cost", "cost": "parameters"}])
 @pytest.mark.parametrize("width", ["column", "page"])
 def test_nothing_is_cut_or_covered(runs: Path, drawn: Callable[..., Figure], words: dict[str, Any], width: str) -> None:
     figure = drawn(runs, width=width, **words)
@@ -203,8 +203,7 @@ def test_nothing_is_cut_or_covered(runs: Path, drawn: Callable[..., Figure], wor
     assert figure.get_figwidth() == {"column": 3.25, "page": 6.75}[width]
 
 
-@pytest.mark.parametrize("kind", ["dots", "cost"])
-@pytest.mark.parametrize("width", ["column", "page"])
+@pytest.mark.parametrize(("kind", "width"), [("dots", "column"), ("cost", "page")])
 def test_twenty_settings_with_long_names_fit(
     workplace: Path, drawn: Callable[..., Figure], kind: str, width: str
 ) -> None:
