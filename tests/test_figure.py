@@ -232,7 +232,9 @@ def test_curves_are_means_over_runs_with_a_band(runs: Path, drawn: Callable[...,
             assert line.get_ydata()[0] == pytest.approx(first)
         assert len(axes.collections) == len(axes.lines) == 2
     assert "the curves of sgd, mse are means of 2 to 3 runs, as some end earlier" in figure.said  # type: ignore[attr-defined]
-    (axes,) = drawn(runs, kind="curves", scores="loss", split="train").axes
+    figure = drawn(runs, kind="curves", scores="loss", split="train")
+    assert "train loss does not compare between settings of different data or losses" in figure.said  # type: ignore[attr-defined]
+    (axes,) = figure.axes
     assert (axes.get_ylabel(), len(axes.lines)) == ("Training loss", 4)
 
 
