@@ -85,7 +85,7 @@ def test_an_encoding_without_the_characters(finished: Path, imgrec: Callable[...
     def latin() -> None:
         sys.stdout = os.fdopen(os.dup(1), "w", encoding="latin-1")
 
-    child = imgrec("table", str(finished), before=latin)
+    child = imgrec("table", str(finished), "--scores", "top1,loss", before=latin)
     assert child.wait() == 0, child.log.read_text()
     assert r"\u2013" in child.log.read_bytes().decode("latin-1")
 

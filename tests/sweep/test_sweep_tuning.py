@@ -136,11 +136,11 @@ def test_the_next_value_goes_on_as_the_values_do(values: tuple[float, ...], end:
 
 @pytest.fixture
 def peaks(monkeypatch: pytest.MonkeyPatch) -> dict[str, float]:
-    """By optimizer: the rate that is best, of runs that are not trained. Above 1000 they fail."""
+    """By optimizer: the rate that is best, of runs that are not trained. With an lr_scale above 20 they fail."""
     found = {"sgd": 1.0, "adam": 1.0}
 
     def scored(record, config, folder, *rest) -> None:  # type: ignore[no-untyped-def]
-        if config.optimizer.lr_scale > 1000:
+        if config.optimizer.lr_scale > 20:
             raise ValueError("diverged")
         rate = config.optimizer.lr * config.optimizer.lr_scale
         value = 1 / (1 + abs(math.log10(rate / found[config.optimizer.name])))
@@ -160,58 +160,42 @@ def chosen() -> dict[str, list[str] | None]:
 def test_values_are_tried_beyond_an_end_until_the_best_lies_inside(
     command: Callable[..., Said], tiny: list[str], peaks: dict[str, float]
 ) -> None:
-    words = [
-        *tiny,
-        "sweep=tuned",
-        'sweep.tune=["optimizer.lr_scale=0.3,1,3"]',
-        "sweep.extend=true",
-        "sweep.tune_at=last",
-    ]
-    words += ['sweep.bases=["optimizer=sgd: optimizer.lr=0.3","optimizer=adam: optimizer.lr=0.01"]', "seed=0"]
-    peaks |= {"sgd": 30, "adam": 0.01}
-    code, _, err = command("train", "-m", *words, "optimizer=sgd,adam")
+    words = [*tiny, "sweep=tuned", 'sweep.tune=["optimizer.lr_scale=0.3,1,3"]', "sweep.extend=true"]
+    words += ["sweep.tune_at=last", "optimizer=sgd,adam", "seed=0"]
+    words += ['sweep.bases=["optimizer=sgd: optimizer.lr=0.3","optimizer=adam: optimizer.lr=0.01"]']
+    peaks |= {"sgd": 1e9, "adam": 0.01}
+    code, _, err = command("train", "-m", *words)
     assert code == 0, err
-    assert chosen() == {"optimizer=sgd": ["optimizer.lr_scale=100"], "optimizer=adam": ["optimizer.lr_scale=1"]}
-    assert "at an end" not in err
+    assert chosen() == {"optimizer=sgd": ["optimizer.lr_scale=10"], "optimizer=adam": ["optimizer.lr_scale=1"]}
+    assert "1 of 5 tries failed and were passed over" in err
+    assert "at an end" not in err, "what fails beyond it bounds it"
     tried = {
         (row["config"]["optimizer.name"], row["config"]["optimizer.lr"], row["config"]["optimizer.lr_scale"])
         for row in records()
         if not row["config"]["test"]
     }
     assert tried == {
-        *(("sgd", 0.3, scale) for scale in (0.3, 1, 3, 10, 30, 100, 300)),
+        *(("sgd", 0.3, scale) for scale in (0.3, 1, 3, 10, 30)),
         *(("adam", 0.01, scale) for scale in (0.3, 1, 3)),
     }
     assert {row["config"]["seed"] for row in records() if not row["config"]["test"]} == {100}
-    finals = {
-        row["config"]["optimizer.lr"] * row["config"]["optimizer.lr_scale"]
-        for row in records()
-        if row["config"]["test"]
-    }
-    assert finals == {30, 0.01}
-    code, _, err = command("train", "-m", *words, "optimizer=sgd,adam")
-    assert code == 0
-    assert "12 finished" not in err or "to do" not in err, "the same command tries nothing again"
-
-    peaks |= {"sgd": 1e9}  # of another folder: the runs beyond 1000 fail, and bound it
-    code, _, err = command("train", "-m", *words, "optimizer=sgd", "hydra.sweep.dir=far")
-    assert code == 0
-    assert "optimizer.lr_scale=1000 with a mean" in err
-    assert "1 of 9 tries failed and were passed over" in err
-    assert "at an end" not in err
+    finals = [row["config"] for row in records() if row["config"]["test"]]
+    assert {config["optimizer.lr"] * config["optimizer.lr_scale"] for config in finals} == {3, 0.01}
 
 
 def test_without_extension_an_end_is_told_with_the_way_out(
     command: Callable[..., Said], tiny: list[str], peaks: dict[str, float]
 ) -> None:
-    words = [*tiny, "sweep=tuned", 'sweep.tune=["optimizer.lr_scale=0.3,1,3"]', "sweep.tune_at=last", "seed=0,1"]
-    code, _, err = command("train", "-m", *words, "optimizer=sgd")
+    words = [*tiny, "sweep=tuned", 'sweep.tune=["optimizer.lr_scale=0.3,1"]', "sweep.tune_at=last", "seed=0"]
+    code, _, err = command("train", "-m", *words, "optimizer=adam")
     assert code == 0
-    assert "optimizer.lr_scale=3 is at an end of the values tried; widen sweep.tune, or give sweep.extend=true" in err
-    assert json.loads((SWEEP / "tuning.json").read_text())[0]["at_an_end"] == ["optimizer.lr_scale=3"]
-    code, _, err = command("train", "-m", *words, "sweep.extend=true", "optimizer=sgd")
+    assert "optimizer.lr_scale=1 is at an end of the values tried; widen sweep.tune, or give sweep.extend=true" in err
+    assert json.loads((SWEEP / "tuning.json").read_text())[0]["at_an_end"] == ["optimizer.lr_scale=1"]
+    peaks |= {"adam": 0.004}
+    code, _, err = command("train", "-m", *words, "sweep.extend=true", "optimizer=adam")
     assert code == 0
-    assert chosen() == {"optimizer=sgd": ["optimizer.lr_scale=100"]}
+    assert chosen() == {"optimizer=adam": ["optimizer.lr_scale=3.33333"]}
+    assert "2 runs that tune: 2 finished" in err
 
 
 def test_an_extension_ends_where_the_configuration_does(
@@ -223,7 +207,7 @@ def test_an_extension_ends_where_the_configuration_does(
         room._close(record, folder, "finished")
 
     monkeypatch.setattr(room, "_carry_out", scored)
-    words = ["sweep=tuned", 'sweep.tune=["model.dropout=0,0.4,0.8"]', "sweep.extend=true", "seed=0,1"]
+    words = ["sweep=tuned", 'sweep.tune=["model.dropout=0,0.4,0.8"]', "sweep.extend=true", "seed=0"]
     code, _, err = command("train", "-m", *tiny, *words)
     assert code == 0
     assert "tuning: the run: no value beyond model.dropout=0.8: model.dropout must lie in [0, 1)" in err
@@ -233,7 +217,7 @@ def test_an_extension_ends_where_the_configuration_does(
 def test_a_seed_that_tunes_is_none_of_the_final_runs_by_default(
     command: Callable[..., Said], tiny: list[str], peaks: dict[str, float]
 ) -> None:
-    words = [*tiny, "sweep=tuned", 'sweep.tune=["optimizer.lr_scale=0.3,1,3"]', "optimizer=sgd"]
+    words = [*tiny, "sweep=tuned", 'sweep.tune=["optimizer.lr_scale=1"]', "optimizer=sgd"]
     code, _, err = command("train", "-m", *words, "seed=99,100")
     assert code == 2
     assert "seed=100 must be no seed of the tuning, whose choice it would flatter" in err
@@ -243,12 +227,12 @@ def test_a_seed_that_tunes_is_none_of_the_final_runs_by_default(
 def test_a_folder_that_was_tuned_keeps_its_seeds(
     command: Callable[..., Said], tiny: list[str], peaks: dict[str, float]
 ) -> None:
-    words = [*tiny, "sweep=tuned", 'sweep.tune=["optimizer.lr_scale=0.3,1,3"]']
-    assert command("train", "-m", *words, "optimizer=sgd", "seed=0,1", "sweep.tune_seeds=[0]")[0] == 0
-    code, _, err = command("train", "-m", *words, "optimizer=sgd", "seed=0,1,2")
+    words = [*tiny, "sweep=tuned", 'sweep.tune=["optimizer.lr_scale=1"]']
+    assert command("train", "-m", *words, "optimizer=sgd", "seed=0", "sweep.tune_seeds=[0]")[0] == 0
+    code, _, err = command("train", "-m", *words, "optimizer=sgd", "seed=0,1")
     assert code == 0
-    assert "3 runs that tune: 3 finished" in err
-    assert "3 runs: 2 finished, 1 to do" in err
+    assert "1 run that tunes: 1 finished" in err
+    assert "2 runs: 1 finished, 1 to do" in err
 
 
 def test_a_base_that_the_command_gives_is_refused(command: Callable[..., Said], words: list[str]) -> None:

@@ -39,6 +39,7 @@ def test_a_run_leaves_the_whole_contract_behind(tiny: list[str]) -> None:
         "config.yaml",
         "curves.csv",
         "diagnostics.json",
+        "predictions.npz",
         "record.json",
         "run.lock",
         "tensorboard",
