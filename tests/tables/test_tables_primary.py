@@ -93,6 +93,13 @@ def test_where_predictions_are_kept_new_images_are_told_of_too(table: Table, run
     assert f"(p = {change.p:.2g})" in table().verdict.partition("; new images: [")[2]
 
 
+@pytest.mark.parametrize("other", ["loss=focal loss.gamma=2.0", "loss=cross_entropy loss.gamma=–"])
+def test_choices_of_one_name_are_told_apart_by_a_key_of_both_sides(other: str, table: Table, runs: Path) -> None:
+    values = {"loss=focal_3": ADAM, "loss=focal": SGD, "loss=cross_entropy": SGD}
+    lay_declared(runs, values, f"top1: loss=focal loss.gamma=3.0 vs {other}")
+    assert table().verdict.startswith(f"{BEGINS}best: loss=focal loss.gamma=3 leads {other.removesuffix('.0')} by 9.75")
+
+
 def test_a_contrast_without_runs_is_told_to_have_none(table: Table, runs: Path) -> None:
     lay_declared(runs, {"optimizer=adam": ADAM}, "top1: optimizer=adam vs optimizer=sgd")
     assert table().verdict.startswith(

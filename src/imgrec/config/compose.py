@@ -25,7 +25,7 @@ from hydra.version import VersionBase
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from imgrec.config import plain, schemas
+from imgrec.config import declaration, plain, schemas
 from imgrec.config.explain import explained, file_of, unknown_choice, unknown_key
 from imgrec.config.fields import nearest
 from imgrec.config.root import GROUPS, Config
@@ -44,9 +44,15 @@ _HYDRA_KEYS = ("hydra.run.dir", "hydra.sweep.dir", "hydra.verbose", "hydra.mode"
 def compose(overrides: Sequence[str]) -> Config:
     """One run's configuration out of Hydra overrides (`key=value`), checked.
 
-    Raises UsageError for an unknown key or choice, a value of the wrong type or out of range, a missing value.
+    Raises UsageError for an unknown key or choice, a value of the wrong type or out of range, a missing value, a
+    declared contrast that no table could answer.
     """
-    return typed(compose_raw(overrides))
+    made = typed(compose_raw(overrides))
+    try:
+        declaration.check(made.primary)
+    except yaml.YAMLError as error:
+        raise explained(error) from error
+    return made
 
 
 def compose_raw(overrides: Sequence[str]) -> DictConfig:

@@ -15,8 +15,8 @@ _EXAMPLE = "top1 at last: optimizer=adam vs optimizer=sgd"
 class Primary:
     """A score, and which two settings are compared by it.
 
-    at: best or last; None: what the table shows. ours, theirs: keys and values that name either side, as a command
-    gives them; empty for a score without a contrast. words: as it was declared.
+    at: best or last; None: what the table shows. ours, theirs: what names either side, keys as a command gives
+    them and values as records have them; empty for a score without a contrast. words: as it was declared.
     """
 
     metric: str

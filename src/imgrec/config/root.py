@@ -21,6 +21,7 @@ from imgrec.errors import UsageError
 AXES = ("data", "augment", "model", "loss", "optimizer", "schedule", "trainer")  # what a run is
 STEERING = ("launcher", "sweep")  # how a command with -m goes through its runs
 GROUPS = (*AXES, *STEERING)
+MEASURED = ("test", "test_protocols", "test_calibration")  # of a network, when it has been trained
 TEST_PRECISIONS = ("32", "bf16")
 CODE_RULES = ("auto", "ignore", "warn", "refuse")
 PROTOCOLS = ("clean", "tta_flip", "tta_flip_shift")

@@ -4,11 +4,13 @@ import dataclasses
 import functools
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from hydra.core.config_store import ConfigStore
+from omegaconf import OmegaConf
 
 from imgrec.config import augment, data, launcher, loss, model, optimizer, schedule, sweep, trainer
-from imgrec.config.fields import is_identity
+from imgrec.config.fields import default_of, is_identity
 from imgrec.config.root import GROUPS, Config
 from imgrec.errors import UsageError
 
@@ -79,6 +81,29 @@ def _register(root: str) -> None:
 def choices(axis: str) -> list[str]:
     """The names that `axis=` takes, as files of conf/<axis>."""
     return sorted(path.stem for path in (conf_dir() / axis).glob("*.yaml"))
+
+
+def settings(axis: str, name: str) -> dict[str, Any]:
+    """The values that a choice of an axis gives its dataclass: those of its file, and the defaults of the rest.
+
+    Raises yaml.YAMLError for a file that is no YAML.
+    """
+    given = OmegaConf.to_container(OmegaConf.load(conf_dir() / axis / f"{name}.yaml"))
+    values: dict[str, Any] = {}
+    if isinstance(given, dict):
+        for base in given.pop("defaults", None) or ():
+            schema = SCHEMAS[axis].get(str(base).removesuffix("_schema"))
+            if schema is not None and str(base).endswith("_schema"):
+                values |= {field.name: default_of(field) for field in dataclasses.fields(schema)}
+            elif base != name and base in choices(axis):
+                values |= settings(axis, base)
+        values |= {str(key): value for key, value in given.items()}
+    return values
+
+
+def recorded_name(axis: str, name: str) -> str:
+    """What records call a choice: `momentum` for optimizer=momentum_plain."""
+    return str(settings(axis, name).get("name", name))
 
 
 def explanation(axis: str, name: str) -> str:

@@ -12,7 +12,7 @@ from typing import Any
 from omegaconf import MISSING
 
 from imgrec.config.fields import default_of, nearest
-from imgrec.config.root import AXES, GROUPS, Config
+from imgrec.config.root import AXES, GROUPS, MEASURED, Config
 from imgrec.config.schemas import SCHEMAS, keys_outside_identity
 from imgrec.errors import UsageError
 from imgrec.records import Record
@@ -20,7 +20,6 @@ from imgrec.tables import images
 from imgrec.tables.gather import Run
 
 EXPERIMENT, DATA, ROOT, PARENT = "experiment", "data.name", "data.root", "parent"
-_MEASURED = ("test", "test_protocols", "test_calibration")  # of a network, when it has been trained
 ABSENT = "–"  # a key that the run's choice does not have
 _SEED_AND_ID = re.compile(r"_?seed-\d+|(_take-\d+)?-[0-9a-f]{8}$")  # of a folder's name: what differs by seed
 
@@ -167,7 +166,7 @@ def order(setting: Setting) -> tuple[tuple[int, float, str], ...]:
 
 def training(record: Record) -> list[tuple[str, str]]:
     """Everything that says how a network was trained, its seed included: not what was measured of it, nor where."""
-    outside = {*keys_outside_identity(), *_MEASURED, "trainer.name"}
+    outside = {*keys_outside_identity(), *MEASURED, "trainer.name"}
     found = []
     for key, value in record.config.items():
         axis, _, leaf = key.rpartition(".")
@@ -182,7 +181,7 @@ def _keys(runs: Sequence[Run]) -> list[str]:
     axes = [f"{axis}.name" for axis in AXES if axis != "trainer"]  # cpu, gpu and ddp are the same experiment
     axes.insert(axes.index(DATA) + 1, ROOT)  # named by it: images are told apart by their fingerprint
     present = dict.fromkeys(key for run in runs for key in run.record.config)
-    outside = keys_outside_identity() | {*_MEASURED, "seed", "trainer.name"}
+    outside = keys_outside_identity() | {*MEASURED, "seed", "trainer.name"}
     ours = [key for key in present if key.partition(".")[0] in AXES or key in _roots()]
     return [*dict.fromkeys([EXPERIMENT, *axes, *(key for key in ours if key not in outside), PARENT])]
 

@@ -1,0 +1,109 @@
+"""Checks what a study declares as primary against the scores, keys and choices that there are."""
+
+import functools
+import json
+from collections.abc import Sequence
+from typing import Any
+
+from imgrec.config import primary, schemas
+from imgrec.config.fields import choice, nearest
+from imgrec.config.primary import Primary
+from imgrec.config.root import AXES, MEASURED
+from imgrec.errors import UsageError
+
+METRICS = (
+    "top1",
+    "top5",
+    "loss",
+    "iou",
+    "ece",
+    "ece_debiased",
+    "ece_calibrated",
+    "ece_calibrated_debiased",
+    "nll",
+    "nll_calibrated",
+)
+"""The scores that a study can be about. `ece_perfect` is a reference value, not a score."""
+
+_CHOSEN = tuple(axis for axis in AXES if axis != "trainer")  # cpu, gpu and ddp are the same experiment
+
+
+def check(declared: Sequence[str]) -> None:
+    """Refuse a declaration that no table could answer.
+
+    Args:
+        declared: the words of `primary`, each of the right form.
+
+    Raises:
+        UsageError: for an unknown score, key or choice, and for a choice that records call by another name.
+    """
+    for words in declared:
+        each = primary.parse(words)
+        choice("primary's score", each.metric, METRICS)
+        for key, values in _varied(each).items():
+            _check_key(key)
+            if key == "experiment" or key in _CHOSEN:
+                _check_values(key, values)
+        if (named := _as_recorded(each)) != each.words:
+            way_out = f"write {named!r}" if named else "its two sides are one setting there; declare another contrast"
+            raise UsageError(f"primary must name choices as records do, got {each.words!r}; {way_out}")
+
+
+def _varied(each: Primary) -> dict[str, tuple[str, str]]:
+    """Both sides' values by key."""
+    return {key: (value, each.theirs[key]) for key, value in each.ours.items()}
+
+
+def _check_key(key: str) -> None:
+    known = _factors()
+    if key not in known:
+        guess = nearest(key.removesuffix(".name"), known)
+        hint = f"did you mean {guess}?" if guess else "name one such as optimizer or optimizer.lr"
+        raise UsageError(f"primary must name keys that settings of a table can differ in, got {key!r}; {hint}")
+
+
+def _check_values(key: str, values: Sequence[str]) -> None:
+    known = schemas.choices(key)
+    for value in values:
+        choice(f"primary's {key}", value, ["none", *known] if key == "experiment" else known)
+
+
+@functools.cache
+def _factors() -> tuple[str, ...]:
+    """The keys that tables tell settings apart by, as a command gives them."""
+    outside = schemas.keys_outside_identity() | {*MEASURED, "seed"}
+    return ("experiment", *_CHOSEN, "data.root", *(key for key in schemas.known_keys() if key not in outside))
+
+
+def _as_recorded(each: Primary) -> str:
+    """The words with each choice called as records call it; "" where both sides are then one setting.
+
+    A record has the name of a choice's dataclass (`momentum` for `optimizer=momentum_plain`). Two choices of one
+    dataclass differ in the keys that their files set.
+    """
+    sides: tuple[dict[str, str], dict[str, str]] = (dict(each.ours), dict(each.theirs))
+    for key, (ours, theirs) in _varied(each).items():
+        if key not in _CHOSEN:
+            continue
+        names = [schemas.recorded_name(key, value) for value in (ours, theirs)]
+        sides[0][key], sides[1][key] = names
+        if ours != theirs and names[0] == names[1]:
+            for leaf, values in _differing(key, ours, theirs).items():
+                for side, value in zip(sides, values, strict=True):
+                    side.setdefault(f"{key}.{leaf}", value)
+    if sides == (each.ours, each.theirs):
+        return each.words
+    if sides[0] == sides[1]:
+        return ""
+    told = (" ".join(f"{key}={value}" for key, value in side.items()) for side in sides)
+    return f"{each.words.partition(':')[0]}: {' vs '.join(told)}"
+
+
+def _differing(axis: str, ours: str, theirs: str) -> dict[str, tuple[str, str]]:
+    """The keys in which two choices of one dataclass differ, with both values as a command gives them."""
+    one, other = schemas.settings(axis, ours), schemas.settings(axis, theirs)
+    return {key: (_text(one[key]), _text(other.get(key))) for key in one if one[key] != other.get(key)}
+
+
+def _text(value: Any) -> str:
+    return json.dumps(value, separators=(",", ":")).replace('"', "")
