@@ -122,11 +122,13 @@ def read(path: StrPath) -> Record:
 class Evaluation:
     """A later measurement: of which run, of which images (their fingerprint, where it is known), and what came out.
 
-    predictions: as in `Record`.
+    weights: the digest of the measured weights, as in a `Record`; None where the file has none. predictions: as in
+    `Record`.
     """
 
     run_id: str
     fingerprint: str | None
+    weights: str | None
     scores: list[Score]
     predictions: dict[str, str]
 
@@ -140,6 +142,7 @@ def read_evaluation(path: Path) -> Evaluation:
         return Evaluation(
             run_id=shape.text(rows["run_id"], "run_id"),
             fingerprint=known,
+            weights=None if rows.get("weights") is None else shape.name(rows["weights"], "weights"),
             scores=scores_of(rows["scores"]),
             predictions=_digests(rows.get("predictions", {}), "predictions"),
         )

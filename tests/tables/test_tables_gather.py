@@ -24,11 +24,14 @@ def numbers(shown: Shown) -> tuple[str, str]:
     return row["n"], row["test top1 %"]
 
 
-def measure(folder: Path, owner: str, *scores: Score, name: str = "tta_flip-0.json") -> Path:
+def measure(
+    folder: Path, owner: str, *scores: Score, name: str = "tta_flip-0.json", weights: str | None = None
+) -> Path:
     """Write what `imgrec evaluate` writes."""
     path = folder / "evaluations" / name
     path.parent.mkdir(exist_ok=True)
-    records.write_json(path, {"schema": 1, "run_id": owner, "scores": [dataclasses.asdict(row) for row in scores]})
+    rows = {"schema": 1, "run_id": owner, "scores": [dataclasses.asdict(row) for row in scores]}
+    records.write_json(path, rows if weights is None else rows | {"weights": weights})
     return path
 
 
@@ -171,6 +174,51 @@ def test_what_the_record_has_is_not_taken_from_a_later_measurement(table: Table,
     record = run("optimizer=sgd", score("top1", 0.5, at="best"))
     measure(lay(runs, record).parent, record.run_id, score("top1", 0.9, at="best"), name="clean-0.json")
     assert numbers(table()) == ONE
+
+
+EARLY, END = "e" * 64, "f" * 64
+
+
+@pytest.mark.parametrize(
+    ("of_record", "of_measurement", "is_taken"),
+    [
+        ({"last": END}, END, True),
+        ({"last": END}, EARLY, False),
+        ({"best": EARLY, "last": END}, EARLY, False),
+        ({"best": END}, END, False),
+        ({}, EARLY, True),
+        ({"last": END}, None, True),
+    ],
+    ids=["its own", "an earlier epoch's", "the best's", "no last", "older record", "older measurement"],
+)
+def test_a_measurement_counts_only_if_it_is_of_the_finished_run_s_weights(
+    table: Table, runs: Path, of_record: dict[str, str], of_measurement: str | None, is_taken: bool
+) -> None:
+    """A run may be measured while it is interrupted, and trained on after that."""
+    record = run("optimizer=sgd", score("top1", 0.5), weights=of_record)
+    later = score("loss", 0.75)
+    folder = lay(runs, record).parent
+    path = measure(folder, record.run_id, later, weights=of_measurement)
+    lay(runs, run("optimizer=sgd seed=1", score("top1", 0.5), score("loss", 0.25)))
+    shown = table("--scores", "loss", "--at", "last")
+    assert shown.rows[0]["test loss"] == ("0.5000 ± 0.3536" if is_taken else "0.2500")
+    told = [note for note in shown.notes if str(path) in note]
+    assert told == [] if is_taken else "it measures other weights than the finished run's" in told[0]
+
+
+def test_measured_again_the_finished_run_s_score_counts(table: Table, runs: Path) -> None:
+    record = run("optimizer=sgd", score("top1", 0.5), weights={"last": END})
+    folder = lay(runs, record).parent
+    for name, value, weights in (("tta_flip-0.json", 0.25, EARLY), ("tta_flip-1.json", 0.75, END)):
+        measure(folder, record.run_id, score("top1", value, protocol="tta_flip"), name=name, weights=weights)
+    assert table("--at", "last", "--protocol", "tta_flip").rows[0]["test top1 %, tta_flip"] == "75.00"
+
+
+def test_a_measurement_of_a_run_that_has_not_finished_is_left_out(table: Table, runs: Path) -> None:
+    lay_sweep(runs / "done", {"optimizer=adam": [0.5]})
+    record = run("optimizer=sgd", status="interrupted")
+    measure(lay(runs, record).parent, record.run_id, score("top1", 0.9), weights=EARLY)
+    assert table().note("left out, as the run has not finished")
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,5 @@
 """The runs below some folders, each once, and what there could not be read. Imports no torch."""
 
-import dataclasses
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -8,7 +7,7 @@ from pathlib import Path
 from imgrec import codebase, codechange, records, runfolder
 from imgrec.config.identity import SHORT
 from imgrec.errors import RunError, UsageError, shown
-from imgrec.records import Evaluation, Record
+from imgrec.records import Evaluation, Record, Score
 from imgrec.runfolder import EVALUATIONS, RECORD, SWEEP_LOCK, TUNING, VERIFICATIONS
 from imgrec.tables import images
 
@@ -173,30 +172,45 @@ def _read(path: Path, found: Gathered) -> Run:
         except RunError as error:
             found.problems.append(str(error))
             continue
-        if later is None:
-            found.notes.append(f"left out, as it measures other images than the run's own: {shown(file)}")
-        else:
-            record.scores += later.scores
-            record.predictions = {**later.predictions, **record.predictions}
+        if reason := _left_out(later, record):
+            found.notes.append(f"left out, as {reason}: {shown(file)}")
+            continue
+        record.scores += _new(later, record)
+        record.predictions = {**later.predictions, **record.predictions}
     return Run(path=path, folder=folder, record=record)
 
 
-def _later(path: Path, record: Record) -> Evaluation | None:
-    """A later measurement, with the scores that the record does not have; None where it is of other images.
-
-    Raises RunError where they are another run's.
-    """
+def _later(path: Path, record: Record) -> Evaluation:
+    """The measurement in that file. Raises RunError for one of another run."""
     found = records.read_evaluation(path)
     if found.run_id != record.run_id:
         raise RunError(
             f"{path} must be a measurement of run {record.run_id[:SHORT]}, and is one of {found.run_id[:SHORT]}; move"
             " it to that run's folder"
         )
-    if found.fingerprint not in (None, record.fingerprint):
-        return None
+    return found
+
+
+def _left_out(later: Evaluation, record: Record) -> str:
+    """Why the measurement is not one of the finished run; empty if it is one.
+
+    Where the record or the measurement names no weights, as those of older versions, nothing is known of them.
+    """
+    if later.fingerprint not in (None, record.fingerprint):
+        return "it measures other images than the run's own"
+    if later.weights is None:
+        return ""
+    if record.status != "finished":
+        return "the run has not finished, and its weights may change"
+    if record.weights and any(record.weights.get(score.at) != later.weights for score in later.scores):
+        return "it measures other weights than the finished run's, maybe of an earlier epoch (measure again, remove it)"
+    return ""
+
+
+def _new(later: Evaluation, record: Record) -> list[Score]:
+    """The measurement's scores that the record does not have."""
     known = [(score.split, score.protocol, score.metric, score.at, score.settings) for score in record.scores]
-    new = [s for s in found.scores if (s.split, s.protocol, s.metric, s.at, s.settings) not in known]
-    return dataclasses.replace(found, scores=new)
+    return [s for s in later.scores if (s.split, s.protocol, s.metric, s.at, s.settings) not in known]
 
 
 def _newest(takes: Sequence[Run]) -> Run:
