@@ -1,49 +1,68 @@
 """Keep what a study leaves: `python experiments/keep.py outputs/seeds experiments/seeds`.
 
-Copies the records of the finished runs of a sweep into records/, and its tuning.json beside them. Packs what the final
-runs' networks said of each test image, at the last epoch, into predictions.npz. What lies there already stays, so that
-the runs of several machines come together; `sweep.known=experiments/seeds/records` then counts them as finished.
+Copies the records of the finished runs of a sweep into records/. Packs what the final runs' networks said of each test
+image, at the last epoch, into predictions.npz. Joins its tuning.json with the one that lies there. What is there stays,
+so that the runs of several machines come together; `sweep.known=experiments/seeds/records` counts them as finished.
 """
 
 import shutil
 import sys
 from pathlib import Path
 
-from imgrec import predictions, records
+from imgrec import predictions, records, tuned
 from imgrec.errors import RunError
 from imgrec.predictions import Place, Predicted
-from imgrec.runfolder import RECORD, TUNING
+from imgrec.records import Record
+from imgrec.runfolder import RECORD
 
 KEPT: Place = ("test", "clean", "last")
 
 
-def main(sweep: Path, study: Path) -> None:
-    """Copy and pack. Raises RunError for a run that lies there with other scores, and for damaged files."""
+def main(sweep: Path, study: Path) -> str:
+    """Pack, then copy; what could be kept, in words.
+
+    Raises RunError, before anything is written, for a run that lies there with other weights, for one whose predictions
+    are lost, and for damaged files.
+    """
     folder = study / "records"
-    folder.mkdir(parents=True, exist_ok=True)
     packed = study / predictions.NAME
-    found: dict[str, dict[Place, Predicted]] = predictions.read(packed) if packed.is_file() else {}
+    found = predictions.read(packed) if packed.is_file() else {}
     before = {record.run_id: record for record in map(records.read, sorted(folder.glob("*.json")))}
-    copied = 0
-    for path in sorted(sweep.glob(f"*/{RECORD}")):
-        record = records.read(path)
-        if record.status != "finished":
-            continue
-        if (known := before.get(record.run_id)) is not None:
-            if known.weights != record.weights:
-                raise RunError(f"{path} must have the weights of the run that {folder} holds; keep one of the two")
-            continue
-        shutil.copy(path, folder / f"{path.parent.name}.json")
-        copied += 1
-        if predictions.key_of(KEPT) in record.predictions:
-            own = predictions.read(path.parent / predictions.NAME)[record.run_id]
-            found[record.run_id] = {KEPT: own[KEPT]}
+    finished = [(path, record) for path, record in _runs(sweep) if record.status == "finished"]
+    for path, record in finished:
+        if record.run_id in before and before[record.run_id].weights != record.weights:
+            raise RunError(f"{path} must have the weights of the run that {folder} holds; keep one of the two")
+        if record.run_id not in found and (own := _predicted(path, record)) is not None:
+            found[record.run_id] = {KEPT: own}
+    rows = {row.choice: row for place in (study, sweep) for row in tuned.read(place / tuned.NAME)}
+    folder.mkdir(parents=True, exist_ok=True)
     if found:
         predictions.write(packed, found)
-    if (sweep / TUNING).is_file():
-        shutil.copy(sweep / TUNING, study / TUNING)
-    print(f"{copied} more records, {len(before) + copied} in all; {len(found)} with predictions")
+    if rows:
+        tuned.write(study / tuned.NAME, rows.values())
+    new = [(path, record) for path, record in finished if record.run_id not in before]
+    for path, _ in new:
+        shutil.copy(path, folder / f"{path.parent.name}.json")
+    return f"{len(new)} more records, {len(before) + len(new)} in all; {len(found)} with predictions"
+
+
+def _runs(sweep: Path) -> list[tuple[Path, Record]]:
+    return [(path, records.read(path)) for path in sorted(sweep.glob(f"*/{RECORD}"))]
+
+
+def _predicted(path: Path, record: Record) -> Predicted | None:
+    """What is kept of a run; None of one that has not opened the test set."""
+    digest = record.predictions.get(predictions.key_of(KEPT))
+    if digest is None:
+        return None
+    own = predictions.read(path.parent / predictions.NAME).get(record.run_id, {}).get(KEPT)
+    if own is None or own.digest() != digest:
+        raise RunError(f"{path.parent / predictions.NAME} must hold the predictions that {path} names; restore it")
+    return own
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), Path(sys.argv[2]))
+    try:
+        print(main(Path(sys.argv[1]), Path(sys.argv[2])))
+    except RunError as error:
+        sys.exit(f"keep: {error}")

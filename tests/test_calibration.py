@@ -22,15 +22,27 @@ def test_the_temperature_of_drawn_targets_is_found(temperature: float) -> None:
 
 def test_no_other_temperature_has_a_higher_likelihood() -> None:
     torch.manual_seed(1)
-    logits_nk, targets_n = torch.randn(200, 4), torch.randint(0, 4, (200,))
+    logits_nk = torch.randn(200, 4)
+    targets_n = torch.distributions.Categorical(logits=logits_nk / 2).sample()
     found = calibration.fit_temperature(logits_nk, targets_n)
+    assert found is not None
     least = calibration.negative_log_likelihood(logits_nk / found, targets_n)
     for other in np.geomspace(0.011, 99, 200):
         assert least <= calibration.negative_log_likelihood(logits_nk / other, targets_n) + 1e-9
 
 
-def test_a_network_that_is_never_wrong_is_made_surer() -> None:
-    assert 0.01 <= calibration.fit_temperature(torch.eye(3), torch.arange(3)) < 0.1
+def test_where_no_temperature_is_best_there_is_none() -> None:
+    assert calibration.fit_temperature(torch.eye(3), torch.arange(3)) is None, "never wrong: the colder the likelier"
+    assert calibration.fit_temperature(torch.eye(3), torch.arange(3).roll(1)) is None, "always wrong: the hotter"
+
+
+def test_a_run_without_a_best_temperature_says_so(
+    tiny: list[str], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(calibration, "fit_temperature", lambda *_: None)
+    record = launch.train([*tiny, "trainer.max_epochs=1", "test_calibration=true"]).record
+    assert not any("calibrated" in score.metric for score in record.scores)
+    assert "no temperature is fitted at best, clean: none is best for these 12 validation images" in caplog.text
 
 
 def test_a_run_measures_before_and_after(undisturbed: Callable[..., Path]) -> None:

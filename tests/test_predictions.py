@@ -3,6 +3,7 @@
 import contextlib
 import json
 import shutil
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -43,6 +44,14 @@ def test_what_is_written_is_read_again(tmp_path: Path, calibrated: bool) -> None
         "a": [("test", "clean", "last")],
         "b": [("val", "tta_flip", "best")],
     }
+
+
+def test_one_run_of_a_packed_file_is_read_alone(tmp_path: Path) -> None:
+    path, place = tmp_path / predictions.NAME, ("test", "clean", "last")
+    predictions.write(path, {"a": {place: _some(0)}, "b": {place: _some(1)}})
+    assert {run: list(found) for run, found in predictions.read(path, only="b").items()} == {"b": [place]}
+    assert predictions.read(path, only="b")["b"][place].digest() == _some(1).digest()
+    assert predictions.read(path, only="c") == {}
 
 
 def test_runs_on_the_same_images_share_them_in_a_file(tmp_path: Path) -> None:
@@ -135,7 +144,30 @@ def _pickled(path: Path) -> None:
     np.savez(path, **{name: array.astype(object) for name, array in arrays.items()})
 
 
-@pytest.mark.parametrize("spoil", [_cut, _text, _other_types, _shorter, _pickled])
+def _member(name: str, content: bytes) -> Callable[[Path], None]:
+    def spoil(path: Path) -> None:
+        with zipfile.ZipFile(path, "a") as archive:
+            archive.writestr(name, content)
+
+    return spoil
+
+
+def _npy(header: bytes) -> bytes:
+    return b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header
+
+
+HUGE = _npy(b"{'descr': '<u2', 'fortran_order': False, 'shape': (10" + b"0" * 30 + b",), }\n")
+HOSTILE = [
+    _member("a/test/clean/best/predicted.npy", b"no header"),
+    _member("a/test/clean/best/predicted.npy", HUGE),
+    _member("a/test/clean/best/predicted.npy", _npy(b"(((\n")),
+    _member("a/test/clean/best/predicted.npy", _npy(b"{'descr': '|O', 'fortran_order': False, 'shape': (1,), }\n")),
+    _member("a/test/clean/best/predicted.npy", _npy(b"{'descr': '<u2', 'fortran_order': False, 'shape': True, }\n")),
+    _member("unknown", b""),
+]
+
+
+@pytest.mark.parametrize("spoil", [_cut, _text, _other_types, _shorter, _pickled, *HOSTILE])
 def test_a_damaged_file_is_refused_with_a_sentence(tmp_path: Path, spoil: Callable[[Path], Any]) -> None:
     path = tmp_path / predictions.NAME
     predictions.write(path, {"a": {("test", "clean", "last"): _some()}})

@@ -15,13 +15,13 @@ Probabilities are stored as float16: 5 bytes an image in all.
 import hashlib
 import io
 import zipfile
-import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
+from numpy.lib import format as npy
 from numpy.typing import NDArray
 
 from imgrec import disk, shape
@@ -39,11 +39,6 @@ _TYPES: dict[str, np.dtype[Any]] = {
     "true": np.dtype("<f2"),
     "calibrated": np.dtype("<f2"),
 }
-
-_UNREADABLE = (
-    *(OSError, ValueError, KeyError, EOFError, MemoryError, RuntimeError),  # an encrypted member is a RuntimeError
-    *(zipfile.BadZipFile, zlib.error),
-)
 
 Place = tuple[str, str, str]
 """What was measured, and how: split, protocol, and `best` or `last`."""
@@ -145,13 +140,13 @@ def write(path: Path, runs: Mapping[str, Mapping[Place, Predicted]]) -> None:
         raise RunError(f"{path} cannot be written: {error.strerror}; free the disk or set hydra.run.dir") from error
 
 
-def read(path: Path) -> dict[str, dict[Place, Predicted]]:
-    """The predictions of each run in the file, by its id.
+def read(path: Path, *, only: str | None = None) -> dict[str, dict[Place, Predicted]]:
+    """The predictions of each run in the file, by its id. only: of this run alone.
 
     Raises RunError for a file that holds something else.
     """
     try:
-        arrays = _arrays(disk.content(path, most=_MOST))
+        arrays = _arrays(disk.content(path, most=_MOST), only)
         found: dict[str, dict[Place, Predicted]] = {}
         for name in arrays:
             run_id, *place, part = name.split("/")
@@ -159,21 +154,41 @@ def read(path: Path) -> dict[str, dict[Place, Predicted]]:
                 split, protocol, at = place
                 found.setdefault(run_id, {})[split, protocol, at] = _typed(arrays, f"{run_id}/{'/'.join(place)}")
         return found
-    except _UNREADABLE as error:
+    except Exception as error:  # a damaged archive makes its readers stumble in any way, as a checkpoint does
         raise RunError(
             f"{shown(path)} must be predictions that imgrec wrote, got {why_not(error)}; restore it, or remove it:"
             " tables then tell of seeds alone"
         ) from error
 
 
-def _arrays(content: bytes) -> dict[str, NDArray[Any]]:
-    """The archive's arrays. Raises ValueError and others for an archive that is none, or that unpacks to too much."""
+def _arrays(content: bytes, only: str | None) -> dict[str, NDArray[Any]]:
+    """The archive's arrays. Raises any error for what is none, and for one that would take too much memory."""
+    found: dict[str, NDArray[Any]] = {}
     with zipfile.ZipFile(io.BytesIO(content)) as archive:
-        size = sum(member.file_size for member in archive.infolist())
+        members = [
+            member
+            for member in archive.infolist()
+            if only is None or member.filename.partition("/")[0] in ("images", only)
+        ]
+        size = sum(member.file_size for member in members)
         if size > MOST_UNPACKED:
             raise ValueError(f"{size} bytes when unpacked, and at most {MOST_UNPACKED} are")
-    with np.load(io.BytesIO(content), allow_pickle=False) as found:
-        return {name: found[name] for name in found.files}
+        for member in members:
+            with archive.open(member) as file:
+                found[member.filename.removesuffix(".npy")] = _array(file, member)
+    return found
+
+
+def _array(file: IO[bytes], member: zipfile.ZipInfo) -> NDArray[Any]:
+    """One array, whose type and length are looked at before there is memory for it."""
+    if npy.read_magic(file) != (1, 0):
+        raise ValueError(f"{shape.brief(member.filename)} of another version")
+    length, _, dtype = npy.read_array_header_1_0(file)
+    part = member.filename.removesuffix(".npy").rpartition("/")[2]
+    wanted = np.dtype(np.uint8) if part == "images" else _TYPES.get(part)
+    if dtype != wanted or len(length) != 1 or length[0] * dtype.itemsize > member.file_size:
+        raise ValueError(f"{shape.brief(part)} of {dtype} and shape {shape.brief(length)}")
+    return np.frombuffer(file.read(length[0] * dtype.itemsize), dtype, count=length[0])
 
 
 def _typed(arrays: Mapping[str, NDArray[Any]], own: str) -> Predicted:

@@ -125,7 +125,6 @@ def evaluate(
         "settings": settings,
         "weights": weights,
         "scores": [dataclasses.asdict(score) for score in scores],
-        "predictions": {predictions.key_of(told): kept.digest()},
         "environment": environment(),
     }
     target = output
@@ -135,6 +134,7 @@ def evaluate(
         runfolder.refuse_link(target.parent)
         runfolder.prepare(target.parent)
         predictions.write(target.with_suffix(".npz"), {trained.run_id: {told: kept}})
+        rows["predictions"] = {predictions.key_of(told): kept.digest()}
     if target is not None:
         records.write_json(target, rows)
     return Measured(

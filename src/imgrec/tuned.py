@@ -2,10 +2,12 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 from imgrec import records, shape
+from imgrec.config.schemas import keys_outside_identity
 from imgrec.errors import RunError, shown
 
 NAME = "tuning.json"  # in the folder of a sweep's runs
@@ -18,7 +20,7 @@ class Tuned:
     """What one choice of a grid tried.
 
     Args:
-        choice: the words of a run of the grid, without its seed.
+        choice: the words of a run of the grid, without its seed and without those that only steer (`of`).
         chosen: the words that it is best with, one for each key; None where no try got through.
         seeds: those of the tries.
         tried: the mean validation top1, in [0, 1], of all words that were tried; None where a run failed.
@@ -41,6 +43,25 @@ class Tuned:
         """The chosen words that have the least or greatest of the numbers tried: a better value may lie beyond."""
         chosen = self.chosen or ()
         return tuple(word for position, word in enumerate(chosen) if word in ends(self.column(position)))
+
+
+def of(words: Sequence[str]) -> Words:
+    """The choice that a run's words make: what they say of the run beside its seed, not how the sweep goes.
+
+    So a sweep with other values to try, or on another number of threads, is of the same choices.
+    """
+    return tuple(word for word in words if not _steers(word.lstrip("+~").partition("=")[0]))
+
+
+def _steers(key: str) -> bool:
+    axis = key.partition(".")[0]
+    return key in ("seed", "code", "force") or axis in ("sweep", "launcher", "hydra") or key in _works()
+
+
+@cache
+def _works() -> frozenset[str]:
+    """The keys of the trainer that say where and how a run works, not what it is."""
+    return frozenset(key for key in keys_outside_identity() if key.startswith("trainer."))
 
 
 def number(word: str) -> float | None:
@@ -95,7 +116,7 @@ def _typed(row: Any) -> Tuned:
     if not seeds:
         raise ValueError("no seeds")
     return Tuned(
-        choice=_words(given["choice"]),
+        choice=of(_words(given["choice"])),  # older files hold all words
         chosen=None if given["chosen"] is None else _words(given["chosen"]),
         seeds=tuple(seeds),
         tried=tried,

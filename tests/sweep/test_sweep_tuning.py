@@ -11,7 +11,9 @@ from typing import Any
 import pytest
 from runs import one_line
 
+from imgrec import predictions, tuned
 from imgrec import records as stored
+from imgrec.errors import RunError
 from imgrec.records import Record, Score
 from imgrec.sweep import steps
 from imgrec.tables.gather import gather
@@ -20,6 +22,7 @@ from imgrec.training import run as room
 
 Said = tuple[int, str, str]
 SWEEP = Path("outputs/default")
+RECORDED = "optimizer-sgd_loss-mse_seed-0-fd85db3b.json"
 TUNE = ("sweep=tuned", 'sweep.tune=["optimizer.lr_scale=0.01,1,100"]', "sweep.tune_seeds=[7,8]")
 
 
@@ -196,6 +199,9 @@ def test_without_extension_an_end_is_told_with_the_way_out(
     assert code == 0
     assert chosen() == {"optimizer=adam": ["optimizer.lr_scale=3.33333"]}
     assert "2 runs that tune: 2 finished" in err
+    _, out, _ = command("table", str(SWEEP), "--split", "val", "--at", "last")
+    assert "at an end" not in out, "what was tuned last is what the table tells"
+    assert "| 0.3 | 1 | 3.33333 | 11.1111 |" in out
 
 
 def test_an_extension_ends_where_the_configuration_does(
@@ -233,6 +239,16 @@ def test_a_folder_that_was_tuned_keeps_its_seeds(
     assert code == 0
     assert "1 run that tunes: 1 finished" in err
     assert "2 runs: 1 finished, 1 to do" in err
+    assert "tuning: seed=0 is a seed of the tuning and a final one, as this folder was begun" in err
+    code, _, err = command("train", "-m", *words, "optimizer=adam", "seed=0,1")
+    assert code == 0
+    rows = {
+        next(word for word in row.choice if word.startswith("optimizer=")): row.seeds
+        for row in tuned.read(SWEEP / tuned.NAME)
+    }
+    assert rows == {"optimizer=sgd": (0,), "optimizer=adam": (100,)}, "each choice its own"
+    code, _, err = command("train", "-m", *words, "optimizer=adam", "seed=0,100")
+    assert (code, "seed=100 must be no seed of the tuning" in err) == (2, True)
 
 
 def test_a_base_that_the_command_gives_is_refused(command: Callable[..., Said], words: list[str]) -> None:
@@ -249,6 +265,34 @@ def test_a_base_that_the_command_gives_is_refused(command: Callable[..., Said], 
     assert "sweep.bases gives optimizer.lr, which the command gives; drop one" in err
 
 
+@pytest.mark.parametrize(
+    ("base", "sentence"),
+    [
+        ("optimizer=sgdd: optimizer.lr=0.3", "optimizer in sweep.bases must be one of adagrad, adam, "),
+        ("optimiser=sgd: optimizer.lr=0.3", "sweep.bases must name keys of a run, got 'optimiser=sgd'"),
+        ("optimizer=sgd: seed=5", "sweep.bases must say what a choice is, got 'seed=5'"),
+        ("optimizer=sgd: optimizer.lr_scale=10", "sweep.bases gives optimizer.lr_scale, whose values sweep.tune tries"),
+    ],
+)
+def test_a_base_that_cannot_be_is_refused(
+    command: Callable[..., Said], words: list[str], base: str, sentence: str
+) -> None:
+    code, _, err = command("train", "-m", *words, f'sweep.bases=["{base}"]', "optimizer=sgd", "seed=0,1")
+    assert (code, sentence in err) == (2, True), err
+
+
+def test_a_base_serves_what_a_recipe_chooses_and_one_without_a_run_is_told_of(
+    command: Callable[..., Said], tiny: list[str], peaks: dict[str, float]
+) -> None:
+    words = [word for word in tiny if not word.startswith("optimizer=")]  # Adam is the default
+    words += ["sweep=tuned", 'sweep.tune=["optimizer.lr_scale=1"]', "seed=0,1"]
+    words += ['sweep.bases=["optimizer=adam: optimizer.lr=0.5","optimizer=sgd: optimizer.lr=0.3"]']
+    code, _, err = command("train", "-m", *words)
+    assert code == 0, err
+    assert {row["config"]["optimizer.lr"] for row in records()} == {0.5}
+    assert "sweep.bases: 'optimizer=sgd: optimizer.lr=0.3' is of no run of this sweep" in err
+
+
 def test_records_that_lie_elsewhere_count_as_finished(
     command: Callable[..., Said], tiny: list[str], workplace: Path
 ) -> None:
@@ -258,8 +302,17 @@ def test_records_that_lie_elsewhere_count_as_finished(
     keep = runpy.run_path(str(Path(__file__).parents[2] / "experiments/keep.py"))["main"]
     (second,) = SWEEP.glob("*seed-1-*")
     second.rename("second")
-    for _ in range(2):
+    lost = next(iter(SWEEP.glob("*seed-0-*"))) / predictions.NAME
+    kept_aside = lost.read_bytes()
+    lost.unlink()
+    with pytest.raises(RunError, match=r"predictions\.npz"):
         keep(SWEEP, study)
+    assert not study.exists(), "nothing is half kept"
+    lost.write_bytes(kept_aside)
+    assert keep(SWEEP, study) == "3 more records, 3 in all; 1 with predictions"
+    tuned.write(study / tuned.NAME, [tuned.Tuned(choice=("optimizer=sgd",), chosen=None, seeds=(100,), tried={})])
+    assert keep(SWEEP, study) == "0 more records, 3 in all; 1 with predictions"
+    assert len(tuned.read(study / tuned.NAME)) == 2, "tuned on another machine"
     shutil.rmtree("outputs")
     code, _, err = command("train", "-m", *words, "seed=0,1", f"sweep.known={study / 'records'}")
     assert code == 0, err
@@ -284,6 +337,12 @@ def test_a_folder_of_known_records_that_is_not_there_is_refused(command: Callabl
     assert (
         "sweep.known=nowhere must be a folder of records, and does not exist; make it, or leave sweep.known out" in err
     )
+    Path("study/records").mkdir(parents=True)
+    shutil.copy(Path(__file__).parents[2] / "experiments/report/records" / RECORDED, "study/records")
+    code, _, err = command("train", "-m", *words, "optimizer=sgd,adam", "sweep.known=study")
+    assert code == 2
+    assert "sweep.known=study must be the folder of the records themselves, and holds none; give" in err
+    assert "sweep.known=study/records" in err
     Path("nowhere").mkdir()
     (Path("nowhere") / "x.json").write_text("{}")
     code, _, err = command("train", "-m", *words, "optimizer=sgd,adam", "sweep.known=nowhere")

@@ -10,7 +10,7 @@ from imgrec.config.fields import above, at_least, below, setting
 
 @dataclass(kw_only=True)
 class Loss:
-    """What every loss has. gives_probabilities: True if it is least where the softmax of the outputs is the truth."""
+    """What every loss has. gives_probabilities: True if the softmax of its outputs estimates probabilities."""
 
     gives_probabilities: ClassVar[bool] = True
 

@@ -61,7 +61,7 @@ class Job:
         runfolder.prepare(self.folder)
         packed = [path for path in predictions.beside(self.known) if path.is_file()]
         for path in packed:
-            if kept := predictions.read(path).get(record.run_id):
+            if kept := predictions.read(path, only=record.run_id).get(record.run_id):
                 predictions.write(self.folder / predictions.NAME, {record.run_id: kept})
         records.write(self.folder / RECORD, record)
         return True
@@ -77,6 +77,7 @@ class Jobs:
     def __init__(self, sweep: Path, varied: Collection[str] | None = None, known: Path | None = None) -> None:
         self.sweep = sweep
         self._known = _finished_in(known) if known is not None else {}
+        self.known = len(self._known)
         self._varied = varied
         self._made: dict[tuple[str, ...], Job] = {}
         self._by_id: dict[str, Job] = {}
@@ -139,9 +140,15 @@ def _finished_in(folder: Path) -> dict[str, Path]:
             " sweep.known out"
         )
     found = {}
-    for path in sorted(folder.glob("*.json")):
-        if path.name != tuned.NAME and (record := records.read(path)).status == "finished":
+    paths = [path for path in sorted(folder.glob("*.json")) if path.name != tuned.NAME]
+    for path in paths:
+        if (record := records.read(path)).status == "finished":
             found[record.run_id] = path
+    if not paths and (inner := next((path.parent for path in sorted(folder.glob("*/*.json"))), None)) is not None:
+        raise UsageError(
+            f"sweep.known={shown(folder)} must be the folder of the records themselves, and holds none; give"
+            f" sweep.known={shown(inner)}, or leave it out"
+        )
     return found
 
 

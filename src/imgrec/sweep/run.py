@@ -97,6 +97,8 @@ class Sweep:
         """Carry out what is left to do. Raises RunError when a run has failed, Interrupted when it was asked to end."""
         runfolder.prepare(self.folder)
         self._tell_of_code(self._code_warning)
+        if self._config.sweep.known is not None:
+            self._ledger.say(f"{shown(self._config.sweep.known)} holds {self._jobs.known} finished runs")
         try:
             with runfolder.lock(self.folder, SWEEP_LOCK), self._interruption.watched(), runlog.shown():
                 try:
@@ -122,6 +124,7 @@ class Sweep:
         wanted = [self._jobs.job(words) for words in job_overrides]
         if isinstance(self._config.sweep, Tuned):
             tuning = Tuning(wanted, self._config.sweep, self._jobs)
+            tuning.tell(self._ledger)
             more = _each_once(tuning.jobs)
             while more:
                 self._ledger.expect(len(_each_once([*tuning.jobs, *wanted])))

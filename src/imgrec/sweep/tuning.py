@@ -8,7 +8,7 @@ from imgrec.config.compose import expand, key_of
 from imgrec.config.sweep import TUNING_SEED
 from imgrec.config.sweep import Tuned as Asked
 from imgrec.errors import UsageError, sentence
-from imgrec.sweep import steps
+from imgrec.sweep import bases, steps
 from imgrec.sweep.jobs import Job, Jobs, objective, reason_of
 from imgrec.sweep.ledger import Ledger
 from imgrec.tuned import Tuned, Words
@@ -27,28 +27,40 @@ class Tuning:
 
     def __init__(self, wanted: Sequence[Job], sweep: Asked, jobs: Jobs) -> None:
         self._sweep, self._jobs, self._wanted = sweep, jobs, wanted
-        self._before = tuned.read(jobs.sweep / tuned.NAME)  # refuses a damaged file before anything runs
-        self._seeds = self._seeds_of(sweep)
-        keys = {key_of(word) for word in sweep.tune}
+        before = tuned.read(jobs.sweep / tuned.NAME)  # refuses a damaged file before anything runs
+        self._before = {row.choice: row for row in before}
+        self._keys = {key_of(word) for word in sweep.tune}
+        bases.check(sweep.bases, self._keys)
+        self._words: dict[Words, Words] = {}
         self._tried: dict[Words, dict[Words, list[Job]]] = {}
+        self._unused = list(sweep.bases)
+        self._flattered: list[str] = []
         for job in wanted:
-            if both := keys & {key_of(word) for word in job.words}:
+            if both := self._keys & {key_of(word) for word in job.words}:
                 raise UsageError(
                     f"sweep.tune tries values of {', '.join(sorted(both))}, which the command gives; drop one"
                 )
-            if sweep.tune_seeds is None and job.config.seed in self._seeds and not self._before:
-                raise UsageError(
-                    f"seed={job.config.seed} must be no seed of the tuning, whose choice it would flatter; give"
-                    " another, or sweep.tune_seeds"
-                )
-            choice = _choice(job.words)
-            if both := {key_of(word) for word in self._base(choice)} & {key_of(word) for word in choice}:
+            choice = tuned.of(job.words)
+            if both := {key_of(word) for word in self._base(job)} & {key_of(word) for word in choice}:
                 raise UsageError(f"sweep.bases gives {', '.join(sorted(both))}, which the command gives; drop one")
+            self._check_seed(job, choice)
             if choice not in self._tried:
                 self._tried[choice] = {}
-                for words in expand(sweep.tune):
-                    self._try(choice, tuple(words))
+                words = tuple(word for word in job.words if key_of(word) != "seed")
+                self._words[choice] = (*words, *self._base(job))
+                for values in expand(sweep.tune):
+                    self._try(choice, tuple(values))
         self._steps = dict.fromkeys(self._tried, 0)
+
+    def tell(self, ledger: Ledger) -> None:
+        """Say what of the request has no effect, and which final seeds have tuned."""
+        for base in self._unused:
+            ledger.say(f"sweep.bases: {base!r} is of no run of this sweep")
+        if self._flattered:
+            ledger.say(
+                f"tuning: {self._flattered[0]} is a seed of the tuning and a final one, as this folder was begun: its"
+                " score is flattered by the choice"
+            )
 
     @property
     def jobs(self) -> list[Job]:
@@ -81,7 +93,7 @@ class Tuning:
         The highest mean validation top1 decides, then the first. tuning.json keeps every value tried.
         """
         best: dict[Words, Words] = {}
-        rows = {row.choice: row for row in self._before}
+        rows = dict(self._before)
         for choice, tried in self._tried.items():
             rows[choice] = own = self._told(choice)
             chosen, name = own.chosen, self._name(choice)
@@ -104,29 +116,41 @@ class Tuning:
                     f"tuning: {name}: {word} is at an end of the values tried; {way_out}, a better may lie beyond"
                 )
         tuned.write(self._jobs.sweep / tuned.NAME, rows.values())
-        finals = [job for job in self._wanted if _choice(job.words) in best]
-        return [self._jobs.job((*job.words, *self._base(job.words), *best[_choice(job.words)])) for job in finals]
+        finals = [job for job in self._wanted if tuned.of(job.words) in best]
+        return [self._jobs.job((*job.words, *self._base(job), *best[tuned.of(job.words)])) for job in finals]
 
-    def _seeds_of(self, sweep: Asked) -> list[int]:
-        """Those that were given, else those of an earlier command in this folder, else the default."""
-        if sweep.tune_seeds is not None:
-            return list(sweep.tune_seeds)
-        return list(self._before[0].seeds) if self._before else [TUNING_SEED]
+    def _seeds(self, choice: Words) -> tuple[int, ...]:
+        """Those that were given, else those that the choice was tuned with in this folder, else the default."""
+        if self._sweep.tune_seeds is not None:
+            return tuple(self._sweep.tune_seeds)
+        return self._before[choice].seeds if choice in self._before else (TUNING_SEED,)
+
+    def _check_seed(self, job: Job, choice: Words) -> None:
+        """Refuse a final seed that tunes by default. A folder that was tuned with other seeds only warns."""
+        if self._sweep.tune_seeds is not None or job.config.seed not in self._seeds(choice):
+            return
+        if job.config.seed == TUNING_SEED:
+            raise UsageError(
+                f"seed={job.config.seed} must be no seed of the tuning, whose choice it would flatter; give"
+                " another, or sweep.tune_seeds"
+            )
+        self._flattered.append(f"seed={job.config.seed}")
 
     def _try(self, choice: Words, values: Words) -> list[Job]:
         """Take in the runs that try these values for a choice. Raises UsageError where they make none."""
-        base = self._base(choice)
-        runs = [self._jobs.job((*choice, *base, *values, f"seed={seed}", "test=false")) for seed in self._seeds]
+        words = (*self._words[choice], *values)
+        runs = [self._jobs.job((*words, f"seed={seed}", "test=false")) for seed in self._seeds(choice)]
         self._tried[choice][values] = runs
         return runs
 
-    def _base(self, words: Sequence[str]) -> Words:
-        """The words of sweep.bases that are of this choice."""
+    def _base(self, job: Job) -> Words:
+        """The words of sweep.bases that are of this run's choice, given by the command or by a recipe."""
         found: list[str] = []
         for base in self._sweep.bases:
-            of, _, own = base.partition(": ")
-            if set(of.split()) <= set(words):
-                found += own.split()
+            if words := bases.words_for(base, job):
+                found += words
+                if base in self._unused:
+                    self._unused.remove(base)
         return tuple(found)
 
     def _means(self, choice: Words) -> dict[Words, float]:
@@ -147,7 +171,7 @@ class Tuning:
         return Tuned(
             choice=choice,
             chosen=max(means, key=lambda values: means[values], default=None),
-            seeds=tuple(self._seeds),
+            seeds=self._seeds(choice),
             tried={values: means.get(values) for values in self._tried[choice]},
         )
 
@@ -162,7 +186,3 @@ class Tuning:
     def _name(self, choice: Words) -> str:
         """The choice by the words that not all choices have."""
         return " ".join(word for word in choice if not all(word in other for other in self._tried)) or "the run"
-
-
-def _choice(words: Sequence[str]) -> Words:
-    return tuple(word for word in words if key_of(word) != "seed")

@@ -43,6 +43,11 @@ def read(config: Config, folder: Path, fitting: Fitting) -> Reading:
     # validation also as the curves have it, and as the test will be measured: so that a choice may rest on it
     protocols = {"test": config.test_protocols, "val": list(dict.fromkeys(["clean", *config.test_protocols]))}
     calibrates = config.test_calibration and config.loss.gives_probabilities
+    if config.test_calibration and not calibrates:
+        log.warning(
+            "test_calibration measures nothing with loss=%s, whose outputs are no logits of probabilities",
+            config.loss.name,
+        )
     reading = Reading()
     shown: tuple[str, str, Predictions] | None = None
     for at, name in (("best", BEST), ("last", LAST)):
@@ -67,7 +72,15 @@ def read(config: Config, folder: Path, fitting: Fitting) -> Reading:
                     precision=config.test_precision,
                 )
                 if calibrates and split == "val":  # the first of the splits
-                    temperatures[protocol] = calibration.fit_temperature(predictions.logits_nk, predictions.targets_n)
+                    fitted = calibration.fit_temperature(predictions.logits_nk, predictions.targets_n)
+                    if fitted is None:
+                        log.warning(
+                            "no temperature is fitted at %s, %s: none is best for these %d validation images, as where"
+                            " all are right; there are no calibrated scores",
+                            *(at, protocol, len(images)),
+                        )
+                    else:
+                        temperatures[protocol] = fitted
                 predictions.temperature = temperatures.get(protocol)
                 reading.predictions[split, protocol, at] = predictions.kept()
                 reading.scores += evaluation.measure(predictions, loss, split=split, protocol=protocol, at=at)

@@ -183,8 +183,13 @@ def _deaths(before: Record | None, begun: str | None) -> int:
 
 def _states(folder: Path, parent: Path | None) -> Path:
     """Where the state lies that a run goes on from: in its own folder, else in its parent's."""
-    own = folder / CHECKPOINTS
-    return own if parent is None or own.is_dir() else parent / CHECKPOINTS
+    return folder / CHECKPOINTS if parent is None or runfolder.has_state(folder) else parent / CHECKPOINTS
+
+
+def _saved_since(folder: Path, foreign: Path) -> bool:
+    """True if the run has saved a state of its own since it went on from that one."""
+    newest = runfolder.newest_state(folder)
+    return newest is not None and foreign.exists() and checkpoint.file_digest(foreign) not in newest
 
 
 def _told(error: BaseException, folder: Path, foreign: Path | None) -> BaseException:
@@ -201,7 +206,7 @@ def _told(error: BaseException, folder: Path, foreign: Path | None) -> BaseExcep
     if isinstance(error, SystemExit):
         return RunError(f"a run must end by returning or raising, and something in it called sys.exit({error.code!r})")
     if not isinstance(error, OSError):
-        if foreign is None or isinstance(error, (RunError, UsageError)):
+        if foreign is None or isinstance(error, (RunError, UsageError)) or _saved_since(folder, foreign):
             return error
         return RunError(
             f"{foreign} has no .sha256 beside it, and no run could go on from what it holds, got:"
