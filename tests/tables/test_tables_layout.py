@@ -41,6 +41,40 @@ def test_names_stand_in_cells_headers_and_sentences(table: Callable[..., Shown],
     assert pivoted.header == ["Optimizer", "loss=cross_entropy", "Brier"]
 
 
+@pytest.mark.parametrize(
+    ("words", "lines", "said"),
+    [
+        (
+            "--columns loss",
+            '"optimizer=sgd" = "X"\n"optimizer=adam" = "X"',
+            "optimizer=adam and optimizer=sgd are both",
+        ),
+        ("--columns loss", '"optimizer=sgd" = "adam"', "optimizer=adam and optimizer=sgd are both called 'adam'; "),
+        ("--sort top1", '"optimizer" = "X"\n"loss" = "X"', "loss and optimizer are both called 'X'; "),
+        ("--scores top1,ece", '"test top1" = "X"\n"ece" = "X"', "test top1 and test ece are both called 'X'; "),
+    ],
+)
+def test_one_name_for_two_things_is_refused(
+    refusal: Callable[..., str], table: Callable[..., Shown], runs: Path, words: str, lines: str, said: str
+) -> None:
+    Path("same.toml").write_text(lines)
+    sentence = refusal(*words.split(), "--names", "same.toml")
+    assert said in sentence
+    way_out = sentence.partition("; change one of them, such as ")[2]
+    kept = [line for line in lines.splitlines() if not line.startswith(way_out.partition(" = ")[0])]
+    Path("same.toml").write_text("\n".join([*kept, way_out]))
+    assert table(*words.split(), "--names", "same.toml").rows
+
+
+def test_why_a_lead_is_doubted_is_told_in_full_beside_names(command: Callable[..., Said], workplace: Path) -> None:
+    lay_sweep(Path("single"), {"loss=mse": [0.8], "loss=brier": [0.7]})
+    Path("names.toml").write_text('"loss=mse" = "MSE, on logits"')
+    assert of_markdown(command("table", "single", "--names", "names.toml")[1]).verdict == (
+        "test top1 %: can't tell which is best; MSE, on logits leads loss=brier by 10.00 points (1 seed each, these"
+        " images); their runs tell nothing of the spread."
+    )
+
+
 def test_rows_are_in_the_order_that_was_asked_for(table: Callable[..., Shown]) -> None:
     def order(*words: str) -> list[tuple[str, str]]:
         return [(row["optimizer"], row["loss"]) for row in table(*words).rows]

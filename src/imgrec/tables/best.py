@@ -15,7 +15,11 @@ _FEW = 3  # factors up to which a setting is named in full beside another
 
 @dataclass(frozen=True, kw_only=True)
 class Doubt:
-    """Why a lead is not to be believed. seeds: how many would do, for the order of doubts; way_out: in words."""
+    """Why a lead is not to be believed.
+
+    seeds: how many would do, for the order of doubts. reason: in words, the lead included. why: the reason without the
+    lead, where there is no way out. way_out: in words.
+    """
 
     leader: str
     other: str
@@ -23,6 +27,7 @@ class Doubt:
     found: Compared
     seeds: float
     reason: str
+    why: str = ""
     way_out: str = ""
 
 
@@ -111,26 +116,30 @@ def _doubt(table: Table, number: int, first: Row, row: Row) -> Doubt | None:
     theirs = named(table, row, cell, beside=first if many else None)
     lead = column.sign * (mean_of(leader) - mean_of(cell))
 
-    def doubt(reason: str, seeds: float = math.inf, way_out: str = "") -> Doubt:
-        return Doubt(leader=ours, other=theirs, lead=lead, found=found, seeds=seeds, reason=reason, way_out=way_out)
+    def doubt(reason: str, seeds: float = math.inf, *, why: str = "", way_out: str = "") -> Doubt:
+        return Doubt(
+            leader=ours, other=theirs, lead=lead, found=found, seeds=seeds, reason=reason, why=why, way_out=way_out
+        )
 
     if lead == 0:
         return doubt(f"{ours} and {theirs} have the same mean")
     said = f"{ours} leads {theirs} by {lead:.3g}"
     seen = statistics.compare(leader.values, cell.values)
     if seen is None:
-        return doubt(f"{said}, and their runs tell nothing of the spread")
+        why = "their runs tell nothing of the spread"
+        return doubt(f"{said}, and {why}", why=why)
     least = seen.detectable(_fewer(leader, cell))
     if least is None or lead < least:
         limit, way_out = _limit(seen, _fewer(leader, cell), least, lead)
-        return doubt(f"{said}; {limit}", seen.seeds_for(lead) or math.inf, way_out)
+        return doubt(f"{said}; {limit}", seen.seeds_for(lead) or math.inf, way_out=way_out)
     if found.both is not None and found.both.p is not None and found.both.p >= LEVEL:
         told = (
             f"which {_fewer(leader, cell)} seeds can tell of these images, while new images have p = {found.both.p:.2g}"
         )
-        return doubt(f"{said}, {told}", 0)
+        return doubt(f"{said}, {told}", 0, why=told)
     if first.scored(leader) < first.asked:
-        return doubt(f"{said}, and the runs that it lacks may have gone worse", 0)
+        why = "the runs that it lacks may have gone worse"
+        return doubt(f"{said}, and {why}", 0, why=why)
     return None
 
 

@@ -136,8 +136,13 @@ def runs(places: Sequence[Path], asked: Request, *, form: str, given: Mapping[st
 
 
 def of(found: Gathered, asked: Request, published: str | None) -> Table:
-    """The table of what was gathered, with the figures that were chosen."""
+    """The table of what was gathered, with the figures that were chosen.
+
+    Raises UsageError where the request names what the runs do not have, or gives two things of the table one name.
+    """
     made = tabulate(found.runs, asked, figures.for_runs([run.record for run in found.runs], published))
+    if made.names:
+        made.names.check_apart(made.factors, [row.setting for row in made.rows], made.columns)
     made.notes += found.notes
     made.tunings = sensitivities([run for row in made.rows for run in row.runs], made.problems)
     made.warnings += [sentence for tuning in made.tunings for sentence in tuning.at_an_end]

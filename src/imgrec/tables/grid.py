@@ -7,7 +7,7 @@ from string import ascii_lowercase
 from imgrec.foreign import folded
 from imgrec.statistics import LEVEL
 from imgrec.tables import scored
-from imgrec.tables.factors import ABSENT, order
+from imgrec.tables.factors import ABSENT, Setting, order
 from imgrec.tables.numbers import Numbers, numbers
 from imgrec.tables.published import Figure
 from imgrec.tables.table import Cell, Row, Table
@@ -185,7 +185,7 @@ def _pivot(table: Table, digits: int | None, hide: Collection[str]) -> Grid:
     across = table.factors.keys.index(str(table.pivot))
     others = [place for place in range(len(table.factors.keys)) if place != across]
     heads = sorted({row.setting[across] for row in table.rows}, key=lambda head: order((head,)))
-    lines: dict[tuple[str, ...], dict[str, Field]] = {}
+    lines: dict[Setting, dict[str, Field]] = {}
     most = max(len(row.cells[0].values) for row in table.rows)
     for row in table.rows:
         told = numbers(row.cells[0], column, digits)
@@ -194,17 +194,20 @@ def _pivot(table: Table, digits: int | None, hide: Collection[str]) -> Grid:
             fewer = f" ({_states(table, row).partition(' ')[0]} runs)"
         text = f"{_mean(told, hide)}{fewer}{_beside(told, hide)}" if told.mean else _states(table, row)
         field = Field(text=text, strong=row.cells[0].best)
-        values = _values(table, row)
-        lines.setdefault(tuple(values[place] for place in others), {})[row.setting[across]] = field
+        lines.setdefault(tuple(row.setting[place] for place in others), {})[row.setting[across]] = field
+    keys = [table.factors.keys[place] for place in others]
     header = [
-        *(table.names.factor(table.factors.keys[place]) for place in others),
+        *map(table.names.factor, keys),
         *(table.names.words(str(table.pivot), head) for head in heads),
     ]
     return Grid(
         header=header,
         numeric=[place >= len(others) for place in range(len(header))],
         rows=[
-            [*(Field(text=value) for value in line), *(cells.get(head, Field(text=ABSENT)) for head in heads)]
+            [
+                *(Field(text=value) for value in map(table.names.value, keys, line)),
+                *(cells.get(head, Field(text=ABSENT)) for head in heads),
+            ]
             for line, cells in lines.items()
         ],
         notes=[f"{column.label}; n = {most}.", *table.notes, *_warnings(table)],

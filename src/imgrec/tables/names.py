@@ -5,9 +5,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from imgrec.errors import RunError, shown
+from imgrec.errors import RunError, UsageError, shown
+from imgrec.foreign import folded
 from imgrec.tables.column import Column
-from imgrec.tables.factors import full, short
+from imgrec.tables.factors import Factors, Setting, full, short
 
 _METRICS = {
     "top1": "top-1 accuracy",
@@ -70,6 +71,14 @@ class Names:
         split = _SPLITS.get(column.split, column.split)
         return f"{split} {_METRICS.get(column.metric, column.metric)}{under}{unit}"
 
+    def check_apart(self, factors: Factors, settings: Sequence[Setting], columns: Sequence[Column]) -> None:
+        """Raises UsageError where two factors, two values of a factor or two scores of a table have one name."""
+        _refuse_same({short(key): self.factor(key) for key in factors.keys})
+        for place, key in enumerate(factors.keys):
+            values = dict.fromkeys(setting[place] for setting in settings)
+            _refuse_same({f"{short(key)}={value}": self.value(key, value) for value in values})
+        _refuse_same({f"{column.split} {column.metric}": self.score(column) for column in columns})
+
     def _of(self, key: str, value: str) -> str | None:
         return self._given.get(f"{short(key)}={value}") or self._given.get(f"{full(key)}={value}")
 
@@ -84,6 +93,18 @@ def read(path: Path) -> Names:
             f"{shown(path)} must be a TOML file of names, got: {reason}; a line of it is such as"
             ' "optimizer=sgd" = "SGD"'
         ) from error
+
+
+def _refuse_same(named: Mapping[str, str]) -> None:
+    """named: the name of each, as a table shows it, by what stands for it in a file of names."""
+    owners: dict[str, str] = {}
+    for each, name in named.items():
+        other = owners.setdefault(folded(name), each)
+        if other != each:
+            raise UsageError(
+                f"--names must leave a table's names different, and {other} and {each} are both called {name!r}; change"
+                f' one of them, such as "{each}" = "{name} (2)"'
+            )
 
 
 def _flat(rows: Mapping[str, Any], above: str = "") -> list[tuple[str, str]]:

@@ -110,7 +110,7 @@ def _doubtful(column: Column, standing: Standing) -> str:
     if doubt.lead == 0:
         return f"{column.label}: can't tell which is best; {doubt.reason}.{more}"
     told = f"{doubt.leader} leads {doubt.other} by {lead(column, doubt.lead, doubt.found)}"
-    why = doubt.way_out.removeprefix("; ") or doubt.reason.partition(", ")[2].removeprefix("and ")
+    why = doubt.way_out.removeprefix("; ") or doubt.why
     if doubt.way_out and _is_significant(doubt.found):
         return f"{column.label}: {told}, too little for a leader that was picked after looking; {why}.{more}"
     return f"{column.label}: can't tell which is best; {told}{f'; {why}' if why else ''}.{more}"
