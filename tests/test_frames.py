@@ -111,6 +111,22 @@ def test_what_is_left_out_is_warned_about_where_it_was_asked_for(workplace: Path
     assert {warning.filename for warning in said} == {__file__}
 
 
+def test_a_time_that_is_none_is_missing_with_a_warning(workplace: Path) -> None:
+    for seed, began in enumerate(["yesterday", "2026-11-29T10:00:00+00:00", "", None, "31.12.2026", "soon"]):
+        lay(Path("outputs"), run(f"seed={seed}", score("top1", 0.5), began=began, ended="2026-11-29T11:00:00+00:00"))
+    with pytest.warns(UserWarning, match="began") as said:
+        frame = imgrec.load_runs("outputs").set_index("seed")
+    assert frame["began"].notna().tolist() == [False, True, False, False, False, False]
+    assert frame.loc[1, "began"] == pd.Timestamp("2026-11-29T10:00:00", tz="UTC")
+    assert frame["ended"].notna().all()
+    (told,) = [str(warning.message) for warning in said]
+    assert re.fullmatch(
+        r"began must be a time in ISO 8601, and is none in outputs/\S+/record.json \('yesterday'\), .* and 1 more; it"
+        " is missing there",
+        told,
+    )
+
+
 def test_images_of_the_same_root_are_told_apart(workplace: Path) -> None:
     for seed, fingerprint in enumerate(["a" * 64, "b" * 64]):
         changes = {"data.name": "folder", "data.root": "photos"}

@@ -49,14 +49,14 @@ def load_runs(*places: StrPath) -> "pd.DataFrame":
         RunError: pandas is not installed, or no record could be read.
 
     Warns:
-        UserWarning: for each record that could not be read, and for what was left out.
+        UserWarning: for each record that could not be read, for times that cannot be read, and for what was left out.
     """
     pandas = _pandas("load_runs")
     runs, said = _runs("load_runs", places)
     found = singles.columns(runs, said)
     frame = pandas.DataFrame({name: _column(values) for name, values in found.items()})
     for name in ("began", "ended"):
-        frame[name] = pandas.to_datetime(pandas.Series(found[name], dtype=object), utc=True, format="ISO8601")
+        frame[name] = _times(name, found[name], runs, said)
     frame.attrs["varied"] = singles.varied(runs)
     _warn(said)
     return frame
@@ -154,6 +154,24 @@ def _warn(said: Sequence[str]) -> None:
 
 def _is_number(value: Any) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
+def _times(name: str, values: Sequence[Any], runs: Sequence[Run], said: list[str]) -> Any:
+    """The values as a column of times in UTC. One that is no time is missing, and `said` gets a line about it."""
+    import pandas
+
+    times = pandas.to_datetime(pandas.Series(values, dtype=object), utc=True, format="ISO8601", errors="coerce")
+    wrong = [
+        f"{shown(run.path)} ({value!r})"
+        for run, value, is_missing in zip(runs, values, times.isna(), strict=True)
+        if is_missing and value is not None
+    ]
+    if wrong:
+        more = f" and {len(wrong) - _LISTED} more" if len(wrong) > _LISTED else ""
+        said.append(
+            f"{name} must be a time in ISO 8601, and is none in {', '.join(wrong[:_LISTED])}{more}; it is missing there"
+        )
+    return times
 
 
 def _column(values: Sequence[Any]) -> Any:
