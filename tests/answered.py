@@ -1,6 +1,7 @@
 """Predictions beside records, for runs that tests lay out."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -40,7 +41,7 @@ def lay_answers(
                 continue
             top1 = float(found.correct_n.mean())
             named = {predictions.key_of(("test", "clean", at)): found.digest() for at in PLACES}
-            scores = [score("top1", top1, at=at) for at in PLACES]
+            scores = [replace(score("top1", top1, at=at), n=len(found.targets_n)) for at in PLACES]
             record = run(f"{words} seed={seed}", *scores, predictions=named, **changes)
             own: dict[Place, Predicted] = {("test", "clean", at): found for at in PLACES}
             kept[record.run_id] = own

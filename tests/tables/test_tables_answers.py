@@ -1,16 +1,18 @@
 """Where predictions are kept, a table tells of new images, too: beside what seeds alone show on these."""
 
+import dataclasses
+import json
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
-from answered import lay_answers, predicted
+from answered import TEST_LAST, lay_answers, predicted
 from crossed import World, draw
 from numpy.typing import NDArray
 from shelf import Shown, lay, lay_sweep, of_csv, of_markdown, run, score
 
-from imgrec import predictions, statistics
+from imgrec import predictions, records, statistics
 from imgrec.predictions import Predicted
 
 Said = tuple[int, str, str]
@@ -200,4 +202,53 @@ def test_damaged_predictions_are_named_and_the_table_tells_of_seeds_alone(
     assert "predictions.npz must be predictions that imgrec wrote" in line
     assert "95 %, new images" not in of_markdown(out).header
     (runs / predictions.NAME).unlink()
+    assert command("table", str(runs))[::2] == (0, "")
+
+
+def lay_measured(place: Path, seed: int, top1: float, found: Predicted, precision: str) -> Path:
+    """A run of an older version, which kept no predictions, measured again with them. Returns that measurement."""
+    record = run(f"optimizer=sgd seed={seed}", dataclasses.replace(score("top1", top1), n=len(found.targets_n)))
+    own = dataclasses.replace(record.scores[0], value=float(found.correct_n.mean()), settings={"precision": precision})
+    path = lay(place, record).parent / "evaluations" / f"clean-{precision}.json"
+    path.parent.mkdir()
+    predictions.write(path.with_suffix(".npz"), {record.run_id: {TEST_LAST: found}})
+    rows = {"run_id": record.run_id, "scores": [dataclasses.asdict(own)]}
+    records.write_json(path, rows | {"predictions": {predictions.key_of(TEST_LAST): found.digest()}})
+    return path
+
+
+@pytest.mark.parametrize(("precision", "change"), [("bf16", 0.0), ("32", 0.01), ("32", 0.0)])
+def test_predictions_of_a_later_measurement_count_only_with_its_score(
+    table: Table, runs: Path, precision: str, change: float
+) -> None:
+    _, sgd = two(2)
+    for seed, row in enumerate(sgd):
+        path = lay_measured(runs, seed, float(row.mean()) + change, predicted(list(row)), precision)
+    shown = table("--at", "last")
+    told = [
+        note for note in shown.notes if note.endswith(f"as another score than theirs counts: test/clean/last of {path}")
+    ]
+    if (precision, change) == ("32", 0.0):
+        of_both = statistics.interval_over_both(sgd)
+        assert shown.rows[0]["95 %, new images"] == percent(of_both.low, of_both.high)
+        assert told == []
+    else:
+        assert "95 %, new images" not in shown.header
+        assert len(told) == 1, shown.notes
+
+
+@pytest.mark.parametrize("changes", [{"value": 0.5}, {"n": 399}])
+def test_predictions_that_do_not_make_the_score_are_refused(
+    command: Callable[..., Said], runs: Path, changes: dict[str, float]
+) -> None:
+    _, sgd = two(2)
+    lay_answers(runs, {"optimizer=sgd": rows_of(sgd)})
+    path = next((runs / "records").glob("*.json"))
+    rows = json.loads(path.read_text())
+    path.write_text(json.dumps(rows | {"scores": [each | changes for each in rows["scores"]]}))
+    code, out, err = command("table", str(runs))
+    assert code == 1
+    assert err.startswith(f"imgrec: {path} must name the predictions that its scores come from")
+    assert "95 %, new images" not in of_markdown(out).header
+    path.write_text(json.dumps(rows))
     assert command("table", str(runs))[::2] == (0, "")

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from imgrec.errors import RunError
+from imgrec import predictions
+from imgrec.errors import RunError, shown
 from imgrec.predictions import Predicted
 from imgrec.records import Score
 from imgrec.tables.column import Column
@@ -40,7 +41,10 @@ class Reader:
     def of(self, run: Run, score: Score) -> Predicted | None:
         """What the run's network said of the images that the score was measured on; None where that is not kept."""
         try:
-            return self._kept.of(run, (score.split, score.protocol, score.at))
+            found = self._kept.of(run, (score.split, score.protocol, score.at))
+            if found is not None:
+                _check(found, run, score)
+            return found
         except RunError as error:
             if str(error) not in self.problems:
                 self.problems.append(str(error))
@@ -59,3 +63,18 @@ class Reader:
             correct[key] = found.correct_n
             images.add(found.images())
         return Answers(images=images.pop(), correct=correct) if len(images) == 1 else None
+
+
+def _check(found: Predicted, run: Run, score: Score) -> None:
+    """Raises RunError for predictions of another number of images than the score, or with another top1 than the run."""
+    images = len(found.targets_n)
+    key = predictions.key_of((score.split, score.protocol, score.at))
+    top1 = run.record.score(_METRIC, split=score.split, at=score.at, protocol=score.protocol)
+    right = int(found.correct_n.sum())
+    if images != score.n or (top1 is not None and abs(right - top1.value * images) > 0.5):
+        said = f"{_METRIC} {top1.value:g}" if top1 is not None else score.metric
+        raise RunError(
+            f"{shown(run.path)} must name the predictions that its scores come from, and for {key} it has {said} of"
+            f" {score.n} images, and predictions that are right about {right} of {images}; restore the"
+            " record, which has been changed"
+        )

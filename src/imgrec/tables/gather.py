@@ -176,7 +176,13 @@ def _read(path: Path, found: Gathered) -> Run:
             found.notes.append(f"left out, as {reason}: {shown(file)}")
             continue
         record.scores += _new(later, record)
-        record.predictions = {**later.predictions, **record.predictions}
+        for key, digest in later.predictions.items():
+            if key in record.predictions:
+                continue
+            if _is_counted(later, record, key):
+                record.predictions[key] = digest
+            else:
+                found.notes.append(f"predictions left out, as another score than theirs counts: {key} of {shown(file)}")
     return Run(path=path, folder=folder, record=record)
 
 
@@ -211,6 +217,20 @@ def _new(later: Evaluation, record: Record) -> list[Score]:
     """The measurement's scores that the record does not have."""
     known = [(score.split, score.protocol, score.metric, score.at, score.settings) for score in record.scores]
     return [s for s in later.scores if (s.split, s.protocol, s.metric, s.at, s.settings) not in known]
+
+
+def _is_counted(later: Evaluation, record: Record, key: str) -> bool:
+    """True if the measurement's top1 at the place of that key is the one that counts for the run."""
+    for own in later.scores:
+        if own.metric == "top1" and "/".join((own.split, own.protocol, own.at)) == key:
+            counts = record.score("top1", split=own.split, at=own.at, protocol=own.protocol)
+            return counts is not None and _what(counts) == _what(own)
+    return False
+
+
+def _what(score: Score) -> tuple[float, int, str]:
+    """The value, of how many images, in which arithmetic; older records, which do not say it, measured in float32."""
+    return score.value, score.n, str(score.settings.get("precision", "32"))
 
 
 def _newest(takes: Sequence[Run]) -> Run:
