@@ -54,6 +54,16 @@ def test_a_debiased_error_and_that_of_perfect_calibration_can_be_asked_for(table
         assert shown.row("adam")[f"test {metric} %"].strip("*") == expected
 
 
+def test_what_perfect_calibration_would_show_is_not_ranked(table: Table, kept: Path) -> None:
+    alone = table("--scores", "ece_perfect")
+    assert alone.verdict == "test ece_perfect %: what perfect calibration would show; no setting is better by it."
+    assert not any("**" in text for row in alone.rows for text in row.values())
+    assert not any("best is marked" in note or note.startswith("Bold") for note in alone.notes)
+    both, scored = table("--scores", "ece_perfect,ece"), table("--scores", "ece")
+    assert both.verdict == scored.verdict
+    assert scored.verdict.startswith("test ece %: ")
+
+
 def test_the_note_says_of_how_many_images_an_error_is_and_what_they_make_of_it(table: Table, kept: Path) -> None:
     perfect = [
         100 * statistics.calibration(places[TEST_LAST].confidence_n, places[TEST_LAST].correct_n).perfect

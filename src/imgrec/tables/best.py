@@ -35,6 +35,8 @@ class Doubt:
 class Standing:
     """The first two of a column, and the doubts about the lead, the largest first; none where the first is marked.
 
+    A column of reference values has neither.
+
     incomparable: what keeps the column's settings from being compared, in words.
     """
 
@@ -77,6 +79,8 @@ def mark(table: Table) -> list[Standing]:
 def stand(table: Table, number: int) -> Standing:
     """How the settings of a column stand."""
     column = table.columns[number]
+    if column.is_reference:
+        return Standing()
     entries = [row for row in table.rows if row.cells[number].summary is not None]
     if len(entries) < 2:
         return Standing(first=entries[0] if entries else None)

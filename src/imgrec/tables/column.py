@@ -41,6 +41,11 @@ class Column:
         return self.metric.startswith("ece")
 
     @property
+    def is_reference(self) -> bool:
+        """Whether it is what perfect calibration would show: a value to read others by, none of a setting's own."""
+        return self.metric.endswith("_perfect")
+
+    @property
     def unit(self) -> str:
         """Of a difference, in words."""
         return "" if self.scale == 1 else " points"

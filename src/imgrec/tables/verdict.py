@@ -23,7 +23,8 @@ def give(table: Table, standings: Sequence[Standing], outcomes: Sequence[Outcome
     if len(outcomes) > _MOST:
         told.append(f"{len(outcomes) - _MOST} more pairs were declared.")
     metrics = [each.metric for each in primary]
-    number = next((k for k, column in enumerate(table.columns) if column.metric in metrics), 0)
+    of_scores = [k for k, column in enumerate(table.columns) if not column.is_reference] or [0]
+    number = next((k for k in of_scores if table.columns[k].metric in metrics), of_scores[0])
     told.append(_rest(table, outcomes, number, standings[number]))
     table.verdict = " ".join(filter(None, told))
     shown = {column.metric for column in table.columns} | {each.metric for each in primary if each.ours}
@@ -71,6 +72,8 @@ def _declared(table: Table, outcome: Outcome) -> str:
 
 
 def _sentence(table: Table, column: Column, number: int, standing: Standing) -> str:
+    if column.is_reference:
+        return f"{column.label}: what perfect calibration would show; no setting is better by it."
     if standing.incomparable:
         return f"{column.label}: the settings are not compared, as they are of {standing.incomparable}."
     if standing.first is None:
