@@ -117,6 +117,19 @@ def test_latex_has_the_caption_and_the_label(command: Callable[..., Said], runs:
     assert text.index(r"\end{tabular}") < text.index(r"\begin{tablenotes}") < text.index(r"\end{threeparttable}")
 
 
+def test_a_caption_is_one_paragraph(command: Callable[..., Said], runs: Path) -> None:
+    text = command("table", str(runs), "--format", "latex", "--caption", " Optimizers\n\nand losses\r\n")[1]
+    assert r"\caption{Optimizers and losses.}" in map(str.strip, text.splitlines())
+
+
+@pytest.mark.parametrize("option", ["--caption", "--label"])
+@pytest.mark.parametrize("text", ["", " \n"])
+def test_an_empty_text_for_latex_is_refused(refusal: Callable[..., str], runs: Path, option: str, text: str) -> None:
+    rule = {"--caption": "have words", "--label": "be of letters, digits and -_:./"}[option]
+    assert refusal(option, text, "--format", "latex").startswith(f"{option} must {rule}, got {text!r}; ")
+    assert refusal(option, text).startswith(f"{option} is of --format latex, and this is markdown; ")
+
+
 def test_siunitx_aligns_numbers_and_leaves_texts(command: Callable[..., Said], runs: Path) -> None:
     text = command("table", str(runs), "--format", "latex", "--siunitx", "--scores", "top1,ece")[1]
     assert text.splitlines()[:2] == [

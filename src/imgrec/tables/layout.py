@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from imgrec.config.fields import nearest
 from imgrec.errors import UsageError
+from imgrec.foreign import folded
 
 HIDEABLE = ("n", "std", "interval", "new_images", "difference", "p", "published", "parameters", "flops", "seconds")
 """The columns that a table may go without; std stands beside the mean. How many runs failed always stays."""
@@ -29,9 +30,14 @@ def layout(*, hide: Sequence[str], caption: str | None, label: str | None, siuni
             raise UsageError(f"--hide must be of {', '.join(HIDEABLE)}, got {name!r}{hint}")
     if hide and form == "csv":
         raise UsageError("--hide is for tables that people read, and csv has every number; choose columns in a program")
-    for option, is_given in {"--caption": caption, "--label": label, "--siunitx": siunitx}.items():
+    given = {"--caption": caption is not None, "--label": label is not None, "--siunitx": siunitx}
+    for option, is_given in given.items():
         if is_given and form != "latex":
             raise UsageError(f"{option} is of --format latex, and this is {form}; leave it out, or give -o table.tex")
-    if label is not None and not all(mark.isalnum() or mark in "-_:./" for mark in label):
+    if caption is not None and not caption.strip():
+        raise UsageError(f"--caption must have words, got {caption!r}; leave it out for the verdict")
+    if label is not None and not (label and all(mark.isalnum() or mark in "-_:./" for mark in label)):
         raise UsageError(f"--label must be of letters, digits and -_:./, got {label!r}; such as tab:optimizers")
-    return Layout(hide=frozenset(hide), caption=caption, label=label, siunitx=siunitx)
+    # a line: an empty one inside \caption would be a new paragraph, which LaTeX refuses there
+    line = folded(caption) if caption is not None else None
+    return Layout(hide=frozenset(hide), caption=line, label=label, siunitx=siunitx)
