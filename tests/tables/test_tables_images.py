@@ -1,12 +1,17 @@
 """Runs on different images: a row each, never a mean over them."""
 
+import dataclasses
 import shlex
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from answered import predicted
 from shelf import Shown, lay, run, score
+
+from imgrec import predictions
 
 Said = tuple[int, str, str]
 Table = Callable[..., Shown]
@@ -115,3 +120,50 @@ def test_an_older_record_of_another_root_stands_by_itself(table: Table, runs: Pa
     lay_on(runs, "photos", "a", tops=(0.5,))
     lay_on(runs, "paintings", "b", tops=(0.6,), first=1, images={"sizes": "a" * 64})
     assert [(row["data.root"], row["n"]) for row in table().rows] == [("paintings", "1"), ("photos", "1")]
+
+
+@pytest.mark.parametrize(
+    ("split", "key", "values", "is_compared"),
+    [
+        ("val", "data.split_seed", (0, 1), False),
+        ("val", "data.val_size", (0.1, 0.2), False),
+        ("val", "data.test_size", (0.1, 0.2), False),
+        ("test", "data.test_size", (0.1, 0.2), False),
+        ("test", "data.split_seed", (0, 1), True),
+        ("test", "data.val_size", (0.1, 0.2), True),
+        ("val", "data.split_seed", (None, 0), True),
+    ],
+)
+def test_splits_that_were_drawn_otherwise_are_different_images(
+    table: Table, runs: Path, split: str, key: str, values: tuple[Any, Any], is_compared: bool
+) -> None:
+    """Also where predictions of both are of the same places in the split, and of the same classes."""
+    random = np.random.default_rng(0)
+    for value, optimizer, share in zip(values, ("sgd", "adam"), (0.5, 0.9), strict=True):
+        for seed in range(3):
+            found = predicted((random.random(100) < share).tolist())
+            place = (split, "clean", "last")
+            measured = dataclasses.replace(score("top1", float(found.correct_n.mean()), split=split), n=100)
+            record = run(
+                f"data=folder data.root=x optimizer={optimizer} seed={seed}",
+                measured,
+                config={key: value},
+                predictions={predictions.key_of(place): found.digest()},
+            )
+            predictions.write(lay(runs, record).parent / predictions.NAME, {record.run_id: {place: found}})
+    shown = table("--split", split, "--rows", "optimizer", "--baseline", "optimizer=sgd")
+    adam = shown.row("adam")
+    assert (adam[f"Δ {split} top1 %"] != "–") == is_compared
+    assert ("Δ, new images" in shown.header) == is_compared
+    assert any("**" in text for row in shown.rows for text in row.values()) == is_compared
+    told = [note for note in shown.notes if f"the rows are of different {split} images ({key})" in note]
+    assert len(told) == (not is_compared)
+
+
+def test_settings_that_draw_alike_are_compared_where_their_draws_are_averaged_over(table: Table, runs: Path) -> None:
+    for split_seed in range(3):
+        for optimizer, top in (("sgd", 0.5), ("adam", 0.9)):
+            measured = score("top1", top + split_seed / 100, split="val")
+            lay(runs, run(f"optimizer={optimizer} data.split_seed={split_seed}", measured))
+    shown = table("--split", "val", "--baseline", "optimizer=sgd", "--average", "data.split_seed")
+    assert shown.row("adam")["Δ val top1 %"].startswith("+40.00")

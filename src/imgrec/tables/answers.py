@@ -10,8 +10,10 @@ from imgrec import predictions
 from imgrec.errors import RunError, shown
 from imgrec.predictions import Predicted
 from imgrec.records import Score
+from imgrec.tables import factors
 from imgrec.tables.column import Column
 from imgrec.tables.gather import Run
+from imgrec.tables.images import named
 from imgrec.tables.kept import Kept
 
 Key = tuple[int, int]
@@ -20,7 +22,7 @@ _METRIC = "top1"  # the one score that is a mean over images of what predictions
 
 @dataclass(frozen=True, kw_only=True)
 class Answers:
-    """images: a digest of which images they are. correct: a row for each run, bool (N,), in the order of their keys."""
+    """images: tells which images they are. correct: a row for each run, bool (N,), in the order of their keys."""
 
     images: str
     correct: Mapping[Key, NDArray[np.bool_]]
@@ -61,7 +63,7 @@ class Reader:
             if found is None or not len(found.targets_n):
                 return None
             correct[key] = found.correct_n
-            images.add(found.images())
+            images.add(repr((found.images(), named(run.record), factors.drawn(run.record, score.split))))
         return Answers(images=images.pop(), correct=correct) if len(images) == 1 else None
 
 

@@ -60,7 +60,7 @@ def over(
         own = [by_level[level] for level in levels]
         cells = []
         for number, column in enumerate(columns):
-            if not all(compare.is_comparable(own[0], row, column) for row in own):
+            if not all(compare.measures_same(own[0], row, column) for row in own):
                 raise UsageError(
                     f"--average {','.join(map(short, keys))} must be over scores that measure the same, and"
                     f" {column.label} does not, over different data or losses; choose another score, or leave some out"

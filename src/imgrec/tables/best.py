@@ -1,11 +1,13 @@
 """Which setting leads, and whether its runs can tell. Imports no torch."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from imgrec import statistics
 from imgrec.statistics import LEVEL, MOST_SEEDS, Comparison
 from imgrec.tables import compare
+from imgrec.tables.column import Column
 from imgrec.tables.compare import NO_PROBABILITIES, Compared
 from imgrec.tables.table import Cell, Row, Table
 
@@ -84,11 +86,9 @@ def stand(table: Table, number: int) -> Standing:
     entries = [row for row in table.rows if row.cells[number].summary is not None]
     if len(entries) < 2:
         return Standing(first=entries[0] if entries else None)
-    if not all(compare.is_comparable(entries[0], row, column) for row in entries):
-        different_data = len({compare.images_of(row) for row in entries}) > 1
-        losses = "losses, each measured by its own" if column.metric == "loss" else _ECE_OF_LOSSES
-        return Standing(incomparable=f"different {'data' if different_data else losses}")
     first, *others = sorted(entries, key=lambda row: -column.sign * mean_of(row.cells[number]))
+    if not all(compare.is_comparable(first, row, column) for row in entries):
+        return Standing(incomparable=f"different {_different(first, others, column)}")
     doubts = [doubt for row in others if (doubt := _doubt(table, number, first, row)) is not None]
     return Standing(
         first=first,
@@ -96,6 +96,15 @@ def stand(table: Table, number: int) -> Standing:
         found=compare.cells(first.cells[number], others[0].cells[number], column),
         doubts=tuple(sorted(doubts, key=lambda doubt: -doubt.seeds)),
     )
+
+
+def _different(first: Row, others: Sequence[Row], column: Column) -> str:
+    """What keeps the first from being compared with all others, in words."""
+    if any(compare.images_of(first) != compare.images_of(row) for row in others):
+        return "data"
+    if keys := list(dict.fromkeys(key for row in others for key in compare.apart(first, row, column))):
+        return f"{column.split} images ({', '.join(keys)})"
+    return "losses, each measured by its own" if column.metric == "loss" else _ECE_OF_LOSSES
 
 
 def _amounts(table: Table, number: int, first: Row) -> list[float]:

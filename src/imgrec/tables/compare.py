@@ -132,10 +132,26 @@ def _counted(table: Table, compared: Sequence[Row]) -> str:
 
 
 def is_comparable(row: Row, other: Row, column: Column) -> bool:
-    """Whether two settings' scores measure the same.
+    """True if two settings' scores measure the same, on images that were drawn alike."""
+    return measures_same(row, other, column) and not apart(row, other, column)
 
-    The same images; for the loss, the same criterion; for the calibration error, outputs that are logits of
-    probabilities.
+
+def apart(row: Row, other: Row, column: Column) -> list[str]:
+    """The keys whose values give two settings different images of the split; none where they have draws in common.
+
+    Settings that vary the draw alike, or that lack a run, are compared.
+    """
+    ours, theirs = ({factors.drawn(run.record, column.split) for run in each.runs} for each in (row, other))
+    if ours & theirs:
+        return []
+    values = zip(factors.DRAWN.get(column.split, ()), zip(*ours, strict=True), zip(*theirs, strict=True), strict=True)
+    return [key for key, one, another in values if set(one) != set(another)]
+
+
+def measures_same(row: Row, other: Row, column: Column) -> bool:
+    """True if two settings' scores measure the same on the same data set, however its splits are drawn.
+
+    For the loss, by the same criterion; for the calibration error, with outputs that are logits of probabilities.
     """
     measured = _measured(row, column)
     return measured == _measured(other, column) and ("probabilities", "False") not in measured

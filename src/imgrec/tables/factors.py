@@ -20,6 +20,8 @@ from imgrec.tables import images
 from imgrec.tables.gather import Run
 
 EXPERIMENT, DATA, ROOT, PARENT = "experiment", "data.name", "data.root", "parent"
+_TEST_SIZE = "data.test_size"
+DRAWN = {"test": (_TEST_SIZE,), "val": ("data.split_seed", "data.val_size", _TEST_SIZE)}  # val is drawn after test
 ABSENT = "–"  # a key that the run's choice does not have
 _SEED_AND_ID = re.compile(r"_?seed-\d+|(_take-\d+)?-[0-9a-f]{8}$")  # of a folder's name: what differs by seed
 
@@ -64,6 +66,14 @@ def value_of(record: Record, key: str) -> Any:
         return record.config[key]
     axis, _, leaf = key.rpartition(".")
     return _defaults(axis, str(record.config.get(f"{axis}.name"))).get(leaf, ABSENT)
+
+
+def drawn(record: Record, split: str) -> Setting:
+    """Values of the keys (`DRAWN`) that decide which images of the data set are in the split, where it has no folder.
+
+    Records do not tell whether it has one, so all of these keys count.
+    """
+    return tuple(text(value_of(record, key)) for key in DRAWN.get(split, ()))
 
 
 def text(value: Any) -> str:
