@@ -205,6 +205,58 @@ def test_damaged_predictions_are_named_and_the_table_tells_of_seeds_alone(
     assert command("table", str(runs))[::2] == (0, "")
 
 
+@pytest.fixture
+def clear_lead(runs: Path) -> Path:
+    """Two settings of five runs each, in folders; the lead of adam is clear on new images too."""
+    random = np.random.default_rng(0)
+    adam, sgd = (random.random((5, 500)) < share for share in (0.9, 0.7))
+    lay_answers(runs, {"optimizer=adam": rows_of(adam), "optimizer=sgd": rows_of(sgd)}, packed=False)
+    return runs
+
+
+@pytest.mark.parametrize("setting", ["adam", "sgd"])
+def test_predictions_that_are_named_and_gone_are_noted_and_no_lead_is_marked_without(
+    table: Table, clear_lead: Path, setting: str
+) -> None:
+    (gone,) = clear_lead.glob(f"*{setting}*seed-3*/{predictions.NAME}")
+    gone.rename("kept.npz")
+    shown = table()
+    assert "predictions of 1 of 10 runs, which their records name, cannot be read" in shown.note("predictions of ")
+    assert not any("**" in text for row in shown.rows for text in row.values())
+    why = "the predictions that would show it of new images are not there"
+    assert shown.note("test top1 %: no best is marked").endswith(f", and {why}.")
+    assert shown.verdict.endswith(f"; {why}.")
+    for path in clear_lead.glob("*/record.json"):
+        rows = json.loads(path.read_text())
+        losses = [each | {"metric": "loss", "value": 1 - each["value"]} for each in rows["scores"]]
+        path.write_text(json.dumps(rows | {"scores": rows["scores"] + losses}))
+    shown = table("--scores", "top1,loss")
+    assert shown.row("adam")["test loss"].startswith("**"), "predictions do not tell of it"
+    assert not shown.row("adam")["test top1 %"].startswith("**")
+    Path("kept.npz").rename(gone)
+    shown = table()
+    assert shown.row("adam")["test top1 %"].startswith("**")
+    assert not any("which their records name" in note for note in shown.notes)
+
+
+def test_of_a_study_that_keeps_the_last_alone_a_table_of_the_best_says_so(table: Table, runs: Path) -> None:
+    random = np.random.default_rng(0)
+    adam, sgd = (random.random((5, 500)) < share for share in (0.9, 0.7))
+    lay_answers(runs, {"optimizer=adam": rows_of(adam), "optimizer=sgd": rows_of(sgd)})
+    packed = predictions.read(runs / predictions.NAME)
+    predictions.write(
+        runs / predictions.NAME, {name: {TEST_LAST: places[TEST_LAST]} for name, places in packed.items()}
+    )
+    shown = table()
+    assert shown.note("not of new images: ") == (
+        "not of new images: of test/clean/best no predictions were kept, but of test/clean/last; give --at last"
+    )
+    assert shown.row("adam")["test top1 %"].startswith("**")
+    shown = table("--at", "last")
+    assert "95 %, new images" in shown.header
+    assert not any(note.startswith("not of new images") for note in shown.notes)
+
+
 def lay_measured(place: Path, seed: int, top1: float, found: Predicted, precision: str) -> Path:
     """A run of an older version, which kept no predictions, measured again with them. Returns that measurement."""
     record = run(f"optimizer=sgd seed={seed}", dataclasses.replace(score("top1", top1), n=len(found.targets_n)))

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,23 +35,52 @@ class Answers:
 
 
 class Reader:
-    """Reads predictions for a table. problems: files that could not be read; the table then tells of seeds alone."""
+    """Reads predictions for a table.
+
+    problems: files that could not be read; the table then tells of seeds alone. named: the runs whose records name
+    predictions that were asked for. lost: those of them that have none to read. thinned: by the place that was asked
+    for, the other places of which alone a study's packed file keeps predictions.
+    """
 
     def __init__(self) -> None:
         self._kept = Kept()
         self.problems: list[str] = []
+        self.named: set[Path] = set()
+        self.lost: set[tuple[Path, str]] = set()
+        self.thinned: dict[str, list[str]] = {}
 
     def of(self, run: Run, score: Score) -> Predicted | None:
         """What the run's network said of the images that the score was measured on; None where that is not kept."""
+        place = score.split, score.protocol, score.at
+        key = predictions.key_of(place)
+        if key not in run.record.predictions:
+            return None
+        self.named.add(run.path)
         try:
-            found = self._kept.of(run, (score.split, score.protocol, score.at))
+            found = self._kept.of(run, place)
             if found is not None:
                 _check(found, run, score)
-            return found
+                return found
         except RunError as error:
             if str(error) not in self.problems:
                 self.problems.append(str(error))
-            return None
+        if run.folder is None and (others := self._kept.places(run)) and key not in others:
+            self.thinned.setdefault(key, others)
+        else:
+            self.lost.add((run.path, key))
+        return None
+
+    def lacking(self, scored: Mapping[Key, tuple[Run, Score]], column: Column) -> int:
+        """How many of the runs lack predictions that their records name, after `answers` has asked for them.
+
+        Those that a study's packed file leaves out do not count.
+        """
+        if column.metric != _METRIC:
+            return 0
+        keys = [
+            (run.path, predictions.key_of((score.split, score.protocol, score.at))) for run, score in scored.values()
+        ]
+        return sum(key in self.lost for key in keys)
 
     def answers(self, scored: Mapping[Key, tuple[Run, Score]], column: Column) -> Answers | None:
         """Of the runs with a score; None unless the predictions of all are kept, and of the same images."""
@@ -58,8 +88,9 @@ class Reader:
             return None
         correct: dict[Key, NDArray[np.bool_]] = {}
         images: set[str] = set()
+        read = {key: self.of(run, score) for key, (run, score) in scored.items()}
         for key, (run, score) in scored.items():
-            found = self.of(run, score)
+            found = read[key]
             if found is None or not len(found.targets_n):
                 return None
             correct[key] = found.correct_n

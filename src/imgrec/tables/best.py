@@ -150,6 +150,9 @@ def _doubt(table: Table, number: int, first: Row, row: Row) -> Doubt | None:
             f"which {_fewer(leader, cell)} seeds can tell of these images, while new images have p = {found.both.p:.2g}"
         )
         return doubt(f"{said}, {told}", 0, why=told)
+    if found.both is None and leader.lacking + cell.lacking:
+        why = "the predictions that would show it of new images are not there"
+        return doubt(f"{said}, and {why}", 0, why=why)
     if first.scored(leader) < first.asked:
         why = "the runs that it lacks may have gone worse"
         return doubt(f"{said}, and {why}", 0, why=why)

@@ -28,4 +28,5 @@ def cell_of(runs: Sequence[Run], column: Column, at: str, reader: Reader) -> Cel
         ((_, score),) = by_seed.values()
         over_both = statistics.Interval(low=score.ci[0], high=score.ci[1]) if score.ci else None
     summary = statistics.summarise(list(values.values()), within=column.within)
-    return Cell(values=values, summary=summary, answers=answers, over_both=over_both)
+    lacking = reader.lacking(by_seed, column)
+    return Cell(values=values, summary=summary, answers=answers, over_both=over_both, lacking=lacking)

@@ -40,6 +40,13 @@ class Kept:
             )
         return None
 
+    def places(self, run: Run) -> list[str]:
+        """The keys of the places of which readable files keep the run's predictions."""
+        files = [self._read.get(path, {}) for path in _files(run)]
+        return list(
+            dict.fromkeys(predictions.key_of(place) for each in files for place in each.get(run.record.run_id, {}))
+        )
+
 
 def _files(run: Run) -> Iterator[Path]:
     """Where the run's predictions may lie."""

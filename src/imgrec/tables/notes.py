@@ -5,6 +5,7 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+from imgrec import predictions
 from imgrec.errors import shown
 from imgrec.tables import derived, scored
 from imgrec.tables.answers import Reader
@@ -80,6 +81,18 @@ def _calibrations(table: Table, reader: Reader) -> list[str]:
             f"{column.label}: of {' or '.join(map(str, images))} images{perfect}{_DEBIASED.get(column.metric, '')}."
         )
     return told
+
+
+def tell_of_predictions(table: Table, reader: Reader) -> None:
+    """Say which predictions are not there although records name them, as nothing is told of new images without."""
+    if absent := {path for path, _ in reader.lost}:
+        table.notes.append(
+            f"predictions of {len(absent)} of {len(reader.named)} runs, which their records name, cannot be read;"
+            f" restore {predictions.NAME}, as a lead without them is not marked"
+        )
+    for key, others in reader.thinned.items():
+        at = "; give --at last" if key.replace("/best", "/last") in others else ""
+        table.notes.append(f"not of new images: of {key} no predictions were kept, but of {', '.join(others)}{at}")
 
 
 def _has_best(run: Run, columns: Sequence[Column]) -> bool:

@@ -60,6 +60,7 @@ class Cell:
     """A setting's score over its seeds, on the images that were measured, and over new images where that is known.
 
     over_both: the interval over new seeds and new images, as shares; for n = 1, of that run on new images.
+    lacking: how many of its runs lack predictions that their records name.
     difference, difference_over_both: to the baseline; p, p_over_both: of them, Holm-corrected over the column.
     """
 
@@ -67,6 +68,7 @@ class Cell:
     summary: Summary | None
     answers: Answers | None = None
     over_both: Interval | None = None
+    lacking: int = 0
     difference: Contrast | None = None
     difference_over_both: Both | None = None
     p: float | None = None
