@@ -56,6 +56,10 @@ def check_training(path: Path, state: Mapping[str, Any]) -> None:
             state[part]
         for held in shape.items(state["optimizer_states"], "optimizer_states"):
             _check_optimizer(shape.mapping(held, "an optimizer's state"))
+        for held in shape.items(state["lr_schedulers"], "lr_schedulers"):
+            for name, value in shape.mapping(held, "a schedule's state").items():
+                if isinstance(value, Tensor):
+                    raise ValueError(f"a schedule's {name} must be plain, got {_told(value)}")
         if "current_model_state" in state:  # under a moving average: the weights that train
             _check_alike(shape.mapping(state["current_model_state"], "current_model_state"), state["state_dict"])
         _check_counts(shape.mapping(state["loops"], "loops"), "loops")
