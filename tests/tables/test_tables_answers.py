@@ -257,6 +257,65 @@ def test_of_a_study_that_keeps_the_last_alone_a_table_of_the_best_says_so(table:
     assert not any(note.startswith("not of new images") for note in shown.notes)
 
 
+def measured_later(folder: Path, found: Predicted, fingerprint: str, name: str = "clean-0") -> Path:
+    """What `imgrec evaluate` leaves in the folder of a run. Returns its predictions."""
+    owner = json.loads((folder / "record.json").read_text())["run_id"]
+    own = dataclasses.replace(score("top1", float(found.correct_n.mean())), n=len(found.targets_n))
+    rows = {"run_id": owner, "settings": {"data": fingerprint}, "scores": [dataclasses.asdict(own)]}
+    path = folder / "evaluations" / f"{name}.json"
+    path.parent.mkdir(exist_ok=True)
+    records.write_json(path, rows | {"predictions": {predictions.key_of(TEST_LAST): found.digest()}})
+    predictions.write(path.with_suffix(".npz"), {owner: {TEST_LAST: found}})
+    return path.with_suffix(".npz")
+
+
+def test_predictions_of_other_images_are_not_taken_for_the_run_s_own(
+    command: Callable[..., Said], clear_lead: Path
+) -> None:
+    """They lie in the run's folder, too, and the run's own may be gone: nothing is wrong with them."""
+    for folder in clear_lead.iterdir():
+        measured_later(folder, predicted([True, False]), "9" * 64)
+    next(clear_lead.glob(f"*adam*/{predictions.NAME}")).unlink()
+    code, out, err = command("table", str(clear_lead), "--at", "last")
+    assert (code, err) == (0, "")
+    assert of_markdown(out).note("predictions of 1 of 10 runs")
+
+
+def test_a_measurement_again_with_the_same_outcome_stands_in_for_predictions_that_are_gone(
+    table: Table, clear_lead: Path
+) -> None:
+    before = table("--at", "last")
+    path = next(clear_lead.glob(f"*adam*/{predictions.NAME}"))
+    ((places,),) = (predictions.read(path).values(),)
+    again = measured_later(path.parent, places[TEST_LAST], "f" * 64)
+    path.unlink()
+    assert table("--at", "last") == before
+    again.unlink()
+    assert table("--at", "last") != before
+
+
+@pytest.mark.parametrize("is_later", [False, True])
+def test_a_file_that_holds_other_predictions_than_are_named_is_refused(
+    command: Callable[..., Said], clear_lead: Path, is_later: bool
+) -> None:
+    path = next(clear_lead.glob(f"*adam*/{predictions.NAME}"))
+    namer = path.parent / "record.json"
+    ((owner, places),) = predictions.read(path).items()
+    if is_later:
+        record = json.loads(namer.read_text())
+        namer.write_text(json.dumps(record | {"predictions": {}}))
+        path.unlink()
+        path = measured_later(path.parent, places[TEST_LAST], "f" * 64)
+        namer = path.with_suffix(".json")
+    others = {TEST_LAST: predicted([False] * 500)}
+    predictions.write(path, {owner: others})
+    code, _, err = command("table", str(clear_lead), "--at", "last")
+    assert code == 1
+    assert err.startswith(f"imgrec: {path} must hold the predictions that {namer} names, ")
+    path.unlink()
+    assert command("table", str(clear_lead), "--at", "last")[::2] == (0, "")
+
+
 def lay_measured(place: Path, seed: int, top1: float, found: Predicted, precision: str) -> Path:
     """A run of an older version, which kept no predictions, measured again with them. Returns that measurement."""
     record = run(f"optimizer=sgd seed={seed}", dataclasses.replace(score("top1", top1), n=len(found.targets_n)))

@@ -1,10 +1,10 @@
 """The runs below some folders, each once, and what there could not be read. Imports no torch."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from imgrec import codebase, codechange, records, runfolder
+from imgrec import codebase, codechange, predictions, records, runfolder
 from imgrec.config.identity import SHORT
 from imgrec.errors import RunError, UsageError, shown
 from imgrec.records import Evaluation, Record, Score
@@ -22,11 +22,14 @@ class Run:
     """A record, with the scores that were measured later.
 
     path: its file. folder: the run's, with curves and diagnostics; None for a record that lies by itself.
+    kept_in: for each place whose predictions the record names (`test/clean/last`), the files in the folder that should
+    hold them; empty for a record that lies by itself.
     """
 
     path: Path
     folder: Path | None
     record: Record
+    kept_in: Mapping[str, Sequence[Path]] = field(default_factory=dict)
 
     @property
     def name(self) -> str:
@@ -166,6 +169,7 @@ def _read(path: Path, found: Gathered) -> Run:
     if folder is None:
         return Run(path=path, folder=None, record=records.read(path))
     record = runfolder.record_of(folder)
+    kept_in = {key: [folder / predictions.NAME] for key in record.predictions}
     for file in sorted((folder / EVALUATIONS).glob("*.json")):
         try:
             later = _later(file, record)
@@ -177,13 +181,13 @@ def _read(path: Path, found: Gathered) -> Run:
             continue
         record.scores += _new(later, record)
         for key, digest in later.predictions.items():
-            if key in record.predictions:
-                continue
-            if _is_counted(later, record, key):
+            if key not in record.predictions and _is_counted(later, record, key):
                 record.predictions[key] = digest
-            else:
+            if record.predictions.get(key) == digest:
+                kept_in.setdefault(key, []).append(file.with_suffix(".npz"))
+            elif key not in record.predictions:
                 found.notes.append(f"predictions left out, as another score than theirs counts: {key} of {shown(file)}")
-    return Run(path=path, folder=folder, record=record)
+    return Run(path=path, folder=folder, record=record, kept_in=kept_in)
 
 
 def _later(path: Path, record: Record) -> Evaluation:

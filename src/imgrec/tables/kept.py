@@ -1,12 +1,10 @@
 """The predictions of runs, beside their records: read when a table asks for them, each file once. Imports no torch."""
 
-from collections.abc import Iterator
 from pathlib import Path
 
 from imgrec import predictions
 from imgrec.errors import RunError, shown
 from imgrec.predictions import Place, Predicted
-from imgrec.runfolder import EVALUATIONS
 from imgrec.tables.gather import Run
 
 
@@ -21,11 +19,12 @@ class Kept:
 
         Raises RunError for a file that is damaged, or whose predictions are not those that the record names.
         """
-        digest = run.record.predictions.get(predictions.key_of(place))
+        key = predictions.key_of(place)
+        digest = run.record.predictions.get(key)
         if digest is None:
             return None
         other: Path | None = None
-        for path in _files(run):
+        for path in _files(run, key):
             if path not in self._read:
                 self._read[path] = predictions.read(path)
             found = self._read[path].get(run.record.run_id, {}).get(place)
@@ -35,8 +34,8 @@ class Kept:
                 other = path
         if other is not None:
             raise RunError(
-                f"{shown(other)} must hold the predictions that {shown(run.path)} names, {digest[:12]}..., and holds"
-                f" others for {predictions.key_of(place)}; restore it, or remove it: tables then tell of seeds alone"
+                f"{shown(other)} must hold the predictions that {shown(_namer(run, other))} names, {digest[:12]}...,"
+                f" and holds others for {key}; restore it, or remove it: tables then tell of seeds alone"
             )
         return None
 
@@ -48,10 +47,12 @@ class Kept:
         )
 
 
-def _files(run: Run) -> Iterator[Path]:
-    """Where the run's predictions may lie."""
-    if run.folder is None:
-        places = predictions.beside(run.path)
-    else:
-        places = [run.folder / predictions.NAME, *sorted((run.folder / EVALUATIONS).glob("*.npz"))]
-    yield from (path for path in places if path.is_file())
+def _files(run: Run, key: str = "") -> list[Path]:
+    """Where the run's predictions may lie: in a folder, those of the key alone."""
+    places = predictions.beside(run.path) if run.folder is None else run.kept_in.get(key, ())
+    return [path for path in places if path.is_file()]
+
+
+def _namer(run: Run, path: Path) -> Path:
+    """The file that names what the file of predictions should hold: the record, or the later measurement beside it."""
+    return run.path if path.name == predictions.NAME else path.with_suffix(".json")
