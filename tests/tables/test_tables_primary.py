@@ -100,6 +100,27 @@ def test_choices_of_one_name_are_told_apart_by_a_key_of_both_sides(other: str, t
     assert table().verdict.startswith(f"{BEGINS}best: loss=focal loss.gamma=3 leads {other.removesuffix('.0')} by 9.75")
 
 
+def test_one_run_each_tells_of_these_two_networks_and_not_of_their_settings(table: Table, runs: Path) -> None:
+    """Whatever their images show: with another seed it may be the other way round."""
+    answers = {
+        "optimizer=adam": [predicted([True] * 190 + [False] * 10)],
+        "optimizer=sgd": [predicted([True] * 150 + [False] * 50)],
+    }
+    lay_answers(runs, answers, config=declare("top1: optimizer=adam vs optimizer=sgd"))
+    said = table().verdict
+    assert said.startswith(
+        f"{BEGINS}best: can't tell of the settings; optimizer=adam leads optimizer=sgd by 20.00 points (1 seed each,"
+        " these images); these two runs on new images: ["
+    )
+    assert "] (p < 0.001)" in said
+
+
+def test_differences_without_a_spread_tell_nothing_of_the_settings(table: Table, runs: Path) -> None:
+    values = {"optimizer=adam": [0.75, 0.75], "optimizer=sgd": [0.5, 0.5]}
+    lay_declared(runs, values, "top1: optimizer=adam vs optimizer=sgd")
+    assert table().verdict.startswith(f"{BEGINS}best: can't tell of the settings; optimizer=adam leads ")
+
+
 def test_a_contrast_without_runs_is_told_to_have_none(table: Table, runs: Path) -> None:
     lay_declared(runs, {"optimizer=adam": ADAM}, "top1: optimizer=adam vs optimizer=sgd")
     assert table().verdict.startswith(

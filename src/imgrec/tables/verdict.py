@@ -63,8 +63,10 @@ def _declared(table: Table, outcome: Outcome) -> str:
     sides = [outcome.ours, outcome.theirs] if amount >= 0 else [outcome.theirs, outcome.ours]
     ours, theirs = (best.named(table, side.row, side.cell) for side in sides)
     found = outcome.found if amount >= 0 else outcome.found.turned
-    p = outcome.p if outcome.p is not None else outcome.p_over_both
-    doubt = "" if p is not None and p < LEVEL else "can't tell; "
+    if outcome.p is None or (found.both is not None and not found.both.of_runs):
+        doubt = "can't tell of the settings; "  # one run each tells of these two networks alone
+    else:
+        doubt = "" if outcome.p < LEVEL else "can't tell; "
     if amount == 0:
         return f"{begins}: can't tell; {ours} and {theirs} have the same mean."
     told = lead(column, abs(amount), found, p=outcome.p, p_over_both=outcome.p_over_both)
