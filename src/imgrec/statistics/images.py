@@ -23,6 +23,7 @@ from imgrec.statistics.seeds import paired as paired_over_seeds
 Correct = NDArray[np.bool_]
 _SHARE = (0.0, 1.0)
 _CHANGE = (-1.0, 1.0)
+_FEW = 30  # images; below, the variance over images is known too badly: simulated in tests/test_statistics_simulated.py
 _MANY = 1e9  # degrees of freedom, where Student's t is normal
 
 
@@ -58,18 +59,22 @@ def interval_over_both(correct_sn: Correct) -> Interval:
     """Where the share of correct images lies for new runs on new images; for one run: for that run on new images.
 
     Wilson's interval (1927) at the number of independent images that the estimated variance amounts to (as for samples
-    in clusters: Korn & Graubard 1998); of one run, Wilson's interval itself.
+    in clusters: Korn & Graubard 1998); of one run, Wilson's interval itself. Where fewer than 30 images are wrong (or
+    right) in any of the runs, it is never narrower than Wilson's interval of one run.
 
     Args:
         correct_sn: bool (S, N), at least one of each.
     """
     runs, images = correct_sn.shape
     mean = float(correct_sn.mean())
+    of_one = _wilson(mean, images, float(ndtri(1 - LEVEL / 2)))
     if runs == 1:
-        return _wilson(mean, images, float(ndtri(1 - LEVEL / 2)))
+        return of_one
     variance, df = _variance([correct_sn.astype(np.float64)])
     effective = mean * (1 - mean) / variance if variance > 0 else images
     found = _wilson(mean, effective, critical(df))
+    if min(images - int(correct_sn.all(0).sum()), int(correct_sn.any(0).sum())) < _FEW:
+        found = Interval(low=min(found.low, of_one.low), high=max(found.high, of_one.high))
     seeds = summarise([float(share) for share in correct_sn.mean(1)], within=_SHARE)
     if seeds.low is None or seeds.high is None:
         return found

@@ -47,7 +47,9 @@ def _covered(table: Table) -> str:
     single = any(cell.over_both and len(cell.values) == 1 for cell in cells)
     told = ["of new seeds on these very images (Student's t)"] if several else []
     if both:
-        told.append("under 'new images' of new seeds on new images (crossed random effects; covers 95 % or more)")
+        told.append(
+            "under 'new images' of new seeds on new images (crossed random effects; 94 % or more in simulation)"
+        )
     elif several:
         told.append("not of new images")
     if single:
