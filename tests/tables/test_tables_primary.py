@@ -1,5 +1,6 @@
 """What a study declared as primary comes first in its table."""
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
@@ -78,6 +79,28 @@ def test_with_another_factor_each_of_its_values_has_the_contrast_and_p_is_correc
     told = ["< 0.001" if p < 0.001 else f"= {p:.2g}" for p in statistics.holm(ps) if p is not None]
     assert "loss=brier optimizer=adam leads loss=brier optimizer=sgd by 21.75 points" in said
     assert [part.split(")")[0] for part in said.split(", p ")[1:]] == told
+
+
+@pytest.mark.parametrize("more", [(), ("--rows", "optimizer")])
+def test_a_filter_does_not_make_the_p_of_a_declared_contrast_smaller(
+    table: Table, runs: Path, more: tuple[str, ...]
+) -> None:
+    values = {
+        "loss=mse optimizer=adam": [0.80, 0.82, 0.81, 0.80],
+        "loss=mse optimizer=sgd": [0.79, 0.80, 0.80, 0.80],
+        "loss=brier optimizer=adam": [0.70, 0.72, 0.71, 0.69],
+        "loss=brier optimizer=sgd": [0.71, 0.72, 0.73, 0.74],
+        "loss=focal optimizer=adam": [0.90, 0.91, 0.92, 0.89],
+    }
+    lay_declared(runs, values, "top1: optimizer=adam vs optimizer=sgd")
+    lay_declared(runs, {"loss=focal optimizer=muon": [0.5]}, "top1: optimizer=adam vs optimizer=muon")
+    every = re.search(r"loss=mse optimizer=adam leads .*? these images, p = ([\d.]+)\)", table().verdict)
+    alone = table("--where", "loss=mse", *more).verdict
+    found = re.search(r"optimizer=adam leads .*? these images, p = ([\d.]+)\)", alone)
+    assert every is not None
+    assert found is not None
+    assert found[1] == every[1]
+    assert ". --where leaves out 1 more; p is corrected over it, too." in alone
 
 
 def test_where_predictions_are_kept_new_images_are_told_of_too(table: Table, runs: Path) -> None:

@@ -30,7 +30,7 @@ class Side:
 class Outcome:
     """What came of a declared contrast, for one pair of settings; `missing` says why nothing did.
 
-    p, p_over_both: Holm-corrected over all outcomes of the table.
+    p, p_over_both: Holm-corrected over all outcomes of the study, also those that the table leaves out.
     """
 
     declared: Primary
@@ -58,18 +58,43 @@ def declared(runs: Sequence[Run]) -> list[Primary]:
     return found
 
 
-def of(table: Table, contrasts: Sequence[Primary], reader: Reader) -> list[Outcome]:
-    """The outcome of each declared contrast, once for each combination of the other factors."""
-    outcomes = []
-    for each in contrasts:
-        if each.ours:
-            outcomes += _of(table, each, reader)
-    ps = statistics.holm([each.found.seeds.shown.p if each.found else None for each in outcomes])
-    over_both = [each.found.both.p if each.found and each.found.both else None for each in outcomes]
-    return [
+def of(
+    table: Table, contrasts: Sequence[Primary], reader: Reader, whole: Table | None = None
+) -> tuple[list[Outcome], int]:
+    """The outcome of each declared contrast, once for each combination of the other factors.
+
+    whole: the table of all runs of the study, where some are left out of this one. Returns also the number of pairs
+    with an outcome that the table leaves out; p is corrected over them, too.
+    """
+    outcomes = _all(table, contrasts, reader)
+    left_out = []
+    if whole is not None:
+        every = _all(whole, declared([run for row in whole.rows for run in row.runs]), reader)
+        left_out = [each for each in every if each.found and not any(_is_part(one, each) for one in outcomes)]
+    counted = [*outcomes, *left_out]
+    ps = statistics.holm([each.found.seeds.shown.p if each.found else None for each in counted])
+    over_both = [each.found.both.p if each.found and each.found.both else None for each in counted]
+    corrected = [
         dataclasses.replace(each, p=p, p_over_both=p_over_both)
-        for each, p, p_over_both in zip(outcomes, ps, statistics.holm(over_both), strict=True)
+        for each, p, p_over_both in zip(counted, ps, statistics.holm(over_both), strict=True)
     ]
+    return corrected[: len(outcomes)], len(left_out)
+
+
+def _all(table: Table, contrasts: Sequence[Primary], reader: Reader) -> list[Outcome]:
+    return [outcome for each in contrasts if each.ours for outcome in _of(table, each, reader)]
+
+
+def _is_part(outcome: Outcome, other: Outcome) -> bool:
+    """True if an outcome has runs of the other's pair alone."""
+
+    def runs(side: Side | None) -> set[str]:
+        return {str(run.path) for run in side.row.runs} if side else set()
+
+    sides = ((outcome.ours, other.ours), (outcome.theirs, other.theirs))
+    return outcome.declared == other.declared and all(
+        runs(one) and runs(one) <= runs(another) for one, another in sides
+    )
 
 
 def _of(table: Table, each: Primary, reader: Reader) -> list[Outcome]:

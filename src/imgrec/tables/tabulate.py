@@ -1,6 +1,7 @@
 """From runs to a table: what was varied, the scores of each setting, what is not there. Imports no torch."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -68,7 +69,9 @@ def tabulate(runs: Sequence[Run], request: Request, figures: Sequence[Figure] = 
     if request.where:
         notes.append(f"kept: {' '.join(condition.words for condition in request.where)}")
     compare.with_baseline(table, request.baseline)
-    verdict.give(table, best.mark(table), primaries.of(table, declared, reader), declared)
+    whole = _whole(table, runs, kept, request, reader) if request.where and declared else None
+    outcomes, unshown = primaries.of(table, declared, reader, whole)
+    verdict.give(table, best.mark(table), outcomes, declared, unshown)
     for row in rows:
         row.published = [
             figure for figure in figures if any(figure.fits(row.runs[0].record, column) for column in columns)
@@ -82,6 +85,23 @@ def tabulate(runs: Sequence[Run], request: Request, figures: Sequence[Figure] = 
     table.provenance = provenance.line(kept)
     notes.append(table.provenance)
     return table
+
+
+def _whole(table: Table, runs: Sequence[Run], kept: Sequence[Run], request: Request, reader: Reader) -> Table:
+    """The table of all runs of the kept ones' studies: those that declare one of the same contrasts."""
+    words = {word for run in kept for word in _declares(run)}
+    shown = {run.path for run in keep(runs, request.where)}
+    rest = [run for run in runs if run.path not in shown and words & set(_declares(run))]
+    others = [run for run in _once(rest, []) if table.columns[0].split != "test" or not _is_closed(run)]
+    derived.add(others, {each.metric for each in primaries.declared([*kept, *others])}, reader)
+    study = [*(run for run in kept if words & set(_declares(run))), *others]
+    found = factors.derive(study)
+    rows = _rows(study, found, table.columns, request.at, [], reader)
+    return replace(table, factors=found, rows=rows, notes=[], warnings=[])
+
+
+def _declares(run: Run) -> tuple[str, ...]:
+    return tuple(word for word in run.record.config.get("primary") or () if isinstance(word, str))
 
 
 def _by(sort: str, found: Factors, columns: Sequence[Column]) -> Callable[[Row], tuple[Any, ...]]:

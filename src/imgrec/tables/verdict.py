@@ -14,14 +14,24 @@ from imgrec.tables.table import Row, Table
 _MOST = 4  # declared pairs that are told before the rest is counted
 
 
-def give(table: Table, standings: Sequence[Standing], outcomes: Sequence[Outcome], primary: Sequence[Primary]) -> None:
+def give(
+    table: Table,
+    standings: Sequence[Standing],
+    outcomes: Sequence[Outcome],
+    primary: Sequence[Primary],
+    left_out: int = 0,
+) -> None:
     """Set the table's verdict: what came of the declared contrasts, then how the primary score stands, else the first.
 
-    primary: what the runs' studies declared.
+    primary: what the runs' studies declared. left_out: the declared pairs that the table's conditions leave out.
     """
     told = [_declared(table, outcome) for outcome in outcomes[:_MOST]]
     if len(outcomes) > _MOST:
         told.append(f"{len(outcomes) - _MOST} more pairs were declared.")
+    if left_out:
+        told.append(
+            f"--where leaves out {left_out} more; p is corrected over {'it' if left_out == 1 else 'them'}, too."
+        )
     metrics = [each.metric for each in primary]
     of_scores = [k for k, column in enumerate(table.columns) if not column.is_reference] or [0]
     number = next((k for k in of_scores if table.columns[k].metric in metrics), of_scores[0])
