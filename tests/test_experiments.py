@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from imgrec import assembly, records
+from imgrec import assembly, predictions, records
 from imgrec.config.compose import compose
 from imgrec.config.identity import run_id
 from imgrec.records import Record
@@ -179,3 +179,15 @@ def test_what_is_told_of_resnet50_is_in_its_records_and_the_recipe_is_as_it_was(
     (newest,) = [record for path in paths if (record := records.read(path)).config["trainer.max_epochs"] == 8]
     today = compose(["experiment=resnet50", f"seed={newest.config['seed']}"])
     assert newest.run_id == run_id(today, newest.fingerprint), "the record is of another recipe"
+
+
+def test_the_page_on_seeds_states_what_its_records_and_predictions_say() -> None:
+    found = [records.read(path) for path in sorted((EXPERIMENTS / "seeds/records").glob("*.json"))]
+    tops = [100 * score.value for record in found if (score := record.score("top1", split="test", at="last"))]
+    page = (EXPERIMENTS / "seeds/README.md").read_text()
+    assert f"{len(found)} of its 60 runs are here" in page
+    assert f"| all runs | {len(tops)} | {statistics.mean(tops):.2f} ± {statistics.stdev(tops):.2f} |" in page
+    packed = predictions.read(EXPERIMENTS / "seeds" / predictions.NAME)
+    for record in found:
+        kept = packed[record.run_id]["test", "clean", "last"]
+        assert kept.digest() == record.predictions["test/clean/last"]
