@@ -1,11 +1,12 @@
 """Keep what a study leaves: `python experiments/keep.py outputs/seeds experiments/seeds`.
 
-Copies the records of the finished runs of a sweep into records/. Packs what the final runs' networks said of each test
-image, at the last epoch, into predictions.npz. Joins its tuning.json with the one that lies there. What is there stays,
-so that the runs of several machines come together; `sweep.known=experiments/seeds/records` counts them as finished.
+Copies the records of the finished runs of a sweep into records/, without the path of the images. Packs what the final
+runs' networks said of each test image, at the last epoch, into predictions.npz. Joins its tuning.json with the one that
+lies there. What is there stays, so that the runs of several machines come together;
+`sweep.known=experiments/seeds/records` counts them as finished.
 """
 
-import shutil
+import dataclasses
 import sys
 from pathlib import Path
 
@@ -37,13 +38,20 @@ def main(sweep: Path, study: Path) -> str:
     rows = {row.choice: row for place in (study, sweep) for row in tuned.read(place / tuned.NAME)}
     folder.mkdir(parents=True, exist_ok=True)
     if found:
-        predictions.write(packed, found)
+        predictions.write(packed, dict(sorted(found.items())))  # the same bytes, whichever run came first
     if rows:
         tuned.write(study / tuned.NAME, rows.values())
     new = [(path, record) for path, record in finished if record.run_id not in before]
-    for path, _ in new:
-        shutil.copy(path, folder / f"{path.parent.name}.json")
+    for path, record in new:
+        records.write(folder / f"{path.parent.name}.json", _anywhere(record))
     return f"{len(new)} more records, {len(before) + len(new)} in all; {len(found)} with predictions"
+
+
+def _anywhere(record: Record) -> Record:
+    """The record with its images in `data`: where they lay on one machine is no part of the run, or of its id."""
+    if "data.root" not in record.config:
+        return record
+    return dataclasses.replace(record, config={**record.config, "data.root": "data"})
 
 
 def _runs(sweep: Path) -> list[tuple[Path, Record]]:

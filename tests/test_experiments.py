@@ -30,6 +30,7 @@ def test_every_record_is_finished_and_of_committed_code() -> None:
         record = records.read(path)
         assert record.status == "finished", path
         assert record.environment["dirty"] is False, path
+        assert record.config.get("data.root", "data") == "data", f"{path} names a place on one machine"
         assert path.stem.endswith(record.run_id[:8]), path
 
 

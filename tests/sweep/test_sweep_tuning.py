@@ -310,6 +310,7 @@ def test_records_that_lie_elsewhere_count_as_finished(
     assert not study.exists(), "nothing is half kept"
     lost.write_bytes(kept_aside)
     assert keep(SWEEP, study) == "3 more records, 3 in all; 1 with predictions"
+    assert {stored.read(path).config["data.root"] for path in study.glob("records/*.json")} == {"data"}
     tuned.write(study / tuned.NAME, [tuned.Tuned(choice=("optimizer=sgd",), chosen=None, seeds=(100,), tried={})])
     assert keep(SWEEP, study) == "0 more records, 3 in all; 1 with predictions"
     assert len(tuned.read(study / tuned.NAME)) == 2, "tuned on another machine"
