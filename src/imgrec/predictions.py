@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 
 from imgrec import disk, shape
 from imgrec.errors import RunError, shown
-from imgrec.records import why_not
+from imgrec.records import why_not, write_bytes
 
 NAME = "predictions.npz"
 _MOST = 2**30  # bytes of a file; a thousand runs over 10 000 images take 2**26
@@ -132,12 +132,7 @@ def write(path: Path, runs: Mapping[str, Mapping[Place, Predicted]]) -> None:
                 arrays[f"{own}/calibrated"] = found.calibrated_n
     buffer = io.BytesIO()
     np.savez_compressed(buffer, **arrays)  # type: ignore[arg-type]  # every name is an array's
-    try:
-        with disk.Partial(path) as new:
-            new.file.write(buffer.getvalue())
-            new.place()
-    except OSError as error:
-        raise RunError(f"{path} cannot be written: {error.strerror}; free the disk or set hydra.run.dir") from error
+    write_bytes(path, buffer.getvalue())
 
 
 def read(path: Path, *, only: str | None = None) -> dict[str, dict[Place, Predicted]]:

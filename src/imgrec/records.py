@@ -294,14 +294,15 @@ def write_json(path: Path, rows: Any) -> None:
 
 def write_text(path: Path, text: str) -> None:
     """Replace the file's text in one step. Raises RunError where the disk refuses; the old file stays."""
-    _replace(path, _encoded(text))
+    write_bytes(path, _encoded(text))
 
 
 def _encoded(text: str) -> bytes:
     return text.encode("utf-8", "surrogateescape")  # a path of the command may hold bytes that are no UTF-8
 
 
-def _replace(path: Path, content: bytes) -> None:
+def write_bytes(path: Path, content: bytes) -> None:
+    """Replace the file in one step. Raises RunError where the disk refuses; the old file stays."""
     try:
         with disk.Partial(path) as new:
             new.file.write(content)
@@ -324,7 +325,7 @@ def hand_out(path: Path, result: str | bytes) -> None:
             return
         target = path.resolve()  # a link stays one
         target.parent.mkdir(parents=True, exist_ok=True)
-        _replace(target, content)
+        write_bytes(target, content)
     except (OSError, RunError) as error:
         cause = error if isinstance(error, OSError) else error.__cause__
         reason = cause.strerror if isinstance(cause, OSError) else error

@@ -124,11 +124,10 @@ def _tuning(found: Sensitivity, number: int) -> Chart:
         shape=alt.Shape("is:N", scale=alt.Scale(domain=kinds, range=["diamond", "circle"]), legend=None),
         size=alt.Size("is:N", scale=alt.Scale(domain=kinds, range=[220, 30]), legend=None),
     )
-    cells = {(each.choice, each.value): each for each in found.tries}
 
     def shown(choice: str, value: str) -> str:
-        tried = cells.get((choice, value))
-        return ABSENT if tried is None else "failed" if tried.top1 is None else f"{tried.top1:.2f}"
+        tried = found.tried(choice, value)
+        return ABSENT if tried is None else tried.text
 
     failed = sum(each.top1 is None for each in found.tries)
     more = f" {failed} of {len(found.tries)} tries failed and are not drawn." if failed else ""

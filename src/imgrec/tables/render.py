@@ -51,14 +51,12 @@ def _markdown(texts: Grid) -> str:
 
 def _tuning(found: Sensitivity) -> str:
     """What a sweep tuned: a row a choice, a column a value; what was chosen is bold."""
-    cells = {(each.choice, each.value): each for each in found.tries}
 
     def shown(choice: str, value: str) -> str:
-        tried = cells.get((choice, value))
+        tried = found.tried(choice, value)
         if tried is None:
             return ABSENT
-        text = "failed" if tried.top1 is None else f"{tried.top1:.2f}"
-        return f"**{text}**" if tried.chosen else text
+        return f"**{tried.text}**" if tried.chosen else tried.text
 
     lines = [
         f"{_marked_down(found.title)} (chosen: bold)",

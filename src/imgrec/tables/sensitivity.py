@@ -20,6 +20,10 @@ class Try:
     top1: float | None
     chosen: bool
 
+    @property
+    def text(self) -> str:
+        return "failed" if self.top1 is None else f"{self.top1:.2f}"
+
 
 @dataclass(frozen=True, kw_only=True)
 class Sensitivity:
@@ -45,6 +49,10 @@ class Sensitivity:
     def choices(self) -> list[str]:
         """In the order of a table's rows, so that both have the same colours."""
         return sorted(dict.fromkeys(each.choice for each in self.tries), key=lambda choice: order((choice,)))
+
+    def tried(self, choice: str, value: str) -> Try | None:
+        """What came of the value for the choice; None where it was not tried."""
+        return next((each for each in self.tries if (each.choice, each.value) == (choice, value)), None)
 
     @property
     def title(self) -> str:
