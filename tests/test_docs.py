@@ -1,18 +1,33 @@
-"""The examples that a reader copies, carried out as they stand."""
+"""The pages that a reader meets: their examples run as they stand, their commands parse, their links lead somewhere."""
 
+import inspect
 import os
 import re
 import shutil
 import subprocess
 import sys
 import textwrap
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
+import typer
 
-from imgrec import launch
+from imgrec import cli, launch
+from imgrec.config.compose import compose, expand, of_study
+from imgrec.config.root import GROUPS
+from imgrec.config.schemas import choices, conf_dir
+from imgrec.reference import reference
+from imgrec.tables import command as tables
 
 ROOT = Path(__file__).parents[1]
+PAGES = sorted(
+    [
+        *(ROOT / name for name in ("README.md", "CONTRIBUTING.md")),
+        *ROOT.glob("docs/*.md"),
+        *ROOT.glob("experiments/**/README.md"),
+    ]
+)
 _PLACE = r"(?:\*\*`(?P<path>[^`]+)`\*\*|in the same file), (?P<where>new|at the end|(?:above|below) `.+?`):"
 _EXAMPLE = re.compile(_PLACE + r"\n\n```\w+\n(?P<code>.+?)```", re.DOTALL)
 
@@ -79,3 +94,109 @@ def test_the_readmes_python_gives_scores_and_names(workplace: Path, monkeypatch:
     exec(code, names)
     assert 0 <= float(str(names["top1"].value)) <= 1  # type: ignore[attr-defined]
     assert set(names["names"]) <= set("0123456789")  # type: ignore[arg-type]
+
+
+def _prose(page: Path) -> str:
+    """A page without its code, of blocks or within a line."""
+    return re.sub(r"^```.*?^```|`[^`\n]+`", "", page.read_text(), flags=re.MULTILINE | re.DOTALL)
+
+
+def _anchors(page: Path) -> set[str]:
+    """The names that GitHub gives to a page's headings."""
+    headings = re.findall(r"^#+ (.+)$", re.sub(r"^```.*?^```", "", page.read_text(), flags=re.M | re.S), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_each_link_within_the_project_leads_to_a_file_and_a_heading(page: Path) -> None:
+    links = re.findall(r"\]\(([^)\s]+)\)|(?:src|href)=\"([^\"]+)\"", _prose(page))
+    for link in (first or second for first, second in links):
+        if link.startswith(("http://", "https://")):
+            continue
+        path, _, anchor = link.partition("#")
+        target = (page.parent / path).resolve() if path else page
+        assert target.exists(), link
+        assert target.is_relative_to(ROOT.resolve()), f"{link} leads out of the project"
+        assert not anchor or anchor in _anchors(target), link
+
+
+def _commands(page: Path) -> list[str]:
+    """The `imgrec ...` commands of a page, those of blocks and those within a line, as a shell gets them."""
+    text = page.read_text()
+    blocks = re.findall(r"^ {4}(?:\$ )?imgrec ((?:.*\\\n)*.+)$", text, re.MULTILINE)
+    within = [line.replace("\n", " ") for line in re.findall(r"`imgrec ([^`]+)`", text)]
+    return [*blocks, *within]
+
+
+def _split(lines: Sequence[str]) -> list[list[str]]:
+    """What a shell makes of the lines: the words of each, without its comment."""
+    script = "".join(f"printf '%s\\0' {line}\nprintf '\\n'\n" for line in lines)
+    done = subprocess.run(["sh", "-e", "-c", script], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return [row.split("\0")[:-1] for row in done.stdout.split("\n")[:-1]]
+
+
+_STANDS_FOR_WORDS = {"KEY=VALUE", "AXIS", "WORD"}
+_OF_THE_PAGE_ITSELF = "loss=poly"  # a choice that docs/extending.md adds
+
+
+def _check_train(words: list[str]) -> None:
+    """Refuse words of `imgrec train` that make no configuration, or no page of its help."""
+    words = [word for word in words if word not in _STANDS_FOR_WORDS]
+    if "--help" in words:
+        assert reference([word for word in words if word != "--help"])
+        return
+    several = "-m" in words
+    words = [word for word in words if word not in ("-m", "--cfg", "job")]
+    words = [re.sub(r"=tag\(log, interval\(.+", "=1", word) for word in words]
+    grid = of_study(words)
+    jobs = expand([*(grid or []), *words]) if several or grid is not None else [words]
+    for job in (jobs[0], jobs[-1]):
+        compose(job)
+
+
+@pytest.mark.parametrize(
+    "page", [page for page in PAGES if page.parent.parent != ROOT / "experiments"], ids=lambda page: page.name
+)
+def test_each_command_parses_and_its_choices_keys_and_options_exist(page: Path) -> None:
+    known = typer.main.get_command(cli.app).commands  # type: ignore[attr-defined]
+    for name, *words in _split(_commands(page)):
+        if not words and name in (*known, "--help"):
+            continue
+        if name == "train":
+            if not any(word.endswith("poly") or word == _OF_THE_PAGE_ITSELF for word in words):
+                _check_train(words)
+            continue
+        if "--help" in words:
+            continue
+        asked = known[name].make_context(name, list(words)).params
+        taken = inspect.signature(tables.request).parameters
+        if name in ("table", "report", "figure"):
+            given = {key: value for key, value in asked.items() if key in taken and key != "names"}
+            tables.request(**{"baseline": [], **given})
+
+
+def test_a_command_that_is_wrong_would_be_found() -> None:
+    (words,) = _split(["train 'seed=range(5)' optimzer=adam  # a comment"])
+    assert words == ["train", "seed=range(5)", "optimzer=adam"]
+    with pytest.raises(Exception, match="optimzer"):
+        _check_train(["-m", *words[1:]])
+    with pytest.raises(AssertionError, match="yntax error"):
+        _split(["train seed=range(5)"])
+
+
+def test_the_first_page_is_short_and_has_pictures() -> None:
+    text = (ROOT / "README.md").read_text()
+    assert len(text.split()) < 900
+    assert len(re.findall("<img ", text)) >= 2
+
+
+@pytest.mark.parametrize("axis", ["experiment", "study", *GROUPS])
+def test_the_page_of_choices_has_each_with_the_sentence_of_its_file(axis: str) -> None:
+    page = (ROOT / "docs/choices.md").read_text()
+    (table,) = re.findall(rf"^\| `{axis}=` \| \|\n.+\n((?:\|.*\n)+)", page, re.MULTILINE)
+    rows = dict(re.findall(r"^\| `(\w+)` \| (.+) \|$", table, re.MULTILINE))
+    assert list(rows) == choices(axis)
+    for name, sentence in rows.items():
+        first, second, *_ = (conf_dir() / axis / f"{name}.yaml").read_text().splitlines()
+        assert f"# {sentence}" == (second if "@package" in first else first)

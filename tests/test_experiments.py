@@ -2,6 +2,7 @@
 
 import importlib
 import json
+import re
 import runpy
 import statistics
 from collections.abc import Callable
@@ -192,3 +193,41 @@ def test_the_page_on_seeds_states_what_its_records_and_predictions_say() -> None
     for record in found:
         kept = packed[record.run_id]["test", "clean", "last"]
         assert kept.digest() == record.predictions["test/clean/last"]
+
+
+@pytest.mark.parametrize(
+    "words", [["--baseline", "optimizer=adam"], ["--rows", "optimizer", "--columns", "loss"]], ids=["rows", "columns"]
+)
+def test_the_tables_of_the_digits_are_those_of_its_records(
+    words: list[str], command: Callable[..., tuple[int, str, str]]
+) -> None:
+    code, out, err = command("table", str(EXPERIMENTS / "digits"), "--at", "last", *words)
+    assert (code, err) == (0, "")
+    assert out in (EXPERIMENTS / "digits/README.md").read_text()
+
+
+def test_the_first_page_answers_as_the_records_of_its_study_do(command: Callable[..., tuple[int, str, str]]) -> None:
+    page = (EXPERIMENTS.parent / "README.md").read_text()
+    asked = "imgrec table outputs/digits --at last --rows optimizer --columns loss"
+    assert f"`{asked}`" in page
+    words = asked.replace("outputs", str(EXPERIMENTS)).split()[1:]
+    _, out, _ = command(*words)
+    (verdict,) = re.findall(r"^> (.+)\.$", page, re.MULTILINE)
+    assert out.startswith(f"{verdict}; ")
+    table = [line for line in out.splitlines() if line.startswith("|")]
+    assert "\n".join(table) in page
+
+
+def test_the_recipes_of_the_first_page_have_the_scores_of_their_records() -> None:
+    page = (EXPERIMENTS.parent / "README.md").read_text()
+    for folder, recipe, protocol in (
+        ("article", "article", "clean"),
+        ("article", "cnn_strong", "clean"),
+        ("speed", "speed94", "tta_flip_shift"),
+    ):
+        found = [records.read(path) for path in (EXPERIMENTS / folder / "records").glob(f"{recipe}_*.json")]
+        scores = [record.score("top1", split="test", at="last", protocol=protocol) for record in found]
+        values = [100 * score.value for score in scores if score is not None]
+        assert len(values) == 5
+        (row,) = re.findall(rf"^\| `{recipe}`: .+$", page, re.MULTILINE)
+        assert row.endswith(f"| {statistics.mean(values):.2f} ± {statistics.stdev(values):.2f} |")
