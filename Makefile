@@ -20,7 +20,7 @@ demo: $(VENV)/.runtime
 	$(BIN)/imgrec train experiment=demo
 
 test: $(VENV)/.dev
-	$(BIN)/python -m pytest -m "not slow" -n auto --maxprocesses 4
+	$(BIN)/python -m pytest -m "not slow" -n auto --dist worksteal
 
 test-slow: $(VENV)/.dev
 	$(BIN)/python -m pytest -m slow

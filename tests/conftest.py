@@ -10,7 +10,7 @@ import subprocess
 import sys
 import tempfile
 import traceback
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -127,29 +127,6 @@ def finished(one_run: Path, workplace: Path) -> Path:
     """A copy of that run in ./run, to be spoilt."""
     shutil.copytree(one_run, workplace / "run")
     return workplace / "run"
-
-
-@pytest.fixture(scope="session", autouse=True)
-def composed_once() -> Iterator[None]:
-    """Compose the same words once a process: Hydra takes as long for them as the tiny run does to train.
-
-    Words that refer to the environment, and those of a test with choices of its own, are composed each time.
-    """
-    from imgrec.config import compose, data, schemas
-
-    compose_raw, folder, made = compose.compose_raw, schemas.conf_dir(), dict[Any, Any]()
-
-    def remembered(overrides: Sequence[str]) -> Any:
-        if any("$" in text for text in overrides) or schemas.conf_dir() != folder:
-            return compose_raw(overrides)
-        key = (data.default_root(), *overrides)
-        if key not in made:
-            made[key] = compose_raw(overrides)
-        return made[key]
-
-    with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(compose, "compose_raw", remembered)
-        yield
 
 
 class Child:
@@ -277,6 +254,14 @@ def pytest_collection_finish(session: pytest.Session) -> None:
     """Spare the garbage collector what pytest holds to the end: going through it all takes half a second each time."""
     gc.collect()
     gc.freeze()
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers() -> int | None:
+    """For `-n auto`: a worker more than there are cores, as one of them often waits for a child. 4 at most."""
+    if "PYTEST_XDIST_AUTO_NUM_WORKERS" in os.environ:
+        return None
+    return min(len(os.sched_getaffinity(0)) + 1, 4)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -14,10 +14,11 @@ from omegaconf import OmegaConf
 
 from imgrec import records
 from imgrec.config import plain
-from imgrec.config.compose import compose, parsed
+from imgrec.config.compose import compose
 from imgrec.config.identity import run_id
 from imgrec.config.root import AXES, Config
 from imgrec.config.schemas import conf_dir
+from imgrec.config.words import parsed
 from imgrec.records import STATUSES, Record, Score
 
 PLACES = ("best", "last")

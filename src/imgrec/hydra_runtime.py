@@ -15,7 +15,8 @@ from omegaconf import DictConfig, OmegaConf
 
 from imgrec import whereabouts
 from imgrec.config import schemas
-from imgrec.config.compose import compose, expand, literal, own_hydra
+from imgrec.config.compose import compose, expand, own_hydra
+from imgrec.config.words import literal
 from imgrec.data import inventory
 from imgrec.errors import RunError, UsageError
 

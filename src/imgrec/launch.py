@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from imgrec import admission, codechange, companions, resuming, runfolder, runlog, whereabouts
-from imgrec.config.compose import compose, given, key_of, literal, parsed, quoted
+from imgrec.config.compose import compose
 from imgrec.config.root import STEERING, Config
+from imgrec.config.words import given, key_of, literal, parsed, quoted
 from imgrec.data import inventory
 from imgrec.data.inventory import Inventory
 from imgrec.errors import RunError, UsageError, interruption_in, sentence, shown

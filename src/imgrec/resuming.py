@@ -9,10 +9,11 @@ from typing import Any
 from imgrec import runfolder, whereabouts
 from imgrec.config import plain
 from imgrec.config.changes import changeable_keys, why_refused
-from imgrec.config.compose import compose, key_of
+from imgrec.config.compose import compose
 from imgrec.config.fields import nearest
 from imgrec.config.identity import essence
 from imgrec.config.root import Config
+from imgrec.config.words import key_of
 from imgrec.errors import UsageError
 from imgrec.records import Record
 

@@ -7,14 +7,18 @@ import sys
 from pathlib import Path
 
 import pytest
+from hydra import compose as hydra_compose
+from hydra import initialize_config_dir
+from omegaconf import OmegaConf
 
-from imgrec.config import schemas
+from imgrec.config import plain, schemas
 from imgrec.config.augment import Augment
-from imgrec.config.compose import compose, compose_raw, expand, given, literal, of_study, parsed, typed
+from imgrec.config.compose import compose, compose_raw, expand, of_study, own_hydra, typed
 from imgrec.config.data import Cifar10, Digits, Folder
 from imgrec.config.model import Cnn, Resnet50
 from imgrec.config.optimizer import Adam
 from imgrec.config.schemas import choices, conf_dir
+from imgrec.config.words import given, literal, parsed
 from imgrec.errors import UsageError
 
 MODELS = ", ".join(choices("model"))
@@ -219,6 +223,26 @@ def test_the_raw_configuration_goes_through_the_same_door() -> None:
     assert config.data.root == "/images"
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        [],
+        ["seed=3", "trainer.max_epochs=2", "optimizer=adam", "optimizer.lr_scale=0.5", "seed=4"],
+        ["experiment=speed94", "model.activation=relu", "hydra.run.dir=x", "augment=none", "data.val_size=0"],
+        ["data=folder", "data.root=/images", "model.widths=[4,8]", "experiment=cnn_strong", "model.dropout=${seed}"],
+        ["++seed=3", "++trainer.max_epochs=5", "+loss.unknown=1", "resume_override=[seed]"],
+        ["study=losses", "primary=[a]", "model=resnet18", "trainer=ddp", "hydra.verbose=true"],
+    ],
+    ids=lambda words: " ".join(words) or "defaults",
+)
+def test_values_are_set_as_hydra_sets_them(words: list[str]) -> None:
+    """The choices are composed once and the values set in a copy: the same as Hydra in one go."""
+    schemas.register()
+    with own_hydra(), initialize_config_dir(str(conf_dir()), version_base="1.3"):
+        expected = hydra_compose("config", overrides=words)
+    assert OmegaConf.to_yaml(compose_raw(words)) == OmegaConf.to_yaml(expected)
+
+
 def test_a_sweep_is_every_combination_in_the_order_given() -> None:
     assert expand(["seed=0,1", "model=cnn,resnet18", "data.batch_size=8"]) == [
         ["seed=0", "model=cnn", "data.batch_size=8"],
@@ -260,6 +284,15 @@ def own_conf(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr(schemas, "conf_dir", lambda: folder)
     monkeypatch.chdir(tmp_path)
     return folder
+
+
+def test_an_edited_choice_is_read_again(own_conf: Path) -> None:
+    path = own_conf / "loss/mine.yaml"
+    path.write_text("# Mine.\ndefaults: [focal_schema]\ngamma: 3\n")
+    assert plain.flat(compose(["loss=mine", "seed=0"]))["loss.gamma"] == 3
+    path.write_text("# Mine.\ndefaults: [focal_schema]\ngamma: 4.0\n")
+    assert plain.flat(compose(["loss=mine", "seed=1"]))["loss.gamma"] == 4
+    assert plain.flat(compose(["loss=focal", "seed=1"]))["loss.gamma"] == 2, "nothing of one is left in another"
 
 
 RECIPE = "# @package _global_\n# Mine.\nexperiment: mine\ndefaults:\n  - override /data: digits\n"

@@ -8,24 +8,26 @@ from typing import Any
 
 import pytest
 import torch
-from runs import assert_same_run
+from runs import assert_same_run, state
 
 
 def test_two_processes_train_as_one_with_the_batches_of_both(
     tiny: list[str], imgrec: Callable[..., Any], workplace: Path
 ) -> None:
-    words = [*tiny, "optimizer=sgd", "optimizer.lr=0.1", "trainer.max_epochs=2"]  # 60 images
+    """And leave out the same images in the third epoch."""
+    words = [*tiny, "optimizer=sgd", "optimizer.lr=0.1", "data.prune=0.4", "trainer.max_epochs=3"]  # 60 images
     one = imgrec("train", *words, "data.batch_size=12", "hydra.run.dir=one")
     assert one.wait() == 0, one.log.read_text()
     two = imgrec("train", *words, "trainer=ddp", "trainer.accelerator=cpu", "data.batch_size=6", "hydra.run.dir=two")
     assert two.wait() == 0, two.log.read_text()
-    assert two.log.read_text().count("finished:") == 1, "one process speaks"
-    states = [
-        torch.load(workplace / name / "checkpoints/last.ckpt", weights_only=True)["state_dict"]
-        for name in ("one", "two")
-    ]
-    for name, value in states[0].items():
-        torch.testing.assert_close(states[1][name], value, rtol=1e-4, atol=1e-6)
+    for said in ("finished:", "from epoch 3 on without the easiest 24 of 60"):
+        assert two.log.read_text().count(said) == 1, "one process speaks"
+    alone, shared = (state(workplace / name) for name in ("one", "two"))
+    subsets = alone["ImageData"]["subset"], shared["ImageData"]["subset"]
+    assert subsets[0]["since"] == subsets[1]["since"] == 2
+    assert torch.equal(subsets[0]["kept"], subsets[1]["kept"])
+    for name, value in alone["state_dict"].items():
+        torch.testing.assert_close(shared["state_dict"][name], value, rtol=1e-4, atol=1e-6)
     scores = [
         {
             (row["split"], row["at"], row["metric"]): (round(row["value"], 4), row["n"])

@@ -82,7 +82,13 @@ def test_an_interrupted_run_goes_on_at_its_size(
 
 def test_a_compiled_network_trains_as_the_plain_one(growing: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     """Through Dynamo, over growing images and under an average; what a compiler would make of it is another matter."""
-    words = [*growing, "trainer.ema_decay=0.8"]
+    words = [
+        *growing,
+        "augment.sizes=[6]",
+        "augment.sizes_until=[0.5]",
+        "trainer.max_epochs=2",
+        "trainer.ema_decay=0.8",
+    ]
     plain = launch.train(words)
     monkeypatch.setattr(torch, "compile", functools.partial(torch.compile, backend="eager"))
     compiled = launch.train([*words, "trainer.compile=true"])

@@ -85,21 +85,6 @@ def test_a_run_cut_around_its_choice_ends_as_the_undisturbed_one(
     assert_same_run(undisturbed(*PRUNED), cut)
 
 
-def test_two_processes_leave_out_what_one_would(tiny: list[str], imgrec: Callable[..., Any], workplace: Path) -> None:
-    words = [*tiny, "optimizer=sgd", "optimizer.lr=0.1", "data.prune=0.4", "trainer.max_epochs=3"]
-    one = imgrec("train", *words, "data.batch_size=12", "hydra.run.dir=one")
-    assert one.wait() == 0, one.log.read_text()
-    two = imgrec("train", *words, "trainer=ddp", "trainer.accelerator=cpu", "data.batch_size=6", "hydra.run.dir=two")
-    assert two.wait() == 0, two.log.read_text()
-    assert two.log.read_text().count("from epoch 3 on without the easiest 24 of 60") == 1, "one process speaks"
-    alone, shared = (subset_of(workplace / name) for name in ("one", "two"))
-    assert alone["since"] == shared["since"] == 2
-    assert torch.equal(alone["kept"], shared["kept"])
-    weights = [state(workplace / name)["state_dict"] for name in ("one", "two")]
-    for name, value in weights[0].items():
-        torch.testing.assert_close(weights[1][name], value, rtol=1e-4, atol=1e-6)
-
-
 @pytest.mark.slow
 def test_a_distributed_run_cut_while_it_notes_losses_ends_as_the_undisturbed_one(
     tiny: list[str], imgrec: Callable[..., Any], workplace: Path

@@ -6,8 +6,7 @@ Hydra composes the choices of conf/ over the dataclasses of this folder.
 import contextlib
 import copy
 import dataclasses
-import os
-import re
+import functools
 import shlex
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -15,30 +14,26 @@ from pathlib import Path
 import yaml
 from hydra import compose as hydra_compose
 from hydra import initialize_config_dir
+from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.global_hydra import GlobalHydra
-from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from hydra.core.utils import JobRuntime
 from hydra.errors import HydraException
 from hydra.version import VersionBase
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
-from imgrec.config import declaration, plain, schemas
+from imgrec.config import data, declaration, plain, schemas
 from imgrec.config.explain import explained, file_of, unknown_choice, unknown_key
 from imgrec.config.fields import nearest
 from imgrec.config.root import GROUPS, Config
+from imgrec.config.words import PATHS, given, key_of, parsed, quoted
 from imgrec.errors import UsageError
 
 # Hydra's own settings that a command may give. Others start code by name: a callback's or a log handler's class.
-_PATHS = (
-    "data.root",
-    "resume",
-    "hydra.run.dir",
-    "hydra.sweep.dir",
-)  # any text is a path, whatever Hydra's grammar says
 _HYDRA_KEYS = ("hydra.run.dir", "hydra.sweep.dir", "hydra.verbose", "hydra.mode")
+_SINGLE_KEYS = frozenset(field.name for field in dataclasses.fields(Config)) - {*GROUPS, "experiment", "study"}
 
 
 def compose(overrides: Sequence[str]) -> Config:
@@ -56,23 +51,58 @@ def compose(overrides: Sequence[str]) -> Config:
 
 
 def compose_raw(overrides: Sequence[str]) -> DictConfig:
-    """As `compose`, but the container that Hydra built, as Hydra itself would hand it to a job."""
-    for override in parsed(overrides):
-        _check_choice(override)
-        if override.is_sweep_override():
-            key, _, value = str(override.input_line).partition("=")
+    """As `compose`, but the container that Hydra built, as Hydra itself would hand it to a job.
+
+    The choices are composed once a process. Values are set in a copy, which takes a fifth of the time: a sweep's runs
+    differ in values above all.
+    """
+    words = parsed(overrides)
+    for word in words:
+        _check_choice(word)
+        if word.is_sweep_override():
+            key, _, value = str(word.input_line).partition("=")
             one = shlex.quote(f"{key}={quoted(value)}")
-            hint = f"; a path that holds commas is quoted: {one}" if key in _PATHS else ""
+            hint = f"; a path that holds commas is quoted: {one}" if key in PATHS else ""
             raise UsageError(
-                f"{override.input_line} asks for several runs; add -m (imgrec train -m ...), or give one value{hint}"
+                f"{word.input_line} asks for several runs; add -m (imgrec train -m ...), or give one value{hint}"
             )
-    schemas.register()
+    values = [word for word in words if _sets_a_value(word)]
+    choices = tuple(str(word.input_line) for word in words if word not in values)
     try:
-        with own_hydra(), initialize_config_dir(str(schemas.conf_dir()), version_base="1.3"):
-            config = hydra_compose("config", overrides=list(overrides))
+        config = copy.deepcopy(_chosen(schemas.conf_dir(), _state(schemas.conf_dir()), data.default_root(), choices))
+        ConfigLoaderImpl._apply_overrides_to_config(values, config)
     except (HydraException, OmegaConfBaseException, yaml.YAMLError) as error:
         raise explained(error) from error
+    with open_dict(config):
+        del config["hydra"]
     return config
+
+
+def _sets_a_value(word: Override) -> bool:
+    """Whether the word sets a key and decides nothing about which files of conf/ are composed."""
+    key = word.key_or_group
+    return word.package is None and "/" not in key and ("." in key or key in _SINGLE_KEYS)
+
+
+@functools.lru_cache(maxsize=64)
+def _chosen(folder: Path, state: frozenset[tuple[str, int, int]], root: str, words: tuple[str, ...]) -> DictConfig:
+    """What Hydra composes from the words that choose, its own settings included. Not to be changed.
+
+    Args:
+        folder: conf/.
+        state: what its files looked like, so that an edited one is read again.
+        root: the default of data.root, which comes from the environment.
+        words: choices such as `optimizer=adam`.
+    """
+    schemas.register()
+    with own_hydra(), initialize_config_dir(str(folder), version_base="1.3"):
+        return hydra_compose("config", overrides=list(words), return_hydra_config=True)
+
+
+def _state(folder: Path) -> frozenset[tuple[str, int, int]]:
+    """Name, time of change and size of each file below the folder."""
+    stats = ((str(path), path.stat()) for path in folder.rglob("*.yaml"))
+    return frozenset((name, stat.st_mtime_ns, stat.st_size) for name, stat in stats)
 
 
 @contextlib.contextmanager
@@ -149,99 +179,6 @@ def of_study(overrides: Sequence[str]) -> list[str] | None:
             hint = f"did you mean {guess}?" if guess else "remove it"
             raise UsageError(f"{file_of(f'study/{name}')}: {key} is not a key; {hint}")
     return [f"{key}={value}" for key, value in params.items()]
-
-
-def key_of(override: str) -> str:
-    """The key that an override speaks of."""
-    return override.partition("=")[0].lstrip("+~")
-
-
-def given(overrides: Sequence[str], key: str) -> str | None:
-    """The value that the command gives `key`, the last one counting; None where it gives none, or null."""
-    values = [override.value() for override in parsed([text for text in overrides if key_of(text) == key])]
-    return str(values[-1]) if values and values[-1] is not None else None
-
-
-def literal(overrides: Sequence[str], *, several: bool = False) -> list[str]:
-    """The words of a command, in which paths are quoted where Hydra's grammar would not read them as they are.
-
-    `~/photos`, accents, blanks, `=`, brackets and 1e3 are a path's own. What the grammar reads as text stays, quotes
-    and ${...} included. A comma is a path's own where that path exists. several: else it separates values of data.root.
-    """
-    return [_literal(text, several) for text in overrides]
-
-
-def quoted(text: str) -> str:
-    """The text as a quoted value of Hydra's grammar, in which only backslashes before a quote count."""
-    mark = "'" if '"' in text else '"'  # as a rule the one that a shell's own quotes can hold
-    text = re.sub(rf"(\\*){mark}", lambda found: f"{found[1]}{found[1]}\\{mark}", text)
-    return mark + re.sub(r"\\+$", lambda found: 2 * found[0], text) + mark
-
-
-def _literal(text: str, several: bool) -> str:
-    key, equals, value = text.partition("=")
-    if not equals or key.lstrip("+") not in _PATHS:
-        return text
-    if key.lstrip("+") == "data.root":
-        one = _exists(value) and not (several and all(map(_exists, _apart(value))))
-        return f"{key}={_as_path(value, several=several and not one, one=one)}"
-    value = _as_path(value, several=False, one=True)
-    override = _read(f"x={value}")
-    path = override.value() if override is not None else None
-    if isinstance(path, str) and path.startswith("~"):  # a shell expands it only where a word begins with it
-        return f"{key}={quoted(os.path.expanduser(path))}"  # noqa: PTH111 - a Path raises where there is no home
-    return f"{key}={value}"
-
-
-def _as_path(value: str, *, several: bool, one: bool) -> str:
-    """The value so that Hydra reads a path, or, where they are allowed, `several`. one: a comma is the path's own."""
-    override = _read(f"x={value}")
-    if override is None:
-        parts = _apart(value) if several else [value]
-        return ",".join(quoted(value) if len(parts) == 1 else _as_path(part, several=False, one=True) for part in parts)
-    if override.is_sweep_override():
-        return value if several or not one else quoted(value)
-    read = override.value()
-    as_it_is = read is None or str(read) == value or value[:1] in ("'", '"')
-    return value if as_it_is or (isinstance(read, str) and "\\" in value) else quoted(value)
-
-
-def _apart(value: str) -> list[str]:
-    """The parts between commas; those inside quotes belong to a part."""
-    return re.findall(r"""(?:'[^']*'|"[^"]*"|[^,])+""", value)
-
-
-def _exists(path: str) -> bool:
-    try:
-        return Path(path).expanduser().exists()
-    except (OSError, RuntimeError, ValueError):  # too long, no home, a NUL
-        return False
-
-
-def _read(text: str) -> Override | None:
-    """The word as Hydra reads it; None where it cannot."""
-    try:
-        return OverridesParser.create().parse_override(text)
-    except HydraException:
-        return None
-
-
-def parsed(overrides: Sequence[str]) -> list[Override]:
-    """The words as Hydra reads them. Raises UsageError for what it cannot read."""
-    found = []
-    for text in overrides:
-        override = _read(text)
-        if override is None:
-            key, equals, value = text.partition("=")
-            word = f"{key}={quoted(value)}"
-            if not equals or _read(word) is None:
-                raise UsageError(f"an override must read key=value, got {text!r}")
-            raise UsageError(
-                f"{key} must have a value that Hydra's grammar can read, got {value!r}; quote it for the grammar and"
-                f" for the shell: {shlex.quote(word)}"
-            )
-        found.append(override)
-    return found
 
 
 def _check_choice(override: Override) -> None:

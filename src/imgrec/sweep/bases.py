@@ -2,11 +2,11 @@
 
 from collections.abc import Collection, Sequence
 
-from imgrec.config.compose import key_of
 from imgrec.config.fields import choice
 from imgrec.config.plain import flat
 from imgrec.config.root import GROUPS, STEERING
 from imgrec.config.schemas import choices, known_keys
+from imgrec.config.words import key_of
 from imgrec.errors import UsageError
 from imgrec.sweep.jobs import Job
 from imgrec.tables.factors import text

@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import Literal
 
 from imgrec import predictions, records, runfolder, tuned, whereabouts
-from imgrec.config.compose import compose, key_of
+from imgrec.config.compose import compose
 from imgrec.config.root import Config
+from imgrec.config.words import key_of
 from imgrec.data import inventory
 from imgrec.data.inventory import Inventory
 from imgrec.errors import RunError, UsageError, shown

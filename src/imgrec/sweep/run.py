@@ -14,10 +14,11 @@ from hydra.core.utils import JobReturn, JobStatus
 from omegaconf import DictConfig
 
 from imgrec import admission, codechange, companions, hydra_runtime, launch, runfolder, runlog, whereabouts
-from imgrec.config.compose import compose, expand, given, literal, of_study, parsed
+from imgrec.config.compose import compose, expand, of_study
 from imgrec.config.launcher import Pool
 from imgrec.config.root import STEERING, Config
 from imgrec.config.sweep import Optuna, Tuned
+from imgrec.config.words import given, literal, parsed
 from imgrec.errors import Interrupted, RunError, UsageError, interruption_in, shown
 from imgrec.records import Record
 from imgrec.runfolder import SWEEP_LOCK

@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Any
 from hydra.core.override_parser.types import IntervalSweep, Override, RangeSweep
 from hydra.core.utils import JobReturn
 
-from imgrec.config.compose import compose, given, parsed
+from imgrec.config.compose import compose
 from imgrec.config.root import STEERING
 from imgrec.config.schemas import keys_outside_identity
 from imgrec.config.sweep import Optuna
+from imgrec.config.words import given, parsed
 from imgrec.errors import RunError, UsageError, interruption_in, sentence
 from imgrec.sweep.ledger import Ledger
 

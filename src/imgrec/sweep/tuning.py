@@ -4,9 +4,10 @@ from collections.abc import Sequence
 from statistics import fmean
 
 from imgrec import tuned
-from imgrec.config.compose import expand, key_of
+from imgrec.config.compose import expand
 from imgrec.config.sweep import TUNING_SEED
 from imgrec.config.sweep import Tuned as Asked
+from imgrec.config.words import key_of
 from imgrec.errors import UsageError, sentence
 from imgrec.sweep import bases, steps
 from imgrec.sweep.jobs import Job, Jobs, objective, reason_of
