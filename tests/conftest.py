@@ -119,7 +119,9 @@ def undisturbed(tiny_words: tuple[str, ...], tmp_path_factory: pytest.TempPathFa
 @pytest.fixture(scope="session")
 def one_run(undisturbed: Callable[..., Path]) -> Path:
     """A finished run of one epoch; not to be touched."""
-    return undisturbed("trainer.max_epochs=1")
+    run = undisturbed("trainer.max_epochs=1")
+    spare_the_collector()  # what the first run has imported
+    return run
 
 
 @pytest.fixture
@@ -251,7 +253,11 @@ def outcome(request: pytest.FixtureRequest) -> Callable[[str, str], None]:
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
-    """Spare the garbage collector what pytest holds to the end: going through it all takes half a second each time."""
+    spare_the_collector()
+
+
+def spare_the_collector() -> None:
+    """Let it pass over what pytest and the libraries hold to the end: to go through it all takes half a second."""
     gc.collect()
     gc.freeze()
 

@@ -1,14 +1,14 @@
 """The pages that a reader meets: their examples run as they stand, their commands parse, their links lead somewhere."""
 
 import inspect
-import os
 import re
 import shutil
 import subprocess
 import sys
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 import typer
@@ -21,6 +21,7 @@ from imgrec.reference import reference
 from imgrec.tables import command as tables
 
 ROOT = Path(__file__).parents[1]
+SHORT = ("trainer.max_epochs=1", "trainer.progress=none", "model.widths=[4]", "model.hidden=8")
 PAGES = sorted(
     [
         *(ROOT / name for name in ("README.md", "CONTRIBUTING.md")),
@@ -60,13 +61,14 @@ def clone(tmp_path: Path) -> Path:
     return tmp_path / "clone"
 
 
-def test_what_the_page_on_extending_adds_is_there(clone: Path, workplace: Path) -> None:
+def test_what_the_page_on_extending_adds_is_there(clone: Path, imgrec: Callable[..., Any]) -> None:
     script = """
         import pytest, torch
         from imgrec import launch, losses
         from imgrec.errors import UsageError
 
         words = ["experiment=demo", "trainer.max_epochs=1", "trainer.progress=none", "trainer.tensorboard=false"]
+        words += ["model.widths=[4]", "model.hidden=8"]
         run = launch.train([*words, "loss=poly"])
         assert run.record.status == "finished"
         assert launch.train([*words, "loss=label_smoothing_03"]).record.config["loss.smoothing"] == 0.3
@@ -76,20 +78,25 @@ def test_what_the_page_on_extending_adds_is_there(clone: Path, workplace: Path) 
         expected = losses.cross_entropy(logits, target) + 2 * (1 - logits.softmax(1)[0, 1])
         assert torch.isclose(losses.poly(logits, target, epsilon=2), expected)
     """
-    surroundings = {**os.environ, "PYTHONPATH": str(clone / "src"), "PYTHONDONTWRITEBYTECODE": "1"}
-    done = subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(script)], env=surroundings, capture_output=True, text=True, cwd=workplace
-    )
-    assert done.returncode == 0, done.stderr
+
+    def as_in_the_clone() -> None:
+        for name in [name for name in sys.modules if name.partition(".")[0] == "imgrec"]:
+            del sys.modules[name]
+        sys.path.insert(0, str(clone / "src"))
+        exec(textwrap.dedent(script), {})
+        raise SystemExit(0)
+
+    child = imgrec(before=as_in_the_clone)
+    assert child.wait() == 0, child.log.read_text()
 
 
 def test_the_readmes_python_gives_scores_and_names(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """With one epoch instead of the demo's; its images are any."""
+    """With one epoch of a smaller network instead of the demo's; its images are any."""
     import torch
 
     (code,) = re.findall(r"```python\n(.+?)```", (ROOT / "README.md").read_text(), re.DOTALL)
     train = launch.train
-    monkeypatch.setattr(launch, "train", lambda words: train([*words, "trainer.max_epochs=1", "trainer.progress=none"]))
+    monkeypatch.setattr(launch, "train", lambda words: train([*words, *SHORT]))
     names: dict[str, object] = {"images": torch.rand(3, 1, 32, 32)}
     exec(code, names)
     assert 0 <= float(str(names["top1"].value)) <= 1  # type: ignore[attr-defined]

@@ -1,5 +1,6 @@
 """The words of a command, `key=value`, as Hydra's grammar reads them. Imports no torch."""
 
+import functools
 import os
 import re
 import shlex
@@ -101,8 +102,9 @@ def _exists(path: str) -> bool:
         return False
 
 
+@functools.lru_cache(maxsize=1024)  # a command's words are looked at several times
 def _read(text: str) -> Override | None:
-    """The word as Hydra reads it; None where it cannot."""
+    """The word as Hydra reads it, not to be changed; None where it cannot."""
     try:
         return OverridesParser.create().parse_override(text)
     except HydraException:
