@@ -6,6 +6,7 @@ import functools
 import gc
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -143,6 +144,7 @@ class Child:
         if self.pid == 0:
             code = 70
             try:
+                signal.signal(signal.SIGHUP, signal.SIG_DFL)  # the suite itself may run under nohup
                 if group:
                     os.setpgid(0, 0)
                 with log.open("ab", buffering=0) as file:

@@ -29,6 +29,7 @@ PAGES = sorted(
         *ROOT.glob("experiments/**/README.md"),
     ]
 )
+OF_TODAY = ("digits",)  # the other studies' pages name older commits
 _PLACE = r"(?:\*\*`(?P<path>[^`]+)`\*\*|in the same file), (?P<where>new|at the end|(?:above|below) `.+?`):"
 _EXAMPLE = re.compile(_PLACE + r"\n\n```\w+\n(?P<code>.+?)```", re.DOTALL)
 
@@ -158,12 +159,14 @@ def _check_train(words: list[str]) -> None:
     words = [re.sub(r"=tag\(log, interval\(.+", "=1", word) for word in words]
     grid = of_study(words)
     jobs = expand([*(grid or []), *words]) if several or grid is not None else [words]
-    for job in (jobs[0], jobs[-1]):
+    for job in jobs if len(jobs) < 12 else (jobs[0], jobs[-1]):
         compose(job)
 
 
 @pytest.mark.parametrize(
-    "page", [page for page in PAGES if page.parent.parent != ROOT / "experiments"], ids=lambda page: page.name
+    "page",
+    [page for page in PAGES if page.parent.parent != ROOT / "experiments" or page.parent.name in OF_TODAY],
+    ids=lambda page: f"{page.parent.name}/{page.name}",
 )
 def test_each_command_parses_and_its_choices_keys_and_options_exist(page: Path) -> None:
     known = typer.main.get_command(cli.app).commands  # type: ignore[attr-defined]

@@ -191,6 +191,12 @@ def test_a_recipe_changes_choices_and_the_command_line_changes_the_recipe() -> N
             "data.prune needs data.on_error=raise, as it asks for every image's loss, got 'skip'; delete what"
             " cannot be read, or drop one of the two",
         ),
+        (
+            ["primary.x=1"],
+            "primary is a list: 'x' must be the number of an item, from 0; or give it whole, primary=[...]",
+        ),
+        (["model.widths.x=3"], "model.widths is a list: 'x' must be the number of an item"),
+        (["optimizer.lr=abc", "epochs=3"], "optimizer.lr: value 'abc' could not be converted"),  # the first one
         (["data.prune=0.95"], "data.prune must lie in [0, 0.9], got 0.95"),
         (["data.prune=0.1", "data.prune_after=0"], "data.prune_after must be > 0 and finite, got 0"),
         (["test_precision=8"], "test_precision must be one of 32, bf16, got '8'"),
@@ -288,11 +294,36 @@ def own_conf(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def test_an_edited_choice_is_read_again(own_conf: Path) -> None:
     path = own_conf / "loss/mine.yaml"
+
+    def gamma(*words: str) -> object:
+        return plain.flat(compose(["loss=mine", *words]))["loss.gamma"]
+
     path.write_text("# Mine.\ndefaults: [focal_schema]\ngamma: 3\n")
-    assert plain.flat(compose(["loss=mine", "seed=0"]))["loss.gamma"] == 3
-    path.write_text("# Mine.\ndefaults: [focal_schema]\ngamma: 4.0\n")
-    assert plain.flat(compose(["loss=mine", "seed=1"]))["loss.gamma"] == 4
-    assert plain.flat(compose(["loss=focal", "seed=1"]))["loss.gamma"] == 2, "nothing of one is left in another"
+    stamp = path.stat()
+    assert gamma() == 3
+    path.write_text("# Mine.\ndefaults: [focal_schema]\ngamma: 4\n")
+    assert gamma() == 4, "as large as before"
+    other = own_conf.parent / "other.yaml"
+    other.write_text("# Mine.\ndefaults: [focal_schema]\ngamma: 5\n")
+    os.utime(other, ns=(stamp.st_atime_ns, stamp.st_mtime_ns))
+    other.replace(path)
+    assert gamma() == 5, "another file in its place, as a tool that keeps times puts it there"
+    assert gamma("loss.gamma=6") == 6
+    assert gamma() == 5, "what one command sets is not in the next"
+    path.unlink()
+    with pytest.raises(UsageError, match="loss must be one of"):
+        gamma()
+
+
+def test_folders_that_are_links_and_links_to_nothing_are_no_obstacle(own_conf: Path) -> None:
+    shutil.move(own_conf / "loss", own_conf.parent / "losses")
+    (own_conf / "loss").symlink_to(own_conf.parent / "losses", target_is_directory=True)
+    (own_conf.parent / "losses/back").symlink_to(own_conf, target_is_directory=True)
+    (own_conf / "loss/.#focal.yaml").symlink_to("me@host.1234:1")  # Emacs, beside a file that it edits
+    assert plain.flat(compose(["loss=focal"]))["loss.gamma"] == 2
+    edited = own_conf.parent / "losses/focal.yaml"
+    edited.write_text(f"{edited.read_text()}gamma: 7\n")
+    assert plain.flat(compose(["loss=focal"]))["loss.gamma"] == 7
 
 
 RECIPE = "# @package _global_\n# Mine.\nexperiment: mine\ndefaults:\n  - override /data: digits\n"

@@ -7,6 +7,8 @@ import contextlib
 import copy
 import dataclasses
 import functools
+import os
+import pickle
 import shlex
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -18,7 +20,7 @@ from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.types import Override
-from hydra.core.utils import JobRuntime
+from hydra.core.utils import JobRuntime, setup_globals
 from hydra.errors import HydraException
 from hydra.version import VersionBase
 from omegaconf import DictConfig, OmegaConf, open_dict
@@ -33,7 +35,7 @@ from imgrec.errors import UsageError
 
 # Hydra's own settings that a command may give. Others start code by name: a callback's or a log handler's class.
 _HYDRA_KEYS = ("hydra.run.dir", "hydra.sweep.dir", "hydra.verbose", "hydra.mode")
-_SINGLE_KEYS = frozenset(field.name for field in dataclasses.fields(Config)) - {*GROUPS, "experiment", "study"}
+State = frozenset[tuple[str, int, int, int, int]]
 
 
 def compose(overrides: Sequence[str]) -> Config:
@@ -66,45 +68,55 @@ def compose_raw(overrides: Sequence[str]) -> DictConfig:
             raise UsageError(
                 f"{word.input_line} asks for several runs; add -m (imgrec train -m ...), or give one value{hint}"
             )
-    values = [word for word in words if _sets_a_value(word)]
-    choices = tuple(str(word.input_line) for word in words if word not in values)
+    choices = [word for word in words if _chooses(word)]
+    values = [word for word in words if word not in choices]
     hydras = any(word.is_hydra_override() for word in values)
+    setup_globals()  # Hydra's resolvers: a program around this one may have cleared them
+    folder = schemas.conf_dir()
     try:
-        chosen = _chosen if hydras else _chosen_without_hydra
-        config = copy.deepcopy(chosen(schemas.conf_dir(), _state(schemas.conf_dir()), data.default_root(), choices))
-        ConfigLoaderImpl._apply_overrides_to_config(values, config)
+        packed = _chosen(
+            folder, _state(folder), data.default_root(), tuple(str(word.input_line) for word in choices), hydras
+        )
+        config: DictConfig = pickle.loads(packed)
+        for word in values:
+            _set(config, word)
     except (HydraException, OmegaConfBaseException, yaml.YAMLError) as error:
         raise explained(error) from error
     return _without_hydra(config) if hydras else config
 
 
-def _sets_a_value(word: Override) -> bool:
-    """Whether the word sets a key and decides nothing about which files of conf/ are composed."""
+def _set(config: DictConfig, word: Override) -> None:
+    """Set a value as Hydra does."""
+    try:
+        ConfigLoaderImpl._apply_overrides_to_config([word], config)
+    except ValueError as error:  # OmegaConf's for a name where an index belongs
+        owner, _, leaf = word.key_or_group.rpartition(".")
+        raise UsageError(
+            f"{owner} is a list: {leaf!r} must be the number of an item, from 0; or give it whole, {owner}=[...]"
+        ) from error
+
+
+def _chooses(word: Override) -> bool:
+    """Whether the word says which files of conf/ are composed; else it sets a value."""
     key = word.key_or_group
-    return word.package is None and "/" not in key and ("." in key or key in _SINGLE_KEYS)
+    return key in (*GROUPS, "experiment", "study") or word.package is not None or "/" in key
 
 
-@functools.lru_cache(maxsize=64)
-def _chosen(folder: Path, state: frozenset[tuple[str, int, int]], root: str, words: tuple[str, ...]) -> DictConfig:
-    """What Hydra composes from the words that choose, its own settings included. Not to be changed.
+@functools.lru_cache(maxsize=128)
+def _chosen(folder: Path, state: State, root: str, words: tuple[str, ...], hydra: bool) -> bytes:
+    """What Hydra composes from the words that choose, pickled, so that each caller gets a copy.
 
     Args:
         folder: conf/.
         state: what its files looked like, so that an edited one is read again.
         root: the default of data.root, which comes from the environment.
         words: choices such as `optimizer=adam`.
+        hydra: with Hydra's own settings, which are the larger part.
     """
     schemas.register()
     with own_hydra(), initialize_config_dir(str(folder), version_base="1.3"):
-        return hydra_compose("config", overrides=list(words), return_hydra_config=True)
-
-
-@functools.lru_cache(maxsize=64)
-def _chosen_without_hydra(
-    folder: Path, state: frozenset[tuple[str, int, int]], root: str, words: tuple[str, ...]
-) -> DictConfig:
-    """The same without Hydra's own settings, which are the larger part."""
-    return _without_hydra(copy.deepcopy(_chosen(folder, state, root, words)))
+        config = hydra_compose("config", overrides=list(words), return_hydra_config=True)
+    return pickle.dumps(config if hydra else _without_hydra(config))
 
 
 def _without_hydra(config: DictConfig) -> DictConfig:
@@ -113,10 +125,23 @@ def _without_hydra(config: DictConfig) -> DictConfig:
     return config
 
 
-def _state(folder: Path) -> frozenset[tuple[str, int, int]]:
-    """Name, time of change and size of each file below the folder."""
-    stats = ((str(path), path.stat()) for path in folder.rglob("*.yaml"))
-    return frozenset((name, stat.st_mtime_ns, stat.st_size) for name, stat in stats)
+def _state(folder: Path) -> State:
+    """Name of each file below the folder, and by what a change of it is seen. Links are followed."""
+    found, seen = [], set()
+    for place, folders, names in os.walk(folder, followlinks=True):
+        if (real := os.path.realpath(place)) in seen:  # a link that leads back
+            folders.clear()
+            continue
+        seen.add(real)
+        for name in names:
+            path = f"{place}/{name}"
+            try:
+                stat = os.stat(path)  # noqa: PTH116 - a Path for each of them takes longer than the question
+            except OSError:  # gone, or a link to nothing, such as Emacs leaves beside an edited file
+                found.append((path, 0, 0, 0, 0))
+            else:
+                found.append((path, stat.st_ino, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_size))
+    return frozenset(found)
 
 
 @contextlib.contextmanager
