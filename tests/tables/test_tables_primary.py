@@ -165,6 +165,8 @@ def test_a_primary_score_is_what_the_verdict_is_about(table: Table, runs: Path) 
     shown = table()
     assert shown.verdict.startswith("test top1 %: ")
     assert "declared as primary and not shown: ece; give --scores ece" in shown.notes
+    lay_declared(runs, {"optimizer=muon": BEST}, "iou at last")
+    assert "declared as primary, and measured by no run here: iou" in table().notes
 
 
 def test_what_another_version_declared_otherwise_is_left_out(table: Table, runs: Path) -> None:

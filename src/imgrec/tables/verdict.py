@@ -38,8 +38,12 @@ def give(
     told.append(_rest(table, outcomes, number, standings[number]))
     table.verdict = " ".join(filter(None, told))
     shown = {column.metric for column in table.columns} | {each.metric for each in primary if each.ours}
-    if unseen := [metric for metric in dict.fromkeys(metrics) if metric not in shown]:
-        table.notes.append(f"declared as primary and not shown: {', '.join(unseen)}; give --scores {','.join(unseen)}")
+    unseen = [metric for metric in dict.fromkeys(metrics) if metric not in shown]
+    measured = {score.metric for row in table.rows for run in row.runs for score in run.record.scores}
+    if there := [metric for metric in unseen if metric in measured]:
+        table.notes.append(f"declared as primary and not shown: {', '.join(there)}; give --scores {','.join(there)}")
+    if absent := [metric for metric in unseen if metric not in measured]:
+        table.notes.append(f"declared as primary, and measured by no run here: {', '.join(absent)}")
 
 
 def _rest(table: Table, outcomes: Sequence[Outcome], number: int, standing: Standing) -> str:
