@@ -81,7 +81,14 @@ CONFIGURATION = [
     ("hydra.mode=MULTIRUN", "hydra.mode=MULTIRUN is no setting of imgrec"),
     ("hydra.sweep.dir=x", "hydra.sweep.dir has no effect without -m; give hydra.run.dir"),
     ("hydra={run:{dir:x}}", "is no setting of imgrec"),
-    ("hydra/launcher=joblib", "hydra/launcher=joblib is no setting of imgrec"),
+    (
+        "hydra/launcher=joblib",
+        "hydra/launcher=joblib is no setting of imgrec; launcher=basic|joblib|pool says how a sweep goes",
+    ),
+    (
+        "hydra/sweeper=optuna",
+        "hydra/sweeper=optuna is no setting of imgrec; sweep=grid|optuna|tuned says how a sweep goes",
+    ),
     ("~hydra.run.dir", "~hydra.run.dir is no setting of imgrec"),
     ("~optimizer", "optimizer cannot be deleted (~optimizer); choose one of"),
     ("optimizer.lr=0.1,0.2", "optimizer.lr=0.1,0.2 asks for several runs; add -m"),

@@ -1,16 +1,16 @@
-"""Hydra's own runtime, where imgrec uses it: the grid of a sweep, and printing a configuration. Imports no torch."""
+"""Hydra's own runtime, where imgrec uses it: printing a configuration, and what a sweep keeps of it. No torch here."""
 
 import contextlib
 import logging
 import os
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 import hydra
 from hydra import initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
+from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
 from imgrec import whereabouts
@@ -64,17 +64,24 @@ def _nothing(raw: DictConfig) -> None:
     """A task for Hydra when it only prints."""
 
 
-def multirun(words: Sequence[str], task: Callable[[DictConfig], Any]) -> None:
-    """Let Hydra make the sweep's folder and call its sweeper and its launcher, with the task, for these words.
+def of_sweep(words: Sequence[str]) -> str:
+    """What Hydra composes for a sweep of these words, its own settings included, as YAML: a sweep's multirun.yaml.
 
-    `hydra.main` would compose once more only to find out that it is a sweep. Raises what the task raises, and RunError
-    where the folder cannot be made.
+    Raises UsageError where a file of conf/ asks Hydra for a launcher or a sweeper of its own.
     """
     with _at_hand(words), initialize_config_dir(str(schemas.conf_dir()), version_base="1.3"):
         own = GlobalHydra.instance().hydra
         assert own is not None, "just initialized"
-        # its own logging would close the log of the program around this one
-        own.multirun("config", task, [*words, "hydra.mode=MULTIRUN"], with_log_configuration=False)
+        config = own.compose_config(
+            "config", [*words, "hydra.mode=MULTIRUN"], run_mode=RunMode.MULTIRUN, with_log_configuration=False
+        )
+        for group, ours in (("hydra/launcher", "launcher"), ("hydra/sweeper", "sweep")):
+            if (chosen := config.hydra.runtime.choices.get(group)) != "basic":
+                raise UsageError(
+                    f"{group} must stay basic, as {ours}= says how a sweep goes, got {chosen!r} in a file of conf/;"
+                    " remove it there"
+                )
+        return OmegaConf.to_yaml(config)
 
 
 @contextlib.contextmanager

@@ -5,6 +5,7 @@ import gc
 import json
 import os
 import re
+import shutil
 import signal
 import sys
 import time
@@ -14,10 +15,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from omegaconf import OmegaConf
 from runs import one_line
 
 from imgrec import launch
 from imgrec.classifier import Classifier
+from imgrec.config import schemas
 from imgrec.errors import Interrupted, RunError
 from imgrec.sweep.jobs import Jobs, deaths, state
 from imgrec.training import run as room
@@ -391,3 +394,31 @@ def test_a_signal_whose_exception_python_drops_ends_the_sweep_all_the_same(
     assert "2 runs: 1 finished, 1 to do" in err
     code, _, err = command("train", "-m", *words, "seed=0,1")
     assert (code, "2 runs: 1 finished, 1 to do" in err) == (0, True), err
+
+
+def test_a_launcher_of_hydras_in_a_file_of_conf_is_refused_before_a_run(
+    command: Callable[..., Said], words: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "conf"
+    shutil.copytree(schemas.conf_dir(), folder)
+    monkeypatch.setattr(schemas, "conf_dir", lambda: folder)
+    recipe = folder / "experiment/mine.yaml"
+    recipe.write_text("# @package _global_\nexperiment: mine\ndefaults:\n  - override /hydra/launcher: mine\n")
+    (folder / "hydra/launcher").mkdir(parents=True)
+    (folder / "hydra/launcher/mine.yaml").write_text("_target_: os.system\n")
+    code, _, err = command("train", "-m", *words, "experiment=mine", "seed=0,1")
+    assert code == 2
+    assert one_line(err) == (
+        "imgrec: hydra/launcher must stay basic, as launcher= says how a sweep goes, got 'mine' in a file of conf/;"
+        " remove it there"
+    )
+    assert not Path("outputs").exists()
+
+
+def test_what_was_asked_for_is_kept_beside_the_runs(command: Callable[..., Said], words: list[str]) -> None:
+    assert command("train", "-m", *words, "seed=0,1", "sweep.on_error=stop")[0] == 0
+    kept = OmegaConf.load(SWEEP / "multirun.yaml")
+    assert kept.hydra.overrides.task == [*words, "seed=0,1", "sweep.on_error=stop"]
+    assert kept.hydra.mode == "MULTIRUN"
+    assert kept.hydra.sweeper._target_ == "hydra._internal.core_plugins.basic_sweeper.BasicSweeper"
+    assert (kept.model.name, kept.sweep.on_error) == ("cnn", "stop")

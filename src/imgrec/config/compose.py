@@ -254,10 +254,13 @@ def _check_hydra(override: Override) -> None:
         return
     known = key in _HYDRA_KEYS and not override.is_delete() and not isinstance(value, (dict, list))
     if not known or (key == "hydra.mode" and str(value) != "RUN"):
-        raise UsageError(
-            f"{override.input_line} is no setting of imgrec; of Hydra's own, a command may give"
-            f" {', '.join(_HYDRA_KEYS)}"
+        ours = {"hydra/launcher": "launcher", "hydra/sweeper": "sweep"}.get(key)
+        way_out = (
+            f"{ours}={'|'.join(schemas.choices(ours))} says how a sweep goes"
+            if ours
+            else f"of Hydra's own, a command may give {', '.join(_HYDRA_KEYS)}"
         )
+        raise UsageError(f"{override.input_line} is no setting of imgrec; {way_out}")
 
 
 def _keys(config: DictConfig, prefix: str = "") -> Iterator[str]:

@@ -1,7 +1,6 @@
 """`imgrec train -m`, and a study: many runs, of which each is done once, whatever happens on the way.
 
-Hydra expands the words and hands them to `Sweep.launch`, by way of hydra_plugins/imgrec_launcher.py. What is left to do
-is decided by the records in the runs' folders, never by what is remembered.
+What is left to do is decided by the records in the runs' folders, never by what is remembered.
 """
 
 import contextlib
@@ -10,15 +9,12 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from hydra.core.utils import JobReturn, JobStatus
-from omegaconf import DictConfig
-
-from imgrec import admission, codechange, companions, hydra_runtime, launch, runfolder, runlog, whereabouts
+from imgrec import admission, codechange, companions, hydra_runtime, launch, records, runfolder, runlog, whereabouts
 from imgrec.config.compose import compose, expand, of_study
 from imgrec.config.launcher import Pool
 from imgrec.config.root import STEERING, Config
 from imgrec.config.sweep import Optuna, Tuned
-from imgrec.config.words import given, literal, parsed
+from imgrec.config.words import given, key_of, literal, parsed
 from imgrec.errors import Interrupted, RunError, UsageError, interruption_in, shown
 from imgrec.records import Record
 from imgrec.runfolder import SWEEP_LOCK
@@ -42,7 +38,6 @@ class Sweep:
         companions.refuse_foreign_rank()
         overrides = literal(overrides, several=True)
         hydra_runtime.refuse_place()
-        self._overrides = overrides
         for key, reason in (
             ("hydra.run.dir", "has no effect on a sweep; give hydra.sweep.dir, or leave it out"),
             ("resume", "continues one run, and a sweep asks for several; start each one by itself"),
@@ -52,6 +47,7 @@ class Sweep:
             if given(overrides, key) is not None:
                 raise UsageError(f"{key} {reason}")
         words = [*(of_study(overrides) or []), *overrides]
+        self._words = [text for text in words if not key_of(text).startswith("hydra.")]
         _refuse_lists(words)
         self._config = self._first(words)
         if self._config.trainer.fast_dev_run:
@@ -61,6 +57,7 @@ class Sweep:
         named = given(words, "hydra.sweep.dir")
         self.folder = hydra_runtime.plain_path("hydra.sweep.dir", named) if named else whereabouts.group(self._config)
         known = self._config.sweep.known
+        self._multirun = hydra_runtime.of_sweep(overrides)
         self._jobs = Jobs(self.folder, _varied(words, self._config), Path(known).expanduser() if known else None)
         self._asked: dict[str, Job] = {}
         self._interruption = Interruption()
@@ -103,7 +100,7 @@ class Sweep:
         try:
             with runfolder.lock(self.folder, SWEEP_LOCK), self._interruption.watched(), runlog.shown():
                 try:
-                    hydra_runtime.multirun(self._overrides, self)
+                    self._carry_out_all()
                 finally:
                     launch.show_on_board(self.folder, test=self.complete)
         except (Exception, Interrupted) as error:
@@ -116,13 +113,22 @@ class Sweep:
             raise cut from None
         self._raise_failures()
 
-    def __call__(self, raw: DictConfig) -> None:
-        """Hydra's task. Its launcher calls `launch` instead."""
-        raise RunError("hydra/launcher must be imgrec, which carries runs out itself, got another; leave it out")
+    def _carry_out_all(self) -> None:
+        """Keep what was asked for, and carry out its runs."""
+        sweep = self._config.sweep
+        with hydra_runtime.refusing_disk():
+            records.write_text(self.folder / "multirun.yaml", self._multirun)
+            if isinstance(sweep, Optuna):
+                search.search(self._words, sweep, self.folder, self._launch, self._ledger, at_a_time=self._parallel)
+            else:
+                self._launch(expand(self._words))
 
-    def launch(self, job_overrides: Sequence[Sequence[str]]) -> list[JobReturn]:
-        """Carry out the runs of these words, as far as they are not finished, and return what came of each."""
-        wanted = [self._jobs.job(words) for words in job_overrides]
+    def _launch(self, overrides: Sequence[Sequence[str]]) -> list[float | None]:
+        """Carry out the runs of these words, as far as they are not finished.
+
+        Returns each one's validation top1, None for a run that has not finished.
+        """
+        wanted = [self._jobs.job(words) for words in overrides]
         if isinstance(self._config.sweep, Tuned):
             tuning = Tuning(wanted, self._config.sweep, self._jobs)
             tuning.tell(self._ledger)
@@ -134,13 +140,7 @@ class Sweep:
             wanted = tuning.settle(self._ledger)
             self._ledger.expect(len(_each_once([*tuning.jobs, *wanted])))
         self._carry_out(wanted, "trials" if self.searches else "runs")
-        return [_returned(job) for job in wanted]
-
-    def search(self, words: Sequence[str]) -> None:
-        """Let Optuna propose runs until there are as many trials as were asked for."""
-        sweep = self._config.sweep
-        assert isinstance(sweep, Optuna)
-        search.search(words, sweep, self.folder, self.launch, self._ledger, at_a_time=self._parallel)
+        return [_top1(job) for job in wanted]
 
     def _first(self, words: Sequence[str]) -> Config:
         """The configuration of one of the runs: what it says of the sweep holds for all."""
@@ -301,9 +301,7 @@ def _names_intervals(words: Sequence[str]) -> bool:
     return any("interval(" in word for word in words)
 
 
-def _returned(job: Job) -> JobReturn:
-    """What Hydra, and a sweeper that optimises, is told of a run: its validation top1, None where there is none."""
+def _top1(job: Job) -> float | None:
+    """The validation top1 that a search looks at."""
     record = job.record()
-    told = JobReturn(overrides=job.words, status=JobStatus.COMPLETED)
-    told.return_value = objective(record) if record is not None and record.status == "finished" else None
-    return told
+    return objective(record) if record is not None and record.status == "finished" else None

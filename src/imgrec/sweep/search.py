@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hydra.core.override_parser.types import IntervalSweep, Override, RangeSweep
-from hydra.core.utils import JobReturn
 
 from imgrec.config.compose import compose
 from imgrec.config.root import STEERING
@@ -30,7 +29,8 @@ _BEGUN = "begun"  # a trial's attribute: its parameters are known, and its run m
 _SPACE, _RETIRED = "space", "retired"  # the study's: what is searched; failed trials whose runs were done over
 _REFUSED = "refused"  # the study's: trials that proposed what is no run
 
-Launch = Callable[[Sequence[Sequence[str]]], Sequence[JobReturn]]
+Launch = Callable[[Sequence[Sequence[str]]], Sequence[float | None]]
+"""Carries out the runs of these words, and returns the validation top1 of each."""
 
 
 def search(
@@ -61,8 +61,8 @@ def search(
             batch.append(_ask(study, space))
         possible = [trial for trial in batch if _composes(study, trial, run_of(trial), ledger)]
         returns = launch([run_of(trial) for trial in possible]) if possible else []
-        for trial, returned in zip(possible, returns, strict=True):
-            _tell(study, trial.number, returned.return_value)
+        for trial, value in zip(possible, returns, strict=True):
+            _tell(study, trial.number, value)
     _say_best(study, ledger)
 
 
@@ -167,13 +167,13 @@ def _take_in(study: "Study", launch: Launch, run_of: "Callable[[FrozenTrial], li
     if not ended:
         return
     retired = list(study.user_attrs.get(_RETIRED, []))
-    for trial, returned in zip(ended, launch([run_of(trial) for trial in ended]), strict=True):
-        if trial.state == TrialState.FAIL and returned.return_value is not None:
+    for trial, value in zip(ended, launch([run_of(trial) for trial in ended]), strict=True):
+        if trial.state == TrialState.FAIL and value is not None:
             study.add_trial(
                 create_trial(
                     params=trial.params,
                     distributions=trial.distributions,
-                    value=returned.return_value,
+                    value=value,
                     user_attrs=trial.user_attrs,
                 )
             )
