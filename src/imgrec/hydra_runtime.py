@@ -56,7 +56,7 @@ def show(overrides: Sequence[str], flags: Sequence[str], *, multirun: bool = Fal
         raise UsageError(f"{flags[0]} prints the configuration of one run, and -m asks for several; leave out -m")
     overrides = literal(overrides)
     compose(overrides)
-    with _at_hand([*flags, *overrides]):
+    with _at_hand(), _as_imgrec([*flags, *overrides]):
         hydra.main(config_path=str(schemas.conf_dir()), config_name="config", version_base="1.3")(_nothing)()
 
 
@@ -69,7 +69,7 @@ def of_sweep(words: Sequence[str]) -> str:
 
     Raises UsageError where a file of conf/ asks Hydra for a launcher or a sweeper of its own.
     """
-    with _at_hand(words), initialize_config_dir(str(schemas.conf_dir()), version_base="1.3"):
+    with _at_hand(), initialize_config_dir(str(schemas.conf_dir()), version_base="1.3"):
         own = GlobalHydra.instance().hydra
         assert own is not None, "just initialized"
         config = own.compose_config(
@@ -85,12 +85,12 @@ def of_sweep(words: Sequence[str]) -> str:
 
 
 @contextlib.contextmanager
-def _at_hand(arguments: Sequence[str]) -> Iterator[None]:
-    """Let Hydra know our choices and these arguments, and leave nothing of it behind but what it was called for."""
+def _at_hand() -> Iterator[None]:
+    """Let Hydra know our choices, and leave nothing of it behind but what it was called for."""
     schemas.register()
     OmegaConf.register_new_resolver("imgrec.sweep_dir", _sweep_dir, replace=True)
     OmegaConf.register_new_resolver("imgrec.run_name", _run_name, replace=True)
-    with own_hydra(), _as_imgrec(arguments), refusing_disk():
+    with own_hydra(), refusing_disk():
         yield
 
 
