@@ -189,6 +189,7 @@ def test_the_page_on_seeds_states_what_its_records_and_predictions_say() -> None
     page = (EXPERIMENTS / "seeds/README.md").read_text()
     assert f"{len(found)} of its 60 runs are here" in page
     assert f"| all runs | {len(tops)} | {statistics.mean(tops):.2f} ± {statistics.stdev(tops):.2f} |" in page
+    assert runpy.run_path(str(EXPERIMENTS / "seeds/analysis.py"))["main"](EXPERIMENTS / "seeds") in page
     packed = predictions.read(EXPERIMENTS / "seeds" / predictions.NAME)
     for record in found:
         kept = packed[record.run_id]["test", "clean", "last"]
