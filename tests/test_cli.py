@@ -92,7 +92,11 @@ CONFIGURATION = [
     ("~hydra.run.dir", "~hydra.run.dir is no setting of imgrec"),
     ("~optimizer", "optimizer cannot be deleted (~optimizer); choose one of"),
     ("optimizer.lr=0.1,0.2", "optimizer.lr=0.1,0.2 asks for several runs; add -m"),
-    ("nonsense", "an override must read key=value, got 'nonsense'"),
+    (
+        "nonsense",
+        "an override must read key=value, got 'nonsense'; quote a value that has blanks, and put none after a comma",
+    ),
+    ("optimizer=sgd,", "optimizer must have a value after each comma, without blanks between, got 'sgd,'"),
     ("experiment=a=b", "experiment must have a value that Hydra's grammar can read, got 'a=b'; quote it"),
     ("data=folder", "data.root must be given, it has no default"),
     ("resume_override=${seed}", "resume_override names what may differ"),

@@ -18,11 +18,16 @@ _DATED = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 
 
 class _Console(logging.StreamHandler[TextIO]):
-    """What imgrec says on stderr. It is known by its class, as a live view puts another object into sys.stderr."""
+    """What imgrec says on the sys.stderr of the moment: a live view puts an object there that writes above it."""
 
     def __init__(self) -> None:
-        super().__init__(sys.stderr)
+        logging.Handler.__init__(self)
         self.setFormatter(Formatter("%(message)s"))
+
+    @property
+    def stream(self) -> TextIO:  # type: ignore[override]
+        """The stream of this moment, as in logging's own handler of last resort."""
+        return sys.stderr
 
 
 @contextlib.contextmanager

@@ -369,6 +369,18 @@ RECIPE = "# @package _global_\n# Mine.\nexperiment: mine\ndefaults:\n  - overrid
             r"line \d+: it must be YAML.*; mend the line",
         ),
         (
+            "study/mine",
+            "# Mine.\nstudy: mine\ndefaults:\n  - override /data: digits\n",
+            "study=mine",
+            r"a file of conf/study must begin with the line '# @package _global_', .*; add it",
+        ),
+        (
+            "experiment/mine",
+            "# Mine.\ntrainer: {max_epochs: 3}\n",
+            "experiment=mine",
+            r"a file of conf/experiment must begin with the line '# @package _global_', .*; add it",
+        ),
+        (
             "optimizer/mine",
             "# Mine.\ndefaults: [adam_schema]\nlrscale: 3\n",
             "optimizer=mine",

@@ -58,6 +58,7 @@ def test_what_cannot_be_read_is_told(command: Callable[..., Said], runs: Path) -
         ("--runs --baseline optimizer=sgd", "--runs shows each run with all that is known, and --baseline has no say"),
         ("--runs --format markdown", "--format must be one of csv, json, got 'markdown'"),
         ("--runs -o runs.md", "-o runs.md must end in one of .csv, .json with --runs; such as -o runs.csv"),
+        ("-o runs.xlsx", "-o runs.xlsx must end in one of .md, .tex, .csv; or give --format"),
         ("-o runs.json", "-o runs.json must end in one of .md, .tex, .csv; or give --runs, for a row a run"),
         ("--format json", "--format must be one of markdown, latex, csv, got 'json'"),
         (

@@ -77,9 +77,13 @@ def explained(error: BaseException) -> UsageError:
         return _broken(error)
     name = re.match(r"In '([^']+)': ", str(error))
     where = "" if name is None or name[1] == "config" else f"{file_of(name[1])}: "
+    if name is not None and (bare := _without_package(name[1])):
+        return bare
     cause: BaseException | None = error
     while cause is not None:
         if isinstance(cause, OmegaConfBaseException) and cause.full_key:
+            if bare := _without_package(str(cause.full_key).partition(".")[0]):
+                return bare
             return UsageError(f"{where}{_explained_key(cause, str(cause.full_key))}")
         # Hydra names the file in an exception of its own, which it raises while it handles the one that knows the key
         cause = cause.__cause__ or (cause.__context__ if isinstance(cause, ConfigCompositionException) else None)
@@ -91,6 +95,22 @@ def explained(error: BaseException) -> UsageError:
         return UsageError(f"{where}defaults must override one of {', '.join(GROUPS)}, got {found[1]}{hint}")
     first_line = str(error).strip().splitlines()[0].rstrip(".")
     return UsageError(f"{first_line}; imgrec train --help all lists the keys")
+
+
+def _without_package(place: str) -> UsageError | None:
+    """The refusal of a recipe or a study that Hydra would put below a key of its own.
+
+    place: `study/mine` for a file, `study` for any of them; else there is nothing to refuse.
+    """
+    axis, _, stem = place.partition("/")
+    if axis in ("experiment", "study"):
+        for path in sorted((schemas.conf_dir() / axis).glob(f"{stem or '*'}.yaml")):
+            if not re.search(r"^#\s*@package\s+_global_\s*$", path.read_text("utf-8", "replace"), re.MULTILINE):
+                return UsageError(
+                    f"{file_of(f'{axis}/{path.stem}')}: a file of conf/{axis} must begin with the line"
+                    " '# @package _global_', so that its keys are those of a run; add it"
+                )
+    return None
 
 
 def file_of(name: str) -> Path:

@@ -53,7 +53,10 @@ def parsed(overrides: Sequence[str]) -> list[Override]:
             key, equals, value = text.partition("=")
             word = f"{key}={quoted(value)}"
             if not equals or _read(word) is None:
-                raise UsageError(f"an override must read key=value, got {text!r}")
+                hint = "" if equals else "; quote a value that has blanks, and put none after a comma"
+                raise UsageError(f"an override must read key=value, got {text!r}{hint}")
+            if value.endswith(","):
+                raise UsageError(f"{key} must have a value after each comma, without blanks between, got {value!r}")
             raise UsageError(
                 f"{key} must have a value that Hydra's grammar can read, got {value!r}; quote it for the grammar and"
                 f" for the shell: {shlex.quote(word)}"

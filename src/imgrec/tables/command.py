@@ -73,11 +73,17 @@ def form_of(form: str | None, output: Path | None, *, runs: bool = False) -> str
     """
     known = singles.FORMATS if runs else FORMATS
     named = _ENDINGS.get(output.suffix.lower()) if output is not None else None
-    if form is None and named in (None, *known):
+    if form is None and (output is None or not output.suffix or named in known):
         return named or known[0]
     if form is None:
         ends = ", ".join(end for end, each in _ENDINGS.items() if each in known)
-        way_out = "such as -o runs.csv" if runs else "or give --runs, for a row a run"
+        way_out = (
+            "such as -o runs.csv"
+            if runs
+            else "or give --format"
+            if named is None
+            else "or give --runs, for a row a run"
+        )
         raise UsageError(f"-o {output} must end in one of {ends}{' with --runs' * runs}; {way_out}")
     choice("--format", form, known)
     if named is not None and named != form:

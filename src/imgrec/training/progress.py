@@ -113,6 +113,16 @@ class EpochLines(Callback):
         log.info("%s", "  ".join(parts))
 
 
+class Bar(RichProgressBar):
+    """Lightning's bar on stderr, whose epochs count from 1 as everywhere else."""
+
+    def __init__(self) -> None:
+        super().__init__(console_kwargs={"stderr": True})
+
+    def _get_train_description(self, current_epoch: int) -> str:
+        return f"Epoch {current_epoch + 1}/{self.trainer.max_epochs}"
+
+
 def shows_bar(kind: str, *, terminal: bool) -> bool:
     """Whether `trainer.progress` asks for a moving bar here. kind: auto, rich, plain or none."""
     return kind == "rich" or (kind == "auto" and terminal)
@@ -122,5 +132,5 @@ def callbacks(kind: str, speed: Speed, *, terminal: bool) -> list[Callback]:
     """The callbacks that show progress."""
     if kind == "none":
         return []
-    bar = [RichProgressBar(console_kwargs={"stderr": True})] if shows_bar(kind, terminal=terminal) else []
+    bar = [Bar()] if shows_bar(kind, terminal=terminal) else []
     return [*bar, EpochLines(speed)]
