@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch import nn
 
+from imgrec.errors import UsageError
 from imgrec.models.network import Network
 
 
@@ -30,3 +31,10 @@ def test_constants_of_different_lengths_are_refused() -> None:
 def test_a_channel_that_never_varies_is_refused(std: float) -> None:
     with pytest.raises(ValueError, match="std must be > 0 in every channel"):
         Network(nn.Identity(), mean=[0.5], std=[std])
+
+
+def test_images_of_whole_numbers_are_refused() -> None:
+    """A photo as it is read, 0 to 255, would give logits all the same, far from those of its pixels in [0, 1]."""
+    net = Network(nn.Flatten(), mean=(0.5,), std=(0.5,))
+    with pytest.raises(UsageError, match=r"images must be floats in \[0, 1\], got torch.uint8; divide .* by 255"):
+        net(torch.zeros(1, 1, 2, 2, dtype=torch.uint8))

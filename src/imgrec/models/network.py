@@ -8,6 +8,8 @@ from typing import Protocol, runtime_checkable
 import torch
 from torch import Tensor, nn
 
+from imgrec.errors import UsageError
+
 
 @runtime_checkable
 class FromData(Protocol):
@@ -51,6 +53,10 @@ class Network(nn.Module):
             self.net.initialise((images_nchw - self.mean) / self.std)
 
     def forward(self, images_nchw: Tensor) -> Tensor:
-        """Logits (N, K) of images (N, C, H, W), float, in [0, 1]."""
+        """Logits (N, K) of images (N, C, H, W), float, in [0, 1]. Raises UsageError for integers."""
+        if not images_nchw.is_floating_point():
+            raise UsageError(
+                f"images must be floats in [0, 1], got {images_nchw.dtype}; divide values of 0 to 255 by 255"
+            )
         logits_nk: Tensor = self.net((images_nchw - self.mean) / self.std)
         return logits_nk
