@@ -23,6 +23,7 @@ from waiting import wait_until
 # what images contain is remembered outside of the user's own cache
 os.environ["XDG_CACHE_HOME"] = tempfile.mkdtemp(prefix="imgrec-cache-")
 atexit.register(shutil.rmtree, os.environ["XDG_CACHE_HOME"], ignore_errors=True)
+os.environ.setdefault("MPLCONFIGDIR", os.path.expanduser("~/.cache/matplotlib"))  # noqa: PTH111 - its list of fonts
 os.environ["OMP_NUM_THREADS"] = "1"  # before PyTorch is imported: on busy cores its threads wait for each other
 
 CLASSES = ("bars", "disc", "frame")

@@ -39,7 +39,7 @@ def test_each_record_is_read_and_its_network_gives_its_scores(older: Path, comma
         trained = public.load(older / "whole" / name)
         assert list(trained.classes) == ["column", "diagonal", "row"]
         assert trained.network(torch.rand(2, 3, 8, 8)).shape == (2, 3)
-    for name in ("plain", "average"):
+    for name in ("average",):
         code, _, err = command("evaluate", f"whole/{name}", "-o", f"{name}.json")
         assert code == 0, err
         again = json.loads((older / f"{name}.json").read_text())["scores"]
@@ -51,7 +51,8 @@ def test_each_record_is_read_and_its_network_gives_its_scores(older: Path, comma
 
 
 @pytest.mark.parametrize(
-    "name", [pytest.param(name, marks=[pytest.mark.slow] * (name == "distributed")) for name in MADE["RUNS"]]
+    "name",
+    [pytest.param(name, marks=[pytest.mark.slow] * (name in ("average", "distributed"))) for name in MADE["RUNS"]],
 )
 def test_a_cut_run_goes_on_and_ends_as_the_whole_one(name: str, older: Path, imgrec: Callable[..., Any]) -> None:
     """To the bit, wherever today's imgrec repeats the whole one to the bit: on a like CPU, with like libraries."""
@@ -79,6 +80,7 @@ def test_a_half_done_sweep_is_tabled_as_it_was_and_does_the_rest(older: Path, co
     assert {path: path.stat().st_mtime_ns for path in finished} == finished
 
 
+@pytest.mark.slow
 def test_a_tuned_sweep_keeps_what_won(older: Path, command: Callable[..., Said]) -> None:
     tuned = (older / "tuned/tuning.json").read_text()
     code, _, err = command("train", *MADE["TUNED"], OTHER_CODE)
