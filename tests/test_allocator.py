@@ -11,10 +11,10 @@ import torch
 from imgrec.allocator import keep_freed_memory
 
 def page_faults():
-    for _ in range(4):
+    for _ in range(10):
         torch.ones(16, 1024, 1024)  # 64 MiB, above what glibc keeps by itself
     before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
-    for _ in range(4):
+    for _ in range(10):
         torch.ones(16, 1024, 1024)
     return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
 
@@ -28,5 +28,5 @@ def test_a_large_tensor_is_paid_for_page_by_page_only_once() -> None:
     given_back, _, kept = done.stdout.strip().partition(" ")
     if kept == "not glibc":
         pytest.skip("this C library is not glibc")
-    assert int(given_back) > 400, "the measure must be able to tell"
+    assert int(given_back) > 1000, "the measure must be able to tell"
     assert int(kept) < 100
