@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+# The words and images are this script's own: those of the suite may change, and these stand for what was written.
 CLONE = Path(__file__).resolve().parents[2]
 NETWORKS = (
     "model=cnn",

@@ -69,7 +69,7 @@ def compose_raw(overrides: Sequence[str]) -> DictConfig:
                 f"{word.input_line} asks for several runs; add -m (imgrec train -m ...), or give one value{hint}"
             )
     choices = [word for word in words if _chooses(word)]
-    values = [word for word in words if word not in choices]
+    values = [word for word in words if not _chooses(word)]
     hydras = any(word.is_hydra_override() for word in values)
     setup_globals()  # Hydra's resolvers: a program around this one may have cleared them
     folder = schemas.conf_dir()
