@@ -12,6 +12,7 @@ from imgrec import launch, predictions
 from imgrec.config.data import Digits
 from imgrec.data import digits
 from imgrec.errors import UsageError
+from imgrec.sweep.run import Sweep
 
 FROZEN = ("trainer.max_epochs=1", "optimizer.lr_scale=1e-30")  # the weights stay those that were drawn
 
@@ -43,6 +44,20 @@ def test_split_seed_takes_other_images_for_validation_and_leaves_the_test_alone(
     for place in (("val", "clean", "last"), ("test", "clean", "last")):
         assert len(found[0][place].targets_n) == len(found[1][place].targets_n)
     assert (other / "trained_images.bin").read_bytes() != (one_run / "trained_images.bin").read_bytes()
+
+
+def test_a_sweep_in_one_process_gives_each_run_its_own_split(workplace: Path) -> None:
+    words = ["data=digits", "model.widths=[4]", "model.hidden=8", "trainer=cpu", "trainer.threads=1"]
+    words += ["trainer.max_epochs=1", "trainer.tensorboard=false", "data.batch_size=500", "launcher=basic"]
+    sweep = Sweep([*words, "data.val_size=180,90", "data.split_seed=0,1"])
+    sweep.run()
+    for folder, record in sweep.outcomes:
+        cfg = Digits(split_seed=record.config["data.split_seed"], val_size=record.config["data.val_size"])
+        own = digits.load(cfg).val
+        assert own is not None
+        [found] = predictions.read(folder / predictions.NAME).values()
+        assert found[("val", "clean", "last")].targets_n.tolist() == own.labels.tolist()
+    assert len(sweep.outcomes) == 4
 
 
 @pytest.mark.parametrize("split_seed", [1, 2])

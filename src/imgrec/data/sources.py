@@ -1,6 +1,7 @@
 """From a data config to its source: the only place that knows them all."""
 
 import contextlib
+import dataclasses
 from collections.abc import Iterator
 
 from imgrec.config.data import Cifar10, Data, Digits, Folder
@@ -10,7 +11,7 @@ from imgrec.data.source import Images, Source
 from imgrec.errors import UsageError
 
 # What `load` gave last, by what it depends on, while `kept` asks for it; images never change once they are loaded.
-_kept: dict[tuple[str, str, int], Source] | None = None
+_kept: dict[tuple[tuple[str, str], ...], Source] | None = None
 
 
 @contextlib.contextmanager
@@ -82,7 +83,7 @@ def load(cfg: Data, listing: Listing | None = None) -> Source:
 
 
 def _in_memory(cfg: Cifar10 | Digits) -> Source:
-    key = (cfg.name, cfg.root if isinstance(cfg, Cifar10) else "", cfg.val_size)
+    key = _own_settings(cfg)
     if _kept is not None and key in _kept:
         return _kept[key]
     if _kept is not None:
@@ -98,3 +99,10 @@ def _in_memory(cfg: Cifar10 | Digits) -> Source:
     if _kept is not None:
         _kept[key] = source
     return source
+
+
+def _own_settings(cfg: Data) -> tuple[tuple[str, str], ...]:
+    """The name and every setting of one data set alone, such as the split: batches and workers change no image."""
+    shared = {field.name for field in dataclasses.fields(Data)} - {"name"}
+    names = [field.name for field in dataclasses.fields(cfg) if field.name not in shared]
+    return tuple((name, repr(getattr(cfg, name))) for name in names)
