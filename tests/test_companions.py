@@ -1,5 +1,6 @@
 """Which processes train along with a run that another process has started, and which are runs by themselves."""
 
+import dataclasses
 import json
 import os
 import subprocess
@@ -11,7 +12,9 @@ from typing import Any
 import pytest
 from runs import one_line
 
-from imgrec import companions, launch
+from imgrec import companions, launch, runfolder
+from imgrec.config.compose import compose
+from imgrec.job import Job
 
 Said = tuple[int, str, str]
 
@@ -52,21 +55,58 @@ def test_the_first_of_another_program_s_processes_is_a_run_by_itself(
 def test_only_a_process_that_the_first_one_started_is_a_companion(monkeypatch: pytest.MonkeyPatch) -> None:
     asked = "from imgrec import companions; print(companions.rank())"
 
-    def rank_of_a_child(code: str = asked) -> str:
-        return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip()
+    def rank_of_a_child(code: str = asked, **environment: str) -> str:
+        told = {**os.environ, **environment}
+        done = subprocess.run([sys.executable, "-c", code], env=told, capture_output=True, text=True, check=True)
+        return done.stdout.strip()
 
     monkeypatch.setenv("LOCAL_RANK", "1")
     assert companions.rank() == 0
     assert rank_of_a_child() == "0"
-    argv, spec = sys.argv, sys.modules["__main__"].__spec__
-    with companions.started_as(["train", "seed=1"]):
-        assert sys.argv == ["imgrec", "train", "seed=1"]
-        assert companions.rank() == 0
-        assert rank_of_a_child() == "1"
-        grandchild = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {asked!r}])"
-        assert rank_of_a_child(grandchild) == "0", "a run of a companion's own, or of one that its loader started"
-    assert (sys.argv, sys.modules["__main__"].__spec__) == (argv, spec)
-    assert rank_of_a_child() == "0"
+    assert rank_of_a_child(IMGREC_STARTED_BY=str(os.getpid())) == "1"
+    grandchild = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {asked!r}])"
+    told = rank_of_a_child(grandchild, IMGREC_STARTED_BY=str(os.getpid()))
+    assert told == "0", "a run of a companion's own, or of one that its loader started"
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("{", "it is no JSON object with a job's version"),
+        ("[]", "it is no JSON object with a job's version"),
+        ('{"job": 2}', "it has version 2, and this one reads 1"),
+        ('{"job": 1, "config": {}, "folder": 3}', "folder is 3"),
+        (None, "No such file or directory"),
+    ],
+)
+def test_a_file_that_is_no_job_is_refused(
+    command: Callable[..., Said], workplace: Path, text: str | None, reason: str
+) -> None:
+    if text is not None:
+        Path("job.json").write_text(text)
+    code, out, err = command("_job", "job.json")
+    assert (code, out) == (2, "")
+    assert one_line(err) == (
+        f"imgrec: job.json must hold a job that imgrec wrote, and cannot be read: {reason}; start the run with imgrec"
+        " train"
+    )
+
+
+def test_a_job_that_went_through_a_file_is_the_same_run(
+    command: Callable[..., Said], tiny: list[str], one_run: Path, workplace: Path
+) -> None:
+    words = (*tiny, "trainer.max_epochs=1")
+    config = compose(words)
+    record = runfolder.record_of(one_run)
+    job = Job(
+        config=config, folder=Path("ä folder"), run_id=record.run_id, fingerprint=record.fingerprint, command=words
+    )
+    Path("job.json").write_text(job.to_json())
+    assert Job.read(Path("job.json")) == dataclasses.replace(job, folder=Path("ä folder").absolute())
+    code, _, err = command("_job", "job.json")
+    assert code == 0, err
+    again = runfolder.record_of(job.folder)
+    assert (again.status, again.weights, again.command) == ("finished", record.weights, list(words))
 
 
 @pytest.mark.slow

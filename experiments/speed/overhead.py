@@ -32,9 +32,10 @@ from imgrec import assembly, losses
 from imgrec.allocator import keep_freed_memory
 from imgrec.config.compose import compose
 from imgrec.config.root import Config
-from imgrec.data import inventory
+from imgrec.data import inventory, sources
 from imgrec.data.loader import train_loader
 from imgrec.data.source import MemoryImages, Source
+from imgrec.job import Job
 from imgrec.models.build import build as build_network
 from imgrec.optim.build import build_optimizer
 from imgrec.training.fitting import Fitting
@@ -92,14 +93,8 @@ def imgrec_rate(setting: Setting) -> float:
         interruption = Interruption()
         with interruption.watched():
             seen = inventory.take(setting.config.data)
-            fitting = Fitting(
-                setting.config,
-                Path(folder),
-                "benchmark",
-                seen,
-                parent=None,
-                interruption=interruption,
-            )
+            job = Job(config=setting.config, folder=Path(folder), run_id="benchmark", fingerprint=seen.fingerprint)
+            fitting = Fitting(job, seen, load=sources.load, interruption=interruption)
             fitting.source.train = setting.source.train
             fitting.run()
     return fitting.speed.images_per_second

@@ -26,9 +26,10 @@ from imgrec import assembly
 from imgrec.allocator import keep_freed_memory
 from imgrec.config.compose import compose
 from imgrec.config.root import Config
-from imgrec.data import inventory
+from imgrec.data import inventory, sources
 from imgrec.data.resize import side_at
 from imgrec.data.source import Images, MemoryImages
+from imgrec.job import Job
 from imgrec.training import final
 from imgrec.training.fitting import Fitting
 from imgrec.training.interruption import Interruption
@@ -55,7 +56,8 @@ def ours(root: Path, steps: int, *, whole: bool) -> Cost:
         interruption = Interruption()
         with interruption.watched():
             seen = inventory.take(config.data)
-            fitting = Fitting(config, Path(folder), "benchmark", seen, parent=None, interruption=interruption)
+            job = Job(config=config, folder=Path(folder), run_id="benchmark", fingerprint=seen.fingerprint)
+            fitting = Fitting(job, seen, load=sources.load, interruption=interruption)
             fitting.source.train = _first(fitting.source.train, steps * config.data.batch_size)
             fitting.run()
         if whole:

@@ -149,6 +149,16 @@ def verify(
         raise RunError(verdict.refusal)
 
 
+@app.command(name="_job", hidden=True)
+def job(path: Annotated[Path, typer.Argument(metavar="JOB.json", help="What imgrec wrote to be carried out.")]) -> None:
+    """Carry out the run of a job file, or train along in it: so begin the other processes of a distributed run."""
+    from imgrec import allocator, execution
+    from imgrec.job import Job
+
+    allocator.keep_freed_memory()
+    execution.run(Job.read(path))
+
+
 for command in (results.table, results.report, results.figure):
     app.command()(command)
 

@@ -6,17 +6,23 @@ the number of the process that started it. Imports no torch.
 
 import contextlib
 import os
+import signal
+import subprocess
 import sys
+import threading
+import time
 from collections.abc import Iterator, Sequence
-from importlib.util import find_spec
-
-from hydra.core.hydra_config import HydraConfig
+from pathlib import Path
 
 from imgrec.errors import UsageError
 
-_STARTED_BY = "IMGREC_STARTED_BY"
+ADDRESS = "127.0.0.1"  # all processes of a run are on this machine
+_STARTED_BY, _PORT = "IMGREC_STARTED_BY", "MASTER_PORT"
 # how other programs tell a process that it is one of several; Lightning would believe them
 _RANKS = ("LOCAL_RANK", "NODE_RANK", "GROUP_RANK", "RANK")
+_GRACE = 60.0  # seconds for a companion to end by itself when the training is over
+_LOOK = 1.0  # seconds from one look at the companions to the next
+_SETTLE = 10.0  # seconds for the first process to notice by itself that a companion is gone
 
 
 def rank() -> int:
@@ -49,20 +55,59 @@ def forget_foreign_rank() -> None:
             os.environ.pop(name, None)
 
 
+def port() -> int:
+    """The port of this machine at which the first process of the run waits, which has told it to its companions."""
+    return int(os.environ[_PORT])
+
+
 @contextlib.contextmanager
-def started_as(words: Sequence[str]) -> Iterator[None]:
-    """Let Lightning start the other processes of a run as `imgrec WORDS...` while the block runs."""
-    main, hydra = sys.modules["__main__"], HydraConfig.instance()
-    argv, spec, starter, composed = sys.argv, main.__spec__, os.environ.get(_STARTED_BY), hydra.cfg
-    sys.argv, main.__spec__ = ["imgrec", *words], find_spec("imgrec.__main__")
-    hydra.cfg = None  # Lightning would add words of the sweep, or of the program, that Hydra has composed last
-    if rank() == 0:
-        os.environ[_STARTED_BY] = str(os.getpid())
+def started(job: Path, *, count: int, at_port: int) -> Iterator[None]:
+    """Let companions train along while the block runs.
+
+    They are killed where the block fails, and end by themselves otherwise. Where one of them fails, and the block goes
+    on for ten seconds without it, all processes of the run are killed, as this one would wait for it for ever.
+
+    Args:
+        job: The file of the job that they carry out.
+        count: How many processes the run has, this one included.
+        at_port: Where this process waits for them.
+    """
+    command = [sys.executable, "-m", "imgrec", "_job", str(job)]
+    told = {**os.environ, _STARTED_BY: str(os.getpid()), _PORT: str(at_port)}
+    others: list[subprocess.Popen[bytes]] = []
+    over = threading.Event()
     try:
+        for number in range(1, count):
+            others.append(subprocess.Popen(command, env={**told, "LOCAL_RANK": str(number)}))
+        threading.Thread(target=_end_with_any, args=(others, over), daemon=True).start()
         yield
+    except Exception:
+        _kill(others)  # on GPUs they would wait half an hour for a process that has failed
+        raise
     finally:
-        sys.argv, main.__spec__, hydra.cfg = argv, spec, composed
-        if starter is None:
-            os.environ.pop(_STARTED_BY, None)
-        else:
-            os.environ[_STARTED_BY] = starter
+        over.set()
+        until = time.monotonic() + _GRACE
+        for other in others:
+            try:
+                other.wait(timeout=max(0.0, until - time.monotonic()))
+            except subprocess.TimeoutExpired:
+                _kill([other])
+                other.wait()
+
+
+def _end_with_any(others: Sequence[subprocess.Popen[bytes]], over: threading.Event) -> None:
+    """Kill the whole run when a companion has failed and the first process does not notice."""
+    while not over.wait(_LOOK):
+        codes = [other.poll() for other in others]
+        if any(codes):
+            if not over.wait(_SETTLE):
+                _kill(others)
+                os.kill(os.getpid(), signal.SIGKILL)
+            return
+        if None not in codes:
+            return
+
+
+def _kill(others: Sequence[subprocess.Popen[bytes]]) -> None:
+    for other in others:
+        other.kill()  # does nothing where the process has ended

@@ -1,7 +1,6 @@
 """Hydra's own runtime, where imgrec uses it: printing a configuration, and what a sweep keeps of it. No torch here."""
 
 import contextlib
-import logging
 import os
 import sys
 from collections.abc import Iterator, Sequence
@@ -13,12 +12,12 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
-from imgrec import whereabouts
+from imgrec import runlog, whereabouts
 from imgrec.config import schemas
 from imgrec.config.compose import compose, expand, own_hydra
 from imgrec.config.words import literal
 from imgrec.data import inventory
-from imgrec.errors import RunError, UsageError
+from imgrec.errors import UsageError
 
 _PRINTING = ("--cfg", "-c", "--info", "-i", "--resolve", "--package", "-p")  # Hydra's options that run nothing
 
@@ -90,7 +89,7 @@ def _at_hand() -> Iterator[None]:
     schemas.register()
     OmegaConf.register_new_resolver("imgrec.sweep_dir", _sweep_dir, replace=True)
     OmegaConf.register_new_resolver("imgrec.run_name", _run_name, replace=True)
-    with own_hydra(), refusing_disk():
+    with own_hydra(), runlog.refusing_disk():
         yield
 
 
@@ -122,19 +121,3 @@ def _run_name(*, _root_: DictConfig) -> str:
     config = compose(words)
     within = Path(_root_.hydra.sweep.dir)
     return whereabouts.place(config, words, inventory.take(config.data), within=within).folder.name
-
-
-@contextlib.contextmanager
-def refusing_disk() -> Iterator[None]:
-    """Raise RunError for a folder or log that cannot be written, and print no traceback for each lost line of a log."""
-    noisy = logging.raiseExceptions
-    logging.raiseExceptions = False
-    try:
-        yield
-    except OSError as error:
-        raise RunError(
-            f"{error.filename or 'the output folder'} cannot be written: {error.strerror}; free the disk, or give"
-            " another hydra.run.dir (with -m: hydra.sweep.dir)"
-        ) from error
-    finally:
-        logging.raiseExceptions = noisy

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TextIO
 
+from imgrec.errors import RunError
 from imgrec.foreign import Formatter
 
 LOG = "train.log"
@@ -69,6 +70,22 @@ def shown() -> Iterator[None]:
             yield
         finally:
             logging.root.removeHandler(console)
+
+
+@contextlib.contextmanager
+def refusing_disk() -> Iterator[None]:
+    """Raise RunError for a folder or log that cannot be written, and print no traceback for each lost line of a log."""
+    noisy = logging.raiseExceptions
+    logging.raiseExceptions = False
+    try:
+        yield
+    except OSError as error:
+        raise RunError(
+            f"{error.filename or 'the output folder'} cannot be written: {error.strerror}; free the disk, or give"
+            " another hydra.run.dir (with -m: hydra.sweep.dir)"
+        ) from error
+    finally:
+        logging.raiseExceptions = noisy
 
 
 @contextlib.contextmanager

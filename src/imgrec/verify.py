@@ -1,6 +1,5 @@
 """`imgrec verify`: a finished run again, from its record alone; the run's own files stay as they are."""
 
-import contextlib
 import dataclasses
 import logging
 import os
@@ -9,13 +8,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from imgrec import codebase, codechange, companions, drift, runfolder, runlog, whereabouts
+from imgrec import codebase, codechange, drift, execution, runfolder, runlog, whereabouts
 from imgrec.config import plain
 from imgrec.config.identity import SHORT, run_id
 from imgrec.config.root import Config, elsewhere
 from imgrec.disk import content
 from imgrec.errors import RunError, StrPath, UsageError
 from imgrec.foreign import folded
+from imgrec.job import Job
 from imgrec.records import Record, read_curves, write_text
 from imgrec.runfolder import CURVES, RECORD, VERIFICATIONS
 
@@ -56,7 +56,7 @@ def verify(run: StrPath, *, data_root: StrPath | None = None) -> Verdict:
     already = present is not None and present.status == "finished"
     if not already:
         _check_hardware(run, config)
-        _run_again(run, record, config, folder, data_root)
+        _run_again(record, config, folder)
     after = runfolder.record_of(folder)
     found = drift.compare(before, drift.Run(record=after, rows=_rows(folder)))
     stale = codechange.modules(after) if already else []
@@ -157,7 +157,7 @@ def _present(folder: Path, record: Record) -> Record | None:
 
 def _refuse_unknown(folder: Path) -> None:
     """Refuse a folder that is not empty, and that `_own` has not made this account's."""
-    if companions.rank() > 0 or not folder.is_dir() or not any(folder.iterdir()):
+    if not folder.is_dir() or not any(folder.iterdir()):
         return
     try:
         token = content(folder / _TOKEN, most=100).decode("ascii").strip()
@@ -213,17 +213,18 @@ def _rows(folder: Path) -> drift.Rows:
     return drift.keyed(read_curves(path)) if path.exists() else {}
 
 
-def _run_again(run: Path, record: Record, config: Config, folder: Path, data_root: str | None) -> None:
-    from imgrec.training.run import train as carry_out  # imports torch
-
-    if companions.rank() == 0:
-        runfolder.prepare(folder)
-    words = ["verify", str(run), *(["--data-root", data_root] if data_root else [])]
-    others = companions.started_as(words) if config.trainer.devices > 1 else contextlib.nullcontext()
-    with runlog.kept(folder), others:
-        if companions.rank() == 0:
-            _own(folder)
-        carry_out(config, folder, command=record.command, fingerprint=record.fingerprint)
+def _run_again(record: Record, config: Config, folder: Path) -> None:
+    runfolder.prepare(folder)
+    with runlog.shown():
+        _own(folder)
+    job = Job(
+        config=config,
+        folder=folder,
+        run_id=record.run_id,
+        fingerprint=record.fingerprint,
+        command=tuple(record.command),
+    )
+    execution.run(job)
 
 
 def _unpromised(config: Config) -> str | None:

@@ -30,16 +30,16 @@ class Finder(importlib.abc.MetaPathFinder):
 
 
 def patch(module):
-    carry_out = module._carry_out
+    fit_and_read = module.fit_and_read
 
-    def breaks(record, config, folder, *rest):
+    def breaks(record, job, *rest):
         seed, _, how = os.environ["BREAK"].partition(":")
-        if config.seed == int(seed):
-            module.records.write(folder / "record.json", record)
+        if job.config.seed == int(seed):
+            module.records.write(job.folder / "record.json", record)
             exec(how, {"os": os, "sys": sys})
-        carry_out(record, config, folder, *rest)
+        fit_and_read(record, job, *rest)
 
-    module._carry_out = breaks
+    module.fit_and_read = breaks
 
 
 if os.environ.get("BREAK"):

@@ -18,10 +18,11 @@ import pytest
 from omegaconf import OmegaConf
 from runs import one_line
 
-from imgrec import launch
+from imgrec import execution, launch
 from imgrec.classifier import Classifier
 from imgrec.config import schemas
 from imgrec.errors import Interrupted, RunError
+from imgrec.job import Job
 from imgrec.sweep.jobs import Jobs, deaths, state
 from imgrec.training import run as room
 
@@ -52,15 +53,15 @@ def statuses() -> dict[int, str]:
 @contextlib.contextmanager
 def breaking(seed: int, broken: Callable[[], Any]) -> Iterator[None]:
     """Let the run of that seed do this instead of training, while the block runs."""
-    carry_out = room._carry_out
+    fit_and_read = room.fit_and_read
 
-    def one_breaks(record: Any, config: Any, *rest: Any) -> None:
-        if config.seed == seed:
+    def one_breaks(record: Any, job: Job, *rest: Any) -> None:
+        if job.config.seed == seed:
             broken()
-        carry_out(record, config, *rest)
+        fit_and_read(record, job, *rest)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(room, "_carry_out", one_breaks)
+        patch.setattr(room, "fit_and_read", one_breaks)
         yield
 
 
@@ -229,14 +230,14 @@ def test_a_second_sweep_in_the_same_folder_is_refused(
     imgrec: Callable[..., Any], command: Callable[..., Said], words: list[str], workplace: Path
 ) -> None:
     def slow() -> None:
-        carry_out = room._carry_out
+        fit_and_read = room.fit_and_read
 
         def waits(*rest: Any) -> None:
             (workplace / "begun").touch()
             time.sleep(60)
-            carry_out(*rest)
+            fit_and_read(*rest)
 
-        room._carry_out = waits
+        room.fit_and_read = waits
 
     first = imgrec("train", "-m", *words, "seed=0,1", before=slow)
 
@@ -281,6 +282,21 @@ def test_bad_words_are_refused_before_anything_is_written(command: Callable[...,
         assert (code, out) == (2, ""), more
         assert sentence in one_line(err)
         assert not Path("outputs").exists()
+
+
+def test_a_slurm_job_is_put_back_into_the_queue_once_by_the_sweep(
+    command: Callable[..., Said], words: list[str], workplace: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    programs = workplace / "bin"
+    programs.mkdir()
+    (programs / "scontrol").write_text(f'#!/bin/sh\necho "$@" >> {workplace}/requeued\n')
+    (programs / "scontrol").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{programs}:{os.environ['PATH']}")
+    monkeypatch.setenv("SLURM_JOB_ID", "17")
+    with breaking(1, lambda: signal.raise_signal(signal.SIGUSR1)):
+        assert command("train", "-m", *words, "seed=0,1,2")[0] == 138
+    assert (workplace / "requeued").read_text() == "requeue 17\n"
+    assert statuses() == {0: "finished", 1: "interrupted"}
 
 
 def test_what_a_run_leaves_in_the_environment_is_not_the_next_one_s(
@@ -333,7 +349,7 @@ def test_a_reader_who_goes_away_ends_no_sweep(sweep: Callable[..., Any], words: 
 def test_what_a_failed_run_held_is_free_before_the_next_begins(words: list[str], command: Callable[..., Said]) -> None:
     """On a GPU a run that was too large would take the memory of all that follow."""
     alive: list[int] = []
-    carry_out = launch.carry_out
+    carry_out = execution.run
 
     def counted(*arguments: Any, **options: Any) -> Any:
         alive.append(sum(type(thing) is Classifier for thing in gc.get_objects()))
@@ -343,7 +359,7 @@ def test_what_a_failed_run_held_is_free_before_the_next_begins(words: list[str],
     gc.disable()  # or chance would free it
     try:
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(launch, "carry_out", counted)
+            patch.setattr(execution, "run", counted)
             patch.setattr(Classifier, "validation_step", lambda *_: full_disk())
             assert command("train", "-m", *words, "seed=0,1,2")[0] == 1
     finally:
@@ -380,7 +396,7 @@ def test_a_signal_whose_exception_python_drops_ends_the_sweep_all_the_same(
         del thing
         assert reference() is None
 
-    owner, name = (launch, "show_on_board") if late else (room, "_carry_out")
+    owner, name = (launch, "show_on_board") if late else (room, "fit_and_read")
     original = getattr(owner, name)
 
     def then_interrupted(*arguments: Any, **options: Any) -> None:

@@ -2,7 +2,6 @@
 
 import dataclasses
 import logging
-import os
 import shutil
 from pathlib import Path
 
@@ -12,7 +11,7 @@ from shelf import lay, run
 from imgrec import whereabouts
 from imgrec.config.compose import compose
 from imgrec.data import inventory
-from imgrec.sweep.jobs import Jobs, surroundings
+from imgrec.sweep.jobs import Jobs
 
 WORDS = ["data=digits", "trainer.max_epochs=3", "optimizer=sgd", "loss=mse", "seed=1"]
 
@@ -56,20 +55,3 @@ def test_an_older_id_serves_one_of_two_roots_that_differ_in_contents_alone(
         assert found["pb"].folder != old
         assert found["pb"].run_id == whereabouts.identity(found["pb"].config, found["pb"].seen.fingerprint)
     assert caplog.text.count("it is kept for data.root=pa, and data.root=pb gets a run of its own") == 2
-
-
-def test_what_a_run_does_to_the_environment_is_gone_afterwards(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("SLURM_JOB_ID", "17")
-    monkeypatch.setenv("MASTER_PORT", "1")
-    monkeypatch.delenv("LOCAL_RANK", raising=False)
-    before = dict(os.environ)
-
-    def run() -> None:
-        assert "SLURM_JOB_ID" not in os.environ, "to put the job back into the queue is the sweep's to do"
-        os.environ.update({"LOCAL_RANK": "0", "MASTER_PORT": "2"})
-        del os.environ["PATH"]
-        raise ValueError("diverged")
-
-    with pytest.raises(ValueError, match="diverged"), surroundings():
-        run()
-    assert dict(os.environ) == before

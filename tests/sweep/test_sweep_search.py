@@ -67,7 +67,7 @@ def test_as_many_trials_as_asked_for_each_with_a_run_of_its_own(command: Callabl
 def test_a_trial_whose_run_fails_has_failed_and_ends_nothing(
     command: Callable[..., Said], words: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    carry_out = room._carry_out
+    fit_and_read = room.fit_and_read
     count = 0
 
     def second_fails(*arguments: Any) -> None:
@@ -75,9 +75,9 @@ def test_a_trial_whose_run_fails_has_failed_and_ends_nothing(
         count += 1
         if count == 2:
             raise ValueError("diverged")
-        carry_out(*arguments)
+        fit_and_read(*arguments)
 
-    monkeypatch.setattr(room, "_carry_out", second_fails)
+    monkeypatch.setattr(room, "fit_and_read", second_fails)
     code, _, err = command("train", "-m", *words, "sweep.trials=3")
     assert code == 1
     assert re.search(r"failed: \S+: ValueError: diverged", err)
@@ -124,7 +124,7 @@ def test_on_error_stop_ends_a_search_at_its_first_failure(
     def fails(*arguments: Any) -> None:
         raise ValueError("diverged")
 
-    monkeypatch.setattr(room, "_carry_out", fails)
+    monkeypatch.setattr(room, "fit_and_read", fails)
     code, _, err = command("train", "-m", *words, "sweep.trials=3", "sweep.on_error=stop")
     assert code == 1
     assert "1 of 3 runs failed, 2 not begun; " in one_line(err)

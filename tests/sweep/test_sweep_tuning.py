@@ -86,14 +86,14 @@ def test_each_choice_is_tuned_on_validation_alone_and_then_run_with_what_won(
 def test_a_value_that_fails_is_passed_over_and_a_choice_without_any_has_no_runs(
     command: Callable[..., Said], words: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    carry_out = room._carry_out
+    fit_and_read = room.fit_and_read
 
-    def some_fail(record, config, *rest) -> None:  # type: ignore[no-untyped-def]
-        if config.optimizer.lr_scale == 100 or config.optimizer.name == "sgd":
+    def some_fail(record, job, *rest) -> None:  # type: ignore[no-untyped-def]
+        if job.config.optimizer.lr_scale == 100 or job.config.optimizer.name == "sgd":
             raise ValueError("diverged")
-        carry_out(record, config, *rest)
+        fit_and_read(record, job, *rest)
 
-    monkeypatch.setattr(room, "_carry_out", some_fail)
+    monkeypatch.setattr(room, "fit_and_read", some_fail)
     code, out, err = command("train", "-m", *words, "optimizer=sgd,adam", "seed=0")
     assert code == 1
     assert out.startswith("1 run in ")
@@ -142,16 +142,17 @@ def peaks(monkeypatch: pytest.MonkeyPatch) -> dict[str, float]:
     """By optimizer: the rate that is best, of runs that are not trained. With an lr_scale above 20 they fail."""
     found = {"sgd": 1.0, "adam": 1.0}
 
-    def scored(record, config, folder, *rest) -> None:  # type: ignore[no-untyped-def]
+    def scored(record, job, *rest) -> None:  # type: ignore[no-untyped-def]
+        config = job.config
         if config.optimizer.lr_scale > 20:
             raise ValueError("diverged")
         rate = config.optimizer.lr * config.optimizer.lr_scale
         value = 1 / (1 + abs(math.log10(rate / found[config.optimizer.name])))
         common = {"split": "val", "protocol": "clean", "metric": "top1", "n": 12}
         record.scores = [Score(value=value, at="last", **common), Score(value=1 - value, at="best", **common)]
-        room._close(record, folder, "finished")
+        room._close(record, job.folder, "finished")
 
-    monkeypatch.setattr(room, "_carry_out", scored)
+    monkeypatch.setattr(room, "fit_and_read", scored)
     return found
 
 
@@ -207,12 +208,12 @@ def test_without_extension_an_end_is_told_with_the_way_out(
 def test_an_extension_ends_where_the_configuration_does(
     command: Callable[..., Said], tiny: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def scored(record, config, folder, *rest) -> None:  # type: ignore[no-untyped-def]
+    def scored(record, job, *rest) -> None:  # type: ignore[no-untyped-def]
         common = {"split": "val", "protocol": "clean", "metric": "top1", "n": 12, "at": "last"}
-        record.scores = [Score(value=config.model.dropout, **common)]
-        room._close(record, folder, "finished")
+        record.scores = [Score(value=job.config.model.dropout, **common)]
+        room._close(record, job.folder, "finished")
 
-    monkeypatch.setattr(room, "_carry_out", scored)
+    monkeypatch.setattr(room, "fit_and_read", scored)
     words = ["sweep=tuned", 'sweep.tune=["model.dropout=0,0.4,0.8"]', "sweep.extend=true", "seed=0"]
     code, _, err = command("train", "-m", *tiny, *words)
     assert code == 0

@@ -130,7 +130,7 @@ def test_an_exchange_while_the_run_trains_ends_it_unfinished(
 @pytest.mark.parametrize(
     ("launcher", "module", "name"),
     [
-        ("basic", "imgrec.launch", "carry_out"),
+        ("basic", "imgrec.execution", "run"),
         pytest.param("pool", "imgrec.sweep.pool", "_start", marks=pytest.mark.slow),
     ],
 )

@@ -13,7 +13,6 @@ from imgrec import assembly, checkpoint, launch
 from imgrec.data.loader import TrainBatches
 from imgrec.errors import RunError
 from imgrec.records import read_curves
-from imgrec.training.run import train
 
 FOUR = ("trainer.max_epochs=2", "optimizer=momentum")  # 8 steps an epoch
 
@@ -51,7 +50,7 @@ def spoil(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
 
 
 def run(words: list[str], folder: Path) -> Any:
-    return train(launch.compose(words), folder, command=words)
+    return launch.train([*words, f"hydra.run.dir={folder}"]).record
 
 
 def failed(words: list[str], folder: Path) -> str:

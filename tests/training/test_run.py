@@ -15,6 +15,7 @@ from sklearn.metrics import accuracy_score, confusion_matrix, jaccard_score
 
 from imgrec import assembly, checkpoint, evaluation, launch
 from imgrec.config import plain
+from imgrec.data import sources
 from imgrec.data.resident import ResidentBatches
 from imgrec.errors import RunError, UsageError
 from imgrec.launch import Outcome
@@ -193,14 +194,14 @@ def test_test_false_leaves_the_test_set_closed(tiny: list[str], monkeypatch: pyt
     def refuse(self: Any) -> None:
         raise AssertionError("the test set was opened")
 
-    source = assembly.source
+    source = sources.load
 
     def closed(*arguments: Any) -> Any:
         images = source(*arguments)
         images.open_test = refuse.__get__(images)
         return images
 
-    monkeypatch.setattr(assembly, "source", closed)
+    monkeypatch.setattr(sources, "load", closed)
     record = run(tiny, "trainer.max_epochs=1", "test=false").record
     assert {score.split for score in record.scores} == {"val"}
     with pytest.raises(AssertionError, match="was opened"):

@@ -1,8 +1,7 @@
 """From a data config to its source: the only place that knows them all."""
 
-import contextlib
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Callable
 
 from imgrec.config.data import Cifar10, Data, Digits, Folder
 from imgrec.data.files import Files
@@ -10,22 +9,30 @@ from imgrec.data.scan import Listing
 from imgrec.data.source import Images, Source
 from imgrec.errors import UsageError
 
-# What `load` gave last, by what it depends on, while `kept` asks for it; images never change once they are loaded.
-_kept: dict[tuple[tuple[str, str], ...], Source] | None = None
+Load = Callable[[Data, Listing | None], Source]
+"""Loads the data that a configuration describes; as `load`."""
 
 
-@contextlib.contextmanager
-def kept() -> Iterator[None]:
-    """While the block runs, images in memory that were loaded last are handed out again instead of read again.
+class Kept:
+    """Loads as `load`, and hands images in memory out again where the same ones are asked for once more.
 
-    For the runs of one process over the same data set. A folder's images stream from disk, and are not kept.
+    For the runs of one process over the same data set. Images never change once they are loaded. A folder's images
+    stream from disk, and are not kept.
     """
-    global _kept
-    _kept = {}
-    try:
-        yield
-    finally:
-        _kept = None
+
+    def __init__(self) -> None:
+        self._key: tuple[tuple[str, str], ...] | None = None
+        self._source: Source | None = None
+
+    def load(self, cfg: Data, listing: Listing | None = None) -> Source:
+        """As `load`."""
+        if isinstance(cfg, Folder):
+            return load(cfg, listing)
+        key = _own_settings(cfg)
+        if self._source is None or key != self._key:
+            self._key = self._source = None  # before the next one is read: two need not fit into memory
+            self._source, self._key = load(cfg, listing), key
+        return self._source
 
 
 def check(cfg: Data, listing: Listing | None = None) -> bool:
@@ -71,34 +78,20 @@ def load(cfg: Data, listing: Listing | None = None) -> Source:
     listing: of a folder, where it has been listed already.
     Raises UsageError for a config of no known source, and what the source itself refuses.
     """
-    # each source is imported when it is wanted: scikit-learn alone costs a second
-    match cfg:
-        case Cifar10() | Digits():
-            return _in_memory(cfg)
+    match cfg:  # each source is imported when it is wanted: scikit-learn alone costs a second
+        case Cifar10():
+            from imgrec.data import cifar10
+
+            return cifar10.load(cfg)
+        case Digits():
+            from imgrec.data import digits
+
+            return digits.load(cfg)
         case Folder():
             from imgrec.data import folder
 
             return folder.load(cfg, listing)
     raise UsageError(f"data must be one of cifar10, digits, folder, got {cfg.name!r}")
-
-
-def _in_memory(cfg: Cifar10 | Digits) -> Source:
-    key = _own_settings(cfg)
-    if _kept is not None and key in _kept:
-        return _kept[key]
-    if _kept is not None:
-        _kept.clear()  # before the next one is read: two need not fit into memory
-    if isinstance(cfg, Cifar10):
-        from imgrec.data import cifar10
-
-        source = cifar10.load(cfg)
-    else:
-        from imgrec.data import digits
-
-        source = digits.load(cfg)
-    if _kept is not None:
-        _kept[key] = source
-    return source
 
 
 def _own_settings(cfg: Data) -> tuple[tuple[str, str], ...]:

@@ -8,7 +8,7 @@ from imgrec.config.root import GROUPS, STEERING
 from imgrec.config.schemas import choices, known_keys
 from imgrec.config.words import key_of
 from imgrec.errors import UsageError
-from imgrec.sweep.jobs import Job
+from imgrec.job import Job
 from imgrec.tables.factors import text
 
 _NO_PART = ("seed", "test", "resume", "resume_override", "force", "code", "study", "experiment")  # of a choice
@@ -49,7 +49,7 @@ def _halves(base: str) -> tuple[list[str], list[str]]:
 def _holds(word: str, job: Job) -> bool:
     """True if the run has what the word says, also where a recipe or a study says it."""
     key, _, value = word.partition("=")
-    given = [each.partition("=")[2] for each in job.words if key_of(each) == key]
+    given = [each.partition("=")[2] for each in job.command if key_of(each) == key]
     if given:
         return given[-1] == value
     if key in GROUPS:

@@ -3,47 +3,43 @@
 import gc
 from collections.abc import Sequence
 
-from imgrec import launch
+from imgrec import execution
+from imgrec.config.root import Config
 from imgrec.errors import Interrupted, interruption_in, sentence
-from imgrec.sweep.jobs import Job, surroundings
-from imgrec.sweep.ledger import Ledger
-from imgrec.training.interruption import Interruption
+from imgrec.job import Job
+from imgrec.sweep.watch import Watch
 
 
-def run(jobs: Sequence[Job], ledger: Ledger, interruption: Interruption, *, stop_at_failure: bool) -> bool:
-    """Carry the jobs out. A failing one is taken down in the ledger; Interrupted ends them all.
+class Basic:
+    """Carries the jobs out one by one; images in memory are loaded once."""
 
-    interruption: the sweep's, which is asked before each run: what its handler raises may be lost between two runs.
+    def at_a_time(self, configs: Sequence[Config]) -> int:
+        """1."""
+        return 1
 
-    Returns True if none failed.
-    """
-    from imgrec.data import sources  # imports torch, as does `_free`
+    def run(self, jobs: Sequence[Job], watch: Watch) -> None:
+        """As `Launcher.run`."""
+        from imgrec.data import sources  # imports torch, as does `_free`
 
-    went_well = True
-    with sources.kept():
+        kept = sources.Kept()
         for job in jobs:
+            if watch.stop:
+                break
             _free()
-            interruption.raise_if_asked()
-            ledger.began(job)
+            watch.began(job)
             try:
-                with surroundings():
-                    seen = job.seen.fingerprint
-                    launch.carry_out(job.words, job.folder, job.config, fingerprint=seen, quiet=True)
+                execution.run(job, swept=True, load=kept.load)
             except (Exception, Interrupted) as error:
                 if cut := interruption_in(error):
                     if (record := job.record()) is not None and record.status == "finished":
-                        ledger.ended(job)
+                        watch.ended(job)
                     else:
-                        ledger.cut(job)
+                        watch.cut(job)
                     raise cut from None
-                ledger.ended(job, sentence(error))
-                went_well = False
-                if stop_at_failure:
-                    break
+                watch.ended(job, sentence(error))
             else:
-                ledger.ended(job)
-    _free()
-    return went_well
+                watch.ended(job)
+        _free()
 
 
 def _free() -> None:

@@ -1,11 +1,9 @@
-"""One run of a sweep before it runs: what it is, where it lies, and what is left to do of it. Imports no torch."""
+"""The runs that a sweep asks for: what each is, where it lies, and what is left to do of it. Imports no torch."""
 
-import contextlib
 import dataclasses
 import logging
-import os
 import time
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -17,6 +15,7 @@ from imgrec.config.words import key_of
 from imgrec.data import inventory
 from imgrec.data.inventory import Inventory
 from imgrec.errors import RunError, UsageError, shown
+from imgrec.job import Job
 from imgrec.records import Record
 from imgrec.runfolder import RECORD
 from imgrec.whereabouts import Place
@@ -29,26 +28,18 @@ PATIENCE = 70.0  # seconds in which the processes of a pool that was killed save
 
 
 @dataclass(frozen=True, kw_only=True)
-class Job:
-    """A run that a sweep asks for.
+class SweepJob(Job):
+    """A run that a sweep asks for, with what is known of it before it begins.
 
-    words: the overrides that compose it. known: the file of a finished record of it that lies elsewhere.
+    seen: its images. known: the file of a finished record of it that lies elsewhere.
     """
 
-    words: tuple[str, ...]
-    config: Config
-    run_id: str
     seen: Inventory
-    folder: Path
     known: Path | None = None
-
-    @property
-    def name(self) -> str:
-        return self.folder.name
 
     def record(self) -> Record | None:
         """The record in the run's folder, else the one that is known."""
-        found = runfolder.look(self.folder)
+        found = super().record()
         return found if found is not None or self.known is None else records.read(self.known)
 
     def adopt(self) -> bool:
@@ -80,13 +71,13 @@ class Jobs:
         self._known = _finished_in(known) if known is not None else {}
         self.known = len(self._known)
         self._varied = varied
-        self._made: dict[tuple[str, ...], Job] = {}
-        self._by_id: dict[str, Job] = {}
+        self._made: dict[tuple[str, ...], SweepJob] = {}
+        self._by_id: dict[str, SweepJob] = {}
         self._seen: dict[str, Inventory] = {}
         self._served: dict[str, tuple[str, str]] = {}  # by an older id: its contents' fingerprint, and their place
         self._told = False
 
-    def job(self, words: Sequence[str]) -> Job:
+    def job(self, words: Sequence[str]) -> SweepJob:
         """The run of these words; the very same object for other words of the same run.
 
         Raises UsageError for words that make none.
@@ -103,8 +94,14 @@ class Jobs:
             own, folder = found.run_id, found.folder
             if own not in self._by_id:
                 self._tell_unknown(found)
-                self._by_id[own] = Job(
-                    words=key, config=config, run_id=own, seen=found.seen, folder=folder, known=self._known.get(own)
+                self._by_id[own] = SweepJob(
+                    config=config,
+                    folder=folder,
+                    run_id=own,
+                    fingerprint=found.seen.fingerprint,
+                    command=key,
+                    seen=found.seen,
+                    known=self._known.get(own),
                 )
             self._made[key] = self._by_id[own]
         return self._made[key]
@@ -183,22 +180,6 @@ def reason_of(job: Job) -> str:
         return "it was interrupted, and the same command goes on with it"
     _, _, reason = ((record.error if record else None) or "").partition(": ")
     return reason or "no reason recorded"
-
-
-@contextlib.contextmanager
-def surroundings() -> Iterator[None]:
-    """The environment for one run of a sweep: what the run sets there is gone afterwards.
-
-    A distributed run leaves its own variables, which would make the next one wait for processes that nobody starts. To
-    put a SLURM job back into the queue is the sweep's to do, once.
-    """
-    before = dict(os.environ)
-    os.environ.pop("SLURM_JOB_ID", None)
-    try:
-        yield
-    finally:
-        os.environ.clear()
-        os.environ.update(before)
 
 
 def close_dead(folder: Path, reason: str) -> None:

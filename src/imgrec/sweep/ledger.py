@@ -13,10 +13,11 @@ from rich.live import Live
 from rich.text import Text
 
 from imgrec.foreign import visible
+from imgrec.job import Job
 from imgrec.records import Record
 from imgrec.runfolder import CURVES
 from imgrec.summary import headline
-from imgrec.sweep.jobs import Job, State, objective, reason_of
+from imgrec.sweep.jobs import State, objective, reason_of
 
 _SECONDS = 0.5  # from one drawing of the live view to the next
 _TAIL = 4096  # bytes at the end of curves.csv that hold the newest numbers

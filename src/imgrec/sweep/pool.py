@@ -17,22 +17,22 @@ from dataclasses import dataclass
 from multiprocessing import forkserver
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import ForkServerContext, ForkServerProcess
-from pathlib import Path
 
 from imgrec import records, safepath
 from imgrec.config.root import Config
 from imgrec.cores import cores
 from imgrec.errors import Interrupted, RunError, interruption_in, sentence
+from imgrec.job import Job
 from imgrec.runfolder import RECORD
-from imgrec.sweep.jobs import Job, close_dead, surroundings
-from imgrec.sweep.ledger import Ledger
+from imgrec.sweep.jobs import close_dead
+from imgrec.sweep.watch import Watch
 from imgrec.training.interruption import SIGNALS, Interruption
 
 _LOOK = 0.2  # seconds from one look for a signal to the next
 _GRACE = 60.0  # seconds for a process to save its run when the sweep is gone, before it is ended as it is
 _SETTLE = 1.0  # seconds: whoever kills all processes of a job does not reach them at the same moment
 _LONGEST = 4000  # characters of a reason: a pipe takes so many without a reader
-_PRELOAD = ["imgrec.training.run", "imgrec.launch"]  # Lightning and torchvision with it: seconds, once
+_PRELOAD = ["imgrec.training.run", "imgrec.execution"]  # Lightning and torchvision with it: seconds, once
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,45 +79,41 @@ def shares(configs: Sequence[Config], processes: int) -> list[Share]:
     return [Share(threads=threads, gpus=tuple(range(first, first + devices))) for first in firsts]
 
 
-def whole() -> Share:
-    """All that a run without a pool would have, for one process at a time."""
-    import torch
+class Pool:
+    """Carries out several jobs at a time. processes: how many; 0: as many as there are GPUs, else cores, for."""
 
-    return Share(threads=torch.get_num_threads())
+    def __init__(self, *, processes: int = 0) -> None:
+        self._processes = processes
 
+    def at_a_time(self, configs: Sequence[Config]) -> int:
+        """The processes that there is room for."""
+        return len(shares(configs, self._processes))
 
-def run(
-    jobs: Sequence[Job], ledger: Ledger, parts: Sequence[Share], interruption: Interruption, *, stop_at_failure: bool
-) -> None:
-    """Carry the jobs out, as many at a time as there are shares. Raises Interrupted when all have saved and ended."""
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(_PRELOAD)
-    waiting, free, running, stopped = list(jobs), list(parts), list[_Running](), False
-    with interruption.deferred():
+    def run(self, jobs: Sequence[Job], watch: Watch) -> None:
+        """As `Launcher.run`. Returns when all have saved and ended."""
+        context = multiprocessing.get_context("forkserver")
+        context.set_forkserver_preload(_PRELOAD)
+        waiting, running = list(jobs), list[_Running]()
+        free = shares([job.config for job in jobs], self._processes)
         # both for good in the server; signals are held back in its children until they can answer
         with safepath.for_processes(), _held_back():
             forkserver.ensure_running()
         try:
-            while running or waiting:
-                while waiting and free and not stopped:
+            while running or (waiting and not watch.stop):
+                while waiting and free and not watch.stop:
                     running.append(_start(context, waiting.pop(0), free.pop()))
-                    ledger.began(running[-1].job)
-                    stopped |= interruption.signum is not None
+                    watch.began(running[-1].job)
                 wait([each.process.sentinel for each in running], timeout=_LOOK)
                 for each in [each for each in running if not each.process.is_alive()]:
                     running.remove(each)
                     free.append(each.share)
-                    went_well = _end(each, ledger, ending=stopped or interruption.signum is not None)
-                    stopped |= stop_at_failure and not went_well
-                stopped |= interruption.signum is not None
-                if stopped:
-                    waiting.clear()
+                    _end(each, watch)
+                if watch.stop:
                     for each in running:
                         each.ask_to_end()
         finally:
             for each in running:  # something went wrong here
                 each.ask_to_end()
-    interruption.raise_if_asked()
 
 
 @contextlib.contextmanager
@@ -132,17 +128,16 @@ def _held_back() -> Iterator[None]:
 
 def _start(context: ForkServerContext, job: Job, share: Share) -> _Running:
     answer, own = context.Pipe(duplex=False)
-    asked = (job.words, job.folder, job.config, job.seen.fingerprint)
-    process = context.Process(target=_child, args=(*asked, share, own), name=job.name)
+    process = context.Process(target=_child, args=(job.to_json(), share, own), name=job.name)
     process.start()
     own.close()
     return _Running(job=job, process=process, answer=answer, share=share)
 
 
-def _end(ended: _Running, ledger: Ledger, *, ending: bool) -> bool:
-    """Take down what became of a run whose process is no more; its record decides. Whether it did not fail.
+def _end(ended: _Running, watch: Watch) -> None:
+    """Tell what became of a run whose process is no more; its record decides.
 
-    ending: the sweep is, so that a run that was cut off is to be resumed.
+    Where the sweep ends, a run that was cut off is to be resumed.
     """
     said = ""
     with contextlib.suppress(EOFError, OSError), ended.answer:
@@ -155,11 +150,11 @@ def _end(ended: _Running, ledger: Ledger, *, ending: bool) -> bool:
     path = ended.job.folder / RECORD
     status = records.read(path).status if path.is_file() else None
     if status == "finished":
-        ledger.ended(ended.job)
-        return True
-    if ending and not said:
-        ledger.cut(ended.job)
-        return True
+        watch.ended(ended.job)
+        return
+    if watch.stop and not said:
+        watch.cut(ended.job)
+        return
     if not said and status == "interrupted":
         said = "a signal to its process alone interrupted it; it is saved, and the same command goes on from there"
     elif not said:
@@ -169,34 +164,32 @@ def _end(ended: _Running, ledger: Ledger, *, ending: bool) -> bool:
             close_dead(ended.job.folder, said)
         except RunError as error:  # a full disk, or something of the run that still holds its lock
             said += f", and its record could not be closed: {error}"
-    ledger.ended(ended.job, said)
-    return False
+    watch.ended(ended.job, said)
 
 
-def _child(
-    words: Sequence[str], folder: Path, config: Config, fingerprint: str, share: Share, answer: Connection
-) -> None:
-    """One run, in a process of its own; what any of it prints goes to the run's train.log."""
+def _child(text: str, share: Share, answer: Connection) -> None:
+    """One run, in a process of its own; what any of it prints goes to the run's train.log. text: the job as JSON."""
     os.setsid()
     os.environ["OMP_NUM_THREADS"] = str(share.threads)  # for the other processes of a distributed run
     if share.gpus:
         os.environ["CUDA_VISIBLE_DEVICES"] = ",".join(_visible(share.gpus))
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    from imgrec import allocator, launch, runfolder
+    from imgrec import allocator, execution, runfolder
 
     allocator.keep_freed_memory()
-    Interruption.patient = True  # a group's signal and this sweep's own ask for the same
+    interruption = Interruption(patient=True)  # a group's signal and this sweep's own ask for the same
     try:
-        with Interruption().watched(), surroundings():
+        with interruption.watched():
             signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
-            runfolder.prepare(folder)
-            log = os.open(folder / "train.log", os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+            job = Job.from_json(text, "the sweep")
+            runfolder.prepare(job.folder)
+            log = os.open(job.folder / "train.log", os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
             os.dup2(log, 1)
             os.dup2(log, 2)
             import torch
 
             torch.set_num_threads(share.threads)
-            launch.carry_out(words, folder, config, fingerprint=fingerprint, quiet=True)
+            execution.run(job, swept=True, interruption=interruption)
             signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)  # it is done
     except (Exception, Interrupted) as error:
         if cut := interruption_in(error):

@@ -3,27 +3,30 @@
 What is left to do is decided by the records in the runs' folders, never by what is remembered.
 """
 
-import contextlib
 import signal
 import time
 from collections.abc import Sequence
 from pathlib import Path
 
 from imgrec import admission, codechange, companions, hydra_runtime, launch, records, runfolder, runlog, whereabouts
+from imgrec.config import launcher
 from imgrec.config.compose import compose, expand, of_study
-from imgrec.config.launcher import Pool
 from imgrec.config.root import STEERING, Config
 from imgrec.config.sweep import Optuna, Tuned
 from imgrec.config.words import given, key_of, literal, parsed
 from imgrec.errors import Interrupted, RunError, UsageError, interruption_in, shown
+from imgrec.job import Job
 from imgrec.records import Record
 from imgrec.runfolder import SWEEP_LOCK
-from imgrec.sweep import basic, pool, search
-from imgrec.sweep.jobs import PATIENCE, Job, Jobs, deaths, objective, state
+from imgrec.sweep import pool, search
+from imgrec.sweep.basic import Basic
+from imgrec.sweep.jobs import PATIENCE, Jobs, SweepJob, deaths, objective, state
 from imgrec.sweep.ledger import Kind, Ledger
 from imgrec.sweep.tuning import Tuning
+from imgrec.sweep.watch import Launcher, Watch
 from imgrec.training.interruption import Interruption, requeue
 
+_MANY = 1024  # runs, for what a launcher carries out at a time
 _WATCHED = 2  # ends without a word, after which a process of its own tells a run's end from one that came from outside
 
 
@@ -59,9 +62,10 @@ class Sweep:
         known = self._config.sweep.known
         self._multirun = hydra_runtime.of_sweep(overrides)
         self._jobs = Jobs(self.folder, _varied(words, self._config), Path(known).expanduser() if known else None)
-        self._asked: dict[str, Job] = {}
+        self._asked: dict[str, SweepJob] = {}
         self._interruption = Interruption()
         self._ledger = Ledger()
+        self._launcher = _launcher(self._config.launcher)
         self._warned: set[str] = set()
         self._judged: set[str] = set()
         self._told_of_code = False
@@ -100,7 +104,7 @@ class Sweep:
         try:
             with runfolder.lock(self.folder, SWEEP_LOCK), self._interruption.watched(), runlog.shown():
                 try:
-                    self._carry_out_all()
+                    self._finish_all()
                 finally:
                     launch.show_on_board(self.folder, test=self.complete)
         except (Exception, Interrupted) as error:
@@ -113,10 +117,10 @@ class Sweep:
             raise cut from None
         self._raise_failures()
 
-    def _carry_out_all(self) -> None:
+    def _finish_all(self) -> None:
         """Keep what was asked for, and carry out its runs."""
         sweep = self._config.sweep
-        with hydra_runtime.refusing_disk():
+        with runlog.refusing_disk():
             records.write_text(self.folder / "multirun.yaml", self._multirun)
             if isinstance(sweep, Optuna):
                 search.search(self._words, sweep, self.folder, self._launch, self._ledger, at_a_time=self._parallel)
@@ -135,18 +139,18 @@ class Sweep:
             more = _each_once(tuning.jobs)
             while more:
                 self._ledger.expect(len(_each_once([*tuning.jobs, *wanted])))
-                self._carry_out(more, "runs that tune")
+                self._finish(more, "runs that tune")
                 more = tuning.extend(self._ledger)
             wanted = tuning.settle(self._ledger)
             self._ledger.expect(len(_each_once([*tuning.jobs, *wanted])))
-        self._carry_out(wanted, "trials" if self.searches else "runs")
+        self._finish(wanted, "trials" if self.searches else "runs")
         return [_top1(job) for job in wanted]
 
     def _first(self, words: Sequence[str]) -> Config:
         """The configuration of one of the runs: what it says of the sweep holds for all."""
         return compose(search.example(words) if _names_intervals(words) else expand(words)[0])
 
-    def _planned(self, words: Sequence[str]) -> list[Job]:
+    def _planned(self, words: Sequence[str]) -> list[SweepJob]:
         """All runs that can be known before the first one has run."""
         if self.searches:
             return [self._jobs.job(search.example(words))]
@@ -163,10 +167,9 @@ class Sweep:
 
     @property
     def _parallel(self) -> int:
-        launcher = self._config.launcher
-        return len(pool.shares([self._config] * 1024, launcher.processes)) if isinstance(launcher, Pool) else 1
+        return self._launcher.at_a_time([self._config] * _MANY)
 
-    def _judge_code(self, jobs: Sequence[Job]) -> str | None:
+    def _judge_code(self, jobs: Sequence[SweepJob]) -> str | None:
         """A warning about runs that other code has made, of those not judged before. Raises RunError as `code` says."""
         left = ("running", "interrupted", *(["failed"] if self._config.sweep.retry_failed else []))
         new = [job for job in _each_once(jobs) if job.run_id not in self._judged]
@@ -185,7 +188,7 @@ class Sweep:
             self._told_of_code = True
             self._ledger.say(warning)
 
-    def _carry_out(self, wanted: Sequence[Job], kind: Kind) -> None:
+    def _finish(self, wanted: Sequence[SweepJob], kind: Kind) -> None:
         jobs = _each_once(wanted)
         if adopted := sum(job.adopt() for job in jobs):
             self._ledger.say(f"{adopted} finished in {shown(str(self._config.sweep.known))}: their records are copied")
@@ -194,41 +197,36 @@ class Sweep:
         states = {job.run_id: state(job, until=until) for job in jobs}
         if kind != "runs that tune":
             self._asked.update({job.run_id: job for job in jobs})
-        sweep, launcher = self._config.sweep, self._config.launcher
-        retry = sweep.retry_failed
-        left = ("to resume", "to do", "failed") if retry else ("to resume", "to do")
+        sweep = self._config.sweep
+        left = ("to resume", "to do", *(["failed"] if sweep.retry_failed else []))
         todo = sorted((job for job in jobs if states[job.run_id] in left), key=deaths)
-        parts: list[pool.Share] = []
-        if todo and isinstance(launcher, Pool):
-            parts = pool.shares([job.config for job in todo], launcher.processes)
         self._ledger.open(
             [(job, states[job.run_id]) for job in jobs],
             kind,
-            processes=len(parts) or 1,
-            retry=retry,
+            processes=self._launcher.at_a_time([job.config for job in todo]) if todo else 1,
+            retry=sweep.retry_failed,
             repeated=len(wanted) - len(jobs) if self.searches else 0,
         )
         self._warn_of_slow_arithmetic(todo)
-        stop = sweep.on_error == "stop" and kind != "runs that tune"
-        watched = [] if parts else [job for job in todo if deaths(job) >= _WATCHED]
-        self._tell_deaths(todo, watched)
-        with self._ledger.shown() if todo else contextlib.nullcontext():
-            if parts:
-                pool.run(todo, self._ledger, parts, self._interruption, stop_at_failure=stop)
-            else:
-                alone = todo[: len(todo) - len(watched)]
-                went_well = basic.run(alone, self._ledger, self._interruption, stop_at_failure=stop)
-                if watched and (went_well or not stop):
-                    pool.run(watched, self._ledger, [pool.whole()], self._interruption, stop_at_failure=stop)
-        if stop:
+        stops = sweep.on_error == "stop" and kind != "runs that tune"
+        apart = [job for job in todo if deaths(job) >= _WATCHED] if isinstance(self._launcher, Basic) else []
+        self._tell_deaths(todo, apart)
+        watch = Watch(self._ledger, self._interruption, stops_at_failure=stops)
+        if todo:
+            with self._ledger.shown(), self._interruption.deferred():
+                self._launcher.run(todo[: len(todo) - len(apart)], watch)
+                if apart and not watch.stop:
+                    pool.Pool(processes=1).run(apart, watch)
+            self._interruption.raise_if_asked()
+        if stops:
             self._raise_failures()
 
-    def _tell_deaths(self, todo: Sequence[Job], watched: Sequence[Job]) -> None:
+    def _tell_deaths(self, todo: Sequence[Job], apart: Sequence[Job]) -> None:
         for job in todo:
             if (count := deaths(job)) > 0:
                 since = "its last checkpoint" if runfolder.newest_state(job.folder) else "its start"
                 times = "time" if count == 1 else "times"
-                alone = ", in a process of its own, which shows how it ends" if job in watched else ""
+                alone = ", in a process of its own, which shows how it ends" if job in apart else ""
                 self._ledger.say(
                     f"{job.name}: its process ended without a word {count} {times} since {since}: it comes last{alone}"
                 )
@@ -271,7 +269,12 @@ class Sweep:
         raise RunError(f"{', '.join(said)}; {' '.join(filter(None, ways))}")
 
 
-def _each_once(jobs: Sequence[Job]) -> list[Job]:
+def _launcher(config: launcher.Launcher) -> Launcher:
+    """What carries the runs out. Imports torch when it does."""
+    return pool.Pool(processes=config.processes) if isinstance(config, launcher.Pool) else Basic()
+
+
+def _each_once(jobs: Sequence[SweepJob]) -> list[SweepJob]:
     """A run that was asked for twice is one."""
     return list({job.run_id: job for job in jobs}.values())
 

@@ -10,7 +10,7 @@ from imgrec.config.sweep import Tuned as Asked
 from imgrec.config.words import key_of
 from imgrec.errors import UsageError, sentence
 from imgrec.sweep import bases, steps
-from imgrec.sweep.jobs import Job, Jobs, objective, reason_of
+from imgrec.sweep.jobs import Jobs, SweepJob, objective, reason_of
 from imgrec.sweep.ledger import Ledger
 from imgrec.tuned import Tuned, Words
 
@@ -26,28 +26,28 @@ class Tuning:
     Raises UsageError when the grid gives a key that is tuned, or a tuning seed; RunError for a damaged tuning.json.
     """
 
-    def __init__(self, wanted: Sequence[Job], sweep: Asked, jobs: Jobs) -> None:
+    def __init__(self, wanted: Sequence[SweepJob], sweep: Asked, jobs: Jobs) -> None:
         self._sweep, self._jobs, self._wanted = sweep, jobs, wanted
         before = tuned.read(jobs.sweep / tuned.NAME)  # refuses a damaged file before anything runs
         self._before = {row.choice: row for row in before}
         self._keys = {key_of(word) for word in sweep.tune}
         bases.check(sweep.bases, self._keys)
         self._words: dict[Words, Words] = {}
-        self._tried: dict[Words, dict[Words, list[Job]]] = {}
+        self._tried: dict[Words, dict[Words, list[SweepJob]]] = {}
         self._unused = list(sweep.bases)
         self._flattered: list[str] = []
         for job in wanted:
-            if both := self._keys & {key_of(word) for word in job.words}:
+            if both := self._keys & {key_of(word) for word in job.command}:
                 raise UsageError(
                     f"sweep.tune tries values of {', '.join(sorted(both))}, which the command gives; drop one"
                 )
-            choice = tuned.of(job.words)
+            choice = tuned.of(job.command)
             if both := {key_of(word) for word in self._base(job)} & {key_of(word) for word in choice}:
                 raise UsageError(f"sweep.bases gives {', '.join(sorted(both))}, which the command gives; drop one")
             self._check_seed(job, choice)
             if choice not in self._tried:
                 self._tried[choice] = {}
-                words = tuple(word for word in job.words if key_of(word) != "seed")
+                words = tuple(word for word in job.command if key_of(word) != "seed")
                 self._words[choice] = (*words, *self._base(job))
                 for values in expand(sweep.tune):
                     self._try(choice, tuple(values))
@@ -64,15 +64,15 @@ class Tuning:
             )
 
     @property
-    def jobs(self) -> list[Job]:
+    def jobs(self) -> list[SweepJob]:
         """Every run that tries a value, as far as they are known."""
         return [job for tried in self._tried.values() for runs in tried.values() for job in runs]
 
-    def extend(self, ledger: Ledger) -> list[Job]:
+    def extend(self, ledger: Ledger) -> list[SweepJob]:
         """More runs, of choices whose best value lies at an end of those tried; none where all lie inside."""
         if not self._sweep.extend:
             return []
-        more: list[Job] = []
+        more: list[SweepJob] = []
         for choice in self._tried:
             own = self._told(choice)
             if own.chosen is None or self._steps[choice] >= _MOST_STEPS:
@@ -88,7 +88,7 @@ class Tuning:
             self._steps[choice] += 1
         return more
 
-    def settle(self, ledger: Ledger) -> list[Job]:
+    def settle(self, ledger: Ledger) -> list[SweepJob]:
         """The grid's runs with the values that each choice is best with; a choice whose every try failed has none.
 
         The highest mean validation top1 decides, then the first. tuning.json keeps every value tried.
@@ -117,8 +117,8 @@ class Tuning:
                     f"tuning: {name}: {word} is at an end of the values tried; {way_out}, a better may lie beyond"
                 )
         tuned.write(self._jobs.sweep / tuned.NAME, rows.values())
-        finals = [job for job in self._wanted if tuned.of(job.words) in best]
-        return [self._jobs.job((*job.words, *self._base(job), *best[tuned.of(job.words)])) for job in finals]
+        finals = [job for job in self._wanted if tuned.of(job.command) in best]
+        return [self._jobs.job((*job.command, *self._base(job), *best[tuned.of(job.command)])) for job in finals]
 
     def _seeds(self, choice: Words) -> tuple[int, ...]:
         """Those that were given, else those that the choice was tuned with in this folder, else the default."""
@@ -126,7 +126,7 @@ class Tuning:
             return tuple(self._sweep.tune_seeds)
         return self._before[choice].seeds if choice in self._before else (TUNING_SEED,)
 
-    def _check_seed(self, job: Job, choice: Words) -> None:
+    def _check_seed(self, job: SweepJob, choice: Words) -> None:
         """Refuse a final seed that tunes by default. A folder that was tuned with other seeds only warns."""
         if self._sweep.tune_seeds is not None or job.config.seed not in self._seeds(choice):
             return
@@ -137,14 +137,14 @@ class Tuning:
             )
         self._flattered.append(f"seed={job.config.seed}")
 
-    def _try(self, choice: Words, values: Words) -> list[Job]:
+    def _try(self, choice: Words, values: Words) -> list[SweepJob]:
         """Take in the runs that try these values for a choice. Raises UsageError where they make none."""
         words = (*self._words[choice], *values)
         runs = [self._jobs.job((*words, f"seed={seed}", "test=false")) for seed in self._seeds(choice)]
         self._tried[choice][values] = runs
         return runs
 
-    def _base(self, job: Job) -> Words:
+    def _base(self, job: SweepJob) -> Words:
         """The words of sweep.bases that are of this run's choice, given by the command or by a recipe."""
         found: list[str] = []
         for base in self._sweep.bases:

@@ -1,31 +1,35 @@
 """The fit of one run: Lightning's trainer with its callbacks, begun anew or in place again after an interruption."""
 
+import contextlib
 import logging
-import signal
 import sys
+import tempfile
 import time
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal, cast
 
 import lightning
 import torch
-from lightning.fabric.plugins.environments.lightning import LightningEnvironment
 from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.loggers.logger import Logger
 from torch.utils.flop_counter import FlopCounterMode
 
-from imgrec import assembly, checkpoint
+from imgrec import assembly, checkpoint, companions
 from imgrec.checkpoint import BEST, LAST
 from imgrec.config.data import Folder
 from imgrec.config.root import Config
 from imgrec.config.trainer import TRIED
 from imgrec.data.inventory import Inventory
+from imgrec.data.sources import Load
 from imgrec.errors import RunError, UsageError
+from imgrec.job import Job
 from imgrec.runfolder import CHECKPOINTS, CURVES, TENSORBOARD
 from imgrec.training import origin, progress, tensorboard
 from imgrec.training.averaging import Averaging
 from imgrec.training.curves import Curves
+from imgrec.training.distributed import OwnProcesses
 from imgrec.training.finite import Finite
 from imgrec.training.interruption import Interruption
 from imgrec.training.pruning import Pruning
@@ -36,23 +40,20 @@ log = logging.getLogger(__name__)
 
 
 class Fitting:
-    """Trains a network in `folder`. After `run`, `checkpoints/last.ckpt` is the run's end.
+    """Trains the network of a job. After `run`, `checkpoints/last.ckpt` is the run's end.
 
-    seen: the images as they lay there when the run began. parent: a folder whose checkpoints this run goes on from,
-    where it has none of its own.
+    It goes on from the checkpoints in the job's folder, else from those of the job's parent.
+
+    Args:
+        job: The run.
+        seen: The images as they lay there when the run began.
+        load: Loads them: `sources.load`, or a function that keeps what it loaded.
+        interruption: Notes the signals that end the run.
     """
 
-    def __init__(
-        self,
-        config: Config,
-        folder: Path,
-        run_id: str,
-        seen: Inventory,
-        *,
-        parent: Path | None,
-        interruption: Interruption,
-    ) -> None:
-        self.config = config
+    def __init__(self, job: Job, seen: Inventory, *, load: Load, interruption: Interruption) -> None:
+        config, folder, run_id, parent = job.config, job.folder, job.run_id, job.parent
+        self._job, self.config = job, config
         self._trial, self._parent = folder.resolve().name, parent
         self.interruption = interruption
         self._began = time.perf_counter()
@@ -68,7 +69,7 @@ class Fitting:
         self._goes_on = bool(state) and meta["run_id"] == run_id
         comparable = not state or meta["run_id"] == run_id or origin.measures_alike(meta, config, seen)
         self._top1_compare = not state or origin.measures_alike(meta, config, seen, losses=False)
-        self.source = assembly.source(config, seen.listing)
+        self.source = load(config.data, seen.listing)
         if config.init_seed is not None:
             lightning.seed_everything(config.init_seed, verbose=False)
         self.classifier = assembly.classifier(
@@ -110,6 +111,7 @@ class Fitting:
         self._board_is_new = not (folder / TENSORBOARD).is_dir()
         if config.trainer.tensorboard:
             self.board = tensorboard.logger(folder / TENSORBOARD, step=self._step)
+        self._environment = OwnProcesses()
         self.trainer = self._make_trainer(folder)
 
     @property
@@ -132,10 +134,9 @@ class Fitting:
             log.info("going on from %s, step %d", self._resumed, self._step)
         checkpoint_path = str(self._resumed) if self._resumed else None
         try:
-            with self.interruption.deferred():
+            with self.interruption.deferred(), self._companions():
                 self.trainer.fit(self.classifier, self.data, ckpt_path=checkpoint_path, weights_only=True)
         except Exception as error:
-            self._end_others()
             if (refusal := self._refused_state(error)) is not None:
                 raise refusal from error
             raise
@@ -176,11 +177,17 @@ class Fitting:
             f" {reason}; restore the run's own checkpoint, or start over in another folder (IMGREC_DEBUG=1 shows where)"
         )
 
-    def _end_others(self) -> None:
-        """The other processes of a distributed run, which on GPUs would wait half an hour for one that has failed."""
-        launcher = self.trainer.strategy.launcher
-        if launcher is not None:
-            launcher.kill(signal.SIGKILL)
+    @contextlib.contextmanager
+    def _companions(self) -> Iterator[None]:
+        """Have the other processes of a distributed run, if it has any."""
+        if self.trainer.world_size == 1 or not self.trainer.is_global_zero:
+            yield
+            return
+        with tempfile.TemporaryDirectory(prefix="imgrec-") as place:
+            path = Path(place) / "job.json"
+            path.write_text(self._job.to_json(), encoding="utf-8")
+            with companions.started(path, count=self.trainer.world_size, at_port=self._environment.main_port):
+                yield
 
     def cost(self) -> dict[str, Any]:
         """What the training took. FLOPs: of one forward pass of one image, a multiplication and an addition each."""
@@ -216,8 +223,7 @@ class Fitting:
         deterministic = accelerator == "cpu" if trainer.deterministic == "auto" else trainer.deterministic == "true"
         # filling fresh memory would guard against reading it unset, at the price of every allocation
         torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
-        # not SLURM's environment, which would start no processes and count the job's tasks as if they were ours
-        plugins: list[Any] = [DurableIO(self._writer), LightningEnvironment()]
+        plugins: list[Any] = [DurableIO(self._writer), self._environment]
         return lightning.Trainer(
             default_root_dir=folder,
             max_epochs=1 if trainer.fast_dev_run else trainer.max_epochs,

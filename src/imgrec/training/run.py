@@ -2,9 +2,7 @@
 
 import contextlib
 import logging
-import signal
 import sys
-from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -17,60 +15,53 @@ from imgrec.codebase import Code
 from imgrec.config import plain
 from imgrec.config.root import Config
 from imgrec.cores import cores
-from imgrec.data import inventory, trained, workers
+from imgrec.data import inventory, sources, trained, workers
 from imgrec.data.folder import FolderImages
 from imgrec.data.inventory import Inventory
+from imgrec.data.sources import Load
 from imgrec.data.trained import Briefs
 from imgrec.environment import check_hardware, environment, slow_arithmetic
 from imgrec.errors import Interrupted, RunError, UsageError, interruption_in, shown
+from imgrec.job import Job
 from imgrec.records import Record
 from imgrec.runfolder import CHECKPOINTS, CONFIG, DIAGNOSTICS, RECORD
 from imgrec.training import final
 from imgrec.training.fitting import NO_MEMORY, Fitting
 from imgrec.training.footprint import left_as_found
-from imgrec.training.interruption import Interruption, requeue
+from imgrec.training.interruption import Interruption
 
 log = logging.getLogger(__name__)
 
 codebase.remember()  # what is imported by now is what runs, whatever is written into its files later
 
 
-def train(
-    config: Config,
-    folder: Path,
-    *,
-    command: Sequence[str],
-    parent: Path | None = None,
-    fingerprint: str | None = None,
-) -> Record:
-    """Carry the run in `folder` to its end, from its own `last` where there is one, and return its record.
+def train(job: Job, *, load: Load | None = None, interruption: Interruption | None = None) -> Record:
+    """Carry the run in `job.folder` to its end, from its own `last` where there is one, and return its record.
 
-    command: the overrides that asked for it. parent: another run's folder to go on from, instead of a new network.
-    fingerprint: what the command took the images for when it began; they may have changed while other runs trained.
+    Args:
+        job: The run; its folder is there.
+        load: As in `Fitting`.
+        interruption: Notes the signals; a new one without it.
+
     A finished run is left as it is. Raises RunError or UsageError with the reason when it cannot be carried out,
     Interrupted when it was asked to end; the record then says so.
     """
-    check_hardware(config)
+    check_hardware(job.config)
     companions.refuse_foreign_rank()
     with left_as_found(), safepath.for_processes():  # processes of a distributed run, and of torch.compile
-        if config.trainer.threads:
-            torch.set_num_threads(config.trainer.threads)
-        return _train(config, folder, command, parent, fingerprint)
+        if job.config.trainer.threads:
+            torch.set_num_threads(job.config.trainer.threads)
+        return _train(job, load or sources.load, interruption or Interruption())
 
 
-def _train(
-    config: Config, folder: Path, command: Sequence[str], parent: Path | None, fingerprint: str | None
-) -> Record:
-    seen = inventory.take(config.data)  # again, where it has been checked: a sweep's run may start hours later
-    if fingerprint is not None:
-        seen = _still(seen, fingerprint, config, folder)
-    found = whereabouts.place(config, command, seen, parent, folder=folder)
-    own, seen = found.run_id, found.seen
+def _train(job: Job, load: Load, interruption: Interruption) -> Record:
+    config, folder, parent = job.config, job.folder, job.parent
+    seen = _still(inventory.take(config.data), job)  # a sweep's run may start hours after it was asked for
     if companions.rank() > 0:  # started by the first process of a distributed run, to train along
-        Fitting(config, folder, own, seen, parent=parent, interruption=Interruption()).run()
+        Fitting(job, seen, load=load, interruption=interruption).run()
         sys.exit(0)
     runfolder.prepare(folder)
-    runfolder.refuse_stranger(folder, own)
+    runfolder.refuse_stranger(folder, job.run_id)
     with runfolder.lock(folder):
         before = records.read(folder / RECORD) if (folder / RECORD).is_file() else None
         if before is not None and before.status == "finished":
@@ -82,11 +73,11 @@ def _train(
             _keep_threads(before, config)
         code, code_since = _code(config, folder, before, parent)
         record = Record(
-            run_id=own,
+            run_id=job.run_id,
             status="running",
             experiment=config.experiment,
             study=config.study,
-            command=list(command),
+            command=list(job.command),
             config=plain.flat(config),
             fingerprint=seen.fingerprint,
             environment=environment(),
@@ -103,16 +94,13 @@ def _train(
         for warning in slow_arithmetic(config):
             log.warning("%s", warning)
         foreign = checkpoint.unverified(_states(folder, parent))
-        interruption = Interruption()
         try:
             with interruption.watched():
-                _carry_out(record, config, folder, seen, parent, interruption)
+                fit_and_read(record, job, seen, load, interruption)
                 interruption.raise_if_asked()  # Python drops what a handler raises in a weak reference's callback
         except (Exception, SystemExit, Interrupted) as raised:
             if cut := interruption_in(raised):
                 _close_anyhow(record, folder, "finished" if record.status == "finished" else "interrupted")
-                if interruption.signum == signal.SIGUSR1:
-                    requeue()
                 raise cut from None
             error = workers.told(raised, config.data.num_workers) or _told(raised, folder, foreign)
             record.error = f"{type(error).__name__}: {error}"
@@ -123,14 +111,14 @@ def _train(
     return record
 
 
-def _still(seen: Inventory, fingerprint: str, config: Config, folder: Path) -> Inventory:
-    """The images under the fingerprint that they had when the command began. Raises RunError for other ones."""
-    known = seen.known_as(fingerprint)
+def _still(seen: Inventory, job: Job) -> Inventory:
+    """The images under the fingerprint that they had when the run was asked for. Raises RunError for other ones."""
+    known = seen.known_as(job.fingerprint)
     if known is None:
-        root = shown(getattr(config.data, "root", config.data.name))
+        root = shown(getattr(job.config.data, "root", job.config.data.name))
         raise RunError(
             f"data.root={root} must hold the images that it held when the command began, of which"
-            f" {shown(folder.name)} is the run, and names or contents have changed since; restore them and start the"
+            f" {shown(job.name)} is the run, and names or contents have changed since; restore them and start the"
             " same command again, which does what is left, or start it over the new images, which makes other runs"
         )
     return known
@@ -220,14 +208,14 @@ def _told(error: BaseException, folder: Path, foreign: Path | None) -> BaseExcep
     )
 
 
-def _carry_out(
-    record: Record, config: Config, folder: Path, seen: Inventory, parent: Path | None, interruption: Interruption
-) -> None:
+def fit_and_read(record: Record, job: Job, seen: Inventory, load: Load, interruption: Interruption) -> None:
+    """Train the network of the job, measure it, and write all that the run leaves, the record last."""
+    config, folder = job.config, job.folder
     records.write_text(folder / CONFIG, plain.to_yaml(config))
     records.write(folder / RECORD, record)
-    fitting = Fitting(config, folder, record.run_id, seen, parent=parent, interruption=interruption)
+    fitting = Fitting(job, seen, load=load, interruption=interruption)
     if record.progress["from"] is None:
-        _note_images(record, config, folder, fitting, seen, parent)
+        _note_images(record, config, folder, fitting, seen, job.parent)
         records.write(folder / RECORD, record)  # it may have counted some of them
     fitting.run()
     reading = final.read(config, folder, fitting)

@@ -1,0 +1,103 @@
+"""A run that is to be carried out, in plain values that every process can read. Imports no torch."""
+
+import json
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any, Self
+
+from imgrec import runfolder
+from imgrec.config import plain
+from imgrec.config.root import Config
+from imgrec.disk import content
+from imgrec.errors import UsageError, shown
+from imgrec.records import Record
+
+_VERSION = 1
+_LARGEST = 16 << 20  # bytes of a job file: a configuration takes about 4 kB
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """One run: what it is and where it lies.
+
+    Attributes:
+        config: The whole configuration; `config.resume` names the run whose state it begins with.
+        folder: The run's folder.
+        run_id: The run's id.
+        fingerprint: Of the images when the run was asked for. The run refuses other images.
+        command: The overrides that asked for the run, as its record keeps them.
+        verbose: True if everything that any logger says goes into train.log, or the names of such loggers.
+    """
+
+    config: Config
+    folder: Path
+    run_id: str
+    fingerprint: str
+    command: tuple[str, ...] = ()
+    verbose: bool | tuple[str, ...] = False
+
+    @property
+    def name(self) -> str:
+        return self.folder.name
+
+    @property
+    def parent(self) -> Path | None:
+        """The folder of the run that this one goes on from, where it has no state of its own."""
+        return Path(self.config.resume) if self.config.resume else None
+
+    def record(self) -> Record | None:
+        """The record in the run's folder; None before the run begins."""
+        return runfolder.look(self.folder)
+
+    def to_json(self) -> str:
+        """The job as JSON text, with an absolute folder. `from_json` reads it."""
+        rows: dict[str, Any] = {field.name: getattr(self, field.name) for field in fields(Job)}
+        rows |= {"job": _VERSION, "config": plain.flat(self.config), "folder": str(self.folder.absolute())}
+        return json.dumps(rows)
+
+    @classmethod
+    def from_json(cls, text: str, source: str) -> Self:
+        """The job that `to_json` wrote.
+
+        Args:
+            text: The JSON text.
+            source: What a refusal calls it, such as its file.
+
+        Raises:
+            UsageError: The text is no job, or its configuration is none of this version.
+        """
+        try:
+            rows = json.loads(text)
+            version = rows.pop("job")
+        except (ValueError, TypeError, AttributeError, KeyError) as error:
+            raise _no_job(source, "it is no JSON object with a job's version") from error
+        if version != _VERSION:
+            raise _no_job(source, f"it has version {version!r}, and this one reads {_VERSION}")
+        kinds = {"config": dict, "folder": str, "run_id": str, "fingerprint": str, "command": list}
+        for key, kind in kinds.items():
+            if not isinstance(rows.get(key), kind):
+                raise _no_job(source, f"{key} is {rows.get(key)!r}")
+        verbose = rows.get("verbose")
+        return cls(
+            config=plain.from_flat(rows["config"]),
+            folder=Path(rows["folder"]),
+            run_id=rows["run_id"],
+            fingerprint=rows["fingerprint"],
+            command=tuple(map(str, rows["command"])),
+            verbose=tuple(map(str, verbose)) if isinstance(verbose, list) else bool(verbose),
+        )
+
+    @classmethod
+    def read(cls, path: Path) -> Self:
+        """The job in a file. Raises UsageError as `from_json`, and for a file that cannot be read."""
+        try:
+            text = content(path, most=_LARGEST).decode("utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise _no_job(shown(path), str(getattr(error, "strerror", None) or error)) from error
+        return cls.from_json(text, shown(path))
+
+
+def _no_job(source: str, reason: str) -> UsageError:
+    return UsageError(
+        f"{source} must hold a job that imgrec wrote, and cannot be read: {reason}; start the run with imgrec train"
+    )
