@@ -10,14 +10,12 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from omegaconf import OmegaConf
-
 from imgrec import records
 from imgrec.config import plain
 from imgrec.config.compose import compose
 from imgrec.config.identity import run_id
 from imgrec.config.root import AXES, Config
-from imgrec.config.schemas import conf_dir
+from imgrec.config.schemas import written
 from imgrec.config.words import parsed
 from imgrec.records import STATUSES, Record, Score
 
@@ -48,10 +46,10 @@ def _composed(*words: str) -> dict[str, Any]:
 
 @cache
 def _choice(axis: str, name: str) -> dict[str, Any]:
-    """The keys that a choice of an axis sets, its schema's name included."""
-    rows: Any = OmegaConf.to_container(OmegaConf.load(conf_dir() / axis / f"{name}.yaml"))
-    (base,) = rows.pop("defaults")
-    above = {f"{axis}.name": base.removesuffix("_schema")} if base.endswith("_schema") else _choice(axis, base)
+    """The keys that a choice of an axis sets, its component's name included."""
+    component, rows = written(axis, name)
+    assert component is not None, name
+    above = {f"{axis}.name": component.name} if component.is_choice else {}
     return above | {f"{axis}.{key}": value for key, value in rows.items()}
 
 

@@ -119,7 +119,7 @@ def test_bfloat16_is_used_where_asked_for_and_stands_in_the_scores() -> None:
     assert not torch.equal(full.logits_nk, lower.logits_nk)
     assert torch.allclose(full.logits_nk, lower.logits_nk, atol=0.1)
     for found, precision in ((full, "32"), (lower, "bf16")):
-        rows = measure(found, losses.CrossEntropy(), split="test", protocol="tta_flip", at="last")
+        rows = measure(found, losses.cross_entropy, split="test", protocol="tta_flip", at="last")
         assert {row.settings["precision"] for row in rows} == {precision}
 
 
@@ -156,7 +156,7 @@ def test_the_worst_are_the_surest_mistakes_first() -> None:
 
 def test_a_measurement_is_a_row_for_every_metric_with_wilson_s_interval_where_it_is_a_proportion() -> None:
     found = predictions(n=60, classes=7)
-    rows = measure(found, losses.Mse(true_weight=1, true_value=1), split="test", protocol="tta_flip", at="best")
+    rows = measure(found, losses.mse, split="test", protocol="tta_flip", at="best")
     assert [row.metric for row in rows] == ["ece", "iou", "loss", "top1", "top5"]
     assert {(row.split, row.protocol, row.at, row.n) for row in rows} == {("test", "tta_flip", "best", 60)}
     values = {row.metric: row.value for row in rows}
@@ -174,7 +174,7 @@ def test_a_measurement_is_a_row_for_every_metric_with_wilson_s_interval_where_it
 def test_outputs_that_are_no_numbers_are_no_score() -> None:
     found = predicted_of(logits_nk=torch.full((4, 3), math.nan), targets_n=torch.tensor([0, 1, 2, 0]))
     with pytest.raises(RunError, match=r"the loss on val at last \(clean\) must be finite, got nan: .*; train again"):
-        measure(found, losses.CrossEntropy(), split="val", protocol="clean", at="last")
+        measure(found, losses.cross_entropy, split="val", protocol="clean", at="last")
     assert len(diagnose(found, ("a", "b", "c"))["calibration"]) == 15
 
 

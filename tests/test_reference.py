@@ -8,9 +8,10 @@ import pytest
 import yaml
 
 from imgrec.config.compose import compose
-from imgrec.config.fields import default_of, help_of
+from imgrec.config.fields import default_of, help_of, ranges
+from imgrec.config.registry import components
 from imgrec.config.root import GROUPS
-from imgrec.config.schemas import SCHEMAS, choices, conf_dir, known_keys
+from imgrec.config.schemas import choices, conf_dir, known_keys
 from imgrec.errors import UsageError
 from imgrec.reference import reference
 
@@ -19,12 +20,16 @@ ONE_LINE = re.sub(r"\n {3,}", " ", PAGE)  # wrapped lines joined again
 
 
 @pytest.mark.parametrize("axis", ["experiment", "study", *GROUPS])
-def test_every_choice_is_listed_with_the_first_line_of_its_file(axis: str) -> None:
+def test_every_choice_is_listed_with_the_first_line_of_its_file_or_docstring(axis: str) -> None:
     rows = dict(re.findall(rf"^  {axis}=(\w+) +(.*)$", ONE_LINE, re.MULTILINE))
     assert list(rows) == choices(axis)
     for name, text in rows.items():
-        first, second, *_ = (conf_dir() / axis / f"{name}.yaml").read_text().splitlines()
-        assert f"# {text}" == (second if "@package" in first else first)
+        path = conf_dir() / axis / f"{name}.yaml"
+        if path.is_file():
+            first, second, *_ = path.read_text().splitlines()
+            assert f"# {text}" == (second if "@package" in first else first)
+        else:
+            assert text == str(components(axis)[name].__doc__).strip().splitlines()[0]
         assert text.endswith((".", "?", ")")), "a sentence of its own"
 
 
@@ -34,23 +39,23 @@ def test_every_key_has_a_row() -> None:
     assert {row for row in rows if "." in row or row == "seed"} <= set(known_keys())
 
 
-@pytest.mark.parametrize(("axis", "name"), [(axis, name) for axis in GROUPS for name in SCHEMAS[axis]])
+@pytest.mark.parametrize(("axis", "name"), [(axis, name) for axis in GROUPS for name in components(axis)])
 def test_a_key_is_shown_with_the_help_and_the_default_of_each_choice_that_has_it(axis: str, name: str) -> None:
     """optimizer.lr is 0.1 in momentum and 0.001 in adam: one row for both would lie about one of them."""
-    for field in dataclasses.fields(SCHEMAS[axis][name]):
+    for field in dataclasses.fields(components(axis)[name]):
         if field.name == "name":
             continue
-        rows = re.findall(rf"^  {axis}\.{field.name} +(.*) \((.*)\)$", ONE_LINE, re.MULTILINE)
         own = []
-        for text, shown in rows:
-            owners = re.search(r" \[([a-z0-9_, ]+)\]$", text)
-            if owners is None or name in owners[1].split(", "):
-                own.append((text.removesuffix(owners[0]) if owners else text, shown))
+        for row in re.findall(rf"^  {axis}\.{field.name} +(.*)$", ONE_LINE, re.MULTILINE):
+            _, is_own, rest = row.partition(help_of(field))
+            form = re.fullmatch(r"(?: \[([a-z0-9_, ]+)\])? \(([^()]*?)(?:; (.*))?\)", rest) if is_own else None
+            if form is not None and (form[1] is None or name in form[1].split(", ")):
+                own.append((form[2], form[3]))
         assert len(own) == 1
-        text, shown = own[0]
-        assert text == help_of(field)
-        default = default_of(field)
+        shown, bounds = own[0]
+        default, known = default_of(field), ranges(components(axis)[name]).get(field.name)
         assert shown == "required" if default == "???" else yaml.safe_load(shown) == pytest.approx(default)
+        assert bounds == (None if known is None else str(known)) or (known is not None and known.among and not bounds)
 
 
 def test_no_line_is_too_long_for_a_terminal_and_the_page_opens_with_the_usage() -> None:
@@ -99,7 +104,7 @@ def test_a_choice_shows_its_own_keys_with_what_each_is_there(axis: str, name: st
     fields = {field.name for field in dataclasses.fields(section)} - {"name"}
     assert {row.partition(".")[2] for row in rows if "." in row} == fields
     for field in fields - {"root", "tune"}:
-        shown = re.search(r"\(([^()]*?)(; elsewhere .*)?\)$", rows[f"{axis}.{field}"])
+        shown = re.search(r" \(([^();]*?)(; .*)?\)$", rows[f"{axis}.{field}"])
         assert shown is not None
         assert yaml.safe_load(shown[1]) == pytest.approx(getattr(section, field)), field
 

@@ -28,7 +28,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Subset
 from torchvision import datasets, transforms
 
-from imgrec import assembly, losses
+from imgrec import assembly
 from imgrec.allocator import keep_freed_memory
 from imgrec.config.compose import compose
 from imgrec.config.root import Config
@@ -151,7 +151,7 @@ def _loop(setting: Setting, batches: Batches) -> float:
         mean=source.mean,
         std=source.std,
     ).to(memory_format=memory_format)
-    loss_of = losses.build(config.loss)
+    loss_of = config.loss.build()
     optimizer = build_optimizer(config.optimizer, network)
     mixed = config.trainer.precision != "32"
     seen = 0
@@ -160,7 +160,7 @@ def _loop(setting: Setting, batches: Batches) -> float:
         with torch.autocast("cpu", torch.bfloat16) if mixed else contextlib.nullcontext():
             loss = loss_of(network(images_nchw.contiguous(memory_format=memory_format)), labels_n)
         optimizer.zero_grad()
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
         seen += len(labels_n)
     return seen / (time.perf_counter() - began)

@@ -3,8 +3,6 @@
 from pathlib import Path
 
 from imgrec import codechange, runfolder
-from imgrec.config.data import FIXED_SIZE, Folder
-from imgrec.config.model import Resnet
 from imgrec.config.root import Config
 from imgrec.data.inventory import Inventory
 from imgrec.errors import UsageError
@@ -24,7 +22,7 @@ def check(config: Config, seen: Inventory, folder: Path, *, chooses: str | None 
     check_hardware(config)
     runfolder.refuse_among(folder, seen)
     if not begun:
-        _refuse_random_backbone(config)
+        config.model.check_beginning()
     asks = chooses
     if config.trainer.early_stopping:
         asks = "trainer.early_stopping"
@@ -46,7 +44,7 @@ def _refuse_single_image(config: Config, seen: Inventory) -> None:
     )
     if images > 1 and size > 1 and images % size != 1:
         return
-    side = min([*config.augment.sizes, config.data.image_size if isinstance(config.data, Folder) else FIXED_SIZE])
+    side = min([*config.augment.sizes, config.data.side])
     if assembly.normalises_single_values(config, side):
         other = next((other for other in range(size + 1, images + 2) if images % other != 1), None)
         way_out = f"give data.batch_size={other}" if images > 1 else "add images"
@@ -54,19 +52,6 @@ def _refuse_single_image(config: Config, seen: Inventory) -> None:
             f"data.batch_size={size} leaves a batch of one image, of {images} training images on each device, and"
             f" model={config.model.name} at {side} px has batch normalisation over one value a channel there, which has"
             f" no variance; {way_out}"
-        )
-
-
-def _refuse_random_backbone(config: Config) -> None:
-    """Refuse to train a last layer on features that are random and stay so.
-
-    Not in the configuration's own check: runs of older versions must stay readable.
-    """
-    model = config.model
-    if isinstance(model, Resnet) and model.freeze_backbone and not model.pretrained:
-        raise UsageError(
-            "model.freeze_backbone=true needs a backbone that has learned something, and this one would begin and stay"
-            " random; give model.pretrained=true model.stem=imagenet, or leave model.freeze_backbone out"
         )
 
 

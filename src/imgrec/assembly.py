@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 import imgrec
-from imgrec import checkpoint, losses, stored
+from imgrec import checkpoint, stored
 from imgrec.classifier import Classifier
 from imgrec.config import plain
 from imgrec.config.data import Folder
@@ -21,6 +21,7 @@ from imgrec.data.scan import Listing
 from imgrec.data.source import Images, Source
 from imgrec.datamodule import ImageData
 from imgrec.errors import RunError, StrPath
+from imgrec.losses import LossFunction
 from imgrec.models.build import build as build_network
 from imgrec.models.network import Network
 from imgrec.optim.build import build_optimizer
@@ -34,7 +35,7 @@ class Trained:
     """A network out of a checkpoint, in eval mode, with what it was trained as."""
 
     network: Network
-    loss: nn.Module
+    loss: LossFunction
     config: Config
     classes: tuple[str, ...]
     run_id: str
@@ -51,11 +52,6 @@ def images(config: Config, listing: Listing, files: Files) -> Images:
     """Some of a folder's images, as the run reads them; no other image is opened."""
     assert isinstance(config.data, Folder), "of a folder"
     return sources.some(config.data, listing, files)
-
-
-def loss(config: Config) -> nn.Module:
-    """The loss that `loss` names."""
-    return losses.build(config.loss)
 
 
 def datamodule(config: Config, images: Source) -> ImageData:
@@ -84,7 +80,7 @@ def classifier(config: Config, images: Source, *, run_id: str, fingerprint: str,
         built.initialise(_some(images.train, images.image_size))
     return Classifier(
         network=built,
-        loss=loss(config),
+        loss=config.loss.build(),
         num_classes=len(images.classes),
         make_optimizer=lambda module: build_optimizer(config.optimizer, module),
         make_schedule=lambda optimizer, steps: build_schedule(config.schedule, optimizer, steps),
@@ -191,7 +187,7 @@ def trained(path: StrPath) -> Trained:
     memory_format = torch.channels_last if config.trainer.channels_last else torch.contiguous_format
     return Trained(
         network=rebuilt.to(memory_format=memory_format).eval(),
-        loss=losses.build(config.loss),
+        loss=config.loss.build(),
         config=config,
         classes=tuple(meta["classes"]),
         run_id=meta["run_id"],

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from imgrec.checkpoint import snapshot
+from imgrec.losses import LossFunction
 from imgrec.optim.schedules import Schedule
 from imgrec.processes import gathered, own
 from imgrec.scores import Scores
@@ -32,7 +33,7 @@ class Classifier(lightning.LightningModule):
         self,
         *,
         network: nn.Module,
-        loss: nn.Module,
+        loss: LossFunction,
         num_classes: int,
         make_optimizer: Callable[[nn.Module], Optimizer],
         make_schedule: Callable[[Optimizer, int], Schedule],
@@ -122,7 +123,7 @@ class Classifier(lightning.LightningModule):
     def _step(self, batch: Batch, scores: Scores) -> tuple[Tensor, Tensor]:
         images_nchw, targets = batch
         logits_nk = self(images_nchw)
-        loss = cast(Tensor, self.loss(logits_nk, targets))
+        loss = self.loss(logits_nk, targets)
         scores.update(logits_nk, targets, loss)
         return loss, logits_nk
 

@@ -27,7 +27,10 @@ COMPUTES_NOTHING = {
     "imgrec.config.sweep": "how a sweep goes, not one of its runs",
     "imgrec.errors": "exceptions and how names are written in sentences",
     "imgrec.foreign": "how texts of strangers are shown",
+    "imgrec.config.component": "checks ranges",
+    "imgrec.config.registry": "finds components by name",
     "imgrec.hparams": "what TensorBoard's HPARAMS page shows",
+    "imgrec.job": "a run in plain values",
     "imgrec.runfolder": "where runs lie, and whose a folder is",
     "imgrec.shape": "refuses values of files that imgrec did not write",
     "imgrec.syntax": "tells code apart",
@@ -64,6 +67,8 @@ _files: dict[Path, _Read] = {}  # many records are compared with the same files
 def of_run(root: str = RUN, *, top: Path = _TOP) -> Code:
     """The digests of `root` and of every module of its package that it imports, directly or not, also within functions.
 
+    Components count as if `root` imported them all, as it finds them by name.
+
     top: the folder that holds the package; in an installation it holds other packages too, which do not count. Nor do
     modules of COMPUTES_NOTHING, imports for type checkers alone, and names that are put together at run time. Empty
     where the source is not there (an installation of bytecode alone). Raises SyntaxError for a module that is no
@@ -71,7 +76,7 @@ def of_run(root: str = RUN, *, top: Path = _TOP) -> Code:
     """
     found: Code = {}
     seen = set[str]()
-    ahead = [root]
+    ahead = [root, *_components(root, top)]
     while ahead:
         name = ahead.pop()
         if name in seen or not _counts(name, root) or (source := _source(name, top)) is None:
@@ -82,6 +87,14 @@ def of_run(root: str = RUN, *, top: Path = _TOP) -> Code:
             found[name] = f"{_digest(source)} {tree}"
         ahead += [each for imported in imports for each in _with_packages(imported)]
     return dict(sorted(found.items()))
+
+
+def _components(root: str, top: Path) -> Iterator[str]:
+    """The modules of the room of components, which nothing imports by a statement."""
+    package = root.partition(".")[0]
+    for path in sorted((top / package / "components").rglob("*.py")):
+        name = path.relative_to(top).with_suffix("")
+        yield ".".join(name.parts).removesuffix(".__init__")
 
 
 def changed(recorded: Mapping[str, str], *, top: Path = _TOP) -> list[str]:

@@ -19,6 +19,7 @@ from imgrec.data.loader import eval_loader
 from imgrec.data.source import Images
 from imgrec.diagnostics import confusion as as_stored
 from imgrec.errors import RunError
+from imgrec.losses import LossFunction
 from imgrec.predictions import Predicted, predicted
 from imgrec.records import Score, wilson
 from imgrec.scores import CALIBRATION_BINS, Scores, calibration_bins
@@ -160,7 +161,7 @@ def _full_float32() -> Iterator[None]:
         torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32 = convolutions, matrices
 
 
-def measure(predictions: Predictions, loss: nn.Module, *, split: str, protocol: str, at: str) -> list[Score]:
+def measure(predictions: Predictions, loss: LossFunction, *, split: str, protocol: str, at: str) -> list[Score]:
     """The scores of a split, one row a metric. loss: the run's own, so that it compares with the curves.
 
     Where a temperature was fitted, also `nll` (nats), and `nll_calibrated` and `ece_calibrated` after it.

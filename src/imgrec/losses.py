@@ -1,4 +1,4 @@
-"""Losses: pure functions of logits and targets, and thin modules around them.
+"""Losses: pure functions of logits and targets.
 
 Every function takes logits (N, K) and a target that is class indices (N,), int64, or class probabilities (N, K), float;
 an index means the same as its one-hot row. It returns the mean over the batch, a scalar, or with reduction="none" the
@@ -7,21 +7,29 @@ loss of each image (N,). Half-precision logits are computed on in float32. Raise
 
 # N images, K classes
 
+from typing import Protocol
+
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
-from imgrec.config import loss as config
+
+class LossFunction(Protocol):
+    """A loss, as the functions below."""
+
+    def __call__(self, logits_nk: Tensor, target: Tensor, *, reduction: str = "mean") -> Tensor:
+        """The mean over the batch, a scalar, or the loss of each image (N,) with reduction="none"."""
+        ...
 
 
 def cross_entropy(logits_nk: Tensor, target: Tensor, *, reduction: str = "mean") -> Tensor:
     """Negative log-likelihood of the softmax: -sum_c p_c log q_c for target p and softmax q."""
-    return F.cross_entropy(_wide(logits_nk), target, reduction=_known(reduction))
+    return F.cross_entropy(wide(logits_nk), target, reduction=_known(reduction))
 
 
 def label_smoothing(logits_nk: Tensor, target: Tensor, *, smoothing: float = 0.1, reduction: str = "mean") -> Tensor:
     """Cross-entropy against (1 - smoothing) p + smoothing / K, smoothing in [0, 1) (Szegedy et al. 2016, section 7)."""
-    return F.cross_entropy(_wide(logits_nk), target, reduction=_known(reduction), label_smoothing=smoothing)
+    return F.cross_entropy(wide(logits_nk), target, reduction=_known(reduction), label_smoothing=smoothing)
 
 
 def mse(
@@ -33,19 +41,19 @@ def mse(
     For probabilities p both are interpolated: 1/K sum_i (1 + (k - 1) p_i) (z_i - M p_i)^2. At k = M = 1 that is
     the plain mean squared error against p.
     """
-    logits_nk = _wide(logits_nk)
-    target_nk = _probabilities(target, logits_nk)
+    logits_nk = wide(logits_nk)
+    target_nk = probabilities(target, logits_nk)
     squares_nk = (logits_nk - true_value * target_nk).square()
     if true_weight != 1:
         squares_nk = squares_nk * (1 + (true_weight - 1) * target_nk)
-    return _reduced(squares_nk.mean(dim=1), reduction)
+    return reduced(squares_nk.mean(dim=1), reduction)
 
 
 def brier(logits_nk: Tensor, target: Tensor, *, reduction: str = "mean") -> Tensor:
     """Squared distance between softmax q and target p: sum_c (q_c - p_c)^2, in [0, 2] (Brier 1950, equation 2)."""
-    logits_nk = _wide(logits_nk)
-    distance_nk = logits_nk.softmax(dim=1) - _probabilities(target, logits_nk)
-    return _reduced(distance_nk.square().sum(dim=1), reduction)
+    logits_nk = wide(logits_nk)
+    distance_nk = logits_nk.softmax(dim=1) - probabilities(target, logits_nk)
+    return reduced(distance_nk.square().sum(dim=1), reduction)
 
 
 def focal(logits_nk: Tensor, target: Tensor, *, gamma: float = 2.0, reduction: str = "mean") -> Tensor:
@@ -53,11 +61,11 @@ def focal(logits_nk: Tensor, target: Tensor, *, gamma: float = 2.0, reduction: s
 
     gamma: >= 0; 0 is cross-entropy. For probabilities p the expectation: -sum_c p_c (1 - q_c)^gamma log q_c.
     """
-    log_q_nk = _wide(logits_nk).log_softmax(dim=1)
+    log_q_nk = wide(logits_nk).log_softmax(dim=1)
     # the floor keeps the power's slope finite at q = 1, where the loss is flat anyway
     rest_nk = (-log_q_nk.expm1()).clamp_min(torch.finfo(log_q_nk.dtype).tiny)
     losses_nk = rest_nk.pow(gamma) * log_q_nk
-    return _reduced(-(_probabilities(target, log_q_nk) * losses_nk).sum(dim=1), reduction)
+    return reduced(-(probabilities(target, log_q_nk) * losses_nk).sum(dim=1), reduction)
 
 
 def hinge(logits_nk: Tensor, target: Tensor, *, margin: float = 1.0, reduction: str = "mean") -> Tensor:
@@ -65,14 +73,14 @@ def hinge(logits_nk: Tensor, target: Tensor, *, margin: float = 1.0, reduction: 
 
     For probabilities p the expectation over y. Raises ValueError for fewer than 2 classes.
     """
-    logits_nk = _wide(logits_nk)
+    logits_nk = wide(logits_nk)
     if logits_nk.shape[1] < 2:
         raise ValueError(f"the hinge loss needs logits of at least 2 classes, got {logits_nk.shape[1]}")
     (best_n1, second_n1), best_class_n1 = _two_best(logits_nk)
     is_best_nk = torch.arange(logits_nk.shape[1], device=logits_nk.device) == best_class_n1
     rival_nk = torch.where(is_best_nk, second_n1, best_n1)  # max_{j != y} z_j, for every y at once
     losses_nk = (margin + rival_nk - logits_nk).clamp_min(0)
-    return _reduced((_probabilities(target, logits_nk) * losses_nk).sum(dim=1), reduction)
+    return reduced((probabilities(target, logits_nk) * losses_nk).sum(dim=1), reduction)
 
 
 def _two_best(logits_nk: Tensor) -> tuple[tuple[Tensor, Tensor], Tensor]:
@@ -80,19 +88,19 @@ def _two_best(logits_nk: Tensor) -> tuple[tuple[Tensor, Tensor], Tensor]:
     return (values_n2[:, :1], values_n2[:, 1:]), classes_n2[:, :1]
 
 
-def _wide(logits_nk: Tensor) -> Tensor:
+def wide(logits_nk: Tensor) -> Tensor:
     """At least float32: a square of 1e4 overflows float16, and bfloat16 has 8 bits of precision."""
     return logits_nk.float() if logits_nk.dtype in (torch.float16, torch.bfloat16) else logits_nk
 
 
-def _probabilities(target: Tensor, logits_nk: Tensor) -> Tensor:
+def probabilities(target: Tensor, logits_nk: Tensor) -> Tensor:
     """The target as class probabilities (N, K), in the type of the logits."""
     if target.is_floating_point():
         return target.to(logits_nk.dtype)
     return torch.zeros_like(logits_nk).scatter_(1, target[:, None], 1.0)
 
 
-def _reduced(losses_n: Tensor, reduction: str) -> Tensor:
+def reduced(losses_n: Tensor, reduction: str) -> Tensor:
     return losses_n.mean() if _known(reduction) == "mean" else losses_n
 
 
@@ -100,81 +108,3 @@ def _known(reduction: str) -> str:
     if reduction not in ("mean", "none"):
         raise ValueError(f"reduction must be mean or none, got {reduction!r}")
     return reduction
-
-
-class CrossEntropy(nn.Module):
-    """See `cross_entropy`."""
-
-    def forward(self, logits_nk: Tensor, target: Tensor, *, reduction: str = "mean") -> Tensor:
-        return cross_entropy(logits_nk, target, reduction=reduction)
-
-
-class LabelSmoothing(nn.Module):
-    """See `label_smoothing`."""
-
-    def __init__(self, *, smoothing: float) -> None:
-        super().__init__()
-        self.smoothing = smoothing
-
-    def forward(self, logits_nk: Tensor, target: Tensor, *, reduction: str = "mean") -> Tensor:
-        return label_smoothing(logits_nk, target, smoothing=self.smoothing, reduction=reduction)
-
-
-class Mse(nn.Module):
-    """See `mse`."""
-
-    def __init__(self, *, true_weight: float, true_value: float) -> None:
-        super().__init__()
-        self.true_weight = true_weight
-        self.true_value = true_value
-
-    def forward(self, logits_nk: Tensor, target: Tensor, *, reduction: str = "mean") -> Tensor:
-        return mse(logits_nk, target, true_weight=self.true_weight, true_value=self.true_value, reduction=reduction)
-
-
-class Brier(nn.Module):
-    """See `brier`."""
-
-    def forward(self, logits_nk: Tensor, target: Tensor, *, reduction: str = "mean") -> Tensor:
-        return brier(logits_nk, target, reduction=reduction)
-
-
-class Focal(nn.Module):
-    """See `focal`."""
-
-    def __init__(self, *, gamma: float) -> None:
-        super().__init__()
-        self.gamma = gamma
-
-    def forward(self, logits_nk: Tensor, target: Tensor, *, reduction: str = "mean") -> Tensor:
-        return focal(logits_nk, target, gamma=self.gamma, reduction=reduction)
-
-
-class Hinge(nn.Module):
-    """See `hinge`."""
-
-    def __init__(self, *, margin: float) -> None:
-        super().__init__()
-        self.margin = margin
-
-    def forward(self, logits_nk: Tensor, target: Tensor, *, reduction: str = "mean") -> Tensor:
-        return hinge(logits_nk, target, margin=self.margin, reduction=reduction)
-
-
-def build(cfg: config.Loss) -> nn.Module:
-    """The loss that `cfg` describes, called with (logits (N, K), target, reduction="mean" or "none")."""
-    match cfg:
-        case config.CrossEntropy():
-            return CrossEntropy()
-        case config.LabelSmoothing():
-            return LabelSmoothing(smoothing=cfg.smoothing)
-        case config.Mse():
-            return Mse(true_weight=cfg.true_weight, true_value=cfg.true_value)
-        case config.Brier():
-            return Brier()
-        case config.Focal():
-            return Focal(gamma=cfg.gamma)
-        case config.Hinge():
-            return Hinge(margin=cfg.margin)
-        case _:
-            raise TypeError(f"no loss is known for {type(cfg).__name__}")

@@ -9,9 +9,10 @@ import yaml
 from omegaconf import MISSING
 
 from imgrec.config.explain import unknown_choice
-from imgrec.config.fields import default_of, help_of, nearest
+from imgrec.config.fields import default_of, help_of, nearest, ranges
+from imgrec.config.registry import components
 from imgrec.config.root import GROUPS, Config
-from imgrec.config.schemas import SCHEMAS, choices, conf_dir, explanation, known_keys
+from imgrec.config.schemas import choices, conf_dir, explanation, known_keys, written
 from imgrec.errors import UsageError
 
 _WIDTH = 110
@@ -111,26 +112,18 @@ def _choices(axis: str) -> list[str]:
 
 def _choice(axis: str, name: str) -> list[str]:
     """A choice with its keys and what each is there."""
-    schema, values = _file(axis, name)
+    schema, values = written(axis, name)
+    assert schema is not None, name
     lines = [*_line(f"{axis}={name}", explanation(axis, name)), ""]
     for field in dataclasses.fields(schema):
         if field.name == "name":
             continue
         usual = default_of(field)
         value = values.get(field.name, usual)
-        text = f"{help_of(field)} ({_shown(value)}{f'; elsewhere {_shown(usual)}' if value != usual else ''})"
+        elsewhere = f"; elsewhere {_shown(usual)}" if value != usual else ""
+        text = f"{help_of(field)} ({_shown(value)}{elsewhere}{_bounds(schema, field)})"
         lines += _line(f"{axis}.{field.name}", text)
     return [*lines, ""]
-
-
-def _file(axis: str, name: str) -> tuple[type, dict[str, Any]]:
-    """The dataclass of a choice, and the values that its file and the files below it set."""
-    rows = yaml.safe_load((conf_dir() / axis / f"{name}.yaml").read_text("utf-8"))
-    below = next(str(base) for base in rows.pop("defaults") if base != "_self_")
-    if below.endswith("_schema"):
-        return SCHEMAS[axis][below.removesuffix("_schema")], rows
-    schema, values = _file(axis, below)
-    return schema, {**values, **rows}
 
 
 def _recipe(kind: str, name: str) -> list[str]:
@@ -160,39 +153,47 @@ def _wrapped(text: str) -> list[str]:
 def _root(*, only: str | None = None) -> list[str]:
     """The rows of keys without an axis, or of one of them."""
     fields = [field for field in dataclasses.fields(Config) if field.name not in GROUPS]
-    return [line for field in fields if only in (None, field.name) for line in _row(field.name, field)]
+    return [line for field in fields if only in (None, field.name) for line in _row(field.name, Config, field)]
 
 
 def _keys_of(axis: str, *, only: str | None = None) -> list[str]:
     """The rows of an axis' keys, or of one of them; a key says which choices have it where not all do."""
     lines = []
     for key, variants in _keys(axis).items():
-        for owners, field in variants if only in (None, key) else []:
-            note = "" if len(owners) == len(SCHEMAS[axis]) else f" [{', '.join(owners)}]"
-            lines += _row(key, field, note)
+        for owners, schema, field in variants if only in (None, key) else []:
+            note = "" if len(owners) == len(components(axis)) else f" [{', '.join(owners)}]"
+            lines += _row(key, schema, field, note)
     return lines
 
 
-def _keys(axis: str) -> dict[str, list[tuple[list[str], Any]]]:
-    """Every key of an axis, with a variant for each default and explanation: the choices that have it, its field."""
-    found: dict[str, list[tuple[list[str], Any]]] = {}
-    for name, schema in SCHEMAS[axis].items():
+def _keys(axis: str) -> dict[str, list[tuple[list[str], type, Any]]]:
+    """Every key of an axis, with with its variants: the choices that have it, one of them, the field."""
+    found: dict[str, list[tuple[list[str], type, Any]]] = {}
+    for name, schema in components(axis).items():
         for field in dataclasses.fields(schema):
             if field.name == "name":
                 continue
             variants = found.setdefault(f"{axis}.{field.name}", [])
-            for owners, known in variants:
-                if (help_of(known), default_of(known)) == (help_of(field), default_of(field)):
+            for owners, other, known in variants:
+                if _row("", other, known) == _row("", schema, field):
                     owners.append(name)
                     break
             else:
-                variants.append(([name], field))
+                variants.append(([name], schema, field))
     return found
 
 
-def _row(key: str, field: Any, note: str = "") -> list[str]:
-    text = f"{help_of(field)}{note} ({_shown(default_of(field))})"
+def _row(key: str, schema: type, field: Any, note: str = "") -> list[str]:
+    text = f"{help_of(field)}{note} ({_shown(default_of(field))}{_bounds(schema, field)})"
     return _line(key, text)
+
+
+def _bounds(schema: type, field: Any) -> str:
+    """The declared range of a field's values, after its default; nothing where the explanation lists them."""
+    known = ranges(schema).get(field.name)
+    if known is None or (known.among and all(value in help_of(field) for value in known.among)):
+        return ""
+    return f"; {known}"
 
 
 def _line(key: str, text: str) -> list[str]:

@@ -65,7 +65,7 @@ def _is_parent(found: Record, record: Record) -> bool:
 
 def start(config: Config) -> str | None:
     """The working directory, where a path of the configuration starts from it; None where none does."""
-    root = getattr(config.data, "root", None)
+    root = config.data.place
     return None if root is None or Path(root).expanduser().is_absolute() else str(Path.cwd())
 
 
@@ -75,7 +75,7 @@ def settled(folder: Path, record: Record, config: Config) -> Config:
     That path started from where the run was started, which may have been moved together with the run. Of the folders
     that it leads to, the first one with the run's images counts; where none has them, the first one.
     """
-    root = getattr(config.data, "root", None)
+    root = config.data.place
     if root is None or start(config) is None:
         return config
     bases = (Path.cwd(), *([Path(record.cwd)] if record.cwd else []), *folder.resolve().parents)

@@ -11,12 +11,13 @@ from hydra import compose as hydra_compose
 from hydra import initialize_config_dir
 from omegaconf import OmegaConf
 
+from imgrec.components.model.cnn import Cnn
+from imgrec.components.model.resnet50 import Resnet50
+from imgrec.components.optimizer.adam import Adam
 from imgrec.config import plain, schemas
 from imgrec.config.augment import Augment
 from imgrec.config.compose import compose, compose_raw, expand, of_study, own_hydra, typed
 from imgrec.config.data import Cifar10, Digits, Folder
-from imgrec.config.model import Cnn, Resnet50
-from imgrec.config.optimizer import Adam
 from imgrec.config.schemas import choices, conf_dir
 from imgrec.config.words import given, literal, parsed
 from imgrec.errors import UsageError
@@ -319,11 +320,11 @@ def test_folders_that_are_links_and_links_to_nothing_are_no_obstacle(own_conf: P
     shutil.move(own_conf / "loss", own_conf.parent / "losses")
     (own_conf / "loss").symlink_to(own_conf.parent / "losses", target_is_directory=True)
     (own_conf.parent / "losses/back").symlink_to(own_conf, target_is_directory=True)
-    (own_conf / "loss/.#focal.yaml").symlink_to("me@host.1234:1")  # Emacs, beside a file that it edits
-    assert plain.flat(compose(["loss=focal"]))["loss.gamma"] == 2
-    edited = own_conf.parent / "losses/focal.yaml"
-    edited.write_text(f"{edited.read_text()}gamma: 7\n")
-    assert plain.flat(compose(["loss=focal"]))["loss.gamma"] == 7
+    (own_conf / "loss/.#focal_3.yaml").symlink_to("me@host.1234:1")  # Emacs, beside a file that it edits
+    assert plain.flat(compose(["loss=focal_3"]))["loss.gamma"] == 3
+    edited = own_conf.parent / "losses/focal_3.yaml"
+    edited.write_text(edited.read_text().replace("gamma: 3.0", "gamma: 7"))
+    assert plain.flat(compose(["loss=focal_3"]))["loss.gamma"] == 7
 
 
 RECIPE = "# @package _global_\n# Mine.\nexperiment: mine\ndefaults:\n  - override /data: digits\n"
@@ -396,7 +397,7 @@ RECIPE = "# @package _global_\n# Mine.\nexperiment: mine\ndefaults:\n  - overrid
             "optimizer/mine",
             "# Mine.\nlr: 3\n",
             "optimizer=mine",
-            r"it must name its schema; .* defaults: \[sgd_schema\]",
+            r"it must name its schema; .* defaults: \[adagrad_schema\]",
         ),
         (
             "study/mine",

@@ -5,11 +5,12 @@ from hydra.errors import HydraException
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from imgrec.components.model.cnn import Cnn
+from imgrec.components.optimizer.adam import Adam
+from imgrec.components.optimizer.momentum import Momentum
 from imgrec.config.augment import Augment
 from imgrec.config.data import Folder
 from imgrec.config.explain import SYNONYMS, explained, unknown_choice, unknown_key
-from imgrec.config.model import Cnn
-from imgrec.config.optimizer import Adam, Momentum
 from imgrec.config.root import Config
 from imgrec.config.schemas import known_keys
 

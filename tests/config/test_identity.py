@@ -12,28 +12,28 @@ from typing import Any
 import pytest
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
-from imgrec.config import optimizer
+from imgrec.components.optimizer.adam import Adam
 from imgrec.config.compose import compose
 from imgrec.config.data import Folder
 from imgrec.config.fields import is_identity, setting
 from imgrec.config.identity import LONGEST_NAME, SHORT, essence, run_id, run_name
+from imgrec.config.registry import components
 from imgrec.config.root import GROUPS, Config
-from imgrec.config.schemas import SCHEMAS
 
 DATA = "f" * 64
 
 
 def made(**changes: Any) -> Config:
     sections: dict[str, Any] = {
-        "data": SCHEMAS["data"]["digits"](),
-        "augment": SCHEMAS["augment"]["augment"](name="none"),
-        "model": SCHEMAS["model"]["cnn"](),
-        "loss": SCHEMAS["loss"]["cross_entropy"](),
-        "optimizer": SCHEMAS["optimizer"]["adam"](),
-        "schedule": SCHEMAS["schedule"]["constant"](),
-        "trainer": SCHEMAS["trainer"]["trainer"](name="auto"),
-        "launcher": SCHEMAS["launcher"]["basic"](),
-        "sweep": SCHEMAS["sweep"]["grid"](),
+        "data": components("data")["digits"](),
+        "augment": components("augment")["augment"](name="none"),
+        "model": components("model")["cnn"](),
+        "loss": components("loss")["cross_entropy"](),
+        "optimizer": components("optimizer")["adam"](),
+        "schedule": components("schedule")["constant"](),
+        "trainer": components("trainer")["trainer"](name="auto"),
+        "launcher": components("launcher")["basic"](),
+        "sweep": components("sweep")["grid"](),
     }
     return Config(**{**sections, **changes})
 
@@ -50,7 +50,7 @@ NAMES = {
 
 def test_the_essence_is_the_names_and_what_differs_from_the_defaults() -> None:
     assert essence(made()) == NAMES
-    changed = made(seed=3, test=False, optimizer=SCHEMAS["optimizer"]["adam"](lr=0.5))
+    changed = made(seed=3, test=False, optimizer=components("optimizer")["adam"](lr=0.5))
     assert essence(changed) == {**NAMES, "optimizer.lr": 0.5, "seed": 3, "test": False}
 
 
@@ -84,15 +84,15 @@ def test_another_choice_value_seed_or_data_is_another_run() -> None:
         made(seed=1),
         made(test=False),
         made(test_protocols=["tta_flip"]),
-        made(augment=SCHEMAS["augment"]["augment"](name="none", flip=True)),
-        made(augment=SCHEMAS["augment"]["augment"](name="flip", flip=True)),
-        made(model=SCHEMAS["model"]["cnn"](widths=[32, 64])),
-        made(model=SCHEMAS["model"]["resnet18"]()),
-        made(loss=SCHEMAS["loss"]["brier"]()),
-        made(optimizer=SCHEMAS["optimizer"]["adamw"](weight_decay=0.0)),
-        made(trainer=SCHEMAS["trainer"]["trainer"](name="auto", max_epochs=11)),
-        made(trainer=SCHEMAS["trainer"]["trainer"](name="auto", precision="bf16-mixed")),
-        made(data=SCHEMAS["data"]["digits"](batch_size=129)),
+        made(augment=components("augment")["augment"](name="none", flip=True)),
+        made(augment=components("augment")["augment"](name="flip", flip=True)),
+        made(model=components("model")["cnn"](widths=[32, 64])),
+        made(model=components("model")["resnet18"]()),
+        made(loss=components("loss")["brier"]()),
+        made(optimizer=components("optimizer")["adamw"](weight_decay=0.0)),
+        made(trainer=components("trainer")["trainer"](name="auto", max_epochs=11)),
+        made(trainer=components("trainer")["trainer"](name="auto", precision="bf16-mixed")),
+        made(data=components("data")["digits"](batch_size=129)),
     ]
     ids = [run_id(config, DATA) for config in variants] + [run_id(made(), "0" * 64)]
     assert len(set(ids)) == len(ids)
@@ -123,7 +123,7 @@ def test_where_and_how_a_run_is_carried_out_leaves_its_id_alone() -> None:
             assert run_id(made(**{field.name: value}), DATA) == plain, field.name
     for axis, name in (("data", "cifar10"), ("data", "folder"), ("trainer", "trainer")):
         needed = {"root": "/x"} if name == "folder" else {"name": "auto"} if axis == "trainer" else {}
-        section = SCHEMAS[axis][name](**needed)
+        section = components(axis)[name](**needed)
         before = run_id(made(**{axis: section}), DATA)
         for field in dataclasses.fields(section):
             if field.name != "name" and not is_identity(field):
@@ -151,7 +151,7 @@ def test_where_and_how_a_run_is_carried_out_leaves_its_id_alone() -> None:
 
 def test_a_new_option_with_a_default_keeps_every_id() -> None:
     @dataclass(kw_only=True)
-    class LaterAdam(optimizer.Adam):
+    class LaterAdam(Adam):
         amsgrad: bool = setting(False, "an option that came later")
 
     assert run_id(made(optimizer=LaterAdam()), DATA) == run_id(made(), DATA)
@@ -254,5 +254,5 @@ def test_long_overrides_that_read_the_same_still_differ_by_the_id() -> None:
 
 def test_the_canonical_form_has_no_room_for_two_configurations_with_one_text() -> None:
     """Every value of the essence is JSON that reads back equal."""
-    rows = essence(made(model=SCHEMAS["model"]["cnn"](widths=[1, 2], dropout=0.1), test_protocols=["tta_flip"]))
+    rows = essence(made(model=components("model")["cnn"](widths=[1, 2], dropout=0.1), test_protocols=["tta_flip"]))
     assert json.loads(json.dumps(rows)) == rows

@@ -6,7 +6,8 @@ from imgrec.config.compose import compose
 from imgrec.config.declaration import METRICS, check
 from imgrec.config.identity import run_id
 from imgrec.config.primary import parse
-from imgrec.config.schemas import SCHEMAS, choices, recorded_name
+from imgrec.config.registry import components
+from imgrec.config.schemas import choices, recorded_name
 from imgrec.errors import UsageError
 from imgrec.tables import derived
 
@@ -108,7 +109,7 @@ def test_every_choice_has_the_name_that_its_runs_record() -> None:
     for axis in ("augment", "model", "loss", "optimizer", "schedule", "data"):
         for name in choices(axis):
             recorded = recorded_name(axis, name)
-            assert recorded in SCHEMAS[axis] or (axis == "augment" and recorded == name)
+            assert recorded in components(axis) or (axis == "augment" and recorded == name)
 
 
 def test_scores_and_keys_that_tables_know_can_be_declared() -> None:

@@ -5,7 +5,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from imgrec.config.model import ACTIVATIONS, Cnn, Model
+from imgrec.components.model.cnn import Cnn
+from imgrec.config.model import ACTIVATIONS, Model
 from imgrec.errors import UsageError
 from imgrec.models.build import build
 from imgrec.models.network import Network
@@ -98,5 +99,5 @@ def test_the_network_is_convolution_activation_pooling(activation: str, batch_no
 
 
 def test_a_configuration_without_a_network_is_refused() -> None:
-    with pytest.raises(TypeError, match="no network is known for Model"):
+    with pytest.raises(NotImplementedError, match="Model"):
         build(Model(name="nothing"), num_classes=2, image_size=8, channels=3, mean=MEAN, std=STD)

@@ -13,7 +13,8 @@ import torch
 import torchvision
 from torch import Tensor
 
-from imgrec.config.model import Resnet, Resnet18
+from imgrec.components.model.resnet import Resnet
+from imgrec.components.model.resnet18 import Resnet18
 from imgrec.errors import RunError, UsageError
 from imgrec.models import pretrained
 from imgrec.models.build import build

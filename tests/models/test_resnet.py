@@ -5,7 +5,9 @@ import torch
 import torchvision
 from torch import nn
 
-from imgrec.config.model import Resnet, Resnet18, Resnet50
+from imgrec.components.model.resnet import Resnet
+from imgrec.components.model.resnet18 import Resnet18
+from imgrec.components.model.resnet50 import Resnet50
 from imgrec.models.build import build
 from imgrec.models.network import Network
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from imgrec.config.model import WhitenedCnn as Cfg
+from imgrec.components.model.whitened_cnn import WhitenedCnn as Cfg
 from imgrec.models.build import build
 from imgrec.models.network import Network
 from imgrec.models.whitened import WhitenedCnn

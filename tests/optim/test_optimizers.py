@@ -8,20 +8,28 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from imgrec.components.optimizer.adagrad import Adagrad
+from imgrec.components.optimizer.adam import Adam
+from imgrec.components.optimizer.adamw import AdamW
+from imgrec.components.optimizer.momentum import Momentum
+from imgrec.components.optimizer.muon import Muon
+from imgrec.components.optimizer.muon_sgd import MuonSgd
+from imgrec.components.optimizer.rmsprop import RmsProp
+from imgrec.components.optimizer.sgd import Sgd
 from imgrec.config import optimizer as config
 from imgrec.optim.build import build_optimizer
 
 CONFIGS = [
-    config.Sgd(weight_decay=0.01),
-    config.Momentum(),
-    config.Momentum(nesterov=True, decay_norm_and_bias=False),
-    config.Adam(weight_decay=0.01),
-    config.AdamW(),
-    config.Adagrad(),
-    config.RmsProp(momentum=0.5),
-    config.Muon(weight_decay=0.01, decay_norm_and_bias=False),
-    config.Muon(constant_norm=True, lr=0.1),
-    config.MuonSgd(bias_lr=1, head_lr=2),
+    Sgd(weight_decay=0.01),
+    Momentum(),
+    Momentum(nesterov=True, decay_norm_and_bias=False),
+    Adam(weight_decay=0.01),
+    AdamW(),
+    Adagrad(),
+    RmsProp(momentum=0.5),
+    Muon(weight_decay=0.01, decay_norm_and_bias=False),
+    Muon(constant_norm=True, lr=0.1),
+    MuonSgd(bias_lr=1, head_lr=2),
 ]
 every_optimizer = pytest.mark.parametrize("cfg", CONFIGS, ids=repr)
 
@@ -66,16 +74,16 @@ def assert_equal(ours: nn.Module, theirs: nn.Module) -> None:
 
 
 REFERENCES: list[tuple[config.Optimizer, type[torch.optim.Optimizer], dict[str, Any]]] = [
-    (config.Sgd(lr=0.3, lr_scale=0.5), torch.optim.SGD, {"lr": 0.15}),
+    (Sgd(lr=0.3, lr_scale=0.5), torch.optim.SGD, {"lr": 0.15}),
     (
-        config.Momentum(momentum=0.8, nesterov=True, weight_decay=0.1),
+        Momentum(momentum=0.8, nesterov=True, weight_decay=0.1),
         torch.optim.SGD,
         {"lr": 0.1, "momentum": 0.8, "nesterov": True, "weight_decay": 0.1},
     ),
-    (config.Adam(beta1=0.8, beta2=0.9, eps=1e-4), torch.optim.Adam, {"lr": 1e-3, "betas": (0.8, 0.9), "eps": 1e-4}),
-    (config.AdamW(lr_scale=2), torch.optim.AdamW, {"lr": 2e-3, "weight_decay": 0.01}),
-    (config.Adagrad(eps=1e-3), torch.optim.Adagrad, {"lr": 0.01, "eps": 1e-3}),
-    (config.RmsProp(alpha=0.8, momentum=0.5), torch.optim.RMSprop, {"lr": 1e-3, "alpha": 0.8, "momentum": 0.5}),
+    (Adam(beta1=0.8, beta2=0.9, eps=1e-4), torch.optim.Adam, {"lr": 1e-3, "betas": (0.8, 0.9), "eps": 1e-4}),
+    (AdamW(lr_scale=2), torch.optim.AdamW, {"lr": 2e-3, "weight_decay": 0.01}),
+    (Adagrad(eps=1e-3), torch.optim.Adagrad, {"lr": 0.01, "eps": 1e-3}),
+    (RmsProp(alpha=0.8, momentum=0.5), torch.optim.RMSprop, {"lr": 1e-3, "alpha": 0.8, "momentum": 0.5}),
 ]
 
 
@@ -94,7 +102,7 @@ def test_each_choice_is_pytorchs(
 
 
 def test_lr_scale_reaches_both_rates_of_muon() -> None:
-    optimizer = build_optimizer(config.Muon(lr=0.02, adamw_lr=0.001, lr_scale=10), network())
+    optimizer = build_optimizer(Muon(lr=0.02, adamw_lr=0.001, lr_scale=10), network())
     assert [(group["rule"], group["lr"]) for group in optimizer.param_groups] == [
         ("muon", pytest.approx(0.2)),
         ("adamw", pytest.approx(0.01)),
@@ -102,7 +110,7 @@ def test_lr_scale_reaches_both_rates_of_muon() -> None:
 
 
 def test_lr_scale_reaches_every_rate_of_muon_beside_sgd() -> None:
-    cfg = config.MuonSgd(lr=0.2, bias_lr=3, head_lr=5, lr_scale=10)
+    cfg = MuonSgd(lr=0.2, bias_lr=3, head_lr=5, lr_scale=10)
     optimizer = build_optimizer(cfg, network())
     assert {(group["rule"], round(group["lr"], 6)) for group in optimizer.param_groups} == {
         ("muon", 2.0),
@@ -166,9 +174,9 @@ def test_a_change_of_memory_format_changes_no_update(cfg: config.Optimizer, when
 
 def test_a_loaded_state_keeps_the_present_hyperparameters() -> None:
     net = network()
-    old = build_optimizer(config.AdamW(weight_decay=0.1, beta1=0.5), net)
+    old = build_optimizer(AdamW(weight_decay=0.1, beta1=0.5), net)
     train(net, old, range(1))
-    new = build_optimizer(config.AdamW(weight_decay=0.2, lr=0.5), net)
+    new = build_optimizer(AdamW(weight_decay=0.2, lr=0.5), net)
     new.load_state_dict(old.state_dict())
     (group,) = new.param_groups
     assert (group["weight_decay"], group["betas"], group["lr"]) == (0.2, (0.9, 0.999), 0.5)
@@ -178,20 +186,20 @@ def test_a_loaded_state_keeps_the_present_hyperparameters() -> None:
 
 def test_past_gradients_do_not_outlive_a_momentum_of_0() -> None:
     net = network()
-    with_past = build_optimizer(config.Momentum(), net)
+    with_past = build_optimizer(Momentum(), net)
     train(net, with_past, range(2))
-    without = build_optimizer(config.Momentum(momentum=0), net)
+    without = build_optimizer(Momentum(momentum=0), net)
     without.load_state_dict(with_past.state_dict())
     train(net, without, range(2, 3))
-    again = build_optimizer(config.Momentum(), net)
+    again = build_optimizer(Momentum(), net)
     again.load_state_dict(without.state_dict())
     assert not any(state.get("momentum_buffer") is not None for state in again.state.values())
 
 
 def test_a_state_of_other_groups_is_refused() -> None:
     net = network()
-    one = build_optimizer(config.AdamW(), net)
-    two = build_optimizer(config.AdamW(decay_norm_and_bias=False), net)
+    one = build_optimizer(AdamW(), net)
+    two = build_optimizer(AdamW(decay_norm_and_bias=False), net)
     with pytest.raises(ValueError, match="different number of parameter groups"):
         one.load_state_dict(two.state_dict())
 
@@ -201,7 +209,7 @@ def test_lightning_may_clip_under_mixed_precision() -> None:
     from lightning.pytorch.plugins.precision import MixedPrecision
 
     net = network()
-    optimizer = build_optimizer(config.AdamW(), net)
+    optimizer = build_optimizer(AdamW(), net)
     train(net, optimizer, range(1))
     MixedPrecision("bf16-mixed", "cpu").clip_gradients(optimizer, clip_val=1e-3)
     norms = [parameter.grad.norm() for parameter in net.parameters() if parameter.grad is not None]
@@ -209,5 +217,5 @@ def test_lightning_may_clip_under_mixed_precision() -> None:
 
 
 def test_a_configuration_without_an_optimizer_is_refused() -> None:
-    with pytest.raises(TypeError, match="no optimizer is known for Optimizer"):
+    with pytest.raises(NotImplementedError, match="Optimizer"):
         build_optimizer(config.Optimizer(name="nothing", lr=1.0), network())

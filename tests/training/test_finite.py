@@ -10,8 +10,10 @@ import torch
 from torch import Tensor, nn
 
 from imgrec import assembly, checkpoint, launch
+from imgrec.components.loss.cross_entropy import CrossEntropy
 from imgrec.data.loader import TrainBatches
 from imgrec.errors import RunError
+from imgrec.losses import LossFunction
 from imgrec.records import read_curves
 
 FOUR = ("trainer.max_epochs=2", "optimizer=momentum")  # 8 steps an epoch
@@ -20,7 +22,7 @@ FOUR = ("trainer.max_epochs=2", "optimizer=momentum")  # 8 steps an epoch
 class Spoilt(nn.Module):
     """The run's loss; not a number in the training steps of these numbers."""
 
-    def __init__(self, loss: nn.Module, steps: set[int], spoil: Callable[[Tensor], Tensor]) -> None:
+    def __init__(self, loss: LossFunction, steps: set[int], spoil: Callable[[Tensor], Tensor]) -> None:
         super().__init__()
         self._loss, self._steps, self._spoil, self._count = loss, steps, spoil, 0
 
@@ -41,10 +43,10 @@ def broken_gradient(loss: Tensor) -> Tensor:
 @pytest.fixture
 def spoil(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
     """Make the loss of these steps of the next run something else."""
-    whole = assembly.losses.build
+    whole = CrossEntropy.build
 
     def arrange(*steps: int, by: Callable[[Tensor], Tensor] = lambda loss: loss * float("nan")) -> None:
-        monkeypatch.setattr(assembly.losses, "build", lambda cfg: Spoilt(whole(cfg), set(steps), by))
+        monkeypatch.setattr(CrossEntropy, "build", lambda cfg: Spoilt(whole(cfg), set(steps), by))
 
     return arrange
 
@@ -108,7 +110,7 @@ def test_weights_that_break_in_the_last_step_of_all_are_not_saved(
 def test_a_validation_loss_that_is_no_number_stops_before_the_save(
     tiny: list[str], workplace: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    whole = assembly.losses.build
+    whole = CrossEntropy.build
 
     class Broken(nn.Module):
         def __init__(self, cfg: Any) -> None:
@@ -118,7 +120,7 @@ def test_a_validation_loss_that_is_no_number_stops_before_the_save(
         def forward(self, logits_nk: Tensor, targets: Tensor) -> Tensor:
             return self.loss(logits_nk, targets) if torch.is_grad_enabled() else torch.tensor(float("nan"))
 
-    monkeypatch.setattr(assembly.losses, "build", Broken)
+    monkeypatch.setattr(CrossEntropy, "build", lambda cfg: Broken(cfg))
     sentence = failed([*tiny, *FOUR], workplace / "run")
     begin = "step 8: the validation loss must be finite, got nan; the last good checkpoint: none; start again"
     assert sentence.startswith(begin)

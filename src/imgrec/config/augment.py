@@ -3,11 +3,11 @@
 One dataclass: the choices in conf/augment are named combinations of its keys, and any key can be added to any choice.
 """
 
-from dataclasses import dataclass
+from typing import ClassVar
 
-from omegaconf import MISSING
-
-from imgrec.config.fields import above, at_least, below, choice, setting, within
+from imgrec.config.component import Component
+from imgrec.config.fields import above, at_least, below, setting
+from imgrec.config.registry import register
 from imgrec.errors import UsageError
 
 POLICIES = ("none", "trivialaugment", "randaugment")
@@ -16,48 +16,59 @@ BORDERS = ("black", "reflect")
 FLIP_RULES = ("random", "alternating")
 
 
-@dataclass(kw_only=True)
-class Augment:
+@register("augment", "augment")
+class Augment(Component):
     """In this order: policy, crop, flip, contrast, brightness, cutout, mix, size. Each image has its own draw."""
 
-    name: str = MISSING
-    policy: str = setting("none", f"photometric and geometric policy, image by image: {', '.join(POLICIES)}")
-    policy_ops: int = setting(2, "operations in a row of randaugment: N of Cubuk et al. 2020; torchvision's default")
-    policy_magnitude: int = setting(
-        9, "strength of randaugment, 0 to 30: 3 times M of Cubuk et al. 2020; torchvision's default"
+    axis: ClassVar[str] = "augment"
+    is_choice: ClassVar[bool] = False
+    policy: str = setting(
+        "none", f"photometric and geometric policy, image by image: {', '.join(POLICIES)}", among=POLICIES
     )
-    crop_padding: int = setting(0, "pad by this many pixels, then crop at random; 0: off (He et al. 2016: 4)")
-    crop_border: str = setting("black", f"what the padding shows: {', '.join(BORDERS)}")
+    policy_ops: int = setting(
+        2, "operations in a row of randaugment: N of Cubuk et al. 2020; torchvision's default", at_least=1
+    )
+    policy_magnitude: int = setting(
+        9,
+        "strength of randaugment, 0 to 30: 3 times M of Cubuk et al. 2020; torchvision's default",
+        at_least=0,
+        at_most=30,
+    )
+    crop_padding: int = setting(
+        0, "pad by this many pixels, then crop at random; 0: off (He et al. 2016: 4)", at_least=0
+    )
+    crop_border: str = setting("black", f"what the padding shows: {', '.join(BORDERS)}", among=BORDERS)
     flip: bool = setting(False, "mirror left to right: each image with probability 1/2, or by flip_rule")
     flip_rule: str = setting(
         "random",
         "random: drawn anew in each epoch; alternating: drawn in the first, then mirrored in every other epoch",
+        among=FLIP_RULES,
     )
-    brightness: float = setting(0.0, "make an image lighter or darker, by up to this share of the range; 0: off")
-    contrast: float = setting(0.0, "stretch an image around mid-grey, or squeeze it, by up to this share; 0: off")
-    cutout_size: int = setting(0, "side of a square set to mid-grey; 0: off (DeVries & Taylor 2017: 16, of the mean)")
-    mix: str = setting("none", f"blend two images and their targets: {', '.join(MIXES)}")
-    mix_alpha: float = setting(1.0, "the blend's share is drawn from Beta(alpha, alpha)")
-    mix_probability: float = setting(1.0, "probability that an image is blended; below 1 the others stay as they are")
+    brightness: float = setting(
+        0.0, "make an image lighter or darker, by up to this share of the range; 0: off", at_least=0, at_most=1
+    )
+    contrast: float = setting(
+        0.0, "stretch an image around mid-grey, or squeeze it, by up to this share; 0: off", at_least=0, at_most=1
+    )
+    cutout_size: int = setting(
+        0, "side of a square set to mid-grey; 0: off (DeVries & Taylor 2017: 16, of the mean)", at_least=0
+    )
+    mix: str = setting("none", f"blend two images and their targets: {', '.join(MIXES)}", among=MIXES)
+    mix_alpha: float = setting(1.0, "the blend's share is drawn from Beta(alpha, alpha)", above=0)
+    mix_probability: float = setting(
+        1.0,
+        "probability that an image is blended; below 1 the others stay as they are",
+        above=0,
+        way_out="augment.mix=none blends no image",
+        at_most=1,
+    )
     sizes: list[int] = setting(list, "sides that training images are shrunk to at first, stage by stage, in pixels")
     sizes_until: list[float] = setting(
         list, "where each of augment.sizes ends, as a share of all steps; then full size"
     )
 
     def __post_init__(self) -> None:
-        choice("augment.policy", self.policy, POLICIES)
-        at_least("augment.policy_ops", self.policy_ops, 1)
-        within("augment.policy_magnitude", self.policy_magnitude, 0, 30)
-        at_least("augment.crop_padding", self.crop_padding, 0)
-        choice("augment.crop_border", self.crop_border, BORDERS)
-        choice("augment.flip_rule", self.flip_rule, FLIP_RULES)
-        within("augment.brightness", self.brightness, 0, 1)
-        within("augment.contrast", self.contrast, 0, 1)
-        at_least("augment.cutout_size", self.cutout_size, 0)
-        choice("augment.mix", self.mix, MIXES)
-        above("augment.mix_alpha", self.mix_alpha, 0)
-        above("augment.mix_probability", self.mix_probability, 0, "augment.mix=none blends no image")
-        within("augment.mix_probability", self.mix_probability, 0, 1)
+        super().__post_init__()
         self._check_sizes()
         if self.policy != "randaugment":
             self._refuse_idle("policy_ops", 2, "augment.policy=randaugment")

@@ -7,7 +7,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from imgrec.config.schemas import SCHEMAS, keys_outside_identity, known_keys
+from imgrec.config.registry import components
+from imgrec.config.root import GROUPS
+from imgrec.config.schemas import keys_outside_identity, known_keys
 
 EFFECTIVE, AT_EPOCH, REFUSED = "effective", "effective at an epoch's beginning", "refused"
 VERDICTS = (EFFECTIVE, AT_EPOCH, REFUSED)
@@ -62,96 +64,23 @@ CHANGES: Mapping[str, Change] = {
         " epoch, and keep the normalisation of the first ones",
     ),
     "data.download": Change(EFFECTIVE, _WORKS),
-    "data.val_size": Change(REFUSED, _IMAGES),
-    "data.split_seed": Change(REFUSED, _IMAGES),
     "data.image_size": Change(EFFECTIVE, f"{_NEXT}; a cnn fits one size, and refuses it"),
-    "data.test_size": Change(REFUSED, _IMAGES),
     "data.on_error": Change(EFFECTIVE, _NEXT),
     # augment
     "augment.name": Change(EFFECTIVE, "a label; what the choice sets are changes of their own"),
-    **dict.fromkeys(
-        (
-            "augment.policy",
-            "augment.policy_ops",
-            "augment.policy_magnitude",
-            "augment.crop_padding",
-            "augment.crop_border",
-            "augment.flip",
-            "augment.flip_rule",
-            "augment.brightness",
-            "augment.contrast",
-            "augment.cutout_size",
-            "augment.mix",
-            "augment.mix_alpha",
-            "augment.mix_probability",
-        ),
-        Change(EFFECTIVE, "from the next batch on"),
-    ),
     "augment.sizes": Change(EFFECTIVE, "by the share of the training that is over"),
     "augment.sizes_until": Change(EFFECTIVE, "by the share of the training that is over"),
     # model
-    **dict.fromkeys(
-        (
-            "model.name",
-            "model.widths",
-            "model.depth",
-            "model.hidden",
-            "model.batch_norm",
-            "model.whiten_kernel",
-            "model.stem",
-        ),
-        Change(REFUSED, _SHAPES),
-    ),
     "model.activation": Change(EFFECTIVE, _NEXT),
     "model.dropout": Change(EFFECTIVE, _NEXT),
     "model.residual": Change(EFFECTIVE, _NEXT),
     "model.norm_momentum": Change(EFFECTIVE, _NEXT),
     "model.pretrained": Change(REFUSED, "only a new network begins with these weights, or with others"),
     "model.freeze_backbone": Change(REFUSED, f"{_STATE}, and to the parameters that trained"),
-    # loss
-    **dict.fromkeys(
-        ("loss.name", "loss.smoothing", "loss.true_weight", "loss.true_value", "loss.gamma", "loss.margin"),
-        Change(EFFECTIVE, f"{_NEXT}; `best` is chosen anew, as losses do not compare"),
-    ),
     # optimizer
     "optimizer.name": Change(REFUSED, _STATE),
     "optimizer.decay_norm_and_bias": Change(REFUSED, f"{_STATE}, and to its groups of parameters"),
     "optimizer.momentum": Change(EFFECTIVE, f"{_NEXT}; rmsprop refuses to begin with it: {_STATE}"),
-    **dict.fromkeys(
-        (
-            "optimizer.lr",
-            "optimizer.lr_scale",
-            "optimizer.weight_decay",
-            "optimizer.nesterov",
-            "optimizer.beta1",
-            "optimizer.beta2",
-            "optimizer.eps",
-            "optimizer.alpha",
-            "optimizer.ns_steps",
-            "optimizer.constant_norm",
-            "optimizer.adamw_lr",
-            "optimizer.adamw_beta1",
-            "optimizer.adamw_beta2",
-            "optimizer.adamw_eps",
-            "optimizer.bias_lr",
-            "optimizer.head_lr",
-            "optimizer.sgd_momentum",
-        ),
-        Change(EFFECTIVE, _NEXT),
-    ),
-    # schedule
-    **dict.fromkeys(
-        (
-            "schedule.name",
-            "schedule.warmup",
-            "schedule.milestones",
-            "schedule.gamma",
-            "schedule.final",
-            "schedule.peak_at",
-            "schedule.start",
-        ),
-        Change(EFFECTIVE, "by the share of the training that is over"),
-    ),
     # trainer
     "trainer.max_epochs": Change(
         EFFECTIVE, "schedule, augment.sizes and data.prune_after follow the share that is over; not below the position"
@@ -180,31 +109,30 @@ CHANGES: Mapping[str, Change] = {
     "trainer.tensorboard": Change(EFFECTIVE, _WORKS),
     "trainer.log_graph": Change(EFFECTIVE, "where the run's folder has no TensorBoard events yet"),
     "trainer.threads": Change(EFFECTIVE, "the order of sums, and with it the last bits"),
-    # launcher, sweep
-    **dict.fromkeys(
-        (
-            "launcher.name",
-            "launcher.processes",
-            "sweep.name",
-            "sweep.on_error",
-            "sweep.retry_failed",
-            "sweep.tune",
-            "sweep.known",
-            "sweep.tune_seeds",
-            "sweep.tune_at",
-            "sweep.bases",
-            "sweep.extend",
-            "sweep.trials",
-            "sweep.sampler_seed",
-        ),
-        Change(REFUSED, _SWEEP),
-    ),
 }
+"""The keys whose verdict is not that of their axis."""
+
+OF_AXES: Mapping[str, Change] = {
+    "data": Change(REFUSED, _IMAGES),
+    "augment": Change(EFFECTIVE, "from the next batch on"),
+    "model": Change(REFUSED, _SHAPES),
+    "loss": Change(EFFECTIVE, f"{_NEXT}; `best` is chosen anew, as losses do not compare"),
+    "optimizer": Change(EFFECTIVE, _NEXT),
+    "schedule": Change(EFFECTIVE, "by the share of the training that is over"),
+    "launcher": Change(REFUSED, _SWEEP),
+    "sweep": Change(REFUSED, _SWEEP),
+}
+"""The verdict on the other keys of an axis."""
+
+
+def change_of(key: str) -> Change:
+    """What becomes of a key that a resumed run changes."""
+    return CHANGES.get(key) or OF_AXES[key.partition(".")[0]]
 
 
 def changeable_keys() -> Iterator[str]:
     """Every key that a command can change: the choices of the axes (`model.name`), and the keys of all choices."""
-    yield from (f"{axis}.name" for axis in SCHEMAS if axis != "trainer")  # its choices set keys, and are none
+    yield from (f"{axis}.name" for axis in GROUPS if axis != "trainer")  # its choices set keys, and are none
     yield from known_keys()
 
 
@@ -213,19 +141,20 @@ def why_refused(changed: list[str], then: Mapping[str, Any], now: Mapping[str, A
 
     then, now: the flat configurations before and after.
     """
-    refused = {key: CHANGES[key].says for key in changed if CHANGES[key].verdict == REFUSED}
+    refused = {key: change_of(key).says for key in changed if change_of(key).verdict == REFUSED}
     if then["trainer.ema_decay"] and not now["trainer.ema_decay"]:
         refused["trainer.ema_decay"] = "best and last so far are the averaged weights, and no others are kept"
-    if "optimizer.momentum" in changed and then["optimizer.name"] == "rmsprop" and not then["optimizer.momentum"]:
-        # its state has no past updates, and PyTorch makes none later
-        refused["optimizer.momentum"] = _STATE
+    optimizer = components("optimizer").get(then["optimizer.name"])
+    for name in getattr(optimizer, "begins_with", ()):
+        if (key := f"optimizer.{name}") in changed and not then[key]:
+            refused[key] = _STATE
     return refused
 
 
 def needs_whole_epoch(then: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
     """The keys that differ and take effect at an epoch's beginning only. A key that one side lacks does not count."""
-    at_epoch = [key for key, change in CHANGES.items() if change.verdict == AT_EPOCH]
-    return [key for key in at_epoch if key in then and key in now and then[key] != now[key]]
+    differ = [key for key in then if key in now and then[key] != now[key]]
+    return [key for key in differ if change_of(key).verdict == AT_EPOCH]
 
 
 def markdown() -> str:
@@ -233,7 +162,7 @@ def markdown() -> str:
     outside = keys_outside_identity()
     rows = ["| Key | Named in resume_override | A change is | How, or why |", "| --- | --- | --- | --- |"]
     for key in sorted(changeable_keys()):
-        change = CHANGES[key]
+        change = change_of(key)
         named = "-" if change.verdict == REFUSED else "no" if key in outside else "yes"
         rows.append(f"| `{key}` | {named} | {change.verdict} | {change.says} |")
     return "\n".join(rows) + "\n"

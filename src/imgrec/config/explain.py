@@ -11,8 +11,9 @@ from omegaconf.errors import ConfigKeyError, MissingMandatoryValue, OmegaConfBas
 
 from imgrec.config import schemas
 from imgrec.config.fields import nearest
+from imgrec.config.registry import components
 from imgrec.config.root import GROUPS, Config
-from imgrec.config.schemas import SCHEMAS, choices, known_keys
+from imgrec.config.schemas import choices, known_keys
 from imgrec.errors import UsageError
 
 # What people call a key elsewhere -> what it is called here.
@@ -49,7 +50,7 @@ def unknown_key(key: str, owner: type) -> UsageError:
     where = f" ({owner.__name__} has {', '.join(siblings)})" if parent else "; imgrec train --help all lists the keys"
     if near := _sibling(parent, leaf, siblings):
         return UsageError(f"{key} is not a key; did you mean {near}?{where}")
-    if owners := [name for name, schema in SCHEMAS.get(parent, {}).items() if _has(schema, leaf)]:
+    if owners := [name for name, schema in components(parent).items() if _has(schema, leaf)]:
         return UsageError(f"{key} is not a key of this choice, only of {parent}={'|'.join(owners)}{where}")
     leaves = {name.rpartition(".")[2]: name for name in known_keys()}
     near = SYNONYMS.get(leaf) or leaves.get(nearest(leaf, leaves, cutoff=0.75) or "")
@@ -131,8 +132,8 @@ def _broken(error: yaml.YAMLError) -> UsageError:
 def _missing(name: str, where: str) -> UsageError:
     """The refusal of a choice that a file's defaults name. name: as Hydra has it, such as `data/digits`."""
     axis, _, value = name.removeprefix("/").rpartition("/")
-    if value.endswith("_schema") and axis in SCHEMAS:
-        known = [f"{schema}_schema" for schema in SCHEMAS[axis]]
+    if value.endswith("_schema") and components(axis):
+        known = [f"{schema}_schema" for schema in components(axis)]
     else:
         known = choices(axis) if axis else []
     if not where:  # Hydra names the primary file, whichever names the choice
@@ -166,7 +167,7 @@ def _without_schema(axis: str) -> UsageError:
         path for path in sorted((schemas.conf_dir() / axis).glob("*.yaml")) if "defaults" not in path.read_text("utf-8")
     ]
     where = ", ".join(str(file_of(f"{axis}/{path.stem}")) for path in files) or f"the chosen file of conf/{axis}"
-    known = ", ".join(f"{name}_schema" for name in SCHEMAS[axis])
+    known = ", ".join(f"{name}_schema" for name in components(axis))
     return UsageError(
         f"{where}: it must name its schema; add a line such as defaults: [{known.partition(',')[0]}] ({known})"
     )

@@ -2,24 +2,111 @@
 
 import dataclasses
 import difflib
-from collections.abc import Iterable, Sequence
-from dataclasses import Field
+import functools
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import Field, dataclass
 from typing import Any
+
+from omegaconf import ListConfig
 
 from imgrec.errors import UsageError
 
 
-def setting(default: Any, help: str, *, identity: bool = True) -> Any:
-    """A dataclass field with its line of explanation.
+@dataclass(frozen=True)
+class Range:
+    """The values that a field takes; of a list, each of its items. None is always allowed where the type allows it.
 
-    default: the value, or a callable that makes it (lists, the environment).
-    identity: whether the value belongs to what a run *is*. False for paths, workers, logging and hardware:
-    they leave the run's id as it is.
+    Attributes:
+        above: The value must be greater.
+        at_least: The value must be this or greater.
+        below: The value must be less.
+        at_most: The value must be this or less.
+        among: The value must be one of these.
+        way_out: What a refusal recommends; with `above`, for a value that is too small.
     """
-    metadata = {"help": help, "identity": identity}
+
+    above: float | None = None
+    at_least: float | None = None
+    below: float | None = None
+    at_most: float | None = None
+    among: tuple[str, ...] | None = None
+    way_out: str = ""
+
+    def check(self, key: str, value: Any) -> None:
+        """Refuse a value outside. Raises UsageError. key: dotted, for the refusal."""
+        if isinstance(value, (list, tuple, ListConfig)):
+            for item in value:
+                self.check(key, item)
+            return
+        if value is None:
+            return
+        if self.among is not None:
+            choice(key, value, self.among)
+            return
+        low = self.at_least if self.at_least is not None else self.above
+        if self.above is not None:
+            above(key, value, self.above, self.way_out)
+        hint = self.way_out if self.above is None else ""
+        if low is not None and self.at_most is not None:
+            within(key, value, low, self.at_most, hint)
+        elif low is not None and self.below is not None:
+            below(key, value, low, self.below, hint)
+        elif self.at_least is not None:
+            at_least(key, value, self.at_least, self.way_out)
+
+    def __str__(self) -> str:
+        if self.among is not None:
+            return f"one of {', '.join(self.among)}"
+        if self.at_most is None and self.below is None:
+            return f">= {self.at_least}" if self.above is None else f"> {self.above}"
+        low = f"[{self.at_least}" if self.above is None else f"({self.above}"
+        return f"in {low}, {self.at_most}]" if self.below is None else f"in {low}, {self.below})"
+
+
+def setting(
+    default: Any,
+    help: str,
+    *,
+    identity: bool = True,
+    above: float | None = None,
+    at_least: float | None = None,
+    below: float | None = None,
+    at_most: float | None = None,
+    among: tuple[str, ...] | None = None,
+    way_out: str = "",
+) -> Any:
+    """A dataclass field with its line of explanation and the range of its values.
+
+    Args:
+        default: The value, or a callable that makes it (lists, the environment).
+        help: One line for `imgrec train --help`.
+        identity: Whether the value belongs to what a run *is*. False for paths, workers, logging and hardware: they
+            leave the run's id as it is.
+        above: As in `Range`, like all that follow.
+        at_least: An upper bound needs this or `above`.
+        below: See there.
+        at_most: See there.
+        among: See there.
+        way_out: See there.
+    """
+    metadata: dict[str, Any] = {"help": help, "identity": identity}
+    bounds = {"above": above, "at_least": at_least, "below": below, "at_most": at_most, "among": among}
+    if any(bound is not None for bound in bounds.values()):
+        metadata["range"] = Range(above, at_least, below, at_most, among, way_out)
     if callable(default):
         return dataclasses.field(default_factory=default, metadata=metadata)
     return dataclasses.field(default=default, metadata=metadata)
+
+
+@functools.cache
+def ranges(schema: type) -> Mapping[str, Range]:
+    """The declared ranges of a dataclass' fields. A field that is declared anew keeps the range of its base class."""
+    found: dict[str, Range] = {}
+    for cls in reversed(schema.__mro__):
+        for name, field in getattr(cls, "__dataclass_fields__", {}).items():
+            if "range" in field.metadata:
+                found[name] = field.metadata["range"]
+    return found
 
 
 def help_of(field: Field[Any]) -> str:

@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from pathlib import PurePath
 from typing import Any
 
-from imgrec.config.data import Folder
 from imgrec.config.fields import default_of, is_identity
 from imgrec.config.root import AXES, GROUPS, Config
 from imgrec.config.schemas import keys_outside_identity
@@ -63,8 +62,8 @@ def run_name(config: Config, overrides: Sequence[str], identity: str) -> str:
     parts = []
     for override in overrides:
         key, _, value = override.lstrip("+~").partition("=")
-        if key == "data.root" and isinstance(config.data, Folder):
-            value = "/".join(PurePath(config.data.root).parts[-_PARTS:])
+        if key == "data.root" and config.data.named_by_root:
+            value = "/".join(PurePath(config.data.place or "").parts[-_PARTS:])
         elif key in silent or key.startswith("hydra."):
             continue
         parts.append(f"{_plain(key.rpartition('.')[2])}-{_plain(value)}")

@@ -11,8 +11,8 @@ from omegaconf.errors import OmegaConfBaseException
 
 from imgrec.config.explain import explained, unknown_key
 from imgrec.config.fields import default_of
+from imgrec.config.registry import components
 from imgrec.config.root import AXES, GROUPS, Config
-from imgrec.config.schemas import SCHEMAS
 from imgrec.errors import UsageError
 
 _Sections = dict[str, tuple[type[Any], dict[str, Any]]]  # the root ("") and each axis: its dataclass and its values
@@ -53,7 +53,7 @@ def from_flat(rows: dict[str, Any]) -> Config:
     for axis in GROUPS:
         values = {key.partition(".")[2]: value for key, value in rows.items() if key.startswith(f"{axis}.")}
         if not values and axis not in AXES:  # an older version wrote it
-            values = {"name": next(iter(SCHEMAS[axis]))}
+            values = {"name": next(iter(components(axis)))}
         sections[axis] = _schema(axis, values), values
         _refuse_unknown(*sections[axis], f"{axis}.")
     if all(_fits(schema, values) for schema, values in sections.values()):
@@ -69,7 +69,7 @@ def _copied(values: dict[str, Any]) -> dict[str, Any]:
 
 def _schema(axis: str, values: dict[str, Any]) -> type[Any]:
     """The dataclass that stands behind the axis' choice. Raises UsageError for an unknown one."""
-    schemas = SCHEMAS[axis]
+    schemas = components(axis)
     name = str(values.get("name"))
     schema = next(iter(schemas.values())) if len(schemas) == 1 else schemas.get(name)
     if schema is None:

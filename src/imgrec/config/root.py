@@ -7,11 +7,11 @@ from omegaconf import MISSING
 
 from imgrec.config import primary
 from imgrec.config.augment import Augment
-from imgrec.config.data import FIXED_SIZE, Cifar10, Data, Digits, Folder
+from imgrec.config.data import Data
 from imgrec.config.fields import choice, setting, within
 from imgrec.config.launcher import Launcher
 from imgrec.config.loss import Loss
-from imgrec.config.model import Cnn, Model, WhitenedCnn
+from imgrec.config.model import Model
 from imgrec.config.optimizer import Optimizer
 from imgrec.config.schedule import Schedule
 from imgrec.config.sweep import Sweep
@@ -88,7 +88,7 @@ class Config:
             raise UsageError(f"test_protocols must name each protocol once, got {list(self.test_protocols)}")
         if not self.test_protocols:
             raise UsageError("test_protocols must name at least one protocol, got []; use test=false to skip the test")
-        if self.trainer.early_stopping and isinstance(self.data, Cifar10 | Digits) and self.data.val_size == 0:
+        if self.trainer.early_stopping and self.data.has_validation is False:
             raise UsageError("trainer.early_stopping needs validation images; give data.val_size, or early_stopping=0")
         if self.data.resident == "true" and self.augment.policy != "none":
             raise UsageError(
@@ -97,21 +97,14 @@ class Config:
             )
         if self.data.prune:
             self._check_pruning()
-        if isinstance(self.model, Cnn):
-            self._check_stages(len(self.model.widths))
-        if isinstance(self.model, WhitenedCnn):
-            self._check_whitening(self.model)
+        self.model.check_side(self.data.side, resizable=self.data.resizable)
         for side in self.augment.sizes:
             self._check_size(side)
-        if self.augment.crop_border == "reflect" and self.augment.crop_padding >= self._side:
+        if self.augment.crop_border == "reflect" and self.augment.crop_padding >= self.data.side:
             raise UsageError(
-                f"augment.crop_padding must be < {self._side}, the images' side, with augment.crop_border=reflect,"
+                f"augment.crop_padding must be < {self.data.side}, the images' side, with augment.crop_border=reflect,"
                 f" got {self.augment.crop_padding}"
             )
-
-    @property
-    def _side(self) -> int:
-        return self.data.image_size if isinstance(self.data, Folder) else FIXED_SIZE
 
     def _check_pruning(self) -> None:
         if self.augment.mix != "none":
@@ -126,13 +119,6 @@ class Config:
                 " leaves none; train longer, or give data.prune=0"
             )
 
-    def _check_whitening(self, model: WhitenedCnn) -> None:
-        if self._side < model.smallest:
-            raise UsageError(
-                f"model.widths with {len(model.widths)} stages and model.whiten_kernel={model.whiten_kernel} needs"
-                f" images of at least {model.smallest} px, got {self._side}; name fewer stages, or a smaller kernel"
-            )
-
     def _check_size(self, side: int) -> None:
         smallest = self.model.smallest
         if smallest is None:
@@ -140,23 +126,11 @@ class Config:
                 f"augment.sizes needs a network that takes images of any size, and model={self.model.name} takes one;"
                 " choose another augment, or model=whitened_cnn, resnet18 or resnet50"
             )
-        within("augment.sizes", side, smallest, self._side - 1, "from the network's smallest to below the images' own")
-
-    def _check_stages(self, stages: int) -> None:
-        factor = 2**stages
-        side = self._side
-        if side % factor == 0:
-            return
-        if isinstance(self.data, Folder):
-            raise UsageError(f"data.image_size must be a multiple of {factor} for a cnn of {stages} stages, got {side}")
-        raise UsageError(
-            f"model.widths must name fewer stages for {side}x{side} images: {stages} stages need a side that is a"
-            f" multiple of {factor}"
+        within(
+            "augment.sizes", side, smallest, self.data.side - 1, "from the network's smallest to below the images' own"
         )
 
 
 def elsewhere(config: Config, data_root: str) -> Config:
-    """The same run with its images in another place. Raises UsageError for the digits, which lie in none."""
-    if isinstance(config.data, Digits):
-        raise UsageError(f"--data-root={data_root} does not apply: the digits are embedded; leave it out")
-    return dataclasses.replace(config, data=dataclasses.replace(config.data, root=data_root))  # type: ignore[call-arg]
+    """The same run with its images in another place. Raises UsageError for a data set that lies in none."""
+    return dataclasses.replace(config, data=config.data.moved(data_root))

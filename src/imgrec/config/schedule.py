@@ -3,87 +3,59 @@
 Times are shares of all optimizer steps, so that a run of one epoch is a valid run.
 """
 
+import math
 from dataclasses import dataclass
+from typing import ClassVar
 
-from omegaconf import MISSING
-
-from imgrec.config.fields import above, below, setting, within
-from imgrec.errors import UsageError
-
-
-@dataclass(kw_only=True)
-class Schedule:
-    """What every schedule has."""
-
-    name: str = MISSING
-    warmup: float = setting(0.0, "share of all steps in which the rate climbs linearly from 0 to its peak")
-
-    def __post_init__(self) -> None:
-        below("schedule.warmup", self.warmup, 0, 1)
+from imgrec.config.component import Component
+from imgrec.config.fields import setting
 
 
 @dataclass(kw_only=True)
-class Constant(Schedule):
-    """The peak rate throughout."""
+class Schedule(Component):
+    """A schedule. A subclass says what follows the warmup."""
 
-    name: str = "constant"
+    axis: ClassVar[str] = "schedule"
 
+    warmup: float = setting(
+        0.0, "share of all steps in which the rate climbs linearly from 0 to its peak", at_least=0, below=1
+    )
 
-@dataclass(kw_only=True)
-class Step(Schedule):
-    """Falls by a factor at milestones (He et al. 2016, section 4.2: a tenth at 1/2 and 3/4 of the training)."""
+    def share(self, step: int, total_steps: int) -> float:
+        """The multiplier of the peak rate at an optimizer step.
 
-    name: str = "step"
-    milestones: list[float] = setting(lambda: [0.5, 0.75], "shares of all steps at which the rate falls, ascending")
-    gamma: float = setting(0.1, "factor of every fall")
+        In the first round(warmup * total_steps) steps the rate climbs linearly and reaches its peak in the last of
+        them (Goyal et al. 2017, section 2.2). Past the end the rate stays where it arrived.
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        for milestone in self.milestones:
-            within("schedule.milestones", milestone, 0, 1)
-        if sorted(self.milestones) != list(self.milestones):
-            raise UsageError(f"schedule.milestones must ascend, got {list(self.milestones)}")
-        within("schedule.gamma", self.gamma, 0, 1)
+        Args:
+            step: From 0 to total_steps - 1.
+            total_steps: Of the run, at least 1.
 
+        Raises:
+            ValueError: total_steps < 1 or step < 0.
+        """
+        if total_steps < 1:
+            raise ValueError(f"a schedule needs at least 1 step in all, got {total_steps}")
+        if step < 0:
+            raise ValueError(f"steps count from 0, got {step}")
+        warmup_steps = round(self.warmup * total_steps)
+        if step < warmup_steps:
+            return (step + 1) / warmup_steps
+        # cosine and linear arrive at `final` one step past the last, as CosineAnnealingLR with T_max = total_steps does
+        progress = min(1.0, (step - warmup_steps) / max(1, total_steps - warmup_steps))
+        return self.after_warmup(progress, step, total_steps)
 
-@dataclass(kw_only=True)
-class Cosine(Schedule):
-    """Half a cosine from the peak down to `final` (Loshchilov & Hutter 2017, without restarts)."""
+    def after_warmup(self, progress: float, step: int, total_steps: int) -> float:
+        """The multiplier of the peak rate at a step that follows the warmup.
 
-    name: str = "cosine"
-    final: float = setting(0.0, "share of the peak that is left at the end")
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        within("schedule.final", self.final, 0, 1)
-
-
-@dataclass(kw_only=True)
-class Linear(Schedule):
-    """A straight line from the peak down to `final`."""
-
-    name: str = "linear"
-    final: float = setting(0.0, "share of the peak that is left at the end")
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        within("schedule.final", self.final, 0, 1)
+        Args:
+            progress: The share of the steps after the warmup that are over, in [0, 1].
+            step: As in `share`.
+            total_steps: As in `share`.
+        """
+        raise NotImplementedError(type(self).__name__)
 
 
-@dataclass(kw_only=True)
-class OneCycle(Schedule):
-    """Up to the peak and down again along half cosines (Smith & Topin 2018; the rate of PyTorch's OneCycleLR)."""
-
-    name: str = "one_cycle"
-    peak_at: float = setting(0.3, "share of all steps after which the peak is reached")
-    start: float = setting(0.04, "share of the peak at the first step (PyTorch: 1/25)")
-    final: float = setting(4e-6, "share of the peak at the last step (PyTorch: 1/25 of 1e-4)")
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        above("schedule.peak_at", self.peak_at, 0)
-        within("schedule.peak_at", self.peak_at, 0, 1)
-        within("schedule.start", self.start, 0, 1)
-        within("schedule.final", self.final, 0, 1)
-        if self.warmup:
-            raise UsageError(f"schedule.warmup must be 0 with one_cycle, which warms up by itself, got {self.warmup}")
+def half_cosine(start: float, end: float, progress: float) -> float:
+    """A value between start and end, along half a cosine. progress: in [0, 1]."""
+    return end + (start - end) * (1 + math.cos(math.pi * progress)) / 2

@@ -1,4 +1,4 @@
-"""Which dataclass stands behind which name, and where conf/ lies. The only list of what an axis can be."""
+"""The choices of each axis: components by their names, and files of conf/ that give them values."""
 
 import dataclasses
 import functools
@@ -9,49 +9,12 @@ from typing import Any
 from hydra.core.config_store import ConfigStore
 from omegaconf import OmegaConf
 
-from imgrec.config import augment, data, launcher, loss, model, optimizer, schedule, sweep, trainer
+from imgrec.config import data
+from imgrec.config.component import Component
 from imgrec.config.fields import default_of, is_identity
+from imgrec.config.registry import components
 from imgrec.config.root import GROUPS, Config
 from imgrec.errors import UsageError
-
-SCHEMAS: dict[str, dict[str, type]] = {
-    "data": {"cifar10": data.Cifar10, "digits": data.Digits, "folder": data.Folder},
-    "augment": {"augment": augment.Augment},
-    "model": {
-        "cnn": model.Cnn,
-        "whitened_cnn": model.WhitenedCnn,
-        "resnet18": model.Resnet18,
-        "resnet50": model.Resnet50,
-    },
-    "loss": {
-        "cross_entropy": loss.CrossEntropy,
-        "label_smoothing": loss.LabelSmoothing,
-        "mse": loss.Mse,
-        "brier": loss.Brier,
-        "focal": loss.Focal,
-        "hinge": loss.Hinge,
-    },
-    "optimizer": {
-        "sgd": optimizer.Sgd,
-        "momentum": optimizer.Momentum,
-        "adam": optimizer.Adam,
-        "adamw": optimizer.AdamW,
-        "adagrad": optimizer.Adagrad,
-        "rmsprop": optimizer.RmsProp,
-        "muon": optimizer.Muon,
-        "muon_sgd": optimizer.MuonSgd,
-    },
-    "schedule": {
-        "constant": schedule.Constant,
-        "step": schedule.Step,
-        "cosine": schedule.Cosine,
-        "linear": schedule.Linear,
-        "one_cycle": schedule.OneCycle,
-    },
-    "trainer": {"trainer": trainer.Trainer},
-    "launcher": {"basic": launcher.Basic, "pool": launcher.Pool},
-    "sweep": {"grid": sweep.Grid, "tuned": sweep.Tuned, "optuna": sweep.Optuna},
-}
 
 
 def conf_dir() -> Path:
@@ -73,14 +36,17 @@ def _register(root: str) -> None:
     """root: the one default that comes from the environment, when it is registered."""
     store = ConfigStore.instance()
     store.store(name="schema", node=Config)
-    for axis, schemas in SCHEMAS.items():
-        for name, node in schemas.items():
+    for axis in GROUPS:
+        for name, node in components(axis).items():
             store.store(group=axis, name=f"{name}_schema", node=node)
+            if node.is_choice:
+                store.store(group=axis, name=name, node=node)
 
 
 def choices(axis: str) -> list[str]:
-    """The names that `axis=` takes, as files of conf/<axis>."""
-    return sorted(path.stem for path in (conf_dir() / axis).glob("*.yaml"))
+    """The names that `axis=` takes: components, and files of conf/<axis>."""
+    named = {path.stem for path in (conf_dir() / axis).glob("*.yaml")}
+    return sorted(named | {name for name, node in components(axis).items() if node.is_choice})
 
 
 def settings(axis: str, name: str) -> dict[str, Any]:
@@ -88,17 +54,29 @@ def settings(axis: str, name: str) -> dict[str, Any]:
 
     Raises yaml.YAMLError for a file that is no YAML.
     """
-    given = OmegaConf.to_container(OmegaConf.load(conf_dir() / axis / f"{name}.yaml"))
+    schema, given = written(axis, name)
+    values = {} if schema is None else {field.name: default_of(field) for field in dataclasses.fields(schema)}
+    return values | given
+
+
+def written(axis: str, name: str) -> tuple[type[Component] | None, dict[str, Any]]:
+    """The component of a choice, None where its file names none, and the values that files of conf/ give it.
+
+    Raises yaml.YAMLError for a file that is no YAML.
+    """
+    path = conf_dir() / axis / f"{name}.yaml"
+    if not path.is_file():
+        return components(axis).get(name.removesuffix("_schema")), {}
+    given = OmegaConf.to_container(OmegaConf.load(path))
+    schema: type[Component] | None = None
     values: dict[str, Any] = {}
     if isinstance(given, dict):
         for base in given.pop("defaults", None) or ():
-            schema = SCHEMAS[axis].get(str(base).removesuffix("_schema"))
-            if schema is not None and str(base).endswith("_schema"):
-                values |= {field.name: default_of(field) for field in dataclasses.fields(schema)}
-            elif base != name and base in choices(axis):
-                values |= settings(axis, base)
+            if base not in ("_self_", name):
+                found, below = written(axis, str(base))
+                schema, values = found or schema, values | below
         values |= {str(key): value for key, value in given.items()}
-    return values
+    return schema, values
 
 
 def recorded_name(axis: str, name: str) -> str:
@@ -107,8 +85,11 @@ def recorded_name(axis: str, name: str) -> str:
 
 
 def explanation(axis: str, name: str) -> str:
-    """The line that explains a choice: the first comment of its file."""
-    for line in (conf_dir() / axis / f"{name}.yaml").read_text("utf-8").splitlines():
+    """The line that explains a choice: the first comment of its file, or of its component's docstring."""
+    path = conf_dir() / axis / f"{name}.yaml"
+    if not path.is_file():
+        return str(components(axis)[name].__doc__).strip().splitlines()[0]
+    for line in path.read_text("utf-8").splitlines():
         if line.startswith("#") and "@package" not in line:
             return line.lstrip("# ")
     return ""
@@ -121,8 +102,8 @@ def known_keys() -> Iterator[str]:
         if field.name not in GROUPS:
             seen.add(field.name)
             yield field.name
-    for axis, schemas in SCHEMAS.items():
-        for schema in schemas.values():
+    for axis in GROUPS:
+        for schema in components(axis).values():
             for field in dataclasses.fields(schema):
                 key = f"{axis}.{field.name}"
                 if field.name != "name" and key not in seen:
@@ -134,8 +115,8 @@ def keys_outside_identity() -> set[str]:
     """The dotted keys that are no part of what a run is: paths, workers, logging, hardware, the command's own."""
     own = [field for field in dataclasses.fields(Config) if field.name not in GROUPS]
     outside = {field.name for field in own if not is_identity(field)}
-    for axis, schemas in SCHEMAS.items():
-        for schema in schemas.values():
+    for axis in GROUPS:
+        for schema in components(axis).values():
             for field in dataclasses.fields(schema):
                 if field.name != "name" and not is_identity(field):
                     outside.add(f"{axis}.{field.name}")

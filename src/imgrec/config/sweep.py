@@ -1,10 +1,11 @@
 """The sweep axis: which runs a command with -m asks for, and what follows when one fails. No part of what a run is."""
 
 from dataclasses import dataclass
+from typing import ClassVar
 
-from omegaconf import MISSING
-
-from imgrec.config.fields import at_least, choice, setting, within
+from imgrec.config.component import Component
+from imgrec.config.fields import setting, within
+from imgrec.config.registry import register
 from imgrec.errors import UsageError
 
 ON_ERROR = ("continue", "stop")
@@ -12,14 +13,15 @@ TUNING_SEED = 100  # far from 0, 1, 2, ..., with which final runs are made
 
 
 @dataclass(kw_only=True)
-class Sweep:
+class Sweep(Component):
     """What every sweep has."""
 
-    name: str = MISSING
+    axis: ClassVar[str] = "sweep"
     on_error: str = setting(
         "continue",
         "continue: a failed run keeps no other from running; stop: start no more, save those that run",
         identity=False,
+        among=ON_ERROR,
     )
     known: str | None = setting(
         None,
@@ -28,25 +30,19 @@ class Sweep:
     )
     retry_failed: bool = setting(False, "try runs again that failed when the command was given before", identity=False)
 
-    def __post_init__(self) -> None:
-        choice("sweep.on_error", self.on_error, ON_ERROR)
 
-
-@dataclass(kw_only=True)
+@register("sweep", "grid")
 class Grid(Sweep):
     """Every combination of the values after commas."""
 
-    name: str = "grid"
 
-
-@dataclass(kw_only=True)
+@register("sweep", "tuned")
 class Tuned(Sweep):
     """A grid whose every choice first gets values of its own, found on validation with the test set closed.
 
     Each combination of the grid, its seed aside, tries the same values over the same seeds: an equal budget.
     """
 
-    name: str = "tuned"
     tune: list[str] = setting(
         lambda: ["optimizer.lr_scale=0.1,0.3,1,3,10"], "words whose values are tried for each choice", identity=False
     )
@@ -57,7 +53,10 @@ class Tuned(Sweep):
         identity=False,
     )
     tune_at: str = setting(
-        "best", "which validation top1 decides: that of the best epoch, or that of the last one", identity=False
+        "best",
+        "which validation top1 decides: that of the best epoch, or that of the last one",
+        identity=False,
+        among=("best", "last"),
     )
     bases: list[str] = setting(
         list,
@@ -74,7 +73,6 @@ class Tuned(Sweep):
         super().__post_init__()
         if not self.tune:
             raise UsageError("sweep.tune must name what is tried, got []; give words, or sweep=grid")
-        choice("sweep.tune_at", self.tune_at, ("best", "last"))
         seeds = [TUNING_SEED] if self.tune_seeds is None else list(self.tune_seeds)
         if not seeds or len(set(seeds)) < len(seeds):
             raise UsageError(f"sweep.tune_seeds must name seeds, each once, got {seeds}")
@@ -91,15 +89,11 @@ class Tuned(Sweep):
                 )
 
 
-@dataclass(kw_only=True)
+@register("sweep", "optuna")
 class Optuna(Sweep):
     """A search by Optuna's tree-structured Parzen estimator (Bergstra et al. 2011) for the best validation top1."""
 
-    name: str = "optuna"
-    trials: int = setting(20, "trials in all, those of earlier starts of the command included", identity=False)
-    sampler_seed: int = setting(0, "decides what the sampler draws", identity=False)
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        at_least("sweep.trials", self.trials, 1)
-        within("sweep.sampler_seed", self.sampler_seed, 0, 2**32 - 1)
+    trials: int = setting(
+        20, "trials in all, those of earlier starts of the command included", identity=False, at_least=1
+    )
+    sampler_seed: int = setting(0, "decides what the sampler draws", identity=False, at_least=0, at_most=2**32 - 1)

@@ -2,16 +2,12 @@
 
 from collections.abc import Sequence
 
-from imgrec.config import model as config
-from imgrec.models import pretrained
-from imgrec.models.cnn import Cnn
+from imgrec.config.model import Model
 from imgrec.models.network import Network
-from imgrec.models.resnet import Resnet
-from imgrec.models.whitened import WhitenedCnn
 
 
 def build(
-    cfg: config.Model,
+    cfg: Model,
     *,
     num_classes: int,
     image_size: int,
@@ -26,17 +22,6 @@ def build(
     fetch: False leaves pretrained weights out, for a network that gets its weights from a checkpoint.
     Raises UsageError for images that do not fit the network, RunError if pretrained weights cannot be had.
     """
-    match cfg:
-        case config.Cnn():
-            net = Cnn(cfg, num_classes=num_classes, image_size=image_size, channels=channels)
-            return Network(net, mean=mean, std=std)
-        case config.WhitenedCnn():
-            whitened = WhitenedCnn(cfg, num_classes=num_classes, channels=channels)
-            return Network(whitened, mean=mean, std=std)
-        case config.Resnet():
-            resnet = Resnet(cfg, num_classes=num_classes, channels=channels, fetch=fetch)
-            if cfg.pretrained:
-                return Network(resnet, mean=pretrained.IMAGENET_MEAN, std=pretrained.IMAGENET_STD)
-            return Network(resnet, mean=mean, std=std)
-        case _:
-            raise TypeError(f"no network is known for {type(cfg).__name__}")
+    net = cfg.build(num_classes=num_classes, image_size=image_size, channels=channels, fetch=fetch)
+    mean, std = cfg.normalisation(mean, std)
+    return Network(net, mean=mean, std=std)

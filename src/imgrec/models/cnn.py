@@ -2,11 +2,12 @@
 
 # N images, C channels, K classes, S the image's side
 
+from collections.abc import Sequence
+
 from torch import Tensor, nn
 
-from imgrec.config import model as config
 from imgrec.errors import UsageError
-from imgrec.models.activation import activation
+from imgrec.models.activation import activation as named
 
 _MONOTONE = ("relu", "leaky_relu", "tanh", "elu")  # gelu and silu dip below zero before they rise
 
@@ -22,43 +23,57 @@ class Cnn(nn.Module):
     forward: (N, C, S, S) -> logits (N, K).
     """
 
-    def __init__(self, cfg: config.Cnn, *, num_classes: int, image_size: int, channels: int) -> None:
+    def __init__(
+        self,
+        *,
+        widths: Sequence[int],
+        depth: int,
+        hidden: int,
+        activation: str,
+        batch_norm: bool,
+        dropout: float,
+        num_classes: int,
+        image_size: int,
+        channels: int,
+    ) -> None:
         super().__init__()
-        shrink = 2 ** len(cfg.widths)
+        shrink = 2 ** len(widths)
         if image_size % shrink or image_size < shrink:
             raise UsageError(
-                f"model.widths with {len(cfg.widths)} stages needs images whose side is a multiple of {shrink}, "
+                f"model.widths with {len(widths)} stages needs images whose side is a multiple of {shrink}, "
                 f"got {image_size} px; choose another image size or other model.widths"
             )
-        inputs = [channels, *cfg.widths[:-1]]
         self.stages = nn.Sequential(
-            *(_stage(cfg, inputs=before, outputs=width) for before, width in zip(inputs, cfg.widths, strict=True))
+            *(
+                _stage(depth, inputs=before, outputs=width, act=activation, batch_norm=batch_norm)
+                for before, width in zip([channels, *widths[:-1]], widths, strict=True)
+            )
         )
         side = image_size // shrink
         self.hidden = nn.Sequential(
             nn.Flatten(),
-            nn.Linear(cfg.widths[-1] * side * side, cfg.hidden),
-            activation(cfg.activation),
-            *([nn.Dropout(cfg.dropout)] if cfg.dropout else []),
+            nn.Linear(widths[-1] * side * side, hidden),
+            named(activation),
+            *([nn.Dropout(dropout)] if dropout else []),
         )
-        self.classes = nn.Linear(cfg.hidden, num_classes)
+        self.classes = nn.Linear(hidden, num_classes)
 
     def forward(self, images_nchw: Tensor) -> Tensor:
         logits_nk: Tensor = self.classes(self.hidden(self.stages(images_nchw)))
         return logits_nk
 
 
-def _stage(cfg: config.Cnn, *, inputs: int, outputs: int) -> nn.Sequential:
+def _stage(depth: int, *, inputs: int, outputs: int, act: str, batch_norm: bool) -> nn.Sequential:
     layers: list[nn.Module] = []
-    for index in range(cfg.depth):
+    for index in range(depth):
         # batch normalisation subtracts the mean: a bias before it would never matter
         layers.append(
-            nn.Conv2d(inputs if index == 0 else outputs, outputs, kernel_size=3, padding=1, bias=not cfg.batch_norm)
+            nn.Conv2d(inputs if index == 0 else outputs, outputs, kernel_size=3, padding=1, bias=not batch_norm)
         )
-        if cfg.batch_norm:
+        if batch_norm:
             layers.append(nn.BatchNorm2d(outputs))
-        layers.append(activation(cfg.activation))
-    if cfg.activation in _MONOTONE:
+        layers.append(named(act))
+    if act in _MONOTONE:
         # max(f(a), f(b)) = f(max(a, b)) where f never falls: pooled first, f has a quarter of the work
         layers.insert(-1, nn.MaxPool2d(2))
     else:

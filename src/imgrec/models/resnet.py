@@ -7,15 +7,15 @@ from typing import Any
 import torchvision
 from torch import Tensor, nn
 
-from imgrec.config import model as config
 from imgrec.errors import UsageError
-from imgrec.models import pretrained
 from imgrec.models.convolution import for_small_images
+from imgrec.models.pretrained import state_dict as weights_of
 
 
 class Resnet(nn.Module):
     """torchvision's ResNet (He et al. 2016) up to the pooled features, then one linear layer for the classes.
 
+    architecture: torchvision's name of it.
     stem=cifar: the first convolution is 3x3 with stride 1 and the max-pool is left out, so that 32 px reach the
     residual stages at 32x32 (He et al. 2016, section 4.2). stem=imagenet: as published, 7x7, stride 2, max-pool.
     pretrained: ImageNet weights in everything but the last layer, through `pretrained.state_dict`.
@@ -26,17 +26,27 @@ class Resnet(nn.Module):
     forward: (N, C, H, W) -> logits (N, K). Raises UsageError if pretrained weights meet other than 3 channels.
     """
 
-    def __init__(self, cfg: config.Resnet, *, num_classes: int, channels: int, fetch: bool = True) -> None:
+    def __init__(
+        self,
+        *,
+        architecture: str,
+        stem: str,
+        pretrained: bool,
+        freeze_backbone: bool,
+        num_classes: int,
+        channels: int,
+        fetch: bool = True,
+    ) -> None:
         super().__init__()
-        if cfg.pretrained and channels != 3:
+        if pretrained and channels != 3:
             raise UsageError(
                 f"model.pretrained=true needs images of 3 channels, got {channels}; set model.pretrained=false"
             )
-        backbone = _architecture(cfg)
+        backbone: Any = torchvision.models.get_model(architecture, weights=None)
         features: int = backbone.fc.in_features
-        if cfg.pretrained and fetch:
-            backbone.load_state_dict(pretrained.state_dict(cfg.name))
-        if cfg.stem == "cifar":
+        if pretrained and fetch:
+            backbone.load_state_dict(weights_of(architecture))
+        if stem == "cifar":
             # stride 1, no pooling: a 7x7/2 stem and its max-pool leave 32 px images at 8x8 before the first block
             backbone.conv1 = _stem(channels, kernel=3, stride=1)
             backbone.maxpool = nn.Identity()
@@ -44,7 +54,7 @@ class Resnet(nn.Module):
             backbone.conv1 = _stem(channels, kernel=7, stride=2)
         backbone.fc = nn.Identity()
         for_small_images(backbone)
-        self.frozen = cfg.freeze_backbone
+        self.frozen = freeze_backbone
         self.backbone: nn.Module = backbone.requires_grad_(not self.frozen)
         self.classes = nn.Linear(features, num_classes)
         self.train()
@@ -59,16 +69,6 @@ class Resnet(nn.Module):
         if self.frozen:
             self.backbone.eval()
         return self
-
-
-def _architecture(cfg: config.Resnet) -> Any:
-    match cfg:
-        case config.Resnet18():
-            return torchvision.models.resnet18(weights=None)
-        case config.Resnet50():
-            return torchvision.models.resnet50(weights=None)
-        case _:
-            raise TypeError(f"no residual network is known for {type(cfg).__name__}")
 
 
 def _stem(channels: int, *, kernel: int, stride: int) -> nn.Conv2d:

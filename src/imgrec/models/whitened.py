@@ -5,11 +5,12 @@ Jordan 2024, "94% on CIFAR-10 in 3.29 seconds on a single GPU" (arXiv 2404.00498
 
 # N images, C channels, S the image's side, K classes, P values of a patch
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 
-from imgrec.config import model as config
-from imgrec.models.activation import activation
+from imgrec.models.activation import activation as named
 from imgrec.models.convolution import SmallImageConv
 
 _EPS = 5e-4  # added to the patches' variances (Jordan 2024, section 3.2): flat directions are not blown up to noise
@@ -29,18 +30,29 @@ class WhitenedCnn(nn.Module):
     forward: (N, C, S, S), S >= 2 ** stages + whiten_kernel - 1, normalised -> logits (N, K).
     """
 
-    def __init__(self, cfg: config.WhitenedCnn, *, num_classes: int, channels: int) -> None:
+    def __init__(
+        self,
+        *,
+        widths: Sequence[int],
+        depth: int,
+        residual: bool,
+        activation: str,
+        whiten_kernel: int,
+        norm_momentum: float,
+        num_classes: int,
+        channels: int,
+    ) -> None:
         super().__init__()
-        patch = channels * cfg.whiten_kernel**2
-        self.whiten = nn.Conv2d(channels, 2 * patch, cfg.whiten_kernel).requires_grad_(False)
-        self.activation = activation(cfg.activation)
-        inputs = [2 * patch, *cfg.widths[:-1]]
+        patch = channels * whiten_kernel**2
+        self.whiten = nn.Conv2d(channels, 2 * patch, whiten_kernel).requires_grad_(False)
+        self.activation = named(activation)
         self.stages = nn.ModuleList(
-            _Stage(cfg, inputs=before, outputs=width) for before, width in zip(inputs, cfg.widths, strict=True)
+            _Stage(depth, inputs=before, outputs=width, act=activation, residual=residual, momentum=norm_momentum)
+            for before, width in zip([2 * patch, *widths[:-1]], widths, strict=True)
         )
-        self.classes = nn.Linear(cfg.widths[-1], num_classes, bias=False)
+        self.classes = nn.Linear(widths[-1], num_classes, bias=False)
         nn.init.normal_(self.classes.weight)
-        self.scale = 1 / cfg.widths[-1]
+        self.scale = 1 / widths[-1]
 
     @torch.no_grad()
     def initialise(self, images_nchw: Tensor) -> None:
@@ -70,15 +82,15 @@ class WhitenedCnn(nn.Module):
 
 
 class _Stage(nn.Module):
-    def __init__(self, cfg: config.WhitenedCnn, *, inputs: int, outputs: int) -> None:
+    def __init__(self, depth: int, *, inputs: int, outputs: int, act: str, residual: bool, momentum: float) -> None:
         super().__init__()
         self.first = _convolution(inputs, outputs)
         self.pool = nn.MaxPool2d(2)
-        self.first_norm = _norm(outputs, cfg.norm_momentum)
-        self.convolutions = nn.ModuleList(_convolution(outputs, outputs) for _ in range(cfg.depth - 1))
-        self.norms = nn.ModuleList(_norm(outputs, cfg.norm_momentum) for _ in range(cfg.depth - 1))
-        self.activation = activation(cfg.activation)
-        self.residual = cfg.residual
+        self.first_norm = _norm(outputs, momentum)
+        self.convolutions = nn.ModuleList(_convolution(outputs, outputs) for _ in range(depth - 1))
+        self.norms = nn.ModuleList(_norm(outputs, momentum) for _ in range(depth - 1))
+        self.activation = named(act)
+        self.residual = residual
 
     def forward(self, values: Tensor) -> Tensor:
         pooled: Tensor = self.activation(self.first_norm(self.pool(self.first(values))))

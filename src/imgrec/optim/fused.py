@@ -16,6 +16,11 @@ def can_fuse(parameters: Iterable[Tensor]) -> bool:
     return all(parameter.is_floating_point() and parameter.device.type in ("cpu", "cuda") for parameter in parameters)
 
 
+def fused(groups: Iterable[dict[str, Any]]) -> bool | None:
+    """What PyTorch's `fused=` gets for these parameter groups: True where `can_fuse`, else None, its own choice."""
+    return True if can_fuse(parameter for group in groups for parameter in group["params"]) else None
+
+
 def prepared(optimizer: Optimizer) -> Optimizer:
     """The same optimizer, made safe to resume, clip and reshape.
 

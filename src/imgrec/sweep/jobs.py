@@ -111,7 +111,7 @@ class Jobs:
         found = whereabouts.place(config, named, seen, within=self.sweep)
         if found.seen.by_contents:
             return found
-        root = shown(getattr(config.data, "root", config.data.name))
+        root = shown(config.data.place or config.data.name)
         kept, place = self._served.setdefault(found.run_id, (seen.fingerprint, root))
         if kept == seen.fingerprint:
             return found

@@ -5,13 +5,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from imgrec import statistics
+from imgrec.config.registry import components
 from imgrec.statistics import LEVEL, MOST_SEEDS, Comparison
 from imgrec.tables import compare
 from imgrec.tables.column import Column
-from imgrec.tables.compare import NO_PROBABILITIES, Compared
+from imgrec.tables.compare import Compared, gives_probabilities
 from imgrec.tables.table import Cell, Row, Table
 
-_ECE_OF_LOSSES = f"losses, or of {' or '.join(NO_PROBABILITIES)}, whose outputs are no logits of probabilities"
 _FEW = 3  # factors up to which a setting is named in full beside another
 
 
@@ -104,7 +104,10 @@ def _different(first: Row, others: Sequence[Row], column: Column) -> str:
         return "data"
     if keys := list(dict.fromkeys(key for row in others for key in compare.apart(first, row, column))):
         return f"{column.split} images ({', '.join(keys)})"
-    return "losses, each measured by its own" if column.metric == "loss" else _ECE_OF_LOSSES
+    if column.metric == "loss":
+        return "losses, each measured by its own"
+    without = " or ".join(name for name in components("loss") if not gives_probabilities(name))
+    return f"losses, or of {without}, whose outputs are no logits of probabilities"
 
 
 def _amounts(table: Table, number: int, first: Row) -> list[float]:

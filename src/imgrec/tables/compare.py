@@ -4,14 +4,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from imgrec import statistics
+from imgrec.config.registry import components
 from imgrec.errors import UsageError
 from imgrec.statistics import Both, Contrast
 from imgrec.tables import factors
 from imgrec.tables.column import Column
 from imgrec.tables.factors import DATA, ROOT, full, short
 from imgrec.tables.table import Cell, Row, Table
-
-NO_PROBABILITIES = ("hinge", "mse")  # the losses that logits of probabilities do not minimise
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -162,8 +161,13 @@ def _measured(row: Row, column: Column) -> list[tuple[str, str]]:
     keys = [key for key in config if column.metric == "loss" and key.startswith("loss.")]
     measured = [*images_of(row), *((key, factors.text(config[key])) for key in keys)]
     if column.is_calibration:
-        measured.append(("probabilities", str(config.get("loss.name") not in NO_PROBABILITIES)))
+        measured.append(("probabilities", str(gives_probabilities(config.get("loss.name")))))
     return measured
+
+
+def gives_probabilities(loss: str | None) -> bool:
+    """Whether outputs that were trained with the loss are logits of probabilities; True for a loss that none knows."""
+    return bool(getattr(components("loss").get(str(loss)), "gives_probabilities", True))
 
 
 def images_of(row: Row) -> tuple[tuple[str, str], ...]:

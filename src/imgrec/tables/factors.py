@@ -3,7 +3,7 @@
 import dataclasses
 import re
 import shlex
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -12,8 +12,9 @@ from typing import Any
 from omegaconf import MISSING
 
 from imgrec.config.fields import default_of, nearest
+from imgrec.config.registry import components
 from imgrec.config.root import AXES, GROUPS, MEASURED, Config
-from imgrec.config.schemas import SCHEMAS, keys_outside_identity
+from imgrec.config.schemas import keys_outside_identity
 from imgrec.errors import UsageError
 from imgrec.records import Record
 from imgrec.tables import images
@@ -229,7 +230,7 @@ def _spoken(runs: Sequence[Run], key: str, by: Sequence[str]) -> str:
 @cache
 def _defaults(axis: str, name: str) -> dict[str, Any]:
     """The defaults of an axis' choice; of the root, for no axis."""
-    schemas = SCHEMAS.get(axis, {}) if axis else {"": Config}
+    schemas: Mapping[str, type] = components(axis) if axis else {"": Config}
     schema = next(iter(schemas.values())) if len(schemas) == 1 else schemas.get(name)
     if schema is None:
         return {}

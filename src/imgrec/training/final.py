@@ -55,7 +55,7 @@ def read(config: Config, folder: Path, fitting: Fitting) -> Reading:
         if not path.exists():
             continue
         trained = assembly.trained(path)
-        loss = assembly.loss(config)  # this run's own, also where `best` comes from a run that it went on from
+        loss = config.loss.build()  # this run's own, also where `best` comes from a run that it went on from
         reading.weights[at] = checkpoint.digest(trained.network.state_dict())
         temperatures: dict[str, float] = {}
         for split, images in splits.items():

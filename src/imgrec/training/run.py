@@ -115,7 +115,7 @@ def _still(seen: Inventory, job: Job) -> Inventory:
     """The images under the fingerprint that they had when the run was asked for. Raises RunError for other ones."""
     known = seen.known_as(job.fingerprint)
     if known is None:
-        root = shown(getattr(job.config.data, "root", job.config.data.name))
+        root = shown(job.config.data.place or job.config.data.name)
         raise RunError(
             f"data.root={root} must hold the images that it held when the command began, of which"
             f" {shown(job.name)} is the run, and names or contents have changed since; restore them and start the"

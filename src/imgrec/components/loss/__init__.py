@@ -1,0 +1,1 @@
+"""The losses. Each takes class indices or class probabilities as targets."""

@@ -1,0 +1,72 @@
+"""What some choices of model share."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from imgrec.config.fields import setting
+from imgrec.config.model import Model
+from imgrec.errors import UsageError
+
+if TYPE_CHECKING:
+    from torch import nn
+
+
+STEMS = ("cifar", "imagenet")
+
+
+@dataclass(kw_only=True)
+class Resnet(Model):
+    """torchvision's residual networks (He et al. 2016)."""
+
+    stem: str = setting(
+        "cifar",
+        "cifar: 3x3, stride 1, no max-pool, for small images; imagenet: 7x7, stride 2, max-pool",
+        among=STEMS,
+    )
+    pretrained: bool = setting(False, "start from torchvision's ImageNet weights (downloaded); needs stem=imagenet")
+    freeze_backbone: bool = setting(False, "train the last layer only; the rest keeps its weights and statistics")
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.pretrained and self.stem != "imagenet":
+            raise UsageError(
+                f"model.pretrained=true needs model.stem=imagenet (the weights have a 7x7 stem), got {self.stem!r}"
+            )
+
+    @property
+    def smallest(self) -> int:
+        return 8 if self.stem == "cifar" else 32  # a pixel is left after all halvings
+
+    def check_beginning(self) -> None:
+        """Refuse to train a last layer on features that are random and stay so.
+
+        Not in the configuration's own check: runs of older versions must stay readable.
+        """
+        if self.freeze_backbone and not self.pretrained:
+            raise UsageError(
+                "model.freeze_backbone=true needs a backbone that has learned something, and this one would begin and"
+                " stay random; give model.pretrained=true model.stem=imagenet, or leave model.freeze_backbone out"
+            )
+
+    def normalisation(self, mean: Sequence[float], std: Sequence[float]) -> tuple[Sequence[float], Sequence[float]]:
+        """ImageNet's constants with pretrained weights, else the data's."""
+        if not self.pretrained:
+            return mean, std
+        from imgrec.models.pretrained import IMAGENET_MEAN, IMAGENET_STD
+
+        return IMAGENET_MEAN, IMAGENET_STD
+
+    def build(self, *, num_classes: int, image_size: int, channels: int, fetch: bool) -> "nn.Module":
+        """See `models.resnet.Resnet`."""
+        from imgrec.models.resnet import Resnet
+
+        return Resnet(
+            architecture=self.name,
+            stem=self.stem,
+            pretrained=self.pretrained,
+            freeze_backbone=self.freeze_backbone,
+            num_classes=num_classes,
+            channels=channels,
+            fetch=fetch,
+        )

@@ -1,0 +1,1 @@
+"""The optimizers, each with published values or the defaults of a named library."""

@@ -1,0 +1,14 @@
+"""What some choices of optimizer share."""
+
+from dataclasses import dataclass
+
+from imgrec.config.fields import setting
+from imgrec.config.optimizer import Optimizer
+
+
+@dataclass(kw_only=True)
+class Orthogonalised(Optimizer):
+    """What the choices with Muon's rule share."""
+
+    momentum: float = setting(0.95, "weight of the past gradients, Nesterov (Jordan et al. 2024)", at_least=0, below=1)
+    ns_steps: int = setting(5, "Newton-Schulz iterations (Jordan et al. 2024)", at_least=1)

@@ -1,0 +1,1 @@
+"""The schedules: the learning rate as a share of its peak."""
