@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -121,3 +122,73 @@ def test_lightning_s_own_idea_of_the_rank_does_not_silence_a_run(tiny: list[str]
     )
     assert done.returncode == 0, done.stderr
     assert "val,top1" in Path("run/curves.csv").read_text()
+
+
+@pytest.fixture
+def as_companions(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
+    """Let companions run this code instead of training along."""
+
+    def arrange(code: str) -> None:
+        popen = subprocess.Popen
+        monkeypatch.setattr(subprocess, "Popen", lambda _, **options: popen([sys.executable, "-c", code], **options))
+
+    return arrange
+
+
+def children() -> list[str]:
+    return Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()
+
+
+def started(count: int = 3) -> Any:
+    return companions.started("the job", count=count, at_port=1, noted=lambda: None)
+
+
+def test_companions_get_the_job_and_their_rank_and_end_by_themselves(
+    as_companions: Callable[[str], None], tmp_path: Path
+) -> None:
+    as_companions(
+        "import os, sys; from pathlib import Path; from imgrec import companions;"
+        f" Path({str(tmp_path)!r}, str(companions.rank())).write_text(f'{{sys.stdin.read()}} {{companions.port()}}')"
+    )
+    before = children()
+    with started():
+        pass
+    assert {path.name: path.read_text() for path in tmp_path.iterdir()} == {"1": "the job 1", "2": "the job 1"}
+    assert children() == before
+
+
+def test_companions_of_a_process_that_fails_are_killed(as_companions: Callable[[str], None]) -> None:
+    as_companions("import time; time.sleep(600)")
+    before = children()
+    with pytest.raises(ValueError, match="diverged"), started():
+        raise ValueError("diverged")
+    assert children() == before
+
+
+def test_companions_that_do_not_end_are_killed(
+    as_companions: Callable[[str], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    as_companions("import time; time.sleep(600)")
+    monkeypatch.setattr(companions, "_GRACE", 0.1)
+    before = children()
+    with started():
+        pass
+    assert children() == before
+
+
+@pytest.mark.parametrize(("signum", "code"), [(None, 1), (signal.SIGTERM, 143)])
+def test_a_process_that_waits_for_a_companion_that_has_failed_ends_and_says_so(signum: int | None, code: int) -> None:
+    script = f"""
+import subprocess, sys, time
+from imgrec import companions, runlog
+
+popen = subprocess.Popen
+subprocess.Popen = lambda _, **options: popen([sys.executable, "-c", "raise SystemExit(3)"], **options)
+companions._LOOK = companions._SETTLE = 0.1
+with runlog.shown(), companions.started("the job", count=2, at_port=1, noted=lambda: {signum and int(signum)}):
+    time.sleep(600)
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert done.returncode == code
+    said = "process 1 of the run ended with exit code 3, and the others waited for it: all are ended"
+    assert done.stderr == f"{said}\n"

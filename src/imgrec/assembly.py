@@ -11,7 +11,7 @@ from torch import Tensor, nn
 import imgrec
 from imgrec import checkpoint, stored
 from imgrec.classifier import Classifier
-from imgrec.config import plain
+from imgrec.config import outside, plain
 from imgrec.config.data import Folder
 from imgrec.config.root import Config
 from imgrec.data import sources
@@ -20,7 +20,7 @@ from imgrec.data.resize import resized, side_at
 from imgrec.data.scan import Listing
 from imgrec.data.source import Images, Source
 from imgrec.datamodule import ImageData
-from imgrec.errors import RunError, StrPath
+from imgrec.errors import RunError, StrPath, shown
 from imgrec.losses import LossFunction
 from imgrec.models.build import build as build_network
 from imgrec.models.network import Network
@@ -95,6 +95,7 @@ def classifier(config: Config, images: Source, *, run_id: str, fingerprint: str,
             "channels": images.channels,
             "mean": list(images.mean),
             "std": list(images.std),
+            **({"components": components} if (components := outside.used(config)) else {}),
         },
         channels_last=config.trainer.channels_last,
         compiled=config.trainer.compile,
@@ -162,6 +163,7 @@ def trained(path: StrPath) -> Trained:
     meta = stored.meta(path, state)
     prefix = "network."
     weights = {name[len(prefix) :]: value for name, value in state["state_dict"].items() if name.startswith(prefix)}
+    outside.refuse_other(meta.get("components", {}), shown(path))
     try:
         config = plain.from_flat(meta["config"])
         with torch.device("meta"):  # shapes alone, as what a configuration asks for may be larger than any memory

@@ -30,6 +30,8 @@ class _TrainCommand(TyperCommand):
     """`train`, whose help explains the choices and keys that stand beside --help."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        if "--help" in args or "-h" in args:  # which shows what is loaded
+            args = _load_named_in(args)
         ctx.meta[_WORDS] = [word for word in args if not word.startswith("-")]
         parsed: list[str] = super().parse_args(ctx, args)
         return parsed
@@ -38,6 +40,28 @@ class _TrainCommand(TyperCommand):
         from imgrec.reference import reference
 
         formatter.write(reference(ctx.meta[_WORDS]))
+
+
+def _load_named_in(args: list[str]) -> list[str]:
+    """Load the components that --components names among these words, and return the others."""
+    from imgrec.config import outside
+
+    files, others = [], []
+    words = iter(args)
+    for word in words:
+        option, equals, value = word.partition("=")
+        if option == "--components":
+            files.append(value if equals else next(words, ""))
+        else:
+            others.append(word)
+    outside.load(files)
+    return others
+
+
+Components = Annotated[
+    list[Path] | None,
+    typer.Option("--components", metavar="FILE", help="A file of components. It is code, and runs."),
+]
 
 
 @app.callback(invoke_without_command=True)
@@ -57,11 +81,14 @@ def _root(version: Annotated[bool, typer.Option("--version", help="Print the ver
 def train(
     context: typer.Context,
     multirun: Annotated[bool, typer.Option("-m", "--multirun", help="Every combination of the values.")] = False,
+    components: Components = None,
 ) -> None:
     """Train: one run, or with -m every combination of the values given after commas."""
     from imgrec import allocator, hydra_runtime, launch, summary
+    from imgrec.config import outside
     from imgrec.config.compose import of_study
 
+    outside.load(components or [])
     allocator.keep_freed_memory()
     flags, overrides = [], []
     words = iter(context.args)
@@ -110,10 +137,13 @@ def evaluate(
         bool, typer.Option("--allow-trained", help="Measure other images although the run was trained on some.")
     ] = False,
     output: Annotated[Path | None, typer.Option("-o", help="Write here instead of the run's evaluations/.")] = None,
+    components: Components = None,
 ) -> None:
     """Measure a trained network under a protocol."""
     from imgrec import allocator, remeasure, summary
+    from imgrec.config import outside
 
+    outside.load(components or [])
     allocator.keep_freed_memory()
     measured = remeasure.evaluate(
         run,
@@ -137,11 +167,14 @@ def evaluate(
 def verify(
     run: Annotated[Path, typer.Argument(metavar="RUN", help="The folder of a finished run.")],
     data_root: Annotated[str | None, typer.Option(help="Where the images lie, if elsewhere than for the run.")] = None,
+    components: Components = None,
 ) -> None:
     """Run a finished run again from its record: bit-equal, or where it drifts first."""
     from imgrec import allocator
+    from imgrec.config import outside
     from imgrec.verify import verify as run_again
 
+    outside.load(components or [])
     allocator.keep_freed_memory()
     verdict = run_again(run, data_root=data_root)
     tell(verdict.text)
@@ -150,13 +183,13 @@ def verify(
 
 
 @app.command(name="_job", hidden=True)
-def job(path: Annotated[Path, typer.Argument(metavar="JOB.json", help="What imgrec wrote to be carried out.")]) -> None:
-    """Carry out the run of a job file, or train along in it: so begin the other processes of a distributed run."""
+def job(path: Annotated[Path, typer.Argument(metavar="JOB.json", help="A job as imgrec writes it; -: stdin.")]) -> None:
+    """Carry out the run of a job, or train along in it: so begin the other processes of a distributed run."""
     from imgrec import allocator, execution
     from imgrec.job import Job
 
     allocator.keep_freed_memory()
-    execution.run(Job.read(path))
+    execution.run(Job.from_json(sys.stdin.read(), "stdin") if path == Path("-") else Job.read(path))
 
 
 for command in (results.table, results.report, results.figure):

@@ -9,13 +9,19 @@ from pathlib import Path
 
 from imgrec import codebase
 from imgrec.codebase import Code, changed_since
+from imgrec.config import outside
 from imgrec.errors import RunError, done_over, shown
 from imgrec.records import Record
 
 
 def modules(record: Record) -> list[str]:
     """The modules of the run that are other code now than in any part of it."""
-    return sorted({name for part in (record.code, *record.code_since) for name in codebase.changed(part)})
+    found = set[str]()
+    for part in (record.code, *record.code_since):
+        others = {name: digests for name, digests in part.items() if name.partition(".")[0] == outside.CODE}
+        own = {name: digests for name, digests in part.items() if name not in others}
+        found.update(codebase.changed(own), outside.changed(others))
+    return sorted(found)
 
 
 def of_finished(folder: Path, record: Record, rule: str, *, named: bool = False) -> str | None:

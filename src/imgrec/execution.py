@@ -1,6 +1,5 @@
 """One run in this process: its folder, its log and its record."""
 
-import logging
 import signal
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -13,8 +12,6 @@ from imgrec.records import Record
 if TYPE_CHECKING:
     from imgrec.data.sources import Load
     from imgrec.training.interruption import Interruption
-
-log = logging.getLogger(__name__)
 
 
 def run(
@@ -45,6 +42,8 @@ def run(
     from imgrec.training.interruption import requeue
     from imgrec.training.run import train  # imports torch
 
+    companions.refuse_foreign_rank()
+    job = replace(job, folder=job.folder.absolute())  # a program may go to another folder meanwhile
     if companions.rank() == 0:
         runfolder.prepare(job.folder)
     trainer = job.config.trainer

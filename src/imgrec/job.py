@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from imgrec import runfolder
-from imgrec.config import plain
+from imgrec.config import outside, plain
 from imgrec.config.root import Config
 from imgrec.disk import content
 from imgrec.errors import UsageError, shown
@@ -50,14 +50,15 @@ class Job:
         return runfolder.look(self.folder)
 
     def to_json(self) -> str:
-        """The job as JSON text, with an absolute folder. `from_json` reads it."""
+        """The job as JSON text, with an absolute folder and the files whose components are loaded."""
         rows: dict[str, Any] = {field.name: getattr(self, field.name) for field in fields(Job)}
         rows |= {"job": _VERSION, "config": plain.flat(self.config), "folder": str(self.folder.absolute())}
+        rows["components"] = [[file.path, file.sha256] for file in outside.loaded()]
         return json.dumps(rows)
 
     @classmethod
     def from_json(cls, text: str, source: str) -> Self:
-        """The job that `to_json` wrote.
+        """The job that `to_json` wrote. Its files of components are loaded, where they have not changed.
 
         Args:
             text: The JSON text.
@@ -77,6 +78,11 @@ class Job:
         for key, kind in kinds.items():
             if not isinstance(rows.get(key), kind):
                 raise _no_job(source, f"{key} is {rows.get(key)!r}")
+        try:
+            files = [outside.File(path=str(path), sha256=str(digest)) for path, digest in rows.get("components", [])]
+        except (TypeError, ValueError) as error:
+            raise _no_job(source, f"components is {rows['components']!r}") from error
+        outside.load_files(files)
         verbose = rows.get("verbose")
         return cls(
             config=plain.from_flat(rows["config"]),

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from imgrec import admission, codechange, companions, execution, resuming, runfolder, runlog, whereabouts
+from imgrec.config import outside
 from imgrec.config.compose import compose
 from imgrec.config.root import STEERING, Config
 from imgrec.config.words import given, key_of, literal, parsed, quoted
@@ -100,6 +101,7 @@ def _trained(overrides: Sequence[str]) -> Outcome:
 def _admitted(overrides: Sequence[str]) -> list[str]:
     """The words of one run. Raises UsageError for what no single run takes, or no process of another program."""
     refuse_place()
+    outside.load()
     overrides = literal(overrides)
     if given(overrides, "hydra.sweep.dir"):
         raise UsageError("hydra.sweep.dir has no effect without -m; give hydra.run.dir, or leave it out")

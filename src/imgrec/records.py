@@ -50,6 +50,7 @@ class Record:
     images: of a folder, `sizes`: the fingerprint of names and sizes alone, as older records have it. `trained_on`: of a
     run that went on over other images, how many of its val and test images its parent was trained on.
     predictions: the digest of what `predictions.npz` keeps for each place (`test/clean/last`); empty in older records.
+    components: what is known of components from outside of imgrec, by `axis=name` (`config.outside.used`).
     """
 
     run_id: str
@@ -75,6 +76,7 @@ class Record:
     error: str | None = None
     images: dict[str, Any] = field(default_factory=dict)
     predictions: dict[str, str] = field(default_factory=dict)
+    components: dict[str, dict[str, Any]] = field(default_factory=dict)
     schema: int = SCHEMA
 
     def score(self, metric: str, *, split: str, at: str, protocol: str = "clean") -> Score | None:
@@ -172,6 +174,20 @@ def why_not(error: BaseException) -> str:
     return (error.strerror if isinstance(error, OSError) else None) or str(error) or type(error).__name__
 
 
+def check_components(components: Any) -> None:
+    """Raises ValueError for what is no account of outside components."""
+    for key, row in shape.mapping(components, "components").items():
+        axis, _, name = shape.text(key, "a component").partition("=")
+        if not axis.isidentifier() or not name.isidentifier():
+            raise ValueError(f"a component must read axis=name, got {shape.brief(key)}")
+        shape.mapping(shape.mapping(row, key).get("defaults", {}), f"{key}'s defaults")
+        for entry in ("distribution", "file", "sha256"):
+            if entry in row:
+                shape.text(row[entry], f"{key}'s {entry}")
+        for field_name in shape.items(row.get("outside_identity", []), f"{key}'s outside_identity"):
+            shape.text(field_name, f"{key}'s outside_identity")
+
+
 def _check(record: Record) -> None:
     """Raises ValueError for what is JSON, but was not written by `write`."""
     if record.status not in STATUSES:
@@ -183,6 +199,7 @@ def _check(record: Record) -> None:
             shape.text(getattr(record, key), key)
     for key in ("config", "cost", "environment", "progress", "images"):
         shape.mapping(getattr(record, key), key)
+    check_components(record.components)
     for word in shape.items(record.command, "command"):
         shape.text(word, "a word of the command")
     shape.integer(record.config.get("seed", 0), "config's seed", low=-(2**63), high=2**64)

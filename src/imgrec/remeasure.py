@@ -16,6 +16,7 @@ import torch
 from imgrec import assembly, checkpoint, evaluation, predictions, records, runfolder, whereabouts
 from imgrec.assembly import Trained
 from imgrec.checkpoint import BEST, LAST
+from imgrec.config import outside
 from imgrec.config.data import Cifar10, Folder
 from imgrec.config.fields import choice
 from imgrec.config.root import TEST_PRECISIONS, Config, elsewhere
@@ -78,6 +79,7 @@ def evaluate(
     evaluations/<protocol>-<hash of the settings>.json, beside which the predictions lie (.npz). Raises UsageError or
     RunError with the reason.
     """
+    outside.load()
     run, output = Path(run), None if output is None else Path(output)
     data_root = None if data_root is None else str(data_root)
     choice("--protocol", protocol, list(evaluation.PROTOCOLS))

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from imgrec import shape
+from imgrec import records, shape
 from imgrec.errors import RunError
 
 META = "imgrec"  # the key of what Lightning does not store
@@ -29,6 +29,7 @@ def meta(path: Path, state: Mapping[str, Any]) -> dict[str, Any]:
         shape.name(found["run_id"], "run_id")
         shape.text(found["fingerprint"], "fingerprint")
         shape.mapping(found["config"], "config")
+        records.check_components(found.get("components", {}))
         for name in shape.items(found["classes"], "classes", most=_MOST_CLASSES):
             shape.text(name, "a class")
         shape.integer(found["image_size"], "image_size", low=1, high=_MOST_SIDE)

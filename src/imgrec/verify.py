@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from imgrec import codebase, codechange, drift, execution, runfolder, runlog, whereabouts
-from imgrec.config import plain
+from imgrec.config import outside, plain
 from imgrec.config.identity import SHORT, run_id
 from imgrec.config.root import Config, elsewhere
 from imgrec.disk import content
-from imgrec.errors import RunError, StrPath, UsageError
+from imgrec.errors import RunError, StrPath, UsageError, shown
 from imgrec.foreign import folded
 from imgrec.job import Job
 from imgrec.records import Record, read_curves, write_text
@@ -47,7 +47,9 @@ def verify(run: StrPath, *, data_root: StrPath | None = None) -> Verdict:
     when it cannot be verified, Interrupted as training does.
     """
     run, data_root = Path(run), None if data_root is None else str(data_root)
+    outside.load()
     record = _finished(run)
+    outside.refuse_other(record.components, shown(run))
     folder = _folder(run)
     config = _config(run, record, data_root, folder)
     present = _present(folder, record)

@@ -3,8 +3,9 @@
 import pytest
 
 from imgrec.config.compose import compose
-from imgrec.config.launcher import Basic, Pool
 from imgrec.errors import UsageError
+from imgrec.sweep.launchers.basic import Basic
+from imgrec.sweep.launchers.pool import Pool
 
 
 def test_joblib_is_another_name_for_pool() -> None:

@@ -80,9 +80,10 @@ def test_no_process_outlives_the_first_when_its_disk_is_full(
     small = disk("size=1m")
     words = ["train", *tiny, "trainer=ddp", "trainer.accelerator=cpu", "data.batch_size=4", "trainer.max_epochs=3"]
     run = small / "run"
-    said = refusal(imgrec(*words, f"hydra.run.dir={run}", before=filled_at(9, small)))
-    assert "No space left on device" in said
-    assert not [path for path in Path("/proc").glob("[0-9]*/cmdline") if str(run).encode() in _contents(path)]
+    child = imgrec(*words, f"hydra.run.dir={run}", before=filled_at(9, small))
+    assert "No space left on device" in refusal(child)
+    started_by = f"IMGREC_STARTED_BY={child.pid}\0".encode()
+    assert not [path for path in Path("/proc").glob("[0-9]*/environ") if started_by in _contents(path)]
 
 
 def _contents(path: Path) -> bytes:

@@ -24,6 +24,7 @@ from imgrec.config import schemas
 from imgrec.errors import Interrupted, RunError
 from imgrec.job import Job
 from imgrec.sweep.jobs import Jobs, deaths, state
+from imgrec.sweep.run import Sweep
 from imgrec.training import run as room
 
 Said = tuple[int, str, str]
@@ -438,3 +439,32 @@ def test_what_was_asked_for_is_kept_beside_the_runs(command: Callable[..., Said]
     assert kept.hydra.mode == "MULTIRUN"
     assert kept.hydra.sweeper._target_ == "hydra._internal.core_plugins.basic_sweeper.BasicSweeper"
     assert (kept.model.name, kept.sweep.on_error) == ("cnn", "stop")
+
+
+def test_a_signal_before_a_run_of_a_sweep_trains_ends_it_at_once(
+    command: Callable[..., Said], words: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As when it comes while a large folder is listed once more."""
+    take = room.inventory.take
+
+    def interrupted(*arguments: Any) -> Any:
+        monkeypatch.setattr(room.inventory, "take", take)
+        signal.raise_signal(signal.SIGTERM)
+        return take(*arguments)
+
+    sweep = Sweep([*words, "seed=0,1"])
+    monkeypatch.setattr(room.inventory, "take", interrupted)
+    with pytest.raises(Interrupted):
+        sweep.run()
+    assert not [status for status in statuses().values() if status == "finished"]
+    assert command("train", "-m", *words, "seed=0,1")[0] == 0
+
+
+def test_a_run_of_a_sweep_ends_where_it_began(words: list[str], workplace: Path) -> None:
+    """A program may go to another folder while the sweep runs."""
+    elsewhere = workplace / "elsewhere"
+    elsewhere.mkdir()
+    with breaking(0, lambda: os.chdir(elsewhere)), contextlib.suppress(AssertionError):
+        Sweep([*words, "seed=0", "hydra.sweep.dir=sweep"]).run()
+    (record,) = (workplace / "sweep").glob("*/record.json")
+    assert json.loads(record.read_text())["status"] == "finished"

@@ -16,8 +16,8 @@ from waiting import wait_until
 
 from imgrec import records
 from imgrec.config.compose import compose
-from imgrec.config.launcher import Pool
 from imgrec.sweep import pool
+from imgrec.sweep.launchers.pool import Pool
 from imgrec.sweep.run import Sweep
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="/proc tells which processes there are")

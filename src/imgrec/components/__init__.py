@@ -1,1 +1,16 @@
-"""The parts that a configuration picks by name, a file each. Their modules import torch in `build` alone."""
+"""The parts that a configuration picks by name, a file each. Their modules import torch in `build` alone.
+
+A part from outside of imgrec derives from one of the classes here, declares its settings, and registers itself:
+
+    from imgrec.components import Loss, register, setting
+"""
+
+from imgrec.config.fields import setting
+from imgrec.config.launcher import Launcher
+from imgrec.config.loss import Loss
+from imgrec.config.model import Model
+from imgrec.config.optimizer import Optimizer
+from imgrec.config.registry import register
+from imgrec.config.schedule import Schedule
+
+__all__ = ["Launcher", "Loss", "Model", "Optimizer", "Schedule", "register", "setting"]

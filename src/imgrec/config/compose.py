@@ -26,7 +26,7 @@ from hydra.version import VersionBase
 from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
-from imgrec.config import data, declaration, plain, schemas
+from imgrec.config import data, declaration, plain, registry, schemas
 from imgrec.config.explain import explained, file_of, unknown_choice, unknown_key
 from imgrec.config.fields import nearest
 from imgrec.config.root import GROUPS, Config
@@ -74,9 +74,8 @@ def compose_raw(overrides: Sequence[str]) -> DictConfig:
     setup_globals()  # Hydra's resolvers: a program around this one may have cleared them
     folder = schemas.conf_dir()
     try:
-        packed = _chosen(
-            folder, _state(folder), data.default_root(), tuple(str(word.input_line) for word in choices), hydras
-        )
+        known = data.default_root(), registry.count()
+        packed = _chosen(folder, _state(folder), known, tuple(str(word.input_line) for word in choices), hydras)
         config: DictConfig = pickle.loads(packed)
         for word in values:
             _set(config, word)
@@ -103,13 +102,13 @@ def _chooses(word: Override) -> bool:
 
 
 @functools.lru_cache(maxsize=128)
-def _chosen(folder: Path, state: State, root: str, words: tuple[str, ...], hydra: bool) -> bytes:
+def _chosen(folder: Path, state: State, known: tuple[str, int], words: tuple[str, ...], hydra: bool) -> bytes:
     """What Hydra composes from the words that choose, pickled, so that each caller gets a copy.
 
     Args:
         folder: conf/.
         state: what its files looked like, so that an edited one is read again.
-        root: the default of data.root, which comes from the environment.
+        known: the default of data.root, which comes from the environment, and the number of components.
         words: choices such as `optimizer=adam`.
         hydra: with Hydra's own settings, which are the larger part.
     """

@@ -11,6 +11,7 @@ from omegaconf.errors import ConfigKeyError, MissingMandatoryValue, OmegaConfBas
 
 from imgrec.config import schemas
 from imgrec.config.fields import nearest
+from imgrec.config.outside import KINDS
 from imgrec.config.registry import components
 from imgrec.config.root import GROUPS, Config
 from imgrec.config.schemas import choices, known_keys
@@ -39,7 +40,8 @@ def unknown_choice(axis: str, value: str) -> UsageError:
     """The refusal of a name that conf/<axis> does not have."""
     known = choices(axis)
     guess = nearest(value, known)
-    hint = f"; did you mean {axis}={guess}?" if guess else ""
+    own = "; one of your own needs --components FILE" if axis in KINDS else ""
+    hint = f"; did you mean {axis}={guess}?" if guess else own
     return UsageError(f"{axis} must be one of {', '.join(known)}, got {value!r}{hint}")
 
 

@@ -1,34 +1,26 @@
 """The launcher axis: how the runs of a sweep are carried out. No part of what a run is."""
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from imgrec.config.component import Component
-from imgrec.config.fields import setting
-from imgrec.config.registry import register
+
+if TYPE_CHECKING:
+    from imgrec.sweep.watch import Launcher as Runner
 
 
 @dataclass(kw_only=True)
 class Launcher(Component):
-    """What every launcher has."""
+    """A launcher.
+
+    Attributes:
+        in_process: True if it carries runs out in the process of the sweep, which sees nothing of how they end where
+            they end it.
+    """
 
     axis: ClassVar[str] = "launcher"
+    in_process: ClassVar[bool] = False
 
-
-@register("launcher", "basic")
-class Basic(Launcher):
-    """One run after the other in this process: imports and images are paid for once."""
-
-
-@register("launcher", "pool")
-class Pool(Launcher):
-    """Several runs at a time, each in a process of its own, with GPUs or a share of the cores of its own."""
-
-    processes: int = setting(
-        0,
-        "runs at a time; 0: as many as have trainer.devices GPUs each, without a GPU as many as have so many cores",
-        identity=False,
-        at_least=0,
-        at_most=1024,
-        way_out="0 takes the number from the machine",
-    )
+    def build(self) -> "Runner":
+        """What carries out the jobs of a sweep, see `sweep.watch.Launcher`."""
+        raise NotImplementedError(type(self).__name__)

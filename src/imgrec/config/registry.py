@@ -14,7 +14,7 @@ A component registers itself where it is defined:
 import functools
 import importlib
 import pkgutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import TypeVar, dataclass_transform
@@ -23,7 +23,8 @@ from imgrec.config.component import Component
 
 C = TypeVar("C", bound=Component)
 
-_ROOM = "imgrec.components"  # its modules are imported by name, so that no floor below knows them
+# the modules of these rooms are imported by name, so that no floor below knows them
+_ROOMS = ("imgrec.components", "imgrec.sweep.launchers")
 _registered: dict[str, dict[str, type[Component]]] = {}
 
 
@@ -40,8 +41,13 @@ def register(axis: str, name: str) -> Callable[[type[C]], type[C]]:
     """
 
     def add(cls: type[C]) -> type[C]:
+        if cls.axis != axis:
+            raise ValueError(f"@register({axis!r}, {name!r}) stands before a class of the axis {cls.axis}")
+        if cls.__module__.partition(".")[0] != "imgrec":
+            _import_all()  # their names are taken
         known = _registered.setdefault(axis, {})
-        if (other := known.get(name)) is not None and other.__qualname__ != cls.__qualname__:
+        other = known.get(name)
+        if other is not None and (other.__module__, other.__qualname__) != (cls.__module__, cls.__qualname__):
             raise ValueError(f"{axis}={name} is {other.__module__}.{other.__qualname__} already; give another name")
         if cls.is_choice:
             cls.__annotations__ = {"name": str, **cls.__annotations__}
@@ -58,9 +64,23 @@ def components(axis: str) -> Mapping[str, type[Component]]:
     return MappingProxyType(dict(sorted(_registered.get(axis, {}).items())))
 
 
+def count() -> int:
+    """The number of components, which grows where more are loaded."""
+    _import_all()
+    return sum(map(len, _registered.values()))
+
+
+def forget(classes: Collection[type]) -> None:
+    """Take these components out again: the code that registered them could not be run to its end."""
+    for known in _registered.values():
+        for name in [name for name, cls in known.items() if cls in classes]:
+            del known[name]
+
+
 @functools.cache
 def _import_all() -> None:
-    """Import every module of the room of components. None of them imports torch before it builds something."""
-    room = importlib.import_module(_ROOM)
-    for module in pkgutil.walk_packages(room.__path__, f"{_ROOM}."):
-        importlib.import_module(module.name)
+    """Import every module of the rooms of components. None of them imports torch before it builds something."""
+    for name in _ROOMS:
+        room = importlib.import_module(name)
+        for module in pkgutil.walk_packages(room.__path__, f"{name}."):
+            importlib.import_module(module.name)

@@ -9,7 +9,7 @@ from typing import Any
 from hydra.core.config_store import ConfigStore
 from omegaconf import OmegaConf
 
-from imgrec.config import data
+from imgrec.config import data, registry
 from imgrec.config.component import Component
 from imgrec.config.fields import default_of, is_identity
 from imgrec.config.registry import components
@@ -27,13 +27,13 @@ def conf_dir() -> Path:
 
 
 def register() -> None:
-    """Make the dataclasses known to Hydra. Calling it again changes nothing, unless the environment has."""
-    _register(data.default_root())
+    """Make the components known to Hydra. Calling it again adds those that have come since."""
+    _register(data.default_root(), registry.count())
 
 
 @functools.lru_cache(maxsize=1)  # an eighth of a composition
-def _register(root: str) -> None:
-    """root: the one default that comes from the environment, when it is registered."""
+def _register(root: str, count: int) -> None:
+    """root: the one default that comes from the environment, when it is registered. count: of the components."""
     store = ConfigStore.instance()
     store.store(name="schema", node=Config)
     for axis in GROUPS:

@@ -14,11 +14,11 @@ class Basic:
     """Carries the jobs out one by one; images in memory are loaded once."""
 
     def at_a_time(self, configs: Sequence[Config]) -> int:
-        """1."""
+        """As in `Launcher`: one."""
         return 1
 
     def run(self, jobs: Sequence[Job], watch: Watch) -> None:
-        """As `Launcher.run`."""
+        """As in `Launcher`."""
         from imgrec.data import sources  # imports torch, as does `_free`
 
         kept = sources.Kept()

@@ -79,22 +79,41 @@ def shares(configs: Sequence[Config], processes: int) -> list[Share]:
     return [Share(threads=threads, gpus=tuple(range(first, first + devices))) for first in firsts]
 
 
-class Pool:
-    """Carries out several jobs at a time. processes: how many; 0: as many as there are GPUs, else cores, for."""
+def whole() -> Share:
+    """All that a run without a pool would have, for one process at a time."""
+    import torch
 
-    def __init__(self, *, processes: int = 0) -> None:
-        self._processes = processes
+    return Share(threads=torch.get_num_threads())
+
+
+class Pool:
+    """Carries out several jobs at a time.
+
+    Args:
+        processes: How many; 0: as many as there are GPUs, else cores, for.
+        parts: What of the machine each process has, instead of equal shares.
+    """
+
+    def __init__(self, *, processes: int = 0, parts: Sequence[Share] | None = None) -> None:
+        self._processes, self._parts = processes, parts
 
     def at_a_time(self, configs: Sequence[Config]) -> int:
-        """The processes that there is room for."""
-        return len(shares(configs, self._processes))
+        """As in `Launcher`: the processes that there is room for."""
+        return len(self._shares(configs))
+
+    def _shares(self, configs: Sequence[Config]) -> list[Share]:
+        return list(self._parts) if self._parts is not None else shares(configs, self._processes)
 
     def run(self, jobs: Sequence[Job], watch: Watch) -> None:
-        """As `Launcher.run`. Returns when all have saved and ended."""
+        """As in `Launcher`. Signals are held back."""
+        with watch.deferred():
+            self._run(jobs, watch)
+
+    def _run(self, jobs: Sequence[Job], watch: Watch) -> None:
         context = multiprocessing.get_context("forkserver")
         context.set_forkserver_preload(_PRELOAD)
         waiting, running = list(jobs), list[_Running]()
-        free = shares([job.config for job in jobs], self._processes)
+        free = self._shares([job.config for job in jobs])
         # both for good in the server; signals are held back in its children until they can answer
         with safepath.for_processes(), _held_back():
             forkserver.ensure_running()

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from imgrec import admission, codechange, companions, hydra_runtime, launch, records, runfolder, runlog, whereabouts
-from imgrec.config import launcher
+from imgrec.config import outside
 from imgrec.config.compose import compose, expand, of_study
 from imgrec.config.root import STEERING, Config
 from imgrec.config.sweep import Optuna, Tuned
@@ -19,14 +19,13 @@ from imgrec.job import Job
 from imgrec.records import Record
 from imgrec.runfolder import SWEEP_LOCK
 from imgrec.sweep import pool, search
-from imgrec.sweep.basic import Basic
 from imgrec.sweep.jobs import PATIENCE, Jobs, SweepJob, deaths, objective, state
 from imgrec.sweep.ledger import Kind, Ledger
 from imgrec.sweep.tuning import Tuning
-from imgrec.sweep.watch import Launcher, Watch
+from imgrec.sweep.watch import Watch
 from imgrec.training.interruption import Interruption, requeue
 
-_MANY = 1024  # runs, for what a launcher carries out at a time
+_MANY = 1024  # more runs than any launcher carries out at a time
 _WATCHED = 2  # ends without a word, after which a process of its own tells a run's end from one that came from outside
 
 
@@ -39,6 +38,7 @@ class Sweep:
     @runfolder.in_turn()
     def __init__(self, overrides: Sequence[str]) -> None:
         companions.refuse_foreign_rank()
+        outside.load()
         overrides = literal(overrides, several=True)
         hydra_runtime.refuse_place()
         for key, reason in (
@@ -65,7 +65,7 @@ class Sweep:
         self._asked: dict[str, SweepJob] = {}
         self._interruption = Interruption()
         self._ledger = Ledger()
-        self._launcher = _launcher(self._config.launcher)
+        self._launcher = self._config.launcher.build()
         self._warned: set[str] = set()
         self._judged: set[str] = set()
         self._told_of_code = False
@@ -209,14 +209,14 @@ class Sweep:
         )
         self._warn_of_slow_arithmetic(todo)
         stops = sweep.on_error == "stop" and kind != "runs that tune"
-        apart = [job for job in todo if deaths(job) >= _WATCHED] if isinstance(self._launcher, Basic) else []
+        apart = [job for job in todo if deaths(job) >= _WATCHED] if self._config.launcher.in_process else []
         self._tell_deaths(todo, apart)
         watch = Watch(self._ledger, self._interruption, stops_at_failure=stops)
         if todo:
-            with self._ledger.shown(), self._interruption.deferred():
+            with self._ledger.shown():
                 self._launcher.run(todo[: len(todo) - len(apart)], watch)
                 if apart and not watch.stop:
-                    pool.Pool(processes=1).run(apart, watch)
+                    pool.Pool(parts=[pool.whole()]).run(apart, watch)
             self._interruption.raise_if_asked()
         if stops:
             self._raise_failures()
@@ -267,11 +267,6 @@ class Sweep:
             "tries again what failed",
         ]
         raise RunError(f"{', '.join(said)}; {' '.join(filter(None, ways))}")
-
-
-def _launcher(config: launcher.Launcher) -> Launcher:
-    """What carries the runs out. Imports torch when it does."""
-    return pool.Pool(processes=config.processes) if isinstance(config, launcher.Pool) else Basic()
 
 
 def _each_once(jobs: Sequence[SweepJob]) -> list[SweepJob]:

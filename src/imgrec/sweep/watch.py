@@ -1,6 +1,7 @@
 """What a launcher tells the sweep of its jobs, and asks it before it starts another one."""
 
-from collections.abc import Sequence
+import contextlib
+from collections.abc import Iterator, Sequence
 from typing import Protocol
 
 from imgrec import launch
@@ -28,6 +29,12 @@ class Watch:
         """True when no further job may begin, and those that run are to save and end."""
         return self._interruption.signum is not None or (self._failed and self._stops_at_failure)
 
+    @contextlib.contextmanager
+    def deferred(self) -> Iterator[None]:
+        """While the block runs, a signal is noted alone, and `stop` tells of it; elsewhere it raises Interrupted."""
+        with self._interruption.deferred():
+            yield
+
     def began(self, job: Job) -> None:
         """Take down that the job begins."""
         self._ledger.began(job)
@@ -52,5 +59,6 @@ class Launcher(Protocol):
     def run(self, jobs: Sequence[Job], watch: Watch) -> None:
         """Carry the jobs out, in this order, until all have ended or `watch.stop` says so.
 
-        Each job is told to `watch`. Raises Interrupted where a job was interrupted in this process.
+        Each job is told to `watch`. A signal to this process raises Interrupted, unless `watch.deferred()` holds it
+        back; then the launcher asks its jobs to save, and returns when they have ended.
         """

@@ -5,7 +5,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from imgrec import statistics
-from imgrec.config.registry import components
 from imgrec.statistics import LEVEL, MOST_SEEDS, Comparison
 from imgrec.tables import compare
 from imgrec.tables.column import Column
@@ -98,6 +97,10 @@ def stand(table: Table, number: int) -> Standing:
     )
 
 
+def _calibrated(row: Row) -> bool:
+    return gives_probabilities(row.runs[0].record)
+
+
 def _different(first: Row, others: Sequence[Row], column: Column) -> str:
     """What keeps the first from being compared with all others, in words."""
     if any(compare.images_of(first) != compare.images_of(row) for row in others):
@@ -106,7 +109,8 @@ def _different(first: Row, others: Sequence[Row], column: Column) -> str:
         return f"{column.split} images ({', '.join(keys)})"
     if column.metric == "loss":
         return "losses, each measured by its own"
-    without = " or ".join(name for name in components("loss") if not gives_probabilities(name))
+    names = {str(row.runs[0].record.config.get("loss.name")) for row in (first, *others) if not _calibrated(row)}
+    without = " or ".join(sorted(names))
     return f"losses, or of {without}, whose outputs are no logits of probabilities"
 
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from imgrec import statistics
 from imgrec.config.registry import components
 from imgrec.errors import UsageError
+from imgrec.records import Record
 from imgrec.statistics import Both, Contrast
 from imgrec.tables import factors
 from imgrec.tables.column import Column
@@ -161,13 +162,16 @@ def _measured(row: Row, column: Column) -> list[tuple[str, str]]:
     keys = [key for key in config if column.metric == "loss" and key.startswith("loss.")]
     measured = [*images_of(row), *((key, factors.text(config[key])) for key in keys)]
     if column.is_calibration:
-        measured.append(("probabilities", str(gives_probabilities(config.get("loss.name")))))
+        measured.append(("probabilities", str(gives_probabilities(row.runs[0].record))))
     return measured
 
 
-def gives_probabilities(loss: str | None) -> bool:
-    """Whether outputs that were trained with the loss are logits of probabilities; True for a loss that none knows."""
-    return bool(getattr(components("loss").get(str(loss)), "gives_probabilities", True))
+def gives_probabilities(record: Record) -> bool:
+    """Whether the outputs of a run's network are logits of probabilities: what its loss says, or said to its record."""
+    name = str(record.config.get("loss.name"))
+    if (kept := record.components.get(f"loss={name}")) is not None:
+        return bool(kept.get("gives_probabilities", True))
+    return bool(getattr(components("loss").get(name), "gives_probabilities", True))
 
 
 def images_of(row: Row) -> tuple[tuple[str, str], ...]:

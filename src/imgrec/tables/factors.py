@@ -66,7 +66,7 @@ def value_of(record: Record, key: str) -> Any:
     if key in record.config:
         return record.config[key]
     axis, _, leaf = key.rpartition(".")
-    return _defaults(axis, str(record.config.get(f"{axis}.name"))).get(leaf, ABSENT)
+    return _usual(record, axis).get(leaf, ABSENT)
 
 
 def drawn(record: Record, split: str) -> Setting:
@@ -177,11 +177,11 @@ def order(setting: Setting) -> tuple[tuple[int, float, str], ...]:
 
 def training(record: Record) -> list[tuple[str, str]]:
     """Everything that says how a network was trained, its seed included: not what was measured of it, nor where."""
-    outside = {*keys_outside_identity(), *MEASURED, "trainer.name"}
+    outside = {*keys_outside_identity(), *_silent(record), *MEASURED, "trainer.name"}
     found = []
     for key, value in record.config.items():
         axis, _, leaf = key.rpartition(".")
-        usual = _defaults(axis, str(record.config.get(f"{axis}.name"))) if leaf != "name" else {}
+        usual = _usual(record, axis) if leaf != "name" else {}
         if (axis in AXES or key in _roots()) and key not in outside and value != usual.get(leaf, ABSENT):
             found.append((key, text(value)))  # an older record may lack what has its default
     return sorted(found)
@@ -192,7 +192,8 @@ def _keys(runs: Sequence[Run]) -> list[str]:
     axes = [f"{axis}.name" for axis in AXES if axis != "trainer"]  # cpu, gpu and ddp are the same experiment
     axes.insert(axes.index(DATA) + 1, ROOT)  # named by it: images are told apart by their fingerprint
     present = dict.fromkeys(key for run in runs for key in run.record.config)
-    outside = keys_outside_identity() | {*MEASURED, "seed", "trainer.name"}
+    silent = {key for run in runs for key in _silent(run.record)}
+    outside = keys_outside_identity() | silent | {*MEASURED, "seed", "trainer.name"}
     ours = [key for key in present if key.partition(".")[0] in AXES or key in _roots()]
     return [*dict.fromkeys([EXPERIMENT, *axes, *(key for key in ours if key not in outside), PARENT])]
 
@@ -225,6 +226,22 @@ def _spoken(runs: Sequence[Run], key: str, by: Sequence[str]) -> str:
         for run in runs
     }
     return f"{short(key)}: {', '.join(f'{value} with {owner}' for owner, value in pairs.items())}"
+
+
+def _usual(record: Record, axis: str) -> Mapping[str, Any]:
+    """The defaults of a run's choice of an axis, or of the root; of an outside component, as the run kept them."""
+    name = str(record.config.get(f"{axis}.name"))
+    kept = record.components.get(f"{axis}={name}")
+    return _defaults(axis, name) if kept is None else kept.get("defaults", {})
+
+
+def _silent(record: Record) -> set[str]:
+    """The keys of a run's outside components that are no part of what the run is."""
+    return {
+        f"{choice.partition('=')[0]}.{name}"
+        for choice, kept in record.components.items()
+        for name in kept.get("outside_identity", [])
+    }
 
 
 @cache

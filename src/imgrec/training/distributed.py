@@ -16,7 +16,7 @@ class OwnProcesses(ClusterEnvironment):
     def __init__(self) -> None:
         super().__init__()
         self._rank, self._size = companions.rank(), 1
-        self._port = companions.port() if self._rank else find_free_network_port()
+        self._port: int | None = None
 
     @property
     def creates_processes_externally(self) -> bool:
@@ -29,6 +29,9 @@ class OwnProcesses(ClusterEnvironment):
 
     @property
     def main_port(self) -> int:
+        """Where the first process waits; looked for when it is asked for, so that it is still free."""
+        if self._port is None:
+            self._port = companions.port() if companions.rank() else find_free_network_port()
         return self._port
 
     @staticmethod

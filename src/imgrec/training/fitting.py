@@ -3,7 +3,6 @@
 import contextlib
 import logging
 import sys
-import tempfile
 import time
 import warnings
 from collections.abc import Iterator
@@ -183,11 +182,13 @@ class Fitting:
         if self.trainer.world_size == 1 or not self.trainer.is_global_zero:
             yield
             return
-        with tempfile.TemporaryDirectory(prefix="imgrec-") as place:
-            path = Path(place) / "job.json"
-            path.write_text(self._job.to_json(), encoding="utf-8")
-            with companions.started(path, count=self.trainer.world_size, at_port=self._environment.main_port):
-                yield
+        with companions.started(
+            self._job.to_json(),
+            count=self.trainer.world_size,
+            at_port=self._environment.main_port,
+            noted=lambda: self.interruption.signum,
+        ):
+            yield
 
     def cost(self) -> dict[str, Any]:
         """What the training took. FLOPs: of one forward pass of one image, a multiplication and an addition each."""

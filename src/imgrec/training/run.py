@@ -12,7 +12,7 @@ import torch
 
 from imgrec import checkpoint, codebase, codechange, companions, predictions, records, runfolder, safepath, whereabouts
 from imgrec.codebase import Code
-from imgrec.config import plain
+from imgrec.config import outside, plain
 from imgrec.config.root import Config
 from imgrec.cores import cores
 from imgrec.data import inventory, sources, trained, workers
@@ -40,7 +40,7 @@ def train(job: Job, *, load: Load | None = None, interruption: Interruption | No
 
     Args:
         job: The run; its folder is there.
-        load: As in `Fitting`.
+        load: Loads the images, instead of `sources.load`, which reads them from disk.
         interruption: Notes the signals; a new one without it.
 
     A finished run is left as it is. Raises RunError or UsageError with the reason when it cannot be carried out,
@@ -86,6 +86,7 @@ def _train(job: Job, load: Load, interruption: Interruption) -> Record:
             cwd=whereabouts.start(config),
             progress={"from": begun},
             code=code,
+            components=outside.used(config),
             code_since=code_since,
             deaths=_deaths(before, begun),
             images=_images_of(seen, before),
@@ -141,15 +142,16 @@ def _id_of(parent: Path | None, before: Record | None) -> str | None:
 
 def _code(config: Config, folder: Path, before: Record | None, parent: Path | None) -> tuple[Code, list[Code]]:
     """The code that the run began with, and went on with, as in `Record`. Warns or refuses as config.code says."""
+    now = {**codebase.of_run(), **outside.code(outside.used(config))}
     if before is not None and runfolder.has_state(folder):
         place, record = folder, before
     elif parent is not None:
         place, record = parent, runfolder.record_of(parent)
     else:
-        return codebase.of_run(), []
+        return now, []
     if warning := codechange.of_state(place, record, config.code):
         log.warning("%s", warning)
-    return codechange.continued(record, codebase.of_run())
+    return codechange.continued(record, now)
 
 
 def _keep_threads(before: Record, config: Config) -> None:

@@ -248,7 +248,7 @@ class Saver(Checkpoint):
 
     def _stop(self, trainer: lightning.Trainer) -> NoReturn:
         self._writer.wait()
-        trainer.strategy.barrier()  # Lightning kills the first process when another has ended, also while it writes
+        trainer.strategy.barrier()  # the first process does not wait for ever for one that has ended
         self._interruption.stop()
 
     def _save(self, trainer: lightning.Trainer, position: tuple[int, int]) -> None:

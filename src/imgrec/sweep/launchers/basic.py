@@ -1,0 +1,22 @@
+"""launcher=basic."""
+
+from typing import TYPE_CHECKING, ClassVar
+
+from imgrec.config.launcher import Launcher
+from imgrec.config.registry import register
+
+if TYPE_CHECKING:
+    from imgrec.sweep.watch import Launcher as Runner
+
+
+@register("launcher", "basic")
+class Basic(Launcher):
+    """One run of a sweep after the other, in one process: imports and images are paid for once."""
+
+    in_process: ClassVar[bool] = True
+
+    def build(self) -> "Runner":
+        """See `sweep.basic`."""
+        from imgrec.sweep.basic import Basic
+
+        return Basic()

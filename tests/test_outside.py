@@ -1,0 +1,306 @@
+"""Components of the user's own, out of a file or an installed package: recorded, and refused where they are others."""
+
+import json
+import os
+import textwrap
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from runs import one_line
+
+from imgrec import remeasure, runfolder, verify
+from imgrec.config import outside, registry
+from imgrec.config.schemas import choices
+from imgrec.errors import UsageError
+from imgrec.job import Job
+
+Said = tuple[int, str, str]
+
+PARTS = '''
+"""A loss and a network, in a file that imports torch at its top."""
+
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from imgrec import losses
+from imgrec.components import Loss, Model, register, setting
+
+Path("loaded").touch()
+
+
+@register("loss", "poly")
+class Poly(Loss):
+    """Cross-entropy with a heavier first polynomial term (Leng et al. 2022)."""
+
+    epsilon: float = setting(1.0, "weight of the first polynomial term; 0 is cross-entropy", above=-1)
+    note: str = setting("", "what the user wants to remember", identity=False)
+
+    def build(self):
+        def poly(logits_nk: Tensor, target: Tensor, *, reduction: str = "mean") -> Tensor:
+            q_nk = losses.wide(logits_nk).softmax(dim=1)
+            first_n = (losses.probabilities(target, q_nk) * (1 - q_nk)).sum(dim=1)
+            plain_n = losses.cross_entropy(logits_nk, target, reduction="none")
+            return losses.reduced(plain_n + self.epsilon * first_n, reduction)
+
+        return poly
+
+
+@register("model", "mlp")
+class Mlp(Model):
+    """Two layers on all pixels."""
+
+    width: int = setting(8, "hidden units", at_least=1)
+
+    def build(self, *, num_classes, image_size, channels, fetch):
+        inputs = channels * image_size**2
+        return nn.Sequential(nn.Flatten(), nn.Linear(inputs, self.width), nn.ReLU(), nn.Linear(self.width, num_classes))
+'''
+
+
+@pytest.fixture
+def parts(workplace: Path) -> Path:
+    path = workplace / "my_parts.py"
+    path.write_text(PARTS)
+    return path
+
+
+@pytest.fixture
+def words(tiny: list[str]) -> list[str]:
+    chosen = [word for word in tiny if not word.startswith("model.")]
+    return [*chosen, "model=mlp", "loss=poly", "loss.note=mine", "trainer.max_epochs=1", "hydra.run.dir=run"]
+
+
+@pytest.fixture
+def python(imgrec: Callable[..., Any]) -> Callable[[str], str]:
+    """Runs code in a process of its own, which may load what it likes, and returns what that printed."""
+
+    def run(code: str) -> str:
+        def script() -> None:
+            exec(textwrap.dedent(code), {})
+            raise SystemExit(0)
+
+        child = imgrec(before=script)
+        assert child.wait() == 0, child.log.read_text()
+        return str(child.log.read_text())
+
+    return run
+
+
+def test_a_file_s_components_are_trained_measured_verified_and_resumed(
+    parts: Path, words: list[str], python: Callable[[str], str], command: Callable[..., Said]
+) -> None:
+    said = python(f"""
+        from imgrec import launch, remeasure, verify
+        from imgrec.config import outside
+        from imgrec.config.compose import compose
+        from imgrec.errors import UsageError
+
+        outside.load(["my_parts.py"])
+        outside.load(["my_parts.py"])
+        run = launch.train({words!r})
+        assert run.record.status == "finished"
+        assert remeasure.evaluate("run").scores
+        assert "bit-equal" in verify.verify("run").text
+        on = launch.train(["resume=run", "trainer.max_epochs=2", "resume_override=[trainer.max_epochs]"])
+        assert on.record.progress["epochs"] == 2
+        try:
+            compose(["data=digits", "loss=poly", "loss.epsilon=-1"])
+        except UsageError as error:
+            print(error)
+    """)
+    assert "loss.epsilon must be > -1 and finite, got -1.0" in said
+    record = runfolder.record_of(Path("run"))
+    kept = record.components["loss=poly"]
+    assert (kept["file"], kept["defaults"]) == ("my_parts.py", {"epsilon": 1.0, "note": ""})
+    assert (kept["outside_identity"], kept["gives_probabilities"]) == (["note"], True)
+    assert record.components["model=mlp"]["sha256"] == kept["sha256"]
+    assert {"outside.loss.poly", "outside.model.mlp"} <= record.code.keys()
+    Path("loaded").unlink()
+    _check_table(command)
+    _check_refusals(parts, words, command, python)
+
+
+def _check_table(command: Callable[..., Said]) -> None:
+    """A table shows the run, and the defaults of its components, without them."""
+    code, _, err = command("table", "run", "--format", "csv")
+    assert code == 0, err
+    assert not Path("loaded").exists()
+
+
+def _check_refusals(parts: Path, words: list[str], command: Callable[..., Said], python: Callable[[str], str]) -> None:
+    """Nothing is loaded that only a record or a checkpoint names, and another file is not taken for the run's."""
+    for asked in (["evaluate", "run"], ["verify", "run"], ["train", "resume=run", "trainer.max_epochs=3"]):
+        code, out, err = command(*asked)
+        assert (code, out) == (2, ""), asked
+        assert "was made with model=mlp of my_parts.py (SHA-256 " in one_line(err)
+        assert "which is not loaded; give --components my_parts.py, or put it into IMGREC_COMPONENTS" in err
+    code, _, err = command("train", *words)
+    assert code == 2
+    assert "got 'mlp'; one of your own needs --components FILE" in one_line(err)
+    assert not Path("loaded").exists()
+    parts.write_text(f"{PARTS}\n# another file")
+    said = python("""
+        from imgrec import remeasure, verify
+        from imgrec.config import outside
+        from imgrec.errors import UsageError
+
+        outside.load(["my_parts.py"])
+        for again in (remeasure.evaluate, verify.verify):
+            try:
+                again("run")
+            except UsageError as error:
+                print(error)
+    """)
+    assert said.count("and model=mlp is now that of my_parts.py (SHA-256 ") == 2
+
+
+def test_an_edited_file_is_other_code(parts: Path, words: list[str], imgrec: Callable[..., Any]) -> None:
+    asked = ["train", "--components", "my_parts.py", *words]
+    assert imgrec(*asked).wait() == 0
+    parts.write_text(f"{PARTS}\n# another file")
+    again = imgrec(*asked)
+    assert again.wait() == 0
+    assert "run finished with other code: outside.loss.poly, outside.model.mlp have changed since" in " ".join(
+        again.log.read_text().split()
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        (None, "must be a file of Python code, got: No such file or directory; name one"),
+        ("def f(:", "cannot be loaded: SyntaxError: invalid syntax"),
+        ("1 / 0", "cannot be loaded: ZeroDivisionError: division by zero; mend it"),
+        ("x = 1", "registers no component; put @register(axis, name) before a class"),
+        (
+            "@register('loss', 'focal')\nclass Focal(Loss): ...",
+            "ValueError: loss=focal is imgrec.components.loss.focal.Focal already; give another name",
+        ),
+        (
+            "@register('loss', 'focal_3')\nclass Mine(Loss): ...",
+            "must give a name that is free, and conf/loss/focal_3.yaml has it",
+        ),
+        (
+            "@register('model', 'mine')\nclass Mine(Loss): ...",
+            "ValueError: @register('model', 'mine') stands before a class of the axis loss",
+        ),
+        (
+            "@register('loss', 'my-loss')\nclass Mine(Loss): ...",
+            "must give a name of letters, digits and underscores",
+        ),
+        (
+            "@register('loss', 'mine')\nclass Mine(Loss): ...\n1 / 0",
+            "cannot be loaded: ZeroDivisionError: division by zero; mend it",
+        ),
+    ],
+)
+def test_a_file_that_gives_no_component_is_refused_and_leaves_none(
+    command: Callable[..., Said], workplace: Path, text: str | None, reason: str
+) -> None:
+    before = {axis: registry.components(axis) for axis in outside.KINDS}
+    if text is not None:
+        Path("mine.py").write_text(f"from imgrec.components import Loss, register\n{text}\n")
+    code, out, err = command("train", "--components", "mine.py", "experiment=demo")
+    assert (code, out) == (2, "")
+    assert one_line(err).startswith("imgrec: --components mine.py ")
+    assert reason in one_line(err)
+    assert {axis: registry.components(axis) for axis in outside.KINDS} == before
+    assert not outside.loaded()
+    assert not Path("outputs").exists()
+
+
+def test_a_job_loads_the_files_that_it_carries_as_they_were(
+    parts: Path, words: list[str], python: Callable[[str], str]
+) -> None:
+    python(f"""
+        from pathlib import Path
+        from imgrec import whereabouts
+        from imgrec.config import outside
+        from imgrec.config.compose import compose
+        from imgrec.data import inventory
+        from imgrec.job import Job
+
+        outside.load(["my_parts.py"])
+        config = compose({words[:-1]!r})
+        seen = inventory.take(config.data)
+        job = Job(config=config, folder=Path("run"), run_id=whereabouts.identity(config, seen.fingerprint),
+                  fingerprint=seen.fingerprint)
+        Path("job.json").write_text(job.to_json())
+    """)
+    python("""
+        from pathlib import Path
+        from imgrec import execution
+        from imgrec.job import Job
+
+        assert execution.run(Job.read(Path("job.json"))).status == "finished"
+    """)
+    parts.write_text(f"{PARTS}\n# another file")
+    with pytest.raises(UsageError, match=r"my_parts\.py has changed since the job was made; start the command again"):
+        Job.read(Path("job.json"))
+
+
+def test_an_installed_package_s_components_are_there_and_recorded_with_its_version(
+    workplace: Path, words: list[str], python: Callable[[str], str]
+) -> None:
+    site = workplace / "site"
+    info = site / "my_lab-1.2.dist-info"
+    info.mkdir(parents=True)
+    (site / "my_lab.py").write_text(PARTS)
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: my-lab\nVersion: 1.2\n")
+    (info / "entry_points.txt").write_text("[imgrec.components]\nlab = my_lab\n")
+    said = python(f"""
+        import sys
+        sys.path.insert(0, {str(site)!r})
+        from imgrec import launch
+
+        launch.train({words!r})
+        info = {str(info)!r}
+        from pathlib import Path
+        Path(info, "METADATA").write_text(Path(info, "METADATA").read_text().replace("1.2", "1.3"))
+    """)
+    assert "one of your own" not in said
+    kept = json.loads(Path("run/record.json").read_text())["components"]["loss=poly"]
+    assert kept["distribution"] == "my-lab 1.2"
+    with pytest.raises(UsageError, match=r"model=mlp of my-lab 1\.2, which is not loaded; install my-lab 1\.2"):
+        remeasure.evaluate("run")
+    with pytest.raises(UsageError, match=r"install my-lab 1\.2"):
+        verify.verify("run")
+    said = python(f"""
+        import sys
+        sys.path.insert(0, {str(site)!r})
+        from imgrec import remeasure
+        from imgrec.errors import UsageError
+
+        try:
+            remeasure.evaluate("run")
+        except UsageError as error:
+            print(error)
+    """)
+    assert "and model=mlp is now that of my-lab 1.3; restore it" in said
+
+
+def test_help_shows_what_a_file_adds(parts: Path, imgrec: Callable[..., Any]) -> None:
+    child = imgrec("train", "--help", "loss=poly", "--components", "my_parts.py")
+    assert child.wait() == 0
+    said = " ".join(child.log.read_text().split())
+    assert "loss=poly Cross-entropy with a heavier first polynomial term (Leng et al. 2022)." in said
+    assert "weight of the first polynomial term; 0 is cross-entropy (1.0; > -1)" in said
+    assert "poly" not in choices("loss"), "of this process"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("more", [["launcher=pool"], ["trainer=ddp", "trainer.accelerator=cpu", "data.batch_size=4"]])
+def test_a_sweep_s_processes_load_the_file_that_the_environment_names(
+    parts: Path, words: list[str], imgrec: Callable[..., Any], more: list[str]
+) -> None:
+    def named() -> None:
+        os.environ["IMGREC_COMPONENTS"] = str(parts)
+
+    child = imgrec("train", "-m", *words[:-1], "seed=0,1", *more, before=named)
+    assert child.wait() == 0, child.log.read_text()
+    statuses = [json.loads(path.read_text())["status"] for path in Path("outputs").glob("*/*/record.json")]
+    assert statuses == ["finished", "finished"]
