@@ -145,7 +145,8 @@ class Child:
         if self.pid == 0:
             code = 70
             try:
-                signal.signal(signal.SIGHUP, signal.SIG_DFL)  # the suite itself may run under nohup
+                signal.signal(signal.SIGHUP, signal.SIG_DFL)  # the suite itself may run under nohup,
+                signal.signal(signal.SIGINT, signal.default_int_handler)  # or behind a script's `&`
                 if group:
                     os.setpgid(0, 0)
                 with log.open("ab", buffering=0) as file:

@@ -6,8 +6,10 @@ import pytest
 import torch
 from torch import Tensor
 
+from imgrec.components.data.digits import Digits
+from imgrec.components.data.folder import Folder
 from imgrec.config.augment import Augment
-from imgrec.config.data import Data, Digits, Folder
+from imgrec.config.data import Data
 from imgrec.data import digits, folder
 from imgrec.data.loader import TrainBatches
 from imgrec.data.resident import ResidentBatches

@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from imgrec import losses
+from imgrec.components.data.digits import Digits
 from imgrec.components.loss.brier import Brier
 from imgrec.components.loss.cross_entropy import CrossEntropy
 from imgrec.components.loss.focal import Focal
@@ -20,7 +21,6 @@ from imgrec.components.loss.label_smoothing import LabelSmoothing
 from imgrec.components.loss.mse import Mse
 from imgrec.components.model.cnn import Cnn
 from imgrec.config import loss as config
-from imgrec.config.data import Digits
 from imgrec.data.source import MemoryImages
 from imgrec.data.sources import load
 from imgrec.models.build import build as build_network

@@ -19,15 +19,17 @@ from imgrec.job import Job
 Said = tuple[int, str, str]
 
 PARTS = '''
-"""A loss and a network, in a file that imports torch at its top."""
+"""A loss, a network, a data set and a launcher, in a file that imports torch at its top."""
 
 from pathlib import Path
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
 
-from imgrec import losses
-from imgrec.components import Loss, Model, register, setting
+from imgrec import execution, losses
+from imgrec.components import Data, Launcher, Loss, Model, register, setting
+from imgrec.data.source import MemoryImages, Source
 
 Path("loaded").touch()
 
@@ -47,6 +49,52 @@ class Poly(Loss):
             return losses.reduced(plain_n + self.epsilon * first_n, reduction)
 
         return poly
+
+
+@register("data", "noise")
+class Noise(Data):
+    """Noise, of two classes."""
+
+    count: int = setting(40, "training images", at_least=1)
+
+    @property
+    def side(self):
+        return 8
+
+    def fingerprint(self):
+        return "noise 1"
+
+    def load(self, listing=None):
+        def drawn(seed, count):
+            draws = torch.Generator().manual_seed(seed)
+            images = torch.randint(0, 256, (count, 3, 8, 8), generator=draws, dtype=torch.uint8)
+            return MemoryImages(images, torch.arange(count) % 2)
+
+        splits = {"train": drawn(0, self.count), "val": drawn(1, 12)}
+        half = (0.5, 0.5, 0.5)
+        return Source(name="noise", classes=("a", "b"), image_size=8, channels=3, open_test=lambda: drawn(2, 12),
+                      mean=half, std=half, **splits)
+
+
+@register("launcher", "backwards")
+class Backwards(Launcher):
+    """The last run first."""
+
+    in_process: ClassVar[bool] = True
+
+    def build(self):
+        return Runner()
+
+
+class Runner:
+    def at_a_time(self, configs):
+        return 1
+
+    def run(self, jobs, watch):
+        for job in reversed(jobs):
+            watch.began(job)
+            execution.run(job, swept=True)
+            watch.ended(job)
 
 
 @register("model", "mlp")
@@ -98,6 +146,7 @@ def test_a_file_s_components_are_trained_measured_verified_and_resumed(
         from imgrec.config import outside
         from imgrec.config.compose import compose
         from imgrec.errors import UsageError
+        from imgrec.sweep.run import Sweep
 
         outside.load(["my_parts.py"])
         outside.load(["my_parts.py"])
@@ -107,6 +156,11 @@ def test_a_file_s_components_are_trained_measured_verified_and_resumed(
         assert "bit-equal" in verify.verify("run").text
         on = launch.train(["resume=run", "trainer.max_epochs=2", "resume_override=[trainer.max_epochs]"])
         assert on.record.progress["epochs"] == 2
+        swept = [word for word in {words!r} if not word.startswith(("data", "hydra."))]
+        sweep = Sweep([*swept, "data=noise", "data.batch_size=8", "data.count=16,24", "launcher=backwards"])
+        sweep.run()
+        assert [record.status for _, record in sweep.outcomes] == ["finished", "finished"]
+        assert sweep.outcomes[1][1].began <= sweep.outcomes[0][1].began
         try:
             compose(["data=digits", "loss=poly", "loss.epsilon=-1"])
         except UsageError as error:

@@ -9,7 +9,7 @@ from tempfile import TemporaryDirectory
 
 from ratios import Row, ratio
 
-from imgrec.config.data import Folder
+from imgrec.components.data.folder import Folder
 from imgrec.data import contents, inventory
 from imgrec.data.scan import scan
 

@@ -9,8 +9,8 @@ from ratios import Row, alone, ratio
 from torch.utils.data import DataLoader
 from torchvision import datasets, transforms
 
+from imgrec.components.data.cifar10 import Cifar10
 from imgrec.config.augment import Augment
-from imgrec.config.data import Cifar10
 from imgrec.data import cifar10
 from imgrec.data.loader import train_loader
 

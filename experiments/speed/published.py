@@ -22,7 +22,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from imgrec.config.data import Cifar10, default_root
+from imgrec.components.data.cifar10 import Cifar10
+from imgrec.config.data import default_root
 from imgrec.data import cifar10
 
 BATCH, EPOCHS, SMOOTHING, SHIFT = 2000, 8.0, 0.2, 2

@@ -16,7 +16,6 @@ def check(config: Config, seen: Inventory, folder: Path, *, chooses: str | None 
     folder: the run's. chooses: what else asks for validation images, for the refusal. begun: True if the run goes on
     from a checkpoint.
     """
-    from imgrec.data import sources  # imports torch, as does the next one
     from imgrec.environment import check_hardware
 
     check_hardware(config)
@@ -28,7 +27,7 @@ def check(config: Config, seen: Inventory, folder: Path, *, chooses: str | None 
         asks = "trainer.early_stopping"
     elif config.test_calibration:
         asks = "test_calibration"
-    if not sources.check(config.data, seen.listing) and asks:
+    if not config.data.counts(seen.listing)[1] and asks:
         raise UsageError(f"{asks} needs validation images; give data.val_size, or leave {asks} out")
     _refuse_single_image(config, seen)
 
@@ -36,11 +35,10 @@ def check(config: Config, seen: Inventory, folder: Path, *, chooses: str | None 
 def _refuse_single_image(config: Config, seen: Inventory) -> None:
     """Refuse a last batch of one image where a batch normalisation would have one value a channel."""
     from imgrec import assembly
-    from imgrec.data import sources
 
     size, images = (
         config.data.batch_size,
-        -(-sources.training_images(config.data, seen.listing) // config.trainer.devices),
+        -(-config.data.counts(seen.listing)[0] // config.trainer.devices),
     )
     if images > 1 and size > 1 and images % size != 1:
         return

@@ -12,7 +12,6 @@ import imgrec
 from imgrec import checkpoint, stored
 from imgrec.classifier import Classifier
 from imgrec.config import outside, plain
-from imgrec.config.data import Folder
 from imgrec.config.root import Config
 from imgrec.data import sources
 from imgrec.data.files import Files
@@ -50,8 +49,7 @@ def source(config: Config, listing: Listing | None = None) -> Source:
 
 def images(config: Config, listing: Listing, files: Files) -> Images:
     """Some of a folder's images, as the run reads them; no other image is opened."""
-    assert isinstance(config.data, Folder), "of a folder"
-    return sources.some(config.data, listing, files)
+    return config.data.some(listing, files)
 
 
 def datamodule(config: Config, images: Source) -> ImageData:

@@ -17,10 +17,8 @@ from imgrec import assembly, checkpoint, evaluation, predictions, records, runfo
 from imgrec.assembly import Trained
 from imgrec.checkpoint import BEST, LAST
 from imgrec.config import outside
-from imgrec.config.data import Cifar10, Folder
 from imgrec.config.fields import choice
 from imgrec.config.root import TEST_PRECISIONS, Config, elsewhere
-from imgrec.data import cifar10_files
 from imgrec.data import trained as trained_images
 from imgrec.data.inventory import Inventory
 from imgrec.data.source import Images
@@ -202,23 +200,18 @@ def _refuse_stranger(run: Path, path: Path, place: str, weights: str) -> None:
 
 
 def _at_hand(run: Path, config: Config) -> Config:
-    """The same images, and never a download of them. Raises RunError where CIFAR-10's files are not there."""
-    if not isinstance(config.data, Cifar10):
-        return config
-    folder = Path(config.data.root).expanduser() / cifar10_files.FOLDER
-    if not cifar10_files.present(folder):
-        raise RunError(
-            f"{run} needs its images: {folder} must hold the official CIFAR-10 files, and does not (only training"
-            f" downloads them); place them there, or name the folder above {cifar10_files.FOLDER} with --data-root"
-        )
-    return dataclasses.replace(config, data=dataclasses.replace(config.data, download=False))
+    """The same images, and never a download of them. Raises RunError where they are not there."""
+    try:
+        return dataclasses.replace(config, data=config.data.at_hand())
+    except RunError as error:
+        raise RunError(f"{run} needs its images: {error}") from error
 
 
 def _is_root_of(path: str, config: Config) -> bool:
     """Whether it is the folder that the run itself was given."""
-    if not isinstance(config.data, Folder):
+    if not config.data.named_by_root:
         return False
-    named, own = (Path(root).expanduser().resolve() for root in (path, config.data.root))
+    named, own = (Path(root).expanduser().resolve() for root in (path, config.data.place or ""))
     return named == own
 
 

@@ -11,13 +11,15 @@ from hydra import compose as hydra_compose
 from hydra import initialize_config_dir
 from omegaconf import OmegaConf
 
+from imgrec.components.data.cifar10 import Cifar10
+from imgrec.components.data.digits import Digits
+from imgrec.components.data.folder import Folder
 from imgrec.components.model.cnn import Cnn
 from imgrec.components.model.resnet50 import Resnet50
 from imgrec.components.optimizer.adam import Adam
 from imgrec.config import plain, schemas
 from imgrec.config.augment import Augment
 from imgrec.config.compose import compose, compose_raw, expand, of_study, own_hydra, typed
-from imgrec.config.data import Cifar10, Digits, Folder
 from imgrec.config.schemas import choices, conf_dir
 from imgrec.config.words import given, literal, parsed
 from imgrec.errors import UsageError

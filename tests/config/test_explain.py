@@ -5,11 +5,11 @@ from hydra.errors import HydraException
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from imgrec.components.data.folder import Folder
 from imgrec.components.model.cnn import Cnn
 from imgrec.components.optimizer.adam import Adam
 from imgrec.components.optimizer.momentum import Momentum
 from imgrec.config.augment import Augment
-from imgrec.config.data import Folder
 from imgrec.config.explain import SYNONYMS, explained, unknown_choice, unknown_key
 from imgrec.config.root import Config
 from imgrec.config.schemas import known_keys
@@ -58,7 +58,9 @@ def test_a_key_near_nothing_is_to_be_removed() -> None:
 def test_an_unknown_choice_lists_the_known_ones() -> None:
     assert str(unknown_choice("trainer", "xyzzy")) == "trainer must be one of auto, cpu, ddp, gpu, got 'xyzzy'"
     assert str(unknown_choice("trainer", "gpus")).endswith("got 'gpus'; did you mean trainer=gpu?")
-    assert str(unknown_choice("data", "imagenet")) == "data must be one of cifar10, digits, folder, got 'imagenet'"
+    assert str(unknown_choice("data", "imagenet")) == (
+        "data must be one of cifar10, digits, folder, got 'imagenet'; one of your own needs --components FILE"
+    )
 
 
 def test_the_innermost_cause_that_knows_the_key_speaks() -> None:

@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
+from imgrec.components.data.folder import Folder
 from imgrec.components.optimizer.adam import Adam
 from imgrec.config.compose import compose
-from imgrec.config.data import Folder
 from imgrec.config.fields import is_identity, setting
 from imgrec.config.identity import LONGEST_NAME, SHORT, essence, run_id, run_name
 from imgrec.config.registry import components

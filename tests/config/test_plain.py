@@ -6,10 +6,10 @@ from typing import Any
 import pytest
 import yaml
 
+from imgrec.components.data.cifar10 import Cifar10
 from imgrec.components.optimizer.sgd import Sgd
 from imgrec.config import plain
 from imgrec.config.compose import compose
-from imgrec.config.data import Cifar10
 from imgrec.config.plain import flat, from_flat, to_yaml
 from imgrec.config.registry import components
 from imgrec.config.root import GROUPS, Config

@@ -7,9 +7,10 @@ from typing import Any
 import pytest
 import yaml
 
+from imgrec.components.data.digits import Digits
+from imgrec.components.data.folder import Folder
 from imgrec.config import schemas
 from imgrec.config.compose import compose
-from imgrec.config.data import Digits, Folder
 from imgrec.config.fields import help_of
 from imgrec.config.plain import flat
 from imgrec.config.registry import components

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from imgrec.config.data import Cifar10
+from imgrec.components.data.cifar10 import Cifar10
 from imgrec.data import cifar10, cifar10_files
 from imgrec.data.source import channel_statistics
 from imgrec.data.sources import load

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from imgrec.config.data import Folder
+from imgrec.components.data.folder import Folder
 from imgrec.data import contents, inventory
 from imgrec.data.inventory import check_unchanged, take
 from imgrec.errors import RunError

@@ -6,7 +6,7 @@ import torch
 from sklearn.datasets import load_digits
 from torch.nn.functional import interpolate
 
-from imgrec.config.data import Digits
+from imgrec.components.data.digits import Digits
 from imgrec.data.digits import upsample
 from imgrec.data.source import Source
 from imgrec.data.sources import load

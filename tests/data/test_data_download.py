@@ -12,7 +12,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from imgrec.config.data import Cifar10
+from imgrec.components.data.cifar10 import Cifar10
 from imgrec.data import cifar10_files, download
 from imgrec.data.sources import load
 from imgrec.errors import RunError

@@ -10,8 +10,8 @@ import pytest
 import torch
 from PIL import Image
 
+from imgrec.components.data.folder import Folder
 from imgrec.config.augment import Augment
-from imgrec.config.data import Folder
 from imgrec.data import workers
 from imgrec.data.folder import FolderImages
 from imgrec.data.loader import eval_loader, train_loader

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from imgrec.config.data import Folder
+from imgrec.components.data.folder import Folder
 from imgrec.data.inventory import take
 from imgrec.data.scan import Listing, scan
 from imgrec.data.sources import load

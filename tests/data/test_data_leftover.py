@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from imgrec.config.data import Folder
+from imgrec.components.data.folder import Folder
 from imgrec.data.sources import load
 
 Draw = Callable[..., list[Path]]

@@ -11,8 +11,8 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
+from imgrec.components.data.folder import Folder
 from imgrec.config.augment import Augment
-from imgrec.config.data import Folder
 from imgrec.data import folder
 from imgrec.data.loader import train_loader
 from imgrec.data.pruning import Subset

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from imgrec.config.data import Folder
+from imgrec.components.data.folder import Folder
 from imgrec.data.files import Files
 from imgrec.data.folder import FolderImages
 from imgrec.data.inventory import take

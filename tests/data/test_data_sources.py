@@ -2,7 +2,8 @@
 
 from pathlib import Path
 
-from imgrec.config.data import Digits, Folder
+from imgrec.components.data.digits import Digits
+from imgrec.components.data.folder import Folder
 from imgrec.data import sources
 
 

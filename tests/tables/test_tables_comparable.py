@@ -31,7 +31,9 @@ def test_the_calibration_of_outputs_that_are_no_probabilities_is_not_compared_wi
     assert shown.row("mse")["Δ test ece %"] == "–"
     assert shown.row("focal")["Δ test ece %"] != "–"
     assert not any("**" in row["test ece %"] for row in shown.rows)
-    assert shown.note("test ece %: no best is marked, as the rows are of different losses, or of mse, whose outputs")
+    assert shown.note(
+        "test ece %: no best is marked, as the rows are of different losses, or of hinge or mse, whose outputs"
+    )
     lay_sweep(runs / "mse", {f"loss=mse optimizer={name}": [{"ece": 0.1}] * 3 for name in ("sgd", "adam")})
     alone = table("--scores", "ece", "--where", "loss=mse", "--where", "optimizer=sgd,adam")
     assert not any("**" in row["test ece %"] for row in alone.rows)

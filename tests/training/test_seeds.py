@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from imgrec import launch, predictions
-from imgrec.config.data import Digits
+from imgrec.components.data.digits import Digits
 from imgrec.data import digits
 from imgrec.errors import UsageError
 from imgrec.sweep.run import Sweep

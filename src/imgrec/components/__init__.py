@@ -5,6 +5,7 @@ A part from outside of imgrec derives from one of the classes here, declares its
     from imgrec.components import Loss, register, setting
 """
 
+from imgrec.config.data import Data
 from imgrec.config.fields import setting
 from imgrec.config.launcher import Launcher
 from imgrec.config.loss import Loss
@@ -13,4 +14,4 @@ from imgrec.config.optimizer import Optimizer
 from imgrec.config.registry import register
 from imgrec.config.schedule import Schedule
 
-__all__ = ["Launcher", "Loss", "Model", "Optimizer", "Schedule", "register", "setting"]
+__all__ = ["Data", "Launcher", "Loss", "Model", "Optimizer", "Schedule", "register", "setting"]

@@ -4,14 +4,17 @@ import dataclasses
 import math
 import os
 from dataclasses import dataclass
-from typing import ClassVar
-
-from omegaconf import MISSING
+from typing import TYPE_CHECKING, ClassVar
 
 from imgrec.config.component import Component
-from imgrec.config.fields import at_least, setting, within
-from imgrec.config.registry import register
+from imgrec.config.fields import setting, within
 from imgrec.errors import UsageError
+
+if TYPE_CHECKING:
+    from imgrec.data.files import Files
+    from imgrec.data.inventory import Inventory
+    from imgrec.data.scan import Listing
+    from imgrec.data.source import Images, Source
 
 FIXED_SIZE = 32  # pixels of a side of CIFAR-10's images, and of the digits after upsampling
 
@@ -23,10 +26,16 @@ def default_root() -> str:
 
 @dataclass(kw_only=True)
 class Data(Component):
-    """What every data source has."""
+    """A data set.
+
+    Attributes:
+        named_by_root: True if the end of data.root tells these images from others of the same choice.
+        streams: True if images are read from disk batch by batch, and not held in memory.
+    """
 
     axis: ClassVar[str] = "data"
-    named_by_root: ClassVar[bool] = False  # the end of data.root tells these images from others of the same choice
+    named_by_root: ClassVar[bool] = False
+    streams: ClassVar[bool] = False
 
     batch_size: int = setting(128, "images in a training batch, on each device", at_least=1)
     eval_batch_size: int = setting(500, "images in a validation or test batch", identity=False, at_least=1)
@@ -88,6 +97,38 @@ class Data(Component):
         """Whether there are validation images; None where only the images tell."""
         return None
 
+    def look(self) -> "Inventory | None":
+        """What the images are, before they are loaded; None: `fingerprint` tells all that there is to tell.
+
+        Raises UsageError or RunError where there are none.
+        """
+        return None
+
+    def fingerprint(self) -> str:
+        """A text that differs when the images do. It is part of what a run is."""
+        raise NotImplementedError(type(self).__name__)
+
+    def counts(self, listing: "Listing | None" = None) -> tuple[int, int]:
+        """How many training and validation images there will be. listing: of a folder, where it has been listed."""
+        source = self.load(listing)
+        return len(source.train), 0 if source.val is None else len(source.val)
+
+    def load(self, listing: "Listing | None" = None) -> "Source":
+        """Load the images. Raises UsageError or RunError where that cannot be done.
+
+        Args:
+            listing: Of a folder, where it has been listed already.
+        """
+        raise NotImplementedError(type(self).__name__)
+
+    def some(self, listing: "Listing", files: "Files") -> "Images":
+        """These images of a folder alone, as `load` would have them read."""
+        raise NotImplementedError(type(self).__name__)
+
+    def at_hand(self) -> "Data":
+        """The same images, without a download. Raises RunError where only one would bring them."""
+        return self
+
     def moved(self, root: str) -> "Data":
         """The same data set in another place. Raises UsageError for one that lies in none."""
         return dataclasses.replace(self, root=root)  # type: ignore[call-arg] # of those that have one
@@ -97,121 +138,8 @@ class Data(Component):
         return max(1, math.ceil(round(self.prune_after * epochs, 6)))  # 0.55 of 20 is 11
 
 
-@register("data", "cifar10")
-class Cifar10(Data):
-    """CIFAR-10 (Krizhevsky 2009): 50 000 training and 10 000 test images, 32x32, 10 classes."""
-
-    root: str = setting(
-        default_root,
-        "folder that holds, or will hold, cifar-10-batches-py; default $IMGREC_DATA_DIR, else ~/.cache/imgrec",
-        identity=False,
-    )
-    download: bool = setting(True, "fetch the official archive when the files are absent", identity=False)
-    val_size: int = setting(
-        5000,
-        "training images kept for validation, class-balanced; 0: train on all, no `best`",
-        at_least=0,
-        below=50000,
-        way_out="CIFAR-10 has 50000 training images; use 5000, or 0 for none",
-    )
-    split_seed: int = setting(
-        0, "another validation split of the same size for each number; 0 is the usual one. The test split stays"
-    )
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        _check_split_seed(self.split_seed, self.val_size)
-        if self.val_size % 10:
-            raise UsageError(
-                f"data.val_size must be a multiple of 10 for CIFAR-10 (a class-balanced split), got {self.val_size}"
-            )
-
-    @property
-    def has_validation(self) -> bool:
-        return self.val_size > 0
-
-
-@register("data", "digits")
-class Digits(Data):
-    """scikit-learn's embedded handwritten digits: 1 797 real images, 8x8 grey, upsampled to 32x32x3."""
-
-    val_size: int = setting(
-        180,
-        "training images kept for validation, stratified; 0: train on all, no `best`",
-        at_least=0,
-        below=1437,
-        way_out="digits has 1437 images outside its test split; use 180",
-    )
-    split_seed: int = setting(
-        0, "another validation split of the same size for each number; 0 is the usual one. The test split stays"
-    )
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        _check_split_seed(self.split_seed, self.val_size)
-        if 0 < self.val_size < 10:
-            raise UsageError(f"data.val_size must be 0 or at least 10 (one image a class), got {self.val_size}")
-
-    @property
-    def has_validation(self) -> bool:
-        return self.val_size > 0
-
-    def moved(self, root: str) -> Data:
-        raise UsageError(f"--data-root={root} does not apply: the digits are embedded; leave it out")
-
-
-@register("data", "folder")
-class Folder(Data):
-    """Any folder of images with one sub-folder a class, with or without train/val/test above them."""
-
-    named_by_root: ClassVar[bool] = True
-
-    root: str = setting(MISSING, "the folder of images", identity=False)
-    image_size: int = setting(32, "side that every image is resized to, in pixels", at_least=8, at_most=4096)
-    val_size: float = setting(
-        0.1, "validation images when there is no val/ folder: a share below 1, a count from 1; 0: none"
-    )
-    test_size: float = setting(
-        0.1, "test images when there is no test/ folder: a share below 1, a count from 1; 0: none"
-    )
-    split_seed: int = setting(
-        0, "another validation split of the same size for each number; 0 is the usual one. The test split stays"
-    )
-    on_error: str = setting(
-        "raise", "an image that cannot be read: raise stops and names it, skip leaves it out", among=("raise", "skip")
-    )
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if not self.root.strip():
-            raise UsageError("data.root must be a folder of images, got ''; add data.root=DIR")
-        if self.resident == "true":
-            raise UsageError(
-                "data.resident must be auto or false for a folder, whose images are read from disk batch by batch, got"
-                " 'true'; leave it out"
-            )
-        for key in ("val_size", "test_size"):
-            value = getattr(self, key)
-            at_least(f"data.{key}", value, 0)
-            if value >= 1 and value != int(value):
-                raise UsageError(f"data.{key} must be a share below 1 or a whole number of images, got {value!r}")
-        _check_split_seed(self.split_seed, self.val_size)
-        if self.prune and self.on_error == "skip":
-            raise UsageError(
-                "data.prune needs data.on_error=raise, as it asks for every image's loss, got 'skip'; delete what"
-                " cannot be read, or drop one of the two"
-            )
-
-    @property
-    def side(self) -> int:
-        return self.image_size
-
-    @property
-    def resizable(self) -> bool:
-        return True
-
-
-def _check_split_seed(split_seed: int, val_size: float) -> None:
+def refuse_split_seed(split_seed: int, val_size: float) -> None:
+    """Refuse a number of a validation split where there is none, or one that is none. Raises UsageError."""
     within("data.split_seed", split_seed, 0, 2**32 - 1)
     if split_seed and not val_size:
         raise UsageError(

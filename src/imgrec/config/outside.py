@@ -19,6 +19,7 @@ from omegaconf import MISSING
 
 from imgrec.config import registry
 from imgrec.config.component import Component
+from imgrec.config.data import Data
 from imgrec.config.fields import default_of, is_identity
 from imgrec.config.launcher import Launcher
 from imgrec.config.loss import Loss
@@ -29,7 +30,7 @@ from imgrec.config.schedule import Schedule
 from imgrec.config.schemas import conf_dir
 from imgrec.errors import UsageError, shown
 
-KINDS: Mapping[str, type[Component]] = {kind.axis: kind for kind in (Loss, Model, Optimizer, Schedule, Launcher)}
+KINDS: Mapping[str, type[Component]] = {kind.axis: kind for kind in (Data, Loss, Model, Optimizer, Schedule, Launcher)}
 """The axes that take components from outside, each with the class that they derive from."""
 VARIABLE = "IMGREC_COMPONENTS"
 GROUP = "imgrec.components"  # of entry points

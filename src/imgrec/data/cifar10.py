@@ -2,14 +2,17 @@
 
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 
-from imgrec.config.data import Cifar10
 from imgrec.data import cifar10_files as files
 from imgrec.data.source import MemoryImages, Source
 from imgrec.data.split import stratified, varied
+
+if TYPE_CHECKING:
+    from imgrec.components.data.cifar10 import Cifar10
 
 SPLIT_SEED = 10  # of the validation split; a constant, so that every run and every paper has the same one
 
@@ -18,7 +21,7 @@ MEAN = (0.4914, 0.4822, 0.4465)
 STD = (0.2470, 0.2435, 0.2616)
 
 
-def load(cfg: Cifar10) -> Source:
+def load(cfg: "Cifar10") -> Source:
     """CIFAR-10 with its class-balanced validation split; fetches the files when absent.
 
     The test file is opened by `Source.open_test` alone. Raises RunError when a file is absent and cannot be fetched,

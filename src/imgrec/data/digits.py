@@ -1,20 +1,24 @@
 """scikit-learn's embedded handwritten digits (Alpaydin & Kaynak 1998, UCI): real images without a network."""
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from sklearn.datasets import load_digits
 
-from imgrec.config.data import Digits
 from imgrec.data.source import MemoryImages, Source, channel_statistics
 from imgrec.data.split import stratified, varied
+
+if TYPE_CHECKING:
+    from imgrec.components.data.digits import Digits
 
 TEST_SIZE = 360
 TEST_SEED, VAL_SEED = 11, 12  # of the splits; constants, so that every run has the same ones
 _SIDE, _SCALE = 8, 4  # 8x8 becomes 32x32
 
 
-def load(cfg: Digits) -> Source:
+def load(cfg: "Digits") -> Source:
     """The 1 797 digits as 32x32x3: 360 for testing, `val_size` for validation, the others for training, stratified.
 
     The three channels are equal. Mean and standard deviation are those of the training split.

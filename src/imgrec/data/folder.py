@@ -7,12 +7,12 @@ import logging
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from imgrec.config.data import Folder
 from imgrec.data import handover, layout
 from imgrec.data.decode import ImageError, decode
 from imgrec.data.files import Files
@@ -20,6 +20,9 @@ from imgrec.data.scan import Listing, Others, scan
 from imgrec.data.source import Source, channel_statistics
 from imgrec.data.split import stratified, varied
 from imgrec.errors import UsageError, shown
+
+if TYPE_CHECKING:
+    from imgrec.components.data.folder import Folder
 
 log = logging.getLogger(__name__)
 
@@ -75,7 +78,7 @@ class FolderImages:
         return torch.from_numpy(images_bchw[: len(positions)]), torch.tensor(positions, dtype=torch.int64)
 
 
-def split(cfg: Folder, listing: Listing | None = None) -> Listing:
+def split(cfg: "Folder", listing: Listing | None = None) -> Listing:
     """The files under `data.root` with all splits; one that stays empty is None.
 
     listing: of that folder, where it has been listed already.
@@ -99,7 +102,7 @@ def split(cfg: Folder, listing: Listing | None = None) -> Listing:
     return dataclasses.replace(listing, train=train, val=val if len(val) else None, test=test if len(test) else None)
 
 
-def load(cfg: Folder, listing: Listing | None = None) -> Source:
+def load(cfg: "Folder", listing: Listing | None = None) -> Source:
     """The images under `data.root`, split as `split` does.
 
     Mean and standard deviation come from 2 000 training images, evenly spaced over the classes (from all when there

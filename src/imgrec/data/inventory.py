@@ -6,9 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from imgrec.config.data import Cifar10, Data, Digits, Folder
+from imgrec.config.data import Data
 from imgrec.data import contents
-from imgrec.data.cifar10_files import ARCHIVE_SHA256
 from imgrec.data.contents import Contents
 from imgrec.data.files import Files
 from imgrec.data.scan import Listing, scan
@@ -50,20 +49,12 @@ class Inventory:
 
 
 def take(cfg: Data) -> Inventory:
-    """Look at the data that `cfg` names.
-
-    The fingerprint of cifar10: the official archive's SHA-256. digits: a constant. folder: SHA-256 over the sorted
-    relative paths of its images and the SHA-256 of each one's bytes; the folder's place does not change it.
-    Raises what `scan` and `contents.read` refuse.
-    """
-    match cfg:
-        case Cifar10():
-            return Inventory(fingerprint=ARCHIVE_SHA256)
-        case Digits():
-            return Inventory(fingerprint=DIGITS)
-        case Folder():
-            return _folder(cfg.root)
-    raise UsageError(f"data must be one of cifar10, digits, folder, got {cfg.name!r}")
+    """Look at the data that `cfg` names. Raises UsageError or RunError where none can be read."""
+    found = cfg.look()
+    if found is not None:
+        return found
+    told = f"{cfg.name}\n{cfg.fingerprint()}"
+    return Inventory(fingerprint=hashlib.sha256(told.encode()).hexdigest())
 
 
 def check_unchanged(seen: Inventory) -> None:
@@ -83,7 +74,12 @@ def check_unchanged(seen: Inventory) -> None:
         )
 
 
-def _folder(root: str) -> Inventory:
+def of_folder(root: str) -> Inventory:
+    """A folder of images.
+
+    Its fingerprint is SHA-256 over the sorted relative paths of its images and the SHA-256 of each one's bytes; the
+    folder's place does not change it. Raises what `scan` and `contents.read` refuse.
+    """
     listing = scan(root)
     paths, found = _read(listing)
     digest = hashlib.sha256(b"contents\n")

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from imgrec import statistics
+from imgrec.config.registry import components
 from imgrec.statistics import LEVEL, MOST_SEEDS, Comparison
 from imgrec.tables import compare
 from imgrec.tables.column import Column
@@ -109,7 +110,8 @@ def _different(first: Row, others: Sequence[Row], column: Column) -> str:
         return f"{column.split} images ({', '.join(keys)})"
     if column.metric == "loss":
         return "losses, each measured by its own"
-    names = {str(row.runs[0].record.config.get("loss.name")) for row in (first, *others) if not _calibrated(row)}
+    names = {name for name, loss in components("loss").items() if not getattr(loss, "gives_probabilities", True)}
+    names |= {str(row.runs[0].record.config.get("loss.name")) for row in (first, *others) if not _calibrated(row)}
     without = " or ".join(sorted(names))
     return f"losses, or of {without}, whose outputs are no logits of probabilities"
 

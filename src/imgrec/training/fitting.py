@@ -17,7 +17,6 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from imgrec import assembly, checkpoint, companions
 from imgrec.checkpoint import BEST, LAST
-from imgrec.config.data import Folder
 from imgrec.config.root import Config
 from imgrec.config.trainer import TRIED
 from imgrec.data.inventory import Inventory
@@ -303,7 +302,7 @@ class Fitting:
             logging.getLogger(name).setLevel(logging.WARNING)
         for message in _EXPECTED:
             warnings.filterwarnings("ignore", message=message)
-        if not (isinstance(config.data, Folder) and torch.cuda.is_available()):  # a GPU would wait for them
+        if not (config.data.streams and torch.cuda.is_available()):  # a GPU would wait for them
             warnings.filterwarnings("ignore", message=r".*does not have many workers.*")
 
 

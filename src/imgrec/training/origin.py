@@ -11,7 +11,6 @@ from torch import Tensor, nn
 from imgrec import assembly, checkpoint, stored
 from imgrec.config import plain
 from imgrec.config.changes import needs_whole_epoch
-from imgrec.config.data import Folder
 from imgrec.config.root import Config
 from imgrec.data.inventory import Inventory
 from imgrec.errors import RunError, UsageError, shown
@@ -190,8 +189,8 @@ def _check_middle(config: Config, path: Path, known: Mapping[str, Any], epoch: i
 def _check_weights(config: Config, path: Path, state: Mapping[str, Any]) -> None:
     """Refuse a network whose weights have other names or shapes than the checkpoint's."""
     known = meta(path, state)
-    if isinstance(config.data, Folder):
-        known = {**known, "image_size": config.data.image_size}
+    if config.data.resizable:
+        known = {**known, "image_size": config.data.side}
     with torch.device("meta"):  # shapes alone: no memory, no random numbers
         network = assembly.network(config, known)
     weights = {name: value for name, value in state["state_dict"].items() if name.startswith("network.")}

@@ -1,0 +1,58 @@
+"""data=digits."""
+
+from typing import TYPE_CHECKING
+
+from imgrec.config.data import Data, refuse_split_seed
+from imgrec.config.fields import setting
+from imgrec.config.registry import register
+from imgrec.errors import UsageError
+
+if TYPE_CHECKING:
+    from imgrec.data.inventory import Inventory
+    from imgrec.data.scan import Listing
+    from imgrec.data.source import Source
+
+
+@register("data", "digits")
+class Digits(Data):
+    """scikit-learn's embedded handwritten digits: 1 797 real images, 8x8 grey, upsampled to 32x32x3."""
+
+    val_size: int = setting(
+        180,
+        "training images kept for validation, stratified; 0: train on all, no `best`",
+        at_least=0,
+        below=1437,
+        way_out="digits has 1437 images outside its test split; use 180",
+    )
+    split_seed: int = setting(
+        0, "another validation split of the same size for each number; 0 is the usual one. The test split stays"
+    )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        refuse_split_seed(self.split_seed, self.val_size)
+        if 0 < self.val_size < 10:
+            raise UsageError(f"data.val_size must be 0 or at least 10 (one image a class), got {self.val_size}")
+
+    @property
+    def has_validation(self) -> bool:
+        return self.val_size > 0
+
+    def moved(self, root: str) -> Data:
+        raise UsageError(f"--data-root={root} does not apply: the digits are embedded; leave it out")
+
+    def look(self) -> "Inventory":
+        """Known by a constant."""
+        from imgrec.data.inventory import DIGITS, Inventory
+
+        return Inventory(fingerprint=DIGITS)
+
+    def counts(self, listing: "Listing | None" = None) -> tuple[int, int]:
+        """As in `Data`."""
+        return 1437 - self.val_size, self.val_size
+
+    def load(self, listing: "Listing | None" = None) -> "Source":
+        """See `data.digits.load`."""
+        from imgrec.data import digits  # scikit-learn alone costs a second
+
+        return digits.load(self)

@@ -1,0 +1,93 @@
+"""data=folder."""
+
+from typing import TYPE_CHECKING, ClassVar
+
+from omegaconf import MISSING
+
+from imgrec.config.data import Data, refuse_split_seed
+from imgrec.config.fields import at_least, setting
+from imgrec.config.registry import register
+from imgrec.errors import UsageError
+
+if TYPE_CHECKING:
+    from imgrec.data.files import Files
+    from imgrec.data.inventory import Inventory
+    from imgrec.data.scan import Listing
+    from imgrec.data.source import Images, Source
+
+
+@register("data", "folder")
+class Folder(Data):
+    """Any folder of images with one sub-folder a class, with or without train/val/test above them."""
+
+    named_by_root: ClassVar[bool] = True
+    streams: ClassVar[bool] = True
+
+    root: str = setting(MISSING, "the folder of images", identity=False)
+    image_size: int = setting(32, "side that every image is resized to, in pixels", at_least=8, at_most=4096)
+    val_size: float = setting(
+        0.1, "validation images when there is no val/ folder: a share below 1, a count from 1; 0: none"
+    )
+    test_size: float = setting(
+        0.1, "test images when there is no test/ folder: a share below 1, a count from 1; 0: none"
+    )
+    split_seed: int = setting(
+        0, "another validation split of the same size for each number; 0 is the usual one. The test split stays"
+    )
+    on_error: str = setting(
+        "raise", "an image that cannot be read: raise stops and names it, skip leaves it out", among=("raise", "skip")
+    )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not self.root.strip():
+            raise UsageError("data.root must be a folder of images, got ''; add data.root=DIR")
+        if self.resident == "true":
+            raise UsageError(
+                "data.resident must be auto or false for a folder, whose images are read from disk batch by batch, got"
+                " 'true'; leave it out"
+            )
+        for key in ("val_size", "test_size"):
+            value = getattr(self, key)
+            at_least(f"data.{key}", value, 0)
+            if value >= 1 and value != int(value):
+                raise UsageError(f"data.{key} must be a share below 1 or a whole number of images, got {value!r}")
+        refuse_split_seed(self.split_seed, self.val_size)
+        if self.prune and self.on_error == "skip":
+            raise UsageError(
+                "data.prune needs data.on_error=raise, as it asks for every image's loss, got 'skip'; delete what"
+                " cannot be read, or drop one of the two"
+            )
+
+    @property
+    def side(self) -> int:
+        return self.image_size
+
+    @property
+    def resizable(self) -> bool:
+        return True
+
+    def look(self) -> "Inventory":
+        """Known by names and contents: the folder's place does not count."""
+        from imgrec.data import inventory
+
+        return inventory.of_folder(self.root)
+
+    def counts(self, listing: "Listing | None" = None) -> tuple[int, int]:
+        """As in `Data`. No image is opened. Raises UsageError or RunError for a folder that cannot be split so."""
+        from imgrec.data import folder
+
+        found = folder.split(self, listing)
+        return len(found.train), len(found.val or ())
+
+    def load(self, listing: "Listing | None" = None) -> "Source":
+        """See `data.folder.load`."""
+        from imgrec.data import folder
+
+        return folder.load(self, listing)
+
+    def some(self, listing: "Listing", files: "Files") -> "Images":
+        """See `data.folder.FolderImages`."""
+        from imgrec.data.folder import FolderImages
+
+        return FolderImages(listing.root, files, image_size=self.image_size, on_error=self.on_error)
