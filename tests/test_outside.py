@@ -109,6 +109,9 @@ class Mlp(Model):
 '''
 
 
+ANOTHER = PARTS.replace("plain_n + ", "plain_n - ")
+
+
 @pytest.fixture
 def parts(workplace: Path) -> Path:
     path = workplace / "my_parts.py"
@@ -196,7 +199,7 @@ def _check_refusals(parts: Path, words: list[str], command: Callable[..., Said],
     assert code == 2
     assert "got 'mlp'; one of your own needs --components FILE" in one_line(err)
     assert not Path("loaded").exists()
-    parts.write_text(f"{PARTS}\n# another file")
+    parts.write_text(ANOTHER)
     said = python("""
         from imgrec import remeasure, verify
         from imgrec.config import outside
@@ -212,15 +215,98 @@ def _check_refusals(parts: Path, words: list[str], command: Callable[..., Said],
     assert said.count("and model=mlp is now that of my_parts.py (SHA-256 ") == 2
 
 
-def test_an_edited_file_is_other_code(parts: Path, words: list[str], imgrec: Callable[..., Any]) -> None:
+def test_an_edited_file_is_other_code_and_a_comment_is_none(
+    parts: Path, words: list[str], imgrec: Callable[..., Any]
+) -> None:
     asked = ["train", "--components", "my_parts.py", *words]
     assert imgrec(*asked).wait() == 0
-    parts.write_text(f"{PARTS}\n# another file")
+    parts.write_text(f"{PARTS}\n# a comment")
     again = imgrec(*asked)
     assert again.wait() == 0
-    assert "run finished with other code: outside.loss.poly, outside.model.mlp have changed since" in " ".join(
-        again.log.read_text().split()
-    )
+    assert "other code" not in again.log.read_text()
+    assert imgrec("evaluate", "--components", "my_parts.py", "run").wait() == 0
+    parts.write_text(ANOTHER)
+    again = imgrec(*asked)
+    assert again.wait() == 0
+    said = " ".join(again.log.read_text().split())
+    assert "run finished with other code: outside.loss.poly, outside.model.mlp have changed since" in said
+
+
+NOTEBOOK = """
+from imgrec import losses
+from imgrec.components import Loss, register, setting
+
+
+@register("loss", "poly")
+class Poly(Loss):
+    "A loss."
+
+    factor: float = setting(1.0, "a factor")
+
+    def build(self):
+        return losses.cross_entropy
+"""
+
+
+def test_a_class_that_a_program_defines_anew_is_other_code_with_its_own_defaults(
+    words: list[str], tiny: list[str], python: Callable[[str], str], workplace: Path
+) -> None:
+    """As in a notebook, whose cells are no files: by the source that inspect finds."""
+    asked = [*tiny, "loss=poly", "trainer.max_epochs=1"]
+    said = python(f"""
+        import linecache, sys, types
+        from imgrec import launch
+        from imgrec.config.compose import compose
+        from imgrec.errors import RunError, UsageError
+
+        notebook = sys.modules["notebook"] = types.ModuleType("notebook")
+
+        def cell(text):
+            name = f"<cell {{len(linecache.cache)}}>"
+            linecache.cache[name] = (len(text), None, text.splitlines(True), name)
+            exec(compile(text, name, "exec"), notebook.__dict__)
+
+        cell({NOTEBOOK!r})
+        assert not launch.train({asked!r}).already
+        assert launch.train([*{asked!r}, "code=refuse"]).already
+        cell({NOTEBOOK.replace("1.0", "2.0").replace("cross_entropy", "brier")!r})
+        assert compose(["data=digits", "loss=poly"]).loss.factor == 2
+        for more in (["loss.factor=2", "code=refuse"], ["trainer=ddp", "trainer.accelerator=cpu", "hydra.run.dir=two"]):
+            try:
+                launch.train([*{asked!r}, *more])
+            except (RunError, UsageError) as error:
+                print(error)
+    """)
+    assert "outside.loss.poly has changed since" in said, "the id is the same: 2 is the default now, as 1 was before"
+    assert "trainer.devices=2 needs processes that have loss=poly too, and a program defines it" in said
+
+
+def test_one_choice_s_silent_key_is_not_another_s(
+    parts: Path, python: Callable[[str], str], command: Callable[..., Said], tiny: list[str]
+) -> None:
+    """loss.gamma is a note of the one, and what tells runs of the other apart."""
+    gamma = "    gamma: float = setting(2.0, 'a note', identity=False)\n    note: str"
+    parts.write_text(PARTS.replace("    note: str", gamma))
+    python(f"""
+        from imgrec.config import outside
+        from imgrec.sweep.run import Sweep
+
+        outside.load(["my_parts.py"])
+        words = {[*tiny, "trainer.max_epochs=1", "hydra.sweep.dir=s"]!r}
+        Sweep([*words, "loss=focal", "loss.gamma=1,30"]).run()
+        Sweep([*words, "loss=poly", "loss.gamma=3,4"]).run()
+    """)
+    names = {path.parent.name for path in Path("s").glob("*/record.json")}
+    assert len(names) == 3, "of poly there is one run, whatever its note"
+    assert sum(name.startswith(("gamma-1_", "gamma-30_")) for name in names) == 2
+    code, out, err = command("table", "s", "--format", "csv")
+    assert code == 0, err
+    assert "several runs of seed" not in out + err
+    assert len(out.splitlines()) == 4
+
+
+MINE = "@register('loss', 'mine')\nclass Mine(Loss):\n    'A loss.'"
+BUILD = "\n    def build(self): return None"
 
 
 @pytest.mark.parametrize(
@@ -232,7 +318,7 @@ def test_an_edited_file_is_other_code(parts: Path, words: list[str], imgrec: Cal
         ("x = 1", "registers no component; put @register(axis, name) before a class"),
         (
             "@register('loss', 'focal')\nclass Focal(Loss): ...",
-            "ValueError: loss=focal is imgrec.components.loss.focal.Focal already; give another name",
+            "ValueError: loss=focal must be a name that is free, and imgrec.components.loss.focal has it; give another",
         ),
         (
             "@register('loss', 'focal_3')\nclass Mine(Loss): ...",
@@ -247,6 +333,18 @@ def test_an_edited_file_is_other_code(parts: Path, words: list[str], imgrec: Cal
             "must give a name of letters, digits and underscores",
         ),
         (
+            "@register('loss', 'mine')\nclass A(Loss): ...\n@register('loss', 'mine')\nclass A(Loss): ...",
+            "loss=mine must be a name that is free, and another class of this file has it; give another one",
+        ),
+        ("@register('loss', 'mine')\nclass Mine(Loss): ...", "must stand before a class with a docstring"),
+        (f"{MINE}\n    ...", "@register('loss', 'mine') must stand before a class that defines build()"),
+        (f"{MINE}\n    w: float = 1.0{BUILD}", "w must be a setting; write w = setting(DEFAULT, 'HELP')"),
+        (f"{MINE}\n    w: complex = setting(1j, 'w'){BUILD}", "w must be one of int, float, bool, str, "),
+        (
+            f"{MINE}\n    w: float = setting(1.0, 'w', above=0, at_least=1){BUILD}",
+            "ValueError: a setting has one lower",
+        ),
+        (
             "@register('loss', 'mine')\nclass Mine(Loss): ...\n1 / 0",
             "cannot be loaded: ZeroDivisionError: division by zero; mend it",
         ),
@@ -257,7 +355,7 @@ def test_a_file_that_gives_no_component_is_refused_and_leaves_none(
 ) -> None:
     before = {axis: registry.components(axis) for axis in outside.KINDS}
     if text is not None:
-        Path("mine.py").write_text(f"from imgrec.components import Loss, register\n{text}\n")
+        Path("mine.py").write_text(f"from imgrec.components import Loss, register, setting\n{text}\n")
     code, out, err = command("train", "--components", "mine.py", "experiment=demo")
     assert (code, out) == (2, "")
     assert one_line(err).startswith("imgrec: --components mine.py ")
@@ -292,7 +390,7 @@ def test_a_job_loads_the_files_that_it_carries_as_they_were(
 
         assert execution.run(Job.read(Path("job.json"))).status == "finished"
     """)
-    parts.write_text(f"{PARTS}\n# another file")
+    parts.write_text(ANOTHER)
     with pytest.raises(UsageError, match=r"my_parts\.py has changed since the job was made; start the command again"):
         Job.read(Path("job.json"))
 
@@ -319,7 +417,7 @@ def test_an_installed_package_s_components_are_there_and_recorded_with_its_versi
     assert "one of your own" not in said
     kept = json.loads(Path("run/record.json").read_text())["components"]["loss=poly"]
     assert kept["distribution"] == "my-lab 1.2"
-    with pytest.raises(UsageError, match=r"model=mlp of my-lab 1\.2, which is not loaded; install my-lab 1\.2"):
+    with pytest.raises(UsageError, match=r"which is not loaded; install my-lab 1\.2"):
         remeasure.evaluate("run")
     with pytest.raises(UsageError, match=r"install my-lab 1\.2"):
         verify.verify("run")
@@ -334,7 +432,7 @@ def test_an_installed_package_s_components_are_there_and_recorded_with_its_versi
         except UsageError as error:
             print(error)
     """)
-    assert "and model=mlp is now that of my-lab 1.3; restore it" in said
+    assert "and model=mlp is now that of my-lab 1.3 (SHA-256 " in said
 
 
 def test_help_shows_what_a_file_adds(parts: Path, imgrec: Callable[..., Any]) -> None:

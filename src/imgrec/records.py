@@ -92,6 +92,7 @@ _COSTS = ("seconds", "train_seconds", "images_per_second", "parameters", "flops_
 _MOST = 2**26  # bytes of a record or an evaluation: a thousand times what one has
 _MOST_CURVES = 2**31  # bytes of a curves.csv
 _MOST_THREADS = 2**16
+_MOST_COMPONENTS = 64  # several times the axes
 _LONGEST_MODULE = 200  # characters of a module's name
 
 
@@ -176,11 +177,15 @@ def why_not(error: BaseException) -> str:
 
 def check_components(components: Any) -> None:
     """Raises ValueError for what is no account of outside components."""
-    for key, row in shape.mapping(components, "components").items():
+    if len(shape.mapping(components, "components")) > _MOST_COMPONENTS:
+        raise ValueError(f"components must be at most {_MOST_COMPONENTS}, got {len(components)}")
+    for key, row in components.items():
         axis, _, name = shape.text(key, "a component").partition("=")
         if not axis.isidentifier() or not name.isidentifier():
             raise ValueError(f"a component must read axis=name, got {shape.brief(key)}")
         shape.mapping(shape.mapping(row, key).get("defaults", {}), f"{key}'s defaults")
+        if "distribution" not in row and "file" not in row:
+            raise ValueError(f"{key} must come from a file or a distribution")
         for entry in ("distribution", "file", "sha256"):
             if entry in row:
                 shape.text(row[entry], f"{key}'s {entry}")

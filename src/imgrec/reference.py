@@ -113,7 +113,8 @@ def _choices(axis: str) -> list[str]:
 def _choice(axis: str, name: str) -> list[str]:
     """A choice with its keys and what each is there."""
     schema, values = written(axis, name)
-    assert schema is not None, name
+    if schema is None:
+        raise UsageError(f"conf/{axis}/{name}.yaml must name a component that is loaded; give --components FILE")
     lines = [*_line(f"{axis}={name}", explanation(axis, name)), ""]
     for field in dataclasses.fields(schema):
         if field.name == "name":
@@ -167,7 +168,7 @@ def _keys_of(axis: str, *, only: str | None = None) -> list[str]:
 
 
 def _keys(axis: str) -> dict[str, list[tuple[list[str], type, Any]]]:
-    """Every key of an axis, with with its variants: the choices that have it, one of them, the field."""
+    """Every key of an axis, with its variants: the choices that have it, one of them, the field."""
     found: dict[str, list[tuple[list[str], type, Any]]] = {}
     for name, schema in components(axis).items():
         for field in dataclasses.fields(schema):
@@ -191,7 +192,7 @@ def _row(key: str, schema: type, field: Any, note: str = "") -> list[str]:
 def _bounds(schema: type, field: Any) -> str:
     """The declared range of a field's values, after its default; nothing where the explanation lists them."""
     known = ranges(schema).get(field.name)
-    if known is None or (known.among and all(value in help_of(field) for value in known.among)):
+    if known is None or (known.among and all(str(value) in help_of(field) for value in known.among)):
         return ""
     return f"; {known}"
 

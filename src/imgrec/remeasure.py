@@ -53,6 +53,7 @@ def load(run: StrPath, *, at: str | None = None) -> Trained:
     run: a run's folder (its `best`, else its newest checkpoint, unless `at` says best or last), or a checkpoint file.
     Raises UsageError where there is no run, RunError where its checkpoint is damaged.
     """
+    outside.load()
     path, _ = _checkpoint_of(Path(run), at)
     return assembly.trained(path)
 

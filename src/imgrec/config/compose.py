@@ -74,7 +74,7 @@ def compose_raw(overrides: Sequence[str]) -> DictConfig:
     setup_globals()  # Hydra's resolvers: a program around this one may have cleared them
     folder = schemas.conf_dir()
     try:
-        known = data.default_root(), registry.count()
+        known = data.default_root(), registry.generation()
         packed = _chosen(folder, _state(folder), known, tuple(str(word.input_line) for word in choices), hydras)
         config: DictConfig = pickle.loads(packed)
         for word in values:
@@ -108,7 +108,7 @@ def _chosen(folder: Path, state: State, known: tuple[str, int], words: tuple[str
     Args:
         folder: conf/.
         state: what its files looked like, so that an edited one is read again.
-        known: the default of data.root, which comes from the environment, and the number of components.
+        known: the default of data.root, which comes from the environment, and the generation of the components.
         words: choices such as `optimizer=adam`.
         hydra: with Hydra's own settings, which are the larger part.
     """

@@ -34,16 +34,19 @@ class Range:
 
     def check(self, key: str, value: Any) -> None:
         """Refuse a value outside. Raises UsageError. key: dotted, for the refusal."""
-        if isinstance(value, (list, tuple, ListConfig)):
-            for item in value:
-                self.check(key, item)
-            return
         if value is None:
             return
-        if self.among is not None:
-            choice(key, value, self.among)
-            return
+        for item in value if isinstance(value, (list, tuple, ListConfig)) else [value]:
+            if self.among is not None:
+                choice(key, item, self.among)
+            elif isinstance(item, (int, float)):
+                self._check_number(key, item)
+            else:
+                raise UsageError(f"{key} must be a number, or a list of numbers, got {value!r}")
+
+    def _check_number(self, key: str, value: float) -> None:
         low = self.at_least if self.at_least is not None else self.above
+        high = self.at_most if self.at_most is not None else self.below
         if self.above is not None:
             above(key, value, self.above, self.way_out)
         hint = self.way_out if self.above is None else ""
@@ -52,15 +55,22 @@ class Range:
         elif low is not None and self.below is not None:
             below(key, value, low, self.below, hint)
         elif self.at_least is not None:
-            at_least(key, value, self.at_least, self.way_out)
+            at_least(key, value, self.at_least, hint)
+        elif high is not None and not (-float("inf") < value < high or value == self.at_most):
+            raise UsageError(f"{key} must be {self} and finite, got {value!r}{_hint(hint)}")
 
     def __str__(self) -> str:
         if self.among is not None:
             return f"one of {', '.join(self.among)}"
-        if self.at_most is None and self.below is None:
-            return f">= {self.at_least}" if self.above is None else f"> {self.above}"
-        low = f"[{self.at_least}" if self.above is None else f"({self.above}"
-        return f"in {low}, {self.at_most}]" if self.below is None else f"in {low}, {self.below})"
+        low, high = "", ""
+        if self.at_least is not None or self.above is not None:
+            low = f">= {self.at_least}" if self.above is None else f"> {self.above}"
+        if self.at_most is not None or self.below is not None:
+            high = f"<= {self.at_most}" if self.below is None else f"< {self.below}"
+        if not low or not high:
+            return low or high
+        opening = f"[{self.at_least}" if self.above is None else f"({self.above}"
+        return f"in {opening}, {self.at_most}]" if self.below is None else f"in {opening}, {self.below})"
 
 
 def setting(
@@ -83,12 +93,14 @@ def setting(
         identity: Whether the value belongs to what a run *is*. False for paths, workers, logging and hardware: they
             leave the run's id as it is.
         above: As in `Range`, like all that follow.
-        at_least: An upper bound needs this or `above`.
+        at_least: See there.
         below: See there.
         at_most: See there.
         among: See there.
         way_out: See there.
     """
+    if (above is not None and at_least is not None) or (below is not None and at_most is not None):
+        raise ValueError(f"a setting has one lower bound and one upper bound at most: {help}")
     metadata: dict[str, Any] = {"help": help, "identity": identity}
     bounds = {"above": above, "at_least": at_least, "below": below, "at_most": at_most, "among": among}
     if any(bound is not None for bound in bounds.values()):

@@ -58,7 +58,7 @@ def run_name(config: Config, overrides: Sequence[str], identity: str) -> str:
     apart.
     Letters, digits, `.`, `_` and `-` only, so that it survives any shell and Hydra's own grammar.
     """
-    silent = {"seed", "trainer", "launcher", "sweep", *keys_outside_identity()}
+    silent = {"seed", "trainer", "launcher", "sweep", *keys_outside_identity(), *_outside_identity(config)}
     parts = []
     for override in overrides:
         key, _, value = override.lstrip("+~").partition("=")
@@ -70,6 +70,13 @@ def run_name(config: Config, overrides: Sequence[str], identity: str) -> str:
     seed = f"seed-{config.seed}"
     shown = "_".join(parts)[: LONGEST_NAME - len(seed) - 1].rstrip("_.-")  # a long command loses its end, not its seed
     return "_".join(filter(None, (shown, seed))) + f"-{identity[:SHORT]}"
+
+
+def _outside_identity(config: Config) -> set[str]:
+    """The dotted keys of these very choices that are no part of what the run is."""
+    roots = {field.name for field in dataclasses.fields(config) if field.name not in GROUPS and not is_identity(field)}
+    fields = [(axis, field) for axis in GROUPS for field in dataclasses.fields(getattr(config, axis))]
+    return roots | {f"{axis}.{field.name}" for axis, field in fields if field.name != "name" and not is_identity(field)}
 
 
 def _plain(text: str) -> str:

@@ -15,6 +15,7 @@ from imgrec.config.registry import components
 from imgrec.config.root import AXES, GROUPS, Config
 from imgrec.errors import UsageError
 
+_BEFORE = {"launcher": "basic", "sweep": "grid"}  # what runs had before records named them
 _Sections = dict[str, tuple[type[Any], dict[str, Any]]]  # the root ("") and each axis: its dataclass and its values
 
 
@@ -53,7 +54,7 @@ def from_flat(rows: dict[str, Any]) -> Config:
     for axis in GROUPS:
         values = {key.partition(".")[2]: value for key, value in rows.items() if key.startswith(f"{axis}.")}
         if not values and axis not in AXES:  # an older version wrote it
-            values = {"name": next(iter(components(axis)))}
+            values = {"name": _BEFORE[axis]}
         sections[axis] = _schema(axis, values), values
         _refuse_unknown(*sections[axis], f"{axis}.")
     if all(_fits(schema, values) for schema, values in sections.values()):

@@ -25,7 +25,9 @@ C = TypeVar("C", bound=Component)
 
 # the modules of these rooms are imported by name, so that no floor below knows them
 _ROOMS = ("imgrec.components", "imgrec.sweep.launchers")
+FILES = "imgrec_components_"  # what the names of modules begin with that are made of the user's files
 _registered: dict[str, dict[str, type[Component]]] = {}
+_changes = 0
 
 
 @dataclass_transform(kw_only_default=True)  # `setting` stands for a default like any other value
@@ -47,12 +49,17 @@ def register(axis: str, name: str) -> Callable[[type[C]], type[C]]:
             _import_all()  # their names are taken
         known = _registered.setdefault(axis, {})
         other = known.get(name)
-        if other is not None and (other.__module__, other.__qualname__) != (cls.__module__, cls.__qualname__):
-            raise ValueError(f"{axis}={name} is {other.__module__}.{other.__qualname__} already; give another name")
+        if other is not None and (
+            (other.__module__, other.__qualname__) != (cls.__module__, cls.__qualname__)
+            or cls.__module__.startswith(FILES)  # a program may define a class anew, and a file has each once
+        ):
+            where = "another class of this file" if other.__module__ == cls.__module__ else other.__module__
+            raise ValueError(f"{axis}={name} must be a name that is free, and {where} has it; give another one")
         if cls.is_choice:
             cls.__annotations__ = {"name": str, **cls.__annotations__}
             cls.name = name
         known[name] = made = dataclass(kw_only=True)(cls)
+        _count()
         return made
 
     return add
@@ -64,10 +71,10 @@ def components(axis: str) -> Mapping[str, type[Component]]:
     return MappingProxyType(dict(sorted(_registered.get(axis, {}).items())))
 
 
-def count() -> int:
-    """The number of components, which grows where more are loaded."""
+def generation() -> int:
+    """A number that changes with each component that comes, goes, or is defined anew."""
     _import_all()
-    return sum(map(len, _registered.values()))
+    return _changes
 
 
 def forget(classes: Collection[type]) -> None:
@@ -75,6 +82,12 @@ def forget(classes: Collection[type]) -> None:
     for known in _registered.values():
         for name in [name for name, cls in known.items() if cls in classes]:
             del known[name]
+            _count()
+
+
+def _count() -> None:
+    global _changes
+    _changes += 1
 
 
 @functools.cache

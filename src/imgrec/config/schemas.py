@@ -28,12 +28,12 @@ def conf_dir() -> Path:
 
 def register() -> None:
     """Make the components known to Hydra. Calling it again adds those that have come since."""
-    _register(data.default_root(), registry.count())
+    _register(data.default_root(), registry.generation())
 
 
 @functools.lru_cache(maxsize=1)  # an eighth of a composition
-def _register(root: str, count: int) -> None:
-    """root: the one default that comes from the environment, when it is registered. count: of the components."""
+def _register(root: str, generation: int) -> None:
+    """root: the one default that comes from the environment, when it is registered. generation: of the components."""
     store = ConfigStore.instance()
     store.store(name="schema", node=Config)
     for axis in GROUPS:
@@ -112,12 +112,15 @@ def known_keys() -> Iterator[str]:
 
 
 def keys_outside_identity() -> set[str]:
-    """The dotted keys that are no part of what a run is: paths, workers, logging, hardware, the command's own."""
+    """The dotted keys that are no part of what a run is: paths, workers, logging, hardware, the command's own.
+
+    A key that several choices have counts only where it is so for all of them.
+    """
     own = [field for field in dataclasses.fields(Config) if field.name not in GROUPS]
-    outside = {field.name for field in own if not is_identity(field)}
+    outside, inside = {field.name for field in own if not is_identity(field)}, set[str]()
     for axis in GROUPS:
         for schema in components(axis).values():
             for field in dataclasses.fields(schema):
-                if field.name != "name" and not is_identity(field):
-                    outside.add(f"{axis}.{field.name}")
-    return outside
+                if field.name != "name":
+                    (inside if is_identity(field) else outside).add(f"{axis}.{field.name}")
+    return outside - inside

@@ -38,7 +38,7 @@ class Grid(Sweep):
 
 @register("sweep", "tuned")
 class Tuned(Sweep):
-    """A grid whose every choice first gets values of its own, found on validation with the test set closed.
+    """Every combination, each with values of its own that were chosen on validation first, at equal budgets.
 
     Each combination of the grid, its seed aside, tries the same values over the same seeds: an equal budget.
     """
@@ -91,7 +91,10 @@ class Tuned(Sweep):
 
 @register("sweep", "optuna")
 class Optuna(Sweep):
-    """A search by Optuna's tree-structured Parzen estimator (Bergstra et al. 2011) for the best validation top1."""
+    """A search by Optuna for the best validation top1, over intervals and choices; install the extra "search".
+
+    The sampler is Optuna's tree-structured Parzen estimator (Bergstra et al. 2011).
+    """
 
     trials: int = setting(
         20, "trials in all, those of earlier starts of the command included", identity=False, at_least=1

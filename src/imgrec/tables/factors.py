@@ -193,6 +193,7 @@ def _keys(runs: Sequence[Run]) -> list[str]:
     axes.insert(axes.index(DATA) + 1, ROOT)  # named by it: images are told apart by their fingerprint
     present = dict.fromkeys(key for run in runs for key in run.record.config)
     silent = {key for run in runs for key in _silent(run.record)}
+    silent -= {key for run in runs for key in silent & run.record.config.keys() if key not in _silent(run.record)}
     outside = keys_outside_identity() | silent | {*MEASURED, "seed", "trainer.name"}
     ours = [key for key in present if key.partition(".")[0] in AXES or key in _roots()]
     return [*dict.fromkeys([EXPERIMENT, *axes, *(key for key in ours if key not in outside), PARENT])]

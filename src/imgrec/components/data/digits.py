@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 @register("data", "digits")
 class Digits(Data):
-    """scikit-learn's embedded handwritten digits: 1 797 real images, 8x8 grey, upsampled to 32x32x3."""
+    """1 797 real handwritten digits out of scikit-learn (8x8, upsampled to 32x32x3): no network needed."""
 
     val_size: int = setting(
         180,

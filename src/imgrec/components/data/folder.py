@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 @register("data", "folder")
 class Folder(Data):
-    """Any folder of images with one sub-folder a class, with or without train/val/test above them."""
+    """Your own images: data.root=DIR with one sub-folder a class, with or without train/, val/, test/ above them."""
 
     named_by_root: ClassVar[bool] = True
     streams: ClassVar[bool] = True

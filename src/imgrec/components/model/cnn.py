@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 @register("model", "cnn")
 class Cnn(Model):
-    """Stages of 3x3 convolutions, each closed by 2x2 max-pooling, then a hidden layer and the classes."""
+    """Three 3x3 convolutions (32-64-128), each with ReLU and 2x2 max-pooling, 512 hidden units, the classes."""
 
     widths: list[int] = setting(
         lambda: [32, 64, 128], "output channels of each stage; every stage halves the image", at_least=1

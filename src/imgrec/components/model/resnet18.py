@@ -6,4 +6,4 @@ from imgrec.config.registry import register
 
 @register("model", "resnet18")
 class Resnet18(Resnet):
-    """ResNet-18: basic blocks, 11.2 million parameters at 10 classes."""
+    """torchvision's ResNet-18 (He et al. 2016) with a stem for small images; 11.2 million parameters at 10 classes."""

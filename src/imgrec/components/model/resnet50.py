@@ -6,4 +6,4 @@ from imgrec.config.registry import register
 
 @register("model", "resnet50")
 class Resnet50(Resnet):
-    """ResNet-50: bottleneck blocks, 23.5 million parameters at 10 classes."""
+    """torchvision's ResNet-50 (He et al. 2016) with a stem for small images; 23.5 million parameters at 10 classes."""

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 @register("optimizer", "rmsprop")
 class RmsProp(Optimizer):
-    """RMSprop (Hinton 2012, Coursera lecture 6e, which names no rate)."""
+    """RMSprop (Hinton 2012, Coursera lecture 6e, which names no rate) at Keras' default rate."""
 
     # its state has no past updates without momentum, and PyTorch makes none later
     begins_with: ClassVar[tuple[str, ...]] = ("momentum",)
