@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from imgrec import codechange, runfolder
-from imgrec.config import outside
+from imgrec.config import origins
 from imgrec.config.root import Config
 from imgrec.data.inventory import Inventory
 from imgrec.errors import UsageError
@@ -20,7 +20,7 @@ def check(config: Config, seen: Inventory, folder: Path, *, chooses: str | None 
     from imgrec.environment import check_hardware
 
     check_hardware(config)
-    if config.trainer.devices > 1 and (own := outside.of_program(config)):
+    if config.trainer.devices > 1 and (own := origins.of_program(config)):
         raise UsageError(
             f"trainer.devices={config.trainer.devices} needs processes that have {', '.join(own)} too, and a program"
             " defines it; put it into a file that imgrec.config.outside.load or IMGREC_COMPONENTS names"

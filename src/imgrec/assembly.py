@@ -11,7 +11,7 @@ from torch import Tensor, nn
 import imgrec
 from imgrec import checkpoint, stored
 from imgrec.classifier import Classifier
-from imgrec.config import outside, plain
+from imgrec.config import origins, plain
 from imgrec.config.root import Config
 from imgrec.data import sources
 from imgrec.data.files import Files
@@ -93,7 +93,7 @@ def classifier(config: Config, images: Source, *, run_id: str, fingerprint: str,
             "channels": images.channels,
             "mean": list(images.mean),
             "std": list(images.std),
-            **({"components": components} if (components := outside.used(config)) else {}),
+            **({"components": components} if (components := origins.used(config)) else {}),
         },
         channels_last=config.trainer.channels_last,
         compiled=config.trainer.compile,
@@ -161,7 +161,7 @@ def trained(path: StrPath) -> Trained:
     meta = stored.meta(path, state)
     prefix = "network."
     weights = {name[len(prefix) :]: value for name, value in state["state_dict"].items() if name.startswith(prefix)}
-    outside.refuse_other(meta.get("components", {}), shown(path))
+    origins.refuse_other(meta.get("components", {}), shown(path))
     try:
         config = plain.from_flat(meta["config"])
         with torch.device("meta"):  # shapes alone, as what a configuration asks for may be larger than any memory

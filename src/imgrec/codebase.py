@@ -28,6 +28,8 @@ COMPUTES_NOTHING = {
     "imgrec.errors": "exceptions and how names are written in sentences",
     "imgrec.foreign": "how texts of strangers are shown",
     "imgrec.config.component": "checks ranges",
+    "imgrec.config.origins": "tells outside components apart",
+    "imgrec.config.outside": "loads outside components",
     "imgrec.config.registry": "finds components by name",
     "imgrec.hparams": "what TensorBoard's HPARAMS page shows",
     "imgrec.job": "a run in plain values",

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from imgrec import codebase
 from imgrec.codebase import Code, changed_since
-from imgrec.config import outside
+from imgrec.config import origins
 from imgrec.errors import RunError, done_over, shown
 from imgrec.records import Record
 
@@ -18,9 +18,9 @@ def modules(record: Record) -> list[str]:
     """The modules of the run that are other code now than in any part of it."""
     found = set[str]()
     for part in (record.code, *record.code_since):
-        others = {name: digests for name, digests in part.items() if name.partition(".")[0] == outside.CODE}
+        others = {name: digests for name, digests in part.items() if name.partition(".")[0] == origins.CODE}
         own = {name: digests for name, digests in part.items() if name not in others}
-        found.update(codebase.changed(own), outside.changed(others))
+        found.update(codebase.changed(own), origins.changed(others))
     return sorted(found)
 
 

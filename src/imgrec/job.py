@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from imgrec import runfolder
-from imgrec.config import outside, plain
+from imgrec.config import origins, outside, plain
 from imgrec.config.root import Config
 from imgrec.disk import content
 from imgrec.errors import UsageError, shown
@@ -79,7 +79,7 @@ class Job:
             if not isinstance(rows.get(key), kind):
                 raise _no_job(source, f"{key} is {rows.get(key)!r}")
         try:
-            files = [outside.File(path=str(path), sha256=str(digest)) for path, digest in rows.get("components", [])]
+            files = [origins.File(path=str(path), sha256=str(digest)) for path, digest in rows.get("components", [])]
         except (TypeError, ValueError) as error:
             raise _no_job(source, f"components is {rows['components']!r}") from error
         outside.load_files(files)

@@ -50,7 +50,7 @@ class Record:
     images: of a folder, `sizes`: the fingerprint of names and sizes alone, as older records have it. `trained_on`: of a
     run that went on over other images, how many of its val and test images its parent was trained on.
     predictions: the digest of what `predictions.npz` keeps for each place (`test/clean/last`); empty in older records.
-    components: what is known of components from outside of imgrec, by `axis=name` (`config.outside.used`).
+    components: what is known of components from outside of imgrec, by `axis=name` (`config.origins.used`).
     """
 
     run_id: str

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from imgrec import runfolder, whereabouts
-from imgrec.config import outside, plain
+from imgrec.config import origins, plain
 from imgrec.config.changes import changeable_keys, why_refused
 from imgrec.config.compose import compose
 from imgrec.config.fields import nearest
@@ -54,7 +54,7 @@ def resolve(run: Path, words: Sequence[str]) -> Resumption:
     resume_override that is no key.
     """
     record = runfolder.record_of(run)
-    outside.refuse_other(record.components, shown(run))
+    origins.refuse_other(record.components, shown(run))
     said = {key_of(text) for text in words} | {"resume", "resume_override", "force", "code"}
     before = plain.from_flat(record.config)
     own = [text for text in record.command if key_of(text) not in said]

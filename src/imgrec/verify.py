@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from imgrec import codebase, codechange, drift, execution, runfolder, runlog, whereabouts
-from imgrec.config import outside, plain
+from imgrec.config import origins, outside, plain
 from imgrec.config.identity import SHORT, run_id
 from imgrec.config.root import Config, elsewhere
 from imgrec.disk import content
@@ -49,7 +49,7 @@ def verify(run: StrPath, *, data_root: StrPath | None = None) -> Verdict:
     run, data_root = Path(run), None if data_root is None else str(data_root)
     outside.load()
     record = _finished(run)
-    outside.refuse_other(record.components, shown(run))
+    origins.refuse_other(record.components, shown(run))
     folder = _folder(run)
     config = _config(run, record, data_root, folder)
     present = _present(folder, record)

@@ -12,7 +12,7 @@ import torch
 
 from imgrec import checkpoint, codebase, codechange, companions, predictions, records, runfolder, safepath, whereabouts
 from imgrec.codebase import Code
-from imgrec.config import outside, plain
+from imgrec.config import origins, plain
 from imgrec.config.root import Config
 from imgrec.cores import cores
 from imgrec.data import inventory, sources, trained, workers
@@ -86,7 +86,7 @@ def _train(job: Job, load: Load, interruption: Interruption) -> Record:
             cwd=whereabouts.start(config),
             progress={"from": begun},
             code=code,
-            components=outside.used(config),
+            components=origins.used(config),
             code_since=code_since,
             deaths=_deaths(before, begun),
             images=_images_of(seen, before),
@@ -142,7 +142,7 @@ def _id_of(parent: Path | None, before: Record | None) -> str | None:
 
 def _code(config: Config, folder: Path, before: Record | None, parent: Path | None) -> tuple[Code, list[Code]]:
     """The code that the run began with, and went on with, as in `Record`. Warns or refuses as config.code says."""
-    now = {**codebase.of_run(), **outside.code(outside.used(config))}
+    now = {**codebase.of_run(), **origins.code(origins.used(config))}
     if before is not None and runfolder.has_state(folder):
         place, record = folder, before
     elif parent is not None:

@@ -1,0 +1,177 @@
+"""Where components from outside of imgrec come from, and whether they are still what something was made with."""
+
+import dataclasses
+import hashlib
+import inspect
+import shlex
+import sys
+import textwrap
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from omegaconf import MISSING
+
+from imgrec import syntax
+from imgrec.config import registry
+from imgrec.config.fields import default_of, is_identity
+from imgrec.config.root import GROUPS, Config
+from imgrec.errors import UsageError, shown
+
+CODE = "outside"  # what the digests of such components begin with among those of the modules of a run
+VARIABLE = "IMGREC_COMPONENTS"
+_DIGITS = 12  # hexadecimal digits of a digest, as in `codebase`
+
+
+@dataclasses.dataclass(frozen=True)
+class File:
+    """A file whose components are loaded. sha256: of its bytes then. tree: the digest of its syntax tree."""
+
+    path: str
+    sha256: str
+    tree: str = ""
+
+
+files: dict[str, File] = {}  # by the name of the module that was made of it
+distributions: dict[str, str] = {}  # by module: name and version of the distribution whose entry point loaded it
+
+
+def used(config: Config) -> dict[str, dict[str, Any]]:
+    """What records and checkpoints keep of the outside components of a configuration, by `axis=name`.
+
+    Returns:
+        For each: what `origin_of` tells; `defaults` of its keys; `outside_identity`, the keys that are no part of what
+        a run is; `gives_probabilities`, of a loss.
+    """
+    found = {}
+    for axis in GROUPS:
+        section = getattr(config, axis)
+        if (origin := origin_of(type(section))) is None:
+            continue
+        fields = [field for field in dataclasses.fields(section) if field.name != "name"]
+        row: dict[str, Any] = {
+            **origin,
+            "defaults": {field.name: value for field in fields if (value := default_of(field)) != MISSING},
+            "outside_identity": [field.name for field in fields if not is_identity(field)],
+        }
+        if axis == "loss":
+            row["gives_probabilities"] = bool(section.gives_probabilities)
+        found[f"{axis}={section.name}"] = row
+    return found
+
+
+def origin_of(component: type) -> dict[str, str] | None:
+    """Where a component comes from; None for one of imgrec's own.
+
+    Returns:
+        `distribution` (name and version) or `file`, with `sha256` of the source and `tree`, the digest of its syntax
+        tree without docstrings. Both are empty where there is no source, as in `python -c`.
+    """
+    module = component.__module__
+    if module.partition(".")[0] == "imgrec":
+        return None
+    if module in files:
+        file = files[module]
+        return {"file": Path(file.path).name, "sha256": file.sha256, "tree": file.tree}
+    path = getattr(sys.modules.get(module), "__file__", None)
+    try:
+        source = Path(path).read_bytes() if path else _source_of(component)
+    except (OSError, TypeError):
+        source = b""
+    place = {"distribution": distributions[module]} if module in distributions else {"file": Path(path or module).name}
+    return {**place, **digests_of(source)}
+
+
+def _source_of(component: type) -> bytes:
+    """What a class in no file is made of: the sources of its methods, and its defaults. Raises OSError without them."""
+    made = vars(dataclasses.make_dataclass("Made", [])).keys()  # the methods that every dataclass gets have no source
+    own = [part for name, part in vars(component).items() if inspect.isfunction(part) and name not in made]
+    methods = [inspect.getsource(part) for part in own]
+    if not methods:
+        raise OSError("no source")
+    fields = [(field.name, repr(default_of(field))) for field in dataclasses.fields(component)]
+    return "".join([*map(textwrap.dedent, methods), repr(fields)]).encode()
+
+
+def of_program(config: Config) -> list[str]:
+    """The components of a configuration, as `axis=name`, that a program defines, so that no other process has them."""
+    sections = [getattr(config, axis) for axis in GROUPS]
+    return [
+        f"{section.axis}={section.name}"
+        for section in sections
+        if origin_of(type(section)) is not None
+        and type(section).__module__ not in files
+        and type(section).__module__ not in distributions
+    ]
+
+
+def code(components: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
+    """The digests of outside components, in the form of `codebase.Code`. components: as `used` gives them."""
+    return {
+        f"{CODE}.{key.replace('=', '.')}": f"{row['sha256'][:_DIGITS]} {row['tree'][:_DIGITS]}"
+        for key, row in components.items()
+    }
+
+
+def changed(digests: Mapping[str, str]) -> list[str]:
+    """The names among these digests, as `code` gives them, that are other components now, or none."""
+    found = []
+    for name, then in digests.items():
+        axis, _, component = name.removeprefix(f"{CODE}.").partition(".")
+        known = registry.components(axis).get(component)
+        origin = origin_of(known) if known is not None else None
+        sha256, _, tree = then.partition(" ")
+        if origin is None or not _is_same({"sha256": sha256, "tree": tree}, origin):
+            found.append(name)
+    return found
+
+
+def refuse_other(components: Mapping[str, Mapping[str, Any]], what: str) -> None:
+    """Refuse to work with other components than those that something was made with, or without them.
+
+    Comments and blank lines make no other component. One whose source was unknown is taken for the same.
+
+    Args:
+        components: As `used` gave them.
+        what: What was made with them: a run's folder or a checkpoint, for the refusal.
+
+    Raises:
+        UsageError: One of them is not loaded, or its code or its package's version is another.
+    """
+    for key, row in components.items():
+        axis, _, name = key.partition("=")
+        known = registry.components(axis).get(name)
+        then, now = _told(row), None if known is None else origin_of(known)
+        if known is None:
+            if "distribution" in row:
+                way_out = f"install {row['distribution']}"
+            else:
+                way_out = f"give --components {shlex.quote(str(row['file']))}, or put it into {VARIABLE}"
+            raise UsageError(f"{what} was made with {key} of {then}, which is not loaded; {way_out}")
+        same = now is not None and row.get("distribution") == now.get("distribution")
+        if not same or (row.get("sha256") and not _is_same(row, now or {})):
+            this = "imgrec itself" if now is None else _told(now)
+            raise UsageError(f"{what} was made with {key} of {then}, and {key} is now that of {this}; restore it")
+
+
+def _told(row: Mapping[str, Any]) -> str:
+    digest = str(row.get("sha256", ""))[:_DIGITS]
+    place = row["distribution"] if "distribution" in row else shown(str(row["file"]))
+    return f"{place} (SHA-256 {digest or 'unknown'})"
+
+
+def _is_same(row: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
+    """True for the same source, or another one of the same syntax tree; False where either is unknown."""
+    pairs = [(str(row.get(key, ""))[:_DIGITS], str(other.get(key, ""))[:_DIGITS]) for key in ("sha256", "tree")]
+    return any(one and one == another for one, another in pairs)
+
+
+def digests_of(source: bytes) -> dict[str, str]:
+    """`sha256` of a source, and `tree`, the digest of its syntax tree; empty where there is none."""
+    if not source:
+        return {"sha256": "", "tree": ""}
+    try:
+        tree = hashlib.sha256(syntax.normal_form(syntax.parse(textwrap.dedent(source.decode()).encode()))).hexdigest()
+    except (SyntaxError, ValueError):
+        tree = ""
+    return {"sha256": hashlib.sha256(source).hexdigest(), "tree": tree}
