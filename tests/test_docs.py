@@ -39,7 +39,7 @@ def clone(tmp_path: Path) -> Path:
     for name in ("src", "conf"):
         shutil.copytree(ROOT / name, tmp_path / "clone" / name, ignore=shutil.ignore_patterns("__pycache__"))
     examples = list(_EXAMPLE.finditer((ROOT / "docs/extending.md").read_text()))
-    assert len(examples) == 4
+    assert len(examples) == 5
     for example in examples:
         path = tmp_path / "clone" / example["path"]
         assert not path.exists()
@@ -55,11 +55,13 @@ def test_what_the_page_on_extending_adds_is_there(clone: Path, imgrec: Callable[
         from imgrec.config.compose import compose
         from imgrec.errors import UsageError
 
-        outside.load(["{clone}/my_loss.py", "{clone}/my_network.py", "{clone}/my_data.py"])
+        outside.load(["{clone}/my_loss.py", "{clone}/my_network.py", "{clone}/my_data.py", "{clone}/my_optimizer.py"])
         words = ["experiment=demo", "trainer.max_epochs=1", "trainer.progress=none", "trainer.tensorboard=false"]
         run = launch.train([*words, "loss=poly", "model=mlp", "model.width=8"])
         assert run.record.status == "finished"
         small = ["model.widths=[4]", "model.hidden=8"]
+        sign = [*words, *small, "optimizer=sign_sgd"]
+        assert launch.train(sign).record.weights != launch.train([*sign, "optimizer.lr_scale=2"]).record.weights
         stripes = launch.train(["data=stripes", *words[1:], *small, "trainer.max_epochs=3", "optimizer.lr=0.01"])
         assert stripes.record.score("top1", split="test", at="last").value > 0.6
         assert launch.train([*words, *small, "loss=label_smoothing_03"]).record.config["loss.smoothing"] == 0.3

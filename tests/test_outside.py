@@ -435,6 +435,74 @@ def test_an_installed_package_s_components_are_there_and_recorded_with_its_versi
     assert "and model=mlp is now that of my-lab 1.3 (SHA-256 " in said
 
 
+WRONG = """
+import torch
+from torch import nn
+from imgrec import losses
+from imgrec.components import Loss, Model, Optimizer, register
+
+@register("model", "seven")
+class Seven(Model):
+    "Seven logits."
+    def build(self, *, num_classes, image_size, channels, fetch):
+        return nn.Sequential(nn.Flatten(), nn.Linear(channels * image_size**2, 7))
+
+@register("loss", "mean_alone")
+class MeanAlone(Loss):
+    "It ignores reduction."
+    def build(self):
+        return lambda logits, target, *, reduction="mean": losses.cross_entropy(logits, target)
+
+@register("loss", "no_reduction")
+class NoReduction(Loss):
+    "It has none."
+    def build(self):
+        return lambda logits, target: losses.cross_entropy(logits, target)
+
+@register("optimizer", "own_rate")
+class OwnRate(Optimizer):
+    "It ignores lr_scale."
+    lr: float = 0.1
+    def build(self, module):
+        return torch.optim.SGD(module.parameters(), lr=0.1)
+"""
+
+
+def test_a_component_whose_results_have_another_form_is_refused(
+    python: Callable[[str], str], tiny: list[str], workplace: Path
+) -> None:
+    Path("wrong.py").write_text(
+        WRONG.replace("lr: float = 0.1", "lr: float = setting(0.1, 'rate')").replace(
+            "Optimizer, register", "Optimizer, register, setting"
+        )
+    )
+    asked = [word for word in tiny if not word.startswith("model.")]
+    said = python(f"""
+        from imgrec import launch
+        from imgrec.config import outside
+        from imgrec.errors import UsageError
+
+        outside.load(["wrong.py"])
+        own_rate = ["model=cnn", "model.widths=[4]", "optimizer=own_rate"]
+        for words in (
+            ["model=seven"],
+            ["model=cnn", "model.widths=[4]", "loss=mean_alone"],
+            ["model=cnn", "model.widths=[4]", "loss=no_reduction"],
+            [*own_rate, "optimizer.lr_scale=3"],
+            [*own_rate, "optimizer.weight_decay=1"],
+        ):
+            try:
+                launch.train([*{asked!r}, *words])
+            except UsageError as error:
+                print(error)
+    """)
+    assert "model=seven must give logits (N, 3), one a class, and gives (2, 7) for two images" in said
+    assert "loss=mean_alone must give shape (2,) for two images with reduction='none', got ()" in said
+    assert "loss=no_reduction must take (logits, target, *, reduction), got: " in said
+    assert "optimizer=own_rate must begin at lr * lr_scale = 0.3" in said
+    assert "optimizer=own_rate must have optimizer.weight_decay=1.0 in its groups, and has not" in said
+
+
 def test_help_shows_what_a_file_adds(parts: Path, imgrec: Callable[..., Any]) -> None:
     child = imgrec("train", "--help", "loss=poly", "--components", "my_parts.py")
     assert child.wait() == 0

@@ -19,7 +19,7 @@ from imgrec.data.resize import resized, side_at
 from imgrec.data.scan import Listing
 from imgrec.data.source import Images, Source
 from imgrec.datamodule import ImageData
-from imgrec.errors import RunError, StrPath, shown
+from imgrec.errors import RunError, StrPath, UsageError, shown
 from imgrec.losses import LossFunction
 from imgrec.models.build import build as build_network
 from imgrec.models.network import Network
@@ -74,11 +74,13 @@ def classifier(config: Config, images: Source, *, run_id: str, fingerprint: str,
         std=images.std,
         fetch=not resumed,
     )
+    loss = config.loss.build()
+    _check_outside(config, built, loss, images)
     if built.begins_from_data and not resumed:
         built.initialise(_some(images.train, images.image_size))
     return Classifier(
         network=built,
-        loss=config.loss.build(),
+        loss=loss,
         num_classes=len(images.classes),
         make_optimizer=lambda module: build_optimizer(config.optimizer, module),
         make_schedule=lambda optimizer, steps: build_schedule(config.schedule, optimizer, steps),
@@ -98,6 +100,35 @@ def classifier(config: Config, images: Source, *, run_id: str, fingerprint: str,
         channels_last=config.trainer.channels_last,
         compiled=config.trainer.compile,
     )
+
+
+def _check_outside(config: Config, network: Network, loss: LossFunction, images: Source) -> None:
+    """Refuse a network or a loss of the user's own whose results have other shapes than those of imgrec's."""
+    classes = len(images.classes)
+    if origins.origin_of(type(config.model)) is not None:
+        side, training = images.image_size, network.training
+        with torch.no_grad():
+            shape = tuple(network.eval()(torch.zeros(2, images.channels, side, side)).shape)
+        network.train(training)
+        if shape != (2, classes):
+            raise UsageError(
+                f"model={config.model.name} must give logits (N, {classes}), one a class, and gives {shape} for two"
+                " images; take num_classes in build()"
+            )
+    if origins.origin_of(type(config.loss)) is not None:
+        logits_nk, target = torch.zeros(2, classes), torch.arange(2) % classes
+        for reduction, expected in (("mean", ()), ("none", (2,))):
+            try:
+                shape = tuple(loss(logits_nk, target, reduction=reduction).shape)
+            except TypeError as error:
+                raise UsageError(
+                    f"loss={config.loss.name} must take (logits, target, *, reduction), got: {error}"
+                ) from error
+            if shape != expected:
+                raise UsageError(
+                    f"loss={config.loss.name} must give shape {expected} for two images with reduction={reduction!r},"
+                    f" got {shape}; imgrec.losses.reduced does so"
+                )
 
 
 def _some(images: Images, image_size: int) -> Tensor:

@@ -137,7 +137,9 @@ def continued(record: Record, now: Code) -> tuple[Code, list[Code]]:
 def between(records: Iterable[Record]) -> list[str]:
     """The modules that are other code in some of the records than in others, of those that say."""
     first, *others = [each for record in records if record.code for each in _parts(record)] or [{}]
-    return sorted({name for other in others for name in codebase.differing(first, other)})
+    found = {(name, name in first and name in other) for other in others for name in codebase.differing(first, other)}
+    # a component that only one of two runs has is what they compare
+    return sorted({name for name, both in found if both or name.partition(".")[0] != origins.CODE})
 
 
 def _parts(record: Record) -> list[Code]:
