@@ -27,7 +27,7 @@ def source(image_folder: Path) -> Source:
 
 
 def settings(**changes: int) -> Data:
-    return Data(name="folder", **{"batch_size": 8, "eval_batch_size": 4, **changes})
+    return Folder(root="anywhere", **{"batch_size": 8, "eval_batch_size": 4, **changes})
 
 
 def module(source: Source, *, seed: int = 0, **changes: int) -> ImageData:

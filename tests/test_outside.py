@@ -338,6 +338,10 @@ BUILD = "\n    def build(self): return None"
         ),
         ("@register('loss', 'mine')\nclass Mine(Loss): ...", "must stand before a class with a docstring"),
         (f"{MINE}\n    ...", "@register('loss', 'mine') must stand before a class that defines build()"),
+        (
+            "@register('data', 'mine')\nclass Mine(Data):\n    'Images.'",
+            "@register('data', 'mine') must stand before a class that defines load() and fingerprint()",
+        ),
         (f"{MINE}\n    w: float = 1.0{BUILD}", "w must be a setting; write w = setting(DEFAULT, 'HELP')"),
         (f"{MINE}\n    w: complex = setting(1j, 'w'){BUILD}", "w must be one of int, float, bool, str, "),
         (
@@ -355,7 +359,7 @@ def test_a_file_that_gives_no_component_is_refused_and_leaves_none(
 ) -> None:
     before = {axis: registry.components(axis) for axis in outside.KINDS}
     if text is not None:
-        Path("mine.py").write_text(f"from imgrec.components import Loss, register, setting\n{text}\n")
+        Path("mine.py").write_text(f"from imgrec.components import Data, Loss, register, setting\n{text}\n")
     code, out, err = command("train", "--components", "mine.py", "experiment=demo")
     assert (code, out) == (2, "")
     assert one_line(err).startswith("imgrec: --components mine.py ")

@@ -66,7 +66,7 @@ def test_a_folder_is_its_paths_and_contents(tmp_path: Path, draw_images: Callabl
 
 def test_a_data_set_that_defines_nothing_is_refused() -> None:
     for function in (take, load):
-        with pytest.raises(NotImplementedError, match="Data"):
+        with pytest.raises(TypeError, match="abstract class Data"):
             function(Data(name="mnist"))
 
 

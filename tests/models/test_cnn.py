@@ -99,5 +99,5 @@ def test_the_network_is_convolution_activation_pooling(activation: str, batch_no
 
 
 def test_a_configuration_without_a_network_is_refused() -> None:
-    with pytest.raises(NotImplementedError, match="Model"):
+    with pytest.raises(TypeError, match="abstract class Model"):
         build(Model(name="nothing"), num_classes=2, image_size=8, channels=3, mean=MEAN, std=STD)

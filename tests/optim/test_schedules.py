@@ -110,7 +110,7 @@ def test_no_steps_and_steps_before_the_first_are_refused() -> None:
         Constant().share(-1, 10)
     with pytest.raises(ValueError, match="at least 1 step in all, got 0"):
         build_schedule(Constant(), sgd(0.1), 0)
-    with pytest.raises(NotImplementedError, match="Schedule"):
+    with pytest.raises(TypeError, match="abstract class Schedule"):
         config.Schedule(name="nothing").share(0, 1)
 
 

@@ -1,5 +1,6 @@
 """What every part of a configuration has in common: a name, and values within their declared ranges."""
 
+from abc import ABC
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -9,7 +10,7 @@ from imgrec.config.fields import ranges
 
 
 @dataclass(kw_only=True)
-class Component:
+class Component(ABC):
     """One choice of an axis.
 
     Attributes:
@@ -25,5 +26,5 @@ class Component:
 
     def __post_init__(self) -> None:
         """Refuse values outside of their declared ranges. Raises UsageError."""
-        for name, known in ranges(type(self)).items():  # type: ignore[arg-type] # a class is hashable
+        for name, known in ranges(type(self)).items():
             known.check(f"{self.axis}.{name}", getattr(self, name))

@@ -3,11 +3,12 @@
 import dataclasses
 import math
 import os
+from abc import abstractmethod
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from imgrec.config.component import Component
-from imgrec.config.fields import setting, within
+from imgrec.config.fields import setting
 from imgrec.errors import UsageError
 
 if TYPE_CHECKING:
@@ -105,25 +106,25 @@ class Data(Component):
         return None
 
     def fingerprint(self) -> str:
-        """A text that differs when the images do. It is part of what a run is."""
-        raise NotImplementedError(type(self).__name__)
+        """A text that differs when the images do. It is part of what a run is. Nothing asks where `look` tells more."""
+        raise UsageError(f"data={self.name} must define fingerprint(), or look(), in {type(self).__name__}")
 
     def counts(self, listing: "Listing | None" = None) -> tuple[int, int]:
         """How many training and validation images there will be. listing: of a folder, where it has been listed."""
         source = self.load(listing)
         return len(source.train), 0 if source.val is None else len(source.val)
 
+    @abstractmethod
     def load(self, listing: "Listing | None" = None) -> "Source":
         """Load the images. Raises UsageError or RunError where that cannot be done.
 
         Args:
             listing: Of a folder, where it has been listed already.
         """
-        raise NotImplementedError(type(self).__name__)
 
     def some(self, listing: "Listing", files: "Files") -> "Images":
-        """These images of a folder alone, as `load` would have them read."""
-        raise NotImplementedError(type(self).__name__)
+        """These images of a folder alone, as `load` would have them read. Only a data set with a listing has them."""
+        raise NotImplementedError(f"data={self.name} lists no files")
 
     def at_hand(self) -> "Data":
         """The same images, without a download. Raises RunError where only one would bring them."""
@@ -138,9 +139,18 @@ class Data(Component):
         return max(1, math.ceil(round(self.prune_after * epochs, 6)))  # 0.55 of 20 is 11
 
 
+def split_seed_setting() -> Any:
+    """The setting `split_seed` of a data set that holds its validation images out itself."""
+    return setting(
+        0,
+        "another validation split of the same size for each number; 0 is the usual one. The test split stays",
+        at_least=0,
+        at_most=2**32 - 1,
+    )
+
+
 def refuse_split_seed(split_seed: int, val_size: float) -> None:
-    """Refuse a number of a validation split where there is none, or one that is none. Raises UsageError."""
-    within("data.split_seed", split_seed, 0, 2**32 - 1)
+    """Refuse a number of a validation split where there is none. Raises UsageError."""
     if split_seed and not val_size:
         raise UsageError(
             f"data.split_seed={split_seed} varies the validation split, and data.val_size=0 leaves none; give one of"

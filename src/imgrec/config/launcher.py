@@ -1,5 +1,6 @@
 """The launcher axis: how the runs of a sweep are carried out. No part of what a run is."""
 
+from abc import abstractmethod
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
@@ -21,6 +22,6 @@ class Launcher(Component):
     axis: ClassVar[str] = "launcher"
     in_process: ClassVar[bool] = False
 
+    @abstractmethod
     def build(self) -> "Runner":
         """What carries out the jobs of a sweep, see `sweep.watch.Launcher`."""
-        raise NotImplementedError(type(self).__name__)

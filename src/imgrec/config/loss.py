@@ -1,5 +1,6 @@
 """The loss axis: what every loss has."""
 
+from abc import abstractmethod
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
@@ -20,6 +21,6 @@ class Loss(Component):
     axis: ClassVar[str] = "loss"
     gives_probabilities: ClassVar[bool] = True
 
+    @abstractmethod
     def build(self) -> "LossFunction":
         """The function of logits (N, K) and targets."""
-        raise NotImplementedError(type(self).__name__)

@@ -1,5 +1,6 @@
 """The model axis: what every network has."""
 
+from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
@@ -43,6 +44,7 @@ class Model(Component):
         """
         return mean, std
 
+    @abstractmethod
     def build(self, *, num_classes: int, image_size: int, channels: int, fetch: bool) -> "nn.Module":
         """A module from normalised images (N, channels, image_size, image_size) to logits (N, num_classes).
 
@@ -56,4 +58,3 @@ class Model(Component):
             UsageError: The images do not fit the network.
             RunError: Pretrained weights cannot be had.
         """
-        raise NotImplementedError(type(self).__name__)

@@ -1,5 +1,6 @@
 """The optimizer axis: what every optimizer has."""
 
+from abc import abstractmethod
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
@@ -35,9 +36,9 @@ class Optimizer(Component):
         """The rate that the schedule multiplies."""
         return self.lr * self.lr_scale
 
+    @abstractmethod
     def build(self, module: "nn.Module") -> "TorchOptimizer":
         """The optimizer of everything in `module` that trains, at the peak rate.
 
         Build it once the module is on its device. Raises ValueError if nothing trains.
         """
-        raise NotImplementedError(type(self).__name__)

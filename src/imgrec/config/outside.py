@@ -32,7 +32,6 @@ log = logging.getLogger(__name__)
 
 KINDS: Mapping[str, type[Component]] = {kind.axis: kind for kind in (Data, Loss, Model, Optimizer, Schedule, Launcher)}
 """The axes that take components from outside, each with the class that they derive from."""
-_METHODS = {"schedule": "after_warmup", "data": "load"}  # what a class of the axis must define, instead of `build`
 _PLAIN = ("int", "float", "bool", "str")
 _TYPES = (*_PLAIN, *(f"{kind} | None" for kind in _PLAIN), *(f"list[{kind}]" for kind in _PLAIN))
 GROUP = "imgrec.components"  # of entry points
@@ -160,9 +159,11 @@ def _check(component: type[Component]) -> None:
         raise UsageError(f"{told} must give a name that is free, and conf/{axis}/{name}.yaml has it")
     if not component.__doc__ or component.__doc__.startswith(f"{component.__name__}("):  # as dataclasses make one
         raise UsageError(f"{told} must stand before a class with a docstring, whose first line --help shows")
-    method = _METHODS.get(axis, "build")
-    if getattr(component, method) is getattr(base, method):
-        raise UsageError(f"{told} must stand before a class that defines {method}()")
+    lacking = sorted(component.__abstractmethods__)
+    if issubclass(component, Data) and component.look is Data.look and component.fingerprint is Data.fingerprint:
+        lacking.append("fingerprint")
+    if lacking:
+        raise UsageError(f"{told} must stand before a class that defines {'() and '.join(lacking)}()")
     for field in dataclasses.fields(component):
         if field.name != "name" and "help" not in field.metadata:
             raise UsageError(f"{told}: {field.name} must be a setting; write {field.name} = setting(DEFAULT, 'HELP')")

@@ -4,6 +4,7 @@ Times are shares of all optimizer steps, so that a run of one epoch is a valid r
 """
 
 import math
+from abc import abstractmethod
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -45,6 +46,7 @@ class Schedule(Component):
         progress = min(1.0, (step - warmup_steps) / max(1, total_steps - warmup_steps))
         return self.after_warmup(progress, step, total_steps)
 
+    @abstractmethod
     def after_warmup(self, progress: float, step: int, total_steps: int) -> float:
         """The multiplier of the peak rate at a step that follows the warmup.
 
@@ -53,7 +55,6 @@ class Schedule(Component):
             step: As in `share`.
             total_steps: As in `share`.
         """
-        raise NotImplementedError(type(self).__name__)
 
 
 def half_cosine(start: float, end: float, progress: float) -> float:

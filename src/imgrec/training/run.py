@@ -47,7 +47,6 @@ def train(job: Job, *, load: Load | None = None, interruption: Interruption | No
     Interrupted when it was asked to end; the record then says so.
     """
     check_hardware(job.config)
-    companions.refuse_foreign_rank()
     with left_as_found(), safepath.for_processes():  # processes of a distributed run, and of torch.compile
         if job.config.trainer.threads:
             torch.set_num_threads(job.config.trainer.threads)

@@ -4,7 +4,7 @@ import dataclasses
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from imgrec.config.data import Data, default_root, refuse_split_seed
+from imgrec.config.data import Data, default_root, refuse_split_seed, split_seed_setting
 from imgrec.config.fields import setting
 from imgrec.config.registry import register
 from imgrec.errors import RunError, UsageError
@@ -32,9 +32,7 @@ class Cifar10(Data):
         below=50000,
         way_out="CIFAR-10 has 50000 training images; use 5000, or 0 for none",
     )
-    split_seed: int = setting(
-        0, "another validation split of the same size for each number; 0 is the usual one. The test split stays"
-    )
+    split_seed: int = split_seed_setting()
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from imgrec.config.data import Data, refuse_split_seed
+from imgrec.config.data import Data, refuse_split_seed, split_seed_setting
 from imgrec.config.fields import setting
 from imgrec.config.registry import register
 from imgrec.errors import UsageError
@@ -24,9 +24,7 @@ class Digits(Data):
         below=1437,
         way_out="digits has 1437 images outside its test split; use 180",
     )
-    split_seed: int = setting(
-        0, "another validation split of the same size for each number; 0 is the usual one. The test split stays"
-    )
+    split_seed: int = split_seed_setting()
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from omegaconf import MISSING
 
-from imgrec.config.data import Data, refuse_split_seed
+from imgrec.config.data import Data, refuse_split_seed, split_seed_setting
 from imgrec.config.fields import at_least, setting
 from imgrec.config.registry import register
 from imgrec.errors import UsageError
@@ -31,9 +31,7 @@ class Folder(Data):
     test_size: float = setting(
         0.1, "test images when there is no test/ folder: a share below 1, a count from 1; 0: none"
     )
-    split_seed: int = setting(
-        0, "another validation split of the same size for each number; 0 is the usual one. The test split stays"
-    )
+    split_seed: int = split_seed_setting()
     on_error: str = setting(
         "raise", "an image that cannot be read: raise stops and names it, skip leaves it out", among=("raise", "skip")
     )
