@@ -10,7 +10,7 @@ import dataclasses
 import sys
 from pathlib import Path
 
-from imgrec import predictions, records, tuned
+from imgrec import predictions, records, tuning_file
 from imgrec.errors import RunError
 from imgrec.predictions import Place, Predicted
 from imgrec.records import Record
@@ -35,12 +35,12 @@ def main(sweep: Path, study: Path) -> str:
             raise RunError(f"{path} must have the weights of the run that {folder} holds; keep one of the two")
         if record.run_id not in found and (own := _predicted(path, record)) is not None:
             found[record.run_id] = {KEPT: own}
-    rows = {row.choice: row for place in (study, sweep) for row in tuned.read(place / tuned.NAME)}
+    rows = {row.choice: row for place in (study, sweep) for row in tuning_file.read(place / tuning_file.NAME)}
     folder.mkdir(parents=True, exist_ok=True)
     if found:
         predictions.write(packed, dict(sorted(found.items())))  # the same bytes, whichever run came first
     if rows:
-        tuned.write(study / tuned.NAME, rows.values())
+        tuning_file.write(study / tuning_file.NAME, rows.values())
     new = [(path, record) for path, record in finished if record.run_id not in before]
     for path, record in new:
         records.write(folder / f"{path.parent.name}.json", _anywhere(record))

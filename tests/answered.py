@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from shelf import PLACES, lay, run, score
+from fake_runs import PLACES, lay, run, score
 
 from imgrec import predictions
 from imgrec.predictions import Place, Predicted

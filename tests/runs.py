@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from imgrec import whereabouts
+from imgrec import run_lookup
 from imgrec.config.compose import compose
 from imgrec.config.schemas import keys_outside_identity
 from imgrec.data import inventory
@@ -35,7 +35,7 @@ def steps_logged(folder: Path) -> int:
 def folder_of(words: list[str]) -> Path:
     """Where the run of these words lies, or will."""
     config = compose(words)
-    return whereabouts.place(config, words, inventory.take(config.data)).folder
+    return run_lookup.place(config, words, inventory.take(config.data)).folder
 
 
 def state(folder: Path) -> dict[str, Any]:

@@ -10,7 +10,7 @@ import torch
 
 from imgrec import assembly, checkpoint
 from imgrec.classifier import META
-from imgrec.config import plain
+from imgrec.config import serialize
 from imgrec.config.compose import compose
 from imgrec.config.root import Config
 from imgrec.data.source import Source
@@ -77,11 +77,11 @@ def test_what_a_checkpoint_carries_is_plain(config: Config, source: Source) -> N
         16,
         3,
     )
-    assert plain.from_flat(meta["config"]) == config
+    assert serialize.from_flat(meta["config"]) == config
 
 
 def test_optimizer_and_schedule_are_the_configured_ones(config: Config, source: Source) -> None:
-    changed = plain.from_flat({**plain.flat(config), "optimizer.lr": 0.5, "optimizer.lr_scale": 0.5})
+    changed = serialize.from_flat({**serialize.flat(config), "optimizer.lr": 0.5, "optimizer.lr_scale": 0.5})
     classifier = assembly.classifier(changed, source, run_id="a", fingerprint="f", resumed=False)
     optimizer = classifier._make_optimizer(classifier.network)
     assert optimizer.param_groups[0]["lr"] == pytest.approx(0.25)
@@ -89,7 +89,7 @@ def test_optimizer_and_schedule_are_the_configured_ones(config: Config, source: 
 
 
 def test_the_loaders_are_those_of_the_configuration(config: Config, source: Source) -> None:
-    changed = plain.from_flat({**plain.flat(config), "data.batch_size": 5})
+    changed = serialize.from_flat({**serialize.flat(config), "data.batch_size": 5})
     images, targets = next(iter(assembly.datamodule(changed, source).train_dataloader()))
     assert images.shape == (5, 3, 16, 16)
     assert targets.shape == (5,)

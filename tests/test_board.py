@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from boards import hparams_page
-from shelf import lay, run, score
+from fake_runs import lay, run, score
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tensorboard.compat.proto.event_pb2 import Event
 from tensorboard.compat.proto.summary_pb2 import Summary

@@ -157,7 +157,7 @@ def test_an_older_generation_is_kept(tmp_path: Path) -> None:
 
 def test_a_copy_is_the_same_file_and_outlives_its_source(last: Path) -> None:
     best = last.with_name("best.ckpt")
-    checkpoint.copy(last, best)
+    checkpoint.link_or_copy(last, best)
     assert best.stat().st_ino == last.stat().st_ino
     checkpoint.save(state(2), last)
     assert (number(best), number(last)) == (1, 2)
@@ -170,21 +170,21 @@ def test_a_file_system_without_links_gets_a_copy(last: Path, monkeypatch: pytest
 
     monkeypatch.setattr(os, "link", refused)
     best = last.with_name("best.ckpt")
-    checkpoint.copy(last, best)
+    checkpoint.link_or_copy(last, best)
     assert best.stat().st_ino != last.stat().st_ino
     assert number(best) == 1
 
 
 def test_a_copy_of_a_damaged_file_stays_damaged(last: Path) -> None:
     last.write_bytes(last.read_bytes()[:-10] + b"0123456789")
-    checkpoint.copy(last, last.with_name(PREVIOUS))
+    checkpoint.link_or_copy(last, last.with_name(PREVIOUS))
     with pytest.raises(RunError, match="must have the SHA-256"):
         checkpoint.load(last.with_name(PREVIOUS))
 
 
 def test_a_copy_of_nothing_is_refused(tmp_path: Path) -> None:
     with pytest.raises(RunError, match=r"best\.ckpt cannot be saved: No such file or directory"):
-        checkpoint.copy(tmp_path / LAST, tmp_path / "best.ckpt")
+        checkpoint.link_or_copy(tmp_path / LAST, tmp_path / "best.ckpt")
 
 
 @pytest.mark.parametrize("share", [0.0, 0.001, 0.1, 0.5, 0.9, 0.9999])

@@ -12,7 +12,7 @@ from PIL import Image
 from runs import tree
 
 from imgrec import assembly, checkpoint
-from imgrec.config import plain
+from imgrec.config import serialize
 from imgrec.config.compose import compose
 from imgrec.config.schemas import choices
 from imgrec.data.cifar10_files import ARCHIVE_SHA256
@@ -244,7 +244,7 @@ def test_a_checkpoint_of_another_architecture_is_refused(
     record = json.loads((workplace / "wide/record.json").read_text())
     record["status"] = "interrupted"
     (workplace / "wide/record.json").write_text(json.dumps(record))
-    checkpoint.copy(finished / "checkpoints/last.ckpt", workplace / "wide/checkpoints/last.ckpt")
+    checkpoint.link_or_copy(finished / "checkpoints/last.ckpt", workplace / "wide/checkpoints/last.ckpt")
     code, out, err = imgrec("train", *wide, "hydra.run.dir=wide")
     assert (code, out) == (1, "")
     last = err.splitlines()[-1]
@@ -410,7 +410,12 @@ def test_evaluate_downloads_nothing(
     monkeypatch.setattr("imgrec.data.cifar10_files.fetch", fetched)
     config = compose(["data=cifar10", f"data.root={workplace / 'gone'}", "model.widths=[2]", "model.hidden=2"])
     meta: dict[str, Any] = {"channels": 3, "mean": [0.5] * 3, "std": [0.5] * 3, "image_size": 32}
-    meta |= {"config": plain.flat(config), "classes": list("abcdefghij"), "run_id": "x", "fingerprint": ARCHIVE_SHA256}
+    meta |= {
+        "config": serialize.flat(config),
+        "classes": list("abcdefghij"),
+        "run_id": "x",
+        "fingerprint": ARCHIVE_SHA256,
+    }
     network = assembly.network(config, meta).state_dict()
     state = {"imgrec": meta, "state_dict": {f"network.{name}": value for name, value in network.items()}}
     checkpoint.save({**state, "global_step": 1}, workplace / "lone.ckpt")

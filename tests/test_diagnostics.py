@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 import torch
 
-from imgrec import diagnostics, evaluation, records
+from imgrec import diagnostics, measurement, records
 from imgrec.errors import RunError
-from imgrec.evaluation import Predictions
+from imgrec.measurement import Predictions
 
 
 def diagnosed(classes: int, images: int) -> dict[str, Any]:
@@ -17,7 +17,7 @@ def diagnosed(classes: int, images: int) -> dict[str, Any]:
     targets = torch.arange(images) % classes
     logits = 3 * torch.nn.functional.one_hot(targets, classes) + torch.randn(images, classes, generator=draws)
     predictions = Predictions(logits_nk=logits.float(), targets_n=targets, indices_n=torch.arange(images))
-    return evaluation.diagnose(predictions, tuple(f"class {k}" for k in range(classes)))
+    return measurement.diagnose(predictions, tuple(f"class {k}" for k in range(classes)))
 
 
 def older(found: dict[str, Any]) -> dict[str, Any]:

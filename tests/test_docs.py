@@ -17,7 +17,7 @@ from imgrec import cli, launch
 from imgrec.config.compose import compose, expand, of_study
 from imgrec.config.root import GROUPS
 from imgrec.config.schemas import choices, explanation
-from imgrec.reference import reference
+from imgrec.help_page import help_page
 from imgrec.tables import command as tables
 
 ROOT = Path(__file__).parents[1]
@@ -144,7 +144,7 @@ def _check_train(words: list[str]) -> None:
     """Refuse words of `imgrec train` that make no configuration, or no page of its help."""
     words = [word for word in words if word not in _STANDS_FOR_WORDS]
     if "--help" in words:
-        assert reference([word for word in words if word != "--help"])
+        assert help_page([word for word in words if word != "--help"])
         return
     several = "-m" in words
     words = [word for word in words if word not in ("-m", "--cfg", "job")]

@@ -10,9 +10,9 @@ import torch
 
 from imgrec import environment
 from imgrec.config.compose import compose
+from imgrec.cpu_features import bfloat16_slowdown, sums_in_float32
 from imgrec.environment import check_hardware, slow_arithmetic
 from imgrec.errors import UsageError
-from imgrec.matrix_units import bfloat16_slowdown, sums_in_float32
 from imgrec.optim.orthogonal import working_type
 
 

@@ -14,10 +14,10 @@ import numpy as np
 import pytest
 from answered import lay_answers, predicted
 from diagnosed import add_curves
+from fake_runs import PLACES, lay, lay_sweep, of_csv, run, score
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from PIL import Image
-from shelf import PLACES, lay, lay_sweep, of_csv, run, score
 
 from imgrec.figure import style
 from imgrec.figure.command import figure, look

@@ -11,7 +11,7 @@ from typing import Any
 import pandas as pd
 import pytest
 from diagnosed import add_curves
-from shelf import lay, lay_sweep, run, score
+from fake_runs import lay, lay_sweep, run, score
 
 import imgrec
 from imgrec import records

@@ -16,7 +16,7 @@ NUMBERS = (
     "optim",
     "test_losses.py",
     "test_scores.py",
-    "test_evaluation.py",
+    "test_measurement.py",
     "test_environment.py::test_the_factor_tells_a_cpu_that_emulates_bfloat16",
     "test_assembly.py::test_a_rebuilt_network_gives_the_bits_of_the_saved_one",
     "test_cli.py::test_evaluate_clean_gives_the_numbers_of_the_record",

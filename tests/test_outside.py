@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from runs import one_line
 
-from imgrec import remeasure, runfolder, verify
+from imgrec import evaluate, runfolder, verify
 from imgrec.config import outside, registry
 from imgrec.config.schemas import choices
 from imgrec.errors import UsageError
@@ -145,7 +145,7 @@ def test_a_file_s_components_are_trained_measured_verified_and_resumed(
     parts: Path, words: list[str], python: Callable[[str], str], command: Callable[..., Said]
 ) -> None:
     said = python(f"""
-        from imgrec import launch, remeasure, verify
+        from imgrec import launch, evaluate, verify
         from imgrec.config import outside
         from imgrec.config.compose import compose
         from imgrec.errors import UsageError
@@ -155,7 +155,7 @@ def test_a_file_s_components_are_trained_measured_verified_and_resumed(
         outside.load(["my_parts.py"])
         run = launch.train({words!r})
         assert run.record.status == "finished"
-        assert remeasure.evaluate("run").scores
+        assert evaluate.evaluate("run").scores
         assert "bit-equal" in verify.verify("run").text
         on = launch.train(["resume=run", "trainer.max_epochs=2", "resume_override=[trainer.max_epochs]"])
         assert on.record.progress["epochs"] == 2
@@ -201,12 +201,12 @@ def _check_refusals(parts: Path, words: list[str], command: Callable[..., Said],
     assert not Path("loaded").exists()
     parts.write_text(ANOTHER)
     said = python("""
-        from imgrec import remeasure, verify
+        from imgrec import evaluate, verify
         from imgrec.config import outside
         from imgrec.errors import UsageError
 
         outside.load(["my_parts.py"])
-        for again in (remeasure.evaluate, verify.verify):
+        for again in (evaluate.evaluate, verify.verify):
             try:
                 again("run")
             except UsageError as error:
@@ -374,7 +374,7 @@ def test_a_job_loads_the_files_that_it_carries_as_they_were(
 ) -> None:
     python(f"""
         from pathlib import Path
-        from imgrec import whereabouts
+        from imgrec import run_lookup
         from imgrec.config import outside
         from imgrec.config.compose import compose
         from imgrec.data import inventory
@@ -383,7 +383,7 @@ def test_a_job_loads_the_files_that_it_carries_as_they_were(
         outside.load(["my_parts.py"])
         config = compose({words[:-1]!r})
         seen = inventory.take(config.data)
-        job = Job(config=config, folder=Path("run"), run_id=whereabouts.identity(config, seen.fingerprint),
+        job = Job(config=config, folder=Path("run"), run_id=run_lookup.identity(config, seen.fingerprint),
                   fingerprint=seen.fingerprint)
         Path("job.json").write_text(job.to_json())
     """)
@@ -422,17 +422,17 @@ def test_an_installed_package_s_components_are_there_and_recorded_with_its_versi
     kept = json.loads(Path("run/record.json").read_text())["components"]["loss=poly"]
     assert kept["distribution"] == "my-lab 1.2"
     with pytest.raises(UsageError, match=r"which is not loaded; install my-lab 1\.2"):
-        remeasure.evaluate("run")
+        evaluate.evaluate("run")
     with pytest.raises(UsageError, match=r"install my-lab 1\.2"):
         verify.verify("run")
     said = python(f"""
         import sys
         sys.path.insert(0, {str(site)!r})
-        from imgrec import remeasure
+        from imgrec import evaluate
         from imgrec.errors import UsageError
 
         try:
-            remeasure.evaluate("run")
+            evaluate.evaluate("run")
         except UsageError as error:
             print(error)
     """)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from imgrec.report.story import _shell
+from imgrec.report.context import _shell
 
 Said = tuple[int, str, str]
 ODD = "Fotos für 日本, [neu] it's = $x"

@@ -11,11 +11,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from imgrec import predictions, remeasure
+from imgrec import evaluate, predictions
 from imgrec.errors import RunError
 from imgrec.predictions import Predicted
 from imgrec.tables.gather import gather
-from imgrec.tables.kept import Kept
+from imgrec.tables.stored_predictions import Kept
 
 
 def _some(seed: int = 0, count: int = 50, calibrated: bool = False) -> Predicted:
@@ -79,7 +79,7 @@ def test_a_run_keeps_what_its_scores_are_made_of(one_run: Path) -> None:
 
 
 def test_a_table_finds_the_predictions_of_folders_evaluations_and_packed_records(finished: Path) -> None:
-    measured = remeasure.evaluate(finished, protocol="tta_flip")
+    measured = evaluate.evaluate(finished, protocol="tta_flip")
     assert measured.path is not None
     assert measured.path.with_suffix(".npz").is_file()
     [run] = gather([finished.parent]).runs

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 import imgrec
-from imgrec import assembly, records, remeasure
+from imgrec import assembly, evaluate, records
 from imgrec.errors import RunError, UsageError
 
 
@@ -46,7 +46,7 @@ def test_paths_are_str_or_path(finished: Path, kind: Callable[[Path], str | Path
         == records.read(kind(finished / "record.json")).run_id
     )
     assert records.read_curves(kind(finished / "curves.csv"))
-    assert remeasure.evaluate(kind(finished), output=kind(Path("scores.json"))).path == Path("scores.json")
+    assert evaluate.evaluate(kind(finished), output=kind(Path("scores.json"))).path == Path("scores.json")
 
 
 def test_what_cannot_be_loaded_is_refused(finished: Path) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from imgrec import records, runfolder, whereabouts
+from imgrec import records, run_lookup, runfolder
 from imgrec.config.compose import compose
 from imgrec.config.identity import SHORT
 from imgrec.config.root import Config
@@ -30,7 +30,7 @@ def config() -> Config:
 
 
 def id_of(config: Config) -> str:
-    return whereabouts.identity(config, inventory.take(config.data).fingerprint)
+    return run_lookup.identity(config, inventory.take(config.data).fingerprint)
 
 
 def leave(folder: Path, run_id: str, status: str = "finished") -> Path:
@@ -68,15 +68,15 @@ def test_a_relative_root_leads_to_the_runs_own_images_from_anywhere(
     run = leave(other / "run", "0" * 64)
     record = records.read(run / runfolder.RECORD)
     record.fingerprint = inventory.take(relative.data).fingerprint
-    assert whereabouts.settled(run, record, relative) is relative
+    assert run_lookup.settled(run, record, relative) is relative
     monkeypatch.chdir(other)
     record.cwd = str(project)
-    assert whereabouts.settled(run, record, relative).data.root == str(project / "images")  # type: ignore[union-attr]
+    assert run_lookup.settled(run, record, relative).data.root == str(project / "images")  # type: ignore[union-attr]
     record.fingerprint = inventory.take(relative.data).fingerprint
     monkeypatch.chdir(project)
-    assert whereabouts.settled(run, record, relative).data.root == str(other / "images")  # type: ignore[union-attr]
+    assert run_lookup.settled(run, record, relative).data.root == str(other / "images")  # type: ignore[union-attr]
     record.fingerprint = "0" * 64
-    assert whereabouts.settled(run, record, relative) is relative, "what the path means here, to be refused"
+    assert run_lookup.settled(run, record, relative) is relative, "what the path means here, to be refused"
 
 
 def test_the_id_takes_in_the_images(image_folder: Path) -> None:
@@ -88,19 +88,19 @@ def test_the_id_takes_in_the_images(image_folder: Path) -> None:
 
 
 def test_runs_lie_by_study_then_recipe_then_default(config: Config) -> None:
-    assert whereabouts.group(config) == Path("outputs/default")
-    assert whereabouts.group(compose(["experiment=demo"])) == Path("outputs/demo")
+    assert run_lookup.group(config) == Path("outputs/default")
+    assert run_lookup.group(compose(["experiment=demo"])) == Path("outputs/demo")
     swept = compose(["experiment=demo"])
     swept.study = "wide"
-    assert whereabouts.group(swept) == Path("outputs/wide")
+    assert run_lookup.group(swept) == Path("outputs/wide")
 
 
 def test_a_new_run_gets_a_name_that_reads(config: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     own = id_of(config)
     name = f"data-digits_optimizer-adam_seed-0-{own[:SHORT]}"
-    assert whereabouts.locate(config, OVERRIDES, own, within=tmp_path) == tmp_path / name
+    assert run_lookup.locate(config, OVERRIDES, own, within=tmp_path) == tmp_path / name
     monkeypatch.chdir(tmp_path)
-    assert whereabouts.locate(config, OVERRIDES, own) == Path("outputs/default") / name
+    assert run_lookup.locate(config, OVERRIDES, own) == Path("outputs/default") / name
 
 
 def test_a_run_is_found_by_its_id_under_any_name(config: Config, tmp_path: Path) -> None:
@@ -108,7 +108,7 @@ def test_a_run_is_found_by_its_id_under_any_name(config: Config, tmp_path: Path)
     there = leave(tmp_path / f"other-words-{own[:SHORT]}", own)
     leave(tmp_path / f"twin-{own[:SHORT]}", own[:SHORT] + "0" * 56)  # the short digits meet, the id decides
     (tmp_path / f"empty-{own[:SHORT]}").mkdir()
-    assert whereabouts.locate(config, OVERRIDES, own, within=tmp_path) == there
+    assert run_lookup.locate(config, OVERRIDES, own, within=tmp_path) == there
 
 
 def test_force_makes_a_new_take_beside_a_finished_run_and_goes_on_with_an_unfinished_one(
@@ -117,16 +117,16 @@ def test_force_makes_a_new_take_beside_a_finished_run_and_goes_on_with_an_unfini
     own = id_of(config)
     forced = compose([*OVERRIDES, "force=true"])
     assert id_of(forced) == own
-    first = whereabouts.locate(forced, OVERRIDES, own, within=tmp_path)
+    first = run_lookup.locate(forced, OVERRIDES, own, within=tmp_path)
     leave(first, own)
     stem = first.name.removesuffix(f"-{own[:SHORT]}")
     for take in (2, 3):
-        folder = whereabouts.locate(forced, ["optimizer=adam"], own, within=tmp_path)
+        folder = run_lookup.locate(forced, ["optimizer=adam"], own, within=tmp_path)
         assert folder.name == f"{stem}_take-{take}-{own[:SHORT]}"
         leave(folder, own, "interrupted")
-        assert whereabouts.locate(forced, OVERRIDES, own, within=tmp_path) == folder
+        assert run_lookup.locate(forced, OVERRIDES, own, within=tmp_path) == folder
         leave_finished(folder, own)
-        assert whereabouts.locate(config, OVERRIDES, own, within=tmp_path) == folder
+        assert run_lookup.locate(config, OVERRIDES, own, within=tmp_path) == folder
 
 
 def leave_finished(folder: Path, run_id: str) -> None:
@@ -140,8 +140,8 @@ def test_a_deleted_take_leaves_no_name_to_be_given_twice(config: Config, tmp_pat
     forced = compose([*OVERRIDES, "force=true"])
     for name in ("x_take-2", "x_take-10"):
         leave(tmp_path / f"{name}-{own[:SHORT]}", own)
-    assert whereabouts.locate(config, OVERRIDES, own, within=tmp_path).name == f"x_take-10-{own[:SHORT]}"
-    assert whereabouts.locate(forced, OVERRIDES, own, within=tmp_path).name == f"x_take-11-{own[:SHORT]}"
+    assert run_lookup.locate(config, OVERRIDES, own, within=tmp_path).name == f"x_take-10-{own[:SHORT]}"
+    assert run_lookup.locate(forced, OVERRIDES, own, within=tmp_path).name == f"x_take-11-{own[:SHORT]}"
 
 
 def test_a_damaged_record_stops_the_search_by_name(config: Config, tmp_path: Path) -> None:
@@ -150,7 +150,7 @@ def test_a_damaged_record_stops_the_search_by_name(config: Config, tmp_path: Pat
     folder.mkdir()
     (folder / "record.json").write_text("{")
     with pytest.raises(RunError, match=r"record\.json must be a record that imgrec wrote"):
-        whereabouts.locate(config, OVERRIDES, own, within=tmp_path)
+        run_lookup.locate(config, OVERRIDES, own, within=tmp_path)
 
 
 def test_a_locked_folder_refuses_another_process_until_its_owner_dies(

@@ -15,10 +15,10 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from imgrec.assembly import Trained
     from imgrec.errors import Interrupted, RunError, UsageError
+    from imgrec.evaluate import load
     from imgrec.frames import load_curves, load_runs
     from imgrec.launch import Outcome, train
     from imgrec.records import Record, Score
-    from imgrec.remeasure import load
 
 __version__ = "0.1.0"
 __all__ = [
@@ -47,7 +47,7 @@ _PLACES = {
     "train": "launch",
     "Record": "records",
     "Score": "records",
-    "load": "remeasure",
+    "load": "evaluate",
 }
 
 

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 import imgrec
 from imgrec import checkpoint, stored
 from imgrec.classifier import Classifier
-from imgrec.config import origins, plain
+from imgrec.config import origins, serialize
 from imgrec.config.root import Config
 from imgrec.data import sources
 from imgrec.data.files import Files
@@ -88,7 +88,7 @@ def classifier(config: Config, images: Source, *, run_id: str, fingerprint: str,
         meta={
             "version": imgrec.__version__,
             "run_id": run_id,
-            "config": plain.flat(config),
+            "config": serialize.flat(config),
             "fingerprint": fingerprint,
             "classes": list(images.classes),
             "image_size": images.image_size,
@@ -194,7 +194,7 @@ def trained(path: StrPath) -> Trained:
     weights = {name[len(prefix) :]: value for name, value in state["state_dict"].items() if name.startswith(prefix)}
     origins.refuse_other(meta.get("components", {}), shown(path))
     try:
-        config = plain.from_flat(meta["config"])
+        config = serialize.from_flat(meta["config"])
         with torch.device("meta"):  # shapes alone, as what a configuration asks for may be larger than any memory
             outline = network(config, meta)
     except (TypeError, ValueError, AttributeError, RuntimeError, OverflowError) as error:  # UsageError is a ValueError

@@ -48,11 +48,11 @@ def save(state: Mapping[str, Any], path: Path) -> None:
 def save_generation(state: Mapping[str, Any], folder: Path) -> None:
     """Save `state` as `last.ckpt`, after keeping the `last.ckpt` that was there as `previous.ckpt`."""
     if (folder / LAST).exists():
-        copy(folder / LAST, folder / PREVIOUS)
+        link_or_copy(folder / LAST, folder / PREVIOUS)
     save(state, folder / LAST)
 
 
-def copy(source: Path, target: Path) -> str:
+def link_or_copy(source: Path, target: Path) -> str:
     """Let `target` be the same file as `source`: a hard link, as no checkpoint is ever changed in place.
 
     Returns its SHA-256 as it is stated beside it.

@@ -10,9 +10,9 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from imgrec.checkpoint import snapshot
+from imgrec.distributed import gathered, own
 from imgrec.losses import LossFunction
 from imgrec.optim.schedules import Schedule
-from imgrec.processes import gathered, own
 from imgrec.scores import Scores
 from imgrec.stored import META
 

@@ -11,8 +11,8 @@ from typer.core import TyperCommand
 
 from imgrec import results, streams
 from imgrec.errors import Interrupted, RunError, UsageError, interruption_in
-from imgrec.foreign import folded
 from imgrec.results import tell
+from imgrec.untrusted_text import folded
 
 app = typer.Typer(
     add_completion=False,
@@ -37,9 +37,9 @@ class _TrainCommand(TyperCommand):
         return parsed
 
     def format_help(self, ctx: Any, formatter: Any) -> None:
-        from imgrec.reference import reference
+        from imgrec.help_page import help_page
 
-        formatter.write(reference(ctx.meta[_WORDS]))
+        formatter.write(help_page(ctx.meta[_WORDS]))
 
 
 def _load_named_in(args: list[str]) -> list[str]:
@@ -140,12 +140,12 @@ def evaluate(
     components: Components = None,
 ) -> None:
     """Measure a trained network under a protocol."""
-    from imgrec import allocator, remeasure, summary
+    from imgrec import allocator, evaluate, summary
     from imgrec.config import outside
 
     outside.load(components or [])
     allocator.keep_freed_memory()
-    measured = remeasure.evaluate(
+    measured = evaluate.evaluate(
         run,
         protocol=protocol,
         at=at,

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from imgrec import shape
+from imgrec import value_checks
 from imgrec.errors import RunError
 from imgrec.records import json_in, why_not
 
@@ -62,9 +62,9 @@ def read(path: Path, *, at: str, split: str) -> Diagnostics | None:
     Raises RunError for a file that holds something else.
     """
     try:
-        places = shape.mapping(json_in(path, most=_MOST), "diagnostics")
-        place = shape.mapping(places.get(at, places.get("last", {})), at)
-        return None if place.get(split) is None else _typed(shape.mapping(place[split], split))
+        places = value_checks.mapping(json_in(path, most=_MOST), "diagnostics")
+        place = value_checks.mapping(places.get(at, places.get("last", {})), at)
+        return None if place.get(split) is None else _typed(value_checks.mapping(place[split], split))
     except (OSError, ValueError, KeyError, RecursionError, MemoryError) as error:
         raise RunError(
             f"{path} must be diagnostics that imgrec wrote, got {why_not(error)}; they are not drawn"
@@ -72,14 +72,17 @@ def read(path: Path, *, at: str, split: str) -> Diagnostics | None:
 
 
 def _typed(found: dict[str, Any]) -> Diagnostics:
-    classes = [shape.text(name, "a class") for name in shape.items(found["classes"], "classes", most=_MOST_CLASSES)]
+    classes = [
+        value_checks.text(name, "a class")
+        for name in value_checks.items(found["classes"], "classes", most=_MOST_CLASSES)
+    ]
     if not classes:
         raise ValueError("no classes")
     accuracy: list[float | None] = []
-    for row in shape.items(found["per_class"], "per_class", length=len(classes)):
-        share = shape.mapping(row, "a row of per_class")["accuracy"]
-        accuracy.append(None if share is None else shape.number(share, "accuracy", low=0, high=1))
-    rows = [_bin(row) for row in shape.items(found["calibration"], "calibration")]
+    for row in value_checks.items(found["per_class"], "per_class", length=len(classes)):
+        share = value_checks.mapping(row, "a row of per_class")["accuracy"]
+        accuracy.append(None if share is None else value_checks.number(share, "accuracy", low=0, high=1))
+    rows = [_bin(row) for row in value_checks.items(found["calibration"], "calibration")]
     return Diagnostics(
         classes=tuple(classes),
         confusion=_confusion(found, len(classes)),
@@ -90,13 +93,13 @@ def _typed(found: dict[str, Any]) -> Diagnostics:
 
 def _confusion(found: dict[str, Any], classes: int) -> list[Row]:
     if "confusion_sparse" in found:
-        texts = shape.items(found["confusion_sparse"], "confusion_sparse", length=classes)
-        return [_row(shape.text(text, "a row of confusion_sparse"), classes) for text in texts]
+        texts = value_checks.items(found["confusion_sparse"], "confusion_sparse", length=classes)
+        return [_row(value_checks.text(text, "a row of confusion_sparse"), classes) for text in texts]
     rows = []
-    for row in shape.items(found["confusion"], "confusion", length=classes):
-        counts = shape.items(row, "a row of confusion", length=classes)
+    for row in value_checks.items(found["confusion"], "confusion", length=classes):
+        counts = value_checks.items(row, "a row of confusion", length=classes)
         rows.append(
-            {given: count for given, count in enumerate(counts) if shape.integer(count, "a count of confusion")}
+            {given: count for given, count in enumerate(counts) if value_checks.integer(count, "a count of confusion")}
         )
     return rows
 
@@ -105,14 +108,14 @@ def _row(text: str, classes: int) -> Row:
     row: Row = {}
     for pair in text.split():
         given, _, count = pair.partition(":")
-        key = shape.integer(int(given), "a class of confusion_sparse", high=classes - 1)
-        row[key] = shape.integer(int(count), "a count of confusion_sparse", low=1)
+        key = value_checks.integer(int(given), "a class of confusion_sparse", high=classes - 1)
+        row[key] = value_checks.integer(int(count), "a count of confusion_sparse", low=1)
     return row
 
 
 def _bin(row: Any) -> Bin | None:
-    values = shape.mapping(row, "a bin")
-    n = shape.integer(values["n"], "a bin's n")
+    values = value_checks.mapping(row, "a bin")
+    n = value_checks.integer(values["n"], "a bin's n")
     shares = {name: values[name] for name in ("low", "high", *(("confidence", "accuracy") if n else ()))}
-    read = {name: shape.number(share, f"a bin's {name}", low=0, high=1.0001) for name, share in shares.items()}
+    read = {name: value_checks.number(share, f"a bin's {name}", low=0, high=1.0001) for name, share in shares.items()}
     return Bin(n=n, **read) if n else None

@@ -14,8 +14,8 @@ import torch
 
 import imgrec
 from imgrec.config.root import Config
+from imgrec.cpu_features import bfloat16_slowdown
 from imgrec.errors import UsageError
-from imgrec.matrix_units import bfloat16_slowdown
 
 _SLOW = 1.5  # times as long as float32: beyond what the noise of one timing explains
 log = logging.getLogger(__name__)

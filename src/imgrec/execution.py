@@ -4,7 +4,7 @@ import signal
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from imgrec import companions, runfolder, runlog
+from imgrec import ddp_processes, runfolder, runlog
 from imgrec.errors import Interrupted
 from imgrec.job import Job
 from imgrec.records import Record
@@ -42,9 +42,9 @@ def run(
     from imgrec.training.interruption import requeue
     from imgrec.training.run import train  # imports torch
 
-    companions.refuse_foreign_rank()
+    ddp_processes.refuse_foreign_rank()
     job = replace(job, folder=job.folder.absolute())  # a program may go to another folder meanwhile
-    if companions.rank() == 0:
+    if ddp_processes.rank() == 0:
         runfolder.prepare(job.folder)
     trainer = job.config.trainer
     if swept and trainer.progress != "none":
@@ -53,6 +53,6 @@ def run(
         try:
             return train(job, load=load, interruption=interruption)
         except Interrupted as cut:
-            if not swept and cut.exit_code == 128 + signal.SIGUSR1 and companions.rank() == 0:
+            if not swept and cut.exit_code == 128 + signal.SIGUSR1 and ddp_processes.rank() == 0:
                 requeue()
             raise

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from imgrec import records
 from imgrec.errors import RunError, StrPath, UsageError, shown
 from imgrec.runfolder import CURVES
-from imgrec.tables import factors, singles
+from imgrec.tables import factors, per_run
 from imgrec.tables.gather import Run, gather, stands
 
 if TYPE_CHECKING:
@@ -53,11 +53,11 @@ def load_runs(*places: StrPath) -> "pd.DataFrame":
     """
     pandas = _pandas("load_runs")
     runs, said = _runs("load_runs", places)
-    found = singles.columns(runs, said)
+    found = per_run.columns(runs, said)
     frame = pandas.DataFrame({name: _column(values) for name, values in found.items()})
     for name in ("began", "ended"):
         frame[name] = _times(name, found[name], runs, said)
-    frame.attrs["varied"] = singles.varied(runs)
+    frame.attrs["varied"] = per_run.varied(runs)
     _warn(said)
     return frame
 
@@ -114,7 +114,7 @@ def load_curves(*places: StrPath) -> "pd.DataFrame":
         "run_id": repeated([run.record.run_id for run, _ in found]),
         "name": repeated([run.name for run, _ in found]),
         "seed": repeated([run.seed for run, _ in found]),
-        **{key: repeated([singles.value_of(run, key) for run, _ in found]) for key in singles.varied(runs)},
+        **{key: repeated([per_run.value_of(run, key) for run, _ in found]) for key in per_run.varied(runs)},
         "step": pandas.Series([int(row["step"]) for row in rows], dtype="Int64"),
         "epoch": pandas.Series([int(row["epoch"]) for row in rows], dtype="Int64"),
         "split": pandas.Series([row["split"] for row in rows], dtype="string"),

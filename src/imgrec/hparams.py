@@ -8,7 +8,7 @@ from typing import Any
 from tensorboard.compat.proto.summary_pb2 import Summary
 from tensorboard.plugins.hparams import api_pb2, metadata, plugin_data_pb2
 
-from imgrec import foreign
+from imgrec import untrusted_text
 from imgrec.config.root import AXES
 from imgrec.config.schemas import keys_outside_identity
 
@@ -63,7 +63,7 @@ def values_of(config: Mapping[str, Any], parent: str | None) -> dict[str, Value]
 
 def column_of(key: str) -> str:
     """The name of a key's column, as the command line takes the key: `optimizer` for `optimizer.name`."""
-    return foreign.visible(key.removesuffix(".name"))
+    return untrusted_text.visible(key.removesuffix(".name"))
 
 
 def value_of(value: Any) -> Value:
@@ -75,7 +75,7 @@ def value_of(value: Any) -> Value:
         return "null"
     if isinstance(value, bool) or (isinstance(value, (int, float)) and _is_float64(value)):
         return value
-    return foreign.visible(str(value))
+    return untrusted_text.visible(str(value))
 
 
 def _is_float64(value: float) -> bool:
@@ -87,7 +87,7 @@ def _is_float64(value: float) -> bool:
 
 def run_began(values: Mapping[str, Value], *, trial: str) -> Summary:
     """The message at a run's start. trial: its name in the table, which no other run has."""
-    start = plugin_data_pb2.SessionStartInfo(group_name=foreign.visible(trial))
+    start = plugin_data_pb2.SessionStartInfo(group_name=untrusted_text.visible(trial))
     for key, value in values.items():
         if isinstance(value, bool):
             start.hparams[key].bool_value = value

@@ -12,10 +12,10 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
-from imgrec import runlog, whereabouts
+from imgrec import run_lookup, runlog
 from imgrec.config import schemas
 from imgrec.config.compose import compose, expand, own_hydra
-from imgrec.config.words import literal
+from imgrec.config.overrides import literal
 from imgrec.data import inventory
 from imgrec.errors import UsageError
 
@@ -112,7 +112,7 @@ def _as_imgrec(arguments: Sequence[str]) -> Iterator[None]:
 def _sweep_dir(*, _root_: DictConfig) -> str:
     """Hydra's ${imgrec.sweep_dir:}, the folder of a sweep's runs."""
     first, *_ = expand(_root_.hydra.overrides.task)  # where the sweep itself is composed, the words still hold lists
-    return str(whereabouts.group(compose(first)))
+    return str(run_lookup.group(compose(first)))
 
 
 def _run_name(*, _root_: DictConfig) -> str:
@@ -120,4 +120,4 @@ def _run_name(*, _root_: DictConfig) -> str:
     words = list(_root_.hydra.overrides.task)
     config = compose(words)
     within = Path(_root_.hydra.sweep.dir)
-    return whereabouts.place(config, words, inventory.take(config.data), within=within).folder.name
+    return run_lookup.place(config, words, inventory.take(config.data), within=within).folder.name

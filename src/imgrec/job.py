@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from imgrec import runfolder
-from imgrec.config import origins, outside, plain
+from imgrec.config import origins, outside, serialize
 from imgrec.config.root import Config
 from imgrec.disk import content
 from imgrec.errors import UsageError, shown
@@ -52,7 +52,7 @@ class Job:
     def to_json(self) -> str:
         """The job as JSON text, with an absolute folder and the files whose components are loaded."""
         rows: dict[str, Any] = {field.name: getattr(self, field.name) for field in fields(Job)}
-        rows |= {"job": _VERSION, "config": plain.flat(self.config), "folder": str(self.folder.absolute())}
+        rows |= {"job": _VERSION, "config": serialize.flat(self.config), "folder": str(self.folder.absolute())}
         rows["components"] = [[file.path, file.sha256] for file in outside.loaded()]
         return json.dumps(rows)
 
@@ -85,7 +85,7 @@ class Job:
         outside.load_files(files)
         verbose = rows.get("verbose")
         return cls(
-            config=plain.from_flat(rows["config"]),
+            config=serialize.from_flat(rows["config"]),
             folder=Path(rows["folder"]),
             run_id=rows["run_id"],
             fingerprint=rows["fingerprint"],

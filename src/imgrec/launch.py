@@ -9,11 +9,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from imgrec import admission, codechange, companions, execution, resuming, runfolder, runlog, whereabouts
+from imgrec import codechange, ddp_processes, execution, preflight, resuming, run_lookup, runfolder, runlog
 from imgrec.config import outside
 from imgrec.config.compose import compose
+from imgrec.config.overrides import given, key_of, literal, parsed, quoted
 from imgrec.config.root import STEERING, Config
-from imgrec.config.words import given, key_of, literal, parsed, quoted
 from imgrec.data import inventory
 from imgrec.data.inventory import Inventory
 from imgrec.errors import RunError, UsageError, interruption_in, sentence, shown
@@ -21,8 +21,8 @@ from imgrec.hydra_runtime import plain_path, refuse_place
 from imgrec.job import Job
 from imgrec.records import Record
 from imgrec.resuming import Resumption
+from imgrec.run_lookup import Place
 from imgrec.runfolder import SWEEP_LOCK
-from imgrec.whereabouts import Place
 
 log = logging.getLogger(__name__)
 
@@ -70,10 +70,10 @@ def _trained(overrides: Sequence[str]) -> Outcome:
         if resumed.changed or named or seen.known_as(before.fingerprint) is None:
             parent = Path(run)
         else:  # the very same run, which may itself have gone on from another
-            parent = whereabouts.parent_of(Path(run), before)
+            parent = run_lookup.parent_of(Path(run), before)
             if not (config.force and before.status == "finished"):  # done over, it lies in a new folder
                 folder = Path(run)
-    found = whereabouts.place(config, words, seen, parent, folder=folder)
+    found = run_lookup.place(config, words, seen, parent, folder=folder)
     record = runfolder.look(found.folder)
     finished = record is not None and record.status == "finished" and record.run_id == found.run_id
     if not finished:
@@ -105,7 +105,7 @@ def _admitted(overrides: Sequence[str]) -> list[str]:
     overrides = literal(overrides)
     if given(overrides, "hydra.sweep.dir"):
         raise UsageError("hydra.sweep.dir has no effect without -m; give hydra.run.dir, or leave it out")
-    companions.refuse_foreign_rank()
+    ddp_processes.refuse_foreign_rank()
     for text in overrides:
         if key_of(text).partition(".")[0] in STEERING and given(overrides, "hydra.mode") is None:
             raise UsageError(f"{text} says how a sweep goes, and this is one run; add -m (imgrec train -m ...)")
@@ -126,11 +126,11 @@ def _check(
     folder, seen = found.folder, found.seen
     runfolder.refuse_stranger(folder, found.run_id)
     anew = None if resumed is None else resumed.anew if resumed.changed else _anew_beside(folder, resumed)
-    admission.check_code(folder, record, config.code, parent, anew=anew)
+    preflight.check_code(folder, record, config.code, parent, anew=anew)
     begun = parent is not None or runfolder.newest_state(folder) is not None
-    admission.check(config, seen, folder, begun=begun)
+    preflight.check(config, seen, folder, begun=begun)
     if parent is not None:
-        admission.check_parent(config, folder, parent, seen, resumed)
+        preflight.check_parent(config, folder, parent, seen, resumed)
 
 
 def _tell_of_finished(config: Config, found: Place, record: Record, *, named: bool) -> None:
@@ -145,7 +145,7 @@ def _tell_of_finished(config: Config, found: Place, record: Record, *, named: bo
         log.warning("%s", warning)
     if not found.seen.by_contents:
         anew = "another hydra.run.dir" if named else "force=true"
-        log.warning("%s", whereabouts.unknown_contents(folder, anew=anew))
+        log.warning("%s", run_lookup.unknown_contents(folder, anew=anew))
 
 
 def _job(words: Sequence[str], config: Config, found: Place) -> Job:
@@ -167,9 +167,9 @@ def _try_out(words: Sequence[str], config: Config, seen: Inventory, *, resumes: 
                 f"{key} has no effect on trainer.fast_dev_run=true, which begins anew and keeps nothing; leave out one"
             )
     with tempfile.TemporaryDirectory(prefix="imgrec-") as place:
-        run_id = whereabouts.identity(config, seen.fingerprint)
+        run_id = run_lookup.identity(config, seen.fingerprint)
         found = Place(folder=Path(place) / "run", run_id=run_id, seen=seen)
-        admission.check(config, seen, found.folder)
+        preflight.check(config, seen, found.folder)
         try:
             record = execution.run(_job(words, config, found))
         except BaseException as error:

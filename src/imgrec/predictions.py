@@ -24,7 +24,7 @@ import numpy as np
 from numpy.lib import format as npy
 from numpy.typing import NDArray
 
-from imgrec import disk, shape
+from imgrec import disk, value_checks
 from imgrec.errors import RunError, shown
 from imgrec.records import why_not, write_bytes
 
@@ -177,12 +177,12 @@ def _arrays(content: bytes, only: str | None) -> dict[str, NDArray[Any]]:
 def _array(file: IO[bytes], member: zipfile.ZipInfo) -> NDArray[Any]:
     """One array, whose type and length are looked at before there is memory for it."""
     if npy.read_magic(file) != (1, 0):
-        raise ValueError(f"{shape.brief(member.filename)} of another version")
+        raise ValueError(f"{value_checks.brief(member.filename)} of another version")
     length, _, dtype = npy.read_array_header_1_0(file)
     part = member.filename.removesuffix(".npy").rpartition("/")[2]
     wanted = np.dtype(np.uint8) if part == "images" else _TYPES.get(part)
     if dtype != wanted or len(length) != 1 or length[0] * dtype.itemsize > member.file_size:
-        raise ValueError(f"{shape.brief(part)} of {dtype} and shape {shape.brief(length)}")
+        raise ValueError(f"{value_checks.brief(part)} of {dtype} and shape {value_checks.brief(length)}")
     return np.frombuffer(file.read(length[0] * dtype.itemsize), dtype, count=length[0])
 
 
@@ -200,7 +200,7 @@ def _typed(arrays: Mapping[str, NDArray[Any]], own: str) -> Predicted:
     if calibrated_n is not None:
         lengths.add(len(_checked(calibrated_n, "calibrated")))
     if lengths != {count} or int(wrong_n.sum()) != len(wrong):
-        raise ValueError(f"arrays of different lengths for {shape.brief(own)}")
+        raise ValueError(f"arrays of different lengths for {value_checks.brief(own)}")
     true_n = confidence_n.copy()
     true_n[wrong_n] = wrong
     return Predicted(

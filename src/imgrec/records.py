@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from imgrec import disk, shape
+from imgrec import disk, value_checks
 from imgrec.errors import RunError, StrPath, UsageError, shown
 
 SCHEMA = 1
@@ -100,11 +100,12 @@ def read(path: StrPath) -> Record:
     """The record in that file. Raises RunError for a file that is no record of a known schema."""
     path = Path(path)
     try:
-        rows = shape.mapping(json_in(path), "a record")
+        rows = value_checks.mapping(json_in(path), "a record")
         schema = rows.pop("schema")
         if schema != SCHEMA:
             raise RunError(
-                f"{path}: schema must be {SCHEMA}, got {shape.brief(schema)}; read it with the version that wrote it"
+                f"{path}: schema must be {SCHEMA}, got {value_checks.brief(schema)}; read it with the version that"
+                " wrote it"
             )
         known = {field.name for field in dataclasses.fields(Record)}  # a later version may have added some
         record = Record(
@@ -139,13 +140,13 @@ class Evaluation:
 def read_evaluation(path: Path) -> Evaluation:
     """The measurement in that file. Raises RunError for a file that is none."""
     try:
-        rows = shape.mapping(json_in(path), "a measurement")
-        images = shape.mapping(rows.get("settings", {}), "settings").get("data")
-        known = None if images is None else shape.text(images, "settings' data")
+        rows = value_checks.mapping(json_in(path), "a measurement")
+        images = value_checks.mapping(rows.get("settings", {}), "settings").get("data")
+        known = None if images is None else value_checks.text(images, "settings' data")
         return Evaluation(
-            run_id=shape.text(rows["run_id"], "run_id"),
+            run_id=value_checks.text(rows["run_id"], "run_id"),
             fingerprint=known,
-            weights=None if rows.get("weights") is None else shape.name(rows["weights"], "weights"),
+            weights=None if rows.get("weights") is None else value_checks.name(rows["weights"], "weights"),
             scores=scores_of(rows["scores"]),
             predictions=_digests(rows.get("predictions", {}), "predictions"),
         )
@@ -177,66 +178,66 @@ def why_not(error: BaseException) -> str:
 
 def check_components(components: Any) -> None:
     """Raises ValueError for what is no account of outside components."""
-    if len(shape.mapping(components, "components")) > _MOST_COMPONENTS:
+    if len(value_checks.mapping(components, "components")) > _MOST_COMPONENTS:
         raise ValueError(f"components must be at most {_MOST_COMPONENTS}, got {len(components)}")
     for key, row in components.items():
-        axis, _, name = shape.text(key, "a component").partition("=")
+        axis, _, name = value_checks.text(key, "a component").partition("=")
         if not axis.isidentifier() or not name.isidentifier():
-            raise ValueError(f"a component must read axis=name, got {shape.brief(key)}")
-        shape.mapping(shape.mapping(row, key).get("defaults", {}), f"{key}'s defaults")
+            raise ValueError(f"a component must read axis=name, got {value_checks.brief(key)}")
+        value_checks.mapping(value_checks.mapping(row, key).get("defaults", {}), f"{key}'s defaults")
         if "distribution" not in row and "file" not in row:
             raise ValueError(f"{key} must come from a file or a distribution")
         for entry in ("distribution", "file", "sha256"):
             if entry in row:
-                shape.text(row[entry], f"{key}'s {entry}")
-        for field_name in shape.items(row.get("outside_identity", []), f"{key}'s outside_identity"):
-            shape.text(field_name, f"{key}'s outside_identity")
+                value_checks.text(row[entry], f"{key}'s {entry}")
+        for field_name in value_checks.items(row.get("outside_identity", []), f"{key}'s outside_identity"):
+            value_checks.text(field_name, f"{key}'s outside_identity")
 
 
 def _check(record: Record) -> None:
     """Raises ValueError for what is JSON, but was not written by `write`."""
     if record.status not in STATUSES:
-        raise ValueError(f"status must be one of {', '.join(STATUSES)}, got {shape.brief(record.status)}")
-    shape.name(record.run_id, "run_id")
-    shape.name(record.fingerprint, "fingerprint")
+        raise ValueError(f"status must be one of {', '.join(STATUSES)}, got {value_checks.brief(record.status)}")
+    value_checks.name(record.run_id, "run_id")
+    value_checks.name(record.fingerprint, "fingerprint")
     for key in _MAYBE:
         if getattr(record, key) is not None:
-            shape.text(getattr(record, key), key)
+            value_checks.text(getattr(record, key), key)
     for key in ("config", "cost", "environment", "progress", "images"):
-        shape.mapping(getattr(record, key), key)
+        value_checks.mapping(getattr(record, key), key)
     check_components(record.components)
-    for word in shape.items(record.command, "command"):
-        shape.text(word, "a word of the command")
-    shape.integer(record.config.get("seed", 0), "config's seed", low=-(2**63), high=2**64)
+    for word in value_checks.items(record.command, "command"):
+        value_checks.text(word, "a word of the command")
+    value_checks.integer(record.config.get("seed", 0), "config's seed", low=-(2**63), high=2**64)
     for key in _COSTS:
         if record.cost.get(key) is not None:
-            shape.number(record.cost[key], f"cost's {key}", low=0)
+            value_checks.number(record.cost[key], f"cost's {key}", low=0)
     _digests(record.weights, "weights")
     _digests(record.predictions, "predictions")
-    shape.integer(record.deaths, "deaths")
-    shape.integer(record.environment.get("threads", 0), "environment's threads", high=_MOST_THREADS)
+    value_checks.integer(record.deaths, "deaths")
+    value_checks.integer(record.environment.get("threads", 0), "environment's threads", high=_MOST_THREADS)
     if record.images.get("sizes") is not None:
-        shape.name(record.images["sizes"], "images' sizes")
+        value_checks.name(record.images["sizes"], "images' sizes")
     if record.progress.get("from") is not None:
-        shape.text(record.progress["from"], "progress' from")
-    for part in (record.code, *shape.items(record.code_since, "code_since")):
-        for module, digests in shape.mapping(part, "code").items():
+        value_checks.text(record.progress["from"], "progress' from")
+    for part in (record.code, *value_checks.items(record.code_since, "code_since")):
+        for module, digests in value_checks.mapping(part, "code").items():
             if not all(each.isidentifier() for each in module.split(".")) or len(module) > _LONGEST_MODULE:
-                raise ValueError(f"code of {shape.brief(module)}, which is no module")
-            shape.text(digests, f"code of {module}")
+                raise ValueError(f"code of {value_checks.brief(module)}, which is no module")
+            value_checks.text(digests, f"code of {module}")
 
 
 def _digests(value: Any, what: str) -> dict[str, str]:
     """Digests by place."""
-    for place, digest in shape.mapping(value, what).items():
-        shape.name(place, f"a place of {what}")
-        shape.name(digest, f"the digest of the {what} at {place}")
+    for place, digest in value_checks.mapping(value, what).items():
+        value_checks.name(place, f"a place of {what}")
+        value_checks.name(digest, f"the digest of the {what} at {place}")
     return dict(value)
 
 
 def scores_of(rows: Any) -> list[Score]:
     """The scores that JSON holds as these rows. Raises KeyError, TypeError or ValueError for others."""
-    scores = [_score_of(row) for row in shape.items(rows, "scores")]
+    scores = [_score_of(row) for row in value_checks.items(rows, "scores")]
     seen = set()
     for score in scores:
         key = (score.split, score.protocol, score.metric, score.at, json.dumps(score.settings, sort_keys=True))
@@ -247,23 +248,25 @@ def scores_of(rows: Any) -> list[Score]:
 
 
 def _score_of(row: Any) -> Score:
-    given, known = shape.mapping(row, "a score"), {field.name for field in dataclasses.fields(Score)}
+    given, known = value_checks.mapping(row, "a score"), {field.name for field in dataclasses.fields(Score)}
     value = given["value"]
     if not given.keys() <= known:
-        raise ValueError(f"a score with {shape.brief(next(iter(given.keys() - known)))}")
+        raise ValueError(f"a score with {value_checks.brief(next(iter(given.keys() - known)))}")
     for key in ("split", "protocol", "metric", "at"):
-        shape.name(given[key], f"a score's {key}")
+        value_checks.name(given[key], f"a score's {key}")
     what = f"{given['split']} {given['metric']}"
     ends = given.get("ci")
     if ends is not None:
-        ends = tuple(shape.number(end, f"ci of {what}") for end in shape.items(ends, f"ci of {what}", length=2))
+        ends = tuple(
+            value_checks.number(end, f"ci of {what}") for end in value_checks.items(ends, f"ci of {what}", length=2)
+        )
     return Score(
         **{
             **given,
             # JSON has no NaN: see `write_json`
-            "value": math.nan if value is None else shape.number(value, what),
-            "n": shape.integer(given["n"], f"n of {what}"),
-            "settings": shape.mapping(given.get("settings", {}), f"settings of {what}"),
+            "value": math.nan if value is None else value_checks.number(value, what),
+            "n": value_checks.integer(given["n"], f"n of {what}"),
+            "settings": value_checks.mapping(given.get("settings", {}), f"settings of {what}"),
             "ci": ends,
         }
     )
@@ -279,7 +282,7 @@ def read_curves(path: StrPath) -> list[dict[str, str]]:
         text = disk.content(path, most=_MOST_CURVES).decode("utf-8")
         rows = csv.DictReader([line for line in text.splitlines(keepends=True) if line.endswith("\n")])
         if tuple(rows.fieldnames or ()) != CURVE_COLUMNS:
-            raise ValueError(f"its columns are {shape.brief(', '.join(rows.fieldnames or ()))}")
+            raise ValueError(f"its columns are {value_checks.brief(', '.join(rows.fieldnames or ()))}")
         return [checked_row(row) for row in rows]
     except (*_UNREADABLE, csv.Error) as error:  # UnicodeDecodeError is a ValueError
         raise RunError(
@@ -293,10 +296,10 @@ def checked_row(row: dict[str, str]) -> dict[str, str]:
     if tuple(row) != CURVE_COLUMNS:
         raise ValueError(f"a row of {len(row)} columns")
     for key, value in row.items():
-        if not shape.name(value, key) or set(value) & set(" ,\"'"):
-            raise ValueError(f"{key} must be a word or a number, got {shape.brief(value)}")
-    shape.integer(int(row["step"]), "step")
-    shape.integer(int(row["epoch"]), "epoch")
+        if not value_checks.name(value, key) or set(value) & set(" ,\"'"):
+            raise ValueError(f"{key} must be a word or a number, got {value_checks.brief(value)}")
+    value_checks.integer(int(row["step"]), "step")
+    value_checks.integer(int(row["epoch"]), "epoch")
     float(row["value"])
     return row
 

@@ -7,7 +7,7 @@ import typer
 
 from imgrec import streams
 from imgrec.errors import RunError
-from imgrec.foreign import folded, visible
+from imgrec.untrusted_text import folded, visible
 
 # what `table` and `report` are both asked
 _Places = Annotated[list[Path], typer.Argument(metavar="DIR", help="Folders of runs, or records.")]

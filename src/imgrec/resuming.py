@@ -6,14 +6,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from imgrec import runfolder, whereabouts
-from imgrec.config import origins, plain
+from imgrec import run_lookup, runfolder
+from imgrec.config import origins, serialize
 from imgrec.config.changes import changeable_keys, why_refused
 from imgrec.config.compose import compose
 from imgrec.config.fields import nearest
 from imgrec.config.identity import essence
+from imgrec.config.overrides import key_of
 from imgrec.config.root import Config
-from imgrec.config.words import key_of
 from imgrec.errors import UsageError, shown
 from imgrec.records import Record
 
@@ -56,13 +56,13 @@ def resolve(run: Path, words: Sequence[str]) -> Resumption:
     record = runfolder.record_of(run)
     origins.refuse_other(record.components, shown(run))
     said = {key_of(text) for text in words} | {"resume", "resume_override", "force", "code"}
-    before = plain.from_flat(record.config)
+    before = serialize.from_flat(record.config)
     own = [text for text in record.command if key_of(text) not in said]
     merged = [_settled(run, text, record) for text in _with_images(run, record, before, own)] + list(words)
     now = compose(merged)
     _refuse_unknown(now.resume_override)
     changed = _changed(before, now)
-    then, today = plain.flat(before), plain.flat(now)
+    then, today = serialize.flat(before), serialize.flat(now)
 
     def difference(key: str) -> str:
         return f"{key} {then.get(key, 'absent')} -> {today.get(key, 'absent')}"
@@ -75,7 +75,7 @@ def resolve(run: Path, words: Sequence[str]) -> Resumption:
 
 def _with_images(run: Path, record: Record, before: Config, words: Sequence[str]) -> list[str]:
     """The words, whose data.root says where the images lie now: a relative one started from another folder."""
-    after = whereabouts.settled(run, record, before)
+    after = run_lookup.settled(run, record, before)
     if after is before:
         return list(words)
     root = f"data.root={_literal(getattr(after.data, 'root', None))}"

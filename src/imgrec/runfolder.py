@@ -14,7 +14,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from imgrec import disk, predictions, records, tuned
+from imgrec import disk, predictions, records, tuning_file
 from imgrec.config.identity import SHORT
 from imgrec.config.root import Config
 from imgrec.data import inventory, trained
@@ -24,7 +24,7 @@ from imgrec.records import Record
 
 RECORD, CONFIG, CURVES, DIAGNOSTICS = "record.json", "config.yaml", "curves.csv", "diagnostics.json"
 CHECKPOINTS, EVALUATIONS, TENSORBOARD, LOCK = "checkpoints", "evaluations", "tensorboard", "run.lock"
-SWEEP_LOCK, TUNING = "sweep.lock", tuned.NAME  # in the folder of a sweep's runs
+SWEEP_LOCK, TUNING = "sweep.lock", tuning_file.NAME  # in the folder of a sweep's runs
 _WRITTEN = (
     *(RECORD, CONFIG, CURVES, DIAGNOSTICS, CHECKPOINTS, EVALUATIONS, TENSORBOARD, LOCK, "train.log", trained.NAME),
     predictions.NAME,

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TextIO
 
 from imgrec.errors import RunError
-from imgrec.foreign import Formatter
+from imgrec.untrusted_text import Formatter
 
 LOG = "train.log"
 _LEVELS = {

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from imgrec.errors import done_over
-from imgrec.foreign import folded
 from imgrec.records import Record, Score
+from imgrec.untrusted_text import folded
 
 _COLUMNS = ("top1", "top5", "loss", "iou", "ece")
 

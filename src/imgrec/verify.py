@@ -8,16 +8,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from imgrec import codebase, codechange, drift, execution, runfolder, runlog, whereabouts
-from imgrec.config import origins, outside, plain
+from imgrec import codebase, codechange, execution, run_diff, run_lookup, runfolder, runlog
+from imgrec.config import origins, outside, serialize
 from imgrec.config.identity import SHORT, run_id
 from imgrec.config.root import Config, elsewhere
 from imgrec.disk import content
 from imgrec.errors import RunError, StrPath, UsageError, shown
-from imgrec.foreign import folded
 from imgrec.job import Job
 from imgrec.records import Record, read_curves, write_text
 from imgrec.runfolder import CURVES, RECORD, VERIFICATIONS
+from imgrec.untrusted_text import folded
 
 log = logging.getLogger(__name__)
 
@@ -54,13 +54,13 @@ def verify(run: StrPath, *, data_root: StrPath | None = None) -> Verdict:
     config = _config(run, record, data_root, folder)
     present = _present(folder, record)
     _refuse_unknown(folder)
-    before = drift.Run(record=record, rows=_rows(run))
+    before = run_diff.Run(record=record, rows=_rows(run))
     already = present is not None and present.status == "finished"
     if not already:
         _check_hardware(run, config)
         _run_again(record, config, folder)
     after = runfolder.record_of(folder)
-    found = drift.compare(before, drift.Run(record=after, rows=_rows(folder)))
+    found = run_diff.compare(before, run_diff.Run(record=after, rows=_rows(folder)))
     stale = codechange.modules(after) if already else []
     return _verdict(run, folder, found, _unpromised(config), already=already, stale=stale)
 
@@ -86,7 +86,7 @@ def _first(run: Path, record: Record) -> str:
     while folder not in seen and record.parent:
         seen.add(folder)
         try:
-            folder = whereabouts.parent_of(folder, record) or folder
+            folder = run_lookup.parent_of(folder, record) or folder
         except RunError:  # it is nowhere: what it is called is all that is known
             return str(record.parent)
         record = runfolder.look(folder) or record
@@ -99,14 +99,14 @@ def _config(run: Path, record: Record, data_root: str | None, folder: Path) -> C
     Raises UsageError or RunError where it is not the configuration, or where the images are not those, of the run.
     """
     try:
-        config = plain.from_flat(record.config)
+        config = serialize.from_flat(record.config)
     except UsageError as error:
         version = record.environment.get("imgrec", "the version that wrote it")
         raise RunError(
             f"{run / RECORD} must hold a configuration that this version knows, got: {error}; use imgrec {version}"
         ) from error
     config = dataclasses.replace(config, code="ignore")  # to run it with other code is what verifying is for
-    config = whereabouts.settled(run, record, config) if data_root is None else elsewhere(config, data_root)
+    config = run_lookup.settled(run, record, config) if data_root is None else elsewhere(config, data_root)
     seen = runfolder.images(run, config)
     known = seen.known_as(record.fingerprint)
     if known is None:
@@ -210,9 +210,9 @@ def _check_hardware(run: Path, config: Config) -> None:
         raise UsageError(f"{run} needs the hardware that it ran on: {reason}; verify it on such a machine") from error
 
 
-def _rows(folder: Path) -> drift.Rows:
+def _rows(folder: Path) -> run_diff.Rows:
     path = folder / CURVES
-    return drift.keyed(read_curves(path)) if path.exists() else {}
+    return run_diff.keyed(read_curves(path)) if path.exists() else {}
 
 
 def _run_again(record: Record, config: Config, folder: Path) -> None:
@@ -240,7 +240,7 @@ def _unpromised(config: Config) -> str | None:
 
 
 def _verdict(
-    run: Path, folder: Path, found: drift.Drift, unpromised: str | None, *, already: bool, stale: Sequence[str]
+    run: Path, folder: Path, found: run_diff.Drift, unpromised: str | None, *, already: bool, stale: Sequence[str]
 ) -> Verdict:
     where = f"run again earlier in {folder}; remove it to run once more" if already else f"run again in {folder}"
     if stale:

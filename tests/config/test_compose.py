@@ -17,11 +17,11 @@ from imgrec.components.data.folder import Folder
 from imgrec.components.model.cnn import Cnn
 from imgrec.components.model.resnet50 import Resnet50
 from imgrec.components.optimizer.adam import Adam
-from imgrec.config import plain, schemas
+from imgrec.config import schemas, serialize
 from imgrec.config.augment import Augment
 from imgrec.config.compose import compose, compose_raw, expand, of_study, own_hydra, typed
+from imgrec.config.overrides import given, literal, parsed
 from imgrec.config.schemas import choices, conf_dir
-from imgrec.config.words import given, literal, parsed
 from imgrec.errors import UsageError
 
 MODELS = ", ".join(choices("model"))
@@ -278,8 +278,8 @@ def test_a_sweep_refuses_a_fixed_choice_that_does_not_exist() -> None:
 def test_nothing_here_imports_torch() -> None:
     """`imgrec --help`, tables and folder look-ups live from that."""
     code = (
-        "import sys; import imgrec.config.compose, imgrec.config.identity, imgrec.config.plain, imgrec.records,"
-        " imgrec.runfolder, imgrec.summary, imgrec.reference; print('torch' in sys.modules)"
+        "import sys; import imgrec.config.compose, imgrec.config.identity, imgrec.config.serialize, imgrec.records,"
+        " imgrec.runfolder, imgrec.summary, imgrec.help_page; print('torch' in sys.modules)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "False\n"
@@ -299,7 +299,7 @@ def test_an_edited_choice_is_read_again(own_conf: Path) -> None:
     path = own_conf / "loss/mine.yaml"
 
     def gamma(*words: str) -> object:
-        return plain.flat(compose(["loss=mine", *words]))["loss.gamma"]
+        return serialize.flat(compose(["loss=mine", *words]))["loss.gamma"]
 
     path.write_text("# Mine.\ndefaults: [focal_schema]\ngamma: 3\n")
     stamp = path.stat()
@@ -323,10 +323,10 @@ def test_folders_that_are_links_and_links_to_nothing_are_no_obstacle(own_conf: P
     (own_conf / "loss").symlink_to(own_conf.parent / "losses", target_is_directory=True)
     (own_conf.parent / "losses/back").symlink_to(own_conf, target_is_directory=True)
     (own_conf / "loss/.#focal_3.yaml").symlink_to("me@host.1234:1")  # Emacs, beside a file that it edits
-    assert plain.flat(compose(["loss=focal_3"]))["loss.gamma"] == 3
+    assert serialize.flat(compose(["loss=focal_3"]))["loss.gamma"] == 3
     edited = own_conf.parent / "losses/focal_3.yaml"
     edited.write_text(edited.read_text().replace("gamma: 3.0", "gamma: 7"))
-    assert plain.flat(compose(["loss=focal_3"]))["loss.gamma"] == 7
+    assert serialize.flat(compose(["loss=focal_3"]))["loss.gamma"] == 7
 
 
 RECIPE = "# @package _global_\n# Mine.\nexperiment: mine\ndefaults:\n  - override /data: digits\n"

@@ -9,7 +9,7 @@ from imgrec.config.primary import parse
 from imgrec.config.registry import components
 from imgrec.config.schemas import choices, recorded_name
 from imgrec.errors import UsageError
-from imgrec.tables import derived
+from imgrec.tables import derived_scores
 
 
 def test_a_contrast_names_a_score_its_place_and_both_sides() -> None:
@@ -113,8 +113,8 @@ def test_every_choice_has_the_name_that_its_runs_record() -> None:
 
 
 def test_scores_and_keys_that_tables_know_can_be_declared() -> None:
-    derivable = {name for name in derived.OF if not name.endswith("_perfect")}
-    check([*METRICS, *derivable, *derived.OF.values()])
+    derivable = {name for name in derived_scores.OF if not name.endswith("_perfect")}
+    check([*METRICS, *derivable, *derived_scores.OF.values()])
     check(
         [
             "top1 at best: experiment=none vs experiment=demo",

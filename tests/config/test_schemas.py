@@ -12,10 +12,10 @@ from imgrec.components.data.folder import Folder
 from imgrec.config import schemas
 from imgrec.config.compose import compose
 from imgrec.config.fields import help_of
-from imgrec.config.plain import flat
 from imgrec.config.registry import components
 from imgrec.config.root import AXES, GROUPS, Config
 from imgrec.config.schemas import choices, conf_dir, explanation, known_keys
+from imgrec.config.serialize import flat
 
 INF, NAN = float("inf"), float("nan")
 NEEDED = {

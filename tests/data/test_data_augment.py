@@ -7,7 +7,7 @@ from noise import EVERYTHING, noise
 
 from imgrec.config.augment import Augment
 from imgrec.data.augment import apply_policy, augment, box_mask, crop, flip_, to_unit
-from imgrec.data.draws import Draws, draw
+from imgrec.data.augment_params import Draws, draw
 
 # ---- crop, flip, cutout
 

@@ -10,7 +10,7 @@ from torch import Tensor
 from imgrec.config.augment import Augment
 from imgrec.data.augment import augment as augment_images
 from imgrec.data.augment import to_unit
-from imgrec.data.draws import draw, order
+from imgrec.data.augment_params import draw, order
 from imgrec.data.loader import eval_loader, train_loader
 from imgrec.data.mix import mixup
 from imgrec.data.source import MemoryImages, ReadError, channel_statistics

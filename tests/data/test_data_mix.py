@@ -5,7 +5,7 @@ from noise import noise
 
 from imgrec.config.augment import Augment
 from imgrec.data.augment import to_unit
-from imgrec.data.draws import draw
+from imgrec.data.augment_params import draw
 from imgrec.data.mix import cutmix, mixup, soft_targets
 
 

@@ -8,7 +8,7 @@ import torch
 from noise import EVERYTHING
 
 from imgrec.config.augment import Augment
-from imgrec.data.draws import Plan, draw, order, plan
+from imgrec.data.augment_params import Plan, draw, order, plan
 from imgrec.data.loader import train_loader
 from imgrec.data.pruning import Subset, all_but_easiest
 from imgrec.data.source import MemoryImages

@@ -11,8 +11,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import fake_runs
 import pytest
-import shelf
 import torch
 from diagnosed import add_diagnostics
 from hypothesis import HealthCheck, given, settings
@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from mutated import SEED, mutated
 from runs import ended_at
 
-from imgrec.config import plain
+from imgrec.config import serialize
 from imgrec.config.compose import compose, expand
 from imgrec.config.identity import run_id, run_name
 from imgrec.config.root import GROUPS
@@ -61,7 +61,7 @@ def check(command: list[str]) -> None:
         assert "Traceback" not in sentence
         sentence.encode("utf-8", "surrogateescape")
     else:
-        assert plain.from_flat(plain.flat(config)) == config
+        assert serialize.from_flat(serialize.flat(config)) == config
         identity = run_id(config, "fingerprint")
         name = run_name(config, command, identity)
         assert name.isascii()
@@ -111,9 +111,9 @@ def record_rows(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, A
     """The rows of a record with everything in it, in a working folder on a disk that need not be forced to anything."""
     monkeypatch.setattr("os.fsync", lambda _: None)
     cost = {"seconds": 1.5, "train_seconds": 1.0, "images_per_second": 9.0, "parameters": 9, "flops_per_image": 9}
-    scores = [shelf.score(metric, 0.5, split=split) for metric in ("top1", "loss") for split in ("val", "test")]
+    scores = [fake_runs.score(metric, 0.5, split=split) for metric in ("top1", "loss") for split in ("val", "test")]
     scores[0].ci = (0.4, 0.6)
-    record = shelf.run(
+    record = fake_runs.run(
         "optimizer=sgd seed=1",
         *scores,
         cost=cost,
@@ -123,7 +123,7 @@ def record_rows(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, A
         ended="2026-01-01T00:01:00+00:00",
         environment={"threads": 2},
     )
-    rows: dict[str, Any] = json.loads(shelf.lay(Path("plain"), record, "run").read_text())
+    rows: dict[str, Any] = json.loads(fake_runs.lay(Path("plain"), record, "run").read_text())
     return rows
 
 
@@ -142,7 +142,9 @@ def test_any_record_is_tabulated_or_named(
             folder.mkdir(parents=True)
             rows = mutated({**record_rows, "run_id": f"{number:064}"}, draws)
             (folder / "record.json").write_text(dumped(rows))
-        shelf.lay(Path(f"batch{batch}"), shelf.run("optimizer=sgd", shelf.score("top1", 0.5), run_id="good"), "good")
+        fake_runs.lay(
+            Path(f"batch{batch}"), fake_runs.run("optimizer=sgd", fake_runs.score("top1", 0.5), run_id="good"), "good"
+        )
         for form in ("markdown", "csv") if batch % (4 * BATCH) == 0 else ("markdown",):
             assert_told(command("table", f"batch{batch}", "--format", form))
     outcome(f"{files} records with a value changed: table", "tabulated, or named in a sentence, each time")
@@ -156,8 +158,8 @@ def test_any_diagnostics_are_drawn_or_named(
     named = 0
     for batch in range(0, files, BATCH):
         for number in range(BATCH):
-            record = shelf.run(f"optimizer=sgd seed={number}", shelf.score("top1", 0.5), run_id=f"{number:064}")
-            folder = shelf.lay(Path(f"batch{batch}"), record, f"run{number}").parent
+            record = fake_runs.run(f"optimizer=sgd seed={number}", fake_runs.score("top1", 0.5), run_id=f"{number:064}")
+            folder = fake_runs.lay(Path(f"batch{batch}"), record, f"run{number}").parent
             add_diagnostics(folder, ["a", "b", "c"], [[5, 1, 0], [0, 6, 0], [1, 1, 4]])
             path = folder / "diagnostics.json"
             path.write_text(dumped(mutated(json.loads(path.read_text()), draws)))

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from imgrec.sweep.ledger import Ledger
+from imgrec.sweep.live_view import LiveView
 from imgrec.sweep.run import Sweep
 from imgrec.training.progress import Speed
 
@@ -76,14 +76,14 @@ def test_many_runs_of_one_sweep(
 ) -> None:
     """A run and the next differ by 3 MB, now more, now less."""
     held = []
-    ended = Ledger.ended
+    ended = LiveView.ended
 
-    def measured(self: Ledger, *rest: Any) -> None:
+    def measured(self: LiveView, *rest: Any) -> None:
         ended(self, *rest)
         gc.collect()
         held.append((resident(), descriptors()))
 
-    monkeypatch.setattr(Ledger, "ended", measured)
+    monkeypatch.setattr(LiveView, "ended", measured)
     Sweep([*tiny, "trainer.max_epochs=1", "trainer.tensorboard=true", f"seed=range({runs})"]).run()
     assert len(held) == runs
     early = held[runs // 3]

@@ -16,7 +16,7 @@ import pytest
 import torch
 from runs import assert_same_run, one_line
 
-from imgrec.data import handover, workers
+from imgrec.data import batch_transport, workers
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="Linux keeps shared memory in /dev/shm")
 
@@ -129,11 +129,11 @@ def test_a_limit_on_processes_is_told_of(tiny: list[str], workplace: Path, outco
 
 
 def test_zeros_are_shared_with_processes_that_are_forked_later() -> None:
-    shared = handover.zeros(3, torch.int64)
+    shared = batch_transport.zeros(3, torch.int64)
     child = os.fork()
     if child == 0:
         shared[1] = 7
         os._exit(0)
     os.waitpid(child, 0)
     assert shared.tolist() == [0, 7, 0]
-    assert handover.zeros(0, torch.bool).tolist() == []
+    assert batch_transport.zeros(0, torch.bool).tolist() == []

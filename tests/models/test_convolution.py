@@ -5,7 +5,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from imgrec.matrix_units import sums_in_float32
+from imgrec.cpu_features import sums_in_float32
 from imgrec.models.convolution import SmallImageConv, for_small_images, side_by_side
 
 

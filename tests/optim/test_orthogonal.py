@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from imgrec.matrix_units import sums_in_float32
+from imgrec.cpu_features import sums_in_float32
 from imgrec.optim.orthogonal import orthogonalized, working_type
 
 SHAPES = [(6, 6), (5, 20), (20, 5), (1, 4)]

@@ -13,9 +13,9 @@ from urllib.parse import unquote
 import numpy as np
 import pytest
 from diagnosed import add_curves, add_diagnostics
+from fake_runs import lay, lay_sweep, run, score
 from numpy.typing import NDArray
 from runs import one_line
-from shelf import lay, lay_sweep, run, score
 
 from imgrec import records
 from imgrec.report.charts import COLOURS

@@ -6,9 +6,9 @@ import shutil
 from pathlib import Path
 
 import pytest
-from shelf import lay, run
+from fake_runs import lay, run
 
-from imgrec import whereabouts
+from imgrec import run_lookup
 from imgrec.config.compose import compose
 from imgrec.data import inventory
 from imgrec.sweep.jobs import Jobs
@@ -45,7 +45,7 @@ def test_an_older_id_serves_one_of_two_roots_that_differ_in_contents_alone(
     words = {root: ["data=folder", f"data.root={root}"] for root in ("pa", "pb")}
     older = inventory.take(compose(words["pa"]).data).older
     assert older is not None
-    own = whereabouts.identity(compose(words["pa"]), older.fingerprint)
+    own = run_lookup.identity(compose(words["pa"]), older.fingerprint)
     old = lay(Path("sweep"), dataclasses.replace(run("loss=mse"), run_id=own), f"x-{own[:8]}").parent
     caplog.set_level(logging.WARNING)
     for _ in range(2):  # as long as a sweep lives, and in the next one
@@ -53,5 +53,5 @@ def test_an_older_id_serves_one_of_two_roots_that_differ_in_contents_alone(
         found = {root: jobs.job(words[root]) for root in ("pa", "pb")}
         assert (found["pa"].folder, found["pa"].run_id) == (old, own)
         assert found["pb"].folder != old
-        assert found["pb"].run_id == whereabouts.identity(found["pb"].config, found["pb"].seen.fingerprint)
+        assert found["pb"].run_id == run_lookup.identity(found["pb"].config, found["pb"].seen.fingerprint)
     assert caplog.text.count("it is kept for data.root=pa, and data.root=pb gets a run of its own") == 2

@@ -11,13 +11,13 @@ from typing import Any
 import pytest
 from runs import one_line
 
-from imgrec import predictions, tuned
+from imgrec import predictions, tuning_file
 from imgrec import records as stored
 from imgrec.errors import RunError
 from imgrec.records import Record, Score
-from imgrec.sweep import steps
+from imgrec.sweep import tuning_steps
 from imgrec.tables.gather import gather
-from imgrec.tables.kept import Kept
+from imgrec.tables.stored_predictions import Kept
 from imgrec.training import run as room
 
 Said = tuple[int, str, str]
@@ -133,7 +133,7 @@ def test_what_is_tuned_cannot_be_given_as_well(command: Callable[..., Said], wor
     ],
 )
 def test_the_next_value_goes_on_as_the_values_do(values: tuple[float, ...], end: float, next_one: float | None) -> None:
-    found = steps.beyond([f"k={value:g}" for value in values], f"k={end:g}")
+    found = tuning_steps.beyond([f"k={value:g}" for value in values], f"k={end:g}")
     assert found == (None if next_one is None else f"k={next_one:g}")
 
 
@@ -245,7 +245,7 @@ def test_a_folder_that_was_tuned_keeps_its_seeds(
     assert code == 0
     rows = {
         next(word for word in row.choice if word.startswith("optimizer=")): row.seeds
-        for row in tuned.read(SWEEP / tuned.NAME)
+        for row in tuning_file.read(SWEEP / tuning_file.NAME)
     }
     assert rows == {"optimizer=sgd": (0,), "optimizer=adam": (100,)}, "each choice its own"
     code, _, err = command("train", "-m", *words, "optimizer=adam", "seed=0,100")
@@ -312,9 +312,11 @@ def test_records_that_lie_elsewhere_count_as_finished(
     lost.write_bytes(kept_aside)
     assert keep(SWEEP, study) == "3 more records, 3 in all; 1 with predictions"
     assert {stored.read(path).config["data.root"] for path in study.glob("records/*.json")} == {"data"}
-    tuned.write(study / tuned.NAME, [tuned.Tuned(choice=("optimizer=sgd",), chosen=None, seeds=(100,), tried={})])
+    tuning_file.write(
+        study / tuning_file.NAME, [tuning_file.Tuned(choice=("optimizer=sgd",), chosen=None, seeds=(100,), tried={})]
+    )
     assert keep(SWEEP, study) == "0 more records, 3 in all; 1 with predictions"
-    assert len(tuned.read(study / tuned.NAME)) == 2, "tuned on another machine"
+    assert len(tuning_file.read(study / tuning_file.NAME)) == 2, "tuned on another machine"
     shutil.rmtree("outputs")
     code, _, err = command("train", "-m", *words, "seed=0,1", f"sweep.known={study / 'records'}")
     assert code == 0, err

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from shelf import Shown, of_markdown
+from fake_runs import Shown, of_markdown
 
 Said = tuple[int, str, str]
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from answered import TEST_LAST, lay_answers, predicted
-from shelf import Shown, lay_sweep, of_markdown
+from fake_runs import Shown, lay_sweep, of_markdown
 
 from imgrec import predictions, statistics
 from imgrec.predictions import Predicted

@@ -4,8 +4,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from fake_runs import Shown, lay, lay_sweep, of_csv, of_markdown, run, score
 from runs import one_line
-from shelf import Shown, lay, lay_sweep, of_csv, of_markdown, run, score
 
 Said = tuple[int, str, str]
 Table = Callable[..., Shown]

@@ -5,8 +5,8 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import pytest
+from fake_runs import Shown, lay_sweep, of_csv
 from scipy.stats import pearsonr, ttest_ind, ttest_rel
-from shelf import Shown, lay_sweep, of_csv
 
 from imgrec import statistics
 

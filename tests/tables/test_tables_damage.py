@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from shelf import lay, lay_sweep, of_markdown, run, score
+from fake_runs import lay, lay_sweep, of_markdown, run, score
 
 Said = tuple[int, str, str]
 

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import pytest
-from shelf import Shown, lay, lay_sweep, run, score
+from fake_runs import Shown, lay, lay_sweep, run, score
 
 Table = Callable[..., Shown]
 TOPS = (0.5, 0.6)

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from shelf import Shown, lay, lay_sweep, of_csv, of_latex, of_markdown, run, score
+from fake_runs import Shown, lay, lay_sweep, of_csv, of_latex, of_markdown, run, score
 
 Said = tuple[int, str, str]
 ODD = r"a_b 5% c&d #1 $x$ {y} ~z ^2 back\slash <i> >j 1|2 -3"

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from shelf import Shown, lay, lay_sweep, of_markdown, run, score
+from fake_runs import Shown, lay, lay_sweep, of_markdown, run, score
 
 from imgrec import records, runfolder
 from imgrec.records import Score

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from shelf import lay, of_latex, of_markdown, run, score
+from fake_runs import lay, of_latex, of_markdown, run, score
 
 from imgrec import records
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 from answered import predicted
-from shelf import Shown, lay, run, score
+from fake_runs import Shown, lay, run, score
 
 from imgrec import predictions
 

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from shelf import Shown, lay_sweep, of_csv, of_latex, of_markdown
+from fake_runs import Shown, lay_sweep, of_csv, of_latex, of_markdown
 
 Said = tuple[int, str, str]
 

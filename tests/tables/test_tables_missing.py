@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from shelf import Outcome, Shown, lay, lay_sweep, of_csv, run, score
+from fake_runs import Outcome, Shown, lay, lay_sweep, of_csv, run, score
 
 Said = tuple[int, str, str]
 Table = Callable[..., Shown]

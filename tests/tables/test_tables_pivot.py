@@ -4,7 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from shelf import Outcome, Shown, lay_sweep, of_csv
+from fake_runs import Outcome, Shown, lay_sweep, of_csv
 
 Said = tuple[int, str, str]
 Table = Callable[..., Shown]

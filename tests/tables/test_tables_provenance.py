@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from shelf import ENVIRONMENT, Shown, lay, lay_sweep, run, score
+from fake_runs import ENVIRONMENT, Shown, lay, lay_sweep, run, score
 
 Said = tuple[int, str, str]
 Table = Callable[..., Shown]

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from shelf import Shown, lay, lay_sweep, of_csv, run, score
+from fake_runs import Shown, lay, lay_sweep, of_csv, run, score
 
 from imgrec.config.root import AXES
 from imgrec.config.schemas import choices, known_keys

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from shelf import lay, lay_sweep, run
+from fake_runs import lay, lay_sweep, run
 
 Said = tuple[int, str, str]
 Refusal = Callable[..., str]

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from imgrec import tuned
-from imgrec.tuned import Tuned
+from imgrec import tuning_file
+from imgrec.tuning_file import Tuned
 
 Said = tuple[int, str, str]
 
@@ -39,16 +39,16 @@ def sweep(one_run: Path, workplace: Path) -> Path:
         )
         for name, chosen in (("sgd", "10"), ("adam", "1"))
     ]
-    tuned.write(workplace / "sweep" / tuned.NAME, rows)
+    tuning_file.write(workplace / "sweep" / tuning_file.NAME, rows)
     return workplace / "sweep"
 
 
 def test_what_is_written_is_read_again(sweep: Path) -> None:
-    sgd, adam = tuned.read(sweep / tuned.NAME)
+    sgd, adam = tuning_file.read(sweep / tuning_file.NAME)
     assert sgd.at_an_end == ("optimizer.lr_scale=10",)
     assert adam.at_an_end == ()
     assert adam.tried["optimizer.lr_scale=10",] is None
-    assert tuned.read(sweep / "nothing.json") == []
+    assert tuning_file.read(sweep / "nothing.json") == []
 
 
 def test_the_table_shows_the_values_and_who_is_best_at_an_end(command: Callable[..., Said], sweep: Path) -> None:
@@ -72,14 +72,14 @@ def test_the_records_of_a_study_have_their_tuning_beside_their_folder(
     command: Callable[..., Said], sweep: Path
 ) -> None:
     (sweep.parent / "study/records").mkdir(parents=True)
-    (sweep / tuned.NAME).rename(sweep.parent / "study" / tuned.NAME)
+    (sweep / tuning_file.NAME).rename(sweep.parent / "study" / tuning_file.NAME)
     (sweep / "sgd/record.json").rename(sweep.parent / "study/records/one.json")
     _, out, _ = command("table", str(sweep.parent / "study/records"))
     assert "| sgd | 20.00 | 30.00 | **40.00** |\n" in out
 
 
 def test_a_damaged_file_is_told_of_and_costs_its_part_alone(command: Callable[..., Said], sweep: Path) -> None:
-    (sweep / tuned.NAME).write_text('[{"choice": ["a=1"]}]')
+    (sweep / tuning_file.NAME).write_text('[{"choice": ["a=1"]}]')
     code, out, err = command("table", str(sweep))
     assert code == 1
     assert "| optimizer | n" in out

@@ -16,8 +16,8 @@ from runs import state, tree
 
 from imgrec import launch, runfolder
 from imgrec.config.changes import REFUSED, change_of, changeable_keys
+from imgrec.config.overrides import key_of
 from imgrec.config.schemas import keys_outside_identity
-from imgrec.config.words import key_of
 from imgrec.errors import UsageError
 from imgrec.records import read_curves
 from imgrec.training.saving import Saver

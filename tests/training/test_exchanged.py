@@ -13,7 +13,7 @@ import torch
 from PIL import Image
 
 from imgrec import launch
-from imgrec.config import plain
+from imgrec.config import serialize
 from imgrec.data import inventory
 from imgrec.errors import RunError
 
@@ -185,7 +185,7 @@ def test_a_run_from_before_contents_were_known_is_found_and_keeps_its_id(
     assert (code, err.count("by names and sizes alone")) == (0, 1)
     assert out.startswith("12 images: of the names and sizes of the run's own test images\n")
     settings = {json.loads(path.read_text())["settings"]["data"] for path in old.folder.glob("evaluations/*.json")}
-    contents = inventory.take(plain.from_flat(old.record.config).data).fingerprint
+    contents = inventory.take(serialize.from_flat(old.record.config).data).fingerprint
     assert settings == {old.record.fingerprint, contents}, (
         "what the table takes for the run's own, and what it does not"
     )

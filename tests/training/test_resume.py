@@ -311,7 +311,7 @@ def test_a_crash_between_the_two_saves_of_an_epochs_end_costs_no_best(
     words = ["train", *tiny, "trainer.max_epochs=2"]
 
     def crash_before_the_best() -> None:
-        copies, copy = 0, saving.copy
+        copies, copy = 0, saving.link_or_copy
 
         def counted(source: Path, target: Path) -> str:
             nonlocal copies
@@ -320,7 +320,7 @@ def test_a_crash_between_the_two_saves_of_an_epochs_end_costs_no_best(
                 os._exit(9)
             return copy(source, target)
 
-        saving.copy = counted
+        saving.link_or_copy = counted
 
     assert imgrec(*words, "hydra.run.dir=cut", before=crash_before_the_best).wait() == 9
     again = imgrec(*words, "hydra.run.dir=cut")

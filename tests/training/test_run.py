@@ -13,8 +13,8 @@ import pytest
 import torch
 from sklearn.metrics import accuracy_score, confusion_matrix, jaccard_score
 
-from imgrec import assembly, checkpoint, evaluation, launch
-from imgrec.config import plain
+from imgrec import assembly, checkpoint, launch, measurement
+from imgrec.config import serialize
 from imgrec.data import sources
 from imgrec.data.resident import ResidentBatches
 from imgrec.errors import RunError, UsageError
@@ -54,7 +54,7 @@ def test_a_run_leaves_the_whole_contract_behind(tiny: list[str]) -> None:
     assert rows["status"] == "finished"
     assert rows["error"] is None
     assert rows["command"] == [*tiny, "trainer.max_epochs=2", "trainer.tensorboard=true"]
-    assert plain.from_flat(rows["config"]) == launch.compose(rows["command"])
+    assert serialize.from_flat(rows["config"]) == launch.compose(rows["command"])
     assert rows["progress"]["epochs"] == 2
     assert rows["progress"]["steps"] == 16
     assert rows["cost"]["parameters"] == (3 * 9 + 1) * 4 + (4 * 9 + 1) * 8 + (8 * 4 + 1) * 16 + (16 + 1) * 3
@@ -279,7 +279,7 @@ def test_every_loss_takes_hard_and_mixed_targets(tiny: list[str], loss: str) -> 
     assert run(tiny, f"loss={loss}", "augment=cutmix", "trainer.max_epochs=1").record.status == "finished"
 
 
-@pytest.mark.parametrize("protocol", list(evaluation.PROTOCOLS))
+@pytest.mark.parametrize("protocol", list(measurement.PROTOCOLS))
 def test_the_final_reading_measures_the_protocols_that_are_named(tiny: list[str], protocol: str) -> None:
     record = run(tiny, "trainer.max_epochs=1", f"test_protocols=[{protocol}]").record
     assert {score.protocol for score in record.scores if score.split == "test"} == {protocol}

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from runs import tree
 
-from imgrec import admission, launch
+from imgrec import launch, preflight
 from imgrec.config.compose import compose
 from imgrec.data import inventory
 from imgrec.errors import RunError, UsageError
@@ -197,7 +197,7 @@ def test_a_random_backbone_is_not_frozen(tiny: list[str], begins: Callable[..., 
     with pytest.raises(UsageError, match="needs a backbone that has learned something"):
         Sweep([*words, *FROZEN, "seed=0,1"])
     config = compose([*words, *FROZEN, "model.pretrained=true", "model.stem=imagenet"])
-    admission.check(config, inventory.take(config.data), Path("new"))
+    preflight.check(config, inventory.take(config.data), Path("new"))
     begins([*words, FROZEN[0]])
 
 

@@ -26,11 +26,11 @@ from hydra.version import VersionBase
 from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
-from imgrec.config import data, declaration, plain, registry, schemas
+from imgrec.config import data, declaration, registry, schemas, serialize
 from imgrec.config.explain import explained, file_of, unknown_choice, unknown_key
 from imgrec.config.fields import nearest
+from imgrec.config.overrides import PATHS, given, key_of, parsed, quoted
 from imgrec.config.root import GROUPS, Config
-from imgrec.config.words import PATHS, given, key_of, parsed, quoted
 from imgrec.errors import UsageError
 
 # Hydra's own settings that a command may give. Others start code by name: a callback's or a log handler's class.
@@ -166,7 +166,7 @@ def typed(config: DictConfig) -> Config:
         if not isinstance(made, Config):
             raise UsageError(f"the configuration must follow conf/config.yaml's schema, got {type(made).__name__}")
         # OmegaConf checks the types of values, and not of what a ${...} stands for
-        return plain.from_flat(plain.flat(made)) if referring else made
+        return serialize.from_flat(serialize.flat(made)) if referring else made
     except OmegaConfBaseException as error:
         raise explained(error) from error
     except (TypeError, AttributeError) as error:

@@ -1,7 +1,7 @@
 """What happens to a batch of training images, each with its own draw: policy, crop, flip, [0,1], light, cutout.
 
 The whole-batch steps are NumPy's, in the calling thread. Measured on two cores with crop and flip, per image: windows
-of the padded batch picked by fancy indexing (here; images in memory are padded once, see framed.py) 2.7 µs; torch's
+of the padded batch picked by fancy indexing (here; images in memory are padded once, see padded.py) 2.7 µs; torch's
 gather of flat indices 2.5 to 4.7, indexing an unfolded view 3.6 to 6.5, groups of equal shifts 12 to 17, slices in a
 loop 10 to 70. Torch's ways also share their work among threads, and on a busy machine each such step waits up to 16 ms
 for a thread that has no core.
@@ -18,7 +18,7 @@ import torch
 from numpy.typing import NDArray
 
 from imgrec.config.augment import Augment
-from imgrec.data.draws import Draws
+from imgrec.data.augment_params import Draws
 
 Pixels = NDArray[np.uint8]
 Floats = NDArray[np.float32]
@@ -65,29 +65,29 @@ def crop(images_bchw: Pixels, shift_b2: NDArray[np.int64], *, padding: int, bord
     which repeats the image mirrored at its edge; ValueError if the image is not larger than the padding.
     """
     b, _, h, w = images_bchw.shape
-    seen = windows(framed(images_bchw, padding=padding, border=border), (h, w))
+    seen = windows(padded(images_bchw, padding=padding, border=border), (h, w))
     return seen[np.arange(b), shift_b2[:, 0], shift_b2[:, 1]]
 
 
-def framed(images_bchw: Pixels, *, padding: int, border: str) -> Pixels:
+def padded(images_bchw: Pixels, *, padding: int, border: str) -> Pixels:
     """The images with their borders: (B,C,H+2P,W+2P)."""
     b, c, h, w = images_bchw.shape
     if border == "reflect":
         refuse_deep_reflection(padding, side=(h, w))
-    framed_bchw = np.zeros((b, c, h + 2 * padding, w + 2 * padding), np.uint8)
-    framed_bchw[:, :, padding : padding + h, padding : padding + w] = images_bchw
+    padded_bchw = np.zeros((b, c, h + 2 * padding, w + 2 * padding), np.uint8)
+    padded_bchw[:, :, padding : padding + h, padding : padding + w] = images_bchw
     if border == "reflect":
-        _reflect(framed_bchw, padding)
-    return framed_bchw
+        _reflect(padded_bchw, padding)
+    return padded_bchw
 
 
-def windows(framed_bchw: Pixels, side: tuple[int, int]) -> Pixels:
+def windows(padded_bchw: Pixels, side: tuple[int, int]) -> Pixels:
     """Every window of that side, (H,W), in every image, as a view: its corner's row and column are axes 1 and 2."""
-    b, c, rows, columns = framed_bchw.shape
+    b, c, rows, columns = padded_bchw.shape
     h, w = side
-    per_image, per_channel, per_row, per_column = framed_bchw.strides
+    per_image, per_channel, per_row, per_column = padded_bchw.strides
     return np.lib.stride_tricks.as_strided(
-        framed_bchw,
+        padded_bchw,
         shape=(b, rows - h + 1, columns - w + 1, c, h, w),
         strides=(per_image, per_row, per_column, per_channel, per_row, per_column),
         writeable=False,

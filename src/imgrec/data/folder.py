@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from imgrec.data import handover, layout
+from imgrec.data import batch_transport, layout
 from imgrec.data.decode import ImageError, decode
 from imgrec.data.files import Files
 from imgrec.data.scan import Listing, Others, scan
@@ -40,7 +40,7 @@ class FolderImages:
         self._files = files if isinstance(files, Files) else Files(files)
         self._image_size = image_size
         self._on_error = on_error
-        self._warned = handover.zeros(len(files), torch.bool)  # shared, so that all workers together warn once
+        self._warned = batch_transport.zeros(len(files), torch.bool)  # shared, so that all workers together warn once
         self.labels = torch.tensor(self._files.labels_n)
 
     def __len__(self) -> int:

@@ -17,10 +17,10 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 from imgrec.config.augment import Augment
 from imgrec.data import workers
 from imgrec.data.augment import Floats, augment, to_unit
-from imgrec.data.draws import Plan, draw, plan
-from imgrec.data.framed import frame
-from imgrec.data.handover import hand_over, tell_again
+from imgrec.data.augment_params import Plan, draw, plan
+from imgrec.data.batch_transport import hand_over, tell_again
 from imgrec.data.mix import cutmix, mixup, soft_targets
+from imgrec.data.padded import pad
 from imgrec.data.pruning import Subset
 from imgrec.data.resident import ResidentBatches
 from imgrec.data.source import Images, ReadError
@@ -85,7 +85,7 @@ class TrainBatches(Dataset[Batch]):
         subset: Subset | None = None,
     ) -> None:
         self._images = images
-        self._framed = frame(images, augment)
+        self._padded = pad(images, augment)
         self._augment = augment
         self._num_classes = num_classes
         self._batch_size = batch_size
@@ -125,10 +125,10 @@ class TrainBatches(Dataset[Batch]):
 
     def _seen(self, planned: Plan, indices: Indices, rows: Indices) -> tuple[Floats, Indices]:
         """The images that can be read, augmented, and their positions in `indices`. rows: of the epoch's draws."""
-        if self._framed is not None:
+        if self._padded is not None:
             draws = planned.draws.rows(rows)
             assert draws.shift_n2 is not None, "a crop draws shifts"
-            cropped_bchw = self._framed.cropped(indices, draws.shift_n2)
+            cropped_bchw = self._padded.cropped(indices, draws.shift_n2)
             uncropped = dataclasses.replace(draws, shift_n2=None)
             return augment(cropped_bchw, uncropped, self._augment), np.arange(len(indices))
         images_bchw, positions = self._images.read(torch.from_numpy(indices))

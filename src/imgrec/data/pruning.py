@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from imgrec.data import handover
+from imgrec.data import batch_transport
 
 _NEVER = -1
 
@@ -26,8 +26,8 @@ class Subset:
     """
 
     def __init__(self, count: int) -> None:
-        self._kept_n = handover.zeros(count, torch.bool).fill_(True)
-        self._since = handover.zeros(1, torch.int64).fill_(_NEVER)
+        self._kept_n = batch_transport.zeros(count, torch.bool).fill_(True)
+        self._since = batch_transport.zeros(1, torch.int64).fill_(_NEVER)
 
     def __len__(self) -> int:
         """All images, the ones that are left out included."""

@@ -19,7 +19,7 @@ from torch.utils.data import Dataset
 
 from imgrec.config.augment import Augment
 from imgrec.data.augment import MID_GREY, box_edges, refuse_deep_reflection
-from imgrec.data.draws import Draws, Plan, plan
+from imgrec.data.augment_params import Draws, Plan, plan
 from imgrec.data.mix import cutmix_boxes, soft_targets
 from imgrec.data.pruning import Subset
 from imgrec.data.source import Images, MemoryImages

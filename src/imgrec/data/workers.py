@@ -12,7 +12,7 @@ from typing import Any
 
 from torch.utils.data import DataLoader
 
-from imgrec.data import handover
+from imgrec.data import batch_transport
 from imgrec.errors import RunError, UsageError
 
 _GRACE = 10  # seconds that a worker goes on after SIGTERM, for the run to reach its next step and save
@@ -27,11 +27,11 @@ def possible(wanted: int) -> int:
         # a loader's queues, one for each worker and one for the batches, have three locks each; two loaders may be open
         held = [multiprocessing.Lock() for _ in range(2 * 3 * (wanted + 3))]
     except OSError as error:
-        handover.warn_once(
+        batch_transport.warn_once(
             "workers",
-            f"{handover.SHARED} ({handover.size()}) cannot hold what data.num_workers={wanted} need: {error.strerror};"
-            " batches are prepared without workers, which is slower; enlarge it (docker run --shm-size=2g), or give"
-            " data.num_workers=0",
+            f"{batch_transport.SHARED} ({batch_transport.size()}) cannot hold what data.num_workers={wanted} need:"
+            f" {error.strerror}; batches are prepared without workers, which is slower; enlarge it (docker run"
+            " --shm-size=2g), or give data.num_workers=0",
         )
         return 0
     held.clear()

@@ -16,8 +16,8 @@ from matplotlib.lines import Line2D
 from matplotlib.textpath import TextPath
 
 from imgrec import __version__
-from imgrec.foreign import folded, visible
 from imgrec.tables.table import Table
+from imgrec.untrusted_text import folded, visible
 
 # Okabe & Ito 2008, "Color universal design", without yellow, which white paper swallows.
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000")

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from imgrec.matrix_units import has_amx
+from imgrec.cpu_features import has_amx
 
 _ROW = 32  # pixels that a row should have: oneDNN's weight gradient sums over rows, in tiles of 32 bfloat16 numbers
 _WIDEST = 9  # pixels of an image that is small: three fit into a row

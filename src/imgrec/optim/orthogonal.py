@@ -7,7 +7,7 @@ import functools
 import torch
 from torch import Tensor
 
-from imgrec.matrix_units import has_bfloat16
+from imgrec.cpu_features import has_bfloat16
 
 # Jordan et al. 2024, "Muon: An optimizer for hidden layers in neural networks" (kellerjordan.github.io/posts/muon):
 # x -> a x + b x^3 + c x^5 with the steepest start that keeps [0, 1] bounded. It ends in about [0.7, 1.2], not at 1,

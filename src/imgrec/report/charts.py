@@ -7,8 +7,8 @@ from typing import Any
 
 import altair as alt
 
-from imgrec.report.drawn import Bin
-from imgrec.report.story import Story
+from imgrec.report.chart_data import Bin
+from imgrec.report.context import ReportContext
 from imgrec.tables.factors import ABSENT
 from imgrec.tables.sensitivity import Sensitivity
 
@@ -35,48 +35,48 @@ class Chart:
     rows: list[list[str]]
 
 
-def charts(story: Story) -> list[Chart]:
-    """The charts for which the story has anything to draw."""
+def charts(context: ReportContext) -> list[Chart]:
+    """The charts for which the context has anything to draw."""
     drawn = [
-        _curves(story, name, k)
+        _curves(context, name, k)
         for k, name in enumerate(name for name in ("val top1", "val loss", "train top1", "train loss"))
-        if name in story.drawn.curves
+        if name in context.chart_data.curves
     ]
-    drawn += [_tuning(found, k) for k, found in enumerate(story.tunings) if len(found.values) > 1]
-    if story.costs:
-        drawn.append(_costs(story))
-    if story.drawn.bins:
-        drawn.append(_calibration(story))
-    if story.drawn.classes:
-        drawn.append(_classes(story))
-    if story.drawn.confusions:
-        drawn.append(_confusion(story))
+    drawn += [_tuning(found, k) for k, found in enumerate(context.tunings) if len(found.values) > 1]
+    if context.costs:
+        drawn.append(_costs(context))
+    if context.chart_data.bins:
+        drawn.append(_calibration(context))
+    if context.chart_data.classes:
+        drawn.append(_classes(context))
+    if context.chart_data.confusions:
+        drawn.append(_confusion(context))
     return drawn
 
 
-def _curves(story: Story, name: str, number: int) -> Chart:
+def _curves(context: ReportContext, name: str, number: int) -> Chart:
     share = name.endswith("top1")
-    points = story.drawn.curves[name]
+    points = context.chart_data.curves[name]
     shown = f"shown{number}"
-    chosen = _select(story, shown, {point.setting for point in points}, everything=True)
+    chosen = _select(context, shown, {point.setting for point in points}, everything=True)
     picked = f"{shown} == '{_ALL}' || datum.setting == {shown}"
     y = alt.Y("mean:Q", title=name, axis=alt.Axis(format=".0%" if share else ""), scale=alt.Scale(zero=False))
     base = alt.Chart(_data(points)).encode(
-        x=alt.X("epoch:Q", title="epoch", axis=alt.Axis(tickMinStep=1)), color=_colour(story)
+        x=alt.X("epoch:Q", title="epoch", axis=alt.Axis(tickMinStep=1)), color=_colour(context)
     )
     band = base.mark_area().encode(
         y=alt.Y("low:Q", title=name), y2="high:Q", opacity=alt.condition(picked, alt.value(0.18), alt.value(0.0))
     )
     line = base.mark_line(strokeWidth=2, point=alt.OverlayMarkDef(size=24)).encode(
         y=y,
-        strokeDash=_dash(story),
+        strokeDash=_dash(context),
         opacity=alt.condition(picked, alt.value(1.0), alt.value(0.08)),
         tooltip=["setting:N", "epoch:Q", alt.Tooltip("mean:Q", format=".4f"), "n:Q"],
     )
     seeds = max(point.n for point in points)
     band_said = "the band is the standard deviation" if seeds > 1 else "one seed a setting, so there is no band"
     cells = {(point.setting, point.epoch): _digits(point.mean) for point in points}
-    settings = [setting for setting in story.settings_names if any(point.setting == setting for point in points)]
+    settings = [setting for setting in context.settings_names if any(point.setting == setting for point in points)]
     epochs = sorted({point.epoch for point in points})
     return Chart(
         key=f"curves-{name.replace(' ', '-')}",
@@ -148,21 +148,21 @@ def _is_positive(value: str) -> bool:
         return False
 
 
-def _costs(story: Story) -> Chart:
-    base = alt.Chart(_data(story.costs)).encode(
+def _costs(context: ReportContext) -> Chart:
+    base = alt.Chart(_data(context.costs)).encode(
         x=alt.X("seconds:Q", title="seconds a run", scale=alt.Scale(zero=False, padding=20)),
-        color=_colour(story, "circle"),
+        color=_colour(context, "circle"),
     )
     interval = base.mark_rule().encode(
-        y=alt.Y("low:Q", title=story.score, scale=alt.Scale(zero=False, padding=10)), y2="high:Q"
+        y=alt.Y("low:Q", title=context.score, scale=alt.Scale(zero=False, padding=10)), y2="high:Q"
     )
     point = base.mark_point(filled=True, size=90, opacity=1).encode(
-        y=alt.Y("mean:Q", title=story.score, scale=alt.Scale(zero=False, padding=10)),
+        y=alt.Y("mean:Q", title=context.score, scale=alt.Scale(zero=False, padding=10)),
         shape=alt.Shape(
             "setting:N",
-            sort=story.settings_names,
-            scale=_scale(story.settings_names, _SHAPES),
-            legend=_legend(story.settings_names, "circle"),
+            sort=context.settings_names,
+            scale=_scale(context.settings_names, _SHAPES),
+            legend=_legend(context.settings_names, "circle"),
         ),
         tooltip=["setting:N", alt.Tooltip("seconds:Q", format=".1f"), alt.Tooltip("mean:Q", format=".4f")],
     )
@@ -171,24 +171,24 @@ def _costs(story: Story) -> Chart:
         title="Score against cost",
         caption="Mean score of each setting, with its 95 % interval over seeds, against the mean seconds of its runs.",
         spec=_finished(interval + point),
-        header=["setting", "seconds", story.score, "low", "high"],
-        rows=[[row.setting, *map(_digits, (row.seconds, row.mean, row.low, row.high))] for row in story.costs],
+        header=["setting", "seconds", context.score, "low", "high"],
+        rows=[[row.setting, *map(_digits, (row.seconds, row.mean, row.low, row.high))] for row in context.costs],
     )
 
 
-def _calibration(story: Story) -> Chart:
+def _calibration(context: ReportContext) -> Chart:
     ends = _data([Bin(setting="ideal", confidence=end, accuracy=end, n=0) for end in (0.0, 1.0)])
     x = alt.X("confidence:Q", title="confidence", axis=alt.Axis(format=".0%"), scale=alt.Scale(domain=[0, 1]))
     y = alt.Y("accuracy:Q", title="accuracy", axis=alt.Axis(format=".0%"), scale=alt.Scale(domain=[0, 1]))
     ideal = alt.Chart(ends).mark_line(color=COLOURS[-1], strokeDash=[2, 4]).encode(x=x, y=y)
     line = (
-        alt.Chart(_data(story.drawn.bins))
+        alt.Chart(_data(context.chart_data.bins))
         .mark_line(point=True)
         .encode(
             x=x,
             y=y,
-            color=_colour(story),
-            strokeDash=_dash(story),
+            color=_colour(context),
+            strokeDash=_dash(context),
             tooltip=[
                 "setting:N",
                 alt.Tooltip("confidence:Q", format=".1%"),
@@ -200,20 +200,22 @@ def _calibration(story: Story) -> Chart:
     return Chart(
         key="calibration",
         title="Calibration",
-        caption=f"{story.reading}: accuracy of the images of each range of confidence, over all seeds. Below the dotted"
-        " line, a network is too sure.",
+        caption=f"{context.reading}: accuracy of the images of each range of confidence, over all seeds. Below the"
+        " dotted line, a network is too sure.",
         spec=_finished(ideal + line),
         header=["setting", "confidence", "accuracy", "images"],
-        rows=[[row.setting, _digits(row.confidence), _digits(row.accuracy), str(row.n)] for row in story.drawn.bins],
+        rows=[
+            [row.setting, _digits(row.confidence), _digits(row.accuracy), str(row.n)] for row in context.chart_data.bins
+        ],
     )
 
 
-def _classes(story: Story) -> Chart:
-    chosen = _select(story, "setting_of_classes", {row.setting for row in story.drawn.classes})
-    names = list(dict.fromkeys(row.name for row in story.drawn.classes))
-    base = alt.Chart(_data(story.drawn.classes)).transform_filter("datum.setting == setting_of_classes")
-    means = {(row.setting, row.name): _digits(row.mean) for row in story.drawn.classes}
-    settings = list(dict.fromkeys(row.setting for row in story.drawn.classes))
+def _classes(context: ReportContext) -> Chart:
+    chosen = _select(context, "setting_of_classes", {row.setting for row in context.chart_data.classes})
+    names = list(dict.fromkeys(row.name for row in context.chart_data.classes))
+    base = alt.Chart(_data(context.chart_data.classes)).transform_filter("datum.setting == setting_of_classes")
+    means = {(row.setting, row.name): _digits(row.mean) for row in context.chart_data.classes}
+    settings = list(dict.fromkeys(row.setting for row in context.chart_data.classes))
     y = alt.Y("name:N", sort=names, title=None)
     bar = base.mark_bar(color=COLOURS[0]).encode(
         y=y,
@@ -224,25 +226,25 @@ def _classes(story: Story) -> Chart:
     return Chart(
         key="classes",
         title="Accuracy by class",
-        caption=f"{story.reading}: mean over seeds of one setting, with the mean's 95 % interval over seeds.",
+        caption=f"{context.reading}: mean over seeds of one setting, with the mean's 95 % interval over seeds.",
         spec=_finished((bar + interval).add_params(chosen), height=max(_HEIGHT, 18 * len(names))),
         header=["class", *settings],
         rows=[[name, *(means.get((setting, name), ABSENT) for setting in settings)] for name in names],
     )
 
 
-def _confusion(story: Story) -> Chart:
-    chosen = _select(story, "setting_of_confusion", {row.setting for row in story.drawn.confusions})
-    names = list(dict.fromkeys(row.true for row in story.drawn.confusions))
+def _confusion(context: ReportContext) -> Chart:
+    chosen = _select(context, "setting_of_confusion", {row.setting for row in context.chart_data.confusions})
+    names = list(dict.fromkeys(row.true for row in context.chart_data.confusions))
     base = (
-        alt.Chart(_data(story.drawn.confusions))
+        alt.Chart(_data(context.chart_data.confusions))
         .transform_filter("datum.setting == setting_of_confusion")
         .encode(
             x=alt.X("predicted:N", sort=names, title="predicted", axis=alt.Axis(labelAngle=-90)),
             y=alt.Y("true:N", sort=names, title="true"),
         )
     )
-    counts = {(row.setting, row.true, row.predicted): row.count for row in story.drawn.confusions}
+    counts = {(row.setting, row.true, row.predicted): row.count for row in context.chart_data.confusions}
     square = base.mark_rect().encode(
         color=alt.Color(
             "share:Q",
@@ -259,37 +261,38 @@ def _confusion(story: Story) -> Chart:
     return Chart(
         key="confusion",
         title="Confusion",
-        caption=f"{story.reading}: images of a true class (row) by the class they were given (column), over all seeds.",
+        caption=f"{context.reading}: images of a true class (row) by the class they were given (column), over all"
+        " seeds.",
         spec=_finished(layers.add_params(chosen), height=max(_HEIGHT, 30 * len(names))),
         header=["setting", "true class", *(f"given {name}" for name in names)],
         rows=[
             [setting, true, *(str(counts.get((setting, true, name), 0)) for name in names)]
-            for setting, true in dict.fromkeys((row.setting, row.true) for row in story.drawn.confusions)
+            for setting, true in dict.fromkeys((row.setting, row.true) for row in context.chart_data.confusions)
         ],
     )
 
 
-def _select(story: Story, name: str, drawn: set[str], *, everything: bool = False) -> alt.Parameter:
+def _select(context: ReportContext, name: str, drawn: set[str], *, everything: bool = False) -> alt.Parameter:
     """A choice of one setting, or of all."""
-    names = [*([_ALL] if everything else []), *(setting for setting in story.settings_names if setting in drawn)]
+    names = [*([_ALL] if everything else []), *(setting for setting in context.settings_names if setting in drawn)]
     return alt.param(name=name, value=names[0], bind=alt.binding_select(options=names, name="setting "))
 
 
-def _colour(story: Story, symbol: str = "stroke") -> alt.Color:
+def _colour(context: ReportContext, symbol: str = "stroke") -> alt.Color:
     return alt.Color(
         "setting:N",
-        sort=story.settings_names,
-        scale=_scale(story.settings_names, COLOURS),
-        legend=_legend(story.settings_names, symbol),
+        sort=context.settings_names,
+        scale=_scale(context.settings_names, COLOURS),
+        legend=_legend(context.settings_names, symbol),
     )
 
 
-def _dash(story: Story) -> alt.StrokeDash:
+def _dash(context: ReportContext) -> alt.StrokeDash:
     return alt.StrokeDash(
         "setting:N",
-        sort=story.settings_names,
-        scale=_scale(story.settings_names, _DASHES),
-        legend=_legend(story.settings_names),
+        sort=context.settings_names,
+        scale=_scale(context.settings_names, _DASHES),
+        legend=_legend(context.settings_names),
     )
 
 

@@ -13,7 +13,7 @@ from imgrec import __version__
 from imgrec.errors import RunError
 from imgrec.records import hand_out
 from imgrec.report.charts import charts
-from imgrec.report.story import tell
+from imgrec.report.context import report_context
 from imgrec.tables import command
 from imgrec.tables.gather import gather
 from imgrec.tables.table import Request
@@ -39,26 +39,26 @@ def report(places: Sequence[Path], asked: Request, output: Path, *, published: s
     if not found.runs:
         raise RunError(f"none of the {len(found.problems)} records could be read, the first: {found.problems[0]}")
     table = command.of(found, asked, published)
-    story = tell(table, [*found.problems, *table.problems], output)
+    context = report_context(table, [*found.problems, *table.problems], output)
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(_HERE), autoescape=True, trim_blocks=True, lstrip_blocks=True
     )
-    drawn = charts(story)
-    vega = vl_convert.javascript_bundle() if drawn else ""  # type: ignore[call-arg] # the stub lacks its default
+    drawn_charts = charts(context)
+    vega = vl_convert.javascript_bundle() if drawn_charts else ""  # type: ignore[call-arg] # the stub lacks its default
     text = environment.get_template("page.html").render(
-        story=story,
+        context=context,
         table=table,
-        charts=drawn,
-        remarks=story.drawn.remarks,
+        charts=drawn_charts,
+        remarks=context.chart_data.remarks,
         most_rows=_MOST_ROWS,
-        specs=_json({chart.key: chart.spec for chart in drawn}),
+        specs=_json({chart.key: chart.spec for chart in drawn_charts}),
         style=(_HERE / "page.css").read_text("utf-8"),
         script=(_HERE / "page.js").read_text("utf-8"),
         vega=_embeddable(vega),
         version=__version__,
     )
     hand_out(output, text)
-    return Written(path=output, problems=story.problems)
+    return Written(path=output, problems=context.problems)
 
 
 def _json(value: Any) -> str:

@@ -3,10 +3,10 @@
 from collections.abc import Collection, Sequence
 
 from imgrec.config.fields import choice
-from imgrec.config.plain import flat
+from imgrec.config.overrides import key_of
 from imgrec.config.root import GROUPS, STEERING
 from imgrec.config.schemas import choices, known_keys
-from imgrec.config.words import key_of
+from imgrec.config.serialize import flat
 from imgrec.errors import UsageError
 from imgrec.job import Job
 from imgrec.tables.factors import text

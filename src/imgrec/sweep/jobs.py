@@ -8,17 +8,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from imgrec import predictions, records, runfolder, tuned, whereabouts
+from imgrec import predictions, records, run_lookup, runfolder, tuning_file
 from imgrec.config.compose import compose
+from imgrec.config.overrides import key_of
 from imgrec.config.root import Config
-from imgrec.config.words import key_of
 from imgrec.data import inventory
 from imgrec.data.inventory import Inventory
 from imgrec.errors import RunError, UsageError, shown
 from imgrec.job import Job
 from imgrec.records import Record
+from imgrec.run_lookup import Place
 from imgrec.runfolder import RECORD
-from imgrec.whereabouts import Place
 
 log = logging.getLogger(__name__)
 
@@ -107,8 +107,8 @@ class Jobs:
         return self._made[key]
 
     def _place(self, config: Config, named: Sequence[str], seen: Inventory) -> Place:
-        """As `whereabouts.place`. An older id serves the first contents that ask for it; others have their new id."""
-        found = whereabouts.place(config, named, seen, within=self.sweep)
+        """As `run_lookup.place`. An older id serves the first contents that ask for it; others have their new id."""
+        found = run_lookup.place(config, named, seen, within=self.sweep)
         if found.seen.by_contents:
             return found
         root = shown(config.data.place or config.data.name)
@@ -121,13 +121,13 @@ class Jobs:
             shown(found.folder),
             *(place, root, place, root),
         )
-        return whereabouts.place(config, named, dataclasses.replace(seen, older=None), within=self.sweep)
+        return run_lookup.place(config, named, dataclasses.replace(seen, older=None), within=self.sweep)
 
     def _tell_unknown(self, found: Place) -> None:
         """Say once that runs of this sweep know their images by names and sizes alone."""
         if not found.seen.by_contents and not self._told:
             self._told = True
-            log.warning("%s", whereabouts.unknown_contents(found.folder, anew="another hydra.sweep.dir"))
+            log.warning("%s", run_lookup.unknown_contents(found.folder, anew="another hydra.sweep.dir"))
 
 
 def _finished_in(folder: Path) -> dict[str, Path]:
@@ -138,7 +138,7 @@ def _finished_in(folder: Path) -> dict[str, Path]:
             " sweep.known out"
         )
     found = {}
-    paths = [path for path in sorted(folder.glob("*.json")) if path.name != tuned.NAME]
+    paths = [path for path in sorted(folder.glob("*.json")) if path.name != tuning_file.NAME]
     for path in paths:
         if (record := records.read(path)).status == "finished":
             found[record.run_id] = path

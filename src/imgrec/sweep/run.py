@@ -8,19 +8,19 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from imgrec import admission, codechange, companions, hydra_runtime, launch, records, runfolder, runlog, whereabouts
+from imgrec import codechange, ddp_processes, hydra_runtime, launch, preflight, records, run_lookup, runfolder, runlog
 from imgrec.config import outside
 from imgrec.config.compose import compose, expand, of_study
+from imgrec.config.overrides import given, key_of, literal, parsed
 from imgrec.config.root import STEERING, Config
 from imgrec.config.sweep import Optuna, Tuned
-from imgrec.config.words import given, key_of, literal, parsed
 from imgrec.errors import Interrupted, RunError, UsageError, interruption_in, shown
 from imgrec.job import Job
 from imgrec.records import Record
 from imgrec.runfolder import SWEEP_LOCK
 from imgrec.sweep import pool, search
 from imgrec.sweep.jobs import PATIENCE, Jobs, SweepJob, deaths, objective, state
-from imgrec.sweep.ledger import Kind, Ledger
+from imgrec.sweep.live_view import Kind, LiveView
 from imgrec.sweep.tuning import Tuning
 from imgrec.sweep.watch import Watch
 from imgrec.training.interruption import Interruption, requeue
@@ -37,7 +37,7 @@ class Sweep:
 
     @runfolder.in_turn()
     def __init__(self, overrides: Sequence[str]) -> None:
-        companions.refuse_foreign_rank()
+        ddp_processes.refuse_foreign_rank()
         outside.load()
         overrides = literal(overrides, several=True)
         hydra_runtime.refuse_place()
@@ -58,13 +58,13 @@ class Sweep:
                 "trainer.fast_dev_run tries one run out, and a sweep asks for several; leave out one of the two"
             )
         named = given(words, "hydra.sweep.dir")
-        self.folder = hydra_runtime.plain_path("hydra.sweep.dir", named) if named else whereabouts.group(self._config)
+        self.folder = hydra_runtime.plain_path("hydra.sweep.dir", named) if named else run_lookup.group(self._config)
         known = self._config.sweep.known
         self._multirun = hydra_runtime.of_sweep(overrides)
         self._jobs = Jobs(self.folder, _varied(words, self._config), Path(known).expanduser() if known else None)
         self._asked: dict[str, SweepJob] = {}
         self._interruption = Interruption()
-        self._ledger = Ledger()
+        self._view = LiveView()
         self._launcher = self._config.launcher.build()
         self._warned: set[str] = set()
         self._judged: set[str] = set()
@@ -76,7 +76,7 @@ class Sweep:
             record = job.record()
             if record is None or record.status != "finished":
                 begun = runfolder.newest_state(job.folder) is not None
-                admission.check(job.config, job.seen, job.folder, chooses=self._chooses, begun=begun)
+                preflight.check(job.config, job.seen, job.folder, chooses=self._chooses, begun=begun)
 
     @property
     def searches(self) -> bool:
@@ -92,7 +92,7 @@ class Sweep:
     @property
     def complete(self) -> bool:
         """Whether no run is left to do: each has finished or failed."""
-        return not self._ledger.to_do and not self._ledger.to_resume
+        return not self._view.to_do and not self._view.to_resume
 
     @runfolder.in_turn()
     def run(self) -> None:
@@ -100,7 +100,7 @@ class Sweep:
         runfolder.prepare(self.folder)
         self._tell_of_code(self._code_warning)
         if self._config.sweep.known is not None:
-            self._ledger.say(f"{shown(self._config.sweep.known)} holds {self._jobs.known} finished runs")
+            self._view.say(f"{shown(self._config.sweep.known)} holds {self._jobs.known} finished runs")
         try:
             with runfolder.lock(self.folder, SWEEP_LOCK), self._interruption.watched(), runlog.shown():
                 try:
@@ -111,7 +111,7 @@ class Sweep:
             cut = interruption_in(error)
             if cut is None:
                 raise
-            self._ledger.tell_standing()
+            self._view.tell_standing()
             if cut.exit_code == 128 + signal.SIGUSR1:
                 requeue()
             raise cut from None
@@ -123,7 +123,7 @@ class Sweep:
         with runlog.refusing_disk():
             records.write_text(self.folder / "multirun.yaml", self._multirun)
             if isinstance(sweep, Optuna):
-                search.search(self._words, sweep, self.folder, self._launch, self._ledger, at_a_time=self._parallel)
+                search.search(self._words, sweep, self.folder, self._launch, self._view, at_a_time=self._parallel)
             else:
                 self._launch(expand(self._words))
 
@@ -135,14 +135,14 @@ class Sweep:
         wanted = [self._jobs.job(words) for words in overrides]
         if isinstance(self._config.sweep, Tuned):
             tuning = Tuning(wanted, self._config.sweep, self._jobs)
-            tuning.tell(self._ledger)
+            tuning.tell(self._view)
             more = _each_once(tuning.jobs)
             while more:
-                self._ledger.expect(len(_each_once([*tuning.jobs, *wanted])))
+                self._view.expect(len(_each_once([*tuning.jobs, *wanted])))
                 self._finish(more, "runs that tune")
-                more = tuning.extend(self._ledger)
-            wanted = tuning.settle(self._ledger)
-            self._ledger.expect(len(_each_once([*tuning.jobs, *wanted])))
+                more = tuning.extend(self._view)
+            wanted = tuning.settle(self._view)
+            self._view.expect(len(_each_once([*tuning.jobs, *wanted])))
         self._finish(wanted, "trials" if self.searches else "runs")
         return [_top1(job) for job in wanted]
 
@@ -186,12 +186,12 @@ class Sweep:
         """Say it, once a sweep: later runs of a search or a tuning were made by the same hands."""
         if warning is not None and not self._told_of_code:
             self._told_of_code = True
-            self._ledger.say(warning)
+            self._view.say(warning)
 
     def _finish(self, wanted: Sequence[SweepJob], kind: Kind) -> None:
         jobs = _each_once(wanted)
         if adopted := sum(job.adopt() for job in jobs):
-            self._ledger.say(f"{adopted} finished in {shown(str(self._config.sweep.known))}: their records are copied")
+            self._view.say(f"{adopted} finished in {shown(str(self._config.sweep.known))}: their records are copied")
         self._tell_of_code(self._judge_code(jobs))
         until = time.monotonic() + PATIENCE
         states = {job.run_id: state(job, until=until) for job in jobs}
@@ -200,7 +200,7 @@ class Sweep:
         sweep = self._config.sweep
         left = ("to resume", "to do", *(["failed"] if sweep.retry_failed else []))
         todo = sorted((job for job in jobs if states[job.run_id] in left), key=deaths)
-        self._ledger.open(
+        self._view.open(
             [(job, states[job.run_id]) for job in jobs],
             kind,
             processes=self._launcher.at_a_time([job.config for job in todo]) if todo else 1,
@@ -211,9 +211,9 @@ class Sweep:
         stops = sweep.on_error == "stop" and kind != "runs that tune"
         apart = [job for job in todo if deaths(job) >= _WATCHED] if self._config.launcher.in_process else []
         self._tell_deaths(todo, apart)
-        watch = Watch(self._ledger, self._interruption, stops_at_failure=stops)
+        watch = Watch(self._view, self._interruption, stops_at_failure=stops)
         if todo:
-            with self._ledger.shown():
+            with self._view.shown():
                 self._launcher.run(todo[: len(todo) - len(apart)], watch)
                 if apart and not watch.stop:
                     pool.Pool(parts=[pool.whole()]).run(apart, watch)
@@ -227,7 +227,7 @@ class Sweep:
                 since = "its last checkpoint" if runfolder.newest_state(job.folder) else "its start"
                 times = "time" if count == 1 else "times"
                 alone = ", in a process of its own, which shows how it ends" if job in apart else ""
-                self._ledger.say(
+                self._view.say(
                     f"{job.name}: its process ended without a word {count} {times} since {since}: it comes last{alone}"
                 )
 
@@ -241,29 +241,29 @@ class Sweep:
         for warning in dict.fromkeys(warnings):
             if warning not in self._warned:
                 self._warned.add(warning)
-                self._ledger.say(warning)
+                self._view.say(warning)
 
     def _raise_failures(self) -> None:
         """Tell of each run that failed, and raise RunError, where there is one."""
-        ledger = self._ledger
-        failures, without = ledger.failures, ledger.without_runs
+        view = self._view
+        failures, without = view.failures, view.without_runs
         if not failures and not without:
             return
-        ledger.tell_failures()
-        total = ledger.total if self.searches else len(self._asked)
+        view.tell_failures()
+        total = view.total if self.searches else len(self._asked)
         said = []
         if failures:
             said.append(f"{len(failures)} of {total} run{'s' if total > 1 else ''} failed")
         if without:
             said.append(f"{len(without)} choice{'s have' if len(without) > 1 else ' has'} no runs")
-        if ledger.to_resume:
-            said.append(f"{ledger.to_resume} to resume")
-        if ledger.to_do:
-            said.append(f"{ledger.to_do} not begun")
+        if view.to_resume:
+            said.append(f"{view.to_resume} to resume")
+        if view.to_do:
+            said.append(f"{view.to_do} not begun")
         ways = [
             "the same command",
             "" if self._config.sweep.retry_failed else "with sweep.retry_failed=true",
-            "goes on, and" if ledger.to_resume or ledger.to_do else "",
+            "goes on, and" if view.to_resume or view.to_do else "",
             "tries again what failed",
         ]
         raise RunError(f"{', '.join(said)}; {' '.join(filter(None, ways))}")

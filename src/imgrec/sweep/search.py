@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any
 from hydra.core.override_parser.types import IntervalSweep, Override, RangeSweep
 
 from imgrec.config.compose import compose
+from imgrec.config.overrides import given, parsed
 from imgrec.config.root import STEERING
 from imgrec.config.schemas import keys_outside_identity
 from imgrec.config.sweep import Optuna
-from imgrec.config.words import given, parsed
 from imgrec.errors import RunError, UsageError, interruption_in, sentence
-from imgrec.sweep.ledger import Ledger
+from imgrec.sweep.live_view import LiveView
 
 if TYPE_CHECKING:
     from optuna import Study
@@ -34,7 +34,7 @@ Launch = Callable[[Sequence[Sequence[str]]], Sequence[float | None]]
 
 
 def search(
-    words: Sequence[str], sweep: Optuna, folder: Path, launch: Launch, ledger: Ledger, *, at_a_time: int
+    words: Sequence[str], sweep: Optuna, folder: Path, launch: Launch, view: LiveView, *, at_a_time: int
 ) -> None:
     """Carry out trials until there are `sweep.trials` that ended, those of earlier starts included.
 
@@ -51,19 +51,19 @@ def search(
         """With today's words: the images may lie elsewhere now."""
         return [*fixed, *(f"{key}={_word(trial.params[key], space[key])}" for key in space)]
 
-    ledger.expect(sweep.trials)
+    view.expect(sweep.trials)
     for _ in study.user_attrs.get(_REFUSED, []):
-        ledger.refused()
+        view.refused()
     _take_in(study, launch, run_of)
     while (left := sweep.trials - len(_ended(study))) > 0:
         batch = _cut_off(study)[:left]
         while len(batch) < min(at_a_time, left):
             batch.append(_ask(study, space))
-        possible = [trial for trial in batch if _composes(study, trial, run_of(trial), ledger)]
+        possible = [trial for trial in batch if _composes(study, trial, run_of(trial), view)]
         returns = launch([run_of(trial) for trial in possible]) if possible else []
         for trial, value in zip(possible, returns, strict=True):
             _tell(study, trial.number, value)
-    _say_best(study, ledger)
+    _say_best(study, view)
 
 
 def example(words: Sequence[str]) -> list[str]:
@@ -187,15 +187,15 @@ def _ask(study: "Study", space: "dict[str, BaseDistribution]") -> "Trial":
     return trial
 
 
-def _composes(study: "Study", trial: "FrozenTrial | Trial", words: Sequence[str], ledger: Ledger) -> bool:
+def _composes(study: "Study", trial: "FrozenTrial | Trial", words: Sequence[str], view: LiveView) -> bool:
     """Whether the proposal is a run at all; one that is none has failed."""
     try:
         compose(words)
     except UsageError as error:
         if cut := interruption_in(error):
             raise cut from None
-        ledger.say(f"search: trial {trial.number} proposed what cannot be: {error}")
-        ledger.refused()
+        view.say(f"search: trial {trial.number} proposed what cannot be: {error}")
+        view.refused()
         study.set_user_attr(_REFUSED, [*study.user_attrs.get(_REFUSED, []), trial.number])
         _tell(study, trial.number, None)
         return False
@@ -245,12 +245,12 @@ def _tell(study: "Study", number: int, value: float | None) -> None:
         study.tell(number, value)
 
 
-def _say_best(study: "Study", ledger: Ledger) -> None:
+def _say_best(study: "Study", view: LiveView) -> None:
     from optuna.trial import TrialState
 
     if study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,)):
         best = study.best_trial
         chosen = " ".join(f"{key}={_word(value, best.distributions[key])}" for key, value in best.params.items())
-        ledger.say(
+        view.say(
             f"search: the best of {len(_ended(study))} trials: {chosen} with a validation top1 of {best.value:.4f}"
         )

@@ -3,16 +3,16 @@
 from collections.abc import Sequence
 from statistics import fmean
 
-from imgrec import tuned
+from imgrec import tuning_file
 from imgrec.config.compose import expand
+from imgrec.config.overrides import key_of
 from imgrec.config.sweep import TUNING_SEED
 from imgrec.config.sweep import Tuned as Asked
-from imgrec.config.words import key_of
 from imgrec.errors import UsageError, sentence
-from imgrec.sweep import bases, steps
+from imgrec.sweep import bases, tuning_steps
 from imgrec.sweep.jobs import Jobs, SweepJob, objective, reason_of
-from imgrec.sweep.ledger import Ledger
-from imgrec.tuned import Tuned, Words
+from imgrec.sweep.live_view import LiveView
+from imgrec.tuning_file import Tuned, Words
 
 _MOST_STEPS = 8  # beyond either end of the values, until the best is inside
 
@@ -28,7 +28,7 @@ class Tuning:
 
     def __init__(self, wanted: Sequence[SweepJob], sweep: Asked, jobs: Jobs) -> None:
         self._sweep, self._jobs, self._wanted = sweep, jobs, wanted
-        before = tuned.read(jobs.sweep / tuned.NAME)  # refuses a damaged file before anything runs
+        before = tuning_file.read(jobs.sweep / tuning_file.NAME)  # refuses a damaged file before anything runs
         self._before = {row.choice: row for row in before}
         self._keys = {key_of(word) for word in sweep.tune}
         bases.check(sweep.bases, self._keys)
@@ -41,7 +41,7 @@ class Tuning:
                 raise UsageError(
                     f"sweep.tune tries values of {', '.join(sorted(both))}, which the command gives; drop one"
                 )
-            choice = tuned.of(job.command)
+            choice = tuning_file.of(job.command)
             if both := {key_of(word) for word in self._base(job)} & {key_of(word) for word in choice}:
                 raise UsageError(f"sweep.bases gives {', '.join(sorted(both))}, which the command gives; drop one")
             self._check_seed(job, choice)
@@ -53,12 +53,12 @@ class Tuning:
                     self._try(choice, tuple(values))
         self._steps = dict.fromkeys(self._tried, 0)
 
-    def tell(self, ledger: Ledger) -> None:
+    def tell(self, view: LiveView) -> None:
         """Say what of the request has no effect, and which final seeds have tuned."""
         for base in self._unused:
-            ledger.say(f"sweep.bases: {base!r} is of no run of this sweep")
+            view.say(f"sweep.bases: {base!r} is of no run of this sweep")
         if self._flattered:
-            ledger.say(
+            view.say(
                 f"tuning: {self._flattered[0]} is a seed of the tuning and a final one, as this folder was begun: its"
                 " score is flattered by the choice"
             )
@@ -68,7 +68,7 @@ class Tuning:
         """Every run that tries a value, as far as they are known."""
         return [job for tried in self._tried.values() for runs in tried.values() for job in runs]
 
-    def extend(self, ledger: Ledger) -> list[SweepJob]:
+    def extend(self, view: LiveView) -> list[SweepJob]:
         """More runs, of choices whose best value lies at an end of those tried; none where all lie inside."""
         if not self._sweep.extend:
             return []
@@ -81,14 +81,12 @@ class Tuning:
                 try:
                     more += self._try(choice, values)
                 except UsageError as error:
-                    ledger.say(
-                        f"tuning: {self._name(choice)}: no value beyond {' '.join(own.chosen)}: {sentence(error)}"
-                    )
+                    view.say(f"tuning: {self._name(choice)}: no value beyond {' '.join(own.chosen)}: {sentence(error)}")
                     self._steps[choice] = _MOST_STEPS
             self._steps[choice] += 1
         return more
 
-    def settle(self, ledger: Ledger) -> list[SweepJob]:
+    def settle(self, view: LiveView) -> list[SweepJob]:
         """The grid's runs with the values that each choice is best with; a choice whose every try failed has none.
 
         The highest mean validation top1 decides, then the first. tuning.json keeps every value tried.
@@ -102,23 +100,21 @@ class Tuning:
             failed = [job for job in runs if (record := job.record()) is None or record.status != "finished"]
             if chosen is None:
                 why = reason_of(failed[0]) if failed else "their runs have no validation top1"
-                ledger.lost(name, f"no value that was tried got through, so that it has no runs: {why}")
+                view.lost(name, f"no value that was tried got through, so that it has no runs: {why}")
                 continue
             if failed:
-                ledger.say(
+                view.say(
                     f"tuning: {name}: {len(failed)} of {len(runs)} tries failed and were passed over,"
                     f" the first in {failed[0].folder}: {reason_of(failed[0])}"
                 )
             best[choice] = chosen
-            ledger.say(f"tuning: {name}: {' '.join(chosen)} with a mean validation top1 of {own.tried[chosen]:.4f}")
+            view.say(f"tuning: {name}: {' '.join(chosen)} with a mean validation top1 of {own.tried[chosen]:.4f}")
             for word in own.at_an_end:
                 way_out = "widen sweep.tune" if self._sweep.extend else "widen sweep.tune, or give sweep.extend=true"
-                ledger.say(
-                    f"tuning: {name}: {word} is at an end of the values tried; {way_out}, a better may lie beyond"
-                )
-        tuned.write(self._jobs.sweep / tuned.NAME, rows.values())
-        finals = [job for job in self._wanted if tuned.of(job.command) in best]
-        return [self._jobs.job((*job.command, *self._base(job), *best[tuned.of(job.command)])) for job in finals]
+                view.say(f"tuning: {name}: {word} is at an end of the values tried; {way_out}, a better may lie beyond")
+        tuning_file.write(self._jobs.sweep / tuning_file.NAME, rows.values())
+        finals = [job for job in self._wanted if tuning_file.of(job.command) in best]
+        return [self._jobs.job((*job.command, *self._base(job), *best[tuning_file.of(job.command)])) for job in finals]
 
     def _seeds(self, choice: Words) -> tuple[int, ...]:
         """Those that were given, else those that the choice was tuned with in this folder, else the default."""
@@ -180,7 +176,7 @@ class Tuning:
         """The chosen values with one of them a step beyond the end that it lies at."""
         chosen, found = own.chosen or (), []
         for position, word in enumerate(chosen):
-            if word in own.at_an_end and (more := steps.beyond(own.column(position), word)) is not None:
+            if word in own.at_an_end and (more := tuning_steps.beyond(own.column(position), word)) is not None:
                 found.append((*chosen[:position], more, *chosen[position + 1 :]))
         return [values for values in found if values not in own.tried]
 

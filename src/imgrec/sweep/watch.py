@@ -7,7 +7,7 @@ from typing import Protocol
 from imgrec import launch
 from imgrec.config.root import Config
 from imgrec.job import Job
-from imgrec.sweep.ledger import Ledger
+from imgrec.sweep.live_view import LiveView
 from imgrec.training.interruption import Interruption
 
 _RENEWED = 30.0  # seconds between two looks at all records, for the columns of HPARAMS while a sweep goes on
@@ -19,8 +19,8 @@ class Watch:
     Records decide what has become of a job; what is told here is for those who look on.
     """
 
-    def __init__(self, ledger: Ledger, interruption: Interruption, *, stops_at_failure: bool) -> None:
-        self._ledger, self._interruption = ledger, interruption
+    def __init__(self, view: LiveView, interruption: Interruption, *, stops_at_failure: bool) -> None:
+        self._view, self._interruption = view, interruption
         self._stops_at_failure = stops_at_failure
         self._failed = False
 
@@ -37,17 +37,17 @@ class Watch:
 
     def began(self, job: Job) -> None:
         """Take down that the job begins."""
-        self._ledger.began(job)
+        self._view.began(job)
 
     def ended(self, job: Job, reason: str | None = None) -> None:
         """Take down that the job has ended. reason: why it failed; None where it finished."""
         self._failed = self._failed or reason is not None
         launch.show_on_board(job.folder.absolute().parent, test=False, at_most_every=_RENEWED)
-        self._ledger.ended(job, reason)
+        self._view.ended(job, reason)
 
     def cut(self, job: Job) -> None:
         """Take down that the job was interrupted: it is to be resumed."""
-        self._ledger.cut(job)
+        self._view.cut(job)
 
 
 class Launcher(Protocol):

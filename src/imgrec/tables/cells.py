@@ -4,9 +4,9 @@ from collections.abc import Sequence
 
 from imgrec import statistics
 from imgrec.records import Score
-from imgrec.tables import scored
-from imgrec.tables.answers import Reader
+from imgrec.tables import run_score
 from imgrec.tables.column import Column
+from imgrec.tables.correctness import Reader
 from imgrec.tables.gather import Run
 from imgrec.tables.table import Cell
 
@@ -15,7 +15,7 @@ def cell_of(runs: Sequence[Run], column: Column, at: str, reader: Reader) -> Cel
     """The score over the runs that have it, and over new images where all of them kept predictions."""
     by_seed: dict[tuple[int, int], tuple[Run, Score]] = {}
     for run in runs:
-        score = scored.found(run, column, at)
+        score = run_score.found(run, column, at)
         if score is not None:
             same = [seed for seed, _ in by_seed].count(run.seed)
             by_seed[run.seed, same] = run, score

@@ -8,8 +8,8 @@ from pathlib import Path
 from imgrec.config.fields import choice
 from imgrec.errors import UsageError
 from imgrec.tables import names as naming
+from imgrec.tables import per_run
 from imgrec.tables import published as figures
-from imgrec.tables import singles
 from imgrec.tables.gather import Gathered, gather
 from imgrec.tables.layout import Layout
 from imgrec.tables.layout import layout as layout_of
@@ -71,7 +71,7 @@ def form_of(form: str | None, output: Path | None, *, runs: bool = False) -> str
 
     Raises UsageError where they differ, or where the table cannot have it.
     """
-    known = singles.FORMATS if runs else FORMATS
+    known = per_run.FORMATS if runs else FORMATS
     named = _ENDINGS.get(output.suffix.lower()) if output is not None else None
     if form is None and (output is None or not output.suffix or named in known):
         return named or known[0]
@@ -137,7 +137,7 @@ def runs(places: Sequence[Path], asked: Request, *, form: str, given: Mapping[st
     if not found.runs:
         return Made(text="", problems=found.problems, remarks=found.notes)
     said = list(found.notes)
-    text = singles.render(singles.columns(keep(found.runs, asked.where), said), form)
+    text = per_run.render(per_run.columns(keep(found.runs, asked.where), said), form)
     return Made(text=text, problems=found.problems, remarks=said)
 
 

@@ -4,13 +4,13 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from string import ascii_lowercase
 
-from imgrec.foreign import folded
 from imgrec.statistics import LEVEL
-from imgrec.tables import scored
+from imgrec.tables import run_score
 from imgrec.tables.factors import ABSENT, Setting, order
 from imgrec.tables.numbers import Numbers, numbers
 from imgrec.tables.published import Figure
 from imgrec.tables.table import Cell, Row, Table
+from imgrec.untrusted_text import folded
 
 COSTS = (("parameters", "parameters", 1.0), ("flops_per_image", "MFLOPs an image", 1e-6), ("seconds", "seconds", 1.0))
 """A cost's name in records, in tables, and what it is multiplied with there."""
@@ -237,7 +237,8 @@ def _states(table: Table, row: Row) -> str:
 def _came_through(table: Table, row: Row) -> int:
     """How many runs are finished, without a score of the table that is no number."""
     return sum(
-        run.record.status == "finished" and not any(scored.is_lost(run, column, table.at) for column in table.columns)
+        run.record.status == "finished"
+        and not any(run_score.is_lost(run, column, table.at) for column in table.columns)
         for run in row.runs
     )
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from imgrec.config.fields import nearest
 from imgrec.errors import UsageError
-from imgrec.foreign import folded
+from imgrec.untrusted_text import folded
 
 HIDEABLE = ("n", "std", "interval", "new_images", "difference", "p", "published", "parameters", "flops", "seconds")
 """The columns that a table may go without; std stands beside the mean. How many runs failed always stays."""

@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from imgrec.errors import RunError, UsageError, shown
-from imgrec.foreign import folded
 from imgrec.tables.column import Column
 from imgrec.tables.factors import Factors, Setting, full, short
+from imgrec.untrusted_text import folded
 
 _METRICS = {
     "top1": "top-1 accuracy",

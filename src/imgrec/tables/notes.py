@@ -7,16 +7,17 @@ from typing import Any
 
 from imgrec import predictions
 from imgrec.errors import shown
-from imgrec.tables import derived, scored
-from imgrec.tables.answers import Reader
+from imgrec.tables import derived_scores, run_score
 from imgrec.tables.column import Column
+from imgrec.tables.correctness import Reader
 from imgrec.tables.factors import Setting
 from imgrec.tables.gather import Run
 from imgrec.tables.table import Row, Table
 
 _LISTED = 5  # combinations without a run that are named before the rest is counted
 _DEBIASED = dict.fromkeys(
-    (name for name in derived.OF if name.endswith("debiased")), "; less its bias as Kumar et al. 2019 estimate it"
+    (name for name in derived_scores.OF if name.endswith("debiased")),
+    "; less its bias as Kumar et al. 2019 estimate it",
 )
 
 
@@ -67,13 +68,13 @@ def _calibrations(table: Table, reader: Reader) -> list[str]:
             (run, score)
             for row in table.rows
             for run in row.runs
-            if row.cells[number].summary and (score := scored.found(run, column, table.at)) is not None
+            if row.cells[number].summary and (score := run_score.found(run, column, table.at)) is not None
         ]
         images = sorted({score.n for _, score in measured})
         if not images:
             continue
-        base = derived.OF.get(column.metric, column.metric)
-        own = [derived.perfect(run, score, base, reader) for run, score in measured]
+        base = derived_scores.OF.get(column.metric, column.metric)
+        own = [derived_scores.perfect(run, score, base, reader) for run, score in measured]
         known = [100 * each for each in own if each is not None]
         perfect = ""
         if known:
@@ -138,7 +139,7 @@ def _scoreless(table: Table, row: Row) -> list[str]:
     told = []
     for column in table.columns:
         lacking = [
-            r for r in row.runs if r.record.status == "finished" and scored.score_of(r, column, table.at) is None
+            r for r in row.runs if r.record.status == "finished" and run_score.score_of(r, column, table.at) is None
         ]
         if lacking:
             others = {s.protocol for run in lacking for s in run.record.scores if s.split == column.split}

@@ -5,7 +5,6 @@ import io
 import re
 from collections.abc import Sequence
 
-from imgrec.foreign import for_spreadsheet
 from imgrec.tables import latex
 from imgrec.tables.factors import ABSENT
 from imgrec.tables.grid import COSTS, Grid, amount, grid, printed
@@ -13,6 +12,7 @@ from imgrec.tables.layout import Layout
 from imgrec.tables.numbers import numbers
 from imgrec.tables.sensitivity import Sensitivity
 from imgrec.tables.table import Table
+from imgrec.untrusted_text import for_spreadsheet
 
 FORMATS = ("markdown", "latex", "csv")
 

@@ -4,11 +4,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from imgrec import tuned
+from imgrec import tuning_file
 from imgrec.errors import RunError
 from imgrec.tables.factors import order
 from imgrec.tables.gather import Run
-from imgrec.tuned import Tuned, Words, number
+from imgrec.tuning_file import Tuned, Words, number
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,7 +72,7 @@ def sensitivities(runs: Sequence[Run], problems: list[str]) -> list[Sensitivity]
     found = []
     for path, of in commands.items():
         try:
-            rows = tuned.read(path)
+            rows = tuning_file.read(path)
         except RunError as error:
             problems.append(str(error))
             continue
@@ -85,8 +85,8 @@ def sensitivities(runs: Sequence[Run], problems: list[str]) -> list[Sensitivity]
 def _files(run: Run) -> list[Path]:
     """Where the tuning of the run's sweep may be told of."""
     if run.folder is not None:
-        return [run.folder.parent / tuned.NAME]
-    return [run.path.parent / tuned.NAME, run.path.parent.parent / tuned.NAME]
+        return [run.folder.parent / tuning_file.NAME]
+    return [run.path.parent / tuning_file.NAME, run.path.parent.parent / tuning_file.NAME]
 
 
 def _told(rows: Sequence[Tuned], kept: Sequence[Tuned]) -> Sensitivity:

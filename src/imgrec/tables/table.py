@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from imgrec.statistics import Both, Contrast, Interval, Summary
-from imgrec.tables.answers import Answers
 from imgrec.tables.column import Column
+from imgrec.tables.correctness import Answers
 from imgrec.tables.factors import Factors, Setting
 from imgrec.tables.gather import Run
 from imgrec.tables.names import Names

@@ -9,11 +9,20 @@ from imgrec import predictions
 from imgrec.config.fields import nearest
 from imgrec.errors import UsageError, shown
 from imgrec.records import Score
-from imgrec.tables import averaged, best, compare, derived, factors, primaries, provenance, verdict
+from imgrec.tables import (
+    compare,
+    declared_contrasts,
+    derived_scores,
+    factors,
+    leader,
+    marginal_means,
+    provenance,
+    verdict,
+)
 from imgrec.tables import notes as notes_below
-from imgrec.tables.answers import Reader
 from imgrec.tables.cells import cell_of
 from imgrec.tables.column import Column
+from imgrec.tables.correctness import Reader
 from imgrec.tables.factors import Factors, Setting, full, short
 from imgrec.tables.gather import Run
 from imgrec.tables.published import Figure
@@ -41,13 +50,13 @@ def tabulate(runs: Sequence[Run], request: Request, figures: Sequence[Figure] = 
         for metric in request.scores
     ]
     reader = Reader()
-    declared = primaries.declared(kept)
-    derived.add(kept, {*request.scores, *(each.metric for each in declared)}, reader)
+    declared = declared_contrasts.declared(kept)
+    derived_scores.add(kept, {*request.scores, *(each.metric for each in declared)}, reader)
     _check_scores(kept, columns)
     found = _factors(kept, request)
     rows = _rows(kept, found, columns, request.at, notes, reader)
-    if over := averaged.keys_of(request.average):
-        found, rows = averaged.over(rows, found, over, columns, request.names, notes)
+    if over := marginal_means.keys_of(request.average):
+        found, rows = marginal_means.over(rows, found, over, columns, request.names, notes)
         if declared:
             notes.append("the contrasts that the study declared are of settings by themselves: without --average")
         declared = []
@@ -70,8 +79,8 @@ def tabulate(runs: Sequence[Run], request: Request, figures: Sequence[Figure] = 
         notes.append(f"kept: {' '.join(condition.words for condition in request.where)}")
     compare.with_baseline(table, request.baseline)
     whole = _whole(table, runs, kept, request, reader) if request.where and declared else None
-    outcomes, unshown = primaries.of(table, declared, reader, whole)
-    verdict.give(table, best.mark(table), outcomes, declared, unshown)
+    outcomes, unshown = declared_contrasts.of(table, declared, reader, whole)
+    verdict.give(table, leader.mark(table), outcomes, declared, unshown)
     for row in rows:
         row.published = [
             figure for figure in figures if any(figure.fits(row.runs[0].record, column) for column in columns)
@@ -93,7 +102,7 @@ def _whole(table: Table, runs: Sequence[Run], kept: Sequence[Run], request: Requ
     shown = {run.path for run in keep(runs, request.where)}
     rest = [run for run in runs if run.path not in shown and words & set(_declares(run))]
     others = [run for run in _once(rest, []) if table.columns[0].split != "test" or not _is_closed(run)]
-    derived.add(others, {each.metric for each in primaries.declared([*kept, *others])}, reader)
+    derived_scores.add(others, {each.metric for each in declared_contrasts.declared([*kept, *others])}, reader)
     study = [*(run for run in kept if words & set(_declares(run))), *others]
     found = factors.derive(study)
     rows = _rows(study, found, table.columns, request.at, [], reader)
@@ -178,7 +187,9 @@ def _factors(runs: Sequence[Run], request: Request) -> Factors:
     across = full(request.columns) if request.columns else None
     if request.rows:
         keys = [*map(full, request.rows), *([across] if across else [])]
-        return factors.chosen(runs, [*keys, *(key for key in averaged.keys_of(request.average) if key not in keys)])
+        return factors.chosen(
+            runs, [*keys, *(key for key in marginal_means.keys_of(request.average) if key not in keys)]
+        )
     found = factors.derive(runs)
     if across is not None and across not in found.keys:
         varied = ", ".join(map(short, found.keys)) or "nothing"
@@ -198,10 +209,10 @@ def _check_scores(runs: Sequence[Run], columns: Sequence[Column]) -> None:
         return  # nothing has finished: the table says so
     for column in columns:
         if (column.metric, column.split, column.protocol) not in known:
-            if column.metric in derived.OF:
+            if column.metric in derived_scores.OF:
                 raise UsageError(
                     f"--scores {column.metric} needs predictions that runs have kept, and none is there; give --scores"
-                    f" {derived.OF[column.metric]}, or restore {predictions.NAME}"
+                    f" {derived_scores.OF[column.metric]}, or restore {predictions.NAME}"
                 )
             there = ", ".join(sorted(f"{metric} ({split}, {protocol})" for metric, split, protocol in known))
             raise UsageError(f"no run has the score {column.label.replace(' %', '')}; there are {there}")

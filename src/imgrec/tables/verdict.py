@@ -4,11 +4,11 @@ from collections.abc import Sequence
 
 from imgrec.config.primary import Primary
 from imgrec.statistics import LEVEL
-from imgrec.tables import best
-from imgrec.tables.best import Standing, mean_of
+from imgrec.tables import leader
 from imgrec.tables.column import Column
 from imgrec.tables.compare import Compared
-from imgrec.tables.primaries import Outcome
+from imgrec.tables.declared_contrasts import Outcome
+from imgrec.tables.leader import Standing, mean_of
 from imgrec.tables.table import Row, Table
 
 _MOST = 4  # declared pairs that are told before the rest is counted
@@ -60,7 +60,7 @@ def _rest(table: Table, outcomes: Sequence[Outcome], number: int, standing: Stan
     if len(table.rows) == 2:
         return ""
     if not standing.doubts:
-        return f"Of all settings it is {best.named(table, first, first.cells[number])} that is best."
+        return f"Of all settings it is {leader.named(table, first, first.cells[number])} that is best."
     doubt = standing.doubts[0]
     if len(standing.doubts) == 1 and doubt.way_out:
         return f"None of all settings is marked as best; {doubt.way_out.removeprefix('; ')}."
@@ -75,7 +75,7 @@ def _declared(table: Table, outcome: Outcome) -> str:
     column = outcome.column
     amount = column.sign * (mean_of(outcome.ours.cell) - mean_of(outcome.theirs.cell))
     sides = [outcome.ours, outcome.theirs] if amount >= 0 else [outcome.theirs, outcome.ours]
-    ours, theirs = (best.named(table, side.row, side.cell) for side in sides)
+    ours, theirs = (leader.named(table, side.row, side.cell) for side in sides)
     found = outcome.found if amount >= 0 else outcome.found.turned
     if outcome.p is None or (found.both is not None and not found.both.of_runs):
         doubt = "can't tell of the settings; "  # one run each tells of these two networks alone
@@ -98,7 +98,7 @@ def _sentence(table: Table, column: Column, number: int, standing: Standing) -> 
         return _alone(table, column, number, standing.first)
     if standing.doubts:
         return _doubtful(column, standing)
-    first, second = (best.named(table, row, row.cells[number]) for row in (standing.first, standing.second))
+    first, second = (leader.named(table, row, row.cells[number]) for row in (standing.first, standing.second))
     ours, theirs = standing.first.cells[number], standing.second.cells[number]
     return (
         f"{column.label}: {first} is best; it leads {second}, the next, by"
@@ -117,7 +117,7 @@ def _alone(table: Table, column: Column, number: int, row: Row) -> str:
         ends = (end * column.scale for end in (cell.over_both.low, cell.over_both.high))
         known.append(f"[{', '.join(f'{end:.{places}f}' for end in ends)}] on new images")
     within = f", 95 % {', '.join(known)}" if known else ""
-    named = best.named(table, row, cell)
+    named = leader.named(table, row, cell)
     of = "" if named == "the runs" else f"{named}, "
     return f"{column.label}: {of}{mean_of(cell):.{places}f} ({n} seed{'s' * (n != 1)}{within})."
 

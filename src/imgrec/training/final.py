@@ -5,13 +5,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from imgrec import assembly, calibration, checkpoint, evaluation
+from imgrec import assembly, calibration, checkpoint, measurement
 from imgrec.checkpoint import BEST, LAST
 from imgrec.config.root import Config
 from imgrec.config.trainer import TRIED
 from imgrec.data.source import Few, Images
 from imgrec.diagnostics import matrix
-from imgrec.evaluation import Predictions
+from imgrec.measurement import Predictions
 from imgrec.predictions import Place, Predicted
 from imgrec.records import Score
 from imgrec.runfolder import CHECKPOINTS
@@ -61,7 +61,7 @@ def read(config: Config, folder: Path, fitting: Fitting) -> Reading:
         for split, images in splits.items():
             for protocol in protocols[split]:
                 log.info("reading %s at %s, %s: %d images", split, at, protocol, len(images))
-                predictions = evaluation.predict(
+                predictions = measurement.predict(
                     trained.network,
                     images,
                     protocol=protocol,
@@ -83,9 +83,9 @@ def read(config: Config, folder: Path, fitting: Fitting) -> Reading:
                         temperatures[protocol] = fitted
                 predictions.temperature = temperatures.get(protocol)
                 reading.predictions[split, protocol, at] = predictions.kept()
-                reading.scores += evaluation.measure(predictions, loss, split=split, protocol=protocol, at=at)
+                reading.scores += measurement.measure(predictions, loss, split=split, protocol=protocol, at=at)
                 if protocol == protocols[split][0]:
-                    reading.diagnostics.setdefault(at, {})[split] = evaluation.diagnose(predictions, trained.classes)
+                    reading.diagnostics.setdefault(at, {})[split] = measurement.diagnose(predictions, trained.classes)
                     if shown is None or (split == "test" and shown[1] == "val"):
                         shown = (at, split, predictions)
     if fitting.board is not None:

@@ -15,7 +15,7 @@ from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.loggers.logger import Logger
 from torch.utils.flop_counter import FlopCounterMode
 
-from imgrec import assembly, checkpoint, companions
+from imgrec import assembly, checkpoint, ddp_processes
 from imgrec.checkpoint import BEST, LAST
 from imgrec.config.root import Config
 from imgrec.config.trainer import TRIED
@@ -24,15 +24,15 @@ from imgrec.data.sources import Load
 from imgrec.errors import RunError, UsageError
 from imgrec.job import Job
 from imgrec.runfolder import CHECKPOINTS, CURVES, TENSORBOARD
-from imgrec.training import origin, progress, tensorboard
+from imgrec.training import progress, resume_point, tensorboard
 from imgrec.training.averaging import Averaging
 from imgrec.training.curves import Curves
-from imgrec.training.distributed import OwnProcesses
-from imgrec.training.finite import Finite
+from imgrec.training.ddp_environment import OwnProcesses
+from imgrec.training.early_stopping import EarlyStopping
 from imgrec.training.interruption import Interruption
+from imgrec.training.nan_guard import Finite
 from imgrec.training.pruning import Pruning
 from imgrec.training.saving import DurableIO, Saver, Writer
-from imgrec.training.stopping import EarlyStopping
 
 log = logging.getLogger(__name__)
 
@@ -58,15 +58,15 @@ class Fitting:
         self._checkpoints = folder / CHECKPOINTS
         self._quieten(config)
         lightning.seed_everything(config.seed, verbose=False)
-        path, state = origin.newest(self._checkpoints, parent)
-        meta = origin.meta(path, state) if path is not None and state is not None else {}  # of {}, too
+        path, state = resume_point.newest(self._checkpoints, parent)
+        meta = resume_point.meta(path, state) if path is not None and state is not None else {}  # of {}, too
         self._step = int(state["global_step"]) if state else 0
         self._counted = state["callbacks"] if state else {}
         # what was the end of a parent's training is not the end of this one
         self._over = bool(state) and self._counted["Saver"]["over"] and meta["run_id"] == run_id
         self._goes_on = bool(state) and meta["run_id"] == run_id
-        comparable = not state or meta["run_id"] == run_id or origin.measures_alike(meta, config, seen)
-        self._top1_compare = not state or origin.measures_alike(meta, config, seen, losses=False)
+        comparable = not state or meta["run_id"] == run_id or resume_point.measures_alike(meta, config, seen)
+        self._top1_compare = not state or resume_point.measures_alike(meta, config, seen, losses=False)
         self.source = load(config.data, seen.listing)
         if config.init_seed is not None:
             lightning.seed_everything(config.init_seed, verbose=False)
@@ -76,11 +76,11 @@ class Fitting:
         if config.init_seed is not None:
             lightning.seed_everything(config.seed, verbose=False)
         if path is not None and state is not None:
-            origin.check_architecture(path, state["state_dict"], self.classifier)
+            resume_point.check_architecture(path, state["state_dict"], self.classifier)
             if path.parent != self._checkpoints:
                 self._inherit(path, with_best=comparable)
             elif path.name != LAST:  # now, or the next save would keep the damaged file as the older generation
-                checkpoint.copy(path, self._checkpoints / LAST)
+                checkpoint.link_or_copy(path, self._checkpoints / LAST)
         self._resumed = self._checkpoints / LAST if state else None
         self.data = assembly.datamodule(config, self.source)
         self.speed = progress.Speed(every=config.trainer.log_every)
@@ -181,7 +181,7 @@ class Fitting:
         if self.trainer.world_size == 1 or not self.trainer.is_global_zero:
             yield
             return
-        with companions.started(
+        with ddp_processes.started(
             self._job.to_json(),
             count=self.trainer.world_size,
             at_port=self._environment.main_port,
@@ -293,8 +293,8 @@ class Fitting:
         """Take over the parent's checkpoints."""
         self._checkpoints.mkdir(parents=True, exist_ok=True)
         if with_best and (path.parent / BEST).exists():
-            checkpoint.copy(path.parent / BEST, self._checkpoints / BEST)
-        checkpoint.copy(path, self._checkpoints / LAST)
+            checkpoint.link_or_copy(path.parent / BEST, self._checkpoints / BEST)
+        checkpoint.link_or_copy(path, self._checkpoints / LAST)
 
     @staticmethod
     def _quieten(config: Config) -> None:

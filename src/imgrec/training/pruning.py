@@ -11,7 +11,7 @@ from torch import Tensor
 from imgrec.classifier import Classifier
 from imgrec.data.pruning import all_but_easiest
 from imgrec.datamodule import ImageData
-from imgrec.processes import gathered
+from imgrec.distributed import gathered
 
 log = logging.getLogger(__name__)
 

@@ -10,9 +10,19 @@ from typing import Any
 import numpy as np
 import torch
 
-from imgrec import checkpoint, codebase, codechange, companions, predictions, records, runfolder, safepath, whereabouts
+from imgrec import (
+    checkpoint,
+    codebase,
+    codechange,
+    ddp_processes,
+    predictions,
+    records,
+    run_lookup,
+    runfolder,
+    safepath,
+)
 from imgrec.codebase import Code
-from imgrec.config import origins, plain
+from imgrec.config import origins, serialize
 from imgrec.config.root import Config
 from imgrec.cores import cores
 from imgrec.data import inventory, sources, trained, workers
@@ -27,8 +37,8 @@ from imgrec.records import Record
 from imgrec.runfolder import CHECKPOINTS, CONFIG, DIAGNOSTICS, RECORD
 from imgrec.training import final
 from imgrec.training.fitting import NO_MEMORY, Fitting
-from imgrec.training.footprint import left_as_found
 from imgrec.training.interruption import Interruption
+from imgrec.training.process_state import left_as_found
 
 log = logging.getLogger(__name__)
 
@@ -56,7 +66,7 @@ def train(job: Job, *, load: Load | None = None, interruption: Interruption | No
 def _train(job: Job, load: Load, interruption: Interruption) -> Record:
     config, folder, parent = job.config, job.folder, job.parent
     seen = _still(inventory.take(config.data), job)  # a sweep's run may start hours after it was asked for
-    if companions.rank() > 0:  # started by the first process of a distributed run, to train along
+    if ddp_processes.rank() > 0:  # started by the first process of a distributed run, to train along
         Fitting(job, seen, load=load, interruption=interruption).run()
         sys.exit(0)
     runfolder.prepare(folder)
@@ -66,7 +76,7 @@ def _train(job: Job, load: Load, interruption: Interruption) -> Record:
         if before is not None and before.status == "finished":
             return before
         if not seen.by_contents:
-            log.warning("%s", whereabouts.unknown_contents(folder))
+            log.warning("%s", run_lookup.unknown_contents(folder))
         begun = runfolder.newest_state(folder)  # a later process compares: did this one reach a checkpoint?
         if before is not None and begun:
             _keep_threads(before, config)
@@ -77,12 +87,12 @@ def _train(job: Job, load: Load, interruption: Interruption) -> Record:
             experiment=config.experiment,
             study=config.study,
             command=list(job.command),
-            config=plain.flat(config),
+            config=serialize.flat(config),
             fingerprint=seen.fingerprint,
             environment=environment(),
             parent=str(parent) if parent else None,
             parent_id=_id_of(parent, before),
-            cwd=whereabouts.start(config),
+            cwd=run_lookup.start(config),
             progress={"from": begun},
             code=code,
             components=origins.used(config),
@@ -212,7 +222,7 @@ def _told(error: BaseException, folder: Path, foreign: Path | None) -> BaseExcep
 def fit_and_read(record: Record, job: Job, seen: Inventory, load: Load, interruption: Interruption) -> None:
     """Train the network of the job, measure it, and write all that the run leaves, the record last."""
     config, folder = job.config, job.folder
-    records.write_text(folder / CONFIG, plain.to_yaml(config))
+    records.write_text(folder / CONFIG, serialize.to_yaml(config))
     records.write(folder / RECORD, record)
     fitting = Fitting(job, seen, load=load, interruption=interruption)
     if record.progress["from"] is None:

@@ -15,12 +15,12 @@ from lightning.fabric.plugins import CheckpointIO
 from lightning.pytorch.callbacks import Checkpoint
 from lightning.pytorch.loggers import TensorBoardLogger
 
-from imgrec.checkpoint import BEST, LAST, copy, load, save_generation, snapshot
-from imgrec.processes import anywhere, gathered, own
-from imgrec.training import best
+from imgrec.checkpoint import BEST, LAST, link_or_copy, load, save_generation, snapshot
+from imgrec.distributed import anywhere, gathered, own
+from imgrec.training import best_checkpoint
 from imgrec.training.curves import Curves
-from imgrec.training.finite import Finite
 from imgrec.training.interruption import Interruption
+from imgrec.training.nan_guard import Finite
 from imgrec.training.progress import Speed
 
 log = logging.getLogger(__name__)
@@ -203,15 +203,15 @@ class Saver(Checkpoint):
             self._take_last_as_best(self._state_of)
             return
         sha256 = self._best_file["sha256"] if self._best_file else None
-        why = best.strange(self._folder / BEST, self.best, sha256)
-        if why is None or best.restored(self._folder, self.best, self.step):
+        why = best_checkpoint.strange(self._folder / BEST, self.best, sha256)
+        if why is None or best_checkpoint.restored(self._folder, self.best, self.step):
             return
         log.error(
             "%s %s%s: the best so far, of epoch %d with a validation top1 of %.4f, is lost, and its scores with it;"
             " restore the run's own file before the next start, or take the best of the epochs to come, else last",
             self._folder / BEST,
             why,
-            best.put_aside(self._folder),
+            best_checkpoint.put_aside(self._folder),
             self.best["epoch"],
             self.best["top1"],
         )
@@ -219,7 +219,7 @@ class Saver(Checkpoint):
         self.best = self._best_file = None
 
     def _take_last_as_best(self, run_id: str) -> None:
-        self._best_file = {"sha256": copy(self._folder / LAST, self._folder / BEST), "run_id": run_id}
+        self._best_file = {"sha256": link_or_copy(self._folder / LAST, self._folder / BEST), "run_id": run_id}
 
     def state_dict(self) -> dict[str, Any]:
         return {

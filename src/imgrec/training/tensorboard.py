@@ -12,11 +12,11 @@ from tensorboard.compat.proto.summary_pb2 import Summary
 from torch import nn
 
 from imgrec import hparams
-from imgrec.config import plain
+from imgrec.config import serialize
 from imgrec.config.root import Config
 from imgrec.data.source import Images, Source
 from imgrec.errors import shown
-from imgrec.evaluation import Predictions
+from imgrec.measurement import Predictions
 from imgrec.records import Score
 
 _FIRST = {
@@ -66,7 +66,7 @@ def open_hparams(board: Board, config: Config, *, trial: str, parent: Path | Non
 
     Which of its values become columns is decided by the runs beside it (`imgrec.board`).
     """
-    values = hparams.values_of(plain.flat(config), parent.name if parent else None)
+    values = hparams.values_of(serialize.flat(config), parent.name if parent else None)
     _write(board, hparams.run_began(values, trial=trial))
 
 

@@ -1,0 +1,336 @@
+"""A trained network measured again, under another protocol: the run's own files stay as they are."""
+
+import dataclasses
+import hashlib
+import json
+import logging
+import shlex
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from imgrec import assembly, checkpoint, measurement, predictions, records, run_lookup, runfolder
+from imgrec.assembly import Trained
+from imgrec.checkpoint import BEST, LAST
+from imgrec.config import outside
+from imgrec.config.fields import choice
+from imgrec.config.root import TEST_PRECISIONS, Config, elsewhere
+from imgrec.data import trained as trained_images
+from imgrec.data.inventory import Inventory
+from imgrec.data.source import Images
+from imgrec.data.trained import Briefs
+from imgrec.environment import check_bfloat16, environment, slow_bfloat16
+from imgrec.errors import RunError, StrPath, UsageError, shown
+from imgrec.records import Score
+from imgrec.runfolder import CHECKPOINTS, EVALUATIONS, RECORD
+
+log = logging.getLogger(__name__)
+
+SCHEMA = 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class Measured:
+    """The scores, and the file that holds them (None for a lone checkpoint without `output`).
+
+    about: how many images were measured, and which. remarks: what a reader of the scores must know.
+    """
+
+    scores: list[Score]
+    path: Path | None
+    text: str
+    about: str
+    remarks: list[str]
+
+
+def load(run: StrPath, *, at: str | None = None) -> Trained:
+    """The trained network of a run, on the CPU and in eval mode, with its loss, classes and configuration.
+
+    run: a run's folder (its `best`, else its newest checkpoint, unless `at` says best or last), or a checkpoint file.
+    Raises UsageError where there is no run, RunError where its checkpoint is damaged.
+    """
+    outside.load()
+    path, _ = _checkpoint_of(Path(run), at)
+    return assembly.trained(path)
+
+
+def evaluate(
+    run: StrPath,
+    *,
+    protocol: str = "clean",
+    at: str | None = None,
+    split: str = "test",
+    precision: str | None = None,
+    data_root: str | None = None,
+    allow_trained: bool = False,
+    output: Path | None = None,
+) -> Measured:
+    """Measure a run's network, or a lone checkpoint's, and keep the scores.
+
+    run: a run's folder, finished or not (its `best`, else `last`, unless `at` chooses), or a checkpoint file.
+    precision: "32" or "bf16"; None: the run's test_precision. data_root: where the run's images lie now, of which its
+    own split is measured; or other images, of which all are, or those in their test/ (val/). allow_trained: measure
+    other images also where the run was trained on some of them. output: a file instead of the run's
+    evaluations/<protocol>-<hash of the settings>.json, beside which the predictions lie (.npz). Raises UsageError or
+    RunError with the reason.
+    """
+    outside.load()
+    run, output = Path(run), None if output is None else Path(output)
+    data_root = None if data_root is None else str(data_root)
+    choice("--protocol", protocol, list(measurement.PROTOCOLS))
+    choice("--split", split, ("test", "val"))
+    if precision is not None:
+        choice("--precision", precision, TEST_PRECISIONS)
+    if output is not None and not output.parent.is_dir():
+        raise UsageError(f"-o {output}: {output.parent} must be a folder, and there is none; make it, or name another")
+    path, place = _checkpoint_of(run, at)
+    try:
+        trained = assembly.trained(path)
+    except RunError as error:
+        if run.is_dir() and place == "best":
+            raise RunError(f"{error}, or measure the run's end with --at last") from error
+        raise
+    weights = checkpoint.digest(trained.network.state_dict())
+    if run.is_dir():
+        _refuse_stranger(run, path, place, weights)
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    asked = "--precision=bf16" if precision else "the run's test_precision=bf16"
+    precision = precision or trained.config.test_precision
+    if precision == "bf16" and device.type == "cuda":
+        check_bfloat16(asked, "--precision 32")
+    elif precision == "bf16" and (warning := slow_bfloat16(asked, "--precision 32")):
+        log.warning("%s", warning)
+    chosen = _images(run, trained, split, data_root, allow_trained)
+    found = measurement.predict(
+        trained.network,
+        chosen.images,
+        protocol=protocol,
+        device=device,
+        batch_size=trained.config.data.eval_batch_size,
+        channels_last=trained.config.trainer.channels_last,
+        precision=precision,
+    )
+    scores = measurement.measure(found, trained.loss, split=split, protocol=protocol, at=place)
+    settings: dict[str, Any] = {"protocol": protocol, "at": place, "split": split, "step": trained.step}
+    settings |= {"data": chosen.fingerprint, **chosen.settings}
+    if found.precision != "32":
+        settings["precision"] = found.precision
+    kept, told = found.kept(), (split, protocol, place)
+    rows: dict[str, Any] = {
+        "schema": SCHEMA,
+        "run_id": trained.run_id,
+        "settings": settings,
+        "weights": weights,
+        "scores": [dataclasses.asdict(score) for score in scores],
+        "environment": environment(),
+    }
+    target = output
+    if target is None and run.is_dir():
+        digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:8]
+        target = run / EVALUATIONS / f"{protocol}-{digest}.json"
+        runfolder.refuse_link(target.parent)
+        runfolder.prepare(target.parent)
+        predictions.write(target.with_suffix(".npz"), {trained.run_id: {told: kept}})
+        rows["predictions"] = {predictions.key_of(told): kept.digest()}
+    if target is not None:
+        records.write_json(target, rows)
+    return Measured(
+        scores=scores,
+        path=target,
+        text=json.dumps(rows, indent=1),
+        about=f"{scores[0].n} images: {chosen.what}",
+        remarks=chosen.remarks,
+    )
+
+
+def _checkpoint_of(run: Path, at: str | None) -> tuple[Path, str]:
+    """The file to measure, and its place: best or last."""
+    if at is not None:
+        choice("--at", at, ("best", "last"))
+    if run.is_file():
+        if at is not None:
+            raise UsageError(f"--at={at} chooses in a run's folder, and {run} is one file; leave --at out")
+        return run, "best" if run.name == BEST else "last"
+    if not run.is_dir():
+        raise UsageError(f"{run} must be a run's folder or a checkpoint file, and does not exist; check the path")
+    folder = run / CHECKPOINTS
+    if not folder.is_dir() and runfolder.look(run) is None:
+        raise UsageError(
+            f"{run} must be a run's folder or a checkpoint file, and is neither; {runfolder.name_one(run)}"
+        )
+    if at != "last" and (folder / BEST).exists():
+        return folder / BEST, "best"
+    _refuse_without_best(run, folder / BEST, at)
+    newest = checkpoint.newest(folder)
+    if newest is None:
+        raise RunError(f"{folder} holds no checkpoint ({LAST}); the run has not saved one yet, train it first")
+    return newest[0], "last"
+
+
+def _refuse_without_best(run: Path, path: Path, at: str | None) -> None:
+    """Raise RunError where the best was asked for, or where the run had one and nothing else was asked for.
+
+    A warning where the run itself lost it and ended with its last state.
+    """
+    progress = record.progress if (record := runfolder.look(run)) is not None else {}
+    if at != "last" and isinstance(progress.get("best"), dict):
+        raise RunError(
+            f"{path} does not exist, and {run / RECORD} tells of it: it is gone; restore it, or measure the run's end"
+            " with --at last"
+        )
+    if at == "best":
+        raise RunError(f"{path} does not exist: the run has no validation, or no epoch yet; use --at last")
+    if at is None and progress.get("best_lost"):
+        log.warning("%s was lost while the run went on: the last state is measured in its place", path)
+
+
+def _refuse_stranger(run: Path, path: Path, place: str, weights: str) -> None:
+    """Raise RunError where the file does not hold the weights that the run's record has scores of."""
+    record = runfolder.look(run)
+    noted = record.weights.get(place) if record is not None and record.status == "finished" else None
+    if noted is not None and noted != weights:
+        raise RunError(
+            f"{path} must hold the weights that {run / RECORD} names, {noted[:12]}..., got {weights[:12]}...: it is of"
+            f" another run, or of another moment; restore the run's own, or measure the file as it is: imgrec evaluate"
+            f" {path}"
+        )
+
+
+def _at_hand(run: Path, config: Config) -> Config:
+    """The same images, and never a download of them. Raises RunError where they are not there."""
+    try:
+        return dataclasses.replace(config, data=config.data.at_hand())
+    except RunError as error:
+        raise RunError(f"{run} needs its images: {error}") from error
+
+
+def _is_root_of(path: str, config: Config) -> bool:
+    """Whether it is the folder that the run itself was given."""
+    if not config.data.named_by_root:
+        return False
+    named, own = (Path(root).expanduser().resolve() for root in (path, config.data.place or ""))
+    return named == own
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Chosen:
+    """The images to measure, the fingerprint of the data that they come from, and what they are in words.
+
+    settings: what else tells this measurement from others of the same data.
+    """
+
+    images: Images
+    fingerprint: str
+    what: str
+    settings: dict[str, Any] = dataclasses.field(default_factory=dict)
+    remarks: list[str] = dataclasses.field(default_factory=list)
+
+
+def _images(run: Path, trained: Trained, split: str, data_root: str | None, allow_trained: bool) -> _Chosen:
+    """The images to measure on."""
+    config = trained.config
+    if data_root is not None:
+        config = elsewhere(config, data_root)
+    elif (record := runfolder.look(run) if run.is_dir() else None) is not None:
+        config = run_lookup.settled(run, record, config)
+    seen = runfolder.images(run, config)
+    known = seen.known_as(trained.fingerprint)
+    if known is None and (data_root is None or _is_root_of(data_root, trained.config)):
+        raise RunError(
+            "the images must be those that the run was trained on, and names or contents have changed since: a split of"
+            " them would mix training images in; restore them, or name other images with --data-root"
+        )
+    if known is None and seen.listing is not None:
+        return _others(run, trained, config, seen, split, allow_trained)
+    if allow_trained:
+        raise UsageError("--allow-trained is of other images than the run's own, which are split; leave it out")
+    by_sizes = known is not None and not known.by_contents
+    remarks = [run_lookup.unknown_contents(run)] if by_sizes else []
+    alike = by_sizes and data_root is not None and not _is_root_of(data_root, trained.config)
+    fingerprint = known.fingerprint if known is not None and not alike else seen.fingerprint  # alike: never the run's
+    seen = known or seen
+    source = assembly.source(_at_hand(run, config), seen.listing)
+    images = source.val if split == "val" else source.open_test()
+    if images is None:
+        raise RunError(f"the data have no {split} images ({split}_size=0); choose another --split")
+    what = f"of the names and sizes of the run's own {split} images" if alike else f"the run's own {split} images"
+    return _Chosen(images=images, fingerprint=fingerprint, what=what, remarks=remarks)
+
+
+def _others(run: Path, trained: Trained, config: Config, seen: Inventory, split: str, allow_trained: bool) -> _Chosen:
+    """Images of another folder than the run's: all of them, or those of the folder's own split.
+
+    Raises UsageError for other classes than the network's, for a split that is not there, and for images that the run
+    was trained on, unless they are allowed.
+    """
+    listing = seen.listing
+    assert listing is not None, "of a folder"
+    root = shown(listing.root)
+    _check_classes(root, trained.classes, listing.classes)
+    files, part = (listing.test if split == "test" else listing.val), listing.folders.get(split)
+    if not listing.folders and split == "test":
+        files, part = listing.train, "all"
+    if files is None or part is None:
+        inner = [shlex.quote(str(listing.root / name)) for name in listing.folders.values()]
+        raise UsageError(
+            f"--split={split} must be a split of --data-root={root}, and it has"
+            + (
+                f" {', '.join(listing.folders.values())}; name one of them, such as --data-root {inner[-1]}"
+                if inner
+                else " none; leave --split out to measure all of its images"
+            )
+        )
+    what = f"all of {root}" if part == "all" else f"{part}/ of {root}"
+    settings: dict[str, Any] = {"part": part}
+    remarks: list[str] = []
+    before = _trained_images(run, trained)
+    if before is None:
+        remarks.append(
+            f"{run}: which images it was trained on was not noted, so some of the {len(files)} may be among them"
+        )
+    else:
+        again_n = np.isin(seen.briefs(files), before)
+        count = int(again_n.sum())
+        if count and not allow_trained:
+            first = shown(files.path(int(again_n.argmax())))
+            raise UsageError(
+                f"--data-root={root} must hold images that {run} was not trained on, and {count} of {len(files)} are"
+                f" among its training images (such as {first}); leave them out, or measure all the same with"
+                " --allow-trained"
+            )
+        if count:
+            what += f", {count} of them trained on"
+            settings["trained_on"] = count
+    return _Chosen(
+        images=assembly.images(config, listing, files),
+        fingerprint=seen.fingerprint,
+        what=what,
+        settings=settings,
+        remarks=remarks,
+    )
+
+
+def _check_classes(root: str, own: Sequence[str], found: Sequence[str]) -> None:
+    def some(names: Sequence[str]) -> str:
+        return ", ".join(map(shown, names[:5])) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
+
+    lacking = [name for name in own if name not in found]
+    surplus = [name for name in found if name not in own]
+    differences = [f"lacks {some(lacking)}"] * bool(lacking) + [f"has {some(surplus)} besides"] * bool(surplus)
+    if differences:
+        raise UsageError(
+            f"--data-root={root} must have the network's {len(own)} classes as folders, and"
+            f" {' and '.join(differences)}; rename or move the folders, or name other images"
+        )
+
+
+def _trained_images(run: Path, trained: Trained) -> Briefs | None:
+    """The images that the network was trained on; None where nothing noted them."""
+    if run.is_dir():
+        return trained_images.read(run, trained.run_id)
+    own = run.resolve().parent
+    return trained_images.read(own.parent, trained.run_id) if own.name == CHECKPOINTS else None

@@ -1,0 +1,208 @@
+"""`imgrec train --help`: the choices and keys of the configuration, each with its line of explanation."""
+
+import dataclasses
+from collections.abc import Sequence
+from textwrap import wrap
+from typing import Any
+
+import yaml
+from omegaconf import MISSING
+
+from imgrec.config.explain import unknown_choice
+from imgrec.config.fields import default_of, help_of, nearest, ranges
+from imgrec.config.registry import components
+from imgrec.config.root import GROUPS, Config
+from imgrec.config.schemas import choices, conf_dir, explanation, known_keys, written
+from imgrec.errors import UsageError
+
+_WIDTH = 110
+_HEAD = """\
+Usage: imgrec train [-m] [key=value ...]
+
+  Train one run, or with -m every combination of the values given after commas.
+
+    imgrec train experiment=demo                               handwritten digits, no network needed
+    imgrec train experiment=article seed=1                     a recipe, one key changed
+    imgrec train -m optimizer=sgd,adam,adagrad seed=0,1,2      nine runs
+    imgrec train model=resnet18 augment=crop_flip trainer.max_epochs=30 optimizer.lr_scale=0.5
+    imgrec train resume=outputs/default/RUN trainer.max_epochs=60 'resume_override=[trainer.max_epochs]'
+
+  A run lies in outputs/<experiment>/<name>-<id>. Starting it again goes on where it was interrupted; when it is
+  finished, its scores are printed. --cfg job prints the configuration and runs nothing.
+
+  The runs of a sweep (-m, or study=, which needs no -m) lie in outputs/<study, or experiment>, or in hydra.sweep.dir.
+  The same command goes on with what is left of it, a larger one runs what is new; finished runs are never touched.
+  trainer.fast_dev_run=true tries a run out: a few batches of everything, and nothing is recorded.
+"""
+_MORE = """\
+More:
+
+    imgrec train --help optimizer            the choices of an axis, explained, and their keys
+    imgrec train --help optimizer=adam       the keys of a choice, and what they are there
+    imgrec train --help experiment=demo      what a recipe or a study stands for
+    imgrec train --help trainer.max_epochs   a key
+    imgrec train --help all                  everything
+"""
+_AXES = ("experiment", "study", *GROUPS)
+
+
+def help_page(words: Sequence[str] = ()) -> str:
+    """The page for these words of a command: of an axis, a choice (`optimizer=adam`) or a key, or of `all` there is.
+
+    Without words: how a command goes, the names of all choices, and how to see the rest. Raises UsageError for a word
+    that is none of these.
+    """
+    if not words:
+        return _overview()
+    if "all" in words:
+        return _everything()
+    asked = [word for word in dict.fromkeys(words) if not word.startswith("hydra.")]
+    return "\n".join("\n".join(_page(word)) + "\n" for word in asked) or _overview()
+
+
+def _overview() -> str:
+    """What fits a screen or two."""
+    lines = [_HEAD, "Choices:", ""]
+    lines += [line for axis in _AXES for line in _line(f"{axis}=", ", ".join(choices(axis)))]
+    return "\n".join([*lines, "", _MORE])
+
+
+def _everything() -> str:
+    """Every choice and every key."""
+    lines = [_HEAD, "Choices:", ""]
+    lines += [line for axis in _AXES for line in _choices(axis)]
+    lines += ["", "Keys:", "", *_root()]
+    for axis in GROUPS:
+        lines += ["", f"{axis}:", "", *_keys_of(axis)]
+    return "\n".join(lines) + "\n"
+
+
+def _page(word: str) -> list[str]:
+    """What one word asks for."""
+    key, given, value = word.lstrip("+").partition("=")
+    axis = key.partition(".")[0]
+    if key in ("experiment", "study") and given:
+        return [line for name in _names(key, value) for line in _recipe(key, name)]
+    if key in GROUPS and given:
+        return [line for name in _names(key, value) for line in _choice(key, name)]
+    if key in _AXES:
+        return [f"{key}:", "", *_choices(key), *(["", *_keys_of(key)] if key in GROUPS else [])]
+    if axis in GROUPS and (rows := _keys_of(axis, only=key)):
+        return rows
+    if rows := _root(only=key):
+        return rows
+    known = [*_AXES, *known_keys(), "all"]
+    guess = nearest(key, known)
+    hint = f"did you mean {guess}?" if guess else "imgrec train --help names the axes"
+    raise UsageError(f"--help explains an axis, a choice or a key, and {key} is none; {hint}")
+
+
+def _names(axis: str, value: str) -> list[str]:
+    """The names after the equals sign, several as a sweep gives them; `choice(a,b)` is one way to write it."""
+    names = value.removeprefix("choice(").removesuffix(")").split(",")
+    for name in names:
+        if name not in choices(axis):
+            raise unknown_choice(axis, name)
+    return names
+
+
+def _choices(axis: str) -> list[str]:
+    return [line for name in choices(axis) for line in _line(f"{axis}={name}", explanation(axis, name))]
+
+
+def _choice(axis: str, name: str) -> list[str]:
+    """A choice with its keys and what each is there."""
+    schema, values = written(axis, name)
+    if schema is None:
+        raise UsageError(f"conf/{axis}/{name}.yaml must name a component that is loaded; give --components FILE")
+    lines = [*_line(f"{axis}={name}", explanation(axis, name)), ""]
+    for field in dataclasses.fields(schema):
+        if field.name == "name":
+            continue
+        usual = default_of(field)
+        value = values.get(field.name, usual)
+        elsewhere = f"; elsewhere {_shown(usual)}" if value != usual else ""
+        text = f"{help_of(field)} ({_shown(value)}{elsewhere}{_bounds(schema, field)})"
+        lines += _line(f"{axis}.{field.name}", text)
+    return [*lines, ""]
+
+
+def _recipe(kind: str, name: str) -> list[str]:
+    """What a recipe or a study chooses and sets, as a command would."""
+    rows = yaml.safe_load((conf_dir() / kind / f"{name}.yaml").read_text("utf-8"))
+    words = []
+    for base in rows.pop("defaults", []):
+        if isinstance(base, dict):
+            words += [f"{key.split('/')[-1]}={value}" for key, value in base.items()]
+    params = rows.pop("hydra", {}).get("sweeper", {}).get("params", {})
+    for key, value in rows.items():
+        if isinstance(value, dict):
+            words += [f"{key}.{leaf}={_shown(inner)}" for leaf, inner in value.items()]
+        elif key != kind:
+            words.append(f"{key}={_shown(value)}")
+    words += [f"{key}={value}" for key, value in params.items()]
+    chosen = [word for word in words if word.partition("=")[0] in GROUPS]
+    lines = [*_line(f"{kind}={name}", explanation(kind, name)), "", "  It stands for:", ""]
+    lines += [f"    {word}" for word in words]
+    return [*lines, "", *_wrapped(f"Their keys: imgrec train --help {' '.join(chosen)}" if chosen else ""), ""]
+
+
+def _wrapped(text: str) -> list[str]:
+    return wrap(text, _WIDTH, initial_indent="  ", subsequent_indent="    ", break_on_hyphens=False)
+
+
+def _root(*, only: str | None = None) -> list[str]:
+    """The rows of keys without an axis, or of one of them."""
+    fields = [field for field in dataclasses.fields(Config) if field.name not in GROUPS]
+    return [line for field in fields if only in (None, field.name) for line in _row(field.name, Config, field)]
+
+
+def _keys_of(axis: str, *, only: str | None = None) -> list[str]:
+    """The rows of an axis' keys, or of one of them; a key says which choices have it where not all do."""
+    lines = []
+    for key, variants in _keys(axis).items():
+        for owners, schema, field in variants if only in (None, key) else []:
+            note = "" if len(owners) == len(components(axis)) else f" [{', '.join(owners)}]"
+            lines += _row(key, schema, field, note)
+    return lines
+
+
+def _keys(axis: str) -> dict[str, list[tuple[list[str], type, Any]]]:
+    """Every key of an axis, with its variants: the choices that have it, one of them, the field."""
+    found: dict[str, list[tuple[list[str], type, Any]]] = {}
+    for name, schema in components(axis).items():
+        for field in dataclasses.fields(schema):
+            if field.name == "name":
+                continue
+            variants = found.setdefault(f"{axis}.{field.name}", [])
+            for owners, other, known in variants:
+                if _row("", other, known) == _row("", schema, field):
+                    owners.append(name)
+                    break
+            else:
+                variants.append(([name], schema, field))
+    return found
+
+
+def _row(key: str, schema: type, field: Any, note: str = "") -> list[str]:
+    text = f"{help_of(field)}{note} ({_shown(default_of(field))}{_bounds(schema, field)})"
+    return _line(key, text)
+
+
+def _bounds(schema: type, field: Any) -> str:
+    """The declared range of a field's values, after its default; nothing where the explanation lists them."""
+    known = ranges(schema).get(field.name)
+    if known is None or (known.among and all(str(value) in help_of(field) for value in known.among)):
+        return ""
+    return f"; {known}"
+
+
+def _line(key: str, text: str) -> list[str]:
+    return wrap(text, _WIDTH, initial_indent=f"  {key:<32}", subsequent_indent=" " * 34)
+
+
+def _shown(default: Any) -> str:
+    """The default as YAML writes it."""
+    if default == MISSING:
+        return "required"
+    return str(yaml.safe_dump(default, default_flow_style=True)).splitlines()[0]

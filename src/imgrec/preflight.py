@@ -1,0 +1,82 @@
+"""Whether a run can begin here: what machine, images, code or parent refuse, before a folder is made."""
+
+from pathlib import Path
+
+from imgrec import codechange, runfolder
+from imgrec.config import origins
+from imgrec.config.root import Config
+from imgrec.data.inventory import Inventory
+from imgrec.errors import UsageError
+from imgrec.records import Record
+from imgrec.resuming import Resumption
+
+
+def check(config: Config, seen: Inventory, folder: Path, *, chooses: str | None = None, begun: bool = False) -> None:
+    """Refuse what this machine, or these images, cannot give, before the run's folder is made.
+
+    folder: the run's. chooses: what else asks for validation images, for the refusal. begun: True if the run goes on
+    from a checkpoint.
+    """
+    from imgrec.environment import check_hardware
+
+    check_hardware(config)
+    if config.trainer.devices > 1 and (own := origins.of_program(config)):
+        raise UsageError(
+            f"trainer.devices={config.trainer.devices} needs processes that have {', '.join(own)} too, and a program"
+            " defines it; put it into a file that imgrec.config.outside.load or IMGREC_COMPONENTS names"
+        )
+    runfolder.refuse_among(folder, seen)
+    if not begun:
+        config.model.check_beginning()
+    asks = chooses
+    if config.trainer.early_stopping:
+        asks = "trainer.early_stopping"
+    elif config.test_calibration:
+        asks = "test_calibration"
+    if not config.data.counts(seen.listing)[1] and asks:
+        raise UsageError(f"{asks} needs validation images; give data.val_size, or leave {asks} out")
+    _refuse_single_image(config, seen)
+
+
+def _refuse_single_image(config: Config, seen: Inventory) -> None:
+    """Refuse a last batch of one image where a batch normalisation would have one value a channel."""
+    from imgrec import assembly
+
+    size, images = (
+        config.data.batch_size,
+        -(-config.data.counts(seen.listing)[0] // config.trainer.devices),
+    )
+    if images > 1 and size > 1 and images % size != 1:
+        return
+    side = min([*config.augment.sizes, config.data.side])
+    if assembly.normalises_single_values(config, side):
+        other = next((other for other in range(size + 1, images + 2) if images % other != 1), None)
+        way_out = f"give data.batch_size={other}" if images > 1 else "add images"
+        raise UsageError(
+            f"data.batch_size={size} leaves a batch of one image, of {images} training images on each device, and"
+            f" model={config.model.name} at {side} px has batch normalisation over one value a channel there, which has"
+            f" no variance; {way_out}"
+        )
+
+
+def check_code(
+    folder: Path, record: Record | None, rule: str, parent: Path | None = None, *, anew: str | None = None
+) -> None:
+    """Refuse to go on from a state that other code has made, where the rule says so; training itself warns.
+
+    anew: how to start a run without that state, for the refusal.
+    """
+    if record is not None and runfolder.has_state(folder):
+        codechange.of_state(folder, record, rule, anew=anew)
+    elif parent is not None:
+        codechange.of_state(parent, runfolder.record_of(parent), rule, anew=anew)
+
+
+def check_parent(config: Config, folder: Path, parent: Path, seen: Inventory, resumed: Resumption | None) -> None:
+    """Refuse a configuration that cannot go on from the parent's newest checkpoint, see `origin.check_parent`."""
+    from imgrec.training import resume_point  # imports torch
+
+    if resumed is None:
+        resume_point.check_parent(config, folder, parent, seen)
+    else:
+        resume_point.check_parent(config, folder, parent, seen, changed=resumed.changed, anew=resumed.anew)

@@ -1,0 +1,178 @@
+"""What a report tells: the settings' table, what is drawn of them, each run with the way to it, failures, commands."""
+
+import os
+import shlex
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from urllib.parse import quote
+
+from imgrec import records
+from imgrec.errors import shown
+from imgrec.report.chart_data import ChartData, chart_data, name_of
+from imgrec.tables.factors import ABSENT, short
+from imgrec.tables.gather import RECORDS, Run
+from imgrec.tables.grid import Grid, grid
+from imgrec.tables.run_score import score_of
+from imgrec.tables.sensitivity import Sensitivity
+from imgrec.tables.table import Row, Table
+
+_MOST_NAMES = 4  # of folders that the title holds
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cost:
+    """What a setting costs and reaches: mean seconds, mean score with its interval."""
+
+    setting: str
+    seconds: float
+    mean: float
+    low: float | None
+    high: float | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Lane:
+    """A run in the report's list. link: from the page to its folder, None for a lone record."""
+
+    cells: list[str]
+    link: str | None
+    status: str
+    error: str | None
+
+
+@dataclass(kw_only=True)
+class ReportContext:
+    """Everything the page shows, in plain values.
+
+    reading: which images the diagnostics are of. problems: files that could not be read.
+    """
+
+    title: str
+    when: str
+    counts: dict[str, int]
+    settings: Grid
+    settings_names: list[str]
+    runs_header: list[str]
+    runs: list[Lane]
+    score: str
+    costs: list[Cost] = field(default_factory=list)
+    chart_data: ChartData = field(default_factory=ChartData)
+    reading: str = ""
+    commands: list[str] = field(default_factory=list)
+    tunings: list[Sensitivity] = field(default_factory=list)
+    problems: list[str] = field(default_factory=list)
+
+
+def report_context(table: Table, problems: Sequence[str], page: Path) -> ReportContext:
+    """Read curves and diagnostics of the table's runs. page: where the report will lie, for its links."""
+    runs = [run for row in table.rows for run in row.runs]
+    context = ReportContext(
+        title=_title(runs),
+        when=_when(runs),
+        counts={status: n for status in records.STATUSES if (n := sum(run.record.status == status for run in runs))},
+        settings=grid(table),
+        settings_names=[],
+        runs_header=[*(short(key) for key in table.factors.keys), "seed", "status"]
+        + [column.label for column in table.columns]
+        + ["seconds", "run"],
+        runs=[_lane(table, row, run, page) for row in table.rows for run in row.runs],
+        score=table.columns[0].label,
+        commands=[command for row in table.rows for command in _commands(row)],
+        tunings=table.tunings,
+        reading=f"{table.columns[0].split} set, {table.at} checkpoint",
+        problems=list(problems),
+    )
+    context.costs = [cost for row in table.rows if (cost := _cost(name_of(table, row), row)) is not None]
+    context.chart_data = chart_data(table)
+    drawn = {point.setting for points in context.chart_data.curves.values() for point in points}
+    drawn |= {cost.setting for cost in context.costs} | {each.setting for each in context.chart_data.bins}
+    context.settings_names = [name for row in table.rows if (name := name_of(table, row)) in drawn]
+    context.problems += context.chart_data.problems
+    return context
+
+
+def _title(runs: Sequence[Run]) -> str:
+    """The names of the folders that the runs lie in, such as a sweep's; of a run alone, its own name."""
+    if len(runs) == 1:
+        return shown(runs[0].name)
+    names = list(dict.fromkeys(shown(_group(run).name) for run in runs))
+    more = f" and {len(names) - _MOST_NAMES} more" if len(names) > _MOST_NAMES else ""
+    return ", ".join(names[:_MOST_NAMES]) + more
+
+
+def _group(run: Run) -> Path:
+    """The folder that the run's folder lies in; of a lone record the folder around `records`."""
+    place = (run.folder or run.path).resolve().parent
+    return place.parent if run.folder is None and place.name == RECORDS else place
+
+
+def _when(runs: Sequence[Run]) -> str:
+    """The time from the first beginning to the last end, in UTC, of the records that have them."""
+    began = sorted(run.record.began for run in runs if run.record.began)
+    ended = sorted(run.record.ended for run in runs if run.record.ended)
+    if not began or not ended:
+        return "the records do not say when"
+    return f"{_minute(began[0])} to {_minute(ended[-1])} UTC"
+
+
+def _minute(moment: str) -> str:
+    return moment[:16].replace("T", " ")
+
+
+def _lane(table: Table, row: Row, run: Run, page: Path) -> Lane:
+    values = []
+    for column in table.columns:
+        value = score_of(run, column, table.at)
+        values.append(ABSENT if value is None else f"{value * column.scale:.{4 if column.scale == 1 else 2}f}")
+    seconds = run.record.cost.get("seconds")
+    link = None
+    if run.folder is not None:
+        link = quote(os.fsencode(os.path.relpath(run.folder.resolve(), page.resolve().parent))) + "/"
+    return Lane(
+        cells=[
+            *row.setting,
+            str(run.seed),
+            run.record.status,
+            *values,
+            f"{seconds:.0f}" if isinstance(seconds, (int, float)) else ABSENT,
+            shown(run.name),
+        ],
+        link=link,
+        status=run.record.status,
+        error=run.record.error,
+    )
+
+
+def _commands(row: Row) -> list[str]:
+    """Commands that make the setting's runs again: one for all seeds where the rest of their words is the same.
+
+    A study's runs, and those that went on from another one, are commands of their own: `-m` would ask for more.
+    """
+    rest = {tuple(word for word in run.record.command if word.partition("=")[0] != "seed") for run in row.runs}
+    studied = any(run.record.study or run.record.parent for run in row.runs)
+    if len(rest) == 1 and len(row.runs) > 1 and not studied:
+        seeds = ",".join(str(seed) for seed in sorted({run.seed for run in row.runs}))
+        return [_shell(["imgrec", "train", "-m", *next(iter(rest)), f"seed={seeds}"])]
+    return [
+        _shell(["imgrec", "train", *run.record.command, *(["hydra.mode=RUN"] if run.record.study else [])])
+        for run in row.runs
+    ]
+
+
+def _shell(words: Sequence[str]) -> str:
+    """The command on one line, to be pasted."""
+    return " ".join(shlex.quote(word) if word.isprintable() else _escaped(word) for word in words)
+
+
+def _escaped(word: str) -> str:
+    """The word as bash, ksh and zsh read it, without a character that a terminal would act on."""
+    plain = (chr(byte) if 32 <= byte < 127 and byte not in b"\\'" else f"\\x{byte:02x}" for byte in os.fsencode(word))
+    return f"$'{''.join(plain)}'"
+
+
+def _cost(setting: str, row: Row) -> Cost | None:
+    seconds, summary = row.cost("seconds"), row.cells[0].summary
+    if seconds is None or summary is None:
+        return None
+    return Cost(setting=setting, seconds=seconds, mean=summary.mean, low=summary.low, high=summary.high)

@@ -1,0 +1,174 @@
+"""Which folder a run has: by its id, by the run that it went on from, and its images where they lie now. No torch."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from imgrec import records, runfolder
+from imgrec.config import serialize
+from imgrec.config.identity import SHORT, run_id, run_name
+from imgrec.config.root import Config, elsewhere
+from imgrec.data import inventory
+from imgrec.data.inventory import Inventory
+from imgrec.errors import RunError, UsageError, shown
+from imgrec.records import Record
+
+
+def identity(config: Config, fingerprint: str, parent: Path | None = None, folder: Path | None = None) -> str:
+    """The run's id: its configuration's essence, its data's fingerprint, and the run that it went on from.
+
+    folder: the run's own, where it has one: where it has a state, its record knows a parent that is gone.
+    """
+    if parent is None:
+        return run_id(config, fingerprint)
+    own = runfolder.look(folder) if folder is not None and runfolder.has_state(folder) else None
+    if own is not None and own.parent_id is not None and own.parent == str(parent):
+        return run_id(config, fingerprint, own.parent_id)
+    return run_id(config, fingerprint, runfolder.record_of(parent).run_id)
+
+
+def parent_of(folder: Path, record: Record) -> Path | None:
+    """Where the run lies now that the run in `folder` went on from; None for one that began with a new network.
+
+    It is looked for where it lay, and about the folder, in case both were moved; its id decides. Where it is nowhere,
+    the recorded place. Raises RunError where it is nowhere, and the record is too old to know its id.
+    """
+    if record.parent is None:
+        return None
+    named = Path(record.parent)
+    tails = [Path(*named.parts[-count:]) for count in (1, 2, 3) if count <= len(named.parts)]
+    tails += [] if named.is_absolute() else [named]
+    near = [base / tail for base in folder.resolve().parents for tail in tails]
+    beside = f"*-{record.parent_id[:SHORT]}" if record.parent_id else "*"
+    for place in (named, *near, *folder.resolve().parent.glob(beside)):
+        try:
+            found = runfolder.look(place)
+        except RunError:
+            if place == named:
+                raise
+            continue  # a damaged record beside it is of another run, as far as can be known
+        if found is not None and _is_parent(found, record):
+            return place
+    if record.parent_id is None:
+        raise RunError(
+            f"{shown(folder)} went on from the run in {shown(named)}, which is not there, and its record is too old to"
+            f" know it by its id; put that run beside {shown(folder)}"
+        )
+    return named
+
+
+def _is_parent(found: Record, record: Record) -> bool:
+    if record.parent_id is not None:
+        return found.run_id == record.parent_id
+    return run_id(serialize.from_flat(record.config), record.fingerprint, found.run_id) == record.run_id
+
+
+def start(config: Config) -> str | None:
+    """The working directory, where a path of the configuration starts from it; None where none does."""
+    root = config.data.place
+    return None if root is None or Path(root).expanduser().is_absolute() else str(Path.cwd())
+
+
+def settled(folder: Path, record: Record, config: Config) -> Config:
+    """The run's configuration with its images where they lie now, if it names them by a relative path.
+
+    That path started from where the run was started, which may have been moved together with the run. Of the folders
+    that it leads to, the first one with the run's images counts; where none has them, the first one.
+    """
+    root = config.data.place
+    if root is None or start(config) is None:
+        return config
+    bases = (Path.cwd(), *([Path(record.cwd)] if record.cwd else []), *folder.resolve().parents)
+    places = list({place.resolve(): place for base in bases if (place := base / root).is_dir()}.values())
+    if not places:
+        return config
+    found = places[0] if len(places) == 1 else next((one for one in places if _holds(one, record, config)), places[0])
+    return config if Path(root).is_dir() and found.samefile(root) else elsewhere(config, str(found))
+
+
+def _holds(place: Path, record: Record, config: Config) -> bool:
+    """Whether the run's images lie there."""
+    try:
+        return inventory.take(elsewhere(config, str(place)).data).known_as(record.fingerprint) is not None
+    except (RunError, UsageError):  # a folder of anything else
+        return False
+
+
+def group(config: Config) -> Path:
+    """The folder that the run's folder lies in: outputs/<study, or experiment, or default>."""
+    return Path(runfolder.OUTPUTS) / (config.study or config.experiment or "default")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Place:
+    """Where a run lies, or will lie, its id, and its images as that id knows them."""
+
+    folder: Path
+    run_id: str
+    seen: Inventory
+
+
+def place(
+    config: Config,
+    overrides: Sequence[str],
+    seen: Inventory,
+    parent: Path | None = None,
+    *,
+    folder: Path | None = None,
+    within: Path | None = None,
+) -> Place:
+    """Look the run up by its id, then by the id that it had while a folder was known by names and sizes alone.
+
+    A run that is found by its older id keeps it, and `force` trains a finished one anew under the newer. folder: the
+    run's, where it is known. within: the folder to look in, instead of `group`'s.
+    """
+    own = identity(config, seen.fingerprint, parent, folder)
+    if seen.older is not None:
+        earlier = identity(config, seen.older.fingerprint, parent, folder)
+        where = [folder] if folder is not None else _takes(within or group(config), earlier)
+        record = runfolder.look(where[-1]) if where else None
+        known = folder is None and bool(_takes(within or group(config), own))
+        again = folder is None and config.force and record is not None and record.status == "finished"
+        if record is not None and record.run_id == earlier and not known and not again:
+            return Place(folder=where[-1], run_id=earlier, seen=seen.older)
+    return Place(folder=folder or locate(config, overrides, own, within=within), run_id=own, seen=seen)
+
+
+def unknown_contents(folder: Path, *, anew: str | None = None) -> str:
+    """What is said of a run whose images are known by names and sizes alone.
+
+    anew: what to give to train it anew, where that helps.
+    """
+    way_out = f"; to train with images that are known by their contents, give {anew}" if anew else ""
+    return (
+        f"{shown(folder)}: its record knows the images by names and sizes alone, so whether they contain what they did"
+        f" then is unknown{way_out}"
+    )
+
+
+def locate(config: Config, overrides: Sequence[str], own: str, *, within: Path | None = None) -> Path:
+    """The run's folder: the newest one that holds a run of this id, else a new name that reads.
+
+    With force=true, a new folder beside a finished one. own: the run's id. within: the folder to look in, instead of
+    `group`'s.
+    """
+    folder = within or group(config)
+    present = _takes(folder, own)
+    if not present:
+        return folder / run_name(config, overrides, own)
+    newest = present[-1]
+    record = runfolder.look(newest)
+    if config.force and record and record.status == "finished":
+        stem, _, digits = present[0].name.rpartition("-")
+        return newest.with_name(f"{stem.partition('_take-')[0]}_take-{runfolder.take_of(newest.name) + 1}-{digits}")
+    return newest
+
+
+def _takes(folder: Path, own: str) -> list[Path]:
+    """The folders of that id, oldest first."""
+    found = []
+    for path in folder.glob(f"*-{own[:SHORT]}"):
+        if (path / runfolder.RECORD).is_file() and records.read(path / runfolder.RECORD).run_id == own:
+            found.append((path.stat().st_ctime_ns, path))
+    # a take's number, where there is one, is surer than the clock
+    return [path for _, path in sorted(found, key=lambda item: (runfolder.take_of(item[1].name), item[0]))]

@@ -1,0 +1,248 @@
+"""What has become of each run of a sweep so far, told on stderr: a live view on a terminal, else a line at a time."""
+
+import contextlib
+import csv
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from itertools import takewhile
+from pathlib import Path
+from typing import Literal
+
+from rich.console import Console, Group
+from rich.live import Live
+from rich.text import Text
+
+from imgrec.job import Job
+from imgrec.records import Record
+from imgrec.runfolder import CURVES
+from imgrec.summary import headline
+from imgrec.sweep.jobs import State, objective, reason_of
+from imgrec.untrusted_text import visible
+
+_SECONDS = 0.5  # from one drawing of the live view to the next
+_TAIL = 4096  # bytes at the end of curves.csv that hold the newest numbers
+_BRIEF = 100  # characters of a reason while others still run; the whole of it comes at the end
+_DONE, _LEFT = ("finished", "failed", "refused"), ("to resume", "to retry", "to do")
+
+Kind = Literal["runs", "runs that tune", "trials"]
+_ONE: dict[Kind, str] = {"runs": "run", "runs that tune": "run that tunes", "trials": "trial"}
+
+
+class _Console(Console):
+    """A reader who has gone away (`imgrec train -m ... 2>&1 | head`) is no reason to end a sweep."""
+
+    def on_broken_pipe(self) -> None:
+        self.quiet = True
+
+
+class LiveView:
+    """Counts, and tells."""
+
+    def __init__(self) -> None:
+        self._console = _Console(stderr=True, highlight=False, markup=False, emoji=False, soft_wrap=True)
+        self._processes = 1
+        self._opened = 0
+        self._expected = 0
+        self._trials = False
+        self._names: list[str] = []
+        self._running: dict[str, Job] = {}
+        self._seconds: list[float] = []
+        self._best: tuple[float, str] | None = None
+        self._counts: Counter[str] = Counter()
+        self._tolerant = False
+        self.failures: dict[str, str] = {}
+        self.without_runs: dict[str, str] = {}
+
+    def expect(self, total: int) -> None:
+        """Count with so many runs in all, although not all of them are known yet."""
+        self._expected = total
+
+    def open(
+        self, jobs: Sequence[tuple[Job, State]], kind: Kind, *, processes: int, retry: bool, repeated: int = 0
+    ) -> None:
+        """Take in jobs, and say how many of them are in which state.
+
+        kind: a run that tunes may fail without failing the sweep; trials come in batches, and those that are expected
+        are told of with the first. processes: how many go on at a time. retry: those that failed are tried again.
+        repeated: so many more of the expected ones are runs that were taken in already.
+        """
+        self._processes, self._tolerant, self._trials = processes, kind == "runs that tune", kind == "trials"
+        told = self._trials and self._opened > 0
+        counts = Counter(finished=repeated)
+        for job, state in jobs:
+            counts["to retry" if state == "failed" and retry else state] += 1
+            record = job.record() if state == "finished" else None
+            if record is not None:
+                self._take(job, record)
+            if state == "failed" and not retry:
+                self._fail(job, reason_of(job))
+        self._opened += len(jobs) + repeated
+        self._names += [job.name for job, _ in jobs]
+        self._counts["finished"] += counts["finished"]
+        if self._trials:
+            counts["refused"] = self._counts["refused"]
+            counts["to do"] += max(0, self.total - self._opened - counts["refused"])
+        if not told:
+            self._tell(counts, kind)
+
+    def began(self, job: Job) -> None:
+        self._running[job.run_id] = job
+        if not self._console.is_terminal:
+            self.say(f"[{self._done}/{self.total}] running   {job.name}")
+
+    def ended(self, job: Job, reason: str | None = None) -> None:
+        """Take down the end of a run. reason: why it failed."""
+        self._running.pop(job.run_id, None)
+        if reason is None:
+            record = job.record()
+            assert record is not None, job.folder
+            self._take(job, record)
+            self._counts["finished"] += 1
+            left = self.total - self._done
+            note = "  ".join(filter(None, (headline(record, validation=True), self._time_left(left) if left else None)))
+            self.say(f"[{self._done}/{self.total}] finished  {job.name}  {note}")
+        else:
+            self._fail(job, reason)
+            brief = reason if len(reason) <= _BRIEF else f"{reason[:_BRIEF]} ..."
+            self.say(f"[{self._done}/{self.total}] failed    {job.name}: {brief}")
+
+    def refused(self) -> None:
+        """Take down that one of the expected runs is none, and that this is no failure of the sweep."""
+        self._counts["refused"] += 1
+
+    def lost(self, name: str, reason: str) -> None:
+        """Take down that there are no runs where there should be."""
+        self.without_runs[name] = reason
+
+    def cut(self, job: Job) -> None:
+        """Take down a run that was interrupted: it is to be resumed."""
+        self._running.pop(job.run_id, None)
+        self._counts["to resume"] += 1
+
+    def tell_standing(self) -> None:
+        """Say how many runs are in which state, and why some failed, when the sweep ends before they are done."""
+        if self._opened:
+            self._tell(self._counts + Counter({"to do": self.to_do}), "trials" if self._trials else "runs")
+            self.tell_failures()
+
+    def tell_failures(self) -> None:
+        """Say of each run that failed, and of each choice that has none, why."""
+        for name, reason in (*self.failures.items(), *self.without_runs.items()):
+            self.say(f"failed: {name}: {reason}")
+
+    @property
+    def total(self) -> int:
+        """The runs that are known, or expected."""
+        return max(self._opened, self._expected)
+
+    @property
+    def to_resume(self) -> int:
+        """The runs that were cut off."""
+        return self._counts["to resume"]
+
+    @property
+    def to_do(self) -> int:
+        """The runs that have not begun."""
+        return max(0, self.total - self._done - self.to_resume)
+
+    def say(self, line: str) -> None:
+        try:
+            self._console.print(Text(visible(" ".join(line.splitlines()))))
+        except OSError:  # a full disk under a log is not the sweep's either
+            self._console.quiet = True
+
+    @contextlib.contextmanager
+    def shown(self) -> Iterator[None]:
+        """Keep the view up to date while the block runs, on a terminal."""
+        if not self._console.is_terminal:
+            yield
+            return
+        with Live(get_renderable=self._view, console=self._console, refresh_per_second=1 / _SECONDS, transient=True):
+            yield
+
+    @property
+    def _done(self) -> int:
+        return sum(self._counts[state] for state in _DONE)
+
+    def _tell(self, counts: Counter[str], kind: Kind) -> None:
+        parts = [f"{counts[state]} {state}" for state in (*_DONE, *_LEFT) if counts[state]]
+        left = sum(counts[state] for state in _LEFT)
+        if left and (time_left := self._time_left(left)):
+            parts.append(time_left)
+        if total := counts.total():
+            self.say(f"{total} {_ONE[kind] if total == 1 else kind}: {', '.join(parts)}")
+
+    def _fail(self, job: Job, reason: str) -> None:
+        self._counts["failed"] += 1
+        if not self._tolerant:
+            self.failures[str(job.folder)] = reason
+
+    def _take(self, job: Job, record: Record) -> None:
+        if "seconds" in record.cost:
+            self._seconds.append(float(record.cost["seconds"]))
+        score = objective(record)
+        if score is not None and (self._best is None or score > self._best[0]):
+            self._best = (score, job.name)
+
+    def _time_left(self, left: int) -> str | None:
+        """As if the runs that are left took as long as those that have finished; None where none has."""
+        if not self._seconds:
+            return None
+        seconds = sum(self._seconds) / len(self._seconds) * left / min(self._processes, left)
+        return f"about {spoken(seconds)}"
+
+    def _view(self) -> Group:
+        left = self.total - self._done
+        parts = [f"{self._done} of {self.total} runs done", f"{len(self._running)} running"]
+        if self.failures:
+            parts.append(f"{len(self.failures)} failed")
+        if left and (time_left := self._time_left(left)):
+            parts.append(f"{time_left} left")
+        if self._best:
+            parts.append(f"best val top1 {self._best[0]:.4f} {_without(self._shared, self._best[1])}")
+        running = list(self._running.values())  # the main thread adds and removes
+        lines = [Text(visible(f"  {job.name}  {_where(job)}")) for job in running]
+        return Group(Text("  ".join(parts), style="bold"), *lines)
+
+    @property
+    def _shared(self) -> str:
+        """What all names of runs begin with, in whole words: it tells no run from another."""
+        words = zip(*(name.split("_") for name in self._names), strict=False)
+        return "_".join(same[0] for same in takewhile(lambda each: len(set(each)) == 1, words))
+
+
+def _without(shared: str, name: str) -> str:
+    return name.removeprefix(f"{shared}_") if shared else name
+
+
+def _where(job: Job) -> str:
+    """How far a run has come, from the end of its curves."""
+    newest = {(row[2], row[3]): row for row in _tail(job.folder / CURVES)}
+    parts = []
+    if row := newest.get(("train", "step_loss")) or newest.get(("val", "top1")):
+        parts.append(f"epoch {row[1]}/{job.config.trainer.max_epochs}  step {row[0]}")
+    if row := newest.get(("val", "top1")):
+        parts.append(f"val top1 {float(row[4]):.4f}")
+    if row := newest.get(("train", "images_per_second")):
+        parts.append(f"{float(row[4]):.0f} images/s")
+    return "  ".join(parts) or "starting"
+
+
+def _tail(path: Path) -> list[list[str]]:
+    """The last whole rows of a file that another process may be writing."""
+    try:
+        with path.open("rb") as file:
+            file.seek(max(0, path.stat().st_size - _TAIL))
+            text = file.read().decode("utf-8", "replace")
+    except OSError:  # not begun, or begun anew at this moment
+        return []
+    lines = text.split("\n")[1:-1]  # the first may be cut, the last is not whole
+    return [row for row in csv.reader(lines) if len(row) == 5]
+
+
+def spoken(seconds: float) -> str:
+    """A length of time as people say it."""
+    for size, unit in ((86400, "day"), (3600, "hour"), (60, "minute")):
+        if seconds >= 1.5 * size:
+            return f"{seconds / size:.0f} {unit}s"
+    return f"{max(1, round(seconds))} second{'s' if round(seconds) > 1 else ''}"

@@ -1,0 +1,130 @@
+"""The contrasts that a study declared before it ran: what came of them. Imports no torch."""
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from imgrec import statistics
+from imgrec.config import primary
+from imgrec.config.primary import Primary
+from imgrec.errors import UsageError
+from imgrec.tables import compare, factors
+from imgrec.tables.cells import cell_of
+from imgrec.tables.column import Column
+from imgrec.tables.compare import Compared
+from imgrec.tables.correctness import Reader
+from imgrec.tables.factors import full
+from imgrec.tables.gather import Run
+from imgrec.tables.table import Cell, Row, Table
+
+
+@dataclass(frozen=True, kw_only=True)
+class Side:
+    """A setting, and its score where the contrast is measured."""
+
+    row: Row
+    cell: Cell
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """What came of a declared contrast, for one pair of settings; `missing` says why nothing did.
+
+    p, p_over_both: Holm-corrected over all outcomes of the study, also those that the table leaves out.
+    """
+
+    declared: Primary
+    column: Column
+    at: str
+    ours: Side | None = None
+    theirs: Side | None = None
+    found: Compared | None = None
+    p: float | None = None
+    p_over_both: float | None = None
+    missing: str = ""
+
+
+def declared(runs: Sequence[Run]) -> list[Primary]:
+    """What the runs' studies declared, each once; what another version may have declared otherwise is left out."""
+    words = dict.fromkeys(
+        word for run in runs for word in run.record.config.get("primary") or () if isinstance(word, str)
+    )
+    found = []
+    for word in words:
+        try:
+            found.append(primary.parse(word))
+        except UsageError:
+            continue
+    return found
+
+
+def of(
+    table: Table, contrasts: Sequence[Primary], reader: Reader, whole: Table | None = None
+) -> tuple[list[Outcome], int]:
+    """The outcome of each declared contrast, once for each combination of the other factors.
+
+    whole: the table of all runs of the study, where some are left out of this one. Returns also the number of pairs
+    with an outcome that the table leaves out; p is corrected over them, too.
+    """
+    outcomes = _all(table, contrasts, reader)
+    left_out = []
+    if whole is not None:
+        every = _all(whole, declared([run for row in whole.rows for run in row.runs]), reader)
+        left_out = [each for each in every if each.found and not any(_is_part(one, each) for one in outcomes)]
+    counted = [*outcomes, *left_out]
+    ps = statistics.holm([each.found.seeds.shown.p if each.found else None for each in counted])
+    over_both = [each.found.both.p if each.found and each.found.both else None for each in counted]
+    corrected = [
+        dataclasses.replace(each, p=p, p_over_both=p_over_both)
+        for each, p, p_over_both in zip(counted, ps, statistics.holm(over_both), strict=True)
+    ]
+    return corrected[: len(outcomes)], len(left_out)
+
+
+def _all(table: Table, contrasts: Sequence[Primary], reader: Reader) -> list[Outcome]:
+    return [outcome for each in contrasts if each.ours for outcome in _of(table, each, reader)]
+
+
+def _is_part(outcome: Outcome, other: Outcome) -> bool:
+    """True if an outcome has runs of the other's pair alone."""
+
+    def runs(side: Side | None) -> set[str]:
+        return {str(run.path) for run in side.row.runs} if side else set()
+
+    sides = ((outcome.ours, other.ours), (outcome.theirs, other.theirs))
+    return outcome.declared == other.declared and all(
+        runs(one) and runs(one) <= runs(another) for one, another in sides
+    )
+
+
+def _of(table: Table, each: Primary, reader: Reader) -> list[Outcome]:
+    shown = table.columns[0]
+    named = table.names.label(each.metric, shown.split)
+    column = Column(metric=each.metric, split=shown.split, protocol=shown.protocol, named=named)
+    at = each.at or table.at
+    nothing = Outcome(declared=each, column=column, at=at)
+    outcomes = []
+    for row in table.rows:
+        if not _has(row, each.ours):
+            continue
+        for other in table.rows:
+            if not _has(other, each.theirs) or not _alike(table, row, other, each):
+                continue
+            ours, theirs = (Side(row=one, cell=cell_of(one.runs, column, at, reader)) for one in (row, other))
+            found = compare.cells(ours.cell, theirs.cell, column)
+            missing = "" if found else "one of both has no score"
+            if found and not compare.is_comparable(row, other, column):
+                found, missing = None, "they do not measure the same"
+            outcomes.append(dataclasses.replace(nothing, ours=ours, theirs=theirs, found=found, missing=missing))
+    return outcomes or [dataclasses.replace(nothing, missing="there are no runs of both that are alike otherwise")]
+
+
+def _has(row: Row, side: Mapping[str, str]) -> bool:
+    return all(factors.matches(row.runs[0], full(key), [value]) for key, value in side.items())
+
+
+def _alike(table: Table, row: Row, other: Row, each: Primary) -> bool:
+    """Whether the two settings differ in the contrast's keys alone."""
+    own = {full(key) for key in each.ours}
+    pairs = zip(table.factors.keys, row.setting, other.setting, strict=True)
+    return all(key in own or one == another for key, one, another in pairs)

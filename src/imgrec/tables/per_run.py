@@ -1,0 +1,117 @@
+"""Runs one by one: what each was, its scores and what it cost, as columns of plain values. Imports no torch."""
+
+import csv
+import io
+import json
+import math
+import shlex
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from imgrec.errors import shown
+from imgrec.records import Score
+from imgrec.tables import factors, images
+from imgrec.tables.factors import ABSENT, ROOT
+from imgrec.tables.gather import Run
+from imgrec.untrusted_text import for_spreadsheet
+
+FORMATS = ("csv", "json")
+_ENVIRONMENT = ("commit", "dirty", "python", "torch", "torchvision", "lightning", "cpu", "cores", "gpu", "threads")
+_IMAGES = "images"  # the column that tells the runs' data apart: a root alone does not
+
+Columns = dict[str, list[Any]]
+"""By name a value for each run, None where it has none: numbers, booleans, texts, lists of them."""
+
+
+def columns(runs: Sequence[Run], said: list[str]) -> Columns:
+    """All that is known of each run; `imgrec.load_runs` says what the columns are. said: gains what is left out."""
+    found: Columns = {
+        "run_id": [run.record.run_id for run in runs],
+        "name": [run.name for run in runs],
+        "folder": [str(run.folder) if run.folder else None for run in runs],
+        "path": [str(run.path) for run in runs],
+        "status": [run.record.status for run in runs],
+        "error": [run.record.error for run in runs],
+        "study": [run.record.study for run in runs],
+        "experiment": [run.record.experiment for run in runs],
+        "seed": [run.seed for run in runs],
+        _IMAGES: [value_of(run, _IMAGES) for run in runs],
+    }
+    for key in varied(runs):
+        found.setdefault(key, [value_of(run, key) for run in runs])
+    found |= _scores(runs, said)
+    for name in dict.fromkeys(name for run in runs for name, value in run.record.cost.items() if _is_number(value)):
+        found.setdefault(name, [run.record.cost.get(name) for run in runs])
+    for key in dict.fromkeys(key for run in runs for key in run.record.config):
+        if key not in found:
+            found[key] = [value_of(run, key) for run in runs]
+    found["began"] = [run.record.began for run in runs]
+    found["ended"] = [run.record.ended for run in runs]
+    found["command"] = [shlex.join(run.record.command) for run in runs]
+    found["parent_id"] = [run.record.parent_id for run in runs]
+    for name in _ENVIRONMENT:
+        found[name] = [_flat(run.record.environment.get(name)) for run in runs]
+    return found
+
+
+def varied(runs: Sequence[Run]) -> list[str]:
+    """The columns of what was varied, as a table finds it, seeds aside."""
+    return [_IMAGES if key == ROOT else key for key in factors.derive(runs).keys]
+
+
+def value_of(run: Run, key: str) -> Any:
+    """The run's value of a configuration's key, or of the column `images`; None where it has none."""
+    if key == _IMAGES:
+        return images.named(run.record)
+    value = run.record.config.get(key) if key == ROOT else factors.value_of(run.record, key)
+    return None if value == ABSENT else value
+
+
+def render(found: Columns, form: str) -> str:
+    """The runs as CSV, a line each, or as a list of JSON objects; what is missing is empty, or null."""
+    rows = [dict(zip(found, row, strict=True)) for row in zip(*found.values(), strict=True)]
+    if form == "json":
+        plain = [{name: _finite(value) for name, value in row.items()} for row in rows]
+        return json.dumps(plain, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow([for_spreadsheet(name) for name in found])
+    writer.writerows([[_cell(value) for value in row.values()] for row in rows])
+    return text.getvalue()
+
+
+def _cell(value: Any) -> str:
+    return "" if _finite(value) is None else for_spreadsheet(factors.text(value))
+
+
+def _finite(value: Any) -> Any:
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _flat(value: Any) -> Any:
+    """A value of an environment; several GPUs in one text."""
+    return " + ".join(map(str, value)) or None if isinstance(value, list) else value
+
+
+def _scores(runs: Sequence[Run], said: list[str]) -> Mapping[str, list[float | None]]:
+    """A column for each score that a finished run has. Of one measured in several ways the first counts."""
+    values: dict[str, dict[int, float]] = {}
+    for place, run in enumerate(runs):
+        for score in run.record.scores if run.record.status == "finished" else []:
+            named = values.setdefault(_score_name(score), {})
+            if place not in named:
+                named[place] = float(score.value)
+            elif score.value != named[place]:
+                said.append(
+                    f"{_score_name(score)} of {shown(run.name)} was measured with several settings, and the first"
+                    f" counts: not {score.value:g} with {factors.text(score.settings)}"
+                )
+    return {name: [named.get(place) for place in range(len(runs))] for name, named in sorted(values.items())}
+
+
+def _score_name(score: Score) -> str:
+    return f"{score.split}_{score.metric}_{score.at}" + ("" if score.protocol == "clean" else f"_{score.protocol}")
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)

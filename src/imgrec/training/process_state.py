@@ -1,0 +1,81 @@
+"""What a run changes in its process, and changes back: a program may call for a run in the middle of its own work."""
+
+import contextlib
+import logging
+import os
+import random
+import warnings
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import torch
+from lightning.pytorch.utilities import rank_zero_only
+
+from imgrec import ddp_processes
+
+_QUIETENED = ("lightning.pytorch", "lightning.fabric")
+_RANK = "rank"  # of the process, as Lightning took it from the environment when it was imported
+
+
+@contextlib.contextmanager
+def left_as_found() -> Iterator[None]:
+    """Let the block change PyTorch's settings, random states, environment, warning filters and Lightning's log freely.
+
+    All of it is as before afterwards. What another thread changes of it meanwhile is lost.
+    """
+    environment = dict(os.environ)
+    levels = {name: logging.getLogger(name).level for name in _QUIETENED}
+    settings, states, rank = _settings(), _random_states(), getattr(rank_zero_only, _RANK, None)
+    try:
+        with warnings.catch_warnings():
+            ddp_processes.forget_foreign_rank()
+            setattr(rank_zero_only, _RANK, ddp_processes.rank())
+            yield
+    finally:
+        setattr(rank_zero_only, _RANK, rank)
+        _restore_settings(settings)
+        _restore_random_states(states)
+        for name, level in levels.items():
+            logging.getLogger(name).setLevel(level)
+        for name in os.environ.keys() - environment.keys():
+            del os.environ[name]
+        for name, value in environment.items():
+            if os.environ.get(name) != value:
+                os.environ[name] = value
+
+
+def _settings() -> dict[str, Any]:
+    return {
+        "threads": torch.get_num_threads(),
+        "deterministic": torch.are_deterministic_algorithms_enabled(),
+        "warn_only": torch.is_deterministic_algorithms_warn_only_enabled(),
+        "fill": torch.utils.deterministic.fill_uninitialized_memory,  # type: ignore[attr-defined]
+        "benchmark": torch.backends.cudnn.benchmark,
+        "grad": torch.is_grad_enabled(),
+    }
+
+
+def _restore_settings(settings: dict[str, Any]) -> None:
+    torch.set_num_threads(settings["threads"])
+    torch.use_deterministic_algorithms(settings["deterministic"], warn_only=settings["warn_only"])
+    torch.utils.deterministic.fill_uninitialized_memory = settings["fill"]  # type: ignore[attr-defined]
+    torch.backends.cudnn.benchmark = settings["benchmark"]
+    torch.set_grad_enabled(settings["grad"])
+
+
+def _random_states() -> dict[str, Any]:
+    return {
+        "python": random.getstate(),
+        "numpy": np.random.get_state(),
+        "torch": torch.get_rng_state(),
+        "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else [],  # type: ignore[no-untyped-call]
+    }
+
+
+def _restore_random_states(states: dict[str, Any]) -> None:
+    random.setstate(states["python"])
+    np.random.set_state(states["numpy"])
+    torch.set_rng_state(states["torch"])
+    if states["cuda"]:
+        torch.cuda.set_rng_state_all(states["cuda"])

@@ -1,0 +1,216 @@
+"""What a study declared as primary comes first in its table."""
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+from answered import lay_answers, predicted
+from fake_runs import Shown, lay, lay_sweep, run, score
+from scipy.stats import ttest_rel
+
+from imgrec import statistics
+
+Table = Callable[..., Shown]
+BEGINS = "Primary contrast, declared in the study: test top1 % at "
+
+
+def declare(*words: str) -> Mapping[str, object]:
+    return {"primary": list(words)}
+
+
+def lay_declared(place: Path, outcomes: Mapping[str, Sequence[float]], *words: str) -> None:
+    for setting, tops in outcomes.items():
+        for seed, top1 in enumerate(tops):
+            scores = [score("top1", top1, at="best"), score("top1", top1 - 0.1), score("ece", 0.1 + top1 / 10)]
+            lay(place, run(f"{setting} seed={seed}", *scores, config=declare(*words)))
+
+
+ADAM, SGD, BEST = [0.80, 0.82, 0.81, 0.83], [0.70, 0.73, 0.70, 0.74], [0.90, 0.95, 0.93, 0.96]
+
+
+def test_a_declared_contrast_is_told_first_with_its_uncorrected_p(table: Table, runs: Path) -> None:
+    values = {"optimizer=adam": ADAM, "optimizer=sgd": SGD, "optimizer=muon": BEST}
+    lay_declared(runs, values, "top1 at last: optimizer=adam vs optimizer=sgd")
+    found = statistics.paired(dict(enumerate(ADAM)), dict(enumerate(SGD)))
+    assert found is not None
+    assert found.p is not None
+    assert found.low is not None
+    assert found.high is not None
+    shown = table()
+    p = "p < 0.001" if found.p < 0.001 else f"p = {found.p:.2g}"
+    assert shown.verdict.startswith(
+        f"{BEGINS}last: optimizer=adam leads optimizer=sgd by {100 * found.mean:.2f} points [{100 * found.low:.2f},"
+        f" {100 * found.high:.2f}] (4 seeds each, these images, {p})."
+        " test top1 %: optimizer=muon is best;"
+    )
+
+
+def test_whoever_leads_is_named_first_and_lower_errors_lead(table: Table, runs: Path) -> None:
+    values = {"optimizer=adam": ADAM, "optimizer=sgd": SGD}
+    lay_declared(runs, values, "top1: optimizer=sgd vs optimizer=adam", "ece at last: optimizer=adam vs optimizer=sgd")
+    said = table().verdict
+    assert f"{BEGINS}best: optimizer=adam leads optimizer=sgd by 9.75 points [" in said
+    assert "test ece % at last: optimizer=sgd leads optimizer=adam by 0.98 points [0." in said
+
+
+def test_a_contrast_that_cannot_be_told_says_so(table: Table, runs: Path) -> None:
+    lay_declared(
+        runs, {"optimizer=adam": [0.8, 0.7], "optimizer=sgd": [0.7, 0.75]}, "top1: optimizer=adam vs optimizer=sgd"
+    )
+    assert table().verdict.startswith(f"{BEGINS}best: can't tell; optimizer=adam leads optimizer=sgd by 2.50 points [")
+
+
+def test_with_another_factor_each_of_its_values_has_the_contrast_and_p_is_corrected(table: Table, runs: Path) -> None:
+    values = {
+        "loss=mse optimizer=adam": ADAM,
+        "loss=mse optimizer=sgd": SGD,
+        "loss=brier optimizer=adam": BEST,
+        "loss=brier optimizer=sgd": SGD,
+    }
+    lay_declared(runs, values, "top1: optimizer=adam vs optimizer=sgd")
+    said = table().verdict
+    ps = []
+    for ours in (BEST, ADAM):
+        found = statistics.paired(dict(enumerate(ours)), dict(enumerate(SGD)))
+        assert found is not None
+        ps.append(found.p)
+    told = ["< 0.001" if p < 0.001 else f"= {p:.2g}" for p in statistics.holm(ps) if p is not None]
+    assert "loss=brier optimizer=adam leads loss=brier optimizer=sgd by 21.75 points" in said
+    assert [part.split(")")[0] for part in said.split(", p ")[1:]] == told
+
+
+@pytest.mark.parametrize("more", [(), ("--rows", "optimizer")])
+def test_a_filter_does_not_make_the_p_of_a_declared_contrast_smaller(
+    table: Table, runs: Path, more: tuple[str, ...]
+) -> None:
+    values = {
+        "loss=mse optimizer=adam": [0.80, 0.82, 0.81, 0.80],
+        "loss=mse optimizer=sgd": [0.79, 0.80, 0.80, 0.80],
+        "loss=brier optimizer=adam": [0.70, 0.72, 0.71, 0.69],
+        "loss=brier optimizer=sgd": [0.71, 0.72, 0.73, 0.74],
+        "loss=focal optimizer=adam": [0.90, 0.91, 0.92, 0.89],
+    }
+    lay_declared(runs, values, "top1: optimizer=adam vs optimizer=sgd")
+    lay_declared(runs, {"loss=focal optimizer=muon": [0.5]}, "top1: optimizer=adam vs optimizer=muon")
+    every = re.search(r"loss=mse optimizer=adam leads .*? these images, p = ([\d.]+)\)", table().verdict)
+    alone = table("--where", "loss=mse", *more).verdict
+    found = re.search(r"optimizer=adam leads .*? these images, p = ([\d.]+)\)", alone)
+    assert every is not None
+    assert found is not None
+    assert found[1] == every[1]
+    assert ". --where leaves out 1 more; p is corrected over it, too." in alone
+
+
+def test_where_predictions_are_kept_new_images_are_told_of_too(table: Table, runs: Path) -> None:
+    random = np.random.default_rng(0)
+    adam, sgd = (random.random((3, 200)) < share for share in (0.85, 0.8))
+    rows = {
+        "optimizer=adam": [predicted(list(row)) for row in adam],
+        "optimizer=sgd": [predicted(list(row)) for row in sgd],
+    }
+    lay_answers(runs, rows, config=declare("top1: optimizer=adam vs optimizer=sgd"))
+    change = statistics.difference_over_both(adam, sgd, paired=True)
+    assert change.p is not None
+    assert f"(p = {change.p:.2g})" in table().verdict.partition("; new images: [")[2]
+
+
+@pytest.mark.parametrize("other", ["loss=focal loss.gamma=2.0", "loss=cross_entropy loss.gamma=–"])
+def test_choices_of_one_name_are_told_apart_by_a_key_of_both_sides(other: str, table: Table, runs: Path) -> None:
+    values = {"loss=focal_3": ADAM, "loss=focal": SGD, "loss=cross_entropy": SGD}
+    lay_declared(runs, values, f"top1: loss=focal loss.gamma=3.0 vs {other}")
+    assert table().verdict.startswith(f"{BEGINS}best: loss=focal loss.gamma=3 leads {other.removesuffix('.0')} by 9.75")
+
+
+def test_one_run_each_tells_of_these_two_networks_and_not_of_their_settings(table: Table, runs: Path) -> None:
+    """Whatever their images show: with another seed it may be the other way round."""
+    answers = {
+        "optimizer=adam": [predicted([True] * 190 + [False] * 10)],
+        "optimizer=sgd": [predicted([True] * 150 + [False] * 50)],
+    }
+    lay_answers(runs, answers, config=declare("top1: optimizer=adam vs optimizer=sgd"))
+    said = table().verdict
+    assert said.startswith(
+        f"{BEGINS}best: can't tell of the settings; optimizer=adam leads optimizer=sgd by 20.00 points (1 seed each,"
+        " these images); these two runs on new images: ["
+    )
+    assert "] (p < 0.001)" in said
+
+
+def test_differences_without_a_spread_tell_nothing_of_the_settings(table: Table, runs: Path) -> None:
+    values = {"optimizer=adam": [0.75, 0.75], "optimizer=sgd": [0.5, 0.5]}
+    lay_declared(runs, values, "top1: optimizer=adam vs optimizer=sgd")
+    assert table().verdict.startswith(f"{BEGINS}best: can't tell of the settings; optimizer=adam leads ")
+
+
+def test_a_contrast_without_runs_is_told_to_have_none(table: Table, runs: Path) -> None:
+    lay_declared(runs, {"optimizer=adam": ADAM}, "top1: optimizer=adam vs optimizer=sgd")
+    assert table().verdict.startswith(
+        f"{BEGINS}best, optimizer=adam vs optimizer=sgd: there are no runs of both that are alike otherwise. "
+    )
+
+
+def test_losses_of_different_criteria_are_no_contrast(table: Table, runs: Path) -> None:
+    for words in ("loss=mse", "loss=brier"):
+        for seed in range(2):
+            both = [score("loss", 0.5 + seed / 10), score("top1", 0.5)]
+            lay(runs, run(f"{words} seed={seed}", *both, config=declare("loss at last: loss=mse vs loss=brier")))
+    assert "test loss at last, loss=mse vs loss=brier: they do not measure the same." in table().verdict
+
+
+def test_a_primary_score_is_what_the_verdict_is_about(table: Table, runs: Path) -> None:
+    lay_declared(runs, {"optimizer=adam": ADAM, "optimizer=sgd": SGD}, "ece at last")
+    assert table("--scores", "top1,ece").verdict.startswith("test ece %: ")
+    shown = table()
+    assert shown.verdict.startswith("test top1 %: ")
+    assert "declared as primary and not shown: ece; give --scores ece" in shown.notes
+    lay_declared(runs, {"optimizer=muon": BEST}, "iou at last")
+    assert "declared as primary, and measured by no run here: iou" in table().notes
+
+
+def test_what_another_version_declared_otherwise_is_left_out(table: Table, runs: Path) -> None:
+    lay_sweep(runs, {"optimizer=adam": ADAM, "optimizer=sgd": SGD}, config={"primary": ["a b c", 7]})
+    assert table().verdict.startswith("test top1 %: optimizer=adam is best")
+
+
+def test_what_a_contrast_has_said_is_not_said_again(table: Table, runs: Path) -> None:
+    words = "top1: optimizer=adam vs optimizer=sgd"
+    lay_declared(runs, {"optimizer=adam": ADAM, "optimizer=sgd": SGD}, words)
+    assert table().verdict.count("leads") == 1
+    assert table("--at", "last").verdict.count("leads") == 1, "it goes along with the table"
+    lay_declared(runs, {"optimizer=muon": [0.1, 0.2, 0.1, 0.3]}, words)
+    assert table().verdict.endswith("). Of all settings it is optimizer=adam that is best.")
+    lay_declared(runs, {"optimizer=rmsprop": BEST}, words)
+    assert table().verdict.count("leads") == 2
+    assert "optimizer=rmsprop is best; it leads optimizer=adam, the next, by " in table().verdict
+
+
+def test_where_the_contrast_is_too_small_to_mark_the_seeds_that_it_needs_follow(table: Table, runs: Path) -> None:
+    adam, sgd = [0.80, 0.70, 0.78, 0.76], [0.70, 0.75, 0.76, 0.72]
+    values = {"optimizer=adam": adam, "optimizer=sgd": sgd, "optimizer=muon": [0.10, 0.12, 0.11, 0.10]}
+    lay_declared(runs, values, "top1: optimizer=adam vs optimizer=sgd")
+    p = ttest_rel(adam, sgd).pvalue
+    said = table().verdict
+    assert said.count("leads") == 1
+    assert f"these images, p = {p:.2g}). None of all settings is marked as best; if lead and deviation are as" in said
+
+
+def test_a_lead_of_new_seeds_that_new_images_do_not_show_says_so(table: Table, runs: Path) -> None:
+    """Each seed of adam gets the same 9 images more than sgd, and 3 or 4 others less; sgd is right about the same."""
+    sgd = np.arange(200) < 150
+    rows = []
+    for lost in ([0, 1, 2], [3, 4, 5], [6, 7, 8, 9]):
+        adam = sgd.copy()
+        adam[150:159], adam[lost] = True, False
+        rows.append(adam)
+    answers = {
+        "optimizer=adam": [predicted(row.tolist()) for row in rows],
+        "optimizer=sgd": [predicted(sgd.tolist()) for _ in rows],
+    }
+    lay_answers(runs, answers, config=declare("top1: optimizer=adam vs optimizer=sgd"))
+    change = statistics.difference_over_both(np.stack(rows), np.stack([sgd] * 3), paired=True)
+    said = table().verdict
+    assert change.p == pytest.approx(0.0747, abs=1e-4)
+    assert ", p = 0.0034)" in said
+    assert said.endswith("(p = 0.075: of them can't tell).")

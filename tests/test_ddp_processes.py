@@ -1,0 +1,195 @@
+"""Which processes train along with a run that another process has started, and which are runs by themselves."""
+
+import dataclasses
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from runs import one_line
+
+from imgrec import ddp_processes, launch, runfolder
+from imgrec.config.compose import compose
+from imgrec.job import Job
+
+Said = tuple[int, str, str]
+
+
+@pytest.mark.parametrize("name", ["LOCAL_RANK", "NODE_RANK", "GROUP_RANK", "RANK"])
+def test_a_rank_that_another_program_gives_is_refused_before_anything_is_written(
+    tiny: list[str],
+    command: Callable[..., Said],
+    workplace: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    name: str,
+    outcome: Callable[[str, str], None],
+) -> None:
+    monkeypatch.setenv(name, "1")
+    for words in (["train", *tiny], ["train", "-m", *tiny, "seed=0,1"]):
+        code, _, err = command(*words)
+        assert code == 2
+        assert one_line(err).startswith(
+            f"imgrec: {name} must not be set, as imgrec starts the processes of a run itself"
+        )
+        assert not Path("outputs").exists()
+    outcome(f"{name}=1 from another program", one_line(err))
+
+
+@pytest.mark.parametrize("value", ["0", "first", ""])
+def test_the_first_of_another_program_s_processes_is_a_run_by_itself(
+    tiny: list[str], one_run: Path, workplace: Path, monkeypatch: pytest.MonkeyPatch, value: str
+) -> None:
+    monkeypatch.setenv("LOCAL_RANK", value)
+    monkeypatch.setenv("NODE_RANK", value)
+    outcome = launch.train([*tiny, "trainer.max_epochs=1"])
+    expected = json.loads((one_run / "record.json").read_text())
+    assert outcome.record.weights == expected["weights"]
+    assert (outcome.folder / "curves.csv").exists()
+    assert (os.environ["LOCAL_RANK"], os.environ["NODE_RANK"]) == (value, value)
+
+
+def test_only_a_process_that_the_first_one_started_is_a_companion(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = "from imgrec import ddp_processes; print(ddp_processes.rank())"
+
+    def rank_of_a_child(code: str = asked, **environment: str) -> str:
+        told = {**os.environ, **environment}
+        done = subprocess.run([sys.executable, "-c", code], env=told, capture_output=True, text=True, check=True)
+        return done.stdout.strip()
+
+    monkeypatch.setenv("LOCAL_RANK", "1")
+    assert ddp_processes.rank() == 0
+    assert rank_of_a_child() == "0"
+    assert rank_of_a_child(IMGREC_STARTED_BY=str(os.getpid())) == "1"
+    grandchild = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {asked!r}])"
+    told = rank_of_a_child(grandchild, IMGREC_STARTED_BY=str(os.getpid()))
+    assert told == "0", "a run of a companion's own, or of one that its loader started"
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("{", "it is no JSON object with a job's version"),
+        ("[]", "it is no JSON object with a job's version"),
+        ('{"job": 2}', "it has version 2, and this one reads 1"),
+        ('{"job": 1, "config": {}, "folder": 3}', "folder is 3"),
+        (None, "No such file or directory"),
+    ],
+)
+def test_a_file_that_is_no_job_is_refused(
+    command: Callable[..., Said], workplace: Path, text: str | None, reason: str
+) -> None:
+    if text is not None:
+        Path("job.json").write_text(text)
+    code, out, err = command("_job", "job.json")
+    assert (code, out) == (2, "")
+    assert one_line(err) == (
+        f"imgrec: job.json must hold a job that imgrec wrote, and cannot be read: {reason}; start the run with imgrec"
+        " train"
+    )
+
+
+def test_a_job_that_went_through_a_file_is_the_same_run(
+    command: Callable[..., Said], tiny: list[str], one_run: Path, workplace: Path
+) -> None:
+    words = (*tiny, "trainer.max_epochs=1")
+    config = compose(words)
+    record = runfolder.record_of(one_run)
+    job = Job(
+        config=config, folder=Path("ä folder"), run_id=record.run_id, fingerprint=record.fingerprint, command=words
+    )
+    Path("job.json").write_text(job.to_json())
+    assert Job.read(Path("job.json")) == dataclasses.replace(job, folder=Path("ä folder").absolute())
+    code, _, err = command("_job", "job.json")
+    assert code == 0, err
+    again = runfolder.record_of(job.folder)
+    assert (again.status, again.weights, again.command) == ("finished", record.weights, list(words))
+
+
+@pytest.mark.slow
+def test_lightning_s_own_idea_of_the_rank_does_not_silence_a_run(tiny: list[str], workplace: Path) -> None:
+    """SLURM_PROCID, read when Lightning is imported, would keep curves.csv from being written."""
+    surroundings: dict[str, Any] = {**os.environ, "SLURM_PROCID": "1"}
+    done = subprocess.run(
+        [sys.executable, "-m", "imgrec", "train", *tiny, "trainer.max_epochs=1", "hydra.run.dir=run"],
+        env=surroundings,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "val,top1" in Path("run/curves.csv").read_text()
+
+
+@pytest.fixture
+def as_companions(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
+    """Let companions run this code instead of training along."""
+
+    def arrange(code: str) -> None:
+        popen = subprocess.Popen
+        monkeypatch.setattr(subprocess, "Popen", lambda _, **options: popen([sys.executable, "-c", code], **options))
+
+    return arrange
+
+
+def children() -> list[str]:
+    return Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()
+
+
+def started(count: int = 3) -> Any:
+    return ddp_processes.started("the job", count=count, at_port=1, noted=lambda: None)
+
+
+def test_companions_get_the_job_and_their_rank_and_end_by_themselves(
+    as_companions: Callable[[str], None], tmp_path: Path
+) -> None:
+    as_companions(
+        "import os, sys; from pathlib import Path; from imgrec import ddp_processes;"
+        f" file = Path({str(tmp_path)!r}, str(ddp_processes.rank()));"
+        " file.write_text(f'{sys.stdin.read()} {ddp_processes.port()}')"
+    )
+    before = children()
+    with started():
+        pass
+    assert {path.name: path.read_text() for path in tmp_path.iterdir()} == {"1": "the job 1", "2": "the job 1"}
+    assert children() == before
+
+
+def test_companions_of_a_process_that_fails_are_killed(as_companions: Callable[[str], None]) -> None:
+    as_companions("import time; time.sleep(600)")
+    before = children()
+    with pytest.raises(ValueError, match="diverged"), started():
+        raise ValueError("diverged")
+    assert children() == before
+
+
+def test_companions_that_do_not_end_are_killed(
+    as_companions: Callable[[str], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    as_companions("import time; time.sleep(600)")
+    monkeypatch.setattr(ddp_processes, "_GRACE", 0.1)
+    before = children()
+    with started():
+        pass
+    assert children() == before
+
+
+@pytest.mark.parametrize(("signum", "code"), [(None, 1), (signal.SIGTERM, 143)])
+def test_a_process_that_waits_for_a_companion_that_has_failed_ends_and_says_so(signum: int | None, code: int) -> None:
+    script = f"""
+import subprocess, sys, time
+from imgrec import ddp_processes, runlog
+
+popen = subprocess.Popen
+subprocess.Popen = lambda _, **options: popen([sys.executable, "-c", "raise SystemExit(3)"], **options)
+ddp_processes._LOOK = ddp_processes._SETTLE = 0.1
+with runlog.shown(), ddp_processes.started("the job", count=2, at_port=1, noted=lambda: {signum and int(signum)}):
+    time.sleep(600)
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert done.returncode == code
+    said = "process 1 of the run ended with exit code 3, and the others waited for it: all are ended"
+    assert done.stderr == f"{said}\n"

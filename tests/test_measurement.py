@@ -1,0 +1,235 @@
+"""Protocols, measurements and diagnoses against hand-made ones."""
+
+import json
+import math
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from sklearn.metrics import jaccard_score, precision_score, recall_score
+from torch import Tensor, nn
+
+from imgrec import losses, measurement
+from imgrec.config.root import PROTOCOLS
+from imgrec.data.source import MemoryImages
+from imgrec.errors import RunError
+from imgrec.measurement import Predictions, diagnose, measure, predict
+from imgrec.records import wilson
+from imgrec.scores import Scores
+
+CPU = torch.device("cpu")
+
+
+class Probe(nn.Module):
+    """Logits that tell apart every pixel's place: a fixed random projection. Remembers how it was called."""
+
+    def __init__(self, pixels: int, classes: int = 3) -> None:
+        super().__init__()
+        self.project = nn.Linear(pixels, classes)
+        self.project.weight.data = torch.randn(classes, pixels, generator=torch.Generator().manual_seed(1))
+        self.calls: list[tuple[int, bool, bool, bool]] = []
+
+    def forward(self, images_nchw: Tensor) -> Tensor:
+        contiguous = images_nchw.is_contiguous(memory_format=torch.channels_last)
+        self.calls.append((len(images_nchw), self.training, torch.is_grad_enabled(), contiguous))
+        logits: Tensor = self.project(images_nchw.flatten(1))
+        return logits
+
+
+def predicted_of(logits_nk: torch.Tensor, targets_n: torch.Tensor) -> Predictions:
+    """Predictions for a split whose images could all be read."""
+    return Predictions(logits_nk=logits_nk, targets_n=targets_n, indices_n=torch.arange(len(targets_n)))
+
+
+def pixels(n: int, side: int = 5) -> Tensor:
+    return torch.rand(n, 2, side, side, generator=torch.Generator().manual_seed(0))
+
+
+def images(n: int, side: int = 5) -> MemoryImages:
+    values = (pixels(n, side) * 255).to(torch.uint8)
+    return MemoryImages(values, torch.arange(n) % 3)
+
+
+def test_the_configuration_knows_the_protocols_that_exist() -> None:
+    assert set(measurement.PROTOCOLS) == set(PROTOCOLS)
+
+
+def test_clean_is_the_network_itself() -> None:
+    probe = Probe(50)
+    assert torch.equal(measurement.clean(probe, pixels(4)), probe(pixels(4)))
+
+
+def test_tta_flip_is_the_mean_of_an_image_and_its_mirror_image() -> None:
+    probe = Probe(50)
+    mirrored = torch.from_numpy(np.ascontiguousarray(pixels(4).numpy()[:, :, :, ::-1]))
+    expected = (probe(pixels(4)) + probe(mirrored)) / 2
+    assert torch.allclose(measurement.tta_flip(probe, pixels(4)), expected, atol=1e-6)
+
+
+def test_tta_flip_shift_is_six_views_half_of_them_in_place() -> None:
+    """Shifts written out with NumPy: one pixel down and right, or up and left, the border mirrored."""
+    probe = Probe(50)
+    array = pixels(4).numpy()
+    inner = np.pad(array, ((0, 0), (0, 0), (1, 1), (1, 1)), mode="reflect")
+    down_right, up_left = inner[:, :, :5, :5], inner[:, :, 2:7, 2:7]
+    assert np.array_equal(down_right[:, :, 1:, 1:], array[:, :, :-1, :-1])
+    assert np.array_equal(up_left[:, :, :-1, :-1], array[:, :, 1:, 1:])
+    expected = torch.zeros(4, 3)
+    for weight, view in ((1 / 4, array), (1 / 8, down_right), (1 / 8, up_left)):
+        for side in (view, view[:, :, :, ::-1]):
+            expected += weight * probe(torch.from_numpy(np.ascontiguousarray(side)))
+    assert torch.allclose(measurement.tta_flip_shift(probe, pixels(4)), expected, atol=1e-5)
+    constant = torch.full((2, 2, 5, 5), 0.5)
+    assert torch.allclose(measurement.tta_flip_shift(probe, constant), probe(constant), atol=1e-5)
+
+
+@pytest.mark.parametrize("channels_last", [True, False])
+def test_predictions_come_in_order_from_every_image_in_eval_mode_without_gradients(channels_last: bool) -> None:
+    probe = Probe(50).train()
+    data = images(11)
+    found = predict(probe, data, device=CPU, batch_size=4, channels_last=channels_last)
+    assert found.targets_n.tolist() == [n % 3 for n in range(11)]
+    assert sum(call[0] for call in probe.calls) == 11
+    assert max(call[0] for call in probe.calls) <= 4
+    assert {call[1:3] for call in probe.calls} == {(False, False)}
+    assert all(call[3] is channels_last for call in probe.calls)
+    expected = probe(data.images_nchw.float() / 255)
+    assert torch.allclose(found.logits_nk, expected, atol=1e-5)
+
+
+def test_a_network_that_was_moved_to_the_device_can_still_train() -> None:
+    class Elsewhere(Probe):
+        def to(self, *arguments: Any, **keywords: Any) -> "Elsewhere":
+            return self.double().float()  # other tensors, as after a move to a GPU
+
+    network = Elsewhere(2 * 5 * 5)
+    predict(network, images(4), device=CPU, batch_size=2)
+    network(pixels(4)).sum().backward()
+    assert network.project.weight.grad is not None
+
+
+def test_bfloat16_is_used_where_asked_for_and_stands_in_the_scores() -> None:
+    data, probe = images(11), Probe(50)
+    full, lower = (
+        predict(probe, data, protocol="tta_flip", device=CPU, batch_size=4, precision=precision)
+        for precision in ("32", "bf16")
+    )
+    assert full.logits_nk.dtype == lower.logits_nk.dtype == torch.float32
+    assert not torch.equal(full.logits_nk, lower.logits_nk)
+    assert torch.allclose(full.logits_nk, lower.logits_nk, atol=0.1)
+    for found, precision in ((full, "32"), (lower, "bf16")):
+        rows = measure(found, losses.cross_entropy, split="test", protocol="tta_flip", at="last")
+        assert {row.settings["precision"] for row in rows} == {precision}
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+def test_the_size_of_the_batches_changes_nothing(protocol: str) -> None:
+    probe, data = Probe(50), images(11)
+    whole, parts = (predict(probe, data, protocol=protocol, device=CPU, batch_size=size) for size in (11, 3))
+    assert torch.allclose(whole.logits_nk, parts.logits_nk, atol=1e-5)
+
+
+def predictions(n: int = 60, classes: int = 4) -> Predictions:
+    generator = torch.Generator().manual_seed(3)
+    return predicted_of(
+        logits_nk=2 * torch.randn(n, classes, generator=generator),
+        targets_n=torch.randint(0, classes, (n,), generator=generator),
+    )
+
+
+def test_what_was_predicted_and_how_surely() -> None:
+    found = predicted_of(logits_nk=torch.tensor([[0.0, math.log(3)], [0.0, 0.0]]), targets_n=torch.tensor([1, 1]))
+    assert found.confidence_n.tolist() == pytest.approx([0.75, 0.5])
+    assert found.predicted_n.tolist() == [1, 0]
+
+
+def test_the_worst_are_the_surest_mistakes_first() -> None:
+    logits = torch.tensor([[9.0, 0], [1.0, 0], [0, 5.0], [2.0, 0], [0, 5.0], [0, 3.0]])
+    found = predicted_of(logits_nk=logits, targets_n=torch.tensor([0, 1, 0, 1, 0, 1]))
+    assert found.worst(10).tolist() == [2, 4, 3, 1]  # equals stay in their order; right ones never come
+    assert found.worst(2).tolist() == [2, 4]
+    assert found.worst(0).tolist() == []
+    perfect = predicted_of(logits_nk=logits[:1], targets_n=torch.tensor([0]))
+    assert perfect.worst(3).tolist() == []
+
+
+def test_a_measurement_is_a_row_for_every_metric_with_wilson_s_interval_where_it_is_a_proportion() -> None:
+    found = predictions(n=60, classes=7)
+    rows = measure(found, losses.mse, split="test", protocol="tta_flip", at="best")
+    assert [row.metric for row in rows] == ["ece", "iou", "loss", "top1", "top5"]
+    assert {(row.split, row.protocol, row.at, row.n) for row in rows} == {("test", "tta_flip", "best", 60)}
+    values = {row.metric: row.value for row in rows}
+    right = (found.logits_nk.argmax(1) == found.targets_n).numpy()
+    assert values["top1"] == pytest.approx(right.mean())
+    one_hot = np.eye(7)[found.targets_n.numpy()]
+    assert values["loss"] == pytest.approx(((found.logits_nk.numpy() - one_hot) ** 2).mean(), rel=1e-5)
+    for row in rows:
+        if row.metric in ("top1", "top5"):
+            assert row.ci == pytest.approx(wilson(row.value, 60), abs=1e-6)
+        else:
+            assert row.ci is None
+
+
+def test_outputs_that_are_no_numbers_are_no_score() -> None:
+    found = predicted_of(logits_nk=torch.full((4, 3), math.nan), targets_n=torch.tensor([0, 1, 2, 0]))
+    with pytest.raises(RunError, match=r"the loss on val at last \(clean\) must be finite, got nan: .*; train again"):
+        measure(found, losses.cross_entropy, split="val", protocol="clean", at="last")
+    assert len(diagnose(found, ("a", "b", "c"))["calibration"]) == 15
+
+
+def test_a_diagnosis_is_sklearn_s() -> None:
+    found = predictions(n=200)
+    page = diagnose(found, ("a", "b", "c", "d"))
+    truth, said = found.targets_n.numpy(), found.predicted_n.numpy()
+    expected: list[tuple[Any, ...]] = list(
+        zip(
+            np.bincount(truth, minlength=4),
+            recall_score(truth, said, average=None),
+            precision_score(truth, said, average=None),
+            jaccard_score(truth, said, average=None),
+            strict=True,
+        )
+    )
+    rows = page["per_class"]
+    assert [row["class"] for row in rows] == page["classes"] == ["a", "b", "c", "d"]
+    for row, (n, accuracy, precision, iou) in zip(rows, expected, strict=True):
+        assert row["n"] == n
+        assert (row["accuracy"], row["precision"], row["iou"]) == pytest.approx((accuracy, precision, iou), abs=1e-6)
+    assert json.loads(json.dumps(page)) == page
+
+
+def test_the_rows_of_the_confusion_matrix_are_the_true_classes() -> None:
+    found = predicted_of(logits_nk=torch.eye(3)[[1, 1, 2]], targets_n=torch.tensor([0, 0, 2]))
+    page = diagnose(found, ("a", "b", "c"))
+    assert page["confusion"] == [[0, 2, 0], [0, 0, 0], [0, 0, 1]]
+
+
+def test_a_class_without_images_or_predictions_has_no_share() -> None:
+    found = predicted_of(logits_nk=torch.eye(4)[[1, 1]], targets_n=torch.tensor([1, 0]))
+    rows = diagnose(found, ("a", "b", "c", "d"))["per_class"]
+    assert rows[0] == {"class": "a", "n": 1, "accuracy": 0.0, "precision": None, "iou": 0.0}
+    assert rows[1] == {"class": "b", "n": 1, "accuracy": 1.0, "precision": 0.5, "iou": 0.5}
+    assert rows[2] == {"class": "c", "n": 0, "accuracy": None, "precision": None, "iou": None}
+
+
+def test_the_calibration_bins_hold_every_image_and_add_up_to_the_error() -> None:
+    found = predictions(n=300)
+    found.logits_nk[:40] *= 100  # confidence 1, exactly
+    rows = diagnose(found, ("a", "b", "c", "d"))["calibration"]
+    assert [row["low"] for row in rows] == pytest.approx([k / 15 for k in range(15)])
+    assert [row["high"] for row in rows] == pytest.approx([(k + 1) / 15 for k in range(15)])
+    confidence, right = found.confidence_n.numpy(), (found.predicted_n == found.targets_n).numpy()
+    for row in rows:
+        inside = (confidence > row["low"]) & (confidence <= row["high"])
+        assert row["n"] == inside.sum()
+        if inside.any():
+            assert row["confidence"] == pytest.approx(confidence[inside].mean(), abs=1e-6)
+            assert row["accuracy"] == pytest.approx(right[inside].mean(), abs=1e-6)
+        else:
+            assert row["confidence"] is row["accuracy"] is None
+    assert sum(row["n"] for row in rows) == 300
+    scores = Scores(4)
+    scores.update(found.logits_nk, found.targets_n, torch.zeros(()))
+    gaps = [row["n"] / 300 * abs(row["accuracy"] - row["confidence"]) for row in rows if row["n"]]
+    assert scores.scalars()["ece"] == pytest.approx(sum(gaps), abs=1e-6)
