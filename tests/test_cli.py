@@ -103,7 +103,10 @@ CONFIGURATION = [
     ("model.widths=${seed}", "model.widths must "),
     ("optimizer.lr=${experiment}", "optimizer.lr"),
     ("seed=-1", "seed must lie in [0, 4294967295], got -1"),
-    ("test_protocols=[tta]", "test_protocols must be one of clean, tta_flip, tta_flip_shift, got 'tta'"),
+    (
+        "test_protocols=[tta]",
+        "test_protocols must be one of clean, gaussian_noise, tta_flip, tta_flip_shift, got 'tta'",
+    ),
     ("trainer.precision=16-mixed", "trainer.precision=16-mixed needs a CUDA GPU; use bf16-mixed, or 32"),
     ("augment.mix_alpha=0.3", "augment.mix_alpha=0.3 has no effect without augment.mix=mixup or cutmix"),
     ("augment.mix_probability=0.3", "augment.mix_probability=0.3 has no effect without augment.mix=mixup or cutmix"),

@@ -10,11 +10,14 @@ import torch
 from sklearn.metrics import jaccard_score, precision_score, recall_score
 from torch import Tensor, nn
 
-from imgrec import losses, measurement
-from imgrec.config.root import PROTOCOLS
+from imgrec import losses, protocols
+from imgrec.config.protocol import Protocol
+from imgrec.config.registry import components
 from imgrec.data.source import MemoryImages
 from imgrec.errors import RunError
-from imgrec.measurement import Predictions, diagnose, measure, predict
+from imgrec.measurement import Predictions, diagnose, measure
+from imgrec.measurement import predict as predict_rows
+from imgrec.protocols import Batch
 from imgrec.records import wilson
 from imgrec.scores import Scores
 
@@ -51,20 +54,27 @@ def images(n: int, side: int = 5) -> MemoryImages:
     return MemoryImages(values, torch.arange(n) % 3)
 
 
-def test_the_configuration_knows_the_protocols_that_exist() -> None:
-    assert set(measurement.PROTOCOLS) == set(PROTOCOLS)
+def predict(network: nn.Module, data: MemoryImages, protocol: str = "clean", **words: Any) -> Predictions:
+    """The predictions under a protocol that has one row."""
+    (found,) = predict_rows(network, data, components("protocol")[protocol](), device=CPU, **words).values()
+    return found
+
+
+def batch(images_nchw: Tensor) -> Batch:
+    count = torch.arange(len(images_nchw))
+    return Batch(images_nchw=images_nchw, targets_n=count % 3, indices_n=count)
 
 
 def test_clean_is_the_network_itself() -> None:
     probe = Probe(50)
-    assert torch.equal(measurement.clean(probe, pixels(4)), probe(pixels(4)))
+    assert torch.equal(protocols.clean(probe, batch(pixels(4)))[""], probe(pixels(4)))
 
 
 def test_tta_flip_is_the_mean_of_an_image_and_its_mirror_image() -> None:
     probe = Probe(50)
     mirrored = torch.from_numpy(np.ascontiguousarray(pixels(4).numpy()[:, :, :, ::-1]))
     expected = (probe(pixels(4)) + probe(mirrored)) / 2
-    assert torch.allclose(measurement.tta_flip(probe, pixels(4)), expected, atol=1e-6)
+    assert torch.allclose(protocols.tta_flip(probe, batch(pixels(4)))[""], expected, atol=1e-6)
 
 
 def test_tta_flip_shift_is_six_views_half_of_them_in_place() -> None:
@@ -79,16 +89,16 @@ def test_tta_flip_shift_is_six_views_half_of_them_in_place() -> None:
     for weight, view in ((1 / 4, array), (1 / 8, down_right), (1 / 8, up_left)):
         for side in (view, view[:, :, :, ::-1]):
             expected += weight * probe(torch.from_numpy(np.ascontiguousarray(side)))
-    assert torch.allclose(measurement.tta_flip_shift(probe, pixels(4)), expected, atol=1e-5)
+    assert torch.allclose(protocols.tta_flip_shift(probe, batch(pixels(4)))[""], expected, atol=1e-5)
     constant = torch.full((2, 2, 5, 5), 0.5)
-    assert torch.allclose(measurement.tta_flip_shift(probe, constant), probe(constant), atol=1e-5)
+    assert torch.allclose(protocols.tta_flip_shift(probe, batch(constant))[""], probe(constant), atol=1e-5)
 
 
 @pytest.mark.parametrize("channels_last", [True, False])
 def test_predictions_come_in_order_from_every_image_in_eval_mode_without_gradients(channels_last: bool) -> None:
     probe = Probe(50).train()
     data = images(11)
-    found = predict(probe, data, device=CPU, batch_size=4, channels_last=channels_last)
+    found = predict(probe, data, batch_size=4, channels_last=channels_last)
     assert found.targets_n.tolist() == [n % 3 for n in range(11)]
     assert sum(call[0] for call in probe.calls) == 11
     assert max(call[0] for call in probe.calls) <= 4
@@ -104,17 +114,14 @@ def test_a_network_that_was_moved_to_the_device_can_still_train() -> None:
             return self.double().float()  # other tensors, as after a move to a GPU
 
     network = Elsewhere(2 * 5 * 5)
-    predict(network, images(4), device=CPU, batch_size=2)
+    predict(network, images(4), batch_size=2)
     network(pixels(4)).sum().backward()
     assert network.project.weight.grad is not None
 
 
 def test_bfloat16_is_used_where_asked_for_and_stands_in_the_scores() -> None:
     data, probe = images(11), Probe(50)
-    full, lower = (
-        predict(probe, data, protocol="tta_flip", device=CPU, batch_size=4, precision=precision)
-        for precision in ("32", "bf16")
-    )
+    full, lower = (predict(probe, data, "tta_flip", batch_size=4, precision=precision) for precision in ("32", "bf16"))
     assert full.logits_nk.dtype == lower.logits_nk.dtype == torch.float32
     assert not torch.equal(full.logits_nk, lower.logits_nk)
     assert torch.allclose(full.logits_nk, lower.logits_nk, atol=0.1)
@@ -123,11 +130,81 @@ def test_bfloat16_is_used_where_asked_for_and_stands_in_the_scores() -> None:
         assert {row.settings["precision"] for row in rows} == {precision}
 
 
-@pytest.mark.parametrize("protocol", PROTOCOLS)
-def test_the_size_of_the_batches_changes_nothing(protocol: str) -> None:
+@pytest.mark.parametrize("name", list(components("protocol")))
+def test_the_size_of_the_batches_changes_nothing(name: str) -> None:
+    probe, data, protocol = Probe(50), images(11), components("protocol")[name]()
+    whole, parts = (predict_rows(probe, data, protocol, device=CPU, batch_size=size) for size in (11, 3))
+    assert list(whole) == list(parts)
+    for label, found in whole.items():
+        assert torch.allclose(found.logits_nk, parts[label].logits_nk, atol=1e-5)
+
+
+def test_gaussian_noise_is_clipped_and_of_its_deviation_and_of_its_seed() -> None:
+    seen: list[Tensor] = []
+
+    def network(images_nchw: Tensor) -> Tensor:
+        seen.append(images_nchw)
+        return images_nchw.flatten(1)[:, :3]
+
+    middle = torch.full((40, 3, 16, 16), 0.5)
+    rows = protocols.gaussian_noise(network, batch(middle), sigmas=[0.0, 0.1, 4.0], seed=0)
+    assert list(rows) == ["0", "0.1", "4"]
+    assert torch.equal(seen[0], middle)
+    noise = seen[1] - middle
+    assert abs(float(noise.mean())) < 0.002
+    assert float(noise.std()) == pytest.approx(0.1, rel=0.02)
+    assert (float(seen[2].min()), float(seen[2].max())) == (0, 1)
+    protocols.gaussian_noise(network, batch(middle), sigmas=[0.1], seed=1)
+    assert not torch.equal(seen[3], seen[1])
+
+
+class Ascent(Protocol):
+    """Images moved towards a greater loss, by steps of two sizes: what an attack needs of a protocol."""
+
+    name = "ascent"
+    takes_gradients = True
+
+    def build(self) -> Any:
+        def attacked(network: Any, batch: Batch) -> dict[str, Tensor]:
+            images_nchw = batch.images_nchw.clone().requires_grad_()
+            loss = torch.nn.functional.cross_entropy(network(images_nchw), batch.targets_n)
+            (gradient_nchw,) = torch.autograd.grad(loss, images_nchw)
+            return {f"{eps:g}": network(batch.images_nchw + eps * gradient_nchw.sign()) for eps in (0.0, 0.1)}
+
+        return attacked
+
+
+def test_a_protocol_may_take_gradients_of_the_images_and_leaves_the_network_as_it_was() -> None:
     probe, data = Probe(50), images(11)
-    whole, parts = (predict(probe, data, protocol=protocol, device=CPU, batch_size=size) for size in (11, 3))
-    assert torch.allclose(whole.logits_nk, parts.logits_nk, atol=1e-5)
+    before = {name: value.clone() for name, value in probe.state_dict().items()}
+    found = predict_rows(probe, data, Ascent(name="ascent"), device=CPU, batch_size=4)
+    plain = predict(probe, data, batch_size=4)
+    assert list(found) == ["ascent:0", "ascent:0.1"]
+    assert torch.allclose(found["ascent:0"].logits_nk, plain.logits_nk, atol=1e-6)
+    losses_of = [losses.cross_entropy(each.logits_nk, each.targets_n) for each in found.values()]
+    assert losses_of[1] > losses_of[0]
+    assert all(torch.equal(value, before[name]) for name, value in probe.state_dict().items())
+    assert all(parameter.requires_grad and parameter.grad is None for parameter in probe.parameters())
+
+
+@pytest.mark.parametrize(
+    ("rows", "sentence"),
+    [
+        ({"a/b": torch.zeros(4, 3)}, "protocol=given must name its rows by letters, digits and _ \\. \\+ -, got 'a/b'"),
+        ({"": torch.zeros(3, 3)}, r"protocol=given must give logits \(4, K\) for 4 images, got \(3, 3\)"),
+        ({"": 0.5}, r"protocol=given must give logits \(4, K\) for 4 images, got float"),
+        ({}, "protocol=given must give the same rows for each batch, got "),
+    ],
+)
+def test_a_protocol_that_gives_no_logits_is_refused(rows: dict[str, Any], sentence: str) -> None:
+    class Given(Protocol):
+        """What the test says."""
+
+        def build(self) -> Any:
+            return lambda network, batch: rows
+
+    with pytest.raises(RunError, match=sentence):
+        predict_rows(Probe(50), images(4), Given(name="given"), device=CPU, batch_size=4)
 
 
 def predictions(n: int = 60, classes: int = 4) -> Predictions:

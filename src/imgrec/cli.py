@@ -125,7 +125,11 @@ def _sweep(overrides: list[str]) -> None:
 @app.command()
 def evaluate(
     run: Annotated[Path, typer.Argument(metavar="RUN", help="A run's folder, or a checkpoint file.")],
-    protocol: Annotated[str, typer.Option(help="clean, tta_flip or tta_flip_shift.")] = "clean",
+    settings: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[KEY=VALUE]...", help="Settings of the protocol: protocol.gaussian_noise.sigmas=[0.1]"),
+    ] = None,
+    protocol: Annotated[str, typer.Option(help="How to measure; imgrec train --help protocol lists them.")] = "clean",
     at: Annotated[str | None, typer.Option(help="best or last; without it, best where there is one.")] = None,
     split: Annotated[str, typer.Option(help="test or val.")] = "test",
     precision: Annotated[str | None, typer.Option(help="32 or bf16; without it, the run's test_precision.")] = None,
@@ -148,6 +152,7 @@ def evaluate(
     measured = evaluate.evaluate(
         run,
         protocol=protocol,
+        settings=settings or [],
         at=at,
         split=split,
         precision=precision,

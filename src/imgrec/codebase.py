@@ -37,6 +37,9 @@ COMPUTES_NOTHING = {
     "imgrec.value_checks": "refuses values of files that imgrec did not write",
     "imgrec.syntax": "tells code apart",
     "imgrec.training.interruption": "signals",
+    "imgrec.training.loggers": "which loggers there are",
+    "imgrec.training.loggers.tensorboard": "begins TensorBoard's event files",
+    "imgrec.config.logger": "what every logger has",
     "imgrec.training.tensorboard": "what TensorBoard shows",
 }
 """Modules that a run imports and that none of its numbers depend on: why. An edited sentence there is no other code."""
@@ -92,11 +95,12 @@ def of_run(root: str = RUN, *, top: Path = _TOP) -> Code:
 
 
 def _components(root: str, top: Path) -> Iterator[str]:
-    """The modules of the room of components, which nothing imports by a statement."""
-    package = root.partition(".")[0]
-    for path in sorted((top / package / "components").rglob("*.py")):
-        name = path.relative_to(top).with_suffix("")
-        yield ".".join(name.parts).removesuffix(".__init__")
+    """The modules of the rooms of components, which nothing imports by a statement."""
+    package = top / root.partition(".")[0]
+    for room in ("components", "training/callbacks", "training/loggers"):
+        for path in sorted((package / room).rglob("*.py")):
+            name = path.relative_to(top).with_suffix("")
+            yield ".".join(name.parts).removesuffix(".__init__")
 
 
 def changed(recorded: Mapping[str, str], *, top: Path = _TOP) -> list[str]:

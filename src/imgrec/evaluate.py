@@ -16,8 +16,9 @@ import torch
 from imgrec import assembly, checkpoint, measurement, predictions, records, run_lookup, runfolder
 from imgrec.assembly import Trained
 from imgrec.checkpoint import BEST, LAST
-from imgrec.config import outside
+from imgrec.config import compose, listed, origins, outside
 from imgrec.config.fields import choice
+from imgrec.config.registry import components
 from imgrec.config.root import TEST_PRECISIONS, Config, elsewhere
 from imgrec.data import trained as trained_images
 from imgrec.data.inventory import Inventory
@@ -62,6 +63,7 @@ def evaluate(
     run: StrPath,
     *,
     protocol: str = "clean",
+    settings: Sequence[str] = (),
     at: str | None = None,
     split: str = "test",
     precision: str | None = None,
@@ -71,17 +73,28 @@ def evaluate(
 ) -> Measured:
     """Measure a run's network, or a lone checkpoint's, and keep the scores.
 
-    run: a run's folder, finished or not (its `best`, else `last`, unless `at` chooses), or a checkpoint file.
-    precision: "32" or "bf16"; None: the run's test_precision. data_root: where the run's images lie now, of which its
-    own split is measured; or other images, of which all are, or those in their test/ (val/). allow_trained: measure
-    other images also where the run was trained on some of them. output: a file instead of the run's
-    evaluations/<protocol>-<hash of the settings>.json, beside which the predictions lie (.npz). Raises UsageError or
-    RunError with the reason.
+    Args:
+        run: A run's folder, finished or not (its `best`, else `last`, unless `at` chooses), or a checkpoint file.
+        protocol: A protocol's name.
+        settings: Its settings, such as `protocol.gaussian_noise.sigmas=[0.1]`; others have their defaults.
+        at: "best" or "last".
+        split: "test" or "val".
+        precision: "32" or "bf16"; None: the run's test_precision.
+        data_root: Where the run's images lie now, of which its own split is measured; or other images, of which all
+            are, or those in their test/ (val/).
+        allow_trained: Measure other images also where the run was trained on some of them.
+        output: A file instead of the run's evaluations/<protocol>-<hash of the settings>.json, beside which the
+            predictions lie (.npz).
+
+    Raises:
+        UsageError: What is asked for cannot be.
+        RunError: The run's files, or the images, are not as they should be.
     """
     outside.load()
     run, output = Path(run), None if output is None else Path(output)
     data_root = None if data_root is None else str(data_root)
-    choice("--protocol", protocol, list(measurement.PROTOCOLS))
+    choice("--protocol", protocol, list(components("protocol")))
+    measured = compose.protocol(protocol, settings)
     choice("--split", split, ("test", "val"))
     if precision is not None:
         choice("--precision", precision, TEST_PRECISIONS)
@@ -108,34 +121,42 @@ def evaluate(
     found = measurement.predict(
         trained.network,
         chosen.images,
-        protocol=protocol,
+        measured,
         device=device,
         batch_size=trained.config.data.eval_batch_size,
         channels_last=trained.config.trainer.channels_last,
         precision=precision,
     )
-    scores = measurement.measure(found, trained.loss, split=split, protocol=protocol, at=place)
-    settings: dict[str, Any] = {"protocol": protocol, "at": place, "split": split, "step": trained.step}
-    settings |= {"data": chosen.fingerprint, **chosen.settings}
-    if found.precision != "32":
-        settings["precision"] = found.precision
-    kept, told = found.kept(), (split, protocol, place)
+    scores = [
+        score
+        for label, each in found.items()
+        for score in measurement.measure(each, trained.loss, split=split, protocol=label, at=place)
+    ]
+    conditions: dict[str, Any] = {"protocol": protocol, "at": place, "split": split, "step": trained.step}
+    conditions |= {"data": chosen.fingerprint, **chosen.settings}
+    if precision != "32":
+        conditions["precision"] = precision
+    if given := listed.changed(measured):
+        conditions["protocol_settings"] = given
+    if (origin := origins.origin_of(type(measured))) is not None:
+        conditions["protocol_origin"] = origin
+    kept = {(split, label, place): each.kept() for label, each in found.items()}
     rows: dict[str, Any] = {
         "schema": SCHEMA,
         "run_id": trained.run_id,
-        "settings": settings,
+        "settings": conditions,
         "weights": weights,
         "scores": [dataclasses.asdict(score) for score in scores],
         "environment": environment(),
     }
     target = output
     if target is None and run.is_dir():
-        digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:8]
+        digest = hashlib.sha256(json.dumps(conditions, sort_keys=True).encode()).hexdigest()[:8]
         target = run / EVALUATIONS / f"{protocol}-{digest}.json"
         runfolder.refuse_link(target.parent)
         runfolder.prepare(target.parent)
-        predictions.write(target.with_suffix(".npz"), {trained.run_id: {told: kept}})
-        rows["predictions"] = {predictions.key_of(told): kept.digest()}
+        predictions.write(target.with_suffix(".npz"), {trained.run_id: kept})
+        rows["predictions"] = {predictions.key_of(told): each.digest() for told, each in kept.items()}
     if target is not None:
         records.write_json(target, rows)
     return Measured(

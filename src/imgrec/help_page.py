@@ -10,8 +10,9 @@ from omegaconf import MISSING
 
 from imgrec.config.explain import unknown_choice
 from imgrec.config.fields import default_of, help_of, nearest, ranges
+from imgrec.config.listed import LISTS
 from imgrec.config.registry import components
-from imgrec.config.root import GROUPS, Config
+from imgrec.config.root import GROUPS, SECTIONS, Config
 from imgrec.config.schemas import choices, conf_dir, explanation, known_keys, written
 from imgrec.errors import UsageError
 
@@ -64,6 +65,7 @@ def _overview() -> str:
     """What fits a screen or two."""
     lines = [_HEAD, "Choices:", ""]
     lines += [line for axis in _AXES for line in _line(f"{axis}=", ", ".join(choices(axis)))]
+    lines += [line for axis, key in LISTS.items() for line in _line(f"{key}=[...]", ", ".join(choices(axis)))]
     return "\n".join([*lines, "", _MORE])
 
 
@@ -74,6 +76,8 @@ def _everything() -> str:
     lines += ["", "Keys:", "", *_root()]
     for axis in GROUPS:
         lines += ["", f"{axis}:", "", *_keys_of(axis)]
+    for axis in LISTS:
+        lines += ["", *_listed(axis)]
     return "\n".join(lines) + "\n"
 
 
@@ -87,11 +91,15 @@ def _page(word: str) -> list[str]:
         return [line for name in _names(key, value) for line in _choice(key, name)]
     if key in _AXES:
         return [f"{key}:", "", *_choices(key), *(["", *_keys_of(key)] if key in GROUPS else [])]
+    if key in LISTS:
+        return [line for name in _names(key, value) for line in _component(key, name)] if given else _listed(key)
+    if axis in LISTS and (name := key.split(".")[1]) in components(axis):
+        return _component(axis, name)
     if axis in GROUPS and (rows := _keys_of(axis, only=key)):
         return rows
     if rows := _root(only=key):
         return rows
-    known = [*_AXES, *known_keys(), "all"]
+    known = [*_AXES, *LISTS, *known_keys(), "all"]
     guess = nearest(key, known)
     hint = f"did you mean {guess}?" if guess else "imgrec train --help names the axes"
     raise UsageError(f"--help explains an axis, a choice or a key, and {key} is none; {hint}")
@@ -127,6 +135,19 @@ def _choice(axis: str, name: str) -> list[str]:
     return [*lines, ""]
 
 
+def _listed(axis: str) -> list[str]:
+    """The components that a list may name, with the settings of each."""
+    lines = [*_wrapped(f"{LISTS[axis]}=[...] names any of these, in the order in which they come:"), ""]
+    return [*lines, *(line for name in components(axis) for line in _component(axis, name))]
+
+
+def _component(axis: str, name: str) -> list[str]:
+    schema = components(axis)[name]
+    fields = [field for field in dataclasses.fields(schema) if field.name != "name"]
+    rows = [line for field in fields for line in _row(f"{axis}.{name}.{field.name}", schema, field)]
+    return [*_line(name, explanation(axis, name)), *rows]
+
+
 def _recipe(kind: str, name: str) -> list[str]:
     """What a recipe or a study chooses and sets, as a command would."""
     rows = yaml.safe_load((conf_dir() / kind / f"{name}.yaml").read_text("utf-8"))
@@ -153,7 +174,7 @@ def _wrapped(text: str) -> list[str]:
 
 def _root(*, only: str | None = None) -> list[str]:
     """The rows of keys without an axis, or of one of them."""
-    fields = [field for field in dataclasses.fields(Config) if field.name not in GROUPS]
+    fields = [field for field in dataclasses.fields(Config) if field.name not in SECTIONS]
     return [line for field in fields if only in (None, field.name) for line in _row(field.name, Config, field)]
 
 

@@ -12,6 +12,7 @@ from imgrec import untrusted_text
 from imgrec.config.root import AXES
 from imgrec.config.schemas import keys_outside_identity
 
+_VARIED = (*AXES, "protocol", "callback")  # axes whose keys tell what a run is
 Value = bool | int | float | str
 
 _SCORES = tuple(
@@ -56,7 +57,7 @@ def values_of(config: Mapping[str, Any], parent: str | None) -> dict[str, Value]
     rows = {
         column_of(key): value_of(value)
         for key, value in config.items()
-        if key not in outside and ("." not in key or key.partition(".")[0] in AXES)
+        if key not in outside and ("." not in key or key.partition(".")[0] in _VARIED)
     }
     return {**rows, **({"parent": value_of(parent)} if parent else {})}
 

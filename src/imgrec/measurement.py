@@ -1,19 +1,21 @@
-"""Protocols on a trained network: how a number is measured.
+"""Measurements of a trained network: predictions under a protocol, scores, diagnostics.
 
 N images, K classes. Everything is measured in float32, whatever arithmetic the training used, unless asked otherwise.
 """
 
 import contextlib
 import math
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from imgrec import calibration
+from imgrec.config import listed
+from imgrec.config.protocol import Protocol
 from imgrec.data import workers
 from imgrec.data.loader import eval_loader
 from imgrec.data.source import Images
@@ -21,40 +23,11 @@ from imgrec.diagnostics import confusion as as_stored
 from imgrec.errors import RunError
 from imgrec.losses import LossFunction
 from imgrec.predictions import Predicted, predicted
+from imgrec.protocols import Batch
 from imgrec.records import Score, wilson
 from imgrec.scores import CALIBRATION_BINS, Scores, calibration_bins
 
-Forward = Callable[[Tensor], Tensor]
-
-
-def clean(network: Forward, images_nchw: Tensor) -> Tensor:
-    """The images as they are."""
-    return network(images_nchw)
-
-
-def tta_flip(network: Forward, images_nchw: Tensor) -> Tensor:
-    """The mean of the logits of each image and its mirror image."""
-    return (network(images_nchw) + network(images_nchw.flip(-1))) / 2
-
-
-def tta_flip_shift(network: Forward, images_nchw: Tensor) -> Tensor:
-    """Six views: mirrored or not; in place (half of the weight), and shifted by a pixel both ways along the diagonal.
-
-    The test-time augmentation of Jordan 2024 ("94% on CIFAR-10 in 3.29 seconds on a single GPU", section 3.5), with
-    reflected borders.
-    """
-    height, width = images_nchw.shape[-2:]
-    padded = F.pad(images_nchw, (1, 1, 1, 1), mode="reflect")
-    up_left = tta_flip(network, padded[:, :, :height, :width])
-    down_right = tta_flip(network, padded[:, :, 2:, 2:])
-    return tta_flip(network, images_nchw) / 2 + (up_left + down_right) / 4
-
-
-PROTOCOLS: dict[str, Callable[[Forward, Tensor], Tensor]] = {
-    "clean": clean,
-    "tta_flip": tta_flip,
-    "tta_flip_shift": tta_flip_shift,
-}
+_ROW = re.compile(r"[A-Za-z0-9_.+-]*")  # what names of a protocol's rows are made of
 
 
 @dataclass(kw_only=True)
@@ -63,7 +36,8 @@ class Predictions:
 
     logits_nk (N, K), targets_n: true classes (N,), indices_n: the images' places in the split (N,),
     precision: of the network's arithmetic, "32" or "bf16". temperature: what the logits are divided by for calibrated
-    confidences (`calibration`); None where it was not fitted.
+    confidences (`calibration`); None where it was not fitted. settings: of the protocol, where they are not its
+    defaults.
     """
 
     logits_nk: Tensor
@@ -71,6 +45,7 @@ class Predictions:
     indices_n: Tensor
     precision: str = "32"
     temperature: float | None = None
+    settings: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def confidence_n(self) -> Tensor:
@@ -106,20 +81,35 @@ class Predictions:
 def predict(
     network: nn.Module,
     images: Images,
+    protocol: Protocol,
     *,
-    protocol: str = "clean",
     device: torch.device,
     batch_size: int,
     num_workers: int = 0,
     channels_last: bool = True,
     precision: str = "32",
-) -> Predictions:
+) -> dict[str, Predictions]:
     """Run the network, in eval mode, over a split under a protocol; one pass, in order.
 
-    precision: "32", or "bf16" by autocast.
+    Args:
+        network: Images in [0, 1] (N, C, H, W) to logits (N, K).
+        images: The split.
+        protocol: Whose settings are part of the result.
+        device: Where the network is moved to.
+        batch_size: Images at a time.
+        num_workers: Processes that read images.
+        channels_last: Whether images are given in NHWC memory format.
+        precision: "32", or "bf16" by autocast.
+
+    Returns:
+        Predictions by label: the protocol's name, or `<name>:<row>` where it has several rows.
+
+    Raises:
+        RunError: The protocol gives something else than logits of these images.
     """
     network = network.eval().to(device)  # before inference mode, in which what moves could never train again
-    logits, targets, indices = [], [], []
+    targets, indices = [], []
+    logits: dict[str, list[Tensor]] = {}
     memory_format = torch.channels_last if channels_last else torch.contiguous_format
     loader = eval_loader(
         images, batch_size=batch_size, num_workers=num_workers, pin_memory=device.type == "cuda", with_indices=True
@@ -130,24 +120,64 @@ def predict(
         logits_nk: Tensor = network(images_nchw).float()
         return logits_nk
 
+    measured = protocol.build()
     lower = torch.autocast(device.type, torch.bfloat16) if precision == "bf16" else contextlib.nullcontext()
-    with torch.inference_mode(), _full_float32(), lower:
+    with _gradients(network, protocol.takes_gradients), _full_float32(), lower:
         try:
             for batch_nchw, targets_n, indices_n in loader:
                 batch_nchw = batch_nchw.to(device).contiguous(memory_format=memory_format)
-                logits.append(PROTOCOLS[protocol](in_float32, batch_nchw).cpu())
+                batch = Batch(images_nchw=batch_nchw, targets_n=targets_n.to(device), indices_n=indices_n)
+                for row, logits_nk in measured(in_float32, batch).items():
+                    label = _label(protocol, row, logits_nk, len(indices_n))
+                    logits.setdefault(label, []).append(logits_nk.detach().cpu())
                 targets.append(targets_n)
                 indices.append(indices_n)
         except (OSError, RuntimeError) as error:
             raise workers.told(error, num_workers) or error from error
         finally:
             workers.end(loader)
-    return Predictions(
-        logits_nk=torch.cat(logits),
-        targets_n=torch.cat(targets),
-        indices_n=torch.cat(indices),
-        precision=precision,
-    )
+    if not logits or any(len(found) < len(targets) for found in logits.values()):
+        raise RunError(f"protocol={protocol.name} must give the same rows for each batch, got {', '.join(logits)}")
+    return {
+        label: Predictions(
+            logits_nk=torch.cat(found),
+            targets_n=torch.cat(targets),
+            indices_n=torch.cat(indices),
+            precision=precision,
+            settings=listed.changed(protocol),
+        )
+        for label, found in logits.items()
+    }
+
+
+def _label(protocol: Protocol, row: str, logits_nk: Tensor, count: int) -> str:
+    """What scores of this row are called. Raises RunError for a row that cannot be scored."""
+    if _ROW.fullmatch(row) is None:
+        raise RunError(
+            f"protocol={protocol.name} must name its rows by letters, digits and _ . + -, got {row!r}; rename it"
+        )
+    if not isinstance(logits_nk, Tensor) or logits_nk.ndim != 2 or len(logits_nk) != count:
+        shape = tuple(logits_nk.shape) if isinstance(logits_nk, Tensor) else type(logits_nk).__name__
+        raise RunError(f"protocol={protocol.name} must give logits ({count}, K) for {count} images, got {shape}")
+    return f"{protocol.name}:{row}" if row else protocol.name
+
+
+@contextlib.contextmanager
+def _gradients(network: nn.Module, taken: bool) -> Iterator[None]:
+    """Take no gradients, or with respect to images alone: the network's parameters need none."""
+    if not taken:
+        with torch.inference_mode():
+            yield
+        return
+    trained = [parameter for parameter in network.parameters() if parameter.requires_grad]
+    try:
+        for parameter in trained:
+            parameter.requires_grad_(False)
+        with torch.enable_grad():
+            yield
+    finally:
+        for parameter in trained:
+            parameter.requires_grad_(True)
 
 
 @contextlib.contextmanager
@@ -176,9 +206,10 @@ def measure(predictions: Predictions, loss: LossFunction, *, split: str, protoco
             f"the loss on {split} at {at} ({protocol}) must be finite, got {values['loss']}: the network's outputs are"
             " no numbers to score; train again with a lower optimizer.lr or trainer.gradient_clip=1"
         )
-    settings: dict[str, Any] = {"precision": predictions.precision}
+    settings: dict[str, Any] = {"precision": predictions.precision, **predictions.settings}
+    calibrated = settings
     if predictions.temperature is not None:
-        settings["temperature"] = round(predictions.temperature, 7)
+        calibrated = {**settings, "temperature": round(predictions.temperature, 7)}
         values |= _calibrated(predictions, predictions.temperature)
     return [
         Score(
@@ -188,7 +219,7 @@ def measure(predictions: Predictions, loss: LossFunction, *, split: str, protoco
             value=round(value, 7),  # float32 holds no more digits
             n=n,
             at=at,
-            settings=settings if metric.endswith("_calibrated") else {"precision": predictions.precision},
+            settings=calibrated if metric.endswith("_calibrated") else settings,
             ci=wilson(value, n) if metric in ("top1", "top5") else None,
         )
         for metric, value in sorted(values.items())

@@ -83,11 +83,12 @@ def scores_table(scores: list[Score]) -> str:
     rows: dict[tuple[str, str, str], dict[str, float]] = {}
     for score in scores:
         rows.setdefault((score.split, score.protocol, score.at), {})[score.metric] = score.value
-    heading = [f"{'split':<6}{'protocol':<16}{'at':<6}" + "".join(f" {metric:>10}" for metric in present)]
+    width = max(16, 2 + max((len(folded(protocol)) for _, protocol, _ in rows), default=0))
+    heading = [f"{'split':<6}{'protocol':<{width}}{'at':<6}" + "".join(f" {metric:>10}" for metric in present)]
     return "\n".join(
         heading
         + [
-            f"{folded(split):<6}{folded(protocol):<16}{folded(at):<6}"
+            f"{folded(split):<6}{folded(protocol):<{width}}{folded(at):<6}"
             + "".join(f" {_cell(values[metric]) if metric in values else '':>10}" for metric in present)
             for (split, protocol, at), values in sorted(rows.items())
         ]

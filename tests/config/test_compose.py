@@ -174,7 +174,35 @@ def test_a_recipe_changes_choices_and_the_command_line_changes_the_recipe() -> N
             ["model.widths=[8,8,8,8,8,8]"],
             "model.widths must name fewer stages for 32x32 images: 6 stages need a side that is a multiple of 64",
         ),
-        (["test_protocols=[tta]"], "test_protocols must be one of clean, tta_flip, tta_flip_shift, got 'tta'"),
+        (
+            ["test_protocols=[tta]"],
+            "test_protocols must be one of clean, gaussian_noise, tta_flip, tta_flip_shift, got 'tta'",
+        ),
+        (["callbacks=[gradient_nrm]"], "callbacks must be one of gradient_norm, got 'gradient_nrm'; did you mean gr"),
+        (["callbacks=[gradient_norm,gradient_norm]"], "callbacks must name each callback once, got ['gradient_norm', "),
+        (
+            ["callback.gradient_norm.every=3"],
+            "callback.gradient_norm.every=3 has no effect without callbacks=[gradient_norm]; add that, or drop it",
+        ),
+        (
+            ["callbacks=[gradient_norm]", "callback.gradient_norm.every=0"],
+            "callback.gradient_norm.every must be >= 1 and finite, got 0",
+        ),
+        (
+            ["callbacks=[gradient_norm]", "callback.gradient_norm.evry=3"],
+            "callback.gradient_norm.evry is not a key; did you mean callback.gradient_norm.every?",
+        ),
+        (["+callback.mine.every=3"], "callback must be one of gradient_norm, got 'mine'"),
+        (["+callback.gradient_norm.mine=3"], "callback.gradient_norm.mine is not a key"),
+        (["callbacks=gradient_norm"], "callbacks must be a list, got a value"),
+        (
+            ["test_protocols=[gaussian_noise]", "protocol.gaussian_noise.sigmas=[0.1,0.1]"],
+            "protocol.gaussian_noise.sigmas must name deviations, each once, got [0.1, 0.1]",
+        ),
+        (
+            ["trainer.log_graph=true", "loggers=[]"],
+            "trainer.log_graph=true needs tensorboard among loggers; add it, or ",
+        ),
         (
             ["data=digits", "data.resident=true", "data.num_workers=2"],
             "data.resident=true makes batches without workers, got data.num_workers=2; drop one of the two",

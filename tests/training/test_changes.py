@@ -132,6 +132,9 @@ ELSEWHERE = {
     "test_protocols",
     "test_precision",
     "test_calibration",
+    "protocol.gaussian_noise.sigmas",
+    "protocol.gaussian_noise.seed",
+    "callbacks",  # test_outside.py, as imgrec's own change no result
 }  # have tests of their own below
 
 
@@ -420,6 +423,14 @@ def test_the_final_reading_follows_what_the_resumed_run_asks(
     assert {
         (score.protocol, score.settings["precision"]) for score in other.record.scores if score.split == "test"
     } == {("tta_flip", "bf16")}
+    noise = (
+        "test_protocols=[gaussian_noise]",
+        "protocol.gaussian_noise.sigmas=[0.5]",
+        "protocol.gaussian_noise.seed=3",
+    )
+    noisy = launch.train(resumed(run, *noise))
+    told = {(score.protocol, score.settings["seed"]) for score in noisy.record.scores if score.split == "test"}
+    assert told == {("gaussian_noise:0.5", 3)}
     assert {"ece_calibrated", "nll"} & {score.metric for score in other.record.scores} or (
         "no temperature is fitted" in (other.folder / "train.log").read_text()
     )

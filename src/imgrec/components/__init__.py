@@ -5,13 +5,28 @@ A part from outside of imgrec derives from one of the classes here, declares its
     from imgrec.components import Loss, register, setting
 """
 
+from imgrec.config.callback import Callback
 from imgrec.config.data import Data
 from imgrec.config.fields import setting
 from imgrec.config.launcher import Launcher
+from imgrec.config.logger import Logger
 from imgrec.config.loss import Loss
 from imgrec.config.model import Model
 from imgrec.config.optimizer import Optimizer
+from imgrec.config.protocol import Protocol
 from imgrec.config.registry import register
 from imgrec.config.schedule import Schedule
 
-__all__ = ["Data", "Launcher", "Loss", "Model", "Optimizer", "Schedule", "register", "setting"]
+__all__ = [
+    "Callback",
+    "Data",
+    "Launcher",
+    "Logger",
+    "Loss",
+    "Model",
+    "Optimizer",
+    "Protocol",
+    "Schedule",
+    "register",
+    "setting",
+]

@@ -37,6 +37,8 @@ CHANGES: Mapping[str, Change] = {
     "init_seed": Change(REFUSED, "a new network alone begins with the weights that it draws"),
     "test": Change(EFFECTIVE, "the final reading follows it"),
     "test_protocols": Change(EFFECTIVE, "the final reading follows it"),
+    "callbacks": Change(EFFECTIVE, "from the next step on; a callback that is new begins without a state"),
+    "loggers": Change(EFFECTIVE, _WORKS),
     "test_precision": Change(EFFECTIVE, "the final reading follows it"),
     "test_calibration": Change(EFFECTIVE, "the final reading follows it"),
     "experiment": Change(EFFECTIVE, "a label; the choices that the recipe makes are changes of their own"),
@@ -119,6 +121,9 @@ OF_AXES: Mapping[str, Change] = {
     "loss": Change(EFFECTIVE, f"{_NEXT}; `best` is chosen anew, as losses do not compare"),
     "optimizer": Change(EFFECTIVE, _NEXT),
     "schedule": Change(EFFECTIVE, "by the share of the training that is over"),
+    "protocol": Change(EFFECTIVE, "the final reading follows it"),
+    "callback": Change(EFFECTIVE, _NEXT),
+    "logger": Change(EFFECTIVE, _WORKS),
     "launcher": Change(REFUSED, _SWEEP),
     "sweep": Change(REFUSED, _SWEEP),
 }

@@ -27,4 +27,21 @@ class Component(ABC):
     def __post_init__(self) -> None:
         """Refuse values outside of their declared ranges. Raises UsageError."""
         for name, known in ranges(type(self)).items():
-            known.check(f"{self.axis}.{name}", getattr(self, name))
+            known.check(f"{self.prefix}.{name}", getattr(self, name))
+
+    @property
+    def prefix(self) -> str:
+        """Where its keys stand in the configuration, such as `optimizer`."""
+        return self.axis
+
+
+@dataclass(kw_only=True)
+class Listed(Component):
+    """A component of which a configuration has any number, by name in a list: `callbacks=[gradient_norm]`.
+
+    The settings of each stand below its axis and its name: `callback.gradient_norm.every=10`.
+    """
+
+    @property
+    def prefix(self) -> str:
+        return f"{self.axis}.{self.name}"

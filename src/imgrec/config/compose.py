@@ -29,7 +29,10 @@ from omegaconf.errors import OmegaConfBaseException
 from imgrec.config import data, declaration, registry, schemas, serialize
 from imgrec.config.explain import explained, file_of, unknown_choice, unknown_key
 from imgrec.config.fields import nearest
+from imgrec.config.listed import LISTS
 from imgrec.config.overrides import PATHS, given, key_of, parsed, quoted
+from imgrec.config.protocol import Protocol
+from imgrec.config.registry import components
 from imgrec.config.root import GROUPS, Config
 from imgrec.errors import UsageError
 
@@ -175,6 +178,18 @@ def typed(config: DictConfig) -> Config:
         raise
 
 
+def protocol(name: str, overrides: Sequence[str]) -> Protocol:
+    """A protocol with these settings, such as `protocol.gaussian_noise.sigmas=[0.1]`.
+
+    Raises UsageError for settings of something else.
+    """
+    for text in overrides:
+        if not key_of(text).startswith(f"protocol.{name}."):
+            raise UsageError(f"{text} is no setting of protocol.{name}; imgrec train --help protocol.{name} lists them")
+    found: Protocol = compose([f"test_protocols=[{name}]", *overrides]).protocol[name]
+    return found
+
+
 def expand(overrides: Sequence[str]) -> list[list[str]]:
     """The runs of a sweep: every combination of the values after commas, in Hydra's own order."""
     words = parsed(overrides)
@@ -281,7 +296,9 @@ def _refers(config: DictConfig, key: str) -> bool:
 def _refuse_unknown(config: DictConfig, key: str) -> None:
     """Refuse a key that was forced in with `+`: nothing would read it."""
     parent, _, leaf = key.rpartition(".")
-    owner = OmegaConf.get_type(config, parent) if parent else Config
+    if parent in LISTS and leaf not in components(parent):
+        raise unknown_choice(parent, leaf)
+    owner = OmegaConf.get_type(OmegaConf.select(config, parent)) if parent else Config
     if owner is not None and dataclasses.is_dataclass(owner):
         names = [field.name for field in dataclasses.fields(owner)]
         if leaf not in names:

@@ -9,8 +9,9 @@ import yaml
 from hydra.errors import ConfigCompositionException, MissingConfigException
 from omegaconf.errors import ConfigKeyError, MissingMandatoryValue, OmegaConfBaseException
 
-from imgrec.config import schemas
+from imgrec.config import listed, schemas
 from imgrec.config.fields import nearest
+from imgrec.config.listed import LISTS
 from imgrec.config.outside import KINDS
 from imgrec.config.registry import components
 from imgrec.config.root import GROUPS, Config
@@ -48,6 +49,10 @@ def unknown_choice(axis: str, value: str) -> UsageError:
 def unknown_key(key: str, owner: type) -> UsageError:
     """The refusal of a key that `owner`, the dataclass in that place, does not have; names the nearest that exists."""
     parent, _, leaf = key.rpartition(".")
+    axis, _, rest = key.partition(".")
+    if axis in LISTS and rest and rest.partition(".")[0] not in components(axis):
+        return unknown_choice(axis, rest.partition(".")[0])
+    owner = listed.schema_of(parent) or owner
     siblings = [field.name for field in dataclasses.fields(owner) if field.name != "name"]
     where = f" ({owner.__name__} has {', '.join(siblings)})" if parent else "; imgrec train --help all lists the keys"
     if near := _sibling(parent, leaf, siblings):

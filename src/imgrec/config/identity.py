@@ -8,8 +8,10 @@ from collections.abc import Sequence
 from pathlib import PurePath
 from typing import Any
 
+from imgrec.config import listed
 from imgrec.config.fields import default_of, is_identity
-from imgrec.config.root import AXES, GROUPS, Config
+from imgrec.config.listed import LISTS
+from imgrec.config.root import AXES, GROUPS, SECTIONS, Config
 from imgrec.config.schemas import keys_outside_identity
 
 SHORT = 8  # hexadecimal digits of the id in a folder's name
@@ -34,10 +36,14 @@ def essence(config: Config) -> dict[str, Any]:
             elif is_identity(field) and value != default_of(field):
                 rows[f"{axis}.{field.name}"] = value
     for field in dataclasses.fields(config):
-        if field.name not in GROUPS and is_identity(field):
+        if field.name not in SECTIONS and is_identity(field):
             value = getattr(config, field.name)
+            if field.name == LISTS["callback"]:
+                value = [name for name, each in config.callback.items() if not each.observes]
             if value != default_of(field):
                 rows[field.name] = value
+    for axis in ("protocol", "callback"):
+        rows |= listed.essence(axis, getattr(config, axis))
     return rows
 
 

@@ -6,7 +6,7 @@ import inspect
 import shlex
 import sys
 import textwrap
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,9 @@ from omegaconf import MISSING
 
 from imgrec import syntax
 from imgrec.config import registry
+from imgrec.config.component import Component
 from imgrec.config.fields import default_of, is_identity
+from imgrec.config.listed import LISTS
 from imgrec.config.root import GROUPS, Config
 from imgrec.errors import UsageError, shown
 
@@ -41,11 +43,11 @@ def used(config: Config) -> dict[str, dict[str, Any]]:
 
     Returns:
         For each: what `origin_of` tells; `defaults` of its keys; `outside_identity`, the keys that are no part of what
-        a run is; `gives_probabilities`, of a loss.
+        a run is; `gives_probabilities`, of a loss; `observes`, of a callback.
     """
     found = {}
-    for axis in GROUPS:
-        section = getattr(config, axis)
+    for section in _components_of(config):
+        axis = section.axis
         if (origin := origin_of(type(section))) is None:
             continue
         fields = [field for field in dataclasses.fields(section) if field.name != "name"]
@@ -55,9 +57,18 @@ def used(config: Config) -> dict[str, dict[str, Any]]:
             "outside_identity": [field.name for field in fields if not is_identity(field)],
         }
         if axis == "loss":
-            row["gives_probabilities"] = bool(section.gives_probabilities)
+            row["gives_probabilities"] = bool(getattr(section, "gives_probabilities", True))
+        if axis == "callback":
+            row["observes"] = bool(getattr(section, "observes", False))
         found[f"{axis}={section.name}"] = row
     return found
+
+
+def _components_of(config: Config) -> Iterator[Component]:
+    """Every component of a configuration."""
+    yield from (getattr(config, axis) for axis in GROUPS)
+    for axis in LISTS:
+        yield from getattr(config, axis).values()
 
 
 def origin_of(component: type) -> dict[str, str] | None:
@@ -95,10 +106,9 @@ def _source_of(component: type) -> bytes:
 
 def of_program(config: Config) -> list[str]:
     """The components of a configuration, as `axis=name`, that a program defines, so that no other process has them."""
-    sections = [getattr(config, axis) for axis in GROUPS]
     return [
         f"{section.axis}={section.name}"
-        for section in sections
+        for section in _components_of(config)
         if origin_of(type(section)) is not None
         and type(section).__module__ not in files
         and type(section).__module__ not in distributions

@@ -17,20 +17,25 @@ from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 
 from imgrec.config import origins, registry
+from imgrec.config.callback import Callback
 from imgrec.config.component import Component
 from imgrec.config.data import Data
 from imgrec.config.launcher import Launcher
+from imgrec.config.logger import Logger
 from imgrec.config.loss import Loss
 from imgrec.config.model import Model
 from imgrec.config.optimizer import Optimizer
-from imgrec.config.root import GROUPS
+from imgrec.config.protocol import Protocol
+from imgrec.config.root import SECTIONS
 from imgrec.config.schedule import Schedule
 from imgrec.config.schemas import conf_dir
 from imgrec.errors import UsageError, shown
 
 log = logging.getLogger(__name__)
 
-KINDS: Mapping[str, type[Component]] = {kind.axis: kind for kind in (Data, Loss, Model, Optimizer, Schedule, Launcher)}
+KINDS: Mapping[str, type[Component]] = {
+    kind.axis: kind for kind in (Data, Loss, Model, Optimizer, Schedule, Launcher, Protocol, Callback, Logger)
+}
 """The axes that take components from outside, each with the class that they derive from."""
 _PLAIN = ("int", "float", "bool", "str")
 _TYPES = (*_PLAIN, *(f"{kind} | None" for kind in _PLAIN), *(f"list[{kind}]" for kind in _PLAIN))
@@ -173,5 +178,5 @@ def _check(component: type[Component]) -> None:
 
 
 def _all() -> Iterator[type[Component]]:
-    for axis in GROUPS:
+    for axis in SECTIONS:
         yield from registry.components(axis).values()

@@ -2,14 +2,16 @@
 
 import dataclasses
 from dataclasses import dataclass
+from typing import Any
 
 from omegaconf import MISSING
 
-from imgrec.config import primary
+from imgrec.config import listed, primary
 from imgrec.config.augment import Augment
 from imgrec.config.data import Data
 from imgrec.config.fields import choice, setting, within
 from imgrec.config.launcher import Launcher
+from imgrec.config.listed import LISTS
 from imgrec.config.loss import Loss
 from imgrec.config.model import Model
 from imgrec.config.optimizer import Optimizer
@@ -21,10 +23,10 @@ from imgrec.errors import UsageError
 AXES = ("data", "augment", "model", "loss", "optimizer", "schedule", "trainer")  # what a run is
 STEERING = ("launcher", "sweep")  # how a command with -m goes through its runs
 GROUPS = (*AXES, *STEERING)
+SECTIONS = (*GROUPS, *LISTS)  # the fields of Config that hold components; the others are keys
 MEASURED = ("test", "test_protocols", "test_calibration")  # of a network, when it has been trained
 TEST_PRECISIONS = ("32", "bf16")
 CODE_RULES = ("auto", "ignore", "warn", "refuse")
-PROTOCOLS = ("clean", "tta_flip", "tta_flip_shift")
 
 
 @dataclass(kw_only=True)
@@ -45,7 +47,14 @@ class Config:
         None, "decides the initial weights alone, and seed the rest; null: seed decides them too"
     )
     test: bool = setting(True, "read the test set once, at the end; false: it stays closed (for searches)")
-    test_protocols: list[str] = setting(lambda: ["clean"], f"what the final reading measures: {', '.join(PROTOCOLS)}")
+    test_protocols: list[str] = setting(lambda: ["clean"], "protocols that the final reading measures by")
+    protocol: dict[str, Any] = setting(dict, "settings of the protocols that test_protocols names")
+    callbacks: list[str] = setting(list, "callbacks of the training, beside imgrec's own")
+    callback: dict[str, Any] = setting(dict, "settings of the callbacks that are named")
+    loggers: list[str] = setting(
+        lambda: ["tensorboard"], "where the run's numbers go beside curves.csv", identity=False
+    )
+    logger: dict[str, Any] = setting(dict, "settings of the loggers that are named", identity=False)
     test_precision: str = setting(
         "32", "arithmetic of the final reading and of imgrec evaluate: 32, or bf16, faster where training in it is"
     )
@@ -78,16 +87,16 @@ class Config:
             within("init_seed", self.init_seed, 0, 2**32 - 1)
         choice("test_precision", self.test_precision, TEST_PRECISIONS)
         choice("code", self.code, CODE_RULES)
-        for protocol in self.test_protocols:
-            choice("test_protocols", protocol, PROTOCOLS)
+        for axis, key in LISTS.items():
+            setattr(self, axis, listed.named(axis, getattr(self, key), getattr(self, axis)))
         for words in self.primary:
             primary.parse(words)
         if len(set(self.primary)) < len(self.primary):
             raise UsageError(f"primary must declare each contrast once, got {list(self.primary)}; drop one")
-        if len(set(self.test_protocols)) < len(self.test_protocols):
-            raise UsageError(f"test_protocols must name each protocol once, got {list(self.test_protocols)}")
         if not self.test_protocols:
             raise UsageError("test_protocols must name at least one protocol, got []; use test=false to skip the test")
+        if self.trainer.log_graph and "tensorboard" not in self.loggers:
+            raise UsageError("trainer.log_graph=true needs tensorboard among loggers; add it, or drop log_graph")
         if self.trainer.early_stopping and self.data.has_validation is False:
             raise UsageError("trainer.early_stopping needs validation images; give data.val_size, or early_stopping=0")
         if self.data.resident == "true" and self.augment.policy != "none":

@@ -7,13 +7,14 @@ from pathlib import Path
 from typing import Any
 
 from hydra.core.config_store import ConfigStore
-from omegaconf import OmegaConf
+from omegaconf import DictConfig, OmegaConf, open_dict
 
-from imgrec.config import data, registry
+from imgrec.config import data, listed, registry
 from imgrec.config.component import Component
 from imgrec.config.fields import default_of, is_identity
+from imgrec.config.listed import LISTS
 from imgrec.config.registry import components
-from imgrec.config.root import GROUPS, Config
+from imgrec.config.root import GROUPS, SECTIONS, Config
 from imgrec.errors import UsageError
 
 
@@ -35,7 +36,13 @@ def register() -> None:
 def _register(root: str, generation: int) -> None:
     """root: the one default that comes from the environment, when it is registered. generation: of the components."""
     store = ConfigStore.instance()
-    store.store(name="schema", node=Config)
+    schema: DictConfig = OmegaConf.structured(Config)
+    with open_dict(schema):
+        for axis in LISTS:  # the settings of each have a place; typed configurations keep those of the named ones
+            OmegaConf.update(
+                schema, axis, {name: OmegaConf.structured(node) for name, node in components(axis).items()}
+            )
+    store.store(name="schema", node=schema)
     for axis in GROUPS:
         for name, node in components(axis).items():
             store.store(group=axis, name=f"{name}_schema", node=node)
@@ -44,7 +51,7 @@ def _register(root: str, generation: int) -> None:
 
 
 def choices(axis: str) -> list[str]:
-    """The names that `axis=` takes: components, and files of conf/<axis>."""
+    """The names that `axis=` or a list takes: components, and files of conf/<axis>."""
     named = {path.stem for path in (conf_dir() / axis).glob("*.yaml")}
     return sorted(named | {name for name, node in components(axis).items() if node.is_choice})
 
@@ -99,9 +106,10 @@ def known_keys() -> Iterator[str]:
     """Every dotted key of the root and of all choices of all axes, each once."""
     seen = set()
     for field in dataclasses.fields(Config):
-        if field.name not in GROUPS:
+        if field.name not in SECTIONS:
             seen.add(field.name)
             yield field.name
+    yield from (key for key, _ in listed.settings())
     for axis in GROUPS:
         for schema in components(axis).values():
             for field in dataclasses.fields(schema):
@@ -116,8 +124,12 @@ def keys_outside_identity() -> set[str]:
 
     A key that several choices have counts only where it is so for all of them.
     """
-    own = [field for field in dataclasses.fields(Config) if field.name not in GROUPS]
+    own = [field for field in dataclasses.fields(Config) if field.name not in SECTIONS]
     outside, inside = {field.name for field in own if not is_identity(field)}, set[str]()
+    for key, field in listed.settings():
+        component = listed.schema_of(key.rpartition(".")[0])
+        if key.startswith("logger.") or getattr(component, "observes", False) or not is_identity(field):
+            outside.add(key)
     for axis in GROUPS:
         for schema in components(axis).values():
             for field in dataclasses.fields(schema):

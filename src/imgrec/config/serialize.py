@@ -9,14 +9,17 @@ from typing import Any, cast
 from omegaconf import MISSING, DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from imgrec.config import listed
 from imgrec.config.explain import explained, unknown_key
 from imgrec.config.fields import default_of
+from imgrec.config.listed import LISTS
 from imgrec.config.registry import components
-from imgrec.config.root import AXES, GROUPS, Config
+from imgrec.config.root import AXES, GROUPS, SECTIONS, Config
 from imgrec.errors import UsageError
 
 _BEFORE = {"launcher": "basic", "sweep": "grid"}  # what runs had before records named them
-_Sections = dict[str, tuple[type[Any], dict[str, Any]]]  # the root ("") and each axis: its dataclass and its values
+# the root (""), each axis, and each listed component (`callback.NAME`): its dataclass and its values
+_Sections = dict[str, tuple[type[Any], dict[str, Any]]]
 
 
 def flat(config: Config) -> dict[str, Any]:
@@ -24,7 +27,9 @@ def flat(config: Config) -> dict[str, Any]:
     rows: dict[str, Any] = {}
     for field in dataclasses.fields(config):
         value = getattr(config, field.name)
-        if dataclasses.is_dataclass(value):
+        if field.name in LISTS:
+            rows.update(listed.flat(field.name, value))
+        elif dataclasses.is_dataclass(value):
             rows.update(
                 {f"{field.name}.{inner.name}": getattr(value, inner.name) for inner in dataclasses.fields(value)}
             )
@@ -44,9 +49,9 @@ def from_flat(rows: dict[str, Any]) -> Config:
     Keys that this version does not know are refused; keys that the writer did not know take their defaults.
     """
     for key in rows:
-        if key in GROUPS:
+        if key in SECTIONS:
             raise UsageError(f"{key} must be stored as dotted keys ({key}.name, ...), got {rows[key]!r}")
-        if "." in key and key.partition(".")[0] not in GROUPS:
+        if "." in key and key.partition(".")[0] not in SECTIONS:
             raise unknown_key(key, Config)
     roots = {key: value for key, value in rows.items() if "." not in key}
     _refuse_unknown(Config, roots, "")
@@ -57,10 +62,29 @@ def from_flat(rows: dict[str, Any]) -> Config:
             values = {"name": _BEFORE[axis]}
         sections[axis] = _schema(axis, values), values
         _refuse_unknown(*sections[axis], f"{axis}.")
+    for key in rows:
+        if key.partition(".")[0] in LISTS:
+            place, _, leaf = key.rpartition(".")
+            if (listing := listed.schema_of(place)) is None:
+                raise unknown_key(key, Config)
+            sections.setdefault(place, (listing, {}))[1][leaf] = rows[key]
+            _refuse_unknown(*sections[place], f"{place}.")
     if all(_fits(schema, values) for schema, values in sections.values()):
-        axes = {axis: schema(**_copied(values)) for axis, (schema, values) in sections.items() if axis}
-        return Config(**_copied(roots), **axes)
+        made = {place: schema(**_copied(values)) for place, (schema, values) in sections.items() if place}
+        return Config(**_copied(roots), **_nested(made))
     return _converted(sections)
+
+
+def _nested(found: dict[str, Any]) -> dict[str, Any]:
+    """The fields of Config: what stands at `callback.NAME` goes into a dictionary `callback`."""
+    fields: dict[str, Any] = {}
+    for place, value in found.items():
+        axis, dot, name = place.partition(".")
+        if dot:
+            fields.setdefault(axis, {})[name] = value
+        else:
+            fields[axis] = value
+    return fields
 
 
 def _copied(values: dict[str, Any]) -> dict[str, Any]:
@@ -107,14 +131,16 @@ def _is(value: Any, kind: Any) -> bool:
 
 def _is_required(field: dataclasses.Field[Any]) -> bool:
     """Return True if the field has no default. The axes' own fields of the root are filled in any case."""
-    return field.name not in GROUPS and default_of(field) == MISSING
+    return field.name not in SECTIONS and default_of(field) == MISSING
 
 
 def _converted(sections: _Sections) -> Config:
     """The configuration of values that OmegaConf converts (1 or "0.1" for a float), or refuses."""
     made = _structured(*sections[""], "")
-    for axis in GROUPS:
-        made[axis] = _structured(*sections[axis], f"{axis}.")
+    for field, value in _nested(
+        {place: _structured(*sections[place], f"{place}.") for place in sections if place}
+    ).items():
+        made[field] = value
     try:
         return cast(Config, OmegaConf.to_object(made))
     except OmegaConfBaseException as error:

@@ -11,9 +11,10 @@ from typing import Any
 
 from omegaconf import MISSING
 
+from imgrec.config import listed
 from imgrec.config.fields import default_of, nearest
 from imgrec.config.registry import components
-from imgrec.config.root import AXES, GROUPS, MEASURED, Config
+from imgrec.config.root import AXES, GROUPS, MEASURED, SECTIONS, Config
 from imgrec.config.schemas import keys_outside_identity
 from imgrec.errors import UsageError
 from imgrec.records import Record
@@ -64,7 +65,8 @@ def value_of(record: Record, key: str) -> Any:
     if key == ROOT:
         return images.named(record)
     if key in record.config:
-        return record.config[key]
+        value = record.config[key]
+        return [name for name in value if not _observes(record, name)] if key == listed.LISTS["callback"] else value
     axis, _, leaf = key.rpartition(".")
     return _usual(record, axis).get(leaf, ABSENT)
 
@@ -182,7 +184,11 @@ def training(record: Record) -> list[tuple[str, str]]:
     for key, value in record.config.items():
         axis, _, leaf = key.rpartition(".")
         usual = _usual(record, axis) if leaf != "name" else {}
-        if (axis in AXES or key in _roots()) and key not in outside and value != usual.get(leaf, ABSENT):
+        if (
+            (axis in AXES or axis.startswith("callback.") or key in _roots())
+            and key not in outside
+            and value != usual.get(leaf, ABSENT)
+        ):
             found.append((key, text(value)))  # an older record may lack what has its default
     return sorted(found)
 
@@ -195,13 +201,13 @@ def _keys(runs: Sequence[Run]) -> list[str]:
     silent = {key for run in runs for key in _silent(run.record)}
     silent -= {key for run in runs for key in silent & run.record.config.keys() if key not in _silent(run.record)}
     outside = keys_outside_identity() | silent | {*MEASURED, "seed", "trainer.name"}
-    ours = [key for key in present if key.partition(".")[0] in AXES or key in _roots()]
+    ours = [key for key in present if key.partition(".")[0] in (*AXES, "callback") or key in _roots()]
     return [*dict.fromkeys([EXPERIMENT, *axes, *(key for key in ours if key not in outside), PARENT])]
 
 
 @cache
 def _roots() -> frozenset[str]:
-    return frozenset(field.name for field in dataclasses.fields(Config) if field.name not in GROUPS)
+    return frozenset(field.name for field in dataclasses.fields(Config) if field.name not in SECTIONS)
 
 
 def _values(runs: Sequence[Run], keys: Sequence[str]) -> set[Hashable]:
@@ -232,23 +238,34 @@ def _spoken(runs: Sequence[Run], key: str, by: Sequence[str]) -> str:
 def _usual(record: Record, axis: str) -> Mapping[str, Any]:
     """The defaults of a run's choice of an axis, or of the root; of an outside component, as the run kept them."""
     name = str(record.config.get(f"{axis}.name"))
-    kept = record.components.get(f"{axis}={name}")
+    place = f"{axis}={name}" if "." not in axis else axis.replace(".", "=", 1)  # callback.NAME is one in a list
+    kept = record.components.get(place)
     return _defaults(axis, name) if kept is None else kept.get("defaults", {})
 
 
 def _silent(record: Record) -> set[str]:
     """The keys of a run's outside components that are no part of what the run is."""
-    return {
-        f"{choice.partition('=')[0]}.{name}"
-        for choice, kept in record.components.items()
-        for name in kept.get("outside_identity", [])
-    }
+    found = set()
+    for choice, kept in record.components.items():
+        axis = choice.partition("=")[0]
+        place = choice.replace("=", ".") if axis in listed.LISTS else axis
+        observed = kept.get("defaults", {}) if kept.get("observes") else kept.get("outside_identity", [])
+        found |= {f"{place}.{name}" for name in observed}
+    return found
+
+
+def _observes(record: Record, name: str) -> bool:
+    """True if a callback changes no result, so that a run without it is of the same setting."""
+    kept = record.components.get(f"callback={name}")
+    return bool(kept.get("observes") if kept else getattr(components("callback").get(name), "observes", False))
 
 
 @cache
 def _defaults(axis: str, name: str) -> dict[str, Any]:
     """The defaults of an axis' choice; of the root, for no axis."""
     schemas: Mapping[str, type] = components(axis) if axis else {"": Config}
+    if "." in axis and (found := listed.schema_of(axis)) is not None:
+        schemas = {"": found}
     schema = next(iter(schemas.values())) if len(schemas) == 1 else schemas.get(name)
     if schema is None:
         return {}

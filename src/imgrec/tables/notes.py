@@ -7,10 +7,11 @@ from typing import Any
 
 from imgrec import predictions
 from imgrec.errors import shown
+from imgrec.records import Score
 from imgrec.tables import derived_scores, run_score
 from imgrec.tables.column import Column
 from imgrec.tables.correctness import Reader
-from imgrec.tables.factors import Setting
+from imgrec.tables.factors import Setting, text
 from imgrec.tables.gather import Run
 from imgrec.tables.table import Row, Table
 
@@ -132,6 +133,21 @@ def tell_what_is_missing(table: Table) -> None:
         if names:
             more = f"; and {len(names) - _LISTED} more" if len(names) > _LISTED else ""
             table.notes.append(f"{what}: {'; '.join(names[:_LISTED])}{more}")
+
+
+def tell_of_settings(table: Table) -> None:
+    """Say which protocols were measured with several settings, as scores under them do not compare."""
+    for column in table.columns:
+        scores = [run_score.found(run, column, table.at) for row in table.rows for run in row.runs]
+        told = {_settings(score) for score in scores if score is not None}
+        if len(told) > 1:
+            table.notes.append(f"warning: {column.label} was measured with several settings: {'; '.join(sorted(told))}")
+
+
+def _settings(score: Score) -> str:
+    """How a score was measured; the temperature is fitted to each run."""
+    settings = {"precision": "32", **score.settings}  # which older records leave out
+    return " ".join(f"{key}={text(value)}" for key, value in sorted(settings.items()) if key != "temperature")
 
 
 def _scoreless(table: Table, row: Row) -> list[str]:

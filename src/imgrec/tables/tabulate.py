@@ -89,6 +89,7 @@ def tabulate(runs: Sequence[Run], request: Request, figures: Sequence[Figure] = 
         keys = ", ".join(dict.fromkeys(figure.source.key for figure in figures))
         notes.append(f"no published figure of {keys} is of these settings, data, split and protocol")
     notes_below.tell_of_predictions(table, reader)
+    notes_below.tell_of_settings(table)
     notes_below.tell_what_is_missing(table)
     notes += [f"goes along: {line}" for line in found.along]
     table.provenance = provenance.line(kept)

@@ -6,7 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from imgrec import assembly, calibration, checkpoint, measurement
+from imgrec.assembly import Trained
 from imgrec.checkpoint import BEST, LAST
+from imgrec.config.registry import components
 from imgrec.config.root import Config
 from imgrec.config.trainer import TRIED
 from imgrec.data.source import Few, Images
@@ -40,8 +42,6 @@ def read(config: Config, folder: Path, fitting: Fitting) -> Reading:
         splits["test"] = test
     if config.trainer.fast_dev_run:
         splits = {split: Few(images, TRIED * config.data.eval_batch_size) for split, images in splits.items()}
-    # validation also as the curves have it, and as the test will be measured: so that a choice may rest on it
-    protocols = {"test": config.test_protocols, "val": list(dict.fromkeys(["clean", *config.test_protocols]))}
     calibrates = config.test_calibration and config.loss.gives_probabilities
     if config.test_calibration and not calibrates:
         log.warning(
@@ -59,38 +59,59 @@ def read(config: Config, folder: Path, fitting: Fitting) -> Reading:
         reading.weights[at] = checkpoint.digest(trained.network.state_dict())
         temperatures: dict[str, float] = {}
         for split, images in splits.items():
-            for protocol in protocols[split]:
-                log.info("reading %s at %s, %s: %d images", split, at, protocol, len(images))
-                predictions = measurement.predict(
-                    trained.network,
-                    images,
-                    protocol=protocol,
-                    device=fitting.device,
-                    batch_size=config.data.eval_batch_size,
-                    num_workers=config.data.num_workers,
-                    channels_last=config.trainer.channels_last,
-                    precision=config.test_precision,
-                )
+            found = _predicted(config, fitting, trained, images, split=split, at=at)
+            for label, predictions in found.items():
                 if calibrates and split == "val":  # the first of the splits
-                    fitted = calibration.fit_temperature(predictions.logits_nk, predictions.targets_n)
-                    if fitted is None:
-                        log.warning(
-                            "no temperature is fitted at %s, %s: none is best for these %d validation images, as where"
-                            " all are right; there are no calibrated scores",
-                            *(at, protocol, len(images)),
-                        )
-                    else:
-                        temperatures[protocol] = fitted
-                predictions.temperature = temperatures.get(protocol)
-                reading.predictions[split, protocol, at] = predictions.kept()
-                reading.scores += measurement.measure(predictions, loss, split=split, protocol=protocol, at=at)
-                if protocol == protocols[split][0]:
-                    reading.diagnostics.setdefault(at, {})[split] = measurement.diagnose(predictions, trained.classes)
-                    if shown is None or (split == "test" and shown[1] == "val"):
-                        shown = (at, split, predictions)
+                    temperatures |= _temperature(predictions, label, at)
+                predictions.temperature = temperatures.get(label)
+                reading.predictions[split, label, at] = predictions.kept()
+                reading.scores += measurement.measure(predictions, loss, split=split, protocol=label, at=at)
+            first = next(iter(found.values()))
+            reading.diagnostics.setdefault(at, {})[split] = measurement.diagnose(first, trained.classes)
+            if shown is None or (split == "test" and shown[1] == "val"):
+                shown = (at, split, first)
     if fitting.board is not None:
         _show(fitting, reading, splits, shown)
     return reading
+
+
+def _predicted(
+    config: Config, fitting: Fitting, trained: Trained, images: Images, *, split: str, at: str
+) -> dict[str, Predictions]:
+    """The predictions for a split under each protocol, by label.
+
+    Validation is measured as the curves have it, and as the test set is, so that a choice may rest on it.
+    """
+    protocols = dict(config.protocol)
+    if split == "val":
+        protocols = {"clean": protocols.get("clean") or components("protocol")["clean"](), **protocols}
+    found: dict[str, Predictions] = {}
+    for name, protocol in protocols.items():
+        log.info("reading %s at %s, %s: %d images", split, at, name, len(images))
+        found |= measurement.predict(
+            trained.network,
+            images,
+            protocol,
+            device=fitting.device,
+            batch_size=config.data.eval_batch_size,
+            num_workers=config.data.num_workers,
+            channels_last=config.trainer.channels_last,
+            precision=config.test_precision,
+        )
+    return found
+
+
+def _temperature(predictions: Predictions, label: str, at: str) -> dict[str, float]:
+    """The temperature that fits these predictions best, by their label; empty, and a warning, where none does."""
+    fitted = calibration.fit_temperature(predictions.logits_nk, predictions.targets_n)
+    if fitted is not None:
+        return {label: fitted}
+    log.warning(
+        "no temperature is fitted at %s, %s: none is best for these %d validation images, as where all are right;"
+        " there are no calibrated scores",
+        *(at, label, len(predictions.targets_n)),
+    )
+    return {}
 
 
 def _show(
@@ -99,7 +120,7 @@ def _show(
     board = fitting.board
     assert board is not None
     step = fitting.saver.step
-    protocol = fitting.config.test_protocols[0]
+    protocol = next((score.protocol for score in reading.scores if score.split == "test"), "clean")
     tensorboard.close_hparams(board, reading.scores, protocol=protocol, step=step)
     if shown is not None:
         at, split, predictions = shown

@@ -5,7 +5,7 @@ import logging
 import sys
 import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal, cast
 
@@ -105,10 +105,13 @@ class Fitting:
         )
         self.data.position = lambda: self.saver.position
         self.curves = Curves(folder / CURVES)
-        self.board: tensorboard.Board | None = None
+        self._loggers = [
+            each.build(folder, run_id=run_id, step=self._step)
+            for name, each in config.logger.items()
+            if name != "tensorboard" or config.trainer.tensorboard
+        ]
+        self.board = next((each for each in self._loggers if isinstance(each, tensorboard.Board)), None)
         self._board_is_new = not (folder / TENSORBOARD).is_dir()
-        if config.trainer.tensorboard:
-            self.board = tensorboard.logger(folder / TENSORBOARD, step=self._step)
         self._environment = OwnProcesses()
         self.trainer = self._make_trainer(folder)
 
@@ -218,7 +221,7 @@ class Fitting:
 
     def _make_trainer(self, folder: Path) -> lightning.Trainer:
         trainer = self.config.trainer
-        loggers: list[Logger] = [self.curves, *([self.board] if self.board else [])]
+        loggers: list[Logger] = [self.curves, *self._loggers]
         accelerator = self._accelerator()
         deterministic = accelerator == "cpu" if trainer.deterministic == "auto" else trainer.deterministic == "true"
         # filling fresh memory would guard against reading it unset, at the price of every allocation
@@ -270,7 +273,19 @@ class Fitting:
             after = self.config.data.pruned_after(trainer.max_epochs)
             callbacks.append(Pruning(self.data, share=prune, after=after, seed=self.config.seed))
         callbacks += [self.finite, self.saver]
-        return callbacks
+        return [*self._own_callbacks(callbacks), *callbacks]
+
+    def _own_callbacks(self, callbacks: Sequence[Callback]) -> list[Callback]:
+        """The callbacks that the configuration names. Raises UsageError where two share a state_key."""
+        own = {name: each.build() for name, each in self.config.callback.items()}
+        keys = [each.state_key for each in (*callbacks, *own.values())]
+        for name, each in own.items():
+            if keys.count(each.state_key) > 1:
+                raise UsageError(
+                    f"callback={name} must have a state_key of its own, and another has {each.state_key!r} too; rename"
+                    " its class"
+                )
+        return list(own.values())
 
     def _last_good(self) -> str | None:
         """Where the run stood when it was last saved, for a reader."""

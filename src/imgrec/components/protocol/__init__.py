@@ -1,0 +1,1 @@
+"""The protocols: how a network is measured."""
