@@ -9,9 +9,10 @@ import yaml
 
 from imgrec.config.compose import compose
 from imgrec.config.fields import default_of, help_of, ranges
+from imgrec.config.folders import conf_dir
 from imgrec.config.registry import components
 from imgrec.config.root import GROUPS
-from imgrec.config.schemas import choices, conf_dir, known_keys
+from imgrec.config.schemas import choices, known_keys
 from imgrec.errors import UsageError
 from imgrec.help_page import help_page
 

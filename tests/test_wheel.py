@@ -60,8 +60,8 @@ def test_the_wheel_holds_every_choice_of_conf(wheel: Path) -> None:
 
 def test_code_and_conf_come_from_the_wheel(scripts: Path, tmp_path: Path) -> None:
     code = (
-        "import json, imgrec; from imgrec.config import schemas;"
-        " print(json.dumps([imgrec.__file__, str(schemas.conf_dir())]))"
+        "import json, imgrec; from imgrec.config import folders;"
+        " print(json.dumps([imgrec.__file__, str(folders.conf_dir())]))"
     )
     places = json.loads(_call([str(scripts / "python"), "-c", code], cwd=tmp_path))
     for place in places:

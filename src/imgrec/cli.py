@@ -31,7 +31,7 @@ class _TrainCommand(TyperCommand):
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         if "--help" in args or "-h" in args:  # which shows what is loaded
-            args = _load_named_in(args)
+            args = _load_named_in(args, ctx)
         ctx.meta[_WORDS] = [word for word in args if not word.startswith("-")]
         parsed: list[str] = super().parse_args(ctx, args)
         return parsed
@@ -42,19 +42,21 @@ class _TrainCommand(TyperCommand):
         formatter.write(help_page(ctx.meta[_WORDS]))
 
 
-def _load_named_in(args: list[str]) -> list[str]:
-    """Load the components that --components names among these words, and return the others."""
-    from imgrec.config import outside
+def _load_named_in(args: list[str], ctx: Any) -> list[str]:
+    """Load the parts that --components and --config-dir name among these words, and return the others."""
+    from imgrec.config import folders, outside
 
-    files, others = [], []
+    found: dict[str, list[str]] = {"--components": [], folders.OPTION: []}
+    others = []
     words = iter(args)
     for word in words:
         option, equals, value = word.partition("=")
-        if option == "--components":
-            files.append(value if equals else next(words, ""))
+        if option in found:
+            found[option].append(value if equals else next(words, ""))
         else:
             others.append(word)
-    outside.load(files)
+    outside.load(found["--components"])
+    ctx.with_resource(folders.also(found[folders.OPTION][-1] if found[folders.OPTION] else None))
     return others
 
 
@@ -82,13 +84,18 @@ def train(
     context: typer.Context,
     multirun: Annotated[bool, typer.Option("-m", "--multirun", help="Every combination of the values.")] = False,
     components: Components = None,
+    config_dir: Annotated[
+        Path | None,
+        typer.Option("--config-dir", metavar="DIR", help="A folder of your own choices, recipes and studies."),
+    ] = None,
 ) -> None:
     """Train: one run, or with -m every combination of the values given after commas."""
     from imgrec import allocator, hydra_runtime, launch, summary
-    from imgrec.config import outside
+    from imgrec.config import folders, outside
     from imgrec.config.compose import of_study
 
     outside.load(components or [])
+    context.with_resource(folders.also(config_dir))
     allocator.keep_freed_memory()
     flags, overrides = [], []
     words = iter(context.args)

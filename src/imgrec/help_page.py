@@ -8,12 +8,12 @@ from typing import Any
 import yaml
 from omegaconf import MISSING
 
-from imgrec.config.explain import unknown_choice
+from imgrec.config.explain import file_of, unknown_choice
 from imgrec.config.fields import default_of, help_of, nearest, ranges
 from imgrec.config.listed import LISTS
 from imgrec.config.registry import components
 from imgrec.config.root import GROUPS, SECTIONS, Config
-from imgrec.config.schemas import choices, conf_dir, explanation, known_keys, written
+from imgrec.config.schemas import choices, explanation, known_keys, written
 from imgrec.errors import UsageError
 
 _WIDTH = 110
@@ -122,7 +122,7 @@ def _choice(axis: str, name: str) -> list[str]:
     """A choice with its keys and what each is there."""
     schema, values = written(axis, name)
     if schema is None:
-        raise UsageError(f"conf/{axis}/{name}.yaml must name a component that is loaded; give --components FILE")
+        raise UsageError(f"{file_of(f'{axis}/{name}')} must name a component that is loaded; give --components FILE")
     lines = [*_line(f"{axis}={name}", explanation(axis, name)), ""]
     for field in dataclasses.fields(schema):
         if field.name == "name":
@@ -150,7 +150,7 @@ def _component(axis: str, name: str) -> list[str]:
 
 def _recipe(kind: str, name: str) -> list[str]:
     """What a recipe or a study chooses and sets, as a command would."""
-    rows = yaml.safe_load((conf_dir() / kind / f"{name}.yaml").read_text("utf-8"))
+    rows = yaml.safe_load(file_of(f"{kind}/{name}").read_text("utf-8"))
     words = []
     for base in rows.pop("defaults", []):
         if isinstance(base, dict):

@@ -13,7 +13,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
 from imgrec import run_lookup, runlog
-from imgrec.config import schemas
+from imgrec.config import folders, schemas
 from imgrec.config.compose import compose, expand, own_hydra
 from imgrec.config.overrides import literal
 from imgrec.data import inventory
@@ -55,8 +55,8 @@ def show(overrides: Sequence[str], flags: Sequence[str], *, multirun: bool = Fal
         raise UsageError(f"{flags[0]} prints the configuration of one run, and -m asks for several; leave out -m")
     overrides = literal(overrides)
     compose(overrides)
-    with _at_hand(), _as_imgrec([*flags, *overrides]):
-        hydra.main(config_path=str(schemas.conf_dir()), config_name="config", version_base="1.3")(_nothing)()
+    with _at_hand(), _as_imgrec([*flags, *folders.search_path(), *overrides]):
+        hydra.main(config_path=str(folders.conf_dir()), config_name="config", version_base="1.3")(_nothing)()
 
 
 def _nothing(raw: DictConfig) -> None:
@@ -68,11 +68,14 @@ def of_sweep(words: Sequence[str]) -> str:
 
     Raises UsageError where a file of conf/ asks Hydra for a launcher or a sweeper of its own.
     """
-    with _at_hand(), initialize_config_dir(str(schemas.conf_dir()), version_base="1.3"):
+    with _at_hand(), initialize_config_dir(str(folders.conf_dir()), version_base="1.3"):
         own = GlobalHydra.instance().hydra
         assert own is not None, "just initialized"
         config = own.compose_config(
-            "config", [*words, "hydra.mode=MULTIRUN"], run_mode=RunMode.MULTIRUN, with_log_configuration=False
+            "config",
+            [*folders.search_path(), *words, "hydra.mode=MULTIRUN"],
+            run_mode=RunMode.MULTIRUN,
+            with_log_configuration=False,
         )
         for group, ours in (("hydra/launcher", "launcher"), ("hydra/sweeper", "sweep")):
             if (chosen := config.hydra.runtime.choices.get(group)) != "basic":

@@ -10,13 +10,13 @@ from pathlib import Path
 from typing import Any
 
 from imgrec import codechange, ddp_processes, execution, preflight, resuming, run_lookup, runfolder, runlog
-from imgrec.config import outside
+from imgrec.config import folders, outside
 from imgrec.config.compose import compose
 from imgrec.config.overrides import given, key_of, literal, parsed, quoted
 from imgrec.config.root import STEERING, Config
 from imgrec.data import inventory
 from imgrec.data.inventory import Inventory
-from imgrec.errors import RunError, UsageError, interruption_in, sentence, shown
+from imgrec.errors import RunError, StrPath, UsageError, interruption_in, sentence, shown
 from imgrec.hydra_runtime import plain_path, refuse_place
 from imgrec.job import Job
 from imgrec.records import Record
@@ -42,13 +42,21 @@ class Outcome:
     tried: bool = False
 
 
-def train(overrides: Sequence[str]) -> Outcome:
+def train(overrides: Sequence[str], *, config_dir: StrPath | None = None) -> Outcome:
     """Carry out one run and return what came of it; a finished one is not run again.
 
-    overrides: `key=value` in Hydra's grammar. The process is left as it was found. Calls of several threads are served
-    one after the other. Raises UsageError, RunError, or Interrupted.
+    The process is left as it was found. Calls of several threads are served one after the other.
+
+    Args:
+        overrides: `key=value` in Hydra's grammar.
+        config_dir: A folder of the user's own choices, recipes and studies, in the form of conf/.
+
+    Raises:
+        UsageError: The run that is asked for cannot be.
+        RunError: It failed.
+        Interrupted: A signal ended it, saved.
     """
-    with runfolder.in_turn(), runlog.shown():
+    with runfolder.in_turn(), runlog.shown(), folders.also(config_dir):
         return _trained(overrides)
 
 

@@ -17,11 +17,12 @@ from imgrec.components.data.folder import Folder
 from imgrec.components.model.cnn import Cnn
 from imgrec.components.model.resnet50 import Resnet50
 from imgrec.components.optimizer.adam import Adam
-from imgrec.config import schemas, serialize
+from imgrec.config import folders, schemas, serialize
 from imgrec.config.augment import Augment
 from imgrec.config.compose import compose, compose_raw, expand, of_study, own_hydra, typed
+from imgrec.config.folders import conf_dir
 from imgrec.config.overrides import given, literal, parsed
-from imgrec.config.schemas import choices, conf_dir
+from imgrec.config.schemas import choices
 from imgrec.errors import UsageError
 
 MODELS = ", ".join(choices("model"))
@@ -318,7 +319,7 @@ def own_conf(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A copy of conf/, to be added to, that commands read instead."""
     folder = tmp_path / "conf"
     shutil.copytree(conf_dir(), folder)
-    monkeypatch.setattr(schemas, "conf_dir", lambda: folder)
+    monkeypatch.setattr(folders, "conf_dir", lambda: folder)
     monkeypatch.chdir(tmp_path)
     return folder
 

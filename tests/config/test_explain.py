@@ -56,7 +56,8 @@ def test_a_key_near_nothing_is_to_be_removed() -> None:
 
 
 def test_an_unknown_choice_lists_the_known_ones() -> None:
-    assert str(unknown_choice("trainer", "xyzzy")) == "trainer must be one of auto, cpu, ddp, gpu, got 'xyzzy'"
+    known = "trainer must be one of auto, cpu, ddp, gpu, got 'xyzzy'; one of your own needs --config-dir DIR"
+    assert str(unknown_choice("trainer", "xyzzy")) == known
     assert str(unknown_choice("trainer", "gpus")).endswith("got 'gpus'; did you mean trainer=gpu?")
     assert str(unknown_choice("data", "imagenet")) == (
         "data must be one of cifar10, digits, folder, got 'imagenet'; one of your own needs --components FILE"

@@ -9,12 +9,13 @@ import yaml
 
 from imgrec.components.data.digits import Digits
 from imgrec.components.data.folder import Folder
-from imgrec.config import schemas
+from imgrec.config import folders
 from imgrec.config.compose import compose
 from imgrec.config.fields import help_of
+from imgrec.config.folders import conf_dir
 from imgrec.config.registry import components
 from imgrec.config.root import AXES, GROUPS, Config
-from imgrec.config.schemas import choices, conf_dir, explanation, known_keys
+from imgrec.config.schemas import choices, explanation, known_keys
 from imgrec.config.serialize import flat
 
 INF, NAN = float("inf"), float("nan")
@@ -155,7 +156,7 @@ def test_the_conf_folder_is_found_from_anywhere(monkeypatch: pytest.MonkeyPatch,
 
 
 def test_a_package_without_its_conf_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(schemas, "__file__", str(tmp_path / "src" / "imgrec" / "config" / "schemas.py"))
+    monkeypatch.setattr(folders, "__file__", str(tmp_path / "src" / "imgrec" / "config" / "folders.py"))
     with pytest.raises(ValueError, match=r"conf/config.yaml must lie in .*imgrec or beside src/, found neither"):
         conf_dir()
 

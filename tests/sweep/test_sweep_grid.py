@@ -20,7 +20,7 @@ from runs import one_line
 
 from imgrec import execution, launch
 from imgrec.classifier import Classifier
-from imgrec.config import schemas
+from imgrec.config import folders
 from imgrec.errors import Interrupted, RunError
 from imgrec.job import Job
 from imgrec.sweep.jobs import Jobs, deaths, state
@@ -417,8 +417,8 @@ def test_a_launcher_of_hydras_in_a_file_of_conf_is_refused_before_a_run(
     command: Callable[..., Said], words: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = tmp_path / "conf"
-    shutil.copytree(schemas.conf_dir(), folder)
-    monkeypatch.setattr(schemas, "conf_dir", lambda: folder)
+    shutil.copytree(folders.conf_dir(), folder)
+    monkeypatch.setattr(folders, "conf_dir", lambda: folder)
     recipe = folder / "experiment/mine.yaml"
     recipe.write_text("# @package _global_\nexperiment: mine\ndefaults:\n  - override /hydra/launcher: mine\n")
     (folder / "hydra/launcher").mkdir(parents=True)

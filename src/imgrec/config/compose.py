@@ -26,7 +26,7 @@ from hydra.version import VersionBase
 from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
-from imgrec.config import data, declaration, registry, schemas, serialize
+from imgrec.config import data, declaration, folders, registry, schemas, serialize
 from imgrec.config.explain import explained, file_of, unknown_choice, unknown_key
 from imgrec.config.fields import nearest
 from imgrec.config.listed import LISTS
@@ -75,10 +75,12 @@ def compose_raw(overrides: Sequence[str]) -> DictConfig:
     values = [word for word in words if not _chooses(word)]
     hydras = any(word.is_hydra_override() for word in values)
     setup_globals()  # Hydra's resolvers: a program around this one may have cleared them
-    folder = schemas.conf_dir()
     try:
         known = data.default_root(), registry.generation()
-        packed = _chosen(folder, _state(folder), known, tuple(str(word.input_line) for word in choices), hydras)
+        places = folders.folders()
+        packed = _chosen(
+            places, tuple(map(_state, places)), known, tuple(str(word.input_line) for word in choices), hydras
+        )
         config: DictConfig = pickle.loads(packed)
         for word in values:
             _set(config, word)
@@ -105,19 +107,21 @@ def _chooses(word: Override) -> bool:
 
 
 @functools.lru_cache(maxsize=128)
-def _chosen(folder: Path, state: State, known: tuple[str, int], words: tuple[str, ...], hydra: bool) -> bytes:
+def _chosen(
+    places: tuple[Path, ...], state: tuple[State, ...], known: tuple[str, int], words: tuple[str, ...], hydra: bool
+) -> bytes:
     """What Hydra composes from the words that choose, pickled, so that each caller gets a copy.
 
     Args:
-        folder: conf/.
-        state: what its files looked like, so that an edited one is read again.
+        places: conf/, and a folder of the user's own.
+        state: what their files looked like, so that an edited one is read again.
         known: the default of data.root, which comes from the environment, and the generation of the components.
         words: choices such as `optimizer=adam`.
         hydra: with Hydra's own settings, which are the larger part.
     """
     schemas.register()
-    with own_hydra(), initialize_config_dir(str(folder), version_base="1.3"):
-        config = hydra_compose("config", overrides=list(words), return_hydra_config=True)
+    with own_hydra(), initialize_config_dir(str(places[0]), version_base="1.3"):
+        config = hydra_compose("config", overrides=[*folders.search_path(), *words], return_hydra_config=True)
     return pickle.dumps(config if hydra else _without_hydra(config))
 
 
@@ -130,9 +134,9 @@ def _without_hydra(config: DictConfig) -> DictConfig:
 def _state(folder: Path) -> State:
     """Name of each file below the folder, and by what a change of it is seen. Links are followed."""
     found, seen = [], set()
-    for place, folders, names in os.walk(folder, followlinks=True):
+    for place, inner, names in os.walk(folder, followlinks=True):
         if (real := os.path.realpath(place)) in seen:  # a link that leads back
-            folders.clear()
+            inner.clear()
             continue
         seen.add(real)
         for name in names:
@@ -221,7 +225,7 @@ def of_study(overrides: Sequence[str]) -> list[str] | None:
     if name not in schemas.choices("study"):
         raise unknown_choice("study", name)
     try:
-        rows = OmegaConf.load(schemas.conf_dir() / "study" / f"{name}.yaml")
+        rows = OmegaConf.load(file_of(f"study/{name}"))
     except yaml.YAMLError as error:
         raise explained(error) from error
     params = OmegaConf.select(rows, "hydra.sweeper.params") or {}

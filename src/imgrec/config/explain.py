@@ -9,7 +9,7 @@ import yaml
 from hydra.errors import ConfigCompositionException, MissingConfigException
 from omegaconf.errors import ConfigKeyError, MissingMandatoryValue, OmegaConfBaseException
 
-from imgrec.config import listed, schemas
+from imgrec.config import folders, listed
 from imgrec.config.fields import nearest
 from imgrec.config.listed import LISTS
 from imgrec.config.outside import KINDS
@@ -41,7 +41,8 @@ def unknown_choice(axis: str, value: str) -> UsageError:
     """The refusal of a name that conf/<axis> does not have."""
     known = choices(axis)
     guess = nearest(value, known)
-    own = "; one of your own needs --components FILE" if axis in KINDS else ""
+    own = "--components FILE or --config-dir DIR" if axis in KINDS and axis not in LISTS else "--components FILE"
+    own = f"; one of your own needs {own if axis in KINDS else '--config-dir DIR'}"
     hint = f"; did you mean {axis}={guess}?" if guess else own
     return UsageError(f"{axis} must be one of {', '.join(known)}, got {value!r}{hint}")
 
@@ -112,8 +113,10 @@ def _without_package(place: str) -> UsageError | None:
     """
     axis, _, stem = place.partition("/")
     if axis in ("experiment", "study"):
-        for path in sorted((schemas.conf_dir() / axis).glob(f"{stem or '*'}.yaml")):
-            if not re.search(r"^#\s*@package\s+_global_\s*$", path.read_text("utf-8", "replace"), re.MULTILINE):
+        for path in folders.files(axis):
+            if stem in ("", path.stem) and not re.search(
+                r"^#\s*@package\s+_global_\s*$", path.read_text("utf-8", "replace"), re.MULTILINE
+            ):
                 return UsageError(
                     f"{file_of(f'{axis}/{path.stem}')}: a file of conf/{axis} must begin with the line"
                     " '# @package _global_', so that its keys are those of a run; add it"
@@ -123,7 +126,11 @@ def _without_package(place: str) -> UsageError | None:
 
 def file_of(name: str) -> Path:
     """The file of conf/ that Hydra calls by this name (`experiment/demo`); relative if below the working folder."""
-    path = schemas.conf_dir() / f"{name}.yaml"
+    path = folders.file_for(name) or folders.conf_dir() / f"{name}.yaml"
+    return _near(path)
+
+
+def _near(path: Path) -> Path:
     near = Path(os.path.relpath(path))
     return path if ".." in near.parts else near
 
@@ -145,8 +152,8 @@ def _missing(name: str, where: str) -> UsageError:
         known = choices(axis) if axis else []
     if not where:  # Hydra names the primary file, whichever names the choice
         named = re.compile(rf"/?{re.escape(axis)}\s*:\s*[\"']?{re.escape(value)}\b")
-        files = [path for path in sorted(schemas.conf_dir().rglob("*.yaml")) if named.search(path.read_text("utf-8"))]
-        where = f"{file_of(str(files[0].relative_to(schemas.conf_dir()).with_suffix('')))}: " if files else ""
+        naming = [path for path in folders.files() if named.search(path.read_text("utf-8"))]
+        where = f"{_near(naming[0])}: " if naming else ""
     guess = nearest(value, known)
     hint = f"; did you mean {guess}?" if guess else ""
     return UsageError(f"{where}defaults must name one of {', '.join(known)} for {axis}, got {value!r}{hint}")
@@ -170,9 +177,7 @@ def _explained_key(error: OmegaConfBaseException, key: str) -> UsageError:
 
 def _without_schema(axis: str) -> UsageError:
     """The refusal of a file that does not say which dataclass its values are for."""
-    files = [
-        path for path in sorted((schemas.conf_dir() / axis).glob("*.yaml")) if "defaults" not in path.read_text("utf-8")
-    ]
+    files = [path for path in folders.files(axis) if "defaults" not in path.read_text("utf-8")]
     where = ", ".join(str(file_of(f"{axis}/{path.stem}")) for path in files) or f"the chosen file of conf/{axis}"
     known = ", ".join(f"{name}_schema" for name in components(axis))
     return UsageError(

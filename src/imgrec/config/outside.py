@@ -16,7 +16,7 @@ from importlib.machinery import ModuleSpec
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 
-from imgrec.config import origins, registry
+from imgrec.config import folders, origins, registry
 from imgrec.config.callback import Callback
 from imgrec.config.component import Component
 from imgrec.config.data import Data
@@ -28,7 +28,6 @@ from imgrec.config.optimizer import Optimizer
 from imgrec.config.protocol import Protocol
 from imgrec.config.root import SECTIONS
 from imgrec.config.schedule import Schedule
-from imgrec.config.schemas import conf_dir
 from imgrec.errors import UsageError, shown
 
 log = logging.getLogger(__name__)
@@ -160,8 +159,8 @@ def _check(component: type[Component]) -> None:
         raise UsageError(f"{told} must stand before a class that derives from {base.__name__}")
     if not name.isidentifier():
         raise UsageError(f"{told} must give a name of letters, digits and underscores")
-    if (conf_dir() / axis / f"{name}.yaml").is_file():
-        raise UsageError(f"{told} must give a name that is free, and conf/{axis}/{name}.yaml has it")
+    if (taken := folders.file_for(f"{axis}/{name}")) is not None:
+        raise UsageError(f"{told} must give a name that is free, and {shown(taken)} has it")
     if not component.__doc__ or component.__doc__.startswith(f"{component.__name__}("):  # as dataclasses make one
         raise UsageError(f"{told} must stand before a class with a docstring, whose first line --help shows")
     lacking = sorted(component.__abstractmethods__)

@@ -3,28 +3,17 @@
 import dataclasses
 import functools
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 from hydra.core.config_store import ConfigStore
 from omegaconf import DictConfig, OmegaConf, open_dict
 
-from imgrec.config import data, listed, registry
+from imgrec.config import data, folders, listed, registry
 from imgrec.config.component import Component
 from imgrec.config.fields import default_of, is_identity
 from imgrec.config.listed import LISTS
 from imgrec.config.registry import components
 from imgrec.config.root import GROUPS, SECTIONS, Config
-from imgrec.errors import UsageError
-
-
-def conf_dir() -> Path:
-    """The folder of YAML choices: inside the package in a wheel, at the repository's top in an editable install."""
-    package = Path(__file__).resolve().parents[1]
-    for folder in (package / "conf", package.parents[1] / "conf"):
-        if (folder / "config.yaml").is_file():
-            return folder
-    raise UsageError(f"conf/config.yaml must lie in {package} or beside src/, found neither; install imgrec again")
 
 
 def register() -> None:
@@ -52,8 +41,7 @@ def _register(root: str, generation: int) -> None:
 
 def choices(axis: str) -> list[str]:
     """The names that `axis=` or a list takes: components, and files of conf/<axis>."""
-    named = {path.stem for path in (conf_dir() / axis).glob("*.yaml")}
-    return sorted(named | {name for name, node in components(axis).items() if node.is_choice})
+    return sorted(folders.names(axis) | {name for name, node in components(axis).items() if node.is_choice})
 
 
 def settings(axis: str, name: str) -> dict[str, Any]:
@@ -71,8 +59,8 @@ def written(axis: str, name: str) -> tuple[type[Component] | None, dict[str, Any
 
     Raises yaml.YAMLError for a file that is no YAML.
     """
-    path = conf_dir() / axis / f"{name}.yaml"
-    if not path.is_file():
+    path = folders.file_for(f"{axis}/{name}")
+    if path is None:
         return components(axis).get(name.removesuffix("_schema")), {}
     given = OmegaConf.to_container(OmegaConf.load(path))
     schema: type[Component] | None = None
@@ -93,8 +81,8 @@ def recorded_name(axis: str, name: str) -> str:
 
 def explanation(axis: str, name: str) -> str:
     """The line that explains a choice: the first comment of its file, or of its component's docstring."""
-    path = conf_dir() / axis / f"{name}.yaml"
-    if not path.is_file():
+    path = folders.file_for(f"{axis}/{name}")
+    if path is None:
         return str(components(axis)[name].__doc__).strip().splitlines()[0]
     for line in path.read_text("utf-8").splitlines():
         if line.startswith("#") and "@package" not in line:

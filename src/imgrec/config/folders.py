@@ -1,0 +1,123 @@
+"""Where the YAML files of choices, recipes and studies lie: imgrec's conf/, and a folder of the user's own."""
+
+import contextlib
+import os
+import re
+from collections.abc import Iterator
+from contextvars import ContextVar
+from pathlib import Path
+
+import yaml
+
+from imgrec.config.registry import components
+from imgrec.config.root import GROUPS
+from imgrec.errors import StrPath, UsageError, shown
+
+OPTION = "--config-dir"
+_KINDS = (*GROUPS, "experiment", "study")
+_own: ContextVar[Path | None] = ContextVar("config_dir", default=None)
+
+
+def conf_dir() -> Path:
+    """The folder of imgrec's own: inside the package in a wheel, at the repository's top in an editable install."""
+    package = Path(__file__).resolve().parents[1]
+    for folder in (package / "conf", package.parents[1] / "conf"):
+        if (folder / "config.yaml").is_file():
+            return folder
+    raise UsageError(f"conf/config.yaml must lie in {package} or beside src/, found neither; install imgrec again")
+
+
+def folders() -> tuple[Path, ...]:
+    """The folders in which choices are looked for."""
+    own = _own.get()
+    return (conf_dir(),) if own is None else (conf_dir(), own)
+
+
+def names(kind: str) -> set[str]:
+    """The files of an axis, of `experiment` or of `study`."""
+    return {path.stem for folder in folders() for path in (folder / kind).glob("*.yaml")}
+
+
+def file_for(name: str) -> Path | None:
+    """The file that Hydra calls by this name (`experiment/demo`); None where there is none."""
+    return next((path for folder in folders() if (path := folder / f"{name}.yaml").is_file()), None)
+
+
+def files(kind: str = "") -> list[Path]:
+    """The YAML files of an axis, or all that choices are looked for in."""
+    return [path for folder in folders() for path in sorted((folder / kind).rglob("*.yaml"))]
+
+
+def search_path() -> list[str]:
+    """The words that let Hydra look into the user's folder too."""
+    own = _own.get()
+    if own is None:
+        return []
+    place = str(own).replace("\\", "\\\\").replace("'", "\\'")
+    return [f"hydra.searchpath=['file://{place}']"]
+
+
+@contextlib.contextmanager
+def also(folder: StrPath | None) -> Iterator[None]:
+    """Look for choices, recipes and studies in this folder too while the block runs. None: in imgrec's own alone.
+
+    The folder has a subfolder for each axis, and experiment/ and study/, as conf/ has them. Its files set values.
+
+    Raises:
+        UsageError: The folder is not there, has a file that no command could choose, takes a name that is there
+            already, or sets something else than values.
+    """
+    if folder is None:
+        yield
+        return
+    token = _own.set(_checked(Path(folder)))
+    try:
+        yield
+    finally:
+        _own.reset(token)
+
+
+def _checked(folder: Path) -> Path:
+    told = f"{OPTION} {shown(folder)}"
+    place = Path(os.path.abspath(folder.expanduser()))  # noqa: PTH100 - resolve() would follow links
+    if not place.is_dir():
+        raise UsageError(f"{told} must be a folder of YAML files, as conf/ is, and there is none; name another")
+    if "${" in str(place):
+        raise UsageError(f"{told} must have no ${{ in its path, which Hydra resolves; name another")
+    found = [path.relative_to(place) for path in sorted(place.rglob("*.yaml"))]
+    for path in found:
+        kind, name = path.parts[0], path.stem
+        if len(path.parts) != 2 or kind not in _KINDS:
+            raise UsageError(
+                f"{told}: {shown(path)} must lie in a folder of its axis, experiment/ or study/, such as"
+                f" optimizer/mine.yaml ({', '.join(_KINDS)}); move it"
+            )
+        if not re.fullmatch(r"\w+", name):
+            raise UsageError(f"{told}: {shown(path)} must be named by letters, digits and underscores; rename it")
+        if (conf_dir() / path).is_file() or name in components(kind):
+            raise UsageError(
+                f"{told}: {shown(path)} must have a name that is free, and {kind}={name} is there; rename it"
+            )
+        _refuse_code(place / path, f"{told}: {shown(path)}", kind)
+    if not found:
+        raise UsageError(f"{told} must hold YAML files, such as experiment/mine.yaml, and holds none; name another")
+    return place
+
+
+def _refuse_code(path: Path, told: str, kind: str) -> None:
+    """Refuse a file that says how Hydra itself works: its settings may name classes."""
+    try:
+        rows = yaml.safe_load(path.read_text("utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or "no UTF-8"
+        raise UsageError(f"{told} must be YAML, and cannot be read: {reason}; mend it") from error
+    except yaml.YAMLError:
+        return  # told where it is composed, with the line
+    hydra = rows.get("hydra") if isinstance(rows, dict) else None
+    sweeper = hydra.get("sweeper") if isinstance(hydra, dict) else None
+    if hydra is not None and not (
+        kind == "study" and isinstance(sweeper, dict) and [*hydra] == ["sweeper"] and [*sweeper] == ["params"]
+    ):
+        raise UsageError(
+            f"{told} must set values alone, and a study hydra.sweeper.params; remove its other hydra: keys"
+        )

@@ -1,0 +1,150 @@
+"""Choices, recipes and studies in a folder of the user's own: --config-dir."""
+
+import json
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import pytest
+
+from imgrec import launch
+from imgrec.config import folders
+from imgrec.config.compose import compose
+from imgrec.errors import UsageError
+
+RECIPE = """\
+# @package _global_
+# A slow start.
+defaults:
+  - override /optimizer: slow_sgd
+experiment: mine
+trainer:
+  max_epochs: 1
+"""
+STUDY = """\
+# @package _global_
+# Two rates of one recipe.
+study: rates
+hydra:
+  sweeper:
+    params:
+      experiment: mine
+      optimizer.lr: 0.001,0.01
+"""
+FILES = {
+    "experiment/mine.yaml": RECIPE,
+    "optimizer/slow_sgd.yaml": "# SGD at a low rate.\ndefaults: [sgd_schema]\nlr: 0.003\n",
+    "study/rates.yaml": STUDY,
+}
+Said = tuple[int, str, str]
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Callable[[Mapping[str, str]], Path]:
+    """Lay files out in a folder whose name is hard on grammars."""
+
+    def laid(files: Mapping[str, str]) -> Path:
+        for name, text in files.items():
+            path = tmp_path / "it's my, conf=1" / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text)
+        return tmp_path / "it's my, conf=1"
+
+    return laid
+
+
+def test_choices_recipes_and_studies_of_ones_own_are_trained_swept_explained_and_gone_on_with(
+    folder: Callable[[Mapping[str, str]], Path], tiny: list[str], command: Callable[..., Said], workplace: Path
+) -> None:
+    own = folder(FILES)
+    words = [word for word in tiny if not word.startswith(("hydra.", "trainer.max_epochs", "optimizer"))]
+    option = ["--config-dir", str(own)]
+    code, out, err = command("train", *option, "experiment=mine", *words, "hydra.run.dir=run")
+    assert code == 0, err
+    record = json.loads(Path("run/record.json").read_text())
+    assert (record["experiment"], record["config"]["optimizer.lr"]) == ("mine", 0.003)
+    code, out, err = command("train", *option, "study=rates", *words)
+    assert code == 0, err
+    assert "2 runs in outputs/rates" in out
+    assert "optimizer.lr: 0.001,0.01" in Path("outputs/rates/multirun.yaml").read_text()
+    code, out, _ = command("train", *option, "--help", "experiment=mine", "optimizer=slow_sgd")
+    assert "A slow start." in out
+    assert "optimizer=slow_sgd" in out
+    assert "(0.003" in out
+    code, out, err = command("train", *option, "experiment=mine", *words, "--cfg", "job")
+    assert code == 0, err
+    assert "experiment: mine" in out
+    more = ["resume=run", "trainer.max_epochs=2", "resume_override=[trainer.max_epochs]"]
+    code, _, err = command("train", *more)
+    assert code == 2
+    assert "experiment must be one of" in err
+    assert "got 'mine'; one of your own needs --config-dir DIR" in err
+    code, _, err = command("train", *option, *more)
+    assert code == 0, err
+
+
+def test_a_program_names_the_folder_and_only_its_call_looks_there(
+    folder: Callable[[Mapping[str, str]], Path], tiny: list[str], workplace: Path
+) -> None:
+    words = [word for word in tiny if not word.startswith("optimizer")]
+    outcome = launch.train([*words, "optimizer=slow_sgd", "trainer.max_epochs=1"], config_dir=folder(FILES))
+    assert outcome.record.config["optimizer.lr"] == 0.003
+    with pytest.raises(UsageError, match="optimizer must be one of"):
+        compose(["optimizer=slow_sgd"])
+
+
+def test_an_edited_file_is_read_again(folder: Callable[[Mapping[str, str]], Path]) -> None:
+    own = folder(FILES)
+    with folders.also(own):
+        assert compose(["optimizer=slow_sgd"]).optimizer.lr == 0.003  # type: ignore[attr-defined]
+        (own / "optimizer/slow_sgd.yaml").write_text("defaults: [sgd_schema]\nlr: 0.5\n")
+        assert compose(["optimizer=slow_sgd"]).optimizer.lr == 0.5  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize(
+    ("files", "sentence"),
+    [
+        ({}, "must be a folder of YAML files, as conf/ is, and there is none; name another"),
+        ({"notes.txt": ""}, "must hold YAML files, such as experiment/mine.yaml, and holds none; name another"),
+        ({"mine.yaml": ""}, "mine.yaml must lie in a folder of its axis, experiment/ or study/, such as"),
+        ({"optimiser/mine.yaml": ""}, "optimiser/mine.yaml must lie in a folder of its axis"),
+        ({"optimizer/my-sgd.yaml": ""}, "my-sgd.yaml must be named by letters, digits and underscores; rename it"),
+        ({"optimizer/adam.yaml": ""}, "optimizer/adam.yaml must have a name that is free, and optimizer=adam is th"),
+        ({"experiment/demo.yaml": ""}, "experiment/demo.yaml must have a name that is free, and experiment=demo is "),
+        (
+            {"experiment/mine.yaml": "hydra:\n  callbacks:\n    x: {_target_: os.system}\n"},
+            "must set values alone, and a study hydra.sweeper.params; remove its other hydra: keys",
+        ),
+        (
+            {"study/mine.yaml": "hydra:\n  sweeper:\n    _target_: os.system\n    params: {}\n"},
+            "must set values alone, and a study hydra.sweeper.params; remove its other hydra: keys",
+        ),
+    ],
+)
+def test_a_folder_that_no_command_could_use_is_refused(
+    folder: Callable[[Mapping[str, str]], Path], files: Mapping[str, str], sentence: str
+) -> None:
+    with pytest.raises(UsageError) as refused, folders.also(folder(files)):
+        pass
+    assert str(refused.value).startswith("--config-dir ")
+    assert sentence in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("defaults: [sgd_schema]\nlr: high\n", "optimizer.lr: value 'high'"),
+        ("defaults: [sgd_schema]\nrate: 1\n", "optimizer.rate is not a key"),
+        ("defaults: [sgd_schema]\n_target_: os.system\n", "optimizer._target_ is not a key"),
+        ("lr: 1\n", "it must name its schema; add a line such as defaults: ["),
+        ("lr: [\n", "it must be YAML, and cannot be read"),
+    ],
+)
+def test_what_is_wrong_in_a_file_is_said_with_its_place(
+    folder: Callable[[Mapping[str, str]], Path], text: str, sentence: str
+) -> None:
+    with (
+        folders.also(folder({"optimizer/mine.yaml": text})),
+        pytest.raises(UsageError, match=r"mine|optimizer") as refused,
+    ):
+        compose(["optimizer=mine"])
+    assert sentence in str(refused.value)
