@@ -322,7 +322,7 @@ BUILD = "\n    def build(self): return None"
         ),
         (
             "@register('loss', 'focal_3')\nclass Mine(Loss): ...",
-            "must give a name that is free, and conf/loss/focal_3.yaml has it",
+            "must give a name that is free, and ",
         ),
         (
             "@register('model', 'mine')\nclass Mine(Loss): ...",

@@ -24,7 +24,13 @@ from imgrec.config.component import Component
 C = TypeVar("C", bound=Component)
 
 # the modules of these rooms are imported by name, so that no floor below knows them
-_ROOMS = ("imgrec.components", "imgrec.sweep.launchers", "imgrec.training.callbacks", "imgrec.training.loggers")
+_ROOMS = (
+    "imgrec.components",
+    "imgrec.sweep.launchers",
+    "imgrec.sweep.strategies",
+    "imgrec.training.callbacks",
+    "imgrec.training.loggers",
+)
 FILES = "imgrec_components_"  # what the names of modules begin with that are made of the user's files
 _registered: dict[str, dict[str, type[Component]]] = {}
 _changes = 0

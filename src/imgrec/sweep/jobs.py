@@ -203,3 +203,8 @@ def objective(record: Record, *, at: str = "best") -> float | None:
         if score := record.score("top1", split="val", at=place):
             return score.value
     return None
+
+
+def each_once(jobs: Sequence[SweepJob]) -> list[SweepJob]:
+    """A run that was asked for twice is one."""
+    return list({job.run_id: job for job in jobs}.values())

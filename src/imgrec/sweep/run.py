@@ -13,15 +13,13 @@ from imgrec.config import outside
 from imgrec.config.compose import compose, expand, of_study
 from imgrec.config.overrides import given, key_of, literal, parsed
 from imgrec.config.root import STEERING, Config
-from imgrec.config.sweep import Optuna, Tuned
 from imgrec.errors import Interrupted, RunError, UsageError, interruption_in, shown
 from imgrec.job import Job
 from imgrec.records import Record
 from imgrec.runfolder import SWEEP_LOCK
 from imgrec.sweep import pool, search
-from imgrec.sweep.jobs import PATIENCE, Jobs, SweepJob, deaths, objective, state
+from imgrec.sweep.jobs import PATIENCE, Jobs, SweepJob, deaths, each_once, state
 from imgrec.sweep.live_view import Kind, LiveView
-from imgrec.sweep.tuning import Tuning
 from imgrec.sweep.watch import Watch
 from imgrec.training.interruption import Interruption, requeue
 
@@ -50,7 +48,7 @@ class Sweep:
             if given(overrides, key) is not None:
                 raise UsageError(f"{key} {reason}")
         words = [*(of_study(overrides) or []), *overrides]
-        self._words = [text for text in words if not key_of(text).startswith("hydra.")]
+        self.words: Sequence[str] = [text for text in words if not key_of(text).startswith("hydra.")]
         _refuse_lists(words)
         self._config = self._first(words)
         if self._config.trainer.fast_dev_run:
@@ -61,27 +59,24 @@ class Sweep:
         self.folder = hydra_runtime.plain_path("hydra.sweep.dir", named) if named else run_lookup.group(self._config)
         known = self._config.sweep.known
         self._multirun = hydra_runtime.of_sweep(overrides)
-        self._jobs = Jobs(self.folder, _varied(words, self._config), Path(known).expanduser() if known else None)
+        self.jobs = Jobs(self.folder, _varied(words, self._config), Path(known).expanduser() if known else None)
         self._asked: dict[str, SweepJob] = {}
         self._interruption = Interruption()
-        self._view = LiveView()
+        self.view = LiveView()
         self._launcher = self._config.launcher.build()
+        self._strategy = self._config.sweep.build()
         self._warned: set[str] = set()
         self._judged: set[str] = set()
         self._told_of_code = False
         with runlog.shown():
-            planned = self._planned(words)
+            planned = self._strategy.planned(words, self.jobs)
         self._code_warning = self._judge_code(planned)
+        chooses = f"sweep={self._config.sweep.name}" if self._config.sweep.chooses else None
         for job in planned:
             record = job.record()
             if record is None or record.status != "finished":
                 begun = runfolder.newest_state(job.folder) is not None
-                preflight.check(job.config, job.seen, job.folder, chooses=self._chooses, begun=begun)
-
-    @property
-    def searches(self) -> bool:
-        """Whether Optuna proposes the runs, one after the other."""
-        return isinstance(self._config.sweep, Optuna)
+                preflight.check(job.config, job.seen, job.folder, chooses=chooses, begun=begun)
 
     @property
     def outcomes(self) -> list[tuple[Path, Record]]:
@@ -92,7 +87,7 @@ class Sweep:
     @property
     def complete(self) -> bool:
         """Whether no run is left to do: each has finished or failed."""
-        return not self._view.to_do and not self._view.to_resume
+        return not self.view.to_do and not self.view.to_resume
 
     @runfolder.in_turn()
     def run(self) -> None:
@@ -100,7 +95,7 @@ class Sweep:
         runfolder.prepare(self.folder)
         self._tell_of_code(self._code_warning)
         if self._config.sweep.known is not None:
-            self._view.say(f"{shown(self._config.sweep.known)} holds {self._jobs.known} finished runs")
+            self.view.say(f"{shown(self._config.sweep.known)} holds {self.jobs.known} finished runs")
         try:
             with runfolder.lock(self.folder, SWEEP_LOCK), self._interruption.watched(), runlog.shown():
                 try:
@@ -111,7 +106,7 @@ class Sweep:
             cut = interruption_in(error)
             if cut is None:
                 raise
-            self._view.tell_standing()
+            self.view.tell_standing()
             if cut.exit_code == 128 + signal.SIGUSR1:
                 requeue()
             raise cut from None
@@ -119,60 +114,23 @@ class Sweep:
 
     def _finish_all(self) -> None:
         """Keep what was asked for, and carry out its runs."""
-        sweep = self._config.sweep
         with runlog.refusing_disk():
             records.write_text(self.folder / "multirun.yaml", self._multirun)
-            if isinstance(sweep, Optuna):
-                search.search(self._words, sweep, self.folder, self._launch, self._view, at_a_time=self._parallel)
-            else:
-                self._launch(expand(self._words))
-
-    def _launch(self, overrides: Sequence[Sequence[str]]) -> list[float | None]:
-        """Carry out the runs of these words, as far as they are not finished.
-
-        Returns each one's validation top1, None for a run that has not finished.
-        """
-        wanted = [self._jobs.job(words) for words in overrides]
-        if isinstance(self._config.sweep, Tuned):
-            tuning = Tuning(wanted, self._config.sweep, self._jobs)
-            tuning.tell(self._view)
-            more = _each_once(tuning.jobs)
-            while more:
-                self._view.expect(len(_each_once([*tuning.jobs, *wanted])))
-                self._finish(more, "runs that tune")
-                more = tuning.extend(self._view)
-            wanted = tuning.settle(self._view)
-            self._view.expect(len(_each_once([*tuning.jobs, *wanted])))
-        self._finish(wanted, "trials" if self.searches else "runs")
-        return [_top1(job) for job in wanted]
+            self._strategy.run(self)
 
     def _first(self, words: Sequence[str]) -> Config:
         """The configuration of one of the runs: what it says of the sweep holds for all."""
         return compose(search.example(words) if _names_intervals(words) else expand(words)[0])
 
-    def _planned(self, words: Sequence[str]) -> list[SweepJob]:
-        """All runs that can be known before the first one has run."""
-        if self.searches:
-            return [self._jobs.job(search.example(words))]
-        jobs = [self._jobs.job(job) for job in expand(words)]
-        if isinstance(self._config.sweep, Tuned):
-            jobs = Tuning(jobs, self._config.sweep, self._jobs).jobs
-        return jobs
-
     @property
-    def _chooses(self) -> str | None:
-        """What in this sweep needs validation images."""
-        sweep = self._config.sweep
-        return f"sweep={sweep.name}" if isinstance(sweep, (Tuned, Optuna)) else None
-
-    @property
-    def _parallel(self) -> int:
+    def at_a_time(self) -> int:
+        """How many runs the launcher carries out side by side."""
         return self._launcher.at_a_time([self._config] * _MANY)
 
     def _judge_code(self, jobs: Sequence[SweepJob]) -> str | None:
         """A warning about runs that other code has made, of those not judged before. Raises RunError as `code` says."""
         left = ("running", "interrupted", *(["failed"] if self._config.sweep.retry_failed else []))
-        new = [job for job in _each_once(jobs) if job.run_id not in self._judged]
+        new = [job for job in each_once(jobs) if job.run_id not in self._judged]
         self._judged.update(job.run_id for job in new)
         found = [(job.folder, record) for job in new if (record := job.record()) is not None]
         return codechange.of_sweep(
@@ -186,12 +144,13 @@ class Sweep:
         """Say it, once a sweep: later runs of a search or a tuning were made by the same hands."""
         if warning is not None and not self._told_of_code:
             self._told_of_code = True
-            self._view.say(warning)
+            self.view.say(warning)
 
-    def _finish(self, wanted: Sequence[SweepJob], kind: Kind) -> None:
-        jobs = _each_once(wanted)
+    def finish(self, wanted: Sequence[SweepJob], kind: Kind) -> None:
+        """Carry out those of the runs that are not finished yet. Raises Interrupted."""
+        jobs = each_once(wanted)
         if adopted := sum(job.adopt() for job in jobs):
-            self._view.say(f"{adopted} finished in {shown(str(self._config.sweep.known))}: their records are copied")
+            self.view.say(f"{adopted} finished in {shown(str(self._config.sweep.known))}: their records are copied")
         self._tell_of_code(self._judge_code(jobs))
         until = time.monotonic() + PATIENCE
         states = {job.run_id: state(job, until=until) for job in jobs}
@@ -200,20 +159,20 @@ class Sweep:
         sweep = self._config.sweep
         left = ("to resume", "to do", *(["failed"] if sweep.retry_failed else []))
         todo = sorted((job for job in jobs if states[job.run_id] in left), key=deaths)
-        self._view.open(
+        self.view.open(
             [(job, states[job.run_id]) for job in jobs],
             kind,
             processes=self._launcher.at_a_time([job.config for job in todo]) if todo else 1,
             retry=sweep.retry_failed,
-            repeated=len(wanted) - len(jobs) if self.searches else 0,
+            repeated=len(wanted) - len(jobs) if self._config.sweep.proposes else 0,
         )
         self._warn_of_slow_arithmetic(todo)
         stops = sweep.on_error == "stop" and kind != "runs that tune"
         apart = [job for job in todo if deaths(job) >= _WATCHED] if self._config.launcher.in_process else []
         self._tell_deaths(todo, apart)
-        watch = Watch(self._view, self._interruption, stops_at_failure=stops)
+        watch = Watch(self.view, self._interruption, stops_at_failure=stops)
         if todo:
-            with self._view.shown():
+            with self.view.shown():
                 self._launcher.run(todo[: len(todo) - len(apart)], watch)
                 if apart and not watch.stop:
                     pool.Pool(parts=[pool.whole()]).run(apart, watch)
@@ -227,7 +186,7 @@ class Sweep:
                 since = "its last checkpoint" if runfolder.newest_state(job.folder) else "its start"
                 times = "time" if count == 1 else "times"
                 alone = ", in a process of its own, which shows how it ends" if job in apart else ""
-                self._view.say(
+                self.view.say(
                     f"{job.name}: its process ended without a word {count} {times} since {since}: it comes last{alone}"
                 )
 
@@ -241,16 +200,16 @@ class Sweep:
         for warning in dict.fromkeys(warnings):
             if warning not in self._warned:
                 self._warned.add(warning)
-                self._view.say(warning)
+                self.view.say(warning)
 
     def _raise_failures(self) -> None:
         """Tell of each run that failed, and raise RunError, where there is one."""
-        view = self._view
+        view = self.view
         failures, without = view.failures, view.without_runs
         if not failures and not without:
             return
         view.tell_failures()
-        total = view.total if self.searches else len(self._asked)
+        total = view.total if self._config.sweep.proposes else len(self._asked)
         said = []
         if failures:
             said.append(f"{len(failures)} of {total} run{'s' if total > 1 else ''} failed")
@@ -269,11 +228,6 @@ class Sweep:
         raise RunError(f"{', '.join(said)}; {' '.join(filter(None, ways))}")
 
 
-def _each_once(jobs: Sequence[SweepJob]) -> list[SweepJob]:
-    """A run that was asked for twice is one."""
-    return list({job.run_id: job for job in jobs}.values())
-
-
 def _refuse_lists(words: Sequence[str]) -> None:
     """Refuse several values for what holds for a sweep as a whole."""
     for override in parsed(words):
@@ -290,16 +244,9 @@ def _refuse_lists(words: Sequence[str]) -> None:
 
 def _varied(words: Sequence[str], config: Config) -> set[str] | None:
     """The keys that a sweep varies, a study's also where the command narrows it; None where nothing varies."""
-    tuned = config.sweep.tune if isinstance(config.sweep, Tuned) else []
-    return {each.key_or_group for each in parsed([*words, *tuned]) if each.is_sweep_override()} or None
+    return {each.key_or_group for each in parsed([*words, *config.sweep.tries]) if each.is_sweep_override()} or None
 
 
 def _names_intervals(words: Sequence[str]) -> bool:
     """Whether some word holds values without end, which only a search takes."""
     return any("interval(" in word for word in words)
-
-
-def _top1(job: Job) -> float | None:
-    """The validation top1 that a search looks at."""
-    record = job.record()
-    return objective(record) if record is not None and record.status == "finished" else None

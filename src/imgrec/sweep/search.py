@@ -14,9 +14,11 @@ from imgrec.config.compose import compose
 from imgrec.config.overrides import given, parsed
 from imgrec.config.root import STEERING
 from imgrec.config.schemas import keys_outside_identity
-from imgrec.config.sweep import Optuna
 from imgrec.errors import RunError, UsageError, interruption_in, sentence
+from imgrec.sweep.jobs import Jobs, SweepJob, objective
 from imgrec.sweep.live_view import LiveView
+from imgrec.sweep.strategies.optuna import Optuna
+from imgrec.sweep.strategy import Runs
 
 if TYPE_CHECKING:
     from optuna import Study
@@ -31,6 +33,33 @@ _REFUSED = "refused"  # the study's: trials that proposed what is no run
 
 Launch = Callable[[Sequence[Sequence[str]]], Sequence[float | None]]
 """Carries out the runs of these words, and returns the validation top1 of each."""
+
+
+class Search:
+    """A `sweep.strategy.Strategy`: Optuna proposes the runs."""
+
+    def __init__(self, sweep: Optuna) -> None:
+        self._sweep = sweep
+
+    def planned(self, words: Sequence[str], jobs: Jobs) -> list[SweepJob]:
+        """Return one run out of the space."""
+        return [jobs.job(example(words))]
+
+    def run(self, runs: Runs) -> None:
+        """Carry out trials, see `search`."""
+
+        def launch(overrides: Sequence[Sequence[str]]) -> list[float | None]:
+            wanted = [runs.jobs.job(words) for words in overrides]
+            runs.finish(wanted, "trials")
+            return [_top1(job) for job in wanted]
+
+        search(runs.words, self._sweep, runs.folder, launch, runs.view, at_a_time=runs.at_a_time)
+
+
+def _top1(job: SweepJob) -> float | None:
+    """The validation top1 of a finished run."""
+    record = job.record()
+    return objective(record) if record is not None and record.status == "finished" else None
 
 
 def search(

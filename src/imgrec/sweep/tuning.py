@@ -6,15 +6,41 @@ from statistics import fmean
 from imgrec import tuning_file
 from imgrec.config.compose import expand
 from imgrec.config.overrides import key_of
-from imgrec.config.sweep import TUNING_SEED
-from imgrec.config.sweep import Tuned as Asked
 from imgrec.errors import UsageError, sentence
 from imgrec.sweep import bases, tuning_steps
-from imgrec.sweep.jobs import Jobs, SweepJob, objective, reason_of
+from imgrec.sweep.jobs import Jobs, SweepJob, each_once, objective, reason_of
 from imgrec.sweep.live_view import LiveView
+from imgrec.sweep.strategies.tuned import TUNING_SEED
+from imgrec.sweep.strategies.tuned import Tuned as Asked
+from imgrec.sweep.strategy import Runs
 from imgrec.tuning_file import Tuned, Words
 
 _MOST_STEPS = 8  # beyond either end of the values, until the best is inside
+
+
+class TunedGrid:
+    """A `sweep.strategy.Strategy`: first the runs that try values, then those of the grid with the chosen ones."""
+
+    def __init__(self, sweep: Asked) -> None:
+        self._sweep = sweep
+
+    def planned(self, words: Sequence[str], jobs: Jobs) -> list[SweepJob]:
+        """Return the runs that try values."""
+        return Tuning([jobs.job(job) for job in expand(words)], self._sweep, jobs).jobs
+
+    def run(self, runs: Runs) -> None:
+        """Carry out the sweep."""
+        wanted = [runs.jobs.job(job) for job in expand(runs.words)]
+        tuning = Tuning(wanted, self._sweep, runs.jobs)
+        tuning.tell(runs.view)
+        more = each_once(tuning.jobs)
+        while more:
+            runs.view.expect(len(each_once([*tuning.jobs, *wanted])))
+            runs.finish(more, "runs that tune")
+            more = tuning.extend(runs.view)
+        wanted = tuning.settle(runs.view)
+        runs.view.expect(len(each_once([*tuning.jobs, *wanted])))
+        runs.finish(wanted, "runs")
 
 
 class Tuning:

@@ -1,0 +1,19 @@
+"""sweep=grid: every combination of the values that the words of a command list. Imports no torch."""
+
+from collections.abc import Sequence
+
+from imgrec.config.compose import expand
+from imgrec.sweep.jobs import Jobs, SweepJob
+from imgrec.sweep.strategy import Runs
+
+
+class Grid:
+    """A `sweep.strategy.Strategy`."""
+
+    def planned(self, words: Sequence[str], jobs: Jobs) -> list[SweepJob]:
+        """Return all runs."""
+        return [jobs.job(job) for job in expand(words)]
+
+    def run(self, runs: Runs) -> None:
+        """Carry them out."""
+        runs.finish(self.planned(runs.words, runs.jobs), "runs")
