@@ -2,9 +2,7 @@
 
 import inspect
 import re
-import shutil
 import subprocess
-import sys
 import textwrap
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -15,6 +13,7 @@ import typer
 
 from imgrec import cli, launch
 from imgrec.config.compose import compose, expand, of_study
+from imgrec.config.listed import LISTS
 from imgrec.config.root import GROUPS
 from imgrec.config.schemas import choices, explanation
 from imgrec.help_page import help_page
@@ -34,37 +33,44 @@ _EXAMPLE = re.compile(r"\*\*`(?P<path>[^`]+)`\*\*, new:\n\n```\w+\n(?P<code>.+?)
 
 
 @pytest.fixture
-def clone(tmp_path: Path) -> Path:
-    """A copy of the project with what docs/extending.md adds to it."""
-    for name in ("src", "conf"):
-        shutil.copytree(ROOT / name, tmp_path / "clone" / name, ignore=shutil.ignore_patterns("__pycache__"))
-    examples = list(_EXAMPLE.finditer((ROOT / "docs/extending.md").read_text()))
-    assert len(examples) == 5
-    for example in examples:
-        path = tmp_path / "clone" / example["path"]
-        assert not path.exists()
+def examples(workplace: Path) -> Path:
+    """The files that docs/extending.md shows, in the working folder."""
+    found = list(_EXAMPLE.finditer((ROOT / "docs/extending.md").read_text()))
+    assert len(found) == 7
+    for example in found:
+        path = workplace / example["path"]
+        path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(example["code"])
-    return tmp_path / "clone"
+    return workplace
 
 
-def test_what_the_page_on_extending_adds_is_there(clone: Path, imgrec: Callable[..., Any]) -> None:
-    script = f"""
+def test_what_the_page_on_extending_adds_is_there(examples: Path, imgrec: Callable[..., Any]) -> None:
+    script = """
+        from pathlib import Path
         import pytest, torch
-        from imgrec import launch, losses
+        from imgrec import evaluate, launch, losses
         from imgrec.config import outside
         from imgrec.config.compose import compose
         from imgrec.errors import UsageError
 
-        outside.load(["{clone}/my_loss.py", "{clone}/my_network.py", "{clone}/my_data.py", "{clone}/my_optimizer.py"])
+        outside.load(sorted(Path().glob("my_*.py")))
         words = ["experiment=demo", "trainer.max_epochs=1", "trainer.progress=none", "trainer.tensorboard=false"]
-        run = launch.train([*words, "loss=poly", "model=mlp", "model.width=8"])
+        run = launch.train([*words, "loss=poly", "model=mlp", "model.width=8", "test_protocols=[clean,fgsm]"])
         assert run.record.status == "finished"
+        top1 = {score.protocol: score.value for score in run.record.scores if score.metric == "top1"}
+        assert top1["fgsm:0.031"] <= top1["fgsm:0.008"] <= top1["clean"]
+        told = evaluate.evaluate(run.folder, protocol="fgsm", settings=["protocol.fgsm.eps=[0.5]"])
+        assert {score.protocol for score in told.scores} == {"fgsm:0.500"}
         small = ["model.widths=[4]", "model.hidden=8"]
         sign = [*words, *small, "optimizer=sign_sgd"]
         assert launch.train(sign).record.weights != launch.train([*sign, "optimizer.lr_scale=2"]).record.weights
         stripes = launch.train(["data=stripes", *words[1:], *small, "trainer.max_epochs=3", "optimizer.lr=0.01"])
         assert stripes.record.score("top1", split="test", at="last").value > 0.6
-        assert launch.train([*words, *small, "loss=label_smoothing_03"]).record.config["loss.smoothing"] == 0.3
+        plain, noisy = (launch.train([*words, *small, f"callbacks={names}"]) for names in ("[]", "[gradient_noise]"))
+        assert plain.record.run_id != noisy.record.run_id
+        assert plain.record.weights != noisy.record.weights
+        smooth = launch.train([*words, *small, "loss=label_smoothing_03"], config_dir="my_conf")
+        assert smooth.record.config["loss.smoothing"] == 0.3
         with pytest.raises(UsageError, match="loss.epsilon must be > -1 and finite, got -1.0"):
             launch.train([*words, "loss=poly", "loss.epsilon=-1"])
         logits, target = torch.tensor([[1.0, 2.0, 0.5]]), torch.tensor([1])
@@ -73,14 +79,11 @@ def test_what_the_page_on_extending_adds_is_there(clone: Path, imgrec: Callable[
         assert torch.isclose(poly(logits, target), expected)
     """
 
-    def as_in_the_clone() -> None:
-        for name in [name for name in sys.modules if name.partition(".")[0] == "imgrec"]:
-            del sys.modules[name]
-        sys.path.insert(0, str(clone / "src"))
+    def as_the_page_says() -> None:
         exec(textwrap.dedent(script), {})
         raise SystemExit(0)
 
-    child = imgrec(before=as_in_the_clone)
+    child = imgrec(before=as_the_page_says)
     assert child.wait() == 0, child.log.read_text()
 
 
@@ -166,7 +169,7 @@ def test_each_command_parses_and_its_choices_keys_and_options_exist(page: Path) 
         if not words and name in (*known, "--help"):
             continue
         if name == "train":
-            if "--components" not in words:  # docs/extending.md makes these, and is tested above
+            if not {"--components", "--config-dir"} & {*words}:  # docs/extending.md makes these, and is tested above
                 _check_train(words)
             continue
         if "--help" in words:
@@ -193,10 +196,11 @@ def test_the_first_page_is_short_and_has_pictures() -> None:
     assert len(re.findall("<img ", text)) >= 2
 
 
-@pytest.mark.parametrize("axis", ["experiment", "study", *GROUPS])
+@pytest.mark.parametrize("axis", ["experiment", "study", *GROUPS, *LISTS])
 def test_the_page_of_choices_has_each_with_its_explanation(axis: str) -> None:
     page = (ROOT / "docs/choices.md").read_text()
-    (table,) = re.findall(rf"^\| `{axis}=` \| \|\n.+\n((?:\|.*\n)+)", page, re.MULTILINE)
+    heading = re.escape(f"{LISTS[axis]}=[...]" if axis in LISTS else f"{axis}=")
+    (table,) = re.findall(rf"^\| `{heading}` \| \|\n.+\n((?:\|.*\n)+)", page, re.MULTILINE)
     rows = dict(re.findall(r"^\| `(\w+)` \| (.+) \|$", table, re.MULTILINE))
     assert list(rows) == choices(axis)
     for name, sentence in rows.items():

@@ -47,12 +47,16 @@ class Config:
         None, "decides the initial weights alone, and seed the rest; null: seed decides them too"
     )
     test: bool = setting(True, "read the test set once, at the end; false: it stays closed (for searches)")
-    test_protocols: list[str] = setting(lambda: ["clean"], "protocols that the final reading measures by")
+    test_protocols: list[str] = setting(
+        lambda: ["clean"], "protocols that the final reading measures by; --help protocol lists them"
+    )
     protocol: dict[str, Any] = setting(dict, "settings of the protocols that test_protocols names")
-    callbacks: list[str] = setting(list, "callbacks of the training, beside imgrec's own")
+    callbacks: list[str] = setting(list, "callbacks of the training beside imgrec's own; --help callback lists them")
     callback: dict[str, Any] = setting(dict, "settings of the callbacks that are named")
     loggers: list[str] = setting(
-        lambda: ["tensorboard"], "where the run's numbers go beside curves.csv", identity=False
+        lambda: ["tensorboard"],
+        "where the run's numbers go beside curves.csv; --help logger lists them",
+        identity=False,
     )
     logger: dict[str, Any] = setting(dict, "settings of the loggers that are named", identity=False)
     test_precision: str = setting(
