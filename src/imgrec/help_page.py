@@ -124,9 +124,7 @@ def _choice(axis: str, name: str) -> list[str]:
     if schema is None:
         raise UsageError(f"{file_of(f'{axis}/{name}')} must name a component that is loaded; give --components FILE")
     lines = [*_line(f"{axis}={name}", explanation(axis, name)), ""]
-    for field in dataclasses.fields(schema):
-        if field.name == "name":
-            continue
+    for field in schema.settings():
         usual = default_of(field)
         value = values.get(field.name, usual)
         elsewhere = f"; elsewhere {_shown(usual)}" if value != usual else ""
@@ -143,8 +141,7 @@ def _listed(axis: str) -> list[str]:
 
 def _component(axis: str, name: str) -> list[str]:
     schema = components(axis)[name]
-    fields = [field for field in dataclasses.fields(schema) if field.name != "name"]
-    rows = [line for field in fields for line in _row(f"{axis}.{name}.{field.name}", schema, field)]
+    rows = [line for field in schema.settings() for line in _row(f"{axis}.{name}.{field.name}", schema, field)]
     return [*_line(name, explanation(axis, name)), *rows]
 
 
@@ -192,9 +189,7 @@ def _keys(axis: str) -> dict[str, list[tuple[list[str], type, Any]]]:
     """Every key of an axis, with its variants: the choices that have it, one of them, the field."""
     found: dict[str, list[tuple[list[str], type, Any]]] = {}
     for name, schema in components(axis).items():
-        for field in dataclasses.fields(schema):
-            if field.name == "name":
-                continue
+        for field in schema.settings():
             variants = found.setdefault(f"{axis}.{field.name}", [])
             for owners, other, known in variants:
                 if _row("", other, known) == _row("", schema, field):

@@ -60,7 +60,8 @@ def test_an_unknown_choice_lists_the_known_ones() -> None:
     assert str(unknown_choice("trainer", "xyzzy")) == known
     assert str(unknown_choice("trainer", "gpus")).endswith("got 'gpus'; did you mean trainer=gpu?")
     assert str(unknown_choice("data", "imagenet")) == (
-        "data must be one of cifar10, digits, folder, got 'imagenet'; one of your own needs --components FILE"
+        "data must be one of cifar10, digits, folder, got 'imagenet'; one of your own needs --components FILE or"
+        " --config-dir DIR"
     )
 
 

@@ -1,8 +1,9 @@
 """What every part of a configuration has in common: a name, and values within their declared ranges."""
 
+import dataclasses
 from abc import ABC
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from omegaconf import MISSING
 
@@ -28,6 +29,11 @@ class Component(ABC):
         """Refuse values outside of their declared ranges. Raises UsageError."""
         for name, known in ranges(type(self)).items():
             known.check(f"{self.prefix}.{name}", getattr(self, name))
+
+    @classmethod
+    def settings(cls) -> list[dataclasses.Field[Any]]:
+        """The fields that a command may give: all but the name."""
+        return [field for field in dataclasses.fields(cls) if field.name != "name"]
 
     @property
     def prefix(self) -> str:

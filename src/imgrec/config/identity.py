@@ -81,8 +81,8 @@ def run_name(config: Config, overrides: Sequence[str], identity: str) -> str:
 def _outside_identity(config: Config) -> set[str]:
     """The dotted keys of these very choices that are no part of what the run is."""
     roots = {field.name for field in dataclasses.fields(config) if field.name not in GROUPS and not is_identity(field)}
-    fields = [(axis, field) for axis in GROUPS for field in dataclasses.fields(getattr(config, axis))]
-    return roots | {f"{axis}.{field.name}" for axis, field in fields if field.name != "name" and not is_identity(field)}
+    fields = [(axis, field) for axis in GROUPS for field in getattr(config, axis).settings()]
+    return roots | {f"{axis}.{field.name}" for axis, field in fields if not is_identity(field)}
 
 
 def _plain(text: str) -> str:

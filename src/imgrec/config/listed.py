@@ -41,16 +41,15 @@ def named(axis: str, names: Sequence[str], settings: Mapping[str, Any]) -> dict[
 
 def changed(component: Listed) -> dict[str, Any]:
     """The settings of a component that differ from their defaults."""
-    fields = [field for field in dataclasses.fields(component) if field.name != "name"]
-    return {field.name: value for field in fields if (value := getattr(component, field.name)) != default_of(field)}
+    values = {field.name: (getattr(component, field.name), default_of(field)) for field in component.settings()}
+    return {name: value for name, (value, default) in values.items() if value != default}
 
 
 def flat(axis: str, found: Mapping[str, Listed]) -> Iterator[tuple[str, Any]]:
     """The settings of components with their dotted keys, such as `callback.gradient_norm.every`."""
     for name, component in found.items():
-        for field in dataclasses.fields(component):
-            if field.name != "name":
-                yield f"{axis}.{name}.{field.name}", getattr(component, field.name)
+        for field in component.settings():
+            yield f"{axis}.{name}.{field.name}", getattr(component, field.name)
 
 
 def essence(axis: str, found: Mapping[str, Any]) -> dict[str, Any]:
@@ -58,8 +57,7 @@ def essence(axis: str, found: Mapping[str, Any]) -> dict[str, Any]:
     rows: dict[str, Any] = {}
     for name, component in found.items():
         if not getattr(component, "observes", False):
-            fields = [field for field in dataclasses.fields(component) if field.name != "name"]
-            identity = {field.name for field in fields if is_identity(field)}
+            identity = {field.name for field in component.settings() if is_identity(field)}
             rows |= {f"{axis}.{name}.{leaf}": value for leaf, value in changed(component).items() if leaf in identity}
     return rows
 
@@ -75,6 +73,5 @@ def settings() -> Iterator[tuple[str, dataclasses.Field[Any]]]:
     """Every dotted key of all such components, with its field."""
     for axis in LISTS:
         for name, schema in components(axis).items():
-            for field in dataclasses.fields(schema):
-                if field.name != "name":
-                    yield f"{axis}.{name}.{field.name}", field
+            for field in schema.settings():
+                yield f"{axis}.{name}.{field.name}", field

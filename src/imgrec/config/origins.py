@@ -50,7 +50,7 @@ def used(config: Config) -> dict[str, dict[str, Any]]:
         axis = section.axis
         if (origin := origin_of(type(section))) is None:
             continue
-        fields = [field for field in dataclasses.fields(section) if field.name != "name"]
+        fields = section.settings()
         row: dict[str, Any] = {
             **origin,
             "defaults": {field.name: value for field in fields if (value := default_of(field)) != MISSING},

@@ -100,9 +100,9 @@ def known_keys() -> Iterator[str]:
     yield from (key for key, _ in listed.settings())
     for axis in GROUPS:
         for schema in components(axis).values():
-            for field in dataclasses.fields(schema):
+            for field in schema.settings():
                 key = f"{axis}.{field.name}"
-                if field.name != "name" and key not in seen:
+                if key not in seen:
                     seen.add(key)
                     yield key
 
@@ -120,7 +120,6 @@ def keys_outside_identity() -> set[str]:
             outside.add(key)
     for axis in GROUPS:
         for schema in components(axis).values():
-            for field in dataclasses.fields(schema):
-                if field.name != "name":
-                    (inside if is_identity(field) else outside).add(f"{axis}.{field.name}")
+            for field in schema.settings():
+                (inside if is_identity(field) else outside).add(f"{axis}.{field.name}")
     return outside - inside
