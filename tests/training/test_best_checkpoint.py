@@ -11,6 +11,7 @@ from runs import state
 
 from imgrec import launch, runfolder
 from imgrec.errors import RunError
+from imgrec.stored.resume_state import best_of
 from imgrec.training import best_checkpoint, run
 
 SLOW = pytest.mark.slow
@@ -104,10 +105,11 @@ def test_a_best_that_previous_or_last_still_hold_is_restored(
     for how in ("gone", "another run's"):
         spoil(how, one_run)
         folder = Path("run/checkpoints")
-        row = state(Path("run"))["callbacks"]["Saver"]["best"]
-        assert best_checkpoint.strange(folder / "best.ckpt", row, None) is not None
-        assert best_checkpoint.restored(folder, row, 16)
-        assert best_checkpoint.strange(folder / "best.ckpt", row, None) is None
+        best = best_of(state(Path("run")))
+        assert best is not None
+        assert best_checkpoint.strange(folder / "best.ckpt", best, None) is not None
+        assert best_checkpoint.restored(folder, best, 16)
+        assert best_checkpoint.strange(folder / "best.ckpt", best, None) is None
     assert {score.at for score in launch.train(said).record.scores} == {"best", "last"}
 
 

@@ -24,6 +24,7 @@ from imgrec.data.sources import Load
 from imgrec.errors import RunError, UsageError
 from imgrec.job import Job
 from imgrec.runfolder import CHECKPOINTS, CURVES, TENSORBOARD
+from imgrec.stored.resume_state import RunPosition
 from imgrec.training import progress, resume_point, tensorboard
 from imgrec.training.averaging import Averaging
 from imgrec.training.curves import Curves
@@ -58,52 +59,60 @@ class Fitting:
         self._checkpoints = folder / CHECKPOINTS
         self._quieten(config)
         lightning.seed_everything(config.seed, verbose=False)
-        path, state = resume_point.newest(self._checkpoints, parent)
-        meta = resume_point.meta(path, state) if path is not None and state is not None else {}  # of {}, too
-        self._step = int(state["global_step"]) if state else 0
-        self._counted = state["callbacks"] if state else {}
+        found = resume_point.newest(self._checkpoints, parent)
+        state = self._state = found.state if found else None
+        meta = state.meta if state else None
+        self._step = state.step if state else 0
+        self._goes_on = meta is not None and meta.run_id == run_id
         # what was the end of a parent's training is not the end of this one
-        self._over = bool(state) and self._counted["Saver"]["over"] and meta["run_id"] == run_id
-        self._goes_on = bool(state) and meta["run_id"] == run_id
-        comparable = not state or meta["run_id"] == run_id or resume_point.measures_alike(meta, config, seen)
-        self._top1_compare = not state or resume_point.measures_alike(meta, config, seen, losses=False)
+        self._over = state is not None and state.saver.over and self._goes_on
+        comparable = meta is None or self._goes_on or resume_point.measures_alike(meta, config, seen)
+        self._top1_compare = meta is None or resume_point.measures_alike(meta, config, seen, losses=False)
+        self._position = RunPosition(state.position if state else None)
         self.source = load(config.data, seen.listing)
         if config.init_seed is not None:
             lightning.seed_everything(config.init_seed, verbose=False)
         self.classifier = assembly.classifier(
-            config, self.source, run_id=run_id, fingerprint=seen.fingerprint, resumed=state is not None
+            config,
+            self.source,
+            run_id=run_id,
+            fingerprint=seen.fingerprint,
+            resumed=state is not None,
+            position=self._position,
         )
         if config.init_seed is not None:
             lightning.seed_everything(config.seed, verbose=False)
-        if path is not None and state is not None:
-            resume_point.check_architecture(path, state["state_dict"], self.classifier)
-            if path.parent != self._checkpoints:
-                self._inherit(path, with_best=comparable)
-            elif path.name != LAST:  # now, or the next save would keep the damaged file as the older generation
-                checkpoint.link_or_copy(path, self._checkpoints / LAST)
-        self._resumed = self._checkpoints / LAST if state else None
-        self.data = assembly.datamodule(config, self.source)
-        self.speed = progress.Speed(every=config.trainer.log_every)
+        if found is not None:
+            resume_point.check_architecture(found.path, found.weights, self.classifier)
+            if found.path.parent != self._checkpoints:
+                self._inherit(found.path, with_best=comparable)
+            elif found.path.name != LAST:  # now, or the next save would keep the damaged file as the older generation
+                checkpoint.link_or_copy(found.path, self._checkpoints / LAST)
+        self._resumed = self._checkpoints / LAST if found else None
+        self.data = assembly.datamodule(config, self.source, position=self._position)
+        self.speed = progress.Speed(every=config.trainer.log_every, resumed=state.speed if state else None)
         self.finite = Finite(
             skips=config.trainer.nonfinite_skips,
             every=config.trainer.log_every,
             indices=self.data.indices,
             last_good=self._last_good,
+            resumed=state.skipper if state else None,
         )
         self._writer = Writer(beside=config.trainer.async_save)
         self.saver = Saver(
             self._checkpoints,
             run_id=run_id,
-            state_of=meta["run_id"] if state else None,
+            position=self._position,
+            resumed=state.saver if state else None,
+            state_of=meta.run_id if meta else None,
             every=config.trainer.checkpoint_every,
             interruption=interruption,
             speed=self.speed,
             finite=self.finite,
             writer=self._writer,
             keep_best=comparable,
-            keep_random=not state or meta["config"].get("seed") == config.seed,
+            keep_random=meta is None or meta.config.get("seed") == config.seed,
         )
-        self.data.position = lambda: self.saver.position
         self.curves = Curves(folder / CURVES)
         self.board: tensorboard.Board | None = None
         self._board_is_new = not (folder / TENSORBOARD).is_dir()
@@ -122,8 +131,6 @@ class Fitting:
             self._start_curves()
         if self._over:
             log.info("training is over at step %d: only the final reading is left", self._step)
-            self.speed.load_state_dict(self._counted["Speed"])
-            self.saver.load_state_dict(self._counted["Saver"])
             self.saver.complete_best()
             return
         if self.trainer.is_global_zero:
@@ -149,10 +156,10 @@ class Fitting:
 
     def _start_curves(self) -> None:
         """Begin or continue curves.csv. Rows that this run has logged and that are gone are told of."""
-        noted = self._counted["Saver"] if self._goes_on else {}
-        before = noted.get("rows_lost", 0)
+        noted = self._state.saver if self._state is not None and self._goes_on else None
+        rows = noted.rows if noted else 0
         # an older version did not count them: there was one at least
-        lacking = self.curves.start(self._step, rows=noted.get("rows", min(self._step, 1)) if noted else 0)
+        lacking = self.curves.start(self._step, rows=min(self._step, 1) if rows is None else rows)
         if lacking:
             log.error(
                 "%s lacks %d rows that were logged up to step %d: removed or cut while nobody watched; the run goes on"
@@ -161,7 +168,7 @@ class Fitting:
                 lacking,
                 self._step,
             )
-        self.saver.rows_lost = before + lacking
+        self.saver.rows_lost = (noted.rows_lost if noted else 0) + lacking
 
     def _refused_state(self, error: Exception) -> RunError | None:
         """What Lightning's or PyTorch's own parts of a checkpoint hold, and what is wrong with it, if that is why."""
@@ -208,10 +215,11 @@ class Fitting:
 
     def progress(self) -> dict[str, Any]:
         """How far the training came, and where its best lies."""
-        epoch, _ = self.saver.position
-        told = {"epochs": epoch, "steps": self.saver.step, "best": self.saver.best}
-        if self.saver.best_lost is not None:
-            told["best_lost"] = self.saver.best_lost
+        best, lost = self.saver.best, self.saver.best_lost
+        told: dict[str, Any] = {"epochs": self._position.saved.epoch, "steps": self.saver.step}
+        told["best"] = best.to_plain() if best else None
+        if lost is not None:
+            told["best_lost"] = lost.to_plain()
         if self.saver.rows_lost:
             told["curve_rows_lost"] = self.saver.rows_lost
         return told

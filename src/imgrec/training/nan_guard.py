@@ -13,6 +13,7 @@ from torch.optim import Optimizer
 from imgrec.classifier import Classifier
 from imgrec.distributed import anywhere
 from imgrec.errors import RunError
+from imgrec.stored.resume_state import SkipperState
 
 log = logging.getLogger(__name__)
 
@@ -27,16 +28,23 @@ class Finite(Callback):
 
     skips: steps that may be left out, gradients that are not finite included. every: steps from one look to the next.
     indices: (epoch, batch number) -> which images. last_good: () -> what is saved, if anything, for the message.
+    resumed: what earlier processes of this run left out.
     """
 
     def __init__(
-        self, *, skips: int, every: int, indices: Callable[[int, int], list[int]], last_good: Callable[[], str | None]
+        self,
+        *,
+        skips: int,
+        every: int,
+        indices: Callable[[int, int], list[int]],
+        last_good: Callable[[], str | None],
+        resumed: SkipperState | None = None,
     ) -> None:
         self._skips = skips
         self._every = every
         self._indices = indices
         self._last_good = last_good
-        self._skipped = 0
+        self._skipped = resumed.skipped if resumed else 0
         self._bad_batch = False  # the one at hand
         self._leave_out = False  # the whole step
         self._buffers: list[tuple[Tensor, Tensor]] = []  # each with its value before the step
@@ -107,11 +115,12 @@ class Finite(Callback):
             broken = next(name for name, weight in weights.items() if not _is_finite([weight]))
             raise self._refusal(f"step {trainer.global_step}: every weight must be finite, {broken} is not")
 
-    def state_dict(self) -> dict[str, int]:
-        return {"skipped": self._skipped}
+    @property
+    def state_key(self) -> str:
+        return SkipperState.KEY
 
-    def load_state_dict(self, state_dict: dict[str, int]) -> None:
-        self._skipped = state_dict["skipped"]
+    def state_dict(self) -> dict[str, int]:
+        return SkipperState(skipped=self._skipped).to_plain()
 
     def _look(self, trainer: lightning.Trainer) -> None:
         """Stop at the first loss that is not finite; forget the others."""

@@ -2,7 +2,6 @@
 
 import logging
 import os
-import random
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
@@ -17,6 +16,8 @@ from lightning.pytorch.loggers import TensorBoardLogger
 
 from imgrec.checkpoint import BEST, LAST, link_or_copy, load, save_generation, snapshot
 from imgrec.distributed import anywhere, gathered, own
+from imgrec.stored.random_state import RandomState
+from imgrec.stored.resume_state import Best, BestFile, LostBest, Position, RunPosition, SaverState
 from imgrec.training import best_checkpoint
 from imgrec.training.curves import Curves
 from imgrec.training.interruption import Interruption
@@ -103,7 +104,9 @@ class Saver(Checkpoint):
     `best` is the highest validation top1, then the lower loss, then the earlier; without validation there is none.
     A save happens between two training steps only: in validation the weights may be the averaged ones.
     Each state notes the SHA-256 of `best`, so that a later process tells the run's own from another file.
-    run_id: of this run. state_of: of the run that a resumed state comes from, where that is another one.
+    run_id: of this run. position: of the run, which the Saver moves at each save.
+    resumed: what the Saver stored in the state that the run goes on from. state_of: the run of that state, where it is
+    another one.
     keep_best: False where a resumed state's best was measured by another loss, or on other images.
     keep_random: False where a resumed state's random generators belong to another seed.
     """
@@ -113,11 +116,13 @@ class Saver(Checkpoint):
         folder: Path,
         *,
         run_id: str,
+        position: RunPosition,
         every: int,
         interruption: Interruption,
         speed: Speed,
         finite: Finite,
         writer: Writer,
+        resumed: SaverState | None = None,
         state_of: str | None = None,
         keep_best: bool = True,
         keep_random: bool = True,
@@ -126,23 +131,26 @@ class Saver(Checkpoint):
         self._speed = speed
         self._finite = finite
         self._writer = writer
-        self._keep_best = keep_best
-        self._keep_random = keep_random
         self._every = every
         self._interruption = interruption
-        self.position = (0, 0)
-        self.step = 0
-        self.best: dict[str, float] | None = None
+        self._position = position
+        self.step = resumed.step if resumed else 0
         self.over = False
         self.rows = 0  # of curves.csv at this state
         self.rows_lost = 0  # of those that the run has logged
         self._run_id = run_id
         self._state_of = state_of or run_id
-        self._best_file: dict[str, str] | None = None  # sha256 and run_id; None also where `best` is `last` itself
-        self.best_lost: dict[str, Any] | None = None  # the row of one that is gone, damaged or another run's, and why
+        kept = resumed if keep_best else None
+        self.best: Best | None = kept.best if kept else None
+        self._best_file: BestFile | None = kept.best_file if kept else None  # None also where `best` is `last` itself
+        self.best_lost: LostBest | None = kept.best_lost if kept else None
         self.has_stepped = False  # in this process
         self._began_at = 0
-        self._random_states: list[dict[str, Any]] = []  # to be in force again, by process
+        self._random_states = resumed.random if resumed and keep_random else ()  # to be in force again, by process
+
+    @property
+    def state_key(self) -> str:
+        return SaverState.KEY
 
     def on_train_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         self._began_at = trainer.global_step
@@ -161,8 +169,8 @@ class Saver(Checkpoint):
     ) -> None:
         if self._random_states:  # the last moment before something draws
             if (state := own(self._random_states, trainer)) is not None:
-                _set_random_state(state)
-            self._random_states = []
+                state.restore()
+            self._random_states = ()
 
     def on_train_batch_end(
         self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, outputs: Any, batch: Any, batch_idx: int
@@ -173,7 +181,7 @@ class Saver(Checkpoint):
             return  # the epoch's end saves after validation; half an accumulated step is no state
         asked = self._asked(trainer)
         if asked or (self._every and trainer.global_step % self._every == 0):
-            self._save(trainer, (trainer.current_epoch, batch_idx + 1))
+            self._save(trainer, Position(trainer.current_epoch, batch_idx + 1))
             self._speed.resume_clock()
         if asked:
             self._stop(trainer)
@@ -181,7 +189,7 @@ class Saver(Checkpoint):
     def on_train_epoch_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         improved = self._improved(trainer)
         self.over = trainer.should_stop or trainer.current_epoch + 1 >= (trainer.max_epochs or 0)
-        self._save(trainer, (trainer.current_epoch + 1, 0))
+        self._save(trainer, Position(trainer.current_epoch + 1))
         if improved and trainer.is_global_zero:
             self._writer.do(self._take_last_as_best, self._run_id)
         if self._asked(trainer) and not self.over:
@@ -199,10 +207,10 @@ class Saver(Checkpoint):
         """
         if self.best is None:
             return
-        if self.best["step"] == self.step:
+        if self.best.step == self.step:
             self._take_last_as_best(self._state_of)
             return
-        sha256 = self._best_file["sha256"] if self._best_file else None
+        sha256 = self._best_file.sha256 if self._best_file else None
         why = best_checkpoint.strange(self._folder / BEST, self.best, sha256)
         if why is None or best_checkpoint.restored(self._folder, self.best, self.step):
             return
@@ -212,35 +220,28 @@ class Saver(Checkpoint):
             self._folder / BEST,
             why,
             best_checkpoint.put_aside(self._folder),
-            self.best["epoch"],
-            self.best["top1"],
+            self.best.epoch,
+            self.best.top1,
         )
-        self.best_lost = {**self.best, "why": why}
+        self.best_lost = LostBest(best=self.best, why=why)
         self.best = self._best_file = None
 
     def _take_last_as_best(self, run_id: str) -> None:
-        self._best_file = {"sha256": link_or_copy(self._folder / LAST, self._folder / BEST), "run_id": run_id}
+        self._best_file = BestFile(sha256=link_or_copy(self._folder / LAST, self._folder / BEST), run_id=run_id)
 
     def state_dict(self) -> dict[str, Any]:
-        return {
-            "best": self.best,
-            "best_file": self._best_file,
-            "best_lost": self.best_lost,
-            "over": self.over,
-            "position": list(self.position),
-            "step": self.step,
-            "rows": self.rows,
-            "rows_lost": self.rows_lost,
-            "random": gathered(_random_state()),
-        }
-
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        if self._keep_best:
-            self.best, self._best_file = state_dict["best"], state_dict.get("best_file")
-            self.best_lost = state_dict.get("best_lost")
-        epoch, batch = state_dict["position"]
-        self.position, self.step = (epoch, batch), state_dict["step"]
-        self._random_states = state_dict["random"] if self._keep_random else []
+        state = SaverState(
+            best=self.best,
+            best_file=self._best_file,
+            best_lost=self.best_lost,
+            over=self.over,
+            position=self._position.saved,
+            step=self.step,
+            rows=self.rows,
+            rows_lost=self.rows_lost,
+            random=tuple(gathered(RandomState.now())),
+        )
+        return state.to_plain()
 
     def _asked(self, trainer: lightning.Trainer) -> bool:
         """Whether any process was asked to end; they must all stop at the same step."""
@@ -251,7 +252,7 @@ class Saver(Checkpoint):
         trainer.strategy.barrier()  # the first process does not wait for ever for one that has ended
         self._interruption.stop()
 
-    def _save(self, trainer: lightning.Trainer, position: tuple[int, int]) -> None:
+    def _save(self, trainer: lightning.Trainer, position: Position) -> None:
         self._finite.before_save(trainer)
         if self._writer.beside:
             self._writer.wait()  # what is kept as best by now has its SHA-256 in the state
@@ -261,46 +262,24 @@ class Saver(Checkpoint):
             if isinstance(logger, Curves) and trainer.is_global_zero:
                 logger.sync()
                 self.rows = logger.rows
-        self.position, self.step, self._state_of = position, trainer.global_step, self._run_id
+        self._position.saved, self.step, self._state_of = position, trainer.global_step, self._run_id
         trainer.save_checkpoint(self._folder / LAST)
 
     def _improved(self, trainer: lightning.Trainer) -> bool:
         metrics = trainer.callback_metrics
         if "val/top1" not in metrics:
             return False
-        row = {
-            "top1": float(metrics["val/top1"]),
-            "loss": float(metrics["val/loss"]),
-            "epoch": trainer.current_epoch + 1,
-            "step": trainer.global_step,
-        }
-        better = self.best is None or (-row["top1"], row["loss"]) < (-self.best["top1"], self.best["loss"])
+        now = Best(
+            top1=float(metrics["val/top1"]),
+            loss=float(metrics["val/loss"]),
+            epoch=trainer.current_epoch + 1,
+            step=trainer.global_step,
+        )
+        better = self.best is None or (-now.top1, now.loss) < (-self.best.top1, self.best.loss)
         if better:
-            self.best, self._best_file = row, None
+            self.best, self._best_file = now, None
         return better
 
 
 def _nothing() -> None:
     """In the place of what need not be done."""
-
-
-def _random_state() -> dict[str, Any]:
-    """The state of every global generator (dropout draws from PyTorch's), as plain containers and tensors."""
-    version, numbers, gauss = random.getstate()
-    _, keys, at, has_gauss, cached = np.random.get_state(legacy=True)
-    return {
-        "python": [version, list(numbers), gauss],
-        "numpy": [torch.from_numpy(np.asarray(keys, dtype=np.int64)), at, has_gauss, cached],
-        "torch": torch.get_rng_state(),
-        "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
-    }
-
-
-def _set_random_state(state: dict[str, Any]) -> None:
-    version, numbers, gauss = state["python"]
-    random.setstate((version, tuple(numbers), gauss))
-    keys, at, has_gauss, cached = state["numpy"]
-    np.random.set_state(("MT19937", keys.numpy().astype(np.uint32), at, has_gauss, cached))
-    torch.set_rng_state(state["torch"])
-    if state["cuda"] and torch.cuda.device_count() == len(state["cuda"]):
-        torch.cuda.set_rng_state_all(state["cuda"])
