@@ -16,7 +16,7 @@ from imgrec.data.resident import ResidentBatches
 from imgrec.data.source import Source
 from imgrec.datamodule import ImageData
 from imgrec.errors import RunError
-from imgrec.stored.resume_state import Position, RunPosition
+from imgrec.stored.position import Position, RunPosition
 
 AUGMENT = Augment(name="crop_flip", crop_padding=2, flip=True)
 Batches = list[tuple[Tensor, Tensor]]

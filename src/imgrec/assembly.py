@@ -25,7 +25,7 @@ from imgrec.models.network import Network
 from imgrec.optim.build import build_optimizer
 from imgrec.optim.schedules import build_schedule
 from imgrec.stored.meta import META, Meta
-from imgrec.stored.resume_state import RunPosition
+from imgrec.stored.position import RunPosition
 
 _ENOUGH = 5000 * 32 * 32  # pixels: the images that Jordan 2024 (arXiv 2404.00498) took
 

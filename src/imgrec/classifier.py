@@ -15,7 +15,8 @@ from imgrec.losses import LossFunction
 from imgrec.optim.schedules import Schedule
 from imgrec.scores import Scores
 from imgrec.stored.meta import META, Meta
-from imgrec.stored.resume_state import TRAIN_SCORES, Position, RunPosition
+from imgrec.stored.position import Position, RunPosition
+from imgrec.stored.train_scores import TRAIN_SCORES
 
 Batch = tuple[Tensor, Tensor]
 

@@ -15,7 +15,8 @@ from imgrec.data.pruning import Subset
 from imgrec.data.resident import ResidentBatches
 from imgrec.data.source import MemoryImages, Source
 from imgrec.errors import RunError
-from imgrec.stored.resume_state import DataState, KeptImages, RunPosition
+from imgrec.stored.position import RunPosition
+from imgrec.stored.resume_state import DataState, KeptImages
 
 
 class ImageData(lightning.LightningDataModule):

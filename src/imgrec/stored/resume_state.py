@@ -9,99 +9,21 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
-import torch
 from torch import Tensor
 
 from imgrec import value_checks
 from imgrec.errors import RunError
-from imgrec.stored import lightning_parts
+from imgrec.stored import lightning_parts, train_scores
+from imgrec.stored.best import Best, BestFile, LostBest
 from imgrec.stored.meta import Meta
+from imgrec.stored.position import Position
 from imgrec.stored.random_state import RandomState
-from imgrec.stored.tensors import dense, described
+from imgrec.stored.tensors import dense
+from imgrec.stored.train_scores import TRAIN_SCORES
 
-TRAIN_SCORES = "train_scores"  # the counts of the epoch so far, one entry a process, as `Scores.state` gives them
 DATA = "ImageData"  # the position again, and the images that are left
 
 _PARTS = ("optimizer_states", "lr_schedulers", "loops", "callbacks", TRAIN_SCORES)
-
-
-@dataclass(frozen=True)
-class Position:
-    """A place in the training: epochs done, and batches done in the next one."""
-
-    epoch: int = 0
-    batch: int = 0
-
-
-class RunPosition:
-    """The position of a run: one object, which the Saver moves and the others read.
-
-    Attributes:
-        start: Where this process begins.
-        saved: That of the newest saved state.
-    """
-
-    def __init__(self, start: Position | None = None) -> None:
-        self.start = start or Position()
-        self.saved = self.start
-
-
-@dataclass(frozen=True, kw_only=True)
-class Best:
-    """The best epoch so far: validation top1 in [0, 1] and loss, its number from 1, and the steps until its end."""
-
-    top1: float
-    loss: float
-    epoch: int
-    step: int
-
-    def to_plain(self) -> dict[str, Any]:
-        """As a checkpoint and a record hold it."""
-        return {"top1": self.top1, "loss": self.loss, "epoch": self.epoch, "step": self.step}
-
-    @classmethod
-    def from_plain(cls, value: Any, what: str) -> Self:
-        """What `to_plain` gave. Raises ValueError or KeyError for anything else."""
-        plain = value_checks.mapping(value, what)
-        value_checks.number(plain["top1"], "best's top1", low=0)
-        for key in ("epoch", "step"):
-            value_checks.integer(plain[key], f"best's {key}")
-        if not isinstance(plain["loss"], float):  # of any size, or none: of a network that has diverged
-            raise ValueError(f"best's loss must be a number, got {value_checks.brief(plain['loss'])}")
-        return cls(top1=plain["top1"], loss=plain["loss"], epoch=plain["epoch"], step=plain["step"])
-
-
-@dataclass(frozen=True, kw_only=True)
-class LostBest:
-    """A best whose file is gone, damaged or another run's, and which of these it is."""
-
-    best: Best
-    why: str
-
-    def to_plain(self) -> dict[str, Any]:
-        return {**self.best.to_plain(), "why": self.why}
-
-    @classmethod
-    def from_plain(cls, value: Any) -> Self:
-        best = Best.from_plain(value, "Saver's best_lost")
-        return cls(best=best, why=value_checks.text(value.get("why", ""), "best's why"))
-
-
-@dataclass(frozen=True, kw_only=True)
-class BestFile:
-    """`best.ckpt`: its SHA-256, and the run whose state it is."""
-
-    sha256: str
-    run_id: str
-
-    def to_plain(self) -> dict[str, Any]:
-        return {"sha256": self.sha256, "run_id": self.run_id}
-
-    @classmethod
-    def from_plain(cls, value: Any) -> Self:
-        plain = value_checks.mapping(value, "Saver's best_file")
-        sha256, run_id = (value_checks.name(plain[key], f"best_file's {key}") for key in ("sha256", "run_id"))
-        return cls(sha256=sha256, run_id=run_id)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -285,7 +207,7 @@ class ResumeState:
                 skipper=SkipperState.from_plain(callbacks.get(SkipperState.KEY, {"skipped": 0})),
                 subset=DataState.from_plain(checkpoint.get(DATA, {"epoch": 0, "batch": 0})).subset,
             )
-            _check_train_scores(checkpoint[TRAIN_SCORES], classes=len(meta.classes))
+            train_scores.check(checkpoint[TRAIN_SCORES], classes=len(meta.classes))
         except (KeyError, ValueError) as error:
             reason = f"no {error}" if isinstance(error, KeyError) else str(error)
             raise RunError(
@@ -301,27 +223,3 @@ def best_of(checkpoint: Mapping[str, Any]) -> Best | None:
         return Best.from_plain(checkpoint["callbacks"][SaverState.KEY]["best"], "Saver's best")
     except (KeyError, TypeError, ValueError):
         return None
-
-
-def _check_train_scores(value: Any, *, classes: int) -> None:
-    for counts in value_checks.items(value, TRAIN_SCORES):
-        held = value_checks.mapping(counts, TRAIN_SCORES)
-        for name, count in value_checks.mapping(held["counts"], "counts").items():
-            dense(count, f"train_scores' {name}")
-        for batch in value_checks.items(held["waiting"], "train_scores' waiting"):
-            _check_waiting(value_checks.items(batch, "a waiting batch", length=3), classes)
-
-
-def _check_waiting(batch: list[Any], classes: int) -> None:
-    """Logits (N, K), targets (N,) or (N, K), and their loss."""
-    logits_nk, targets, loss = (dense(value, "a waiting batch") for value in batch)
-    images = logits_nk.shape[0] if logits_nk.ndim == 2 else -1
-    fits = logits_nk.shape == (images, classes) and targets.shape in ((images,), (images, classes)) and loss.ndim == 0
-    if not fits or not logits_nk.is_floating_point() or not loss.is_floating_point():
-        shapes = ", ".join(map(described, batch))
-        raise ValueError(f"a waiting batch must be logits, targets and a loss of {classes} classes, got {shapes}")
-    are_classes = targets.dtype == torch.int64 and bool(((targets >= 0) & (targets < classes)).all())
-    if targets.ndim == 1 and not are_classes:
-        raise ValueError(
-            f"the targets of a waiting batch must be classes from 0 to {classes - 1}, got {described(targets)}"
-        )

@@ -7,7 +7,8 @@ from pathlib import Path
 from imgrec import checkpoint
 from imgrec.checkpoint import BEST, LAST, PREVIOUS
 from imgrec.errors import RunError
-from imgrec.stored.resume_state import Best, best_of
+from imgrec.stored.best import Best
+from imgrec.stored.resume_state import best_of
 
 log = logging.getLogger(__name__)
 

@@ -17,7 +17,8 @@ from imgrec.data.inventory import Inventory
 from imgrec.errors import RunError, UsageError, shown
 from imgrec.runfolder import CHECKPOINTS
 from imgrec.stored.meta import Meta
-from imgrec.stored.resume_state import Position, ResumeState
+from imgrec.stored.position import Position
+from imgrec.stored.resume_state import ResumeState
 
 Shapes = dict[str, tuple[int, ...]]
 
