@@ -36,7 +36,7 @@ def state(config: Config, source: Source) -> State:
     """What Lightning stores of a classifier, as far as evaluation reads it."""
     torch.manual_seed(0)
     classifier = assembly.classifier(config, source, run_id="a" * 64, fingerprint="f", resumed=False)
-    return {"state_dict": classifier.state_dict(), "global_step": 7, META: classifier.meta}
+    return {"state_dict": classifier.state_dict(), "global_step": 7, META: classifier.meta.to_plain()}
 
 
 @pytest.fixture
@@ -70,7 +70,7 @@ def test_a_classifier_takes_its_sizes_and_constants_from_the_images(config: Conf
 
 
 def test_what_a_checkpoint_carries_is_plain(config: Config, source: Source) -> None:
-    meta = assembly.classifier(config, source, run_id="a" * 64, fingerprint="f", resumed=False).meta
+    meta = assembly.classifier(config, source, run_id="a" * 64, fingerprint="f", resumed=False).meta.to_plain()
     assert (meta["run_id"], meta["classes"], meta["image_size"], meta["channels"]) == (
         "a" * 64,
         ["bars", "disc", "frame"],
@@ -116,7 +116,7 @@ def test_a_rebuilt_network_gives_the_bits_of_the_saved_one(
     source = assembly.source(config)
     torch.manual_seed(0)
     classifier = assembly.classifier(config, source, run_id="a" * 64, fingerprint="f", resumed=False)
-    state = {"state_dict": classifier.state_dict(), "global_step": 7, META: classifier.meta}
+    state = {"state_dict": classifier.state_dict(), "global_step": 7, META: classifier.meta.to_plain()}
     checkpoint.save(state, tmp_path / "last.ckpt")
     rebuilt = assembly.trained(tmp_path / "last.ckpt").network
     images = torch.rand(4, 3, 16, 16).contiguous(memory_format=arrangement)
@@ -161,7 +161,7 @@ def test_a_pretrained_network_out_of_a_checkpoint_needs_no_download(
     monkeypatch.setenv("TORCH_HOME", str(tmp_path / "hub"))
     classifier = assembly.classifier(pretrained, source, run_id="b", fingerprint="f", resumed=True)
     path = tmp_path / "last.ckpt"
-    checkpoint.save({"state_dict": classifier.state_dict(), "global_step": 0, META: classifier.meta}, path)
+    checkpoint.save({"state_dict": classifier.state_dict(), "global_step": 0, META: classifier.meta.to_plain()}, path)
     assert assembly.trained(path).config.model == pretrained.model
     assert not (tmp_path / "hub").exists()
 

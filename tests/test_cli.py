@@ -419,7 +419,8 @@ def test_evaluate_downloads_nothing(
         "run_id": "x",
         "fingerprint": ARCHIVE_SHA256,
     }
-    network = assembly.network(config, meta).state_dict()
+    shape = {key: meta[key] for key in ("channels", "mean", "std", "image_size")}
+    network = assembly.network(config, classes=10, **shape).state_dict()
     state = {"imgrec": meta, "state_dict": {f"network.{name}": value for name, value in network.items()}}
     checkpoint.save({**state, "global_step": 1}, workplace / "lone.ckpt")
     before = tree(workplace)

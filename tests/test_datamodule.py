@@ -16,6 +16,7 @@ from imgrec.data.resident import ResidentBatches
 from imgrec.data.source import Source
 from imgrec.datamodule import ImageData
 from imgrec.errors import RunError
+from imgrec.stored.position import Position, RunPosition
 
 AUGMENT = Augment(name="crop_flip", crop_padding=2, flip=True)
 Batches = list[tuple[Tensor, Tensor]]
@@ -30,8 +31,8 @@ def settings(**changes: int) -> Data:
     return Folder(root="anywhere", **{"batch_size": 8, "eval_batch_size": 4, **changes})
 
 
-def module(source: Source, *, seed: int = 0, **changes: int) -> ImageData:
-    return ImageData(source=source, data=settings(**changes), augment=AUGMENT, seed=seed)
+def module(source: Source, *, seed: int = 0, start: Position | None = None, **changes: int) -> ImageData:
+    return ImageData(source=source, data=settings(**changes), augment=AUGMENT, seed=seed, position=RunPosition(start))
 
 
 def epoch(data: ImageData, number: int) -> Batches:
@@ -88,13 +89,8 @@ def test_without_validation_images_there_is_no_loader_for_them(image_folder: Pat
 def test_a_resumed_run_sees_the_batches_that_were_left_and_then_whole_epochs(
     source: Source, at: int, batch: int, workers: int
 ) -> None:
-    before = module(source)
-    before.position = lambda: (at, batch)
-    stored = before.state_dict()
-    assert stored == {"epoch": at, "batch": batch}
-    resumed = module(source, num_workers=workers)
-    resumed.load_state_dict(stored)
-    assert resumed.state_dict() == stored  # until something was trained
+    resumed = module(source, num_workers=workers, start=Position(at, batch))
+    assert resumed.state_dict() == {"epoch": at, "batch": batch}  # until something was trained
     loader = resumed.train_dataloader()
     iterator = iter(loader)  # Lightning makes it before it names the epoch
     loader.sampler.set_epoch(at)
@@ -123,16 +119,20 @@ def test_images_in_memory_may_be_resident_and_on_the_cpu_are_when_asked() -> Non
 def test_a_resumed_run_goes_on_with_resident_images() -> None:
     source = digits.load(Digits())
     resumed, straight = (
-        ImageData(source=source, data=Digits(batch_size=300, resident=resident), augment=AUGMENT, seed=0)
-        for resident in ("true", "false")
+        ImageData(
+            source=source,
+            data=Digits(batch_size=300, resident=resident),
+            augment=AUGMENT,
+            seed=0,
+            position=RunPosition(start),
+        )
+        for resident, start in (("true", Position(2, 3)), ("false", None))
     )
-    resumed.load_state_dict({"epoch": 2, "batch": 3})
     assert equal(list(resumed.train_dataloader()), epoch(straight, 2)[3:])
 
 
 def test_a_position_at_an_epoch_s_end_is_no_shortened_epoch(source: Source) -> None:
-    resumed = module(source)
-    resumed.load_state_dict({"epoch": 3, "batch": 4})
+    resumed = module(source, start=Position(3, 4))
     assert equal(list(resumed.train_dataloader()), epoch(module(source), 3))
 
 

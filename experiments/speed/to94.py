@@ -171,8 +171,9 @@ def _product_rate() -> float:
 def _our_flops(config: Config) -> float:
     """FLOPs of training on an image, the mean over the stages of resizing."""
     source = assembly.source(config)
-    facts = {"classes": source.classes, "image_size": 32, "channels": 3, "mean": source.mean, "std": source.std}
-    network = assembly.network(config, facts).train()
+    network = assembly.network(
+        config, classes=len(source.classes), image_size=32, channels=3, mean=source.mean, std=source.std
+    ).train()
     sides = [side_at(config.augment, step / 1000) or 32 for step in range(1000)]
     by_side = {side: _flops(network, side) for side in set(sides)}
     return sum(by_side[side] for side in sides) / len(sides)

@@ -1,15 +1,14 @@
 """The only place that instantiates: a configuration, or a checkpoint, becomes typed objects."""
 
-from collections.abc import Mapping
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 import imgrec
-from imgrec import checkpoint, stored
+from imgrec import checkpoint
 from imgrec.classifier import Classifier
 from imgrec.config import origins, serialize
 from imgrec.config.root import Config
@@ -25,6 +24,8 @@ from imgrec.models.build import build as build_network
 from imgrec.models.network import Network
 from imgrec.optim.build import build_optimizer
 from imgrec.optim.schedules import build_schedule
+from imgrec.stored.meta import META, Meta
+from imgrec.stored.position import RunPosition
 
 _ENOUGH = 5000 * 32 * 32  # pixels: the images that Jordan 2024 (arXiv 2404.00498) took
 
@@ -52,19 +53,32 @@ def images(config: Config, listing: Listing, files: Files) -> Images:
     return config.data.some(listing, files)
 
 
-def datamodule(config: Config, images: Source) -> ImageData:
-    """The loaders of a run."""
+def datamodule(config: Config, images: Source, *, position: RunPosition | None = None) -> ImageData:
+    """The loaders of a run. position: of the run, where it goes on."""
     return ImageData(
         source=images,
         data=config.data,
         augment=config.augment,
         seed=config.seed,
         whole_epochs=config.data.pruned_after(config.trainer.max_epochs),
+        position=position,
     )
 
 
-def classifier(config: Config, images: Source, *, run_id: str, fingerprint: str, resumed: bool) -> Classifier:
-    """The module that is trained. resumed: its weights come from a checkpoint: none are downloaded or set from data."""
+def classifier(
+    config: Config,
+    images: Source,
+    *,
+    run_id: str,
+    fingerprint: str,
+    resumed: bool,
+    position: RunPosition | None = None,
+) -> Classifier:
+    """The module that is trained.
+
+    resumed: its weights come from a checkpoint: none are downloaded or set from data. position: of the run, where it
+    goes on.
+    """
     built = build_network(
         config.model,
         num_classes=len(images.classes),
@@ -85,18 +99,19 @@ def classifier(config: Config, images: Source, *, run_id: str, fingerprint: str,
         make_optimizer=lambda module: build_optimizer(config.optimizer, module),
         make_schedule=lambda optimizer, steps: build_schedule(config.schedule, optimizer, steps),
         resize=lambda images_nchw, progress: resized(images_nchw, side_at(config.augment, progress)),
-        meta={
-            "version": imgrec.__version__,
-            "run_id": run_id,
-            "config": serialize.flat(config),
-            "fingerprint": fingerprint,
-            "classes": list(images.classes),
-            "image_size": images.image_size,
-            "channels": images.channels,
-            "mean": list(images.mean),
-            "std": list(images.std),
-            **({"components": components} if (components := origins.used(config)) else {}),
-        },
+        meta=Meta(
+            version=imgrec.__version__,
+            run_id=run_id,
+            config=serialize.flat(config),
+            fingerprint=fingerprint,
+            classes=tuple(images.classes),
+            image_size=images.image_size,
+            channels=images.channels,
+            mean=tuple(images.mean),
+            std=tuple(images.std),
+            components=origins.used(config),
+        ),
+        position=position,
         channels_last=config.trainer.channels_last,
         compiled=config.trainer.compile,
     )
@@ -139,19 +154,33 @@ def _some(images: Images, image_size: int) -> Tensor:
     return images_nchw.float() / 255
 
 
-def network(config: Config, meta: Mapping[str, Any]) -> Network:
-    """The network that `model` names, for the images that a checkpoint's meta tells of; its weights are not fetched.
+def network(
+    config: Config, *, classes: int, image_size: int, channels: int, mean: Sequence[float], std: Sequence[float]
+) -> Network:
+    """The network that `model` names, for images of that many classes, pixels a side and channels, as in `Meta`.
 
-    Raises KeyError where meta lacks something.
+    Its weights are not fetched.
     """
     return build_network(
         config.model,
-        num_classes=len(meta["classes"]),
-        image_size=meta["image_size"],
-        channels=meta["channels"],
-        mean=meta["mean"],
-        std=meta["std"],
+        num_classes=classes,
+        image_size=image_size,
+        channels=channels,
+        mean=mean,
+        std=std,
         fetch=False,
+    )
+
+
+def network_of(config: Config, meta: Meta) -> Network:
+    """The network that `model` names, for the images of a checkpoint."""
+    return network(
+        config,
+        classes=len(meta.classes),
+        image_size=meta.image_size,
+        channels=meta.channels,
+        mean=meta.mean,
+        std=meta.std,
     )
 
 
@@ -167,9 +196,7 @@ def normalises_single_values(config: Config, side: int) -> bool:
         alone = alone or (layer.training and inputs[0][0, 0].numel() == 1)
 
     with torch.device("meta"), torch.no_grad():
-        shapes = network(
-            config, {"classes": "ab", "image_size": side, "channels": 3, "mean": [0.0] * 3, "std": [1.0] * 3}
-        )
+        shapes = network(config, classes=2, image_size=side, channels=3, mean=[0.0] * 3, std=[1.0] * 3)
         for layer in shapes.modules():
             if isinstance(layer, nn.modules.batchnorm._BatchNorm):
                 layer.register_forward_pre_hook(look)
@@ -187,16 +214,16 @@ def trained(path: StrPath) -> Trained:
     """
     path = Path(path)
     state = checkpoint.load(path)
-    if state.get(stored.META) is None:
+    if state.get(META) is None:
         raise RunError(f"{path} must be a checkpoint that imgrec wrote: it carries no configuration; name a run's own")
-    meta = stored.meta(path, state)
+    meta = Meta.of(path, state)
     prefix = "network."
     weights = {name[len(prefix) :]: value for name, value in state["state_dict"].items() if name.startswith(prefix)}
-    origins.refuse_other(meta.get("components", {}), shown(path))
+    origins.refuse_other(meta.components, shown(path))
     try:
-        config = serialize.from_flat(meta["config"])
+        config = serialize.from_flat(meta.config)
         with torch.device("meta"):  # shapes alone, as what a configuration asks for may be larger than any memory
-            outline = network(config, meta)
+            outline = network_of(config, meta)
     except (TypeError, ValueError, AttributeError, RuntimeError, OverflowError) as error:  # UsageError is a ValueError
         raise RunError(
             f"{path} carries a configuration that this version cannot read: {error}; use the version that wrote it"
@@ -207,7 +234,7 @@ def trained(path: StrPath) -> Trained:
         for name, value in weights.items():
             if value.dtype != kinds[name]:
                 raise RuntimeError(f"\n\t{name} is {value.dtype}, not {kinds[name]}")
-        rebuilt = network(config, meta)
+        rebuilt = network_of(config, meta)
         rebuilt.load_state_dict(weights)
     except RuntimeError as error:
         reason = " ".join(str(error).split("\n\t")[1:2]).strip()
@@ -220,8 +247,8 @@ def trained(path: StrPath) -> Trained:
         network=rebuilt.to(memory_format=memory_format).eval(),
         loss=config.loss.build(),
         config=config,
-        classes=tuple(meta["classes"]),
-        run_id=meta["run_id"],
+        classes=meta.classes,
+        run_id=meta.run_id,
         step=state["global_step"],
-        fingerprint=meta["fingerprint"],
+        fingerprint=meta.fingerprint,
     )

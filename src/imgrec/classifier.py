@@ -14,7 +14,9 @@ from imgrec.distributed import gathered, own
 from imgrec.losses import LossFunction
 from imgrec.optim.schedules import Schedule
 from imgrec.scores import Scores
-from imgrec.stored import META
+from imgrec.stored.meta import META, Meta
+from imgrec.stored.position import Position, RunPosition
+from imgrec.stored.train_scores import TRAIN_SCORES
 
 Batch = tuple[Tensor, Tensor]
 
@@ -26,7 +28,7 @@ class Classifier(lightning.LightningModule):
     reduction="none" the loss of each image (N,).
     make_optimizer: the module to train -> its optimizer. make_schedule: optimizer and number of steps -> schedule.
     resize: a training batch's images and the share of the training that is over, in [0, 1) -> the images to train on.
-    meta: what a checkpoint must carry to be rebuilt (configuration, classes, ...): plain containers only.
+    meta: what the network is rebuilt from, for its checkpoints. position: of the run.
     """
 
     def __init__(
@@ -38,7 +40,8 @@ class Classifier(lightning.LightningModule):
         make_optimizer: Callable[[nn.Module], Optimizer],
         make_schedule: Callable[[Optimizer, int], Schedule],
         resize: Callable[[Tensor, float], Tensor],
-        meta: dict[str, Any],
+        meta: Meta,
+        position: RunPosition | None = None,
         channels_last: bool = False,
         compiled: bool = False,
     ) -> None:
@@ -54,7 +57,7 @@ class Classifier(lightning.LightningModule):
         self._resize = resize
         self._steps = 1
         self._schedule: Schedule | None = None
-        self._start: tuple[int, int] | None = None
+        self._position = position or RunPosition()
         # in a list: a compiled module is the same parameters under other names, and must not be saved twice
         self._run = [cast(nn.Module, torch.compile(network)) if compiled else network]
 
@@ -100,20 +103,19 @@ class Classifier(lightning.LightningModule):
 
         The steps before may have been of batches of another size, so their number says nothing of the share.
         """
-        if self._start is not None and self._schedule is not None:
-            epoch, batch = self._start
+        start = self._position.start
+        if start != Position() and self._schedule is not None:
             in_an_epoch = self._steps // (self.trainer.max_epochs or 1)
-            self._schedule.place(epoch * in_an_epoch + batch // self.trainer.accumulate_grad_batches)
+            self._schedule.place(start.epoch * in_an_epoch + start.batch // self.trainer.accumulate_grad_batches)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Add what the run needs to go on in the middle of an epoch: its counts so far, and what it is."""
-        checkpoint["train_scores"] = gathered(snapshot(self.train_scores.state()))
-        checkpoint[META] = self.meta
+        checkpoint[TRAIN_SCORES] = gathered(snapshot(self.train_scores.state()))
+        checkpoint[META] = self.meta.to_plain()
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        epoch, batch = checkpoint["callbacks"]["Saver"]["position"]
-        self._start = epoch, batch
-        if batch and (state := own(checkpoint["train_scores"], self.trainer)) is not None:  # else an epoch begins
+        """Go on with the counts of the epoch that the run goes on in the middle of."""
+        if self._position.start.batch and (state := own(checkpoint[TRAIN_SCORES], self.trainer)) is not None:
             self.train_scores.load(state)
 
     def _progress(self) -> float:

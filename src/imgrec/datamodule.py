@@ -1,6 +1,5 @@
 """The LightningDataModule: one source's splits as loaders, in place again after an interruption."""
 
-from collections.abc import Callable
 from functools import cached_property
 from typing import Any
 
@@ -16,6 +15,8 @@ from imgrec.data.pruning import Subset
 from imgrec.data.resident import ResidentBatches
 from imgrec.data.source import MemoryImages, Source
 from imgrec.errors import RunError
+from imgrec.stored.position import RunPosition
+from imgrec.stored.resume_state import DataState, KeptImages
 
 
 class ImageData(lightning.LightningDataModule):
@@ -23,19 +24,27 @@ class ImageData(lightning.LightningDataModule):
 
     source: the images. seed: decides order and augmentation, together with epoch and index.
     whole_epochs: the first epochs, which visit all images whatever a resumed run had left out.
-    position: () -> (epoch, batches done in it), asked when a checkpoint is saved.
+    position: of the run; loaders begin at its start.
     """
 
-    def __init__(self, *, source: Source, data: Data, augment: Augment, seed: int, whole_epochs: int = 0) -> None:
+    def __init__(
+        self,
+        *,
+        source: Source,
+        data: Data,
+        augment: Augment,
+        seed: int,
+        whole_epochs: int = 0,
+        position: RunPosition | None = None,
+    ) -> None:
         super().__init__()
         self.source = source
         self._data = data
         self._augment = augment
         self._seed = seed
         self._whole_epochs = whole_epochs
-        self._start = (0, 0)
+        self._position = position or RunPosition()
         self._batches: TrainBatches | ResidentBatches | None = None
-        self.position: Callable[[], tuple[int, int]] = lambda: self._start
 
     @cached_property
     def _subset(self) -> Subset | None:
@@ -58,13 +67,13 @@ class ImageData(lightning.LightningDataModule):
         )
         assert isinstance(loader.dataset, TrainBatches | ResidentBatches)
         self._batches = loader.dataset
-        epoch, batch = self._start
+        start = self._position.start
         # workers ask for their first batches at once, before Lightning names the epoch
         sampler = loader.sampler
         assert isinstance(sampler, BatchNumbers)
-        sampler.set_epoch(epoch)
-        if batch < len(loader):
-            sampler.start_at(batch)
+        sampler.set_epoch(start.epoch)
+        if start.batch < len(loader):
+            sampler.start_at(start.batch)
         return loader
 
     def val_dataloader(self) -> DataLoader[Any]:
@@ -96,25 +105,20 @@ class ImageData(lightning.LightningDataModule):
         self._subset.keep(kept_n, since=since)
 
     def state_dict(self) -> dict[str, Any]:
-        epoch, batch = self.position()
-        state: dict[str, Any] = {"epoch": epoch, "batch": batch}
+        left = None
         if self._subset is not None and self._subset.since is not None:
-            state["subset"] = {
-                "kept": self._subset.kept_n,
-                "since": self._subset.since,
-                "share": self._data.prune,
-            }
-        return state
+            left = KeptImages(kept_n=self._subset.kept_n, since=self._subset.since, share=self._data.prune)
+        return DataState(position=self._position.saved, subset=left).to_plain()
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """What was left out stays out, unless data.prune is another now, or this is too early for it by now.
 
         Then it is chosen anew.
         """
-        self._start = (state_dict["epoch"], state_dict["batch"])
-        chosen = state_dict.get("subset")
-        if chosen is not None and chosen["share"] == self._data.prune and self._start[0] >= self._whole_epochs:
-            self.keep(chosen["kept"], since=chosen["since"])
+        stored = DataState.from_plain(state_dict)
+        chosen = stored.subset
+        if chosen and chosen.share == self._data.prune and stored.position.epoch >= self._whole_epochs:
+            self.keep(chosen.kept_n, since=chosen.since)
 
     def _feeds_gpu(self) -> bool:
         return self._device().type == "cuda"

@@ -1,13 +1,16 @@
 """What the processes of one distributed run tell each other."""
 
 import functools
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, TypeVar
 
 import lightning
 import torch
 
+T = TypeVar("T")
 
-def gathered(value: Any) -> list[Any]:
+
+def gathered(value: T) -> list[T]:
     """Every process' value, by rank; all must ask at the same moment. Alone: a list of one."""
     if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
         return [value]
@@ -16,7 +19,7 @@ def gathered(value: Any) -> list[Any]:
     return values
 
 
-def own(values: list[Any], trainer: lightning.Trainer) -> Any | None:
+def own(values: Sequence[T], trainer: lightning.Trainer) -> T | None:
     """This process' part of what was once gathered; None where the run had another number of processes."""
     return values[trainer.global_rank] if len(values) == trainer.world_size else None
 

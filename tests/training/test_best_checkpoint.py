@@ -11,6 +11,8 @@ from runs import state
 
 from imgrec import launch, runfolder
 from imgrec.errors import RunError
+from imgrec.stored.best import Best
+from imgrec.stored.resume_state import best_of
 from imgrec.training import best_checkpoint, run
 
 SLOW = pytest.mark.slow
@@ -25,7 +27,7 @@ def past_its_best(tiny: list[str], workplace: Path, monkeypatch: pytest.MonkeyPa
         said = [*tiny, "optimizer=sgd", "optimizer.lr=1e-9", "trainer.max_epochs=4", "hydra.run.dir=run", *words]
         with monkeypatch.context() as patched:
             patched.setattr(run.final, "read", _fail)
-            patched.setattr("imgrec.training.saving.Saver._improved", best_first())
+            patched.setattr(Best, "is_better_than", lambda now, other: now.epoch == 1)  # its validation gets worse
             with pytest.raises(RunError, match="the disk went away"):
                 launch.train(said)
         return said
@@ -35,20 +37,6 @@ def past_its_best(tiny: list[str], workplace: Path, monkeypatch: pytest.MonkeyPa
 
 def _fail(*arguments: Any) -> Any:
     raise OSError("the disk went away")
-
-
-def best_first() -> Any:
-    """The judgement of a run whose validation gets worse: the first epoch is its best, whatever the noise says."""
-    from imgrec.training.saving import Saver
-
-    improved = Saver._improved
-
-    def judged(self: Saver, trainer: Any) -> bool:
-        if trainer.current_epoch == 0:
-            return improved(self, trainer)
-        return False
-
-    return judged
 
 
 def spoil(how: str, one_run: Path) -> None:
@@ -104,10 +92,11 @@ def test_a_best_that_previous_or_last_still_hold_is_restored(
     for how in ("gone", "another run's"):
         spoil(how, one_run)
         folder = Path("run/checkpoints")
-        row = state(Path("run"))["callbacks"]["Saver"]["best"]
-        assert best_checkpoint.strange(folder / "best.ckpt", row, None) is not None
-        assert best_checkpoint.restored(folder, row, 16)
-        assert best_checkpoint.strange(folder / "best.ckpt", row, None) is None
+        best = best_of(state(Path("run")))
+        assert best is not None
+        assert best_checkpoint.strange(folder / "best.ckpt", best, None) is not None
+        assert best_checkpoint.restored(folder, best, 16)
+        assert best_checkpoint.strange(folder / "best.ckpt", best, None) is None
     assert {score.at for score in launch.train(said).record.scores} == {"best", "last"}
 
 
@@ -115,7 +104,7 @@ def test_a_state_without_the_digest_goes_on_with_its_best(
     past_its_best: Callable[..., list[str]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As an older version wrote it: the row in the file itself has to agree."""
-    from imgrec.training.saving import Saver
+    from imgrec.training.saver import Saver
 
     older = Saver.state_dict
     with monkeypatch.context() as patched:

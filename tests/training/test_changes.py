@@ -20,7 +20,7 @@ from imgrec.config.overrides import key_of
 from imgrec.config.schemas import keys_outside_identity
 from imgrec.errors import UsageError
 from imgrec.records import read_curves
-from imgrec.training.saving import Saver
+from imgrec.training.saver import Saver
 
 # Runs of one epoch, and words that each change a key of them. All are changed at once; the slow tests change one.
 CASES: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {

@@ -102,7 +102,7 @@ def test_a_file_that_goes_while_the_run_trains_is_written_again(
 def test_a_run_whose_folder_goes_ends_and_leaves_no_half_of_one(
     tiny: list[str], workplace: Path, monkeypatch: pytest.MonkeyPatch, what: str
 ) -> None:
-    from imgrec.training.saving import Saver
+    from imgrec.training.saver import Saver
 
     end = Saver.on_train_batch_end
 

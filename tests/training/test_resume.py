@@ -16,7 +16,7 @@ from runs import assert_same_run, folder_of, state, steps_logged, tree
 from imgrec import launch
 from imgrec.errors import Interrupted, RunError, UsageError, interruption_in
 from imgrec.sweep.run import Sweep
-from imgrec.training.saving import Writer
+from imgrec.training.writer import Writer
 
 RICH = ("trainer.max_epochs=4", "model.dropout=0.3", "augment=crop_flip", "trainer.ema_decay=0.8", "schedule=cosine")
 
@@ -186,7 +186,7 @@ def test_saving_beside_the_training_changes_nothing(
 
 
 def test_best_stays_where_the_save_before_its_copy_failed(tmp_path: Path) -> None:
-    writer, done = Writer(beside=True), []
+    writer, done = Writer(in_background=True), []
 
     def fail() -> None:
         raise RunError("no room")

@@ -307,7 +307,7 @@ def test_a_failure_is_recorded_and_the_next_start_goes_on(tiny: list[str], monke
             raise RunError("last.ckpt cannot be saved: No space left on device")
         save(*arguments)
 
-    monkeypatch.setattr("imgrec.training.saving.save_generation", full)
+    monkeypatch.setattr("imgrec.training.checkpoint_io.save_generation", full)
     with pytest.raises(RunError, match="No space left"):
         run(tiny, "trainer.max_epochs=3")
     (path,) = Path("outputs").rglob("record.json")

@@ -1,4 +1,4 @@
-"""The callback axis: what is called beside the training loop, after imgrec's own callbacks."""
+"""The callback axis: what is called beside the training loop, before imgrec's own callbacks."""
 
 from abc import abstractmethod
 from dataclasses import dataclass

@@ -196,7 +196,7 @@ def _child(text: str, share: Share, answer: Connection) -> None:
     from imgrec import allocator, execution, runfolder
 
     allocator.keep_freed_memory()
-    interruption = Interruption(patient=True)  # a group's signal and this sweep's own ask for the same
+    interruption = Interruption(ignore_repeated=True)  # a group's signal and this sweep's own ask for the same
     try:
         with interruption.watched():
             signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)

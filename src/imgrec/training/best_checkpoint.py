@@ -2,24 +2,24 @@
 
 import contextlib
 import logging
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from imgrec import checkpoint
 from imgrec.checkpoint import BEST, LAST, PREVIOUS
 from imgrec.errors import RunError
+from imgrec.stored.best import Best
+from imgrec.stored.resume_state import best_of
 
 log = logging.getLogger(__name__)
 
 ASIDE = "best.lost.ckpt"  # where another file than the run's best is moved to
 
 
-def strange(path: Path, row: Mapping[str, Any], sha256: str | None) -> str | None:
-    """Why the file is not the best that `row` tells of; None if it is.
+def strange(path: Path, best: Best, sha256: str | None) -> str | None:
+    """Why the file is not this best; None if it is.
 
-    row: top1, loss, epoch and step, as the run's states have them. sha256: of the file; None where an older version
-    did not note it, and the row in the file itself has to agree.
+    best: As the run's states have it. sha256: of the file; None where an older version did not note it, and what the
+    file itself says of its best has to agree.
     """
     try:
         if sha256 is not None and checkpoint.file_digest(path) == sha256:
@@ -29,29 +29,22 @@ def strange(path: Path, row: Mapping[str, Any], sha256: str | None) -> str | Non
         return "is gone"
     except (RunError, OSError):
         return "is damaged" if path.exists() else "is gone"
-    return None if sha256 is None and row_in(state) == row else "is of another run, or of another moment"
+    return None if sha256 is None and best_of(state) == best else "is of another run, or of another moment"
 
 
-def row_in(state: Mapping[str, Any]) -> Any:
-    """What a checkpoint's state says of the best so far; None where it says nothing."""
-    with contextlib.suppress(KeyError, TypeError):
-        return state["callbacks"]["Saver"]["best"]
-    return None
-
-
-def restored(folder: Path, row: Mapping[str, Any], step: int) -> bool:
+def restored(folder: Path, best: Best, step: int) -> bool:
     """True if the state of the best is in one of the generations, and `best.ckpt` a copy of it now.
 
     step: where `last` is. The epoch's end that brought the best saved it as `last`, which may have become `previous`.
     """
-    if row["step"] == step:
+    if best.step == step:
         checkpoint.link_or_copy(folder / LAST, folder / BEST)
         return True
     try:
         state = checkpoint.load(folder / PREVIOUS)
     except RunError:
         return False
-    if state.get("global_step") != row["step"] or row_in(state) != row:
+    if state.get("global_step") != best.step or best_of(state) != best:
         return False
     checkpoint.link_or_copy(folder / PREVIOUS, folder / BEST)
     log.warning("%s is restored from %s", folder / BEST, PREVIOUS)

@@ -2,37 +2,30 @@
 
 import contextlib
 import logging
-import sys
 import time
-import warnings
-from collections.abc import Iterator, Sequence
-from pathlib import Path
-from typing import Any, Literal, cast
+from collections.abc import Iterator
+from typing import Any
 
 import lightning
 import torch
-from lightning.pytorch.callbacks import Callback
-from lightning.pytorch.loggers.logger import Logger
 from torch.utils.flop_counter import FlopCounterMode
 
-from imgrec import assembly, checkpoint, ddp_processes
-from imgrec.checkpoint import BEST, LAST
-from imgrec.config.root import Config
-from imgrec.config.trainer import TRIED
+from imgrec import assembly, ddp_processes
+from imgrec.classifier import Classifier
 from imgrec.data.inventory import Inventory
 from imgrec.data.sources import Load
 from imgrec.errors import RunError, UsageError
 from imgrec.job import Job
 from imgrec.runfolder import CHECKPOINTS, CURVES, TENSORBOARD
-from imgrec.training import progress, resume_point, tensorboard
-from imgrec.training.averaging import Averaging
+from imgrec.stored.position import RunPosition
+from imgrec.training import lightning_trainer, resume_point, tensorboard
+from imgrec.training.callback_list import Callbacks
+from imgrec.training.checkpoint_io import DurableIO
 from imgrec.training.curves import Curves
 from imgrec.training.ddp_environment import OwnProcesses
-from imgrec.training.early_stopping import EarlyStopping
 from imgrec.training.interruption import Interruption
-from imgrec.training.nan_guard import Finite
-from imgrec.training.pruning import Pruning
-from imgrec.training.saving import DurableIO, Saver, Writer
+from imgrec.training.start import Start, take_over
+from imgrec.training.writer import Writer
 
 log = logging.getLogger(__name__)
 
@@ -50,70 +43,50 @@ class Fitting:
     """
 
     def __init__(self, job: Job, seen: Inventory, *, load: Load, interruption: Interruption) -> None:
-        config, folder, run_id, parent = job.config, job.folder, job.run_id, job.parent
-        self._job, self.config = job, config
-        self._trial, self._parent = folder.resolve().name, parent
-        self.interruption = interruption
         self._began = time.perf_counter()
-        self._checkpoints = folder / CHECKPOINTS
-        self._quieten(config)
-        lightning.seed_everything(config.seed, verbose=False)
-        path, state = resume_point.newest(self._checkpoints, parent)
-        meta = resume_point.meta(path, state) if path is not None and state is not None else {}  # of {}, too
-        self._step = int(state["global_step"]) if state else 0
-        self._counted = state["callbacks"] if state else {}
-        # what was the end of a parent's training is not the end of this one
-        self._over = bool(state) and self._counted["Saver"]["over"] and meta["run_id"] == run_id
-        self._goes_on = bool(state) and meta["run_id"] == run_id
-        comparable = not state or meta["run_id"] == run_id or resume_point.measures_alike(meta, config, seen)
-        self._top1_compare = not state or resume_point.measures_alike(meta, config, seen, losses=False)
-        self.source = load(config.data, seen.listing)
-        if config.init_seed is not None:
-            lightning.seed_everything(config.init_seed, verbose=False)
-        self.classifier = assembly.classifier(
-            config, self.source, run_id=run_id, fingerprint=seen.fingerprint, resumed=state is not None
+        self._job, self.config = job, job.config
+        self.interruption = interruption
+        lightning_trainer.quieten(self.config)
+        lightning.seed_everything(self.config.seed, verbose=False)
+
+        # load the state to go on from
+        checkpoints = job.folder / CHECKPOINTS
+        found = resume_point.newest(checkpoints, job.parent)
+        self._start = Start.of(found.state if found else None, job, seen)
+        self._position = RunPosition(self._start.position, step=self._start.saved_step)
+
+        # build the network, its images and all that watches the training
+        self.source = load(self.config.data, seen.listing)
+        self.classifier = self._build_classifier(seen)
+        self._resumed = None
+        if found is not None:  # nothing is written for a state that does not fit the network
+            resume_point.check_architecture(found.path, found.weights, self.classifier)
+            self._resumed = take_over(found, checkpoints, with_best=self._start.best_compares)
+        self.data = assembly.datamodule(self.config, self.source, position=self._position)
+        self._writer = Writer(in_background=self.config.trainer.async_save)
+        callbacks = Callbacks.of(
+            job, self._start, data=self.data, position=self._position, writer=self._writer, interruption=interruption
         )
-        if config.init_seed is not None:
-            lightning.seed_everything(config.seed, verbose=False)
-        if path is not None and state is not None:
-            resume_point.check_architecture(path, state["state_dict"], self.classifier)
-            if path.parent != self._checkpoints:
-                self._inherit(path, with_best=comparable)
-            elif path.name != LAST:  # now, or the next save would keep the damaged file as the older generation
-                checkpoint.link_or_copy(path, self._checkpoints / LAST)
-        self._resumed = self._checkpoints / LAST if state else None
-        self.data = assembly.datamodule(config, self.source)
-        self.speed = progress.Speed(every=config.trainer.log_every)
-        self.finite = Finite(
-            skips=config.trainer.nonfinite_skips,
-            every=config.trainer.log_every,
-            indices=self.data.indices,
-            last_good=self._last_good,
-        )
-        self._writer = Writer(beside=config.trainer.async_save)
-        self.saver = Saver(
-            self._checkpoints,
-            run_id=run_id,
-            state_of=meta["run_id"] if state else None,
-            every=config.trainer.checkpoint_every,
-            interruption=interruption,
-            speed=self.speed,
-            finite=self.finite,
-            writer=self._writer,
-            keep_best=comparable,
-            keep_random=not state or meta["config"].get("seed") == config.seed,
-        )
-        self.data.position = lambda: self.saver.position
-        self.curves = Curves(folder / CURVES)
-        self._loggers = [
-            each.build(folder, run_id=run_id, step=self._step)
-            for name, each in config.logger.items()
-            if name != "tensorboard" or config.trainer.tensorboard
+        self.speed, self.saver = callbacks.speed, callbacks.saver
+        self.curves = Curves(job.folder / CURVES)
+        self._board_is_new = not (job.folder / TENSORBOARD).is_dir()
+        loggers = [
+            each.build(job.folder, run_id=job.run_id, step=self._start.step)
+            for name, each in self.config.logger.items()
+            if name != "tensorboard" or self.config.trainer.tensorboard
         ]
-        self.board = next((each for each in self._loggers if isinstance(each, tensorboard.Board)), None)
-        self._board_is_new = not (folder / TENSORBOARD).is_dir()
+        self.board = next((each for each in loggers if isinstance(each, tensorboard.Board)), None)
+
+        # attach all of it to Lightning's trainer
         self._environment = OwnProcesses()
-        self.trainer = self._make_trainer(folder)
+        self.trainer = lightning_trainer.make(
+            self.config,
+            job.folder,
+            validates=self.source.val is not None,
+            callbacks=callbacks.ordered,
+            loggers=[self.curves, *loggers],
+            plugins=[DurableIO(self._writer), self._environment],
+        )
 
     @property
     def device(self) -> torch.device:
@@ -123,16 +96,14 @@ class Fitting:
         """Train to the end. Returns at once where `last` is the end already."""
         if self.trainer.is_global_zero:
             self._start_curves()
-        if self._over:
-            log.info("training is over at step %d: only the final reading is left", self._step)
-            self.speed.load_state_dict(self._counted["Speed"])
-            self.saver.load_state_dict(self._counted["Saver"])
+        if self._start.is_over:
+            log.info("training is over at step %d: only the final reading is left", self._start.step)
             self.saver.complete_best()
             return
         if self.trainer.is_global_zero:
             self._open_board()
         if self._resumed:
-            log.info("going on from %s, step %d", self._resumed, self._step)
+            log.info("going on from %s, step %d", self._resumed, self._start.step)
         checkpoint_path = str(self._resumed) if self._resumed else None
         try:
             with self.interruption.deferred(), self._companions():
@@ -152,19 +123,20 @@ class Fitting:
 
     def _start_curves(self) -> None:
         """Begin or continue curves.csv. Rows that this run has logged and that are gone are told of."""
-        noted = self._counted["Saver"] if self._goes_on else {}
-        before = noted.get("rows_lost", 0)
+        step, state = self._start.step, self._start.state
+        noted = state.saver if state and self._start.is_own else None
+        rows = noted.rows if noted else 0
         # an older version did not count them: there was one at least
-        lacking = self.curves.start(self._step, rows=noted.get("rows", min(self._step, 1)) if noted else 0)
+        lacking = self.curves.start(step, rows=min(step, 1) if rows is None else rows)
         if lacking:
             log.error(
                 "%s lacks %d rows that were logged up to step %d: removed or cut while nobody watched; the run goes on"
                 " without them, and its record tells of it",
                 self.curves.path,
                 lacking,
-                self._step,
+                step,
             )
-        self.saver.rows_lost = before + lacking
+        self.saver.rows_lost = (noted.rows_lost if noted else 0) + lacking
 
     def _refused_state(self, error: Exception) -> RunError | None:
         """What Lightning's or PyTorch's own parts of a checkpoint hold, and what is wrong with it, if that is why."""
@@ -177,6 +149,23 @@ class Fitting:
             f"{self._resumed} must hold a state that the run can go on from, and its first step from there ended with:"
             f" {reason}; restore the run's own checkpoint, or start over in another folder (IMGREC_DEBUG=1 shows where)"
         )
+
+    def _build_classifier(self, seen: Inventory) -> Classifier:
+        """The module to train. Its weights are drawn from init_seed, and nothing else is."""
+        seed, init_seed = self.config.seed, self.config.init_seed
+        if init_seed is not None:
+            lightning.seed_everything(init_seed, verbose=False)
+        classifier = assembly.classifier(
+            self.config,
+            self.source,
+            run_id=self._job.run_id,
+            fingerprint=seen.fingerprint,
+            resumed=self._start.state is not None,
+            position=self._position,
+        )
+        if init_seed is not None:
+            lightning.seed_everything(seed, verbose=False)
+        return classifier
 
     @contextlib.contextmanager
     def _companions(self) -> Iterator[None]:
@@ -211,132 +200,26 @@ class Fitting:
 
     def progress(self) -> dict[str, Any]:
         """How far the training came, and where its best lies."""
-        epoch, _ = self.saver.position
-        told = {"epochs": epoch, "steps": self.saver.step, "best": self.saver.best}
-        if self.saver.best_lost is not None:
-            told["best_lost"] = self.saver.best_lost
+        best, lost = self.saver.best, self.saver.best_lost
+        told: dict[str, Any] = {"epochs": self._position.saved.epoch, "steps": self.saver.step}
+        told["best"] = best.to_plain() if best else None
+        if lost is not None:
+            told["best_lost"] = lost.to_plain()
         if self.saver.rows_lost:
             told["curve_rows_lost"] = self.saver.rows_lost
         return told
-
-    def _make_trainer(self, folder: Path) -> lightning.Trainer:
-        trainer = self.config.trainer
-        loggers: list[Logger] = [self.curves, *self._loggers]
-        accelerator = self._accelerator()
-        deterministic = accelerator == "cpu" if trainer.deterministic == "auto" else trainer.deterministic == "true"
-        # filling fresh memory would guard against reading it unset, at the price of every allocation
-        torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
-        plugins: list[Any] = [DurableIO(self._writer), self._environment]
-        return lightning.Trainer(
-            default_root_dir=folder,
-            max_epochs=1 if trainer.fast_dev_run else trainer.max_epochs,
-            limit_train_batches=TRIED if trainer.fast_dev_run else 1.0,
-            accelerator=accelerator,
-            devices=trainer.devices,
-            strategy=trainer.strategy,
-            precision=cast(Literal["32", "bf16-mixed", "16-mixed"], trainer.precision),
-            deterministic=deterministic,
-            benchmark=(accelerator == "gpu" and not deterministic) or None,  # None: as PyTorch has it
-            accumulate_grad_batches=trainer.accumulate,
-            gradient_clip_val=trainer.gradient_clip or None,
-            callbacks=self._callbacks(),
-            logger=loggers,
-            plugins=plugins,
-            limit_val_batches=0 if self.source.val is None else TRIED if trainer.fast_dev_run else 1.0,
-            num_sanity_val_steps=0,
-            use_distributed_sampler=False,  # the loaders deal their batches out themselves
-            enable_model_summary=False,
-            enable_progress_bar=progress.shows_bar(trainer.progress, terminal=sys.stderr.isatty()),
-            log_every_n_steps=1,  # Speed decides
-        )
-
-    def _accelerator(self) -> str:
-        """Cpu or gpu (CUDA's: the scores count in float64, which Apple's GPUs do not have)."""
-        asked = self.config.trainer.accelerator
-        return asked if asked != "auto" else "gpu" if torch.cuda.is_available() else "cpu"
-
-    def _callbacks(self) -> list[Callback]:
-        """In this order: the average takes in a step before it is logged; it is judged before it is saved."""
-        trainer = self.config.trainer
-        callbacks: list[Callback] = []
-        if trainer.ema_decay:
-            callbacks.append(Averaging(decay=trainer.ema_decay))
-        callbacks.append(self.speed)
-        callbacks.extend(progress.callbacks(trainer.progress, self.speed, terminal=sys.stderr.isatty()))
-        if trainer.early_stopping:
-            if self.source.val is None:
-                raise UsageError(
-                    "trainer.early_stopping needs validation images; give data.val_size, or early_stopping=0"
-                )
-            callbacks.append(EarlyStopping(patience=trainer.early_stopping, comparable=self._top1_compare))
-        if (prune := self.config.data.prune) > 0:
-            after = self.config.data.pruned_after(trainer.max_epochs)
-            callbacks.append(Pruning(self.data, share=prune, after=after, seed=self.config.seed))
-        callbacks += [self.finite, self.saver]
-        return [*self._own_callbacks(callbacks), *callbacks]
-
-    def _own_callbacks(self, callbacks: Sequence[Callback]) -> list[Callback]:
-        """The callbacks that the configuration names. Raises UsageError where two share a state_key."""
-        own = {name: each.build() for name, each in self.config.callback.items()}
-        keys = [each.state_key for each in (*callbacks, *own.values())]
-        for name, each in own.items():
-            if keys.count(each.state_key) > 1:
-                raise UsageError(
-                    f"callback={name} must have a state_key of its own, and another has {each.state_key!r} too; rename"
-                    " its class"
-                )
-        return list(own.values())
-
-    def _last_good(self) -> str | None:
-        """Where the run stood when it was last saved, for a reader."""
-        path = self._checkpoints / LAST
-        try:
-            self._writer.wait()
-        except RunError:
-            return str(path)
-        return f"{path} at step {self.saver.step}" if path.exists() else None
 
     def _open_board(self) -> None:
         if self.board is None:
             return
         if self._board_is_new:
-            tensorboard.open_hparams(self.board, self.config, trial=self._trial, parent=self._parent)
+            trial = self._job.folder.resolve().name
+            tensorboard.open_hparams(self.board, self.config, trial=trial, parent=self._job.parent)
             if self.config.trainer.log_graph:
                 tensorboard.show_graph(self.board, self.classifier.network, self.source)
-
-    def _inherit(self, path: Path, *, with_best: bool) -> None:
-        """Take over the parent's checkpoints."""
-        self._checkpoints.mkdir(parents=True, exist_ok=True)
-        if with_best and (path.parent / BEST).exists():
-            checkpoint.link_or_copy(path.parent / BEST, self._checkpoints / BEST)
-        checkpoint.link_or_copy(path, self._checkpoints / LAST)
-
-    @staticmethod
-    def _quieten(config: Config) -> None:
-        for name in ("lightning.pytorch", "lightning.fabric"):
-            logging.getLogger(name).setLevel(logging.WARNING)
-        for message in _EXPECTED:
-            warnings.filterwarnings("ignore", message=message)
-        if not (config.data.streams and torch.cuda.is_available()):  # a GPU would wait for them
-            warnings.filterwarnings("ignore", message=r".*does not have many workers.*")
 
 
 NO_MEMORY = ("can't allocate memory", "out of memory")  # PyTorch's words, on the CPU and on a GPU
 
 # What values of another type, name or shape end in.
 _OF_VALUES = (LookupError, TypeError, ValueError, AttributeError, RuntimeError, AssertionError, ArithmeticError)
-
-# Warnings of the libraries underneath that say nothing to the user of a run.
-_EXPECTED = (
-    r".*LeafSpec.*",  # PyTorch renamed what Lightning 2.6 calls
-    r".*Checkpoint directory .* exists and is not empty.*",
-    r".*your dataloader is not resumable.*",  # it is: the sampler begins at the stored batch
-    r".*callbacks used to create the checkpoint.*",  # a run may go on without them: imgrec says what may change
-    r".*checkpoint was not created with WeightAveraging.*",  # a run may go on with an average that begins now
-    r".*The ``compute`` method of metric .* was called before.*",
-    r".*GPU available but not used.*",
-    r".*The `srun` command is available.*",  # on any machine with SLURM; imgrec starts its processes itself
-    r".*`torch\.jit\.trace.*` is deprecated.*",  # TensorBoard's graph (trainer.log_graph) is made by it
-    r".*Glyph .* missing from font.*",  # a class' name in Chinese, say, in TensorBoard's pictures: boxes, there alone
-    r".*sync_dist=True.*",  # the scores are torchmetrics' own, which have been summed over the processes already
-)

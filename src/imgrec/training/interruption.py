@@ -26,14 +26,14 @@ SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGHUP)
 class Interruption:
     """Notes signals. Outside of the training loop they take effect at once; inside, the loop asks at every step.
 
-    A second signal ends the process at once, unsaved, unless it is SIGHUP.
-
-    patient: True for a process of a pool, which no terminal reaches. It ignores a second signal.
+    Args:
+        ignore_repeated: True to ignore a second signal, for a process of a pool, which no terminal reaches. Otherwise a
+            second signal ends the process at once, unsaved, unless it is SIGHUP.
     """
 
-    def __init__(self, *, patient: bool = False) -> None:
+    def __init__(self, *, ignore_repeated: bool = False) -> None:
         self.signum: int | None = None
-        self._patient = patient
+        self._ignore_repeated = ignore_repeated
         self._deferred = False
 
     @contextlib.contextmanager
@@ -77,7 +77,7 @@ class Interruption:
 
     def _note(self, signum: int, frame: FrameType | None) -> None:
         if self.signum is not None:
-            if self._patient or signum == signal.SIGHUP:
+            if self._ignore_repeated or signum == signal.SIGHUP:
                 return
             os._exit(128 + signum)
         self.signum = signum

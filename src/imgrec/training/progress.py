@@ -8,21 +8,31 @@ import lightning
 import torch
 from lightning.pytorch.callbacks import Callback, RichProgressBar
 
+from imgrec.stored.resume_state import SpeedState
+
 log = logging.getLogger(__name__)
 
 
 class Speed(Callback):
-    """Counts images and seconds of training alone, without validation and saving, and logs the step's numbers."""
+    """Counts images and seconds of training alone, without validation and saving, and logs the step's numbers.
 
-    def __init__(self, *, every: int) -> None:
+    every: steps from one logged row to the next. resumed: what earlier processes of this run counted.
+    """
+
+    def __init__(self, *, every: int, resumed: SpeedState | None = None) -> None:
+        before = resumed or SpeedState()
         self._every = every
-        self.images = 0
-        self.seconds = 0.0
-        self.wall = 0.0  # of earlier processes of this run
+        self.images = before.images
+        self.seconds = before.seconds
+        self.wall = before.wall  # of earlier processes of this run
         self._began = time.perf_counter()
         self._since: float | None = None  # the clock at the last reading, while steps are taken
         self._lr = 0.0
         self._epoch = (0, 0.0)
+
+    @property
+    def state_key(self) -> str:
+        return SpeedState.KEY
 
     @property
     def images_per_second(self) -> float:
@@ -67,13 +77,10 @@ class Speed(Callback):
         images, seconds = self.images - self._epoch[0], self.seconds - self._epoch[1]
         return images / seconds if seconds else 0.0
 
-    def state_dict(self) -> dict[str, float]:
+    def state_dict(self) -> dict[str, Any]:
         self._read_clock()
         wall = self.wall + time.perf_counter() - self._began
-        return {"images": self.images, "seconds": self.seconds, "wall": wall}
-
-    def load_state_dict(self, state_dict: dict[str, float]) -> None:
-        self.images, self.seconds, self.wall = int(state_dict["images"]), state_dict["seconds"], state_dict["wall"]
+        return SpeedState(images=self.images, seconds=self.seconds, wall=wall).to_plain()
 
     def _read_clock(self) -> None:
         if self._since is not None:

@@ -2,34 +2,51 @@
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from imgrec import assembly, checkpoint, stored
+from imgrec import assembly, checkpoint
 from imgrec.config import serialize
 from imgrec.config.changes import needs_whole_epoch
 from imgrec.config.root import Config
 from imgrec.data.inventory import Inventory
 from imgrec.errors import RunError, UsageError, shown
 from imgrec.runfolder import CHECKPOINTS
+from imgrec.stored.meta import Meta
+from imgrec.stored.position import Position
+from imgrec.stored.resume_state import ResumeState
 
 Shapes = dict[str, tuple[int, ...]]
 
 
-def newest(
-    own: Path, parent: Path | None, *, anew: str = "start without resume="
-) -> tuple[Path, dict[str, Any]] | tuple[None, None]:
-    """The checkpoint to go on from and its state: in the folder `own`, else the parent's; None for a new network.
+@dataclass(frozen=True, kw_only=True)
+class Found:
+    """A checkpoint file to go on from, and what it holds: imgrec's own part, and the module's weights."""
 
-    anew: how to start without the parent. Raises RunError where the parent has no whole checkpoint.
+    path: Path
+    state: ResumeState
+    weights: Mapping[str, Tensor]
+
+
+def newest(own: Path, parent: Path | None, *, anew: str = "start without resume=") -> Found | None:
+    """The checkpoint to go on from: in the folder `own`, else the parent's; None for a new network.
+
+    anew: how to start without the parent. Raises RunError where the parent has no whole checkpoint, and for one that
+    no run of imgrec's can go on from.
     """
+    found = _newest_file(own, parent, anew)
+    return None if found is None else _read(*found)
+
+
+def _newest_file(own: Path, parent: Path | None, anew: str) -> tuple[Path, dict[str, Any]] | None:
     if found := checkpoint.newest(own):
         return found
     if parent is None:
-        return None, None
+        return None
     try:
         found = checkpoint.newest(parent / CHECKPOINTS)
     except RunError:
@@ -39,21 +56,18 @@ def newest(
     return found
 
 
-def meta(path: Path, state: Mapping[str, Any]) -> dict[str, Any]:
-    """What the checkpoint says of its run. Raises RunError for one that no run of imgrec's can go on from."""
-    stored.check_training(path, state)
-    found: dict[str, Any] = state[stored.META]
-    return found
+def _read(path: Path, content: Mapping[str, Any]) -> Found:
+    return Found(path=path, state=ResumeState.of(path, content), weights=content["state_dict"])
 
 
-def measures_alike(known: Mapping[str, Any], config: Config, seen: Inventory, *, losses: bool = True) -> bool:
+def measures_alike(known: Meta, config: Config, seen: Inventory, *, losses: bool = True) -> bool:
     """True if a checkpoint's validation top1 compare with those to come: the same images, at the same size.
 
-    known: its `meta`. seen: the images now. losses: whether their losses must compare as well.
+    known: of the checkpoint. seen: the images now. losses: whether their losses must compare as well.
     """
-    before, now = known["config"], serialize.flat(config)
-    told = [key for key in before if (losses and key.startswith("loss.")) or key == "data.image_size"]
-    return all(now.get(key) == before[key] for key in told) and _same_images(known, config, seen)
+    before, now = known.config, serialize.flat(config)
+    compared = [key for key in before if (losses and key.startswith("loss.")) or key == "data.image_size"]
+    return all(now.get(key) == before[key] for key in compared) and _same_images(known, config, seen)
 
 
 def check_architecture(path: Path, weights: Mapping[str, Tensor], module: nn.Module) -> None:
@@ -90,29 +104,26 @@ def check_parent(
     whole checkpoint. A folder with a checkpoint of its own goes on from that one.
     """
     own = folder / CHECKPOINTS
-    path, state = newest(own, parent, anew=anew)
-    if path is None or state is None or path.parent == own:
+    file = _newest_file(own, parent, anew)
+    if file is None or file[0].parent == own:
         return
-    known = meta(path, state)
-    epoch, batch = state["callbacks"]["Saver"]["position"]
+    found = _read(*file)
+    known, position = found.state.meta, found.state.position
     try:
-        _check_epochs(config, path, (epoch, batch), changed)
-        _check_images(config, path, known, seen, changed)
-        _check_pruning(config, path, state, seen, changed)
-        if batch:
-            _check_middle(config, path, known, epoch, seen)
-        _check_weights(config, path, state)
+        _check_epochs(config, found.path, position, changed)
+        _check_images(config, found.path, known, seen, changed)
+        _check_pruning(config, found, seen, changed)
+        if position.batch:
+            _check_middle(config, found.path, known, position.epoch, seen)
+        _check_weights(config, found)
     except UsageError as error:
         raise UsageError(f"{error}, or {anew}") from None
 
 
-def _check_epochs(config: Config, path: Path, position: tuple[int, int], changed: Sequence[str]) -> None:
-    """Refuse fewer epochs than the checkpoint has begun, and no more than it has done.
-
-    position: epochs done, and batches done in the next one.
-    """
-    epoch, batch = position
-    epochs, begun = config.trainer.max_epochs, epoch + (batch > 0)
+def _check_epochs(config: Config, path: Path, position: Position, changed: Sequence[str]) -> None:
+    """Refuse fewer epochs than the checkpoint has begun, and no more than it has done."""
+    epoch = position.epoch
+    epochs, begun = config.trainer.max_epochs, epoch + (position.batch > 0)
     more = f"give trainer.max_epochs={epoch + 1} or more, with {_allowing(changed, 'trainer.max_epochs')}"
     if epochs < begun:
         raise UsageError(
@@ -125,11 +136,9 @@ def _check_epochs(config: Config, path: Path, position: tuple[int, int], changed
         )
 
 
-def _check_images(
-    config: Config, path: Path, known: Mapping[str, Any], seen: Inventory, changed: Sequence[str]
-) -> None:
+def _check_images(config: Config, path: Path, known: Meta, seen: Inventory, changed: Sequence[str]) -> None:
     """Refuse images that have changed where `resume_override` does not name data.root, and other classes."""
-    if seen.known_as(known["fingerprint"]) is not None:
+    if seen.known_as(known.fingerprint) is not None:
         return
     if "data.root" not in config.resume_override:
         raise UsageError(
@@ -137,47 +146,44 @@ def _check_images(
             " split anew, images that it has seen would count as validation and test; restore them, or allow it with"
             f" {_allowing(changed, 'data.root')}"
         )
-    if seen.listing is not None and list(seen.listing.classes) != list(known["classes"]):
+    if seen.listing is not None and list(seen.listing.classes) != list(known.classes):
         raise UsageError(
-            f"data.root must hold the classes that {path} was trained on, {_some(known['classes'])}, got"
+            f"data.root must hold the classes that {path} was trained on, {_some(known.classes)}, got"
             f" {_some(seen.listing.classes)}; name a folder of these classes"
         )
 
 
-def _check_pruning(
-    config: Config, path: Path, state: Mapping[str, Any], seen: Inventory, changed: Sequence[str]
-) -> None:
+def _check_pruning(config: Config, found: Found, seen: Inventory, changed: Sequence[str]) -> None:
     """Refuse to leave out others of changed images, and to take images in again in the middle of an epoch."""
-    epoch, batch = state["callbacks"]["Saver"]["position"]
-    chosen = state["ImageData"].get("subset")
+    path, position, chosen = found.path, found.state.position, found.state.subset
     if chosen is None:
         return
     after, epochs = config.data.pruned_after(config.trainer.max_epochs), config.trainer.max_epochs
-    stays = chosen["share"] == config.data.prune and epoch >= after
-    if stays and not _same_images(meta(path, state), config, seen):
+    stays = chosen.share == config.data.prune and position.epoch >= after
+    if stays and not _same_images(found.state.meta, config, seen):
         raise UsageError(
             f"data.prune={config.data.prune} has left images out in {path}, and now there are others; restore them, or"
             f" give data.prune=0, or another share to choose anew, with {_allowing(changed, 'data.prune')}"
         )
-    if batch and not stays and config.data.prune != chosen["share"]:
+    if position.batch and not stays and config.data.prune != chosen.share:
         raise UsageError(
-            f"data.prune must stay {chosen['share']} until epoch {epoch + 1} is over: {path} lies in the middle of it,"
-            f" without some images, got {config.data.prune}; drop the change"
+            f"data.prune must stay {chosen.share} until epoch {position.epoch + 1} is over: {path} lies in the middle"
+            f" of it, without some images, got {config.data.prune}; drop the change"
         )
-    if batch and not stays:
-        soon = math.floor(1e4 * chosen["since"] / epochs) / 1e4
+    if position.batch and not stays:
+        soon = math.floor(1e4 * chosen.since / epochs) / 1e4
         raise UsageError(
             f"data.prune_after={config.data.prune_after} of trainer.max_epochs={epochs} leaves no images out before"
-            f" epoch {after + 1}, and {path} lies in the middle of epoch {epoch + 1}, without some; give"
+            f" epoch {after + 1}, and {path} lies in the middle of epoch {position.epoch + 1}, without some; give"
             f" data.prune_after={soon}, with {_allowing(changed, 'data.prune_after')}"
         )
 
 
-def _check_middle(config: Config, path: Path, known: Mapping[str, Any], epoch: int, seen: Inventory) -> None:
+def _check_middle(config: Config, path: Path, known: Meta, epoch: int, seen: Inventory) -> None:
     """Refuse what takes effect at an epoch's beginning only, in the middle of the epoch of that index."""
-    then, now = known["config"], serialize.flat(config)
+    then, now = known.config, serialize.flat(config)
     differing = [f"{key} {then[key]} -> {now[key]}" for key in needs_whole_epoch(then, now)]
-    if seen.known_as(known["fingerprint"]) is None:
+    if seen.known_as(known.fingerprint) is None:
         differing.append("the images in data.root")
     if differing:
         raise UsageError(
@@ -186,17 +192,17 @@ def _check_middle(config: Config, path: Path, known: Mapping[str, Any], epoch: i
         )
 
 
-def _check_weights(config: Config, path: Path, state: Mapping[str, Any]) -> None:
+def _check_weights(config: Config, found: Found) -> None:
     """Refuse a network whose weights have other names or shapes than the checkpoint's."""
-    known = meta(path, state)
+    known = found.state.meta
     if config.data.resizable:
-        known = {**known, "image_size": config.data.side}
+        known = replace(known, image_size=config.data.side)
     with torch.device("meta"):  # shapes alone: no memory, no random numbers
-        network = assembly.network(config, known)
-    weights = {name: value for name, value in state["state_dict"].items() if name.startswith("network.")}
+        network = assembly.network_of(config, known)
+    weights = {name: value for name, value in found.weights.items() if name.startswith("network.")}
     if difference := _difference(nn.ModuleDict({"network": network}).state_dict(), weights):
         raise UsageError(
-            f"model must have the weights of {path} to go on from there, and they differ: {difference}; drop the"
+            f"model must have the weights of {found.path} to go on from there, and they differ: {difference}; drop the"
             " change of model.* or data.image_size"
         )
 
@@ -210,13 +216,11 @@ def _some(classes: Sequence[str]) -> str:
     return ", ".join(map(shown, classes[:5])) + (", ..." if len(classes) > 5 else "")
 
 
-def _same_images(known: Mapping[str, Any], config: Config, seen: Inventory) -> bool:
+def _same_images(known: Meta, config: Config, seen: Inventory) -> bool:
     """Whether the images, as they are split and in their order, are those of the checkpoint."""
     now = serialize.flat(config)
-    sizes = (key for key in known["config"] if key in ("data.val_size", "data.test_size"))
-    return seen.known_as(known["fingerprint"]) is not None and all(
-        now.get(key) == known["config"][key] for key in sizes
-    )
+    sizes = (key for key in known.config if key in ("data.val_size", "data.test_size"))
+    return seen.known_as(known.fingerprint) is not None and all(now.get(key) == known.config[key] for key in sizes)
 
 
 def _difference(own: Mapping[str, Tensor], found: Mapping[str, Tensor]) -> str | None:

@@ -1,0 +1,1 @@
+"""What a checkpoint file holds, looked at value by value before anything acts on it."""

@@ -1,0 +1,30 @@
+"""Where a run stands in its training."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Position:
+    """A place in the training: epochs done, and batches done in the next one."""
+
+    epoch: int = 0
+    batch: int = 0
+
+
+class RunPosition:
+    """The position of a run: one object, which the Saver moves and the others read.
+
+    Attributes:
+        start: Where this process begins.
+        saved: That of the newest saved state.
+        step: Optimizer steps done in that state.
+    """
+
+    def __init__(self, start: Position | None = None, *, step: int = 0) -> None:
+        self.start = start or Position()
+        self.saved = self.start
+        self.step = step
+
+    def move_to(self, saved: Position, *, step: int) -> None:
+        """Note a newer saved state."""
+        self.saved, self.step = saved, step

@@ -1,0 +1,90 @@
+"""The states of the global random generators of a process, from which a resumed run draws on."""
+
+import random
+from dataclasses import dataclass
+from typing import Any, Self
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from imgrec import value_checks
+from imgrec.stored.tensors import dense
+
+_WORDS = 624  # of a Mersenne Twister's state, which is Python's generator and NumPy's
+_PYTHON_VERSION = 3  # of that state in Python
+
+
+@dataclass(frozen=True, kw_only=True)
+class RandomState:
+    """The generators of Python, NumPy, PyTorch on the CPU (dropout draws from it), and PyTorch on each GPU.
+
+    Attributes:
+        python: As `random.getstate` gives it.
+        numpy_words: int64 (624,).
+        numpy_rest: The place in the words, whether a normal number is kept, and that number.
+        torch: uint8.
+        cuda: uint8, one a GPU.
+    """
+
+    python: tuple[int, tuple[int, ...], float | None]
+    numpy_words: Tensor
+    numpy_rest: tuple[int, int, float]
+    torch: Tensor
+    cuda: tuple[Tensor, ...]
+
+    @classmethod
+    def now(cls) -> Self:
+        version, words, gauss = random.getstate()
+        _, keys, at, has_gauss, cached = np.random.get_state(legacy=True)
+        return cls(
+            python=(version, words, gauss),
+            numpy_words=torch.from_numpy(np.asarray(keys, dtype=np.int64)),
+            numpy_rest=(int(at), int(has_gauss), float(cached)),
+            torch=torch.get_rng_state(),
+            cuda=tuple(torch.cuda.get_rng_state_all()) if torch.cuda.is_available() else (),
+        )
+
+    def restore(self) -> None:
+        """Let the generators draw on from here; those of the GPUs where there are as many as there were."""
+        random.setstate(self.python)
+        np.random.set_state(("MT19937", self.numpy_words.numpy().astype(np.uint32), *self.numpy_rest))
+        torch.set_rng_state(self.torch)
+        if self.cuda and torch.cuda.device_count() == len(self.cuda):
+            torch.cuda.set_rng_state_all(self.cuda)
+
+    def to_plain(self) -> dict[str, Any]:
+        """As a checkpoint holds it."""
+        version, words, gauss = self.python
+        return {
+            "python": [version, list(words), gauss],
+            "numpy": [self.numpy_words, *self.numpy_rest],
+            "torch": self.torch,
+            "cuda": list(self.cuda),
+        }
+
+    @classmethod
+    def from_plain(cls, value: Any) -> Self:
+        """What `to_plain` gave. Raises ValueError or KeyError for anything else."""
+        plain = value_checks.mapping(value, "Saver's random")
+        version, numbers, gauss = value_checks.items(plain["python"], "python's generator", length=3)
+        value_checks.integer(version, "python's generator", low=_PYTHON_VERSION, high=_PYTHON_VERSION)
+        words = value_checks.items(numbers, "python's generator", length=_WORDS + 1)
+        for word in words:
+            value_checks.integer(word, "a word of python's generator", high=2**32 - 1)
+        value_checks.integer(words[-1], "the place in python's generator", high=_WORDS)
+        keys, at, has_gauss, cached = value_checks.items(plain["numpy"], "numpy's generator", length=4)
+        value_checks.integer(at, "the place in numpy's generator", high=_WORDS)
+        value_checks.integer(has_gauss, "numpy's generator", high=1)
+        for number in (gauss, cached):
+            if number is not None:
+                value_checks.number(number, "a number of a generator")
+        return cls(
+            python=(version, tuple(words), gauss),
+            numpy_words=dense(keys, "numpy's generator", like=torch.empty(_WORDS, dtype=torch.int64)),
+            numpy_rest=(at, has_gauss, cached),
+            torch=dense(plain["torch"], "torch's generator", like=torch.get_rng_state()),
+            cuda=tuple(
+                dense(each, "cuda's generator") for each in value_checks.items(plain["cuda"], "cuda's generators")
+            ),
+        )

@@ -1,0 +1,23 @@
+"""Checks of tensors in a checkpoint, as `value_checks` does them for plain values."""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from imgrec import value_checks
+
+
+def dense(value: Any, what: str, *, like: Tensor | None = None) -> Tensor:
+    """The value, if it is a dense tensor; of the type and shape of `like`, where one is given. Raises ValueError."""
+    if not isinstance(value, Tensor) or value.layout != torch.strided:
+        found = value.layout if isinstance(value, Tensor) else value_checks.brief(value)
+        raise ValueError(f"{what} must be a dense tensor, got {found}")
+    if like is not None and (value.dtype, value.shape) != (like.dtype, like.shape):
+        raise ValueError(f"{what} must be {described(like)}, got {described(value)}")
+    return value
+
+
+def described(value: Tensor) -> str:
+    """Type and shape, for a sentence."""
+    return f"{value.dtype} of shape {tuple(value.shape)}"

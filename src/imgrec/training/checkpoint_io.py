@@ -1,0 +1,33 @@
+"""Lightning's reading and writing of checkpoints, by imgrec's own files."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+from lightning.fabric.plugins import CheckpointIO
+
+from imgrec.checkpoint import load, save_generation, snapshot
+from imgrec.training.writer import Writer
+
+
+class DurableIO(CheckpointIO):
+    """Saves durably in two generations, `last` and `previous`, and loads verified files, executing nothing."""
+
+    def __init__(self, writer: Writer) -> None:
+        self._writer = writer
+
+    def save_checkpoint(
+        self, checkpoint: dict[str, Any], path: str | os.PathLike[str], storage_options: Any | None = None
+    ) -> None:
+        if self._writer.in_background:
+            self._writer.wait()  # two copies in memory would be one too many
+            checkpoint = snapshot(checkpoint)
+        self._writer.do(save_generation, checkpoint, Path(path).parent)
+
+    def load_checkpoint(
+        self, path: str | os.PathLike[str], map_location: Any | None = None, weights_only: bool | None = None
+    ) -> dict[str, Any]:
+        return load(Path(path))
+
+    def remove_checkpoint(self, path: str | os.PathLike[str]) -> None:
+        Path(path).unlink(missing_ok=True)
