@@ -13,6 +13,7 @@ import torch
 from imgrec import run_lookup
 from imgrec.config.compose import compose
 from imgrec.config.schemas import keys_outside_identity
+from imgrec.config.serialize import flat, from_flat
 from imgrec.data import inventory
 from imgrec.records import read_curves
 
@@ -67,6 +68,7 @@ def assert_same_run(one: Path, other: Path) -> None:
     """
     states = state(one), state(other)
     for each in states:
+        each["imgrec"]["config"] = flat(from_flat(each["imgrec"]["config"]))  # an older one lacks newer keys
         for key in keys_outside_identity():
             each["imgrec"]["config"].pop(key, None)
     assert_same(*states)
