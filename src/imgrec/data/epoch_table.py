@@ -7,7 +7,7 @@ An epoch is a pass over the training set, unless images are left out. Then an ep
 holds the end of a pass over the others and the beginning of the next.
 """
 
-# N images of the training set, V visits of an epoch, K images that are not left out
+# N images of the training set, K of them not left out, V visits of a device in an epoch, T of all devices
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -48,25 +48,25 @@ def visits(count: int, *, seed: int, epoch: int, rank: int, world_size: int, sub
     """
     total = -(-count // world_size) * world_size
     if subset is None or subset.since is None or epoch < subset.since:
-        index_v = np.resize(order(count, seed=seed, epoch=epoch), total)
-        pass_v = np.full(total, epoch)
+        index_t = np.resize(order(count, seed=seed, epoch=epoch), total)
+        pass_t = np.full(total, epoch)
     else:
-        index_v, pass_v = _visits_of_some(subset.kept, total, seed=seed, epoch=epoch, since=subset.since)
-    # copies: slices would keep the visits of all devices in memory
-    return Visits(index_v=index_v[rank::world_size].copy(), pass_v=pass_v[rank::world_size].astype(np.int32))
+        index_t, pass_t = _visits_of_some(subset.kept, total, seed=seed, epoch=epoch, since=subset.since)
+    # copies: views would keep the visits of all devices in memory
+    return Visits(index_v=index_t[rank::world_size].copy(), pass_v=pass_t[rank::world_size].astype(np.int32))
 
 
 def _visits_of_some(
     kept_k: NDArray[np.int64], total: int, *, seed: int, epoch: int, since: int
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """The images and the passes of an epoch's `total` visits, where from epoch `since` on only `kept_k` are visited.
+    """The images and the passes (T) of an epoch's visits, where from epoch `since` on only `kept_k` are visited.
 
     From then on passes follow each other without a gap, and are numbered on from `since`.
     """
     done, begun = divmod((epoch - since) * total, len(kept_k))
-    pass_v = since + done + (begun + np.arange(total)) // len(kept_k)
-    orders = [order(len(kept_k), seed=seed, epoch=number) for number in range(since + done, int(pass_v[-1]) + 1)]
-    return kept_k[np.concatenate(orders)[begun : begun + total]], pass_v
+    pass_t = since + done + (begun + np.arange(total)) // len(kept_k)
+    orders = [order(len(kept_k), seed=seed, epoch=number) for number in range(since + done, int(pass_t[-1]) + 1)]
+    return kept_k[np.concatenate(orders)[begun : begun + total]], pass_t
 
 
 # ---- what is done to them
@@ -80,7 +80,7 @@ class Table(Generic[Column]):
         """The table whose columns are `change` of these columns."""
         return type(self)(
             **{
-                name: column.each(change) if isinstance(column, Table) else None if column is None else change(column)
+                name: None if column is None else column.each(change) if isinstance(column, Table) else change(column)
                 for name, column in vars(self).items()
             }
         )

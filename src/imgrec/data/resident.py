@@ -64,8 +64,9 @@ class ResidentBatches(Dataset[tuple[Tensor, Tensor]]):
         self._rows_h1 = torch.arange(height, device=device)[:, None]
         self._columns_w = torch.arange(width, device=device)
         # where the pixels of a crop that begins at row 0 and column 0 of the padded image lie in the image itself
-        self._cropped_h1, self._cropped_w = self._rows_h1 - augment.crop_padding, self._columns_w - augment.crop_padding
-        self._flipped_w = self._cropped_w.flip(0)
+        self._cropped_1h1 = self._rows_h1[None] - augment.crop_padding
+        self._cropped_11w = self._columns_w[None, None] - augment.crop_padding
+        self._either_21w = torch.cat([self._cropped_11w, self._cropped_11w.flip(2)])  # as it is, and mirrored
         self._classes_k = torch.arange(num_classes, device=device)
         # CUDA divides by a number that comes from the CPU by multiplying with its reciprocal: other last bits
         self._white = torch.full((), 255.0, device=device)
@@ -94,7 +95,8 @@ class ResidentBatches(Dataset[tuple[Tensor, Tensor]]):
 
     def _moved(self, column: NDArray[np.generic]) -> Tensor:
         """The column on the device. To a GPU it is copied from pinned memory, while the CPU goes on."""
-        moved = torch.from_numpy(column)
+        # int64 for all that counts or chooses: torch indexes with no other, and would convert them for each batch
+        moved = torch.from_numpy(column if column.dtype == np.float32 else column.astype(np.int64))
         if self._device.type == "cuda":
             moved = moved.pin_memory()
         return moved.to(self._device, non_blocking=True)
@@ -112,10 +114,10 @@ class ResidentBatches(Dataset[tuple[Tensor, Tensor]]):
     def _cropped(self, its: Transforms[Tensor]) -> Tensor:
         """The images cropped and flipped: uint8 (B,C,H,W). Each pixel is looked for where the image has it."""
         (height, width), channels = self._side, self._pixels_ncp.shape[1]
-        rows_bh1, columns_b1w = self._cropped_h1[None], self._cropped_w[None, None]
+        rows_bh1, columns_b1w = self._cropped_1h1, self._cropped_11w
         outside_bhw = None
         if its.flip_v is not None:
-            columns_b1w = torch.where(its.flip_v[:, None, None], self._flipped_w, columns_b1w)
+            columns_b1w = self._either_21w.index_select(0, its.flip_v)
         if its.shift_v2 is not None:
             top_b11, left_b11 = its.shift_v2[:, :, None, None].unbind(1)
             rows_bh1, columns_b1w = rows_bh1 + top_b11, columns_b1w + left_b11
