@@ -3,11 +3,12 @@
 import numpy as np
 import pytest
 import torch
-from noise import EVERYTHING, noise
+from noise import EVERYTHING, augmented, noise
 
 from imgrec.config.augment import Augment
-from imgrec.data.augment import apply_policy, augment, box_mask, crop, flip_, to_unit
+from imgrec.data.augment import apply_policy, between, crop, flip_, to_unit
 from imgrec.data.augment_params import Draws, draw
+from imgrec.data.epoch_table import box_edges
 
 # ---- crop, flip, cutout
 
@@ -59,7 +60,7 @@ def test_unit_pixels_are_those_of_to_tensor() -> None:
 @pytest.mark.parametrize("size", [1, 5, 8, 16, 80])
 def test_cutout_greys_a_square_cut_off_at_the_borders(size: int) -> None:
     centres = np.array([[0.0, 0.0], [0.5, 0.5], [0.999, 0.999], [0.0, 0.5]])
-    images = augment(noise(4), Draws(cutout_n2=centres), Augment(name="cutout", cutout_size=size))
+    images = augmented(noise(4), Draws(cutout_n2=centres), Augment(name="cutout", cutout_size=size))
     plain = to_unit(noise(4))
     for index, (row, column) in enumerate((centres * 32).astype(int)):
         top, left = row - size // 2, column - size // 2
@@ -76,7 +77,7 @@ def test_light_moves_every_pixel_of_an_image_by_its_own_contrast_and_brightness(
     brightness = (offset - 0.5) / gain + 0.5  # x -> 0.5 + (x - 0.5 + brightness) * gain
     assert (gain.min(), gain.max()) == (pytest.approx(0.7, abs=0.01), pytest.approx(1.3, abs=0.01))
     assert (brightness.min(), brightness.max()) == (pytest.approx(-0.1, abs=0.005), pytest.approx(0.1, abs=0.005))
-    images = augment(noise(2000, 2), draws, cfg)
+    images = augmented(noise(2000, 2), draws, cfg)
     plain = to_unit(noise(2000, 2)).astype(np.float64)
     expected = (plain * gain[:, None, None, None] + offset[:, None, None, None]).clip(0, 1)
     assert np.allclose(images, expected, atol=1e-6)
@@ -85,7 +86,7 @@ def test_light_moves_every_pixel_of_an_image_by_its_own_contrast_and_brightness(
 
 
 def test_boxes_may_be_empty() -> None:
-    assert not box_mask(np.array([[0.5, 0.5]]), np.array([[0, 0]]), side=(8, 8)).any()
+    assert not between(box_edges(np.array([[0.5, 0.5]]), np.array([[0, 0]]), side=(8, 8)), side=(8, 8)).any()
 
 
 def test_steps_come_in_their_order() -> None:
@@ -94,16 +95,16 @@ def test_steps_come_in_their_order() -> None:
     expected = crop(noise(30), draws.shift_n2, padding=4)
     flip_(expected, draws.flip_n)
     expected = to_unit(expected)
-    inside = box_mask(draws.cutout_n2, np.full((30, 2), 6), side=(32, 32))
+    inside = between(box_edges(draws.cutout_n2, np.full((30, 2), 6), side=(32, 32)), side=(32, 32))
     expected = np.where(inside, np.float32(0.5), expected)
-    assert np.array_equal(augment(noise(30), draws, cfg), expected)
+    assert np.array_equal(augmented(noise(30), draws, cfg), expected)
 
 
 def test_an_image_meets_the_same_fate_in_any_company() -> None:
     draws = draw(EVERYTHING, 12, seed=2, epoch=1)
-    whole = augment(noise(12), draws, EVERYTHING)
+    whole = augmented(noise(12), draws, EVERYTHING)
     for index in (0, 5, 11):
-        alone = augment(noise(12)[[index]], draws.rows(np.array([index])), EVERYTHING)
+        alone = augmented(noise(12)[[index]], draws.rows(np.array([index])), EVERYTHING)
         assert np.array_equal(alone[0], whole[index])
     assert whole.dtype == np.float32
     assert whole.flags.c_contiguous

@@ -5,14 +5,13 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from noise import augmented
 from torch import Tensor
 
 from imgrec.config.augment import Augment
-from imgrec.data.augment import augment as augment_images
-from imgrec.data.augment import to_unit
+from imgrec.data.augment import mixup, to_unit
 from imgrec.data.augment_params import draw, order
 from imgrec.data.loader import eval_loader, train_loader
-from imgrec.data.mix import mixup
 from imgrec.data.source import MemoryImages, ReadError, channel_statistics
 from imgrec.errors import RunError, UsageError
 
@@ -100,9 +99,9 @@ def test_mixing_takes_the_partner_with_its_own_augmentation(images: MemoryImages
     cfg = Augment(name="mixup", crop_padding=2, flip=True, mix="mixup")
     ((mixed, targets),) = epoch_of(loader(images, cfg, batch_size=COUNT), 4)
     draws, visits = draw(cfg, COUNT, seed=1, epoch=4), order(COUNT, seed=1, epoch=4)
-    everything = augment_images(images.images_nchw.numpy().copy(), draws, cfg)
+    everything = augmented(images.images_nchw.numpy().copy(), draws, cfg)
     partners = draws.partner_n[visits]
-    expected = mixup(everything[visits], everything[partners], draws.share_n[visits])
+    expected = mixup(everything[visits], everything[partners], draws.share_n[visits].astype(np.float32))
     assert np.array_equal(mixed.numpy(), expected)
     assert targets.dtype == torch.float32
     assert targets.shape == (COUNT, 5)

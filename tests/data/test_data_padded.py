@@ -6,9 +6,8 @@ import torch
 from torch import Tensor
 
 from imgrec.config.augment import Augment
-from imgrec.data.augment import crop
+from imgrec.data.augment import PaddedImages, crop, pad
 from imgrec.data.loader import TrainBatches
-from imgrec.data.padded import PaddedImages, pad
 from imgrec.data.source import Images, MemoryImages
 
 

@@ -8,7 +8,8 @@ import torch
 from noise import EVERYTHING
 
 from imgrec.config.augment import Augment
-from imgrec.data.augment_params import Plan, draw, order, plan
+from imgrec.data.augment_params import draw, order
+from imgrec.data.epoch_table import EpochTable, Visits, box_edges, epoch_table, visits
 from imgrec.data.loader import train_loader
 from imgrec.data.pruning import Subset, all_but_easiest
 from imgrec.data.source import MemoryImages
@@ -25,18 +26,22 @@ def subset(kept: list[int] | range, since: int = 2) -> Subset:
     return made
 
 
-def planned(epoch: int, *, rank: int = 0, world_size: int = 1, without: Subset | None = None) -> Plan:
-    return plan(EVERYTHING, COUNT, seed=3, epoch=epoch, rank=rank, world_size=world_size, subset=without)
+def visited(epoch: int, *, rank: int = 0, world_size: int = 1, without: Subset | None = None) -> Visits:
+    return visits(COUNT, seed=3, epoch=epoch, rank=rank, world_size=world_size, subset=without)
+
+
+def table_of(its: Visits, cfg: Augment = EVERYTHING) -> EpochTable[np.ndarray]:
+    return epoch_table(cfg, np.arange(COUNT), its, seed=3, side=(32, 32))
 
 
 def passes_of(without: Subset, *, epochs: range, world_size: int = 1) -> list[list[int]]:
     """The images that all devices visit in these epochs, one visit after the other, in passes."""
-    visits: list[int] = []
+    indices: list[int] = []
     for epoch in epochs:
-        plans = [planned(epoch, rank=rank, world_size=world_size, without=without) for rank in range(world_size)]
-        visits += np.stack([its.indices_v for its in plans], axis=1).flatten().tolist()
+        shares = [visited(epoch, rank=rank, world_size=world_size, without=without) for rank in range(world_size)]
+        indices += np.stack([its.index_v for its in shares], axis=1).flatten().tolist()
     size = len(without.kept)
-    return [visits[start : start + size] for start in range(0, len(visits), size)]
+    return [indices[start : start + size] for start in range(0, len(indices), size)]
 
 
 @pytest.mark.parametrize(
@@ -60,13 +65,23 @@ def test_which_of_equal_losses_goes_is_drawn() -> None:
 
 def test_until_images_are_left_out_a_subset_changes_nothing() -> None:
     for without in (Subset(COUNT), subset(range(5), since=3)):
-        with_all, plain = planned(2, without=without), planned(2)
-        assert np.array_equal(with_all.indices_v, order(COUNT, seed=3, epoch=2))
-        assert np.array_equal(with_all.indices_v, plain.indices_v)
-        assert np.array_equal(with_all.rows_v, plain.rows_v)
-        drawn = draw(EVERYTHING, COUNT, seed=3, epoch=2).rows(plain.indices_v)
-        seen = with_all.draws.rows(with_all.rows_v)
-        assert all(np.array_equal(table, getattr(seen, name)) for name, table in vars(drawn).items())
+        with_all, plain = visited(2, without=without), visited(2)
+        assert np.array_equal(with_all.index_v, order(COUNT, seed=3, epoch=2))
+        assert np.array_equal(with_all.index_v, plain.index_v)
+        assert np.array_equal(with_all.pass_v, plain.pass_v)
+        drawn = draw(EVERYTHING, COUNT, seed=3, epoch=2).rows(plain.index_v)
+        own = table_of(with_all).own
+        assert np.array_equal(own.index_v, plain.index_v)
+        assert np.array_equal(own.label_v, plain.index_v)
+        assert np.array_equal(own.policy_v, drawn.policy_n)
+        assert np.array_equal(own.shift_v2, drawn.shift_n2)
+        assert np.array_equal(own.flip_v, drawn.flip_n)
+        assert np.array_equal(own.light_v2, drawn.light_n2)
+        assert np.array_equal(own.cutout_v22, box_edges(drawn.cutout_n2, 16, side=(32, 32)))
+        mixing, plainly = table_of(with_all).mixing, table_of(plain).mixing
+        assert np.array_equal(mixing.partners.index_v, drawn.partner_n)
+        assert np.array_equal(mixing.box_v22, plainly.box_v22)
+        assert np.array_equal(mixing.probability_v2, plainly.probability_v2)
 
 
 @pytest.mark.parametrize("world_size", [1, 2, 3])
@@ -76,7 +91,7 @@ def test_then_epochs_have_as_many_visits_as_before_in_passes_over_the_rest(
 ) -> None:
     without = subset(kept)
     everyone = -(-COUNT // world_size) * world_size
-    assert len(planned(2, world_size=world_size, without=without).indices_v) == everyone // world_size
+    assert len(visited(2, world_size=world_size, without=without).index_v) == everyone // world_size
     *whole, last = passes_of(without, epochs=range(2, 6), world_size=world_size)
     assert whole
     assert all(sorted(visited) == list(kept) for visited in whole)
@@ -86,22 +101,26 @@ def test_then_epochs_have_as_many_visits_as_before_in_passes_over_the_rest(
 
 def test_an_image_that_comes_twice_in_an_epoch_is_drawn_for_twice() -> None:
     without = subset(range(20))
-    found = planned(2, without=without)
-    drawn = found.draws.rows(found.rows_v)
-    first, second = (np.flatnonzero(found.indices_v == 7)[k] for k in (0, 1))
-    assert drawn.cutout_n2 is not None
-    assert drawn.partner_n is not None
-    assert not np.array_equal(drawn.cutout_n2[first], drawn.cutout_n2[second])
-    assert (found.rows_v % COUNT == found.indices_v).all()
+    found = visited(2, without=without)
+    table = table_of(found)
+    first, second = (np.flatnonzero(found.index_v == 7)[k] for k in (0, 1))
+    assert not np.array_equal(table.own.light_v2[first], table.own.light_v2[second])
+    assert table.mixing.partners.index_v[first] != table.mixing.partners.index_v[second]
+    assert np.array_equal(table.own.index_v, found.index_v)
     for epoch, its in ((2, first), (3, second)):  # a pass is drawn for as an epoch is
-        assert np.array_equal(drawn.cutout_n2[its], draw(EVERYTHING, COUNT, seed=3, epoch=epoch).cutout_n2[7])
+        assert found.pass_v[its] == epoch
+        drawn = draw(EVERYTHING, COUNT, seed=3, epoch=epoch)
+        partner = drawn.partner_n[7]
+        assert np.array_equal(table.own.light_v2[its], drawn.light_n2[7])
+        assert np.array_equal(table.own.cutout_v22[[its]], box_edges(drawn.cutout_n2[[7]], 16, side=(32, 32)))
+        assert table.mixing.partners.index_v[its] == partner
+        assert np.array_equal(table.mixing.partners.light_v2[its], drawn.light_n2[partner])
 
 
 def test_alternating_flips_alternate_from_pass_to_pass() -> None:
-    found = plan(CROP_FLIP, COUNT, seed=3, epoch=2, rank=0, world_size=1, subset=subset(range(25)))
-    flips = found.draws.rows(found.rows_v).flip_n
-    assert flips is not None
-    in_order = [flips[half][np.argsort(found.indices_v[half])] for half in (slice(25), slice(25, None))]
+    found = visited(2, without=subset(range(25)))
+    flips = table_of(found, CROP_FLIP).own.flip_v
+    in_order = [flips[half][np.argsort(found.index_v[half])] for half in (slice(25), slice(25, None))]
     assert np.array_equal(in_order[0], ~in_order[1])
 
 

@@ -154,7 +154,7 @@ class _Stays(TorchDispatchMode):
 @pytest.mark.parametrize("augmentation", AUGMENTATIONS, ids=str)
 def test_a_batch_looks_at_no_value_and_leaves_the_device_alone(augmentation: dict[str, Any]) -> None:
     batches = loader(augmentation, resident_on=META).dataset
-    batches.indices(0, 0)  # an epoch's tables may move
+    batches[0, 0]  # an epoch's table moves to the device with its first batch
     with _Stays():
         made = [batches[0, number] for number in range(4)]
     for number, (pixels, targets) in enumerate(made):

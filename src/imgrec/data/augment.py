@@ -1,13 +1,13 @@
-"""What happens to a batch of training images, each with its own draw: policy, crop, flip, [0,1], light, cutout.
+"""What an epoch's table says, carried out in NumPy: policy, crop, flip, [0,1], light, cutout, and two images mixed.
 
-The whole-batch steps are NumPy's, in the calling thread. Measured on two cores with crop and flip, per image: windows
-of the padded batch picked by fancy indexing (here; images in memory are padded once, see padded.py) 2.7 µs; torch's
+Each step takes a whole batch, in the calling thread. Measured on two cores with crop and flip, per image: windows
+of the padded batch picked by fancy indexing (here; images in memory are padded once, `PaddedImages`) 2.7 µs; torch's
 gather of flat indices 2.5 to 4.7, indexing an unfolded view 3.6 to 6.5, groups of equal shifts 12 to 17, slices in a
 loop 10 to 70. Torch's ways also share their work among threads, and on a busy machine each such step waits up to 16 ms
 for a thread that has no core.
 """
 
-# B images in a batch, C channels, H rows, W columns
+# N images of the set, B of them in a batch, K classes, C channels, H rows, W columns, P pixels of padding
 
 import functools
 from collections.abc import Callable, Iterator
@@ -18,36 +18,43 @@ import torch
 from numpy.typing import NDArray
 
 from imgrec.config.augment import Augment
-from imgrec.data.augment_params import Draws
+from imgrec.data.epoch_table import Array, Mixing, Transforms
+from imgrec.data.source import Images, MemoryImages
 
 Pixels = NDArray[np.uint8]
 Floats = NDArray[np.float32]
 
 MID_GREY = np.float32(0.5)
+_WIDEST = 6  # a border of a sixth of the side makes 1.8 times the bytes
 
 
-def augment(images_bchw: Pixels, draws: Draws, cfg: Augment) -> Floats:
-    """Everything that concerns one image at a time, in the order of `Augment`.
+def augment(images_bchw: Pixels, its: Transforms[Array], cfg: Augment) -> Floats:
+    """Everything that concerns one image at a time, in the order of `Transforms`.
 
-    images_bchw: uint8; may be overwritten.
-    draws: row b belongs to image b.
-    Returns float32 (B,C,H,W) in [0,1], contiguous.
+    Args:
+        images_bchw: The images, uint8; may be overwritten.
+        its: Row b belongs to image b.
+        cfg: Where the rows come from.
+
+    Returns:
+        float32 (B,C,H,W) in [0,1], contiguous.
     """
-    if draws.policy_n is not None:
-        images_bchw = apply_policy(images_bchw, draws.policy_n, cfg)
-    if draws.shift_n2 is not None:
-        images_bchw = crop(images_bchw, draws.shift_n2, padding=cfg.crop_padding, border=cfg.crop_border)
-    if draws.flip_n is not None:
-        flip_(images_bchw, draws.flip_n)
+    if its.policy_v is not None:
+        images_bchw = apply_policy(images_bchw, its.policy_v, cfg)
+    if its.shift_v2 is not None:
+        images_bchw = crop(images_bchw, its.shift_v2, padding=cfg.crop_padding, border=cfg.crop_border)
+    return after_crop(images_bchw, its)
+
+
+def after_crop(images_bchw: Pixels, its: Transforms[Array]) -> Floats:
+    """What `augment` does to images that are cropped: flip, [0,1], light, cutout."""
+    if its.flip_v is not None:
+        flip_(images_bchw, its.flip_v)
     floats_bchw = to_unit(images_bchw)
-    if draws.light_n2 is not None:
-        light_(floats_bchw, draws.light_n2)
-    if draws.cutout_n2 is not None:
-        inside_b1hw = box_mask(
-            draws.cutout_n2,
-            np.full_like(draws.cutout_n2, cfg.cutout_size, dtype=np.int64),
-            side=(images_bchw.shape[2], images_bchw.shape[3]),
-        )
+    if its.light_v2 is not None:
+        light_(floats_bchw, its.light_v2)
+    if its.cutout_v22 is not None:
+        inside_b1hw = between(its.cutout_v22, side=(images_bchw.shape[2], images_bchw.shape[3]))
         np.copyto(floats_bchw, MID_GREY, where=inside_b1hw)
     return floats_bchw
 
@@ -57,7 +64,7 @@ def to_unit(images_bchw: Pixels) -> Floats:
     return np.divide(images_bchw, np.float32(255), dtype=np.float32, order="C")
 
 
-def crop(images_bchw: Pixels, shift_b2: NDArray[np.int64], *, padding: int, border: str = "black") -> Pixels:
+def crop(images_bchw: Pixels, shift_b2: NDArray[np.int32], *, padding: int, border: str = "black") -> Pixels:
     """Surround each image with `padding` pixels, as torchvision's RandomCrop does, and cut its size out again.
 
     shift_b2: row and column of the cut's corner, in [0, 2 * padding]; `padding` twice gives the image back.
@@ -131,34 +138,86 @@ def light_(images_bchw: Floats, light_b2: NDArray[np.float32]) -> None:
     np.clip(images_bchw, 0, 1, out=images_bchw)
 
 
-def box_mask(centre_b2: NDArray[np.float64], size_b2: NDArray[np.int64], *, side: tuple[int, int]) -> NDArray[np.bool_]:
-    """Where an image's box lies: bool (B,1,H,W), for broadcasting over channels.
-
-    centre_b2: row and column as shares of the sides, in [0, 1): the centre may be any pixel, and what hangs over a
-    border is cut off (DeVries & Taylor 2017, section 3.2; Yun et al. 2019, their code).
-    size_b2: rows and columns of the whole box.
-    """
-    return between(box_edges(centre_b2, size_b2, side=side), side=side)
-
-
-def box_edges(
-    centre_b2: NDArray[np.float64], size_b2: NDArray[np.int64], *, side: tuple[int, int]
-) -> NDArray[np.int64]:
-    """The part of each box of `box_mask` that lies in the image: int64 (B,2,2), in [0, side].
-
-    First row and column inside the box, then first row and column behind it.
-    """
-    start_b2 = (centre_b2 * side).astype(np.int64) - size_b2 // 2
-    return np.stack([start_b2, start_b2 + size_b2], axis=1).clip(0, side)
-
-
-def between(edges_b22: NDArray[np.int64], *, side: tuple[int, int]) -> NDArray[np.bool_]:
-    """The mask of boxes with these `box_edges`: bool (B,1,H,W)."""
+def between(edges_b22: NDArray[np.int32], *, side: tuple[int, int]) -> NDArray[np.bool_]:
+    """Where boxes with these `box_edges` lie: bool (B,1,H,W), for broadcasting over channels."""
     inside = []
     for axis in (0, 1):
         places = np.arange(side[axis])
         inside.append((places >= edges_b22[:, 0, axis, None]) & (places < edges_b22[:, 1, axis, None]))
     return (inside[0][:, :, None] & inside[1][:, None, :])[:, None]
+
+
+# ---- two images become one
+
+
+def mix(images_bchw: Floats, partners_bchw: Floats, how: Mixing[Array]) -> Floats:
+    """Each image mixed with its partner; row b of `how` belongs to image b."""
+    if how.share_v is not None:
+        return mixup(images_bchw, partners_bchw, how.share_v)
+    assert how.box_v22 is not None, "a mixture has a share or a box"
+    return cutmix(images_bchw, partners_bchw, how.box_v22)
+
+
+def mixup(images_bchw: Floats, partners_bchw: Floats, share_b: NDArray[np.float32]) -> Floats:
+    """Blend every pixel (Zhang et al. 2018, equation 1): share x image + (1 - share) x partner."""
+    share_b111 = share_b[:, None, None, None]
+    mixed: Floats = images_bchw * share_b111
+    mixed += partners_bchw * (1 - share_b111)
+    return mixed
+
+
+def cutmix(images_bchw: Floats, partners_bchw: Floats, edges_b22: NDArray[np.int32]) -> Floats:
+    """Paste a box of the partner, with these `box_edges`, into each image (Yun et al. 2019, section 3.1)."""
+    side = (images_bchw.shape[2], images_bchw.shape[3])
+    return np.where(between(edges_b22, side=side), partners_bchw, images_bchw)
+
+
+def soft_targets(
+    labels_b: NDArray[np.int64],
+    partners_b: NDArray[np.int64],
+    probability_b2: NDArray[np.float32],
+    *,
+    num_classes: int,
+) -> Floats:
+    """Class probabilities, float32 (B,K), out of those of the image's own class and of its partner's."""
+    targets_bk = np.zeros((len(labels_b), num_classes), np.float32)
+    rows_b = np.arange(len(labels_b))
+    targets_bk[rows_b, labels_b] = probability_b2[:, 0]
+    targets_bk[rows_b, partners_b] += probability_b2[:, 1]
+    return targets_bk
+
+
+# ---- images kept with their border, so that a batch of crops is one copy
+
+
+class PaddedImages:
+    """A set in memory, each image surrounded by `padding` pixels, black or reflected, in bytes of its own.
+
+    Raises ValueError for a reflected border of as many pixels as the images have.
+    """
+
+    def __init__(self, images: MemoryImages, *, padding: int, border: str) -> None:
+        self._side = (images.images_nchw.shape[2], images.images_nchw.shape[3])
+        self._padded_nchw = padded(images.images_nchw.numpy(), padding=padding, border=border)
+
+    def cropped(self, index_b: NDArray[np.int64], shift_b2: NDArray[np.int32]) -> Pixels:
+        """Cut the images out of their padded form at row and column `shift_b2`: uint8 (B,C,H,W), the caller's."""
+        return windows(self._padded_nchw, self._side)[index_b, shift_b2[:, 0], shift_b2[:, 1]]
+
+
+def pad(images: Images, cfg: Augment) -> PaddedImages | None:
+    """Padded images where batches can be cut from them: cropped, in memory, and by no policy changed before.
+
+    None also for borders that would more than double the bytes: there each batch is surrounded anew.
+    """
+    if not cfg.crop_padding or cfg.policy != "none" or not isinstance(images, MemoryImages):
+        return None
+    if _WIDEST * cfg.crop_padding > min(images.images_nchw.shape[2:]):
+        return None
+    return PaddedImages(images, padding=cfg.crop_padding, border=cfg.crop_border)
+
+
+# ---- policies
 
 
 def apply_policy(images_bchw: Pixels, seeds_b: NDArray[np.int64], cfg: Augment) -> Pixels:

@@ -1,25 +1,21 @@
 """Every random choice about training images: pure functions of (seed, pass, index).
 
-A pass visits every image of the training set once, and is an epoch, unless images are left out: then one epoch, which
-has as many visits as before, holds the end of a pass and the beginning of the next. For each purpose a pass has one
-table with a row for every image; a batch takes the rows of its images. So neither the batch size, nor the number of
-workers or devices, nor an interruption changes what happens to an image, and one purpose switched on or off leaves the
-others' draws as they were.
+A pass visits every image of the training set once (`epoch_table`: which pass an epoch makes). For each purpose a pass
+draws one row for every image. So neither the batch size, nor the number of workers or devices, nor an interruption
+changes what happens to an image, and one purpose switched on or off leaves the others' draws as they were.
 """
 
-# N images of the training set, V visits of an epoch, B images in a batch
+# N images of the training set
 
 import dataclasses
-from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import IntEnum
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from imgrec.config.augment import Augment
-from imgrec.data.pruning import Subset
 from imgrec.errors import UsageError
 
 
@@ -40,7 +36,7 @@ class _Purpose(IntEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class Draws:
-    """What is drawn for each image; None where the augmentation asks for none."""
+    """What a pass draws for each image; None where the augmentation asks for none."""
 
     policy_n: NDArray[np.int64] | None = None
     """Seeds of the image's policy, in [0, 2^63)."""
@@ -61,28 +57,11 @@ class Draws:
     def rows(self, indices: NDArray[np.int64]) -> "Draws":
         """The draws of these images, in this order."""
         taken: dict[str, Any] = {
-            field.name: table[indices]
+            field.name: column[indices]
             for field in dataclasses.fields(self)
-            if (table := getattr(self, field.name)) is not None
+            if (column := getattr(self, field.name)) is not None
         }
         return Draws(**taken)
-
-    @classmethod
-    def stacked(cls, parts: Sequence["Draws"]) -> Self:
-        """One table after the other; all must have been drawn for the same purposes."""
-        first = parts[0]
-        names = [field.name for field in dataclasses.fields(cls) if getattr(first, field.name) is not None]
-        return cls(**{name: np.concatenate([getattr(part, name) for part in parts]) for name in names})
-
-
-@dataclass(frozen=True, kw_only=True)
-class Plan:
-    """An epoch of one device: which images it visits, one after the other, and what is drawn for them."""
-
-    indices_v: NDArray[np.int64]
-    rows_v: NDArray[np.int64]
-    """Of `draws`, which has N for each pass: the image's own, in the pass that the visit belongs to."""
-    draws: Draws
 
 
 def order(count: int, *, seed: int, epoch: int) -> NDArray[np.int64]:
@@ -90,68 +69,45 @@ def order(count: int, *, seed: int, epoch: int) -> NDArray[np.int64]:
     return _generator(seed, epoch, _Purpose.ORDER).permutation(count)
 
 
-def plan(
-    cfg: Augment, count: int, *, seed: int, epoch: int, rank: int, world_size: int, subset: Subset | None = None
-) -> Plan:
-    """What device `rank` does in an epoch, with V = ceil(N / world_size) visits, whether images are left out or not.
-
-    Each device takes every `world_size`-th image of all visits. Those are `order`, continued from its beginning until
-    they divide evenly; where images are left out, the passes over the others follow each other without a gap.
-    Raises UsageError when images shall be mixed and there is only one.
-    """
-    everyone = -(-count // world_size) * world_size
-    if subset is None or subset.since is None or epoch < subset.since:
-        visited = np.resize(order(count, seed=seed, epoch=epoch), everyone)
-        pass_v = np.zeros_like(visited)
-        draws = draw(cfg, count, seed=seed, epoch=epoch)
-    else:
-        kept = subset.kept
-        done, begun = divmod((epoch - subset.since) * everyone, len(kept))
-        passes = range(subset.since + done, subset.since + done - (-(begun + everyone) // len(kept)))
-        orders = [order(len(kept), seed=seed, epoch=number) for number in passes]
-        visited = kept[np.concatenate(orders)[begun : begun + everyone]]
-        pass_v = np.arange(begun, begun + everyone) // len(kept)
-        draws = Draws.stacked([draw(cfg, count, seed=seed, epoch=number) for number in passes])
-    return Plan(indices_v=visited[rank::world_size], rows_v=(pass_v * count + visited)[rank::world_size], draws=draws)
-
-
 def draw(cfg: Augment, count: int, *, seed: int, epoch: int) -> Draws:
-    """The tables of one pass, numbered `epoch`, for a training set of `count` images.
+    """The draws of one pass, numbered `epoch`, for a training set of `count` images.
 
     Raises UsageError when images shall be mixed and there is only one.
     """
     if cfg.mix != "none" and count < 2:
         raise UsageError(f"augment.mix={cfg.mix} needs at least 2 training images, got {count}; use augment.mix=none")
 
-    def table(purpose: _Purpose) -> np.random.Generator:
+    def generator(purpose: _Purpose) -> np.random.Generator:
         return _generator(seed, epoch, purpose)
 
-    tables: dict[str, Any] = {}
+    columns: dict[str, Any] = {}
     if cfg.policy != "none":
-        tables["policy_n"] = table(_Purpose.POLICY).integers(0, 2**63 - 1, size=count)
+        columns["policy_n"] = generator(_Purpose.POLICY).integers(0, 2**63 - 1, size=count)
     if cfg.crop_padding:
-        tables["shift_n2"] = table(_Purpose.CROP).integers(0, 2 * cfg.crop_padding, size=(count, 2), endpoint=True)
+        columns["shift_n2"] = generator(_Purpose.CROP).integers(0, 2 * cfg.crop_padding, size=(count, 2), endpoint=True)
     if cfg.flip:
-        tables["flip_n"] = _flips(cfg, count, seed=seed, epoch=epoch)
+        columns["flip_n"] = _flips(cfg, count, seed=seed, epoch=epoch)
     if cfg.brightness or cfg.contrast:
-        tables["light_n2"] = _light(cfg, table(_Purpose.LIGHT).uniform(-1, 1, size=(count, 2)))
+        columns["light_n2"] = _light(cfg, generator(_Purpose.LIGHT).uniform(-1, 1, size=(count, 2)))
     if cfg.cutout_size:
-        tables["cutout_n2"] = table(_Purpose.CUTOUT).random((count, 2))
+        columns["cutout_n2"] = generator(_Purpose.CUTOUT).random((count, 2))
     if cfg.mix != "none":
         # a step of 1 to N - 1 around the circle of images: any other image, each as likely
-        steps_n = table(_Purpose.PARTNER).integers(1, count, size=count)
-        tables["partner_n"] = (np.arange(count) + steps_n) % count
-        tables["share_n"] = table(_Purpose.SHARE).beta(cfg.mix_alpha, cfg.mix_alpha, size=count)
+        steps_n = generator(_Purpose.PARTNER).integers(1, count, size=count)
+        columns["partner_n"] = (np.arange(count) + steps_n) % count
+        columns["share_n"] = generator(_Purpose.SHARE).beta(cfg.mix_alpha, cfg.mix_alpha, size=count)
         if cfg.mix_probability < 1:
-            tables["share_n"][table(_Purpose.MIXED).random(count) >= cfg.mix_probability] = 1
+            columns["share_n"][generator(_Purpose.MIXED).random(count) >= cfg.mix_probability] = 1
     if cfg.mix == "cutmix":
-        tables["box_n2"] = table(_Purpose.BOX).random((count, 2))
-    return Draws(**tables)
+        columns["box_n2"] = generator(_Purpose.BOX).random((count, 2))
+    return Draws(**columns)
 
 
 def _flips(cfg: Augment, count: int, *, seed: int, epoch: int) -> NDArray[np.bool_]:
-    """Which images to mirror. Alternating, every image is shown both ways in any two epochs that follow each other
-    (Jordan 2024, arXiv 2404.00498, section 3.6): in few epochs, none is left that was seen one way only.
+    """Which images to mirror.
+
+    Alternating, every image is shown both ways in any two epochs that follow each other (Jordan 2024, arXiv 2404.00498,
+    section 3.6): in few epochs, none is left that was seen one way only.
     """
     drawn_in = epoch if cfg.flip_rule == "random" else 0
     flip_n = _generator(seed, drawn_in, _Purpose.FLIP).integers(0, 2, size=count).astype(bool)

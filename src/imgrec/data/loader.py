@@ -2,8 +2,6 @@
 
 # N images, B of them in a batch, K classes, C channels, H rows, W columns
 
-import dataclasses
-import functools
 import sys
 from collections.abc import Iterator
 from typing import Any
@@ -16,14 +14,13 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 
 from imgrec.config.augment import Augment
 from imgrec.data import workers
-from imgrec.data.augment import Floats, augment, to_unit
-from imgrec.data.augment_params import Plan, draw, plan
+from imgrec.data.augment import Floats, after_crop, augment, mix, pad, soft_targets, to_unit
+from imgrec.data.augment_params import draw
 from imgrec.data.batch_transport import hand_over, tell_again
-from imgrec.data.mix import cutmix, mixup, soft_targets
-from imgrec.data.padded import pad
+from imgrec.data.epoch_table import Array, Epochs, EpochTable, Mixing, Transforms
 from imgrec.data.pruning import Subset
 from imgrec.data.resident import ResidentBatches
-from imgrec.data.source import Images, ReadError
+from imgrec.data.source import Images, MemoryImages, ReadError
 from imgrec.errors import UsageError
 
 Batch = tuple[Tensor, Tensor]
@@ -69,7 +66,7 @@ class TrainBatches(Dataset[Batch]):
     """The finished batch for (epoch, number): a pure function of the images, the seed, the key and the subset.
 
     An epoch visits every image once, in an order of its own, until `subset` leaves some out; the last batch may be
-    smaller. More than one device share the visits out (`draws.plan`).
+    smaller. More than one device share the visits out (`epoch_table.visits`).
     """
 
     def __init__(
@@ -88,69 +85,65 @@ class TrainBatches(Dataset[Batch]):
         self._padded = pad(images, augment)
         self._augment = augment
         self._num_classes = num_classes
-        self._batch_size = batch_size
-        self._world_size = world_size
-        self._planned = functools.partial(
-            plan, augment, len(images), seed=seed, rank=rank, world_size=world_size, subset=subset
+        self._epochs = Epochs(
+            augment,
+            images.labels.numpy(),
+            batch_size=batch_size,
+            seed=seed,
+            rank=rank,
+            world_size=world_size,
+            subset=subset,
         )
-        self._labels = images.labels.numpy()
-        self._held: tuple[int, Plan] | None = None
+        self._side = _side(images.images_nchw) if isinstance(images, MemoryImages) else None
+        self._held: tuple[int, EpochTable[Array]] | None = None
 
     def __len__(self) -> int:
-        own = -(-len(self._images) // self._world_size)
-        return -(-own // self._batch_size)
+        return len(self._epochs)
 
     def __getitem__(self, key: tuple[int, int]) -> Batch:
         epoch, number = key
-        planned, visits = self._plan(epoch), self._slice(number)
-        indices = planned.indices_v[visits]
-        images_bchw, kept = self._seen(planned, indices, planned.rows_v[visits])
+        table = self._table(epoch, number).rows(self._epochs.batch(number))
+        images_bchw, kept = self._transformed(table.own)
         if not len(kept):
             raise ReadError(f"batch {number} of epoch {epoch}: none of its images can be read; replace or delete them")
-        if self._augment.mix == "none":
-            return torch.from_numpy(images_bchw), torch.from_numpy(self._labels[indices[kept]])
-        return self._mixed(planned, images_bchw, indices[kept], planned.rows_v[visits][kept])
+        table = table.rows(kept)
+        if table.mixing is None:
+            return torch.from_numpy(images_bchw), torch.from_numpy(table.own.label_v)
+        return self._mixed(images_bchw, table.own.label_v, table.mixing)
 
     def indices(self, epoch: int, number: int) -> list[int]:
         """Which images the batch for that key asks for, of the split."""
-        return [int(index) for index in self._plan(epoch).indices_v[self._slice(number)]]
+        return [int(index) for index in self._epochs.indices(epoch, number)]
 
-    def _slice(self, number: int) -> slice:
-        return slice(number * self._batch_size, (number + 1) * self._batch_size)
-
-    def _plan(self, epoch: int) -> Plan:
+    def _table(self, epoch: int, number: int) -> EpochTable[Array]:
+        """The epoch's table; images that are not in memory show their side when the first of a batch is read."""
         if self._held is None or self._held[0] != epoch:
-            self._held = (epoch, self._planned(epoch=epoch))
+            if self._side is None:
+                first_bchw, _ = self._images.read(torch.from_numpy(self._epochs.indices(epoch, number)[:1]))
+                self._side = _side(first_bchw)
+            self._held = (epoch, self._epochs.table(epoch, side=self._side))
         return self._held[1]
 
-    def _seen(self, planned: Plan, indices: Indices, rows: Indices) -> tuple[Floats, Indices]:
-        """The images that can be read, augmented, and their positions in `indices`. rows: of the epoch's draws."""
+    def _transformed(self, its: Transforms[Array]) -> tuple[Floats, Indices]:
+        """The images that can be read, transformed, and their positions among the rows."""
         if self._padded is not None:
-            draws = planned.draws.rows(rows)
-            assert draws.shift_n2 is not None, "a crop draws shifts"
-            cropped_bchw = self._padded.cropped(indices, draws.shift_n2)
-            uncropped = dataclasses.replace(draws, shift_n2=None)
-            return augment(cropped_bchw, uncropped, self._augment), np.arange(len(indices))
-        images_bchw, positions = self._images.read(torch.from_numpy(indices))
+            assert its.shift_v2 is not None, "a crop has shifts"
+            return after_crop(self._padded.cropped(its.index_v, its.shift_v2), its), np.arange(len(its.index_v))
+        images_bchw, positions = self._images.read(torch.from_numpy(its.index_v))
         kept = positions.numpy()
-        return augment(images_bchw.numpy(), planned.draws.rows(rows[kept]), self._augment), kept
+        return augment(images_bchw.numpy(), its.rows(kept), self._augment), kept
 
-    def _mixed(self, planned: Plan, images_bchw: Floats, indices: Indices, rows: Indices) -> Batch:
-        draws = planned.draws.rows(rows)
-        assert draws.partner_n is not None, "a mix draws partners"
-        assert draws.share_n is not None, "a mix draws shares"
-        partners_bchw, kept = self._seen(planned, draws.partner_n, rows - indices + draws.partner_n)
-        partners = indices.copy()  # an image whose partner cannot be read is mixed with itself: it stays as it is
-        partners[kept] = draws.partner_n[kept]
-        if len(kept) < len(indices):
+    def _mixed(self, images_bchw: Floats, label_b: Indices, how: Mixing[Array]) -> Batch:
+        partners_bchw, kept = self._transformed(how.partners)
+        probability_b2 = how.probability_v2
+        if len(kept) < len(images_bchw):
+            # an image whose partner cannot be read is mixed with itself: it stays as it is
             some_bchw, partners_bchw = partners_bchw, images_bchw.copy()
             partners_bchw[kept] = some_bchw
-        share_b = draws.share_n
-        if draws.box_n2 is None:
-            images_bchw = mixup(images_bchw, partners_bchw, share_b)
-        else:
-            images_bchw, share_b = cutmix(images_bchw, partners_bchw, share_b, draws.box_n2)
-        targets_bk = soft_targets(self._labels[indices], self._labels[partners], share_b, num_classes=self._num_classes)
+            probability_b2 = np.full_like(probability_b2, (1, 0))
+            probability_b2[kept] = how.probability_v2[kept]
+        images_bchw = mix(images_bchw, partners_bchw, how)
+        targets_bk = soft_targets(label_b, how.partners.label_v, probability_b2, num_classes=self._num_classes)
         return torch.from_numpy(images_bchw), torch.from_numpy(targets_bk)
 
 
@@ -259,6 +252,10 @@ def eval_loader(
     """
     batches = EvalBatches(images, batch_size=batch_size, rank=rank, world_size=world_size, with_indices=with_indices)
     return _loader(batches, len(batches), num_workers, pin_memory)
+
+
+def _side(images_bchw: Tensor) -> tuple[int, int]:
+    return images_bchw.shape[2], images_bchw.shape[3]
 
 
 def _loader(batches: Dataset[Any], count: int, num_workers: int, pin_memory: bool) -> DataLoader[Any]:

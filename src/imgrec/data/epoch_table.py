@@ -1,0 +1,296 @@
+"""What one device does in an epoch: which images it visits, and what is done to each of them.
+
+All of it is a table with a row for each visit, made in NumPy from `augment_params`. Two modules carry it out, `augment`
+in NumPy and `resident` in torch, and neither computes anything about an image that the table does not say.
+
+An epoch is a pass over the training set, unless images are left out. Then an epoch, which has as many visits as before,
+holds the end of a pass over the others and the beginning of the next.
+"""
+
+# N images of the training set, K of them not left out, V visits of a device in an epoch, T of all devices
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Generic, Self, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from imgrec.config.augment import Augment
+from imgrec.data.augment_params import Draws, draw, order
+from imgrec.data.pruning import Subset
+
+Array = NDArray[Any]
+Column = TypeVar("Column")  # of a table: NumPy's array, or torch's tensor
+
+# ---- which images, in which pass
+
+
+@dataclass(frozen=True, kw_only=True)
+class Visits:
+    """The images that a device visits in an epoch, one after the other."""
+
+    index_v: NDArray[np.int64]
+    pass_v: NDArray[np.int32]
+    """The number of the pass that the visit belongs to; never falls."""
+
+    def passes(self) -> Iterator[tuple[int, NDArray[np.int64]]]:
+        """Each pass, by its number, with the images that the device visits in it."""
+        numbers, starts = np.unique(self.pass_v, return_index=True)
+        return zip(numbers.tolist(), np.split(self.index_v, starts[1:]), strict=True)
+
+
+def visits(count: int, *, seed: int, epoch: int, rank: int, world_size: int, subset: Subset | None = None) -> Visits:
+    """What device `rank` visits of `count` images: V = ceil(N / world_size), whether images are left out or not.
+
+    Each device takes every `world_size`-th visit of all of them. Those are `order`, continued from its beginning until
+    they divide evenly; where images are left out, passes over the others.
+    """
+    total = -(-count // world_size) * world_size
+    if subset is None or subset.since is None or epoch < subset.since:
+        index_t = np.resize(order(count, seed=seed, epoch=epoch), total)
+        pass_t = np.full(total, epoch)
+    else:
+        index_t, pass_t = _visits_of_some(subset.kept, total, seed=seed, epoch=epoch, since=subset.since)
+    # copies: views would keep the visits of all devices in memory
+    return Visits(index_v=index_t[rank::world_size].copy(), pass_v=pass_t[rank::world_size].astype(np.int32))
+
+
+def _visits_of_some(
+    kept_k: NDArray[np.int64], total: int, *, seed: int, epoch: int, since: int
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """The images and the passes (T) of an epoch's visits, where from epoch `since` on only `kept_k` are visited.
+
+    From then on passes follow each other without a gap, and are numbered on from `since`.
+    """
+    done, begun = divmod((epoch - since) * total, len(kept_k))
+    pass_t = since + done + (begun + np.arange(total)) // len(kept_k)
+    orders = [order(len(kept_k), seed=seed, epoch=number) for number in range(since + done, int(pass_t[-1]) + 1)]
+    return kept_k[np.concatenate(orders)[begun : begun + total]], pass_t
+
+
+# ---- what is done to them
+
+
+@dataclass(frozen=True, kw_only=True)
+class Table(Generic[Column]):
+    """Columns with a row for each visit, and tables of such columns; None where the augmentation asks for none."""
+
+    def each(self, change: Callable[[Column], Any]) -> Any:
+        """The table whose columns are `change` of these columns."""
+        return type(self)(
+            **{
+                name: None if column is None else column.each(change) if isinstance(column, Table) else change(column)
+                for name, column in vars(self).items()
+            }
+        )
+
+    def rows(self, which: slice | NDArray[np.int64]) -> Self:
+        """These rows."""
+        made: Self = self.each(lambda column: column[which])  # type: ignore[index]
+        return made
+
+
+@dataclass(frozen=True, kw_only=True)
+class Transforms(Table[Column]):
+    """How each image is transformed, in the order of the fields."""
+
+    index_v: Column
+    """int64: which image it is, in [0, N)."""
+    label_v: Column
+    """int64: its class."""
+    policy_v: Column | None
+    """int64: the seed of its policy."""
+    shift_v2: Column | None
+    """int32: row and column at which the crop begins in the padded image, in [0, 2 * padding]."""
+    flip_v: Column | None
+    """bool: whether it is mirrored left to right."""
+    light_v2: Column | None
+    """float32: gain and offset of its pixels in [0, 1]."""
+    cutout_v22: Column | None
+    """int32: `box_edges` of the grey square."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Mixing(Table[Column]):
+    """How each image is mixed with another one, its partner."""
+
+    partners: Transforms[Column]
+    share_v: Column | None
+    """float32: the image's own share in mixup, in [0, 1]."""
+    box_v22: Column | None
+    """int32: `box_edges` of the part of the partner that CutMix pastes."""
+    probability_v2: Column
+    """float32: `probabilities` of the image's own class, and of its partner's."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class EpochTable(Table[Column]):
+    """What is done in an epoch."""
+
+    own: Transforms[Column]
+    mixing: Mixing[Column] | None
+
+
+def epoch_table(
+    cfg: Augment, labels_n: NDArray[np.int64], visited: Visits, *, seed: int, side: tuple[int, int]
+) -> EpochTable[Array]:
+    """What is done in an epoch with these visits. side: (H,W) of every image.
+
+    Raises UsageError when images shall be mixed and there is only one.
+    """
+    parts = []
+    for number, index_v in visited.passes():
+        draws = draw(cfg, len(labels_n), seed=seed, epoch=number)
+        parts.append(_of_pass(cfg, draws, index_v, labels_n, side=side))
+    table: EpochTable[Array] = _stacked(parts)
+    return table
+
+
+def _of_pass(
+    cfg: Augment, draws: Draws, index_v: NDArray[np.int64], labels_n: NDArray[np.int64], *, side: tuple[int, int]
+) -> EpochTable[Array]:
+    """What is done to these images in one pass."""
+    drawn = draws.rows(index_v)
+    own = transforms(cfg, drawn, index_v, labels_n, side=side)
+    if drawn.partner_n is None or drawn.share_n is None:
+        return EpochTable(own=own, mixing=None)
+    partners = transforms(cfg, draws.rows(drawn.partner_n), drawn.partner_n, labels_n, side=side)
+    kept_v, share_v, box_v22 = drawn.share_n, None, None
+    if drawn.box_n2 is None:
+        share_v = drawn.share_n.astype(np.float32)
+    else:
+        box_v22, kept_v = cutmix_boxes(drawn.share_n, drawn.box_n2, side=side)
+    probability_v2 = probabilities(kept_v, own.label_v == partners.label_v)
+    mixing = Mixing(partners=partners, share_v=share_v, box_v22=box_v22, probability_v2=probability_v2)
+    return EpochTable(own=own, mixing=mixing)
+
+
+def transforms(
+    cfg: Augment, drawn: Draws, index_v: NDArray[np.int64], labels_n: NDArray[np.int64], *, side: tuple[int, int]
+) -> Transforms[Array]:
+    """How these images are transformed. drawn: row v belongs to image `index_v[v]`. side: (H,W)."""
+    cutout_v22 = None
+    if drawn.cutout_n2 is not None:
+        cutout_v22 = box_edges(drawn.cutout_n2, cfg.cutout_size, side=side)
+    return Transforms(
+        index_v=index_v,
+        label_v=labels_n[index_v],
+        policy_v=drawn.policy_n,
+        shift_v2=None if drawn.shift_n2 is None else drawn.shift_n2.astype(np.int32),
+        flip_v=drawn.flip_n,
+        light_v2=drawn.light_n2,
+        cutout_v22=cutout_v22,
+    )
+
+
+def box_edges(
+    centre_v2: NDArray[np.float64], size: NDArray[np.int64] | int, *, side: tuple[int, int]
+) -> NDArray[np.int32]:
+    """The part of each box that lies in the image: int32 (V,2,2), in [0, side].
+
+    First row and column inside the box, then first row and column behind it. The centre may be any pixel, and what
+    hangs over a border is cut off (DeVries & Taylor 2017, section 3.2; Yun et al. 2019, their code).
+
+    Args:
+        centre_v2: Row and column as shares of the sides, in [0, 1).
+        size: Rows and columns of each whole box, (V,2), or one number for all.
+        side: (H,W) of the images.
+    """
+    start_v2 = (centre_v2 * side).astype(np.int64) - size // 2
+    return np.stack([start_v2, start_v2 + size], axis=1).clip(0, side).astype(np.int32)
+
+
+def cutmix_boxes(
+    share_v: NDArray[np.float64], centre_v2: NDArray[np.float64], *, side: tuple[int, int]
+) -> tuple[NDArray[np.int32], NDArray[np.float64]]:
+    """The boxes that CutMix pastes (Yun et al. 2019, section 3.1).
+
+    Args:
+        share_v: The share of its area that the image is meant to keep: the box's sides are sqrt(1 - share) of its own.
+        centre_v2: The boxes' centres, as of `box_edges`.
+        side: (H,W) of the images.
+
+    Returns:
+        `box_edges`, and the shares (V,) that the images really keep, which is what the targets must say.
+    """
+    size_v2 = (np.sqrt(1 - share_v)[:, None] * np.array(side)).astype(np.int64)
+    edges_v22 = box_edges(centre_v2, size_v2, side=side)
+    pasted_v = np.diff(edges_v22, axis=1).prod(axis=(1, 2))
+    return edges_v22, 1 - pasted_v / (side[0] * side[1])
+
+
+def probabilities(share_v: NDArray[np.float64], same_v: NDArray[np.bool_]) -> NDArray[np.float32]:
+    """The target probabilities of an image's own class and of its partner's: float32 (V,2).
+
+    share_v: of the image in the mixture. same_v: whether both classes are the same one, which then has all.
+    """
+    own_v = np.where(same_v, 1, share_v)
+    return np.stack([own_v, 1 - own_v], axis=1).astype(np.float32)
+
+
+def _stacked(parts: Sequence[Any]) -> Any:
+    """Tables, all of the same kind, one below the other."""
+    first = parts[0]
+    if len(parts) == 1 or first is None:
+        return first
+    if isinstance(first, Table):
+        return type(first)(**{name: _stacked([getattr(part, name) for part in parts]) for name in vars(first)})
+    return np.concatenate(parts)
+
+
+# ---- one epoch after the other
+
+
+class Epochs:
+    """The epochs of one device: their batches, which are slices of their visits, and what is done in them."""
+
+    def __init__(
+        self,
+        cfg: Augment,
+        labels_n: NDArray[np.int64],
+        *,
+        batch_size: int,
+        seed: int,
+        rank: int,
+        world_size: int,
+        subset: Subset | None,
+    ) -> None:
+        self._cfg = cfg
+        self._labels_n = labels_n
+        self._batch_size = batch_size
+        self._seed = seed
+        self._rank = rank
+        self._world_size = world_size
+        self._subset = subset
+        self._visits: tuple[int, Visits] | None = None
+
+    def __len__(self) -> int:
+        """The batches of an epoch; the last one may be smaller."""
+        own = -(-len(self._labels_n) // self._world_size)
+        return -(-own // self._batch_size)
+
+    def batch(self, number: int) -> slice:
+        """The visits that make the batch of that number."""
+        return slice(number * self._batch_size, (number + 1) * self._batch_size)
+
+    def indices(self, epoch: int, number: int) -> NDArray[np.int64]:
+        """The images that this batch of the epoch visits: int64 (B,)."""
+        return self._visited(epoch).index_v[self.batch(number)]
+
+    def table(self, epoch: int, *, side: tuple[int, int]) -> EpochTable[Array]:
+        """What is done in the epoch, made anew. side: (H,W) of every image."""
+        return epoch_table(self._cfg, self._labels_n, self._visited(epoch), seed=self._seed, side=side)
+
+    def _visited(self, epoch: int) -> Visits:
+        if self._visits is None or self._visits[0] != epoch:
+            made = visits(
+                len(self._labels_n),
+                seed=self._seed,
+                epoch=epoch,
+                rank=self._rank,
+                world_size=self._world_size,
+                subset=self._subset,
+            )
+            self._visits = (epoch, made)
+        return self._visits[1]
