@@ -528,3 +528,73 @@ def test_a_sweep_s_processes_load_the_file_that_the_environment_names(
     assert child.wait() == 0, child.log.read_text()
     statuses = [json.loads(path.read_text())["status"] for path in Path("outputs").glob("*/*/record.json")]
     assert statuses == ["finished", "finished"]
+
+
+CALLBACK = """
+import dataclasses
+from lightning.pytorch.callbacks import Callback as LightningCallback
+from imgrec.components import Callback, register
+
+
+@register("callback", "mine")
+class Mine(Callback):
+    "A callback."
+
+    def build(self):
+        return NAME()
+
+
+@dataclasses.dataclass
+class Held:
+    steps: int = 0
+
+
+class NAME(LightningCallback):
+    steps = 0
+
+    def on_train_batch_end(self, *given):
+        self.steps += 1
+
+    def state_dict(self):
+        return STATE
+"""
+
+
+@pytest.mark.parametrize(
+    ("name", "state", "sentence"),
+    [
+        (
+            "Mine",
+            "{'held': [Held()]}",
+            "callback=mine must have a state of numbers, texts, tensors and plain containers",
+        ),
+        (
+            "Mine",
+            "{'held': Held() if self.steps else 0}",
+            "the callback Mine must have a state of numbers, texts",
+        ),
+        (
+            "Saver",
+            "{'steps': 1}",
+            "callback=mine must have a state_key of its own, and another has 'Saver' too; r",
+        ),
+    ],
+    ids=["an object", "an object later", "another's name"],
+)
+def test_a_callback_whose_state_could_not_come_back_is_refused_before_it_is_saved(
+    tiny: list[str], python: Callable[[str], str], workplace: Path, name: str, state: str, sentence: str
+) -> None:
+    Path("my_callback.py").write_text(CALLBACK.replace("NAME", name).replace("STATE", state))
+    said = python(f"""
+        from imgrec import launch
+        from imgrec.config import outside
+        from imgrec.errors import RunError, UsageError
+
+        outside.load(["my_callback.py"])
+        try:
+            launch.train([*{tiny!r}, "callbacks=[mine]", "trainer.max_epochs=1", "hydra.run.dir=run"])
+        except (RunError, UsageError) as error:
+            print("refused:", error)
+    """)
+    assert f"refused: {sentence}" in said
+    assert not list(Path("run").glob("checkpoints/*.ckpt"))

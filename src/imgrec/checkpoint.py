@@ -8,6 +8,7 @@ renames it, so that a crash at any moment leaves at least one whole generation: 
 import hashlib
 import logging
 import warnings
+from collections import OrderedDict
 from collections.abc import Mapping
 from pathlib import Path
 from typing import IO, Any, cast
@@ -43,6 +44,33 @@ def save(state: Mapping[str, Any], path: Path) -> None:
             f"{path} cannot be saved: {_reason(cause)}; the checkpoints saved before it are whole, free the disk and"
             " start the same command again"
         ) from cause
+
+
+def check_plain(state: object, what: str) -> None:
+    """Refuse a state that could be saved and never be loaded again, as loading makes no objects.
+
+    Args:
+        state: What a callback wants to store.
+        what: Whose it is, for the refusal.
+
+    Raises:
+        RunError: Something in it is no number, text, tensor or plain container of such.
+    """
+    if isinstance(state, dict):
+        inner = [*state.keys(), *state.values()]
+    elif isinstance(state, (list, tuple, set)):
+        inner = list(state)
+    elif state is None or isinstance(state, (bool, int, float, str, bytes, torch.Tensor)):
+        return
+    else:
+        inner = []
+    if type(state) not in (dict, list, tuple, set, OrderedDict):
+        raise RunError(
+            f"{what} must have a state of numbers, texts, tensors and plain containers, got"
+            f" {type(state).__module__}.{type(state).__name__}; change its state_dict()"
+        )
+    for value in inner:
+        check_plain(value, what)
 
 
 def save_generation(state: Mapping[str, Any], folder: Path) -> None:

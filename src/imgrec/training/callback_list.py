@@ -8,6 +8,7 @@ from typing import Self
 
 from lightning.pytorch.callbacks import Callback
 
+from imgrec import checkpoint
 from imgrec.checkpoint import LAST
 from imgrec.config.root import Config
 from imgrec.datamodule import ImageData
@@ -100,10 +101,16 @@ class Callbacks:
 
 
 def _named(config: Config, others: Sequence[Callback]) -> list[Callback]:
-    """The callbacks that a configuration names. Raises UsageError where two share a state_key."""
+    """The callbacks that a configuration names.
+
+    Raises:
+        UsageError: Two share a state_key.
+        RunError: The state of one could not be loaded again.
+    """
     named = {name: each.build() for name, each in config.callback.items()}
     keys = [each.state_key for each in (*others, *named.values())]
     for name, each in named.items():
+        checkpoint.check_plain(each.state_dict(), f"callback={name}")  # now, as a run could not be read at its end
         if keys.count(each.state_key) > 1:
             raise UsageError(
                 f"callback={name} must have a state_key of its own, and another has {each.state_key!r} too; rename its"

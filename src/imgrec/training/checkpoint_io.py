@@ -6,7 +6,7 @@ from typing import Any
 
 from lightning.fabric.plugins import CheckpointIO
 
-from imgrec.checkpoint import load, save_generation, snapshot
+from imgrec.checkpoint import check_plain, load, save_generation, snapshot
 from imgrec.training.writer import Writer
 
 
@@ -19,6 +19,8 @@ class DurableIO(CheckpointIO):
     def save_checkpoint(
         self, checkpoint: dict[str, Any], path: str | os.PathLike[str], storage_options: Any | None = None
     ) -> None:
+        for key, state in checkpoint["callbacks"].items():
+            check_plain(state, f"the callback {key}")
         if self._writer.in_background:
             self._writer.wait()  # two copies in memory would be one too many
             checkpoint = snapshot(checkpoint)
