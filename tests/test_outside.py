@@ -537,7 +537,7 @@ from imgrec.components import Callback, register
 
 
 @register("callback", "mine")
-class Mine(Callback):
+class Given(Callback):
     "A callback."
 
     def build(self):
@@ -598,3 +598,21 @@ def test_a_callback_whose_state_could_not_come_back_is_refused_before_it_is_save
     """)
     assert f"refused: {sentence}" in said
     assert not list(Path("run").glob("checkpoints/*.ckpt"))
+
+
+def test_a_class_that_cannot_be_found_by_its_name_is_refused(
+    tiny: list[str], python: Callable[[str], str], workplace: Path
+) -> None:
+    Path("mine.py").write_text(f"def make():\n{textwrap.indent(NOTEBOOK, '    ')}\nmake()\n")
+    said = python(f"""
+        from imgrec import launch
+        from imgrec.config import outside
+        from imgrec.errors import UsageError
+
+        outside.load(["mine.py"])
+        try:
+            launch.train([*{tiny!r}, "loss=poly", "trainer.max_epochs=1"])
+        except UsageError as error:
+            print("refused:", error)
+    """)
+    assert "refused: a component must be a class at the top of its module, of a name of its own, got: " in said

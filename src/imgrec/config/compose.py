@@ -122,7 +122,12 @@ def _chosen(
     schemas.register()
     with own_hydra(), initialize_config_dir(str(places[0]), version_base="1.3"):
         config = hydra_compose("config", overrides=[*folders.search_path(), *words], return_hydra_config=True)
-    return pickle.dumps(config if hydra else _without_hydra(config))
+    try:
+        return pickle.dumps(config if hydra else _without_hydra(config))
+    except (pickle.PicklingError, AttributeError) as error:  # pickle finds a class by its module and name
+        raise UsageError(
+            f"a component must be a class at the top of its module, of a name of its own, got: {error}; move it there"
+        ) from error
 
 
 def _without_hydra(config: DictConfig) -> DictConfig:
