@@ -61,16 +61,6 @@ class Classifier(lightning.LightningModule):
         # in a list: a compiled module is the same parameters under other names, and must not be saved twice
         self._run = [cast(nn.Module, torch.compile(network)) if compiled else network]
 
-    def __setattr__(self, name: str, value: Any) -> None:
-        """As any module's, but for the name of the hook that runs, which Lightning notes some 50 times a step.
-
-        nn.Module would look each time whether it is a parameter: 0.08 ms a step (experiments/speed/README.md).
-        """
-        if name == "_current_fx_name":
-            self.__dict__[name] = value
-        else:
-            super().__setattr__(name, value)
-
     def forward(self, images_nchw: Tensor) -> Tensor:
         """Images in [0, 1], (N, C, H, W) -> logits (N, K)."""
         return cast(Tensor, self._run[0](images_nchw.contiguous(memory_format=self.memory_format)))

@@ -31,11 +31,11 @@ def check_hardware(config: Config) -> None:
     gpus = torch.cuda.device_count()
     if trainer.accelerator == "gpu" and gpus == 0:
         raise UsageError(
-            "trainer.accelerator=gpu needs a CUDA GPU and this machine has none; use trainer=cpu,"
-            " or trainer=ddp trainer.accelerator=cpu for several processes"
+            "trainer.accelerator=gpu needs a CUDA GPU and this machine has none",
+            way_out="use trainer=cpu, or trainer=ddp trainer.accelerator=cpu for several processes",
         )
     if trainer.precision == "16-mixed" and (trainer.accelerator == "cpu" or gpus == 0):
-        raise UsageError("trainer.precision=16-mixed needs a CUDA GPU; use bf16-mixed, or 32")
+        raise UsageError("trainer.precision=16-mixed needs a CUDA GPU", way_out="use bf16-mixed, or 32")
     uses_gpu = trainer.accelerator == "gpu" or (trainer.accelerator == "auto" and gpus > 0)
     if uses_gpu and trainer.devices > gpus:
         raise UsageError(f"trainer.devices must be at most {gpus}, the GPUs of this machine, got {trainer.devices}")
@@ -49,7 +49,7 @@ def check_bfloat16(asked: str, instead: str) -> None:
     """Refuse it on a GPU that only emulates it, slower than float32. asked: what asks for it. To look starts a GPU."""
     if not torch.cuda.is_bf16_supported(including_emulation=False):
         only = "a GPU of compute capability 8.0 (Ampere), and this one only emulates bfloat16"
-        raise UsageError(f"{asked} needs {only}; use {instead}")
+        raise UsageError(f"{asked} needs {only}", way_out=f"use {instead}")
 
 
 def slow_arithmetic(config: Config) -> list[str]:

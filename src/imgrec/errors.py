@@ -8,11 +8,25 @@ StrPath = str | os.PathLike[str]
 """A path as a caller gives it."""
 
 
-class UsageError(ValueError):
+class RefusalError(Exception):
+    """A refusal in one sentence.
+
+    Args:
+        reason: What is wrong; or the whole sentence, where nobody asks for its parts.
+        way_out: What to do about it. It follows the reason in the sentence, after a semicolon.
+    """
+
+    def __init__(self, reason: str, *, way_out: str | None = None) -> None:
+        super().__init__(reason if way_out is None else f"{reason}; {way_out}")
+        self.reason = reason
+        self.way_out = way_out
+
+
+class UsageError(RefusalError, ValueError):
     """The request itself is wrong (a key, a value, a name): exit code 2."""
 
 
-class RunError(RuntimeError):
+class RunError(RefusalError, RuntimeError):
     """The request is fine, but it cannot be carried out here (a file, the network, the disk): exit code 1."""
 
 

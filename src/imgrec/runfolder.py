@@ -88,8 +88,8 @@ def images(run: Path, config: Config) -> Inventory:
     try:
         return inventory.take(config.data)
     except UsageError as error:
-        reason, _, _ = str(error).rpartition(";")
-        raise UsageError(f"{run} needs its images: {reason}; name their place with --data-root") from error
+        wrong = f"{run} needs its images: {error.reason}"
+        raise UsageError(wrong, way_out="name their place with --data-root") from error
 
 
 def newest_state(folder: Path) -> str | None:

@@ -26,7 +26,7 @@ def calibration_bins(confidence_n: Tensor) -> Tensor:
 
 
 class Counts(Metric):
-    """What the scores are made of. All sums are exact but for the confidences' and the loss'."""
+    """The sums over images that scores are computed from. All are exact but for the confidences' and the loss'."""
 
     full_state_update = False
     confusion: Tensor  # int64 (K, K): images, true class by row
@@ -56,7 +56,7 @@ class Counts(Metric):
         self.losses += torch.stack([sizes_b.sum().double(), (losses_b.double() * sizes_b).sum()])
 
     def compute(self) -> dict[str, Tensor]:
-        """See `Scores`."""
+        """The scalars and the table that `Scores` describes."""
         confusion = self.confusion.float()
         hits, images = confusion.diag(), confusion.sum()
         scores = {
@@ -91,7 +91,10 @@ def _calibration_error(bins: Tensor) -> Tensor:
 
 
 class Scores(nn.Module):
-    """Counts batches and gives, of all of them, scalars and tables.
+    """The scores of all batches since the last reset, for callers that take a step at a time.
+
+    It lets batches wait, hands 64 of them at once to `Counts`, and can put both into a checkpoint. A metric of its own
+    for each batch would cost a small network's step more time than its loss.
 
     Scalars, fractions in [0, 1] but for the loss: `top1`; `top5` from six classes on; `loss`, the mean over images;
     `iou`, the classes' mean of TP / (TP + FP + FN) (Jaccard 1901); `ece`, the expected calibration error over 15

@@ -206,8 +206,9 @@ def _check_hardware(run: Path, config: Config) -> None:
     try:
         check_hardware(config)
     except UsageError as error:
-        reason, _, _ = str(error).partition(";")
-        raise UsageError(f"{run} needs the hardware that it ran on: {reason}; verify it on such a machine") from error
+        raise UsageError(
+            f"{run} needs the hardware that it ran on: {error.reason}", way_out="verify it on such a machine"
+        ) from error
 
 
 def _rows(folder: Path) -> run_diff.Rows:

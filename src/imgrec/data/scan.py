@@ -91,7 +91,9 @@ def scan(root: str, *, usual: bool = True) -> Listing:
         _unreadable(top, error)
     if not there[0]:
         what = "a file" if there[1] else "nothing there"
-        raise UsageError(f"data.root must be a folder of images, got {root!r}, which is {what}; correct the path")
+        raise UsageError(
+            f"data.root must be a folder of images, got {root!r}, which is {what}", way_out="correct the path"
+        )
     found = _Found(usual=usual)
     folders = _entries(top, found)[0]
     may_be = [name for name in folders if layout.split_of(name)]

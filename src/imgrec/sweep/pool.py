@@ -18,7 +18,7 @@ from multiprocessing import forkserver
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import ForkServerContext, ForkServerProcess
 
-from imgrec import records, safepath
+from imgrec import disk, records, runlog, safepath
 from imgrec.config.root import Config
 from imgrec.cores import cores
 from imgrec.errors import Interrupted, RunError, interruption_in, sentence
@@ -202,7 +202,8 @@ def _child(text: str, share: Share, answer: Connection) -> None:
             signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
             job = Job.from_json(text, "the sweep")
             runfolder.prepare(job.folder)
-            log = os.open(job.folder / "train.log", os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+            with runlog.refusing_disk():
+                log = disk.appending(job.folder / "train.log")
             os.dup2(log, 1)
             os.dup2(log, 2)
             import torch

@@ -1,4 +1,4 @@
-"""The fit of one run: Lightning's trainer with its callbacks, begun anew or in place again after an interruption."""
+"""The fit of one run by Lightning's trainer, from the beginning or from a checkpoint."""
 
 import contextlib
 import logging
@@ -169,7 +169,7 @@ class Fitting:
 
     @contextlib.contextmanager
     def _companions(self) -> Iterator[None]:
-        """Have the other processes of a distributed run, if it has any."""
+        """Let the other processes of a distributed run, if it has any, train along while the block runs."""
         if self.trainer.world_size == 1 or not self.trainer.is_global_zero:
             yield
             return
