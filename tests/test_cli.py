@@ -111,7 +111,7 @@ CONFIGURATION = [
     ("augment.mix_alpha=0.3", "augment.mix_alpha=0.3 has no effect without augment.mix=mixup or cutmix"),
     ("augment.mix_probability=0.3", "augment.mix_probability=0.3 has no effect without augment.mix=mixup or cutmix"),
     ("hydra.run.dir=runs/${seed}", "hydra.run.dir must be a plain path, got 'runs/${seed}'"),
-    ("--config-dir=/tmp", "--config-dir=/tmp is no option of imgrec train"),
+    ("--config-path=/tmp", "--config-path=/tmp is no option of imgrec train"),
     ("resume=nowhere", "nowhere must be a run's folder with a record.json, and has none"),
 ]
 

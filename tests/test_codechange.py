@@ -233,10 +233,11 @@ def test_an_edited_formula_is_told_of_at_once(clone: Path, words: list[str], wor
 @pytest.fixture
 def swept(tiny: list[str], one_run: Path) -> tuple[list[str], Path]:
     """The words of a sweep of two finished runs, and the folder of the first."""
+    from imgrec.sweep.grid import Grid
     from imgrec.sweep.run import Sweep
 
     words = [*tiny, "trainer.max_epochs=1", "seed=0,1"]
-    jobs = Sweep(words)._planned(words)
+    jobs = Grid().planned(words, Sweep(words).jobs)
     for job in jobs:
         shutil.copytree(one_run, job.folder)
         alter(job.folder, lambda rows, own=job.run_id: rows.update(run_id=own))
