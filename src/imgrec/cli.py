@@ -215,35 +215,35 @@ def main() -> None:
     (SIGHUP), 130 (Ctrl-C), 138 (SIGUSR1) and 143 (SIGTERM). IMGREC_DEBUG=1 shows tracebacks.
     """
     with streams.prepared():
-        sys.exit(_code())
+        sys.exit(_exit_code())
 
 
-def _code() -> Any:
+def _exit_code() -> Any:
     try:
         code: Any = _invoke()
     except Interrupted as error:
         ahead = "the same command goes on from here" if error.resumable else "nothing is recorded"
-        code = _say(f"interrupted by {error}: {ahead}", error, error.exit_code)
+        code = _report_error(f"interrupted by {error}: {ahead}", error, error.exit_code)
     except (KeyboardInterrupt, typer.Abort) as error:
-        code = _say("interrupted", error, 130)
+        code = _report_error("interrupted", error, 130)
     except UsageError as error:
-        code = _say(str(error), error, 2)
+        code = _report_error(str(error), error, 2)
     except RunError as error:
-        code = _say(str(error), error, 1)
+        code = _report_error(str(error), error, 1)
     except Exception as error:
         if type(error).__name__ == "NoArgsIsHelpError":  # `imgrec` without words: its help, unchanged
             print(error.format_message(), file=sys.stderr)  # type: ignore[attr-defined]
             code = 2
         elif hasattr(error, "format_message"):  # click's own errors, of whichever copy typer uses
-            code = _say(error.format_message(), error, 2)
+            code = _report_error(error.format_message(), error, 2)
         else:
-            code = _say(f"{type(error).__name__}: {error} (IMGREC_DEBUG=1 shows where)", error, 1)
+            code = _report_error(f"{type(error).__name__}: {error} (IMGREC_DEBUG=1 shows where)", error, 1)
     try:
         sys.stdout.flush()  # flushes what Hydra printed; at exit Python would only report an ignored exception
     except BrokenPipeError:
         streams.discard_stdout()
     except RunError as error:
-        code = _say(str(error), error, code or 1)
+        code = _report_error(str(error), error, code or 1)
     return code
 
 
@@ -257,7 +257,7 @@ def _invoke() -> Any:
         raise
 
 
-def _say(message: str, error: BaseException, code: int) -> int:
+def _report_error(message: str, error: BaseException, code: int) -> int:
     if os.environ.get("IMGREC_DEBUG") == "1":
         traceback.print_exception(error)
     print("imgrec:", folded(message), file=sys.stderr)

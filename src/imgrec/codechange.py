@@ -38,7 +38,7 @@ def of_finished(folder: Path, record: Record, rule: str, *, named: bool = False)
     """
     other = _changed(record, rule)
     if not other:
-        return _unknown(folder) if other is None else None
+        return _unknown_code(folder) if other is None else None
     if rule == "refuse":
         raise RunError(
             f"{shown(folder)} must have finished with the code that is there now (code=refuse), and"
@@ -64,7 +64,7 @@ def of_state(folder: Path, record: Record, rule: str, *, anew: str | None = None
     """
     other = _changed(record, rule)
     if not other:
-        return _unknown(folder) if other is None else None
+        return _unknown_code(folder) if other is None else None
     if rule != "warn":
         raise RunError(
             f"{shown(folder)} must go on with the code that it began with, and {changed_since(other)}; restore the"
@@ -174,7 +174,7 @@ def _parts(record: Record) -> list[Code]:
     return parts
 
 
-def _unknown(folder: Path) -> str:
+def _unknown_code(folder: Path) -> str:
     return (
         f"{shown(folder)} says nothing of its code, so that changes since cannot be seen; code=ignore leaves this line"
         " out"

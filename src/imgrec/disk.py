@@ -44,7 +44,7 @@ def opened(path: Path, *, most: int | None = None) -> BufferedReader:
     descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY)
     try:
         status = os.fstat(descriptor)
-        _refuse_odd(path, status)
+        _refuse_irregular(path, status)
         if most is not None and status.st_size > most:
             raise OSError(errno.EFBIG, f"it has {status.st_size} bytes, and at most {most} are read", str(path))
         return os.fdopen(descriptor, "rb")
@@ -79,7 +79,7 @@ def appending(path: Path) -> int:
             raise OSError(errno.ENXIO, "it is a named pipe or a socket, which is no regular file", str(path)) from error
         raise
     try:
-        _refuse_odd(path, os.fstat(descriptor))
+        _refuse_irregular(path, os.fstat(descriptor))
     except BaseException:
         os.close(descriptor)
         raise
@@ -214,6 +214,6 @@ def odd_kind(status: os.stat_result) -> str | None:
     return None if stat.S_ISREG(status.st_mode) else _KINDS.get(stat.S_IFMT(status.st_mode), "something else")
 
 
-def _refuse_odd(path: Path, status: os.stat_result) -> None:
+def _refuse_irregular(path: Path, status: os.stat_result) -> None:
     if kind := odd_kind(status):
         raise OSError(errno.EINVAL, f"it is {kind}, which is no regular file", str(path))

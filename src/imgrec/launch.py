@@ -114,8 +114,7 @@ def _checked_words(overrides: Sequence[str]) -> list[str]:
     """Return the words of one run.
 
     Raises:
-        UsageError: a word is not for a single run, or another program started this process as part of a distributed
-            job.
+        UsageError: a word is not for a single run, or another program (torchrun, mpirun) started several processes.
     """
     refuse_place()
     outside.load()
@@ -142,7 +141,7 @@ def _check(
     """Refuse a run that cannot begin, or continue, in the folder that was found for it."""
     folder, seen = found.folder, found.seen
     runfolder.refuse_stranger(folder, found.run_id)
-    anew = None if resumed is None else resumed.anew if resumed.changed else _anew_beside(folder, resumed)
+    anew = None if resumed is None else resumed.anew if resumed.changed else _restart_command(folder, resumed)
     preflight.check_code(folder, record, config.code, parent, anew=anew)
     begun = parent is not None or runfolder.newest_state(folder) is not None
     preflight.check(config, seen, folder, begun=begun)
@@ -231,7 +230,7 @@ def _explicit_folder(words: Sequence[str]) -> Path | None:
     return plain_path("hydra.run.dir", path) if path else None
 
 
-def _anew_beside(folder: Path, resumed: Resumption) -> str:
+def _restart_command(folder: Path, resumed: Resumption) -> str:
     """Return the command that starts the unchanged run again, in a folder where the present run is not found."""
     new = folder.with_name(f"{folder.name}-anew") if folder.exists() else folder
     return f"{resumed.anew} {shlex.quote(f'hydra.run.dir={quoted(str(new))}')}"

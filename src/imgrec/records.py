@@ -114,8 +114,8 @@ class Record:
 
 _OPTIONAL = ("experiment", "study", "parent", "parent_id", "cwd", "began", "ended", "error")
 _COSTS = ("seconds", "train_seconds", "images_per_second", "parameters", "flops_per_image")
-_MOST = 2**26  # bytes of a record or an evaluation: a thousand times what one has
-_MOST_CURVES = 2**31  # bytes of a curves.csv
+_MOST = 2**26  # most bytes of a record or an evaluation: a thousand times the usual size
+_MOST_CURVES = 2**31  # most bytes of a curves.csv
 _MOST_THREADS = 2**16
 _MOST_COMPONENTS = 64  # several times the axes
 _LONGEST_MODULE = 200  # characters of a module's name

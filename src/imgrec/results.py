@@ -123,8 +123,8 @@ def table(
         layout = command.layout(hide=hide, caption=caption, label=label, siunitx=siunitx, form=form)
         made = command.table(places, asked, form=form, published=published, digits=digits, layout=layout)
     if made.text:
-        _hand_over(made.text, output)
-    _tell_problems(made.problems, made.remarks)
+        _write_result(made.text, output)
+    _report_problems(made.problems, made.remarks)
 
 
 def report(
@@ -148,7 +148,7 @@ def report(
     )
     written = write(places, asked, output, published=published)
     tell(str(written.path))
-    _tell_problems(written.problems, [])
+    _report_problems(written.problems, [])
 
 
 def figure(
@@ -200,10 +200,10 @@ def figure(
     drawn = draw(places, asked, wanted, output)
     verdict = [folded(drawn.verdict), ""] if drawn.verdict else []
     tell("\n".join([str(drawn.path), "", *verdict, *(f"- {folded(note)}" for note in drawn.notes)]))
-    _tell_problems(drawn.problems, [])
+    _report_problems(drawn.problems, [])
 
 
-def _hand_over(text: str, output: Path | None) -> None:
+def _write_result(text: str, output: Path | None) -> None:
     """Print a result, or write it completely to the file."""
     if output is None or str(output) == "-":
         tell(text.rstrip("\n"))
@@ -214,7 +214,7 @@ def _hand_over(text: str, output: Path | None) -> None:
         tell(str(output))
 
 
-def _tell_problems(problems: list[str], remarks: list[str]) -> None:
+def _report_problems(problems: list[str], remarks: list[str]) -> None:
     """Print on stderr what was left out and what could not be read.
 
     Raises:

@@ -37,7 +37,7 @@ class Resumption:
     @property
     def anew(self) -> str:
         """The command that starts the changed run without RUN, to be pasted."""
-        return _anew(self.words)
+        return _restart_command(self.words)
 
     def refuse_unnamed(self, named: Sequence[str]) -> None:
         """Check that resume_override names every change.
@@ -78,7 +78,7 @@ def resolve(run: Path, words: Sequence[str]) -> Resumption:
 
     if refused := why_refused(changed, then, today):
         reasons = ", ".join(f"{difference(key)} ({why})" for key, why in refused.items())
-        raise UsageError(f"resume={run} cannot change {reasons}; drop the change, or {_anew(merged)}")
+        raise UsageError(f"resume={run} cannot change {reasons}; drop the change, or {_restart_command(merged)}")
     return Resumption(run=run, words=merged, changed=changed, differences=", ".join(map(difference, changed)))
 
 
@@ -116,7 +116,7 @@ def _literal(value: Any) -> str:
     return "null" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
 
 
-def _anew(words: Sequence[str]) -> str:
+def _restart_command(words: Sequence[str]) -> str:
     kept = [text for text in words if key_of(text) not in ("resume", "resume_override", "hydra.run.dir")]
     return f"start a new run: {shlex.join(['imgrec', 'train', *kept])}"
 

@@ -30,9 +30,9 @@ _WRITTEN = (
     predictions.NAME,
     *(SWEEP_LOCK, TUNING, "multirun.yaml", "optuna.db"),
 )
-_GENERATIONS = ("last.ckpt", "previous.ckpt")  # as `checkpoint`, which imports torch, names them
+_GENERATIONS = ("last.ckpt", "previous.ckpt")  # defined here too, as `checkpoint`, which defines them, imports torch
 OUTPUTS = "outputs"  # in the working folder
-_ONE_AT_A_TIME = threading.RLock()  # Hydra, PyTorch's settings and random states are shared by the whole process
+_PROCESS_LOCK = threading.RLock()  # Hydra, PyTorch's settings and random states are shared by the whole process
 VERIFICATIONS = "verify"  # in outputs/: repetitions of runs, with the ids of the runs that they verify
 
 
@@ -164,7 +164,7 @@ def refuse_link(path: Path) -> None:
 @contextlib.contextmanager
 def in_turn() -> Iterator[None]:
     """Let only one thread of this process work at a time, on runs in any folder."""
-    with _ONE_AT_A_TIME:
+    with _PROCESS_LOCK:
         yield
 
 

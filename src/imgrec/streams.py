@@ -11,7 +11,7 @@ from typing import Any, TextIO, cast
 from imgrec.errors import RunError
 
 
-class _Lasting:
+class _TolerantStream:
     """A stream that tolerates failing writes.
 
     For stdout (`results`) the first failure raises RunError, and a reader who has gone away raises BrokenPipeError. On
@@ -24,7 +24,7 @@ class _Lasting:
         self._results = results
 
     def write(self, text: str) -> int:
-        with self._tried():
+        with self._handled():
             return self._stream.write(text)
         return len(text)
 
@@ -33,11 +33,11 @@ class _Lasting:
             self.write(line)
 
     def flush(self) -> None:
-        with self._tried():
+        with self._handled():
             self._stream.flush()
 
     @contextlib.contextmanager
-    def _tried(self) -> Iterator[None]:
+    def _handled(self) -> Iterator[None]:
         try:
             yield
         except OSError as error:
@@ -65,8 +65,8 @@ def prepared() -> Iterator[None]:
         with contextlib.suppress(OSError):  # a pipe has replaced a file since the stream was opened
             out.reconfigure(errors="backslashreplace")  # for a class' name that the encoding lacks
     before = sys.stdout, sys.stderr
-    sys.stdout = cast(TextIO, _Lasting(out, results=True))
-    sys.stderr = cast(TextIO, _Lasting(err, results=False))
+    sys.stdout = cast(TextIO, _TolerantStream(out, results=True))
+    sys.stderr = cast(TextIO, _TolerantStream(err, results=False))
     logging.getLogger("matplotlib").setLevel(logging.ERROR)  # without a home it prints where it stores its fonts
     _show_warnings()
     try:

@@ -59,7 +59,7 @@ def verify(run: StrPath, *, data_root: StrPath | None = None) -> Verdict:
     origins.refuse_other(record.components, shown(run))
     folder = _folder(run)
     config = _config(run, record, data_root, folder)
-    present = _present(folder, record)
+    present = _earlier_record(folder, record)
     _refuse_unknown(folder)
     before = run_diff.Run(record=record, rows=_rows(run))
     already = present is not None and present.status == "finished"
@@ -159,7 +159,7 @@ def _folder(run: Path) -> Path:
     return folder
 
 
-def _present(folder: Path, record: Record) -> Record | None:
+def _earlier_record(folder: Path, record: Record) -> Record | None:
     """Return the record of an earlier verification of that run, if there is one."""
     present = runfolder.look(folder)
     if present is not None and present.run_id != record.run_id:

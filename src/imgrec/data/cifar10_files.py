@@ -22,11 +22,11 @@ from imgrec.data.download import fetch
 from imgrec.errors import RunError
 
 URL = "https://www.cs.toronto.edu/~kriz/cifar-10-python.tar.gz"
-ARCHIVE_SHA256 = "6d958be074577803d12ecdefd02955f39262c83c16fe9348329d7fe0b5c001ce"  # as Keras states it
+ARCHIVE_SHA256 = "6d958be074577803d12ecdefd02955f39262c83c16fe9348329d7fe0b5c001ce"  # as given by Keras
 FOLDER = "cifar-10-batches-py"
 META, TEST_BATCH = "batches.meta", "test_batch"
 TRAIN_BATCHES = tuple(f"data_batch_{number}" for number in range(1, 6))
-# computed from files whose MD5s are those that torchvision states
+# computed from files with the MD5s that torchvision gives
 SHA256 = {
     "batches.meta": "f962466ef690d46b226450fb9aadc74ba4bc64a76aa526b5827fe4bc5c7125cb",
     "data_batch_1": "54636561a3ce25bd3e19253c6b0d8538147b0ae398331ac4a2d86c6d987368cd",

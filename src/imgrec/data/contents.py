@@ -80,8 +80,8 @@ def read(root: Path, paths: Sequence[str]) -> Contents:
             states += _state(os.stat(f"{root}/{path}"))  # noqa: PTH116 - a Path takes longer than the call
         except OSError as error:
             raise _changing_error(root, path, error.strerror) from error
-    place = _place(root)
-    known = _recall(place) if place else None
+    place = _cache_path(root)
+    known = _load_cache(place) if place else None
     if known is not None and known.states == states:
         return known
     digests = bytearray(len(paths) * _DIGEST)
@@ -94,7 +94,7 @@ def read(root: Path, paths: Sequence[str]) -> Contents:
         else:
             missing.append(index)
     try:
-        for index, state, digest in _hashed(root, paths, missing):
+        for index, state, digest in _hash_files(root, paths, missing):
             if digest == _UNREAD:
                 continue
             states[index * _STATE.size : (index + 1) * _STATE.size] = state
@@ -102,7 +102,7 @@ def read(root: Path, paths: Sequence[str]) -> Contents:
     finally:  # after an interruption, what was read so far is cached
         contents = Contents(states=bytes(states), digests=bytes(digests))
         if place and missing:
-            _remember(place, contents, before=began - SETTLED)
+            _save_cache(place, contents, before=began - SETTLED)
     return contents
 
 
@@ -130,7 +130,7 @@ def _state(status: os.stat_result) -> bytes:
 # ---- reading
 
 
-def _hashed(root: Path, paths: Sequence[str], missing: Sequence[int]) -> Iterator[tuple[int, bytes, bytes]]:
+def _hash_files(root: Path, paths: Sequence[str], missing: Sequence[int]) -> Iterator[tuple[int, bytes, bytes]]:
     """Yield index, state and digest of each file at the indices `missing`, in their order."""
 
     def several(places: Sequence[int]) -> list[tuple[int, bytes, bytes]]:
@@ -210,7 +210,7 @@ def _changing_error(root: Path, path: str, reason: str | None) -> RunError:
 # ---- the cache
 
 
-def _place(root: Path) -> Path | None:
+def _cache_path(root: Path) -> Path | None:
     """Return the path of the folder's cache file. Its name is the folder's device and inode, so renaming keeps it
     valid.
     """
@@ -223,7 +223,7 @@ def _place(root: Path) -> Path | None:
     return base / "imgrec" / "contents" / f"{status.st_dev:x}-{status.st_ino:x}"
 
 
-def _recall(place: Path) -> Contents | None:
+def _load_cache(place: Path) -> Contents | None:
     """Read the cache file; None where there is no complete one that this user wrote."""
     try:
         with disk.opened(place) as file:
@@ -247,7 +247,7 @@ def _by_state(known: Contents) -> dict[bytes, bytes]:
     return {known.states[k * size : (k + 1) * size]: known.digest(k) for k in range(len(known))}
 
 
-def _remember(place: Path, contents: Contents, *, before: int) -> None:
+def _save_cache(place: Path, contents: Contents, *, before: int) -> None:
     """Replace the cache file.
 
     A file that changed more recently than `before` is left out, as a later change may not change its ctime.

@@ -21,7 +21,7 @@ from imgrec.data.augment_params import Draws, draw, order
 from imgrec.data.pruning import Subset
 
 Array = NDArray[Any]
-Column = TypeVar("Column")  # of a table: NumPy's array, or torch's tensor
+Column = TypeVar("Column")  # a table's column: NumPy's array, or torch's tensor
 
 # ---- which images, in which pass
 
@@ -54,12 +54,12 @@ def visits(count: int, *, seed: int, epoch: int, rank: int, world_size: int, sub
         index_t = np.resize(order(count, seed=seed, epoch=epoch), total)
         pass_t = np.full(total, epoch)
     else:
-        index_t, pass_t = _visits_of_some(subset.kept, total, seed=seed, epoch=epoch, since=subset.since)
+        index_t, pass_t = _visits_of_subset(subset.kept, total, seed=seed, epoch=epoch, since=subset.since)
     # copies: views would keep the visits of all devices in memory
     return Visits(index_v=index_t[rank::world_size].copy(), pass_v=pass_t[rank::world_size].astype(np.int32))
 
 
-def _visits_of_some(
+def _visits_of_subset(
     kept_k: NDArray[np.int64], total: int, *, seed: int, epoch: int, since: int
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Return the images and the passes (T) of an epoch's visits, where only `kept_k` are visited from epoch `since` on.

@@ -12,7 +12,7 @@ NAMES = {
 }
 """The usual names of each split's folder, in small letters; upper and lower case are not distinguished."""
 
-_LEFT = {
+_SYSTEM_FOLDERS = {
     "__macosx",  # macOS, in zip archives
     "__pycache__",  # Python
     "lost+found",  # the root of Linux' file systems
@@ -31,7 +31,7 @@ _LEFT = {
 
 def is_left(name: str) -> bool:
     """Return True for a folder that an operating system or a tool made, whatever it contains."""
-    return name.lower() in _LEFT
+    return name.lower() in _SYSTEM_FOLDERS
 
 
 def split_of(name: str) -> str | None:

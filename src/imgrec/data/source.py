@@ -108,9 +108,9 @@ class Source:
     split.
     """
     mean: tuple[float, ...]
-    """Of pixels in [0,1], one per channel."""
+    """The mean of pixels in [0,1], one value for each channel."""
     std: tuple[float, ...]
-    """Of pixels in [0,1], one per channel, > 0."""
+    """The standard deviation of pixels in [0,1], one value > 0 for each channel."""
 
 
 def channel_statistics(images: Images, *, at_most: int | None = None) -> tuple[tuple[float, ...], tuple[float, ...]]:

@@ -144,7 +144,7 @@ def figure(places: Sequence[Path], asked: Request, wanted: Look, output: Path) -
         raise UsageError(f"--limits is of one score's axis, and --scores names {len(metrics)}; draw a figure for each")
     groups = group(table, wanted.colour, table.names, many=wanted.kind == "curves")
     with style.in_print():
-        drawn, notes, problems = _drawn(table, groups, metrics, wanted)
+        drawn, notes, problems = _draw(table, groups, metrics, wanted)
         content, said = style.written(drawn, ending)
     hand_out(output, content)
     high = float(drawn.get_figheight())
@@ -161,13 +161,13 @@ def figure(places: Sequence[Path], asked: Request, wanted: Look, output: Path) -
     )
 
 
-def _drawn(table: Table, groups: Groups, metrics: Sequence[str], wanted: Look) -> tuple[Figure, list[str], list[str]]:
+def _draw(table: Table, groups: Groups, metrics: Sequence[str], wanted: Look) -> tuple[Figure, list[str], list[str]]:
     """Return the figure, notes on what it shows, and files that could not be read for it."""
     match wanted.kind:
         case "dots":
             _refuse_empty(table)
             drawn = dots.draw(table, groups, table.names, wanted.width, wanted.limits)
-            return drawn, [*dots.notes(table), *_beyond(table, wanted)], []
+            return drawn, [*dots.notes(table), *_cut_off(table, wanted)], []
         case "curves":
             found = lines.read(groups, metrics, wanted.split)
             drawn = lines.draw(groups, found, table.names, wanted.width, wanted.limits)
@@ -176,10 +176,10 @@ def _drawn(table: Table, groups: Groups, metrics: Sequence[str], wanted: Look) -
         case _:
             _refuse_empty(table)
             drawn, lacking = costs.draw(table, groups, wanted.cost, table.names, wanted.width, wanted.limits)
-            return drawn, [costs.NOTE, *style.over_both(table), *lacking, *_beyond(table, wanted)], []
+            return drawn, [costs.NOTE, *style.over_both(table), *lacking, *_cut_off(table, wanted)], []
 
 
-def _beyond(table: Table, wanted: Look) -> list[str]:
+def _cut_off(table: Table, wanted: Look) -> list[str]:
     """Return a note on the settings that --limits cuts off."""
     if wanted.limits is None:
         return []

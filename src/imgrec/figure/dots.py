@@ -48,7 +48,7 @@ def draw(table: Table, groups: Groups, names: Names, width: float, limits: tuple
             continue
         for (place, series), row in groups.rows.items():
             _draw_lane(axes, row, number, lanes[place, series], series, table.columns[number])
-            if (told := _share(row, number)) is not None:
+            if (told := _incomplete_count(row, number)) is not None:
                 axes.annotate(
                     told,
                     (1, lanes[place, series] + _BELOW / 2),
@@ -68,7 +68,7 @@ def draw(table: Table, groups: Groups, names: Names, width: float, limits: tuple
         axes.grid(axis="x")
         axes.set_xlabel(captions[number])
         axes.xaxis.set_major_locator(MaxNLocator(nbins=max(2, int(room / 0.4)), steps=list(style.STEPS)))
-        for line in _between(groups, labels):
+        for line in _dividers(groups, labels):
             axes.axhline(line, color="#dddddd", linewidth=0.5)
     return figure
 
@@ -79,7 +79,7 @@ def notes(table: Table) -> list[str]:
     told = (
         f"n = {counts[0]} runs a setting." if len(counts) == 1 else f"n = {counts[0]} to {counts[-1]} runs a setting."
     )
-    lacking = any(_share(row, number) for row in table.rows for number in range(len(table.columns)))
+    lacking = any(_incomplete_count(row, number) for row in table.rows for number in range(len(table.columns)))
     note = _NOTE if table.rows[0].levels == 1 else _NOTE.replace("single runs", "a seed's mean over its runs")
     return [
         note,
@@ -89,7 +89,7 @@ def notes(table: Table) -> list[str]:
     ]
 
 
-def _share(row: Row, number: int) -> str | None:
+def _incomplete_count(row: Row, number: int) -> str | None:
     """Return how many of the setting's runs have the score; None if all have it."""
     scored = row.scored(row.cells[number])
     return f"{scored}/{row.asked}" if scored < row.asked else None
@@ -117,7 +117,7 @@ def _places(groups: Groups, labels: list[str]) -> tuple[list[float], dict[tuple[
     return middles, lanes, top
 
 
-def _between(groups: Groups, labels: list[str]) -> list[float]:
+def _dividers(groups: Groups, labels: list[str]) -> list[float]:
     """Return the positions of lines between places; none unless several settings share a place."""
     if not groups.is_coloured:
         return []

@@ -55,7 +55,7 @@ def group(table: Table, colour: str | None, names: Names, *, many: bool) -> Grou
     spoken = [names.setting(keys, row.setting) for row in table.rows]
     if many and colour is None and len(keys) > 1 and len(table.rows) <= _FEW:
         return Groups(title=None, series=spoken, places=[""], rows={(0, k): row for k, row in enumerate(table.rows)})
-    place = _given(table, colour) if colour is not None else _suiting(table, many=many)
+    place = _requested_factor(table, colour) if colour is not None else _best_factor(table, many=many)
     if place is None:
         if many and colour is None and len(table.rows) <= MOST_SERIES:
             return Groups(
@@ -73,7 +73,7 @@ def group(table: Table, colour: str | None, names: Names, *, many: bool) -> Grou
     )
 
 
-def _given(table: Table, colour: str) -> int | None:
+def _requested_factor(table: Table, colour: str) -> int | None:
     """Return the position of the requested factor; None for `none`."""
     if colour == NONE:
         return None
@@ -92,7 +92,7 @@ def _given(table: Table, colour: str) -> int | None:
     return keys.index(full(colour))
 
 
-def _suiting(table: Table, *, many: bool) -> int | None:
+def _best_factor(table: Table, *, many: bool) -> int | None:
     """Return the position of the most suitable factor for colours; None if no factor has few values within the same
     others.
     """

@@ -107,10 +107,10 @@ def written(figure: Figure, ending: str) -> tuple[bytes, list[str]]:
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         figure.savefig(file, format=kind, metadata=_METADATA[kind])
-    return file.getvalue(), _missing([str(warning.message) for warning in caught])
+    return file.getvalue(), _font_warnings([str(warning.message) for warning in caught])
 
 
-def _missing(warned: Sequence[str]) -> list[str]:
+def _font_warnings(warned: Sequence[str]) -> list[str]:
     """Return matplotlib's warnings: characters that the font lacks in one sentence, other warnings unchanged."""
     found = [re.match(r"Glyph (\d+) ", line) for line in warned]
     lacking = "".join(dict.fromkeys(chr(int(match[1])) for match in found if match))

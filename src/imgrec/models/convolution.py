@@ -37,18 +37,18 @@ class SmallImageConv(nn.Conv2d):
         if not self.training or images_nchw.device.type != "cpu" or not torch.is_grad_enabled():
             return super().forward(images_nchw)
         dtype = torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else images_nchw.dtype
-        if dtype != torch.bfloat16 or not self._pays(images_nchw.shape[3]):
+        if dtype != torch.bfloat16 or not self._is_faster(images_nchw.shape[3]):
             return super().forward(images_nchw)
         return cast(Tensor, _Convolution.apply(images_nchw.to(dtype), self.weight.to(dtype)))
 
-    def _pays(self, width: int) -> bool:
+    def _is_faster(self, width: int) -> bool:
         return width <= _WIDEST if self.kernel_size == (1, 1) else side_by_side(width) > 1
 
 
 def for_small_images(module: nn.Module) -> nn.Module:
     """Replace every suitable convolution inside the module by a SmallImageConv; names and parameters stay the same."""
     for name, child in module.named_children():
-        if type(child) is nn.Conv2d and _fits(child):
+        if type(child) is nn.Conv2d and _is_replaceable(child):
             with torch.device("meta"):  # new weights would cost time, and their random draws would change later layers
                 exchanged = SmallImageConv(child.in_channels, child.out_channels, kernel_size=child.kernel_size[0])
             exchanged.weight = child.weight
@@ -58,7 +58,7 @@ def for_small_images(module: nn.Module) -> nn.Module:
     return module
 
 
-def _fits(layer: nn.Conv2d) -> bool:
+def _is_replaceable(layer: nn.Conv2d) -> bool:
     plain = layer.bias is None and layer.groups == 1 and layer.padding_mode == "zeros"
     known = (layer.kernel_size, layer.padding) in (((3, 3), (1, 1)), ((1, 1), (0, 0)))
     return plain and known and layer.stride == layer.dilation == (1, 1)

@@ -219,7 +219,7 @@ def _keys(runs: Sequence[Run]) -> list[str]:
 
     The order is: recipe, choices of the axes, images, keys of the axes, keys of the root, the parent's id.
     """
-    axes = [f"{axis}.name" for axis in AXES if axis != "trainer"]  # cpu, gpu and ddp are the same experiment
+    axes = [f"{axis}.name" for axis in AXES if axis != "trainer"]  # cpu, gpu and ddp are the same setting
     axes.insert(axes.index(DATA) + 1, ROOT)  # ROOT names the images, which are identified by their fingerprint
     present = dict.fromkeys(key for run in runs for key in run.record.config)
     silent = {key for run in runs for key in _keys_outside(run.record)}
@@ -269,7 +269,7 @@ def _defaults_in(record: Record, axis: str) -> Mapping[str, Any]:
     The defaults of an outside component are those that the run recorded.
     """
     name = str(record.config.get(f"{axis}.name"))
-    place = f"{axis}={name}" if "." not in axis else axis.replace(".", "=", 1)  # callback.NAME is one in a list
+    place = f"{axis}={name}" if "." not in axis else axis.replace(".", "=", 1)  # callback.NAME is an element of a list
     kept = record.components.get(place)
     return _defaults(axis, name) if kept is None else kept.get("defaults", {})
 

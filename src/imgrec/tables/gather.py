@@ -11,7 +11,7 @@ from imgrec.records import Evaluation, Record, Score
 from imgrec.runfolder import EVALUATIONS, RECORD, SWEEP_LOCK, TUNING, VERIFICATIONS
 from imgrec.tables import images
 
-_OWN = (TUNING, SWEEP_LOCK, "multirun.yaml", "optuna.db")  # files that a sweep writes beside its runs
+_SWEEP_FILES = (TUNING, SWEEP_LOCK, "multirun.yaml", "optuna.db")  # files that a sweep writes beside its runs
 _LISTED = 3  # runs with several copies that are named; the rest is counted
 _PLACES = 2  # paths of such a run that are named; the rest is counted
 RECORDS = "records"  # a folder whose JSON files are records, one for each run, as in experiments/
@@ -130,14 +130,14 @@ def _difference(takes: Sequence[Run]) -> str:
 def _files(place: Path, problems: list[str]) -> Iterator[Path]:
     """Yield the files that are records, or should be. Folders that cannot be read are added to the problems."""
     if place.is_file():
-        if place.name not in _OWN:  # a shell's wildcard can name these files
+        if place.name not in _SWEEP_FILES:  # a shell's wildcard can name these files
             yield place
     elif not place.is_dir():
         raise UsageError(f"{shown(place)} must be a folder of runs or a record, and does not exist; check the path")
     elif stands(place / RECORD):
         yield place / RECORD
     else:
-        yield from _loose(place)
+        yield from _lone_records(place)
         yield from _below(place, problems)
 
 
@@ -157,7 +157,7 @@ def _below(place: Path, problems: list[str]) -> Iterator[Path]:
             yield folder / RECORD
         elif folder.name != VERIFICATIONS:
             if folder.name == RECORDS:
-                yield from _loose(folder)
+                yield from _lone_records(folder)
             if not folder.is_symlink():  # a link may lead to a parent folder
                 yield from _below(folder, problems)
 
@@ -179,7 +179,7 @@ def _unreadable(folder: Path, error: OSError) -> str:
     return f"{shown(folder)} cannot be read: {error.strerror}; mend its permissions"
 
 
-def _loose(folder: Path) -> Iterator[Path]:
+def _lone_records(folder: Path) -> Iterator[Path]:
     yield from (path for path in sorted(folder.glob("*.json")) if path.name != TUNING)
 
 
@@ -195,7 +195,7 @@ def _read(path: Path, found: Gathered) -> Run:
         except RunError as error:
             found.problems.append(str(error))
             continue
-        if reason := _left_out(later, record):
+        if reason := _why_excluded(later, record):
             found.notes.append(f"left out, as {reason}: {shown(file)}")
             continue
         record.scores += _new_scores(later, record)
@@ -224,7 +224,7 @@ def _read_evaluation(path: Path, record: Record) -> Evaluation:
     return found
 
 
-def _left_out(later: Evaluation, record: Record) -> str:
+def _why_excluded(later: Evaluation, record: Record) -> str:
     """Return why the measurement does not count for the finished run; empty if it counts.
 
     Older versions named no weights in records and measurements. Such a measurement counts, as nothing is known of its

@@ -141,8 +141,8 @@ def _long(table: Table, digits: int | None, hide: Collection[str]) -> Grid:
         numeric=[place >= words and name not in ("runs", "published") for place, name in enumerate(header)],
         rows=[
             [
-                *_named(table, row, unfinished=unfinished, hide=hide),
-                *_scored(table, row, shown, digits, hide),
+                *_setting_fields(table, row, unfinished=unfinished, hide=hide),
+                *_score_fields(table, row, shown, digits, hide),
                 *(
                     [Field(text="; ".join(_figure(each, sources) for each in row.published) or ABSENT)]
                     if sources
@@ -167,11 +167,11 @@ def _in_every_row(table: Table, costs: Sequence[tuple[str, str, float]]) -> list
     return [f"In every row: {told}."] if told else []
 
 
-def _named(table: Table, row: Row, *, unfinished: bool, hide: Collection[str]) -> list[Field]:
+def _setting_fields(table: Table, row: Row, *, unfinished: bool, hide: Collection[str]) -> list[Field]:
     """Return the fields that name the setting and count its runs."""
     fields = [Field(text=value) for value in _values(table, row)] or [Field(text="all runs")]
     fields += [Field(text=str(max(len(cell.values) for cell in row.cells)))] if "n" not in hide else []
-    return [*fields, *([Field(text=_states(table, row))] if unfinished else [])]
+    return [*fields, *([Field(text=_run_counts(table, row))] if unfinished else [])]
 
 
 def _mean(told: Numbers, hide: Collection[str]) -> str:
@@ -183,7 +183,7 @@ def _values(table: Table, row: Row) -> list[str]:
     return [table.names.value(key, value) for key, value in zip(table.factors.keys, row.setting, strict=True)]
 
 
-def _scored(
+def _score_fields(
     table: Table, row: Row, shown: Sequence[Sequence[Statistic]], digits: int | None, hide: Collection[str]
 ) -> list[Field]:
     """Return the fields of the scores, each with its statistics."""
@@ -209,8 +209,8 @@ def _pivot(table: Table, digits: int | None, hide: Collection[str]) -> Grid:
         told = numbers(row.cells[0], column, digits)
         fewer = f" (n = {told.n})" if told.mean and len(row.cells[0].values) != most else ""
         if _count_finite(table, row) < row.asked:
-            fewer = f" ({_states(table, row).partition(' ')[0]} runs)"
-        text = f"{_mean(told, hide)}{fewer}{_beside(told, hide)}" if told.mean else _states(table, row)
+            fewer = f" ({_run_counts(table, row).partition(' ')[0]} runs)"
+        text = f"{_mean(told, hide)}{fewer}{_difference_text(told, hide)}" if told.mean else _run_counts(table, row)
         field = Field(text=text, strong=row.cells[0].best)
         lines.setdefault(tuple(row.setting[place] for place in others), {})[row.setting[across]] = field
     keys = [table.factors.keys[place] for place in others]
@@ -233,7 +233,7 @@ def _pivot(table: Table, digits: int | None, hide: Collection[str]) -> Grid:
     )
 
 
-def _beside(told: Numbers, hide: Collection[str]) -> str:
+def _difference_text(told: Numbers, hide: Collection[str]) -> str:
     """Return the difference to the baseline for a pivot's cell: ` (Δ -1.67, p = 0.033)`."""
     parts = [f"Δ {told.difference}"] if told.difference and "difference" not in hide else []
     if told.p and "p" not in hide:
@@ -241,7 +241,7 @@ def _beside(told: Numbers, hide: Collection[str]) -> str:
     return f" ({', '.join(parts)})" if parts else ""
 
 
-def _states(table: Table, row: Row) -> str:
+def _run_counts(table: Table, row: Row) -> str:
     """Return the number of runs with finite scores of those asked for, and the states of the others.
 
     An example is `3/5 (1 failed, 1 missing)`.

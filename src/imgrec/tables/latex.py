@@ -45,7 +45,7 @@ def render(texts: Grid, layout: Layout) -> str:
         f"{{{_escaped(name)}}}" if by_siunitx[place] else _escaped(name) for place, name in enumerate(texts.header)
     ]
     caption = layout.caption if layout.caption is not None else texts.verdict
-    below = [_behind_item(_escaped(_ended(note))) for note in texts.notes if note not in texts.asides]
+    below = [_protect_bracket(_escaped(_with_period(note))) for note in texts.notes if note not in texts.asides]
     packages = "booktabs,threeparttable" + (",siunitx" if layout.siunitx else "")
     return "\n".join(
         [
@@ -54,7 +54,7 @@ def render(texts: Grid, layout: Layout) -> str:
             r"\begin{table}",
             r"  \centering",
             r"  \begin{threeparttable}",
-            rf"    \caption{{{_escaped(_ended(caption))}}}",
+            rf"    \caption{{{_escaped(_with_period(caption))}}}",
             *([rf"    \label{{{layout.label}}}"] if layout.label else []),
             rf"    \begin{{tabular}}{{{''.join(kinds)}}}",
             r"      \toprule",
@@ -79,7 +79,7 @@ def _line(cells: Sequence[str]) -> str:
     return re.sub(r"^([\[*])", r"{\1}", " & ".join(cells)) + r" \\"
 
 
-def _behind_item(text: str) -> str:
+def _protect_bracket(text: str) -> str:
     return re.sub(r"^\[", "{[}", text)  # LaTeX would read a leading [ as an argument of \item
 
 
@@ -87,7 +87,7 @@ def _text(field: Field) -> str:
     return rf"\textbf{{{_escaped(field.text)}}}" if field.strong else _escaped(field.text)
 
 
-def _ended(note: str) -> str:
+def _with_period(note: str) -> str:
     return note if note.endswith(".") else f"{note}."
 
 

@@ -81,7 +81,7 @@ def mark(table: Table) -> list[Standing]:
             table.notes.append(f"{column.label}: no best is marked. {doubt.reason}{doubt.way_out}.{more}")
         elif standing.first is not None and standing.second is not None:
             standing.first.cells[number].best = True
-            amounts += _amounts(table, number, standing.first)
+            amounts += _p_bounds(table, number, standing.first)
     if amounts:
         over_both = any(cell.answers for row in table.rows for cell in row.cells)
         ends = list(dict.fromkeys(f"{p:.2g}" for p in (min(amounts), max(amounts))))
@@ -103,7 +103,7 @@ def stand(table: Table, number: int) -> Standing:
         return Standing(first=entries[0] if entries else None)
     first, *others = sorted(entries, key=lambda row: -column.sign * mean_of(row.cells[number]))
     if not all(compare.is_comparable(first, row, column) for row in entries):
-        return Standing(incomparable=f"different {_different(first, others, column)}")
+        return Standing(incomparable=f"different {_why_incomparable(first, others, column)}")
     doubts = [doubt for row in others if (doubt := _doubt(table, number, first, row)) is not None]
     return Standing(
         first=first,
@@ -113,11 +113,11 @@ def stand(table: Table, number: int) -> Standing:
     )
 
 
-def _calibrated(row: Row) -> bool:
+def _has_probabilities(row: Row) -> bool:
     return gives_probabilities(row.runs[0].record)
 
 
-def _different(first: Row, others: Sequence[Row], column: Column) -> str:
+def _why_incomparable(first: Row, others: Sequence[Row], column: Column) -> str:
     """Return in words why the first setting cannot be compared with all others."""
     if any(compare.images_of(first) != compare.images_of(row) for row in others):
         return "data"
@@ -126,12 +126,14 @@ def _different(first: Row, others: Sequence[Row], column: Column) -> str:
     if column.metric == "loss":
         return "losses, each measured by its own"
     names = {name for name, loss in components("loss").items() if not getattr(loss, "gives_probabilities", True)}
-    names |= {str(row.runs[0].record.config.get("loss.name")) for row in (first, *others) if not _calibrated(row)}
+    names |= {
+        str(row.runs[0].record.config.get("loss.name")) for row in (first, *others) if not _has_probabilities(row)
+    }
     without = " or ".join(sorted(names))
     return f"losses, or of {without}, whose outputs are no logits of probabilities"
 
 
-def _amounts(table: Table, number: int, first: Row) -> list[float]:
+def _p_bounds(table: Table, number: int, first: Row) -> list[float]:
     """Return, for each other setting, the p value that corresponds to the smallest lead that would be marked."""
     found = []
     for row in table.rows:

@@ -50,10 +50,10 @@ def over(
             raise UsageError(f"--average {short(key)} must be a factor of the runs, and in them {varied} varies")
     places = [found.keys.index(key) for key in keys]
     kept = [place for place in range(len(found.keys)) if place not in places]
-    levels = sorted({_at(row.setting, places) for row in rows}, key=factors.order)
+    levels = sorted({_pick(row.setting, places) for row in rows}, key=factors.order)
     groups: dict[Setting, dict[Setting, Row]] = {}
     for row in rows:
-        groups.setdefault(_at(row.setting, kept), {})[_at(row.setting, places)] = row
+        groups.setdefault(_pick(row.setting, kept), {})[_pick(row.setting, places)] = row
     left = Factors(keys=tuple(found.keys[place] for place in kept), along=found.along)
 
     def name(keys: Sequence[str], values: Setting) -> str:
@@ -103,7 +103,7 @@ def over(
     return left, averaged
 
 
-def _at(setting: Setting, places: Sequence[int]) -> Setting:
+def _pick(setting: Setting, places: Sequence[int]) -> Setting:
     return tuple(setting[place] for place in places)
 
 

@@ -41,11 +41,11 @@ class Names:
 
     def value(self, key: str, value: str) -> str:
         """Return the name of a factor's value for use under a heading that names the factor."""
-        return self._of(key, value) or value
+        return self._lookup(key, value) or value
 
     def words(self, key: str, value: str) -> str:
         """Return the name of a factor's value for use in a sentence; without a name, as the command line takes it."""
-        return self._of(key, value) or f"{self.factor(key)}={value}"
+        return self._lookup(key, value) or f"{self.factor(key)}={value}"
 
     def label(self, metric: str, split: str) -> str | None:
         """Return the name that the file gives a score; None if it gives none."""
@@ -53,7 +53,7 @@ class Names:
 
     def spoken(self, key: str, value: str) -> str:
         """Return the name of a factor's value for use by itself: `sgd` for a choice, `lr=0.1` for a key."""
-        named = self._of(key, value)
+        named = self._lookup(key, value)
         if named or "." not in short(key):
             return named or value
         known = self._given.get(key)
@@ -85,7 +85,7 @@ class Names:
             _refuse_same({f"{short(key)}={value}": self.value(key, value) for value in values})
         _refuse_same({f"{column.split} {column.metric}": self.score(column) for column in columns})
 
-    def _of(self, key: str, value: str) -> str | None:
+    def _lookup(self, key: str, value: str) -> str | None:
         return self._given.get(f"{short(key)}={value}") or self._given.get(f"{full(key)}={value}")
 
 

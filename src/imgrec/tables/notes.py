@@ -34,14 +34,14 @@ def describe(table: Table, notes: list[str], reader: Reader) -> None:
         place = f"the last epoch ({why})" if whole else f"{place}, else the last"
     notes.insert(
         0,
-        f"Mean ± sample standard deviation over n seeds at {place}. {_covered(table)}",
+        f"Mean ± sample standard deviation over n seeds at {place}. {_intervals_note(table)}",
     )
     if any(cell.summary and cell.summary.std == 0 for row in table.rows for cell in row.cells):
         notes.append("Equal values (± 0) give no interval.")
     notes += _calibrations(table, reader)
 
 
-def _covered(table: Table) -> str:
+def _intervals_note(table: Table) -> str:
     """Return in one line what the intervals cover."""
     cells = [cell for row in table.rows for cell in row.cells if cell.summary]
     several = any(cell.summary and cell.summary.low is not None for cell in cells)
@@ -130,10 +130,13 @@ def tell_what_is_missing(table: Table) -> None:
                     f"best lost: {name} seed={run.seed}: best.ckpt of epoch {shown(str(lost.get('epoch')))}"
                     f" {shown(str(lost.get('why')))}; scored at {instead}"
                 )
-        table.notes += _scoreless(table, row)
+        table.notes += _missing_scores(table, row)
         if row.missing:
             missing.append(f"{name} seed={','.join(map(str, row.missing))}")
-    for what, names in (("missing", missing), ("not run", [table.name_of(setting) for setting in _absent(table)])):
+    for what, names in (
+        ("missing", missing),
+        ("not run", [table.name_of(setting) for setting in _settings_without_runs(table)]),
+    ):
         if names:
             more = f"; and {len(names) - _LISTED} more" if len(names) > _LISTED else ""
             table.notes.append(f"{what}: {'; '.join(names[:_LISTED])}{more}")
@@ -154,7 +157,7 @@ def _settings(score: Score) -> str:
     return " ".join(f"{key}={text(value)}" for key, value in sorted(settings.items()) if key != "temperature")
 
 
-def _scoreless(table: Table, row: Row) -> list[str]:
+def _missing_scores(table: Table, row: Row) -> list[str]:
     """Return notes on finished runs that lack a score, and on the protocols under which it was measured."""
     told = []
     for column in table.columns:
@@ -176,7 +179,7 @@ def _reason(error: str) -> str:
     return (reason or error).split(";")[0]
 
 
-def _absent(table: Table) -> list[Setting]:
+def _settings_without_runs(table: Table) -> list[Setting]:
     """Return the combinations of the factors' values that have no run; empty unless most combinations have one."""
     there = {row.setting for row in table.rows}
     levels = [list(dict.fromkeys(row.setting[k] for row in table.rows)) for k in range(len(table.factors.keys))]

@@ -19,7 +19,7 @@ from imgrec.tables.column import Column
 from imgrec.tables.factors import full, text, value_of
 
 OWN = Path(__file__).with_name("published.toml")
-NONE = "none"  # --published none
+NONE = "none"  # value of --published for no figures
 
 
 @dataclass(frozen=True, kw_only=True)
