@@ -15,7 +15,7 @@ from imgrec import evaluate, predictions
 from imgrec.errors import RunError
 from imgrec.predictions import Predicted
 from imgrec.tables.gather import gather
-from imgrec.tables.stored_predictions import Kept
+from imgrec.tables.stored_predictions import StoredPredictions
 
 
 def _some(seed: int = 0, count: int = 50, calibrated: bool = False) -> Predicted:
@@ -83,7 +83,7 @@ def test_a_table_finds_the_predictions_of_folders_evaluations_and_packed_records
     assert measured.path is not None
     assert measured.path.with_suffix(".npz").is_file()
     [run] = gather([finished.parent]).runs
-    kept = Kept()
+    kept = StoredPredictions()
     clean, flipped = (kept.of(run, ("test", protocol, "best")) for protocol in ("clean", "tta_flip"))
     assert clean is not None
     assert flipped is not None
@@ -95,14 +95,14 @@ def test_a_table_finds_the_predictions_of_folders_evaluations_and_packed_records
     shutil.copy(finished / "record.json", study / "records/one.json")
     shutil.copy(finished / predictions.NAME, study / predictions.NAME)
     [lone] = gather([study]).runs
-    found = Kept().of(lone, ("test", "clean", "best"))
+    found = StoredPredictions().of(lone, ("test", "clean", "best"))
     assert found is not None
     assert found.digest() == clean.digest()
 
 
 def _kept(finished: Path) -> Predicted | None:
     [run] = gather([finished.parent]).runs
-    return Kept().of(run, ("test", "clean", "last"))
+    return StoredPredictions().of(run, ("test", "clean", "last"))
 
 
 def test_predictions_of_another_run_are_refused(finished: Path) -> None:

@@ -1,8 +1,8 @@
-"""TensorBoard's HPARAMS table of a folder of runs: its columns are what differs between them. Imports no torch.
+"""Write TensorBoard's HPARAMS table of a folder of runs, with a column for each difference. Imports no torch.
 
-A run cannot know what later ones vary, so the columns are written anew from the records in the folder: when a run by
-itself or a sweep ends, and now and then while a sweep goes on. TensorBoard keeps the first message that it reads in a
-place, so other columns lie under another name.
+A run cannot know what later runs vary. So the columns are written again from the records in the folder when a single
+run or a sweep ends, and from time to time during a sweep. TensorBoard keeps the first message that it reads from a
+folder, so a message with other columns has a folder of another name.
 """
 
 import contextlib
@@ -37,17 +37,22 @@ log = logging.getLogger(__name__)
 
 
 def summarise(folder: Path, *, test: bool = True, at_most_every: float = 0) -> None:
-    """Write which columns the HPARAMS table of the folder's runs has; without event files of runs, nothing.
+    """Write the columns of the HPARAMS table of the folder's runs. Without event files of runs, do nothing.
 
-    test: with columns of test scores, unless a run there is running or interrupted. at_most_every: leave a table as it
-    is that is not older than this, in seconds, and has no test scores. A folder that is not imgrec's own stays as it
-    is: hydra.run.dir puts a run anywhere, and the folder around it is the user's. Raises RunError where the disk
-    refuses.
+    A folder that imgrec did not choose is not changed, as hydra.run.dir may put a run into any folder of the user's.
+
+    Args:
+        folder: The folder of the runs.
+        test: True to include test scores, unless a run there is running or interrupted.
+        at_most_every: Seconds; a newer table without test scores is not replaced.
+
+    Raises:
+        RunError: the disk refuses.
     """
     if not _is_own(folder) or not any(folder.glob(f"*/{TENSORBOARD}")):
         return
     try:
-        with _alone(folder):
+        with _exclusive(folder):
             if _age(folder) < at_most_every:
                 return
             found = _runs(folder)
@@ -65,13 +70,13 @@ def summarise(folder: Path, *, test: bool = True, at_most_every: float = 0) -> N
 
 
 def _is_own(folder: Path) -> bool:
-    """Whether imgrec chose the folder: a sweep's, or a group below outputs/."""
+    """Return True if imgrec chose the folder: a sweep's, or a group below outputs/."""
     above = folder.resolve().parent
     return (folder / SWEEP_LOCK).is_file() or above.name == OUTPUTS or above == Path(OUTPUTS).resolve()
 
 
 def _runs(folder: Path) -> list[Run]:
-    """The runs in the folder, without those whose records cannot be read."""
+    """Return the runs in the folder, without those whose records cannot be read."""
     found = []
     for path in sorted(folder.glob(f"*/{RECORD}")):
         if not path.is_file():
@@ -84,27 +89,31 @@ def _runs(folder: Path) -> list[Run]:
 
 
 def _tables(folder: Path) -> list[Path]:
-    """The folders of this module there."""
+    """Return the folders that this module made there."""
     found = [path for path in folder.glob("hparams-*") if _FOLDER.fullmatch(path.name)]
     return [path for path in found if path.is_dir() and not path.is_symlink()]
 
 
 def _age(folder: Path) -> float:
-    """Seconds since the table was last renewed; infinity without one, or where the clock has been put back."""
+    """Return the seconds since the table was last written; infinity if there is none, or the clock was put back."""
     dates = [events.stat().st_mtime for path in _tables(folder) if (events := path / _EVENTS).is_file()]
     age = time.time() - max(dates, default=0)
     return age if dates and age >= 0 else math.inf
 
 
 def _date(folder: Path, *, old: bool) -> None:
-    """Note that the table is new, also where it stayed the same. old: that the next run of a sweep has to renew it."""
+    """Set the table's time to now, also if its content is the same. old: True to make the next run of a sweep write
+    it.
+    """
     for path in _tables(folder):
         if (path / _EVENTS).is_file():
             os.utime(path / _EVENTS, (0, 0) if old else None)
 
 
 def _message(runs: Sequence[Run], *, test: bool) -> Summary:
-    """The columns: what differs between the runs, seeds included; what differs from the defaults where nothing does."""
+    """Return the columns: the differences between the runs, with seeds, or the differences from defaults if there are
+    none.
+    """
     keys = list(factors.derive(runs).keys)
     if len({run.seed for run in runs}) > 1:
         keys.append("seed")
@@ -117,7 +126,7 @@ def _message(runs: Sequence[Run], *, test: bool) -> Summary:
 
 
 def _values(runs: Sequence[Run], key: str) -> list[hparams.Value]:
-    """What the runs have in the column, each once; nothing of runs whose choice does not have its key."""
+    """Return the runs' different values in the column. Runs whose choice does not have the key are left out."""
     found = (_of_run(run.record).get(key) for run in runs)
     return list(dict.fromkeys(value for value in found if value is not None))
 
@@ -127,7 +136,7 @@ def _of_run(record: Record) -> dict[str, hparams.Value]:
 
 
 def _replace(folder: Path, message: Summary) -> None:
-    """Put the message into a folder named by its content, and remove the one before."""
+    """Write the message into a folder named by its content, and remove the previous one."""
     text = message.SerializeToString(deterministic=True)
     own = folder / f"hparams-{hashlib.sha256(text).hexdigest()[:SHORT]}"
     if not (own / _EVENTS).is_file():
@@ -143,19 +152,19 @@ def _replace(folder: Path, message: Summary) -> None:
 
 
 def _remove(folder: Path) -> None:
-    """Remove a folder that this module made; what else lies in it stays, and the folder with it."""
+    """Remove a folder that this module made. If it contains other files, they and the folder stay."""
     (folder / _EVENTS).unlink(missing_ok=True)
     clean(folder)
-    with contextlib.suppress(OSError):  # somebody else's file lies in it
+    with contextlib.suppress(OSError):  # it contains another program's file
         folder.rmdir()
 
 
 @contextlib.contextmanager
-def _alone(folder: Path) -> Iterator[None]:
-    """Let the processes of a sweep write one after the other; the last one sees the records of all."""
+def _exclusive(folder: Path) -> Iterator[None]:
+    """Let the processes of a sweep write one after the other; the last one then sees all records."""
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
-        with contextlib.suppress(OSError):  # a file system without locks: two writers at a moment are rare
+        with contextlib.suppress(OSError):  # a file system without locks: two simultaneous writers are rare
             fcntl.flock(descriptor, fcntl.LOCK_EX)
         yield
     finally:

@@ -1,4 +1,4 @@
-"""The `imgrec` command: parses, hands over, prints. Heavy imports wait until a command needs them."""
+"""Define the `imgrec` command: parse words, call the code, print results. Heavy imports happen on use."""
 
 import os
 import sys
@@ -21,16 +21,16 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
     help="What does this optimizer, this loss, this layer really do to an image classifier?",
 )
-_WITH_VALUE = ("--cfg", "-c", "--package", "-p", "--info", "-i")  # Hydra's options whose value is the next word
+_WITH_VALUE = ("--cfg", "-c", "--package", "-p", "--info", "-i")  # Hydra's options that take the next word as value
 
-_WORDS = "imgrec.words"  # what stands beside the options of `train`
+_WORDS = "imgrec.words"  # key of the words beside the options of `train`
 
 
 class _TrainCommand(TyperCommand):
-    """`train`, whose help explains the choices and keys that stand beside --help."""
+    """The command `train`, whose help explains the choices and keys given beside --help."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        if "--help" in args or "-h" in args:  # which shows what is loaded
+        if "--help" in args or "-h" in args:  # help shows the loaded components
             args = _load_named_in(args, ctx)
         ctx.meta[_WORDS] = [word for word in args if not word.startswith("-")]
         parsed: list[str] = super().parse_args(ctx, args)
@@ -43,7 +43,7 @@ class _TrainCommand(TyperCommand):
 
 
 def _load_named_in(args: list[str], ctx: Any) -> list[str]:
-    """Load the parts that --components and --config-dir name among these words, and return the others."""
+    """Load the files that --components and --config-dir name among these words, and return the other words."""
     from imgrec.config import folders, outside
 
     found: dict[str, list[str]] = {"--components": [], folders.OPTION: []}
@@ -124,7 +124,7 @@ def _sweep(overrides: list[str]) -> None:
     sweep = Sweep(overrides)
     try:
         sweep.run()
-    finally:  # one that was interrupted, or of which a run failed, has finished others
+    finally:  # an interrupted sweep, or one with a failed run, has finished other runs
         if outcomes := sweep.outcomes:
             tell(summary.overview(outcomes, complete=sweep.complete))
 
@@ -209,47 +209,46 @@ for command in (results.table, results.report, results.figure):
 
 
 def main() -> None:
-    """Run the command; every refusal becomes one line on stderr and an exit code.
+    """Run the command. Every error becomes one line on stderr and an exit code.
 
-    0 done, 1 failed, 2 wrong usage; interrupted and resumable: 129 (SIGHUP), 130 (Ctrl-C), 138 (SIGUSR1) and 143
-    (SIGTERM).
-    IMGREC_DEBUG=1 shows tracebacks.
+    The codes are 0 for success, 1 for failure and 2 for wrong usage; for an interrupted run that can be resumed, 129
+    (SIGHUP), 130 (Ctrl-C), 138 (SIGUSR1) and 143 (SIGTERM). IMGREC_DEBUG=1 shows tracebacks.
     """
     with streams.prepared():
-        sys.exit(_code())
+        sys.exit(_exit_code())
 
 
-def _code() -> Any:
+def _exit_code() -> Any:
     try:
-        code: Any = _answered()
+        code: Any = _invoke()
     except Interrupted as error:
         ahead = "the same command goes on from here" if error.resumable else "nothing is recorded"
-        code = _say(f"interrupted by {error}: {ahead}", error, error.exit_code)
+        code = _report_error(f"interrupted by {error}: {ahead}", error, error.exit_code)
     except (KeyboardInterrupt, typer.Abort) as error:
-        code = _say("interrupted", error, 130)
+        code = _report_error("interrupted", error, 130)
     except UsageError as error:
-        code = _say(str(error), error, 2)
+        code = _report_error(str(error), error, 2)
     except RunError as error:
-        code = _say(str(error), error, 1)
+        code = _report_error(str(error), error, 1)
     except Exception as error:
-        if type(error).__name__ == "NoArgsIsHelpError":  # `imgrec` alone: its help, as it is
+        if type(error).__name__ == "NoArgsIsHelpError":  # `imgrec` without words: its help, unchanged
             print(error.format_message(), file=sys.stderr)  # type: ignore[attr-defined]
             code = 2
-        elif hasattr(error, "format_message"):  # click's own, of whichever copy typer uses
-            code = _say(error.format_message(), error, 2)
+        elif hasattr(error, "format_message"):  # click's own errors, of whichever copy typer uses
+            code = _report_error(error.format_message(), error, 2)
         else:
-            code = _say(f"{type(error).__name__}: {error} (IMGREC_DEBUG=1 shows where)", error, 1)
+            code = _report_error(f"{type(error).__name__}: {error} (IMGREC_DEBUG=1 shows where)", error, 1)
     try:
-        sys.stdout.flush()  # what Hydra printed; Python would only say that it ignores an exception
+        sys.stdout.flush()  # flushes what Hydra printed; at exit Python would only report an ignored exception
     except BrokenPipeError:
         streams.discard_stdout()
     except RunError as error:
-        code = _say(str(error), error, code or 1)
+        code = _report_error(str(error), error, code or 1)
     return code
 
 
-def _answered() -> Any:
-    """What the command returns, or how it was refused or interrupted."""
+def _invoke() -> Any:
+    """Return what the command returns, or raise its error or interruption."""
     try:
         return app(standalone_mode=False)
     except Exception as error:
@@ -258,7 +257,7 @@ def _answered() -> Any:
         raise
 
 
-def _say(message: str, error: BaseException, code: int) -> int:
+def _report_error(message: str, error: BaseException, code: int) -> int:
     if os.environ.get("IMGREC_DEBUG") == "1":
         traceback.print_exception(error)
     print("imgrec:", folded(message), file=sys.stderr)

@@ -1,7 +1,7 @@
-"""The source code that a run consists of, told apart by digests. Imports no torch.
+"""Identify the source code of a run by digests. Imports no torch.
 
-Each module has two digests: one of its bytes, which is compared at once, and one of its syntax tree without docstrings,
-which comments, blank lines and line breaks leave alone. The second is compared only where the first differs.
+Each module has two digests: one of its bytes, which is compared first, and one of its syntax tree without docstrings,
+which does not depend on comments, blank lines and line breaks. The second is compared only if the first differs.
 """
 
 import functools
@@ -14,9 +14,9 @@ from importlib.machinery import ModuleSpec
 from pathlib import Path
 
 Code = dict[str, str]
-"""A module's name: `<digest of its bytes> <digest of its syntax tree>`; an empty text where there is no module."""
+"""By module name, `<digest of its bytes> <digest of its syntax tree>`; an empty text where there is no module."""
 
-RUN = "imgrec.training.run"  # the module that carries a run out: what it imports is the code of a run
+RUN = "imgrec.training.run"  # the module that carries out a run; what it imports is the code of a run
 COMPUTES_NOTHING = {
     "imgrec": "the version and the public names",
     "imgrec.codebase": "tells code apart",
@@ -42,16 +42,16 @@ COMPUTES_NOTHING = {
     "imgrec.config.logger": "what every logger has",
     "imgrec.training.tensorboard": "what TensorBoard shows",
 }
-"""Modules that a run imports and that none of its numbers depend on: why. An edited sentence there is no other code."""
-_TOP = Path(__file__).resolve().parents[1]  # the folder that holds the package
+"""Modules that a run imports but that no number depends on, with the reason. A change in them is no change of code."""
+_TOP = Path(__file__).resolve().parents[1]  # the folder that contains the package
 _DIGITS = 12  # hexadecimal digits of a digest
-_SETTLED = 2 * 10**9  # ns: an edit this soon after another may leave a file's times and size as they were
-_LISTED = 4  # modules that are named before the rest is counted
+_SETTLED = 2 * 10**9  # ns: a second edit within this time may leave a file's times and size unchanged
+_LISTED = 4  # modules that are named; the rest is counted
 
 
 @dataclass(frozen=True)
 class _Loaded:
-    """A module's source when this process first looked at it. spec: of the module then; a reload makes a new one."""
+    """A module's source when this process first looked at it, and the module's spec then; a reload makes a new spec."""
 
     spec: ModuleSpec
     source: bytes
@@ -59,25 +59,32 @@ class _Loaded:
 
 @dataclass(frozen=True)
 class _Read:
-    """A file's bytes, and what the file system said of it then."""
+    """A file's bytes, and the file's state when they were read."""
 
     state: tuple[int, ...]
     source: bytes
 
 
 _loaded: dict[Path, _Loaded] = {}
-_files: dict[Path, _Read] = {}  # many records are compared with the same files
+_files: dict[Path, _Read] = {}  # cached, as many records are compared with the same files
 
 
 def of_run(root: str = RUN, *, top: Path = _TOP) -> Code:
-    """The digests of `root` and of every module of its package that it imports, directly or not, also within functions.
+    """Return the digests of `root` and of every module of its package that it imports, directly or not.
 
-    Components count as if `root` imported them all, as it finds them by name.
+    Imports within functions count. Components count as if `root` imported all of them, as it finds them by name. Other
+    packages, modules of COMPUTES_NOTHING, imports for type checkers only, and names that are composed at run time do
+    not count.
 
-    top: the folder that holds the package; in an installation it holds other packages too, which do not count. Nor do
-    modules of COMPUTES_NOTHING, imports for type checkers alone, and names that are put together at run time. Empty
-    where the source is not there (an installation of bytecode alone). Raises SyntaxError for a module that is no
-    Python.
+    Args:
+        root: The module's name.
+        top: The folder that contains the package.
+
+    Returns:
+        Empty where there is no source (an installation of bytecode only).
+
+    Raises:
+        SyntaxError: a module is no valid Python.
     """
     found: Code = {}
     seen = set[str]()
@@ -95,7 +102,7 @@ def of_run(root: str = RUN, *, top: Path = _TOP) -> Code:
 
 
 def _components(root: str, top: Path) -> Iterator[str]:
-    """The modules of the rooms of components, which nothing imports by a statement."""
+    """Yield the modules that contain components, which no statement imports."""
     package = top / root.partition(".")[0]
     for room in ("components", "training/callbacks", "training/loggers"):
         for path in sorted((package / room).rglob("*.py")):
@@ -104,21 +111,23 @@ def _components(root: str, top: Path) -> Iterator[str]:
 
 
 def changed(recorded: Mapping[str, str], *, top: Path = _TOP) -> list[str]:
-    """The recorded modules that are other code now. A module that is new is told of by the one that imports it."""
+    """Return the recorded modules whose code has changed. A new module shows as a change of the module that imports
+    it.
+    """
     computing = [name for name in recorded if name not in COMPUTES_NOTHING]
     return [name for name in computing if not _is_same(recorded[name], name, top)]
 
 
 def differing(before: Mapping[str, str], after: Mapping[str, str]) -> list[str]:
-    """The modules that are other code in the two, or that only one of them has."""
+    """Return the modules whose code differs between the two, or that only one of them has."""
     names = sorted((before.keys() | after.keys()) - COMPUTES_NOTHING.keys())
     return [name for name in names if _tree_in(before.get(name, "")) != _tree_in(after.get(name, ""))]
 
 
 def remember(root: str = RUN, *, top: Path = _TOP) -> None:
-    """Look at the source of all modules of the package of `root` that this process has loaded from below `top`.
+    """Read the source of all modules of the package of `root` that this process has loaded from below `top`.
 
-    A process runs what it loaded: what is written into a file later is the code of later processes.
+    A process runs the code that it loaded: a later change of a file belongs to the code of later processes.
     """
     for name in list(sys.modules):
         if _counts(name, root) and _file(name, top).is_file():
@@ -126,18 +135,18 @@ def remember(root: str = RUN, *, top: Path = _TOP) -> None:
 
 
 def named(modules: Sequence[str]) -> str:
-    """The modules for a sentence: the first ones by name, the others counted."""
+    """Return the modules for a sentence: the first ones by name, the others counted."""
     more = f" and {len(modules) - _LISTED} more" if len(modules) > _LISTED else ""
     return ", ".join(modules[:_LISTED]) + more
 
 
 def changed_since(modules: Sequence[str]) -> str:
-    """That these modules have changed since, for a sentence."""
+    """Return the words that say that these modules have changed since."""
     return f"{named(modules)} {'has' if len(modules) == 1 else 'have'} changed since"
 
 
 def _counts(name: str, root: str) -> bool:
-    """True if the module is code of a run that `root` carries out: it is of the same package."""
+    """Return True if the module belongs to the same package as `root`, so that it is code of its runs."""
     return name.partition(".")[0] == root.partition(".")[0]
 
 
@@ -149,14 +158,14 @@ def _is_same(digests: str, name: str, top: Path) -> bool:
         return True
     try:
         return _tree_in(digests) == _read(source, name, False)[0]
-    except (SyntaxError, ValueError):  # it cannot run, so it is other code
+    except (SyntaxError, ValueError):  # it cannot run, so it is different code
         return False
 
 
-@functools.lru_cache(maxsize=1024)  # a process that carries out many runs reads each module once
+@functools.lru_cache(maxsize=1024)  # so a process with many runs parses each module once
 def _read(source: bytes, name: str, is_package: bool) -> tuple[str, list[str]]:
-    """The digest of the module's syntax tree, and what it imports."""
-    from imgrec import syntax  # only where bytes differ, or a run begins
+    """Return the digest of the module's syntax tree, and the names that it imports."""
+    from imgrec import syntax  # needed only where bytes differ, or a run begins
 
     tree = syntax.parse(source)
     return _digest(syntax.normal_form(tree)), list(syntax.imported(tree, name, is_package=is_package))
@@ -172,20 +181,20 @@ def _digest(data: bytes) -> str:
 
 
 def _file(name: str, top: Path) -> Path:
-    """Where a module of that name lies, or would."""
+    """Return the path that a module of that name has, or would have."""
     package, module = _places(name, top)
     return package if package.is_file() else module
 
 
 @functools.lru_cache(maxsize=4096)
 def _places(name: str, top: Path) -> tuple[Path, Path]:
-    """Where it would lie as a package, and as a module."""
+    """Return the paths that it would have as a package, and as a module."""
     stem = top.joinpath(*name.split("."))
     return stem / "__init__.py", stem.with_name(f"{stem.name}.py")
 
 
 def _source(name: str, top: Path) -> bytes | None:
-    """The module's source as this process loaded it, or would load it now; None where there is none."""
+    """Return the module's source as this process loaded it, or would load it now; None where there is none."""
     path = _file(name, top)
     spec: ModuleSpec | None = getattr(sys.modules.get(name), "__spec__", None)
     known = _loaded.get(path)
@@ -198,7 +207,7 @@ def _source(name: str, top: Path) -> bytes | None:
 
 
 def _content(path: Path) -> bytes | None:
-    """The file's bytes, read again only where the file has changed since; None where there is none."""
+    """Return the file's bytes; None where there is no file. It is read again only if it has changed."""
     try:
         status = path.stat()
         state = (status.st_mtime_ns, status.st_ctime_ns, status.st_size, status.st_ino)
@@ -214,7 +223,7 @@ def _content(path: Path) -> bytes | None:
 
 
 def _with_packages(name: str) -> Iterator[str]:
-    """The module, and the packages that it lies in: importing it imports them."""
+    """Yield the module and the packages that contain it, as importing it imports them."""
     parts = name.split(".")
     for count in range(1, len(parts) + 1):
         yield ".".join(parts[:count])

@@ -1,8 +1,8 @@
-"""Files in folders that may be a stranger's: regular ones are read, whole ones are written, no link is written through.
+"""Read and write files in untrusted folders: only regular files are read, and no link is written through.
 
-A file grows under a name that nobody can guess, in a file that is made anew, is forced to the disk, and takes its place
-in one step. The process that makes it holds it by flock, so that one whose owner was killed is known, and removed by
-the next that writes in the same folder.
+A file is written under a random name, in a newly created file, flushed to the disk, and renamed in one step. The
+process that creates it locks it with flock. So a file whose process was killed can be recognised, and the next process
+that writes in the same folder removes it.
 """
 
 import contextlib
@@ -19,9 +19,9 @@ from types import TracebackType
 from typing import IO, Self
 
 _ENDING = ".partial"
-_NAME = 200  # bytes of the name of what it will be; file systems end at 255
-_AGE = 86400.0  # seconds after which a temporary file is left over for sure, where the file system has no flock
-_NO_FSYNC = (errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS)  # network mounts, of a folder
+_NAME = 200  # bytes of the final name that are kept; file systems allow 255
+_AGE = 86400.0  # seconds after which a temporary file is certainly abandoned, where there is no flock
+_NO_FSYNC = (errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS)  # errors for a folder on a network mount
 _KINDS = {
     stat.S_IFDIR: "a folder",
     stat.S_IFIFO: "a named pipe",
@@ -32,14 +32,19 @@ _KINDS = {
 
 
 def opened(path: Path, *, most: int | None = None) -> BufferedReader:
-    """A regular file, open for reading; a link to one too. Opening waits for nothing, a pipe's writer included.
+    """Open a regular file, or a link to one, for reading. Opening never blocks, not even on a pipe.
 
-    most: bytes. Raises OSError, also for what is no regular file, and for a larger one.
+    Args:
+        path: The file.
+        most: The largest size in bytes.
+
+    Raises:
+        OSError: it cannot be opened, is no regular file, or is larger.
     """
     descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY)
     try:
         status = os.fstat(descriptor)
-        _refuse_odd(path, status)
+        _refuse_irregular(path, status)
         if most is not None and status.st_size > most:
             raise OSError(errno.EFBIG, f"it has {status.st_size} bytes, and at most {most} are read", str(path))
         return os.fdopen(descriptor, "rb")
@@ -49,15 +54,20 @@ def opened(path: Path, *, most: int | None = None) -> BufferedReader:
 
 
 def content(path: Path, *, most: int) -> bytes:
-    """The bytes of a regular file. Raises OSError as `opened`."""
+    """Return the bytes of a regular file.
+
+    Raises:
+        OSError: as in `opened`.
+    """
     with opened(path, most=most) as file:
         return file.read(most)
 
 
 def appending(path: Path) -> int:
-    """A descriptor that appends to a regular file, which is made where there is none.
+    """Return a descriptor that appends to a regular file, which is created if there is none.
 
-    Raises OSError, also for a link and for what is no regular file.
+    Raises:
+        OSError: it cannot be opened, or it is a link or no regular file.
     """
     flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY
     try:
@@ -69,7 +79,7 @@ def appending(path: Path) -> int:
             raise OSError(errno.ENXIO, "it is a named pipe or a socket, which is no regular file", str(path)) from error
         raise
     try:
-        _refuse_odd(path, os.fstat(descriptor))
+        _refuse_irregular(path, os.fstat(descriptor))
     except BaseException:
         os.close(descriptor)
         raise
@@ -77,9 +87,13 @@ def appending(path: Path) -> int:
 
 
 class Partial:
-    """A file that will take the place of `path`: `with Partial(path) as new: new.file.write(...); new.place()`.
+    """A file that will replace `path`: `with Partial(path) as new: new.file.write(...); new.place()`.
 
-    What is not placed is removed. like: begin as the same file as this one (a hard link, else a copy of its bytes).
+    Without `place`, it is removed.
+
+    Args:
+        path: The file to replace.
+        like: A file to begin with, as a hard link, or else as a copy of its bytes.
     """
 
     def __init__(self, path: Path, *, like: Path | None = None) -> None:
@@ -106,20 +120,20 @@ class Partial:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        with contextlib.suppress(OSError):  # the reason to tell is the one that led here
+        with contextlib.suppress(OSError):  # the original error matters more
             self.file.close()
         with contextlib.suppress(OSError):
             self._own.unlink(missing_ok=True)
 
     def sync(self) -> None:
-        """Force what was written to the disk; nothing is written after it."""
+        """Flush what was written to the disk. Nothing may be written afterwards."""
         if self.file.writable() and not self._is_synced:
             self.file.flush()
             os.fsync(self.file.fileno())
             self._is_synced = True
 
     def place(self) -> None:
-        """Take the place of `path`, on the disk."""
+        """Replace `path`, durably."""
         self.sync()
         self._own.replace(self._path)
         sync_folder(self._path.parent)
@@ -132,10 +146,12 @@ class Partial:
                 fcntl.flock(self.file, fcntl.LOCK_SH)
             if os.fstat(self.file.fileno()).st_nlink:
                 return
-            self.file.close()  # another process has removed it before it was held
+            self.file.close()  # another process removed it before it was locked
 
     def _link(self, source: Path) -> bool:
-        """Whether the file could begin as a hard link; one of a symbolic link would be that link."""
+        """Return True if the file could be created as a hard link; a link to a symbolic link would be that symbolic
+        link.
+        """
         if source.is_symlink():
             return False
         self.file = opened(source)
@@ -150,7 +166,7 @@ class Partial:
 
 
 def sync_folder(folder: Path) -> None:
-    """Force the names in a folder to the disk, where the file system can."""
+    """Flush the names in a folder to the disk, if the file system can."""
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         os.fsync(descriptor)
@@ -162,7 +178,7 @@ def sync_folder(folder: Path) -> None:
 
 
 def clean(folder: Path) -> None:
-    """Remove the temporary files of processes that are no more. What cannot be removed stays."""
+    """Remove the temporary files of processes that have ended. A file that cannot be removed stays."""
     with contextlib.suppress(OSError):
         for path in folder.iterdir():
             if path.name.startswith(".") and path.name.endswith(_ENDING):
@@ -171,15 +187,19 @@ def clean(folder: Path) -> None:
 
 
 def _remove_orphan(path: Path) -> None:
-    """Remove the file unless a process holds it. Raises OSError."""
-    if path.is_symlink():  # none of ours
+    """Remove the file unless a process has locked it.
+
+    Raises:
+        OSError: it cannot be removed.
+    """
+    if path.is_symlink():  # this module makes no symbolic links
         path.unlink()
         return
     flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY
     descriptor = os.open(path, flags)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        path.unlink()  # while it is held, so that its maker, if there is one, can see that it is gone
+        path.unlink()  # while it is locked, so that a process that has just created it can see that it is gone
     except BlockingIOError:
         return
     except OSError:
@@ -190,10 +210,10 @@ def _remove_orphan(path: Path) -> None:
 
 
 def odd_kind(status: os.stat_result) -> str | None:
-    """What a file is that is no regular one, in words; None for a regular file."""
+    """Return the kind of a file that is no regular file, in words; None for a regular file."""
     return None if stat.S_ISREG(status.st_mode) else _KINDS.get(stat.S_IFMT(status.st_mode), "something else")
 
 
-def _refuse_odd(path: Path, status: os.stat_result) -> None:
+def _refuse_irregular(path: Path, status: os.stat_result) -> None:
     if kind := odd_kind(status):
         raise OSError(errno.EINVAL, f"it is {kind}, which is no regular file", str(path))

@@ -1,4 +1,4 @@
-"""On what a run was measured: versions, hardware, threads, the commit of the code."""
+"""Describe the environment of a measurement: versions, hardware, threads and commit; and check the hardware."""
 
 import contextlib
 import functools
@@ -17,12 +17,12 @@ from imgrec.config.root import Config
 from imgrec.cpu_features import bfloat16_slowdown
 from imgrec.errors import UsageError
 
-_SLOW = 1.5  # times as long as float32: beyond what the noise of one timing explains
+_SLOW = 1.5  # ratio to float32 above which noise of one timing is no explanation
 log = logging.getLogger(__name__)
 
 _PACKAGES = ("torch", "torchvision", "lightning", "torchmetrics", "hydra-core", "omegaconf", "numpy", "pillow")
 
-_ANOTHER_REPOSITORY = ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE")  # as a hook of it has them
+_ANOTHER_REPOSITORY = ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE")  # git sets them for hooks of another repository
 
 
 def check_hardware(config: Config) -> None:
@@ -46,14 +46,19 @@ def check_hardware(config: Config) -> None:
 
 
 def check_bfloat16(asked: str, instead: str) -> None:
-    """Refuse it on a GPU that only emulates it, slower than float32. asked: what asks for it. To look starts a GPU."""
+    """Refuse bfloat16 on a GPU that only emulates it, which is slower than float32. The check initialises CUDA.
+
+    Args:
+        asked: The setting that asks for bfloat16.
+        instead: The setting to use instead.
+    """
     if not torch.cuda.is_bf16_supported(including_emulation=False):
         only = "a GPU of compute capability 8.0 (Ampere), and this one only emulates bfloat16"
         raise UsageError(f"{asked} needs {only}", way_out=f"use {instead}")
 
 
 def slow_arithmetic(config: Config) -> list[str]:
-    """Warnings about bfloat16 that the run asks for and the CPU only emulates, each with the key that avoids it.
+    """Return warnings about bfloat16 that the run uses but the CPU only emulates, each with the key that avoids it.
 
     The list is empty on a GPU, and where bfloat16 is about as fast as float32.
     """
@@ -68,9 +73,11 @@ def slow_arithmetic(config: Config) -> list[str]:
 
 
 def slow_bfloat16(asked: str, instead: str) -> str | None:
-    """The warning that this CPU only emulates bfloat16; None where it is about as fast as float32.
+    """Return the warning that this CPU only emulates bfloat16; None where it is about as fast as float32.
 
-    asked: the key or option that asks for bfloat16. instead: the one that avoids it.
+    Args:
+        asked: The key or option that asks for bfloat16.
+        instead: The one that avoids it.
     """
     slowdown = bfloat16_slowdown()
     if slowdown < _SLOW:
@@ -82,7 +89,7 @@ def slow_bfloat16(asked: str, instead: str) -> str | None:
 
 
 def environment() -> dict[str, Any]:
-    """Versions, hardware, threads and code, as record.json keeps them."""
+    """Return versions, hardware, threads and commit, in the form of record.json."""
     return {**_installed(), "threads": torch.get_num_threads(), **code_in(Path(__file__).resolve().parent)}
 
 
@@ -109,14 +116,15 @@ def _cpu() -> str:
 
 
 def code_in(package: Path) -> dict[str, Any]:
-    """The commit that the package in that folder runs from, and whether files differ from it; None outside of git's.
+    """Return the commit that the package in that folder runs from, and whether its files differ from the commit.
 
-    Where git refuses to say, the log has its reason.
+    Both are None outside of a git repository. If git reports an error, its reason is logged.
     """
     inside = any((folder / ".git").exists() for folder in package.parents)
 
     def git(*arguments: str) -> str | None:
-        # the folder may be another user's: its Python code runs already, and its git configuration starts nothing here
+        # the folder may be another user's. Its Python code is already running; its git configuration must start nothing
+        # here
         words = ["git", "--no-optional-locks", "-c", "safe.directory=*", "-c", "core.fsmonitor=false"]
         own = {key: value for key, value in os.environ.items() if key not in _ANOTHER_REPOSITORY} | {"LC_ALL": "C"}
         try:

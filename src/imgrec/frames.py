@@ -1,4 +1,4 @@
-"""Runs and their curves as pandas DataFrames, for an analysis of one's own. Imports no torch, and pandas when asked."""
+"""Load runs and their curves as pandas DataFrames, for the user's own analysis. Imports no torch; pandas on use."""
 
 import warnings
 from collections.abc import Sequence
@@ -15,37 +15,40 @@ from imgrec.tables.gather import Run, gather, stands
 if TYPE_CHECKING:
     import pandas as pd
 
-_LISTED = 3  # runs that are named before the rest is counted
+_LISTED = 3  # runs that are named; the rest is counted
 
 
 def load_runs(*places: StrPath) -> "pd.DataFrame":
-    """One row a run, of every status, found as `imgrec table` finds them, in the order of their paths.
+    """Return a data frame with one row for each run, of every status, in the order of their paths.
 
-    The columns:
-        run_id, name, folder, path: the run's id, its folder's name, its folder (missing for a record that lies by
-            itself) and its record's file.
+    Runs are found as `imgrec table` finds them. The columns:
+        run_id, name, folder, path: the run's id, its folder's name, its folder (missing for a record without a folder)
+            and its record's file.
         status, error: finished, failed, interrupted or running; why it failed.
-        study, experiment, seed, images: `images` tells the data apart on which runs were trained.
+        study, experiment, seed, images: `images` identifies the data that a run was trained on.
         optimizer.name, ...: the keys that were varied, as `imgrec table` finds them.
-        test_top1_last, ...: the scores as SPLIT_METRIC_AT, with _PROTOCOL behind it for another than clean: fractions
-            in [0, 1], losses in nats. NaN where a run was not measured so, and for every run that has not finished.
-            (`imgrec table` shows `last` where there is no `best`; here `best` is NaN then.)
-        seconds, train_seconds, images_per_second, parameters, flops_per_image, ...: the cost as its record has it;
-            flops_per_image is of one forward pass, a multiplication and an addition being two.
+        test_top1_last, ...: the scores as SPLIT_METRIC_AT, with _PROTOCOL at the end for protocols other than clean.
+            Scores are fractions in [0, 1], losses are in nats. NaN where a run was not measured in this way, and for
+            every run that has not finished. (Where there is no `best`, `imgrec table` shows `last`, but here `best` is
+            NaN.)
+        seconds, train_seconds, images_per_second, parameters, flops_per_image, ...: the cost as in its record;
+            flops_per_image is for one forward pass, with a multiplication and an addition counted as two.
         optimizer.lr, ...: the rest of the configuration by dotted keys. A key that a run's choice does not have is
             missing. A list is its text, as a command takes it: `[32,64]`.
-        began, ended: times in UTC. command: the run's words. parent_id: the run that it went on from.
-        commit, dirty, python, torch, torchvision, lightning, cpu, cores, gpu, threads: what it ran on.
+        began, ended: times in UTC.
+        command: the run's words.
+        parent_id: the id of the run that it continued from.
+        commit, dirty, python, torch, torchvision, lightning, cpu, cores, gpu, threads: the environment.
 
-    Types are string, Int64, boolean, float64 and datetime64 in UTC; a column of mixed kinds is text. The columns of
-    what was varied are in `frame.attrs["varied"]`. A training that a sweep carried out twice (once to tune it) has two
-    rows.
+    Types are string, Int64, boolean, float64 and datetime64 in UTC; a column of mixed types is text.
+    `frame.attrs["varied"]` names the columns of varied keys. A training that a sweep carried out twice (once to tune
+    it) has two rows.
 
     Args:
-        places: run folders, folders of them at any depth, `records` folders, single records.
+        places: run folders, folders that contain them at any depth, `records` folders, single records.
 
     Raises:
-        UsageError: a place does not exist, or none holds a run.
+        UsageError: a place does not exist, or none contains a run.
         RunError: pandas is not installed, or no record could be read.
 
     Warns:
@@ -63,17 +66,17 @@ def load_runs(*places: StrPath) -> "pd.DataFrame":
 
 
 def load_curves(*places: StrPath) -> "pd.DataFrame":
-    """What the runs logged while they trained: one row a number, of runs of every status.
+    """Return what the runs logged during training: one row for each number, of runs of every status.
 
     The columns:
         run_id, name, seed: the run's.
-        optimizer.name, ...: the columns of `load_runs` that tell what was varied.
+        optimizer.name, ...: the columns of `load_runs` with the varied keys.
         step, epoch: optimizer steps taken so far; the epoch, from 1 on.
         split, metric, value: train or val; top1, loss, step_loss, lr, images_per_second, ... Shares are fractions in
-            [0, 1], losses are in nats, images_per_second is of the last steps.
+            [0, 1], losses are in nats, images_per_second is over the last steps.
 
     Args:
-        places: as for `load_runs`; records that lie by themselves have no curves.
+        places: as for `load_runs`; records without a folder have no curves.
 
     Raises:
         UsageError: a place does not exist, or no run there has curves.
@@ -107,7 +110,7 @@ def load_curves(*places: StrPath) -> "pd.DataFrame":
     rows = [row for _, own in found for row in own]
 
     def repeated(values: Sequence[Any]) -> Any:
-        """The column of one value a run, with that value in each of the run's rows."""
+        """Repeat each run's value for all rows of the run."""
         return _column(values).repeat([len(own) for _, own in found]).reset_index(drop=True)
 
     columns = {
@@ -138,7 +141,7 @@ def _pandas(asked: str) -> ModuleType:
 
 
 def _runs(asked: str, places: Sequence[StrPath]) -> tuple[list[Run], list[str]]:
-    """The runs, and what is to be said of what is not among them."""
+    """Return the runs, and sentences on what was left out."""
     if not places:
         raise UsageError(f'imgrec.{asked} must be given a folder of runs, got none; such as {asked}("outputs/digits")')
     found = gather([Path(place) for place in places])
@@ -149,7 +152,7 @@ def _runs(asked: str, places: Sequence[StrPath]) -> tuple[list[Run], list[str]]:
 
 def _warn(said: Sequence[str]) -> None:
     for line in said:
-        warnings.warn(line, UserWarning, stacklevel=3)  # of the line that called load_runs or load_curves
+        warnings.warn(line, UserWarning, stacklevel=3)  # 3: the line that called load_runs or load_curves
 
 
 def _is_number(value: Any) -> bool:
@@ -157,7 +160,9 @@ def _is_number(value: Any) -> bool:
 
 
 def _times(name: str, values: Sequence[Any], runs: Sequence[Run], said: list[str]) -> Any:
-    """The values as a column of times in UTC. One that is no time is missing, and `said` gets a line about it."""
+    """Return the values as a column of times in UTC. A value that is no time is missing, and `said` gets a line about
+    it.
+    """
     import pandas
 
     times = pandas.to_datetime(pandas.Series(values, dtype=object), utc=True, format="ISO8601", errors="coerce")
@@ -175,7 +180,7 @@ def _times(name: str, values: Sequence[Any], runs: Sequence[Run], said: list[str
 
 
 def _column(values: Sequence[Any]) -> Any:
-    """The values as a column of one type; None is missing."""
+    """Return the values as a column of one type; None is missing."""
     import pandas
 
     known = [value for value in values if value is not None]

@@ -1,4 +1,4 @@
-"""`imgrec train --help`: the choices and keys of the configuration, each with its line of explanation."""
+"""Write `imgrec train --help`: the choices and keys of the configuration, each with its explanation."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -48,10 +48,14 @@ _AXES = ("experiment", "study", *GROUPS)
 
 
 def help_page(words: Sequence[str] = ()) -> str:
-    """The page for these words of a command: of an axis, a choice (`optimizer=adam`) or a key, or of `all` there is.
+    """Return the page for these words of a command.
 
-    Without words: how a command goes, the names of all choices, and how to see the rest. Raises UsageError for a word
-    that is none of these.
+    Args:
+        words: Axes, choices (`optimizer=adam`), keys, or `all`. Without words, the page shows the form of a command,
+            the names of all choices, and how to see the rest.
+
+    Raises:
+        UsageError: a word is none of these.
     """
     if not words:
         return _overview()
@@ -62,7 +66,7 @@ def help_page(words: Sequence[str] = ()) -> str:
 
 
 def _overview() -> str:
-    """What fits a screen or two."""
+    """Return the page without words, which fits on one or two screens."""
     lines = [_HEAD, "Choices:", ""]
     lines += [line for axis in _AXES for line in _line(f"{axis}=", ", ".join(choices(axis)))]
     lines += [line for axis, key in LISTS.items() for line in _line(f"{key}=[...]", ", ".join(choices(axis)))]
@@ -70,7 +74,7 @@ def _overview() -> str:
 
 
 def _everything() -> str:
-    """Every choice and every key."""
+    """Return every choice and every key."""
     lines = [_HEAD, "Choices:", ""]
     lines += [line for axis in _AXES for line in _choices(axis)]
     lines += ["", "Keys:", "", *_root()]
@@ -82,7 +86,7 @@ def _everything() -> str:
 
 
 def _page(word: str) -> list[str]:
-    """What one word asks for."""
+    """Return the explanation of one word."""
     key, given, value = word.lstrip("+").partition("=")
     axis = key.partition(".")[0]
     if key in ("experiment", "study") and given:
@@ -106,7 +110,7 @@ def _page(word: str) -> list[str]:
 
 
 def _names(axis: str, value: str) -> list[str]:
-    """The names after the equals sign, several as a sweep gives them; `choice(a,b)` is one way to write it."""
+    """Return the names after the equals sign; several may be given as for a sweep, `a,b` or `choice(a,b)`."""
     names = value.removeprefix("choice(").removesuffix(")").split(",")
     for name in names:
         if name not in choices(axis):
@@ -119,7 +123,7 @@ def _choices(axis: str) -> list[str]:
 
 
 def _choice(axis: str, name: str) -> list[str]:
-    """A choice with its keys and what each is there."""
+    """Return a choice with its keys and their values in that choice."""
     schema, values = written(axis, name)
     if schema is None:
         raise UsageError(f"{file_of(f'{axis}/{name}')} must name a component that is loaded; give --components FILE")
@@ -134,7 +138,7 @@ def _choice(axis: str, name: str) -> list[str]:
 
 
 def _listed(axis: str) -> list[str]:
-    """The components that a list may name, with the settings of each."""
+    """Return the components that a list may name, with the settings of each."""
     lines = [*_wrapped(f"{LISTS[axis]}=[...] names any of these, in the order in which they come:"), ""]
     return [*lines, *(line for name in components(axis) for line in _component(axis, name))]
 
@@ -146,7 +150,7 @@ def _component(axis: str, name: str) -> list[str]:
 
 
 def _recipe(kind: str, name: str) -> list[str]:
-    """What a recipe or a study chooses and sets, as a command would."""
+    """Return what a recipe or a study chooses and sets, in the form of a command."""
     rows = yaml.safe_load(file_of(f"{kind}/{name}").read_text("utf-8"))
     words = []
     for base in rows.pop("defaults", []):
@@ -170,13 +174,13 @@ def _wrapped(text: str) -> list[str]:
 
 
 def _root(*, only: str | None = None) -> list[str]:
-    """The rows of keys without an axis, or of one of them."""
+    """Return the rows of keys without an axis, or of one of them."""
     fields = [field for field in dataclasses.fields(Config) if field.name not in SECTIONS]
     return [line for field in fields if only in (None, field.name) for line in _row(field.name, Config, field)]
 
 
 def _keys_of(axis: str, *, only: str | None = None) -> list[str]:
-    """The rows of an axis' keys, or of one of them; a key says which choices have it where not all do."""
+    """Return the rows of an axis' keys, or of one of them. A key that not all choices have names those that do."""
     lines = []
     for key, variants in _keys(axis).items():
         for owners, schema, field in variants if only in (None, key) else []:
@@ -186,7 +190,7 @@ def _keys_of(axis: str, *, only: str | None = None) -> list[str]:
 
 
 def _keys(axis: str) -> dict[str, list[tuple[list[str], type, Any]]]:
-    """Every key of an axis, with its variants: the choices that have it, one of them, the field."""
+    """Return every key of an axis with its variants: the choices that have it, the schema of one of them, the field."""
     found: dict[str, list[tuple[list[str], type, Any]]] = {}
     for name, schema in components(axis).items():
         for field in schema.settings():
@@ -206,7 +210,7 @@ def _row(key: str, schema: type, field: Any, note: str = "") -> list[str]:
 
 
 def _bounds(schema: type, field: Any) -> str:
-    """The declared range of a field's values, after its default; nothing where the explanation lists them."""
+    """Return the declared range of a field's values; empty where the explanation already lists the values."""
     known = ranges(schema).get(field.name)
     if known is None or (known.among and all(str(value) in help_of(field) for value in known.among)):
         return ""
@@ -218,7 +222,7 @@ def _line(key: str, text: str) -> list[str]:
 
 
 def _shown(default: Any) -> str:
-    """The default as YAML writes it."""
+    """Return the default as YAML writes it."""
     if default == MISSING:
         return "required"
     return str(yaml.safe_dump(default, default_flow_style=True)).splitlines()[0]

@@ -1,4 +1,4 @@
-"""The messages that TensorBoard's HPARAMS page reads: one of each run, one of a folder of runs. Imports no torch."""
+"""Build the messages that TensorBoard's HPARAMS page reads, for a run and for a folder of runs. Imports no torch."""
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
@@ -12,7 +12,7 @@ from imgrec import untrusted_text
 from imgrec.config.root import AXES
 from imgrec.config.schemas import keys_outside_identity
 
-_VARIED = (*AXES, "protocol", "callback")  # axes whose keys tell what a run is
+_VARIED = (*AXES, "protocol", "callback")  # axes whose keys are part of a run's identity
 Value = bool | int | float | str
 
 _SCORES = tuple(
@@ -22,16 +22,17 @@ _SCORES = tuple(
 
 @dataclass(frozen=True, kw_only=True)
 class Column:
-    """A column of the table. values: what the runs have there, each once."""
+    """A column of the table, with the different values of the runs."""
 
     key: str
     values: Sequence[Value]
 
 
 def score_tags(present: Iterable[tuple[str, str, str]]) -> dict[str, str]:
-    """The tags of the scores that the table shows and their titles, validation top1 first.
+    """Return the tags and titles of the scores that the table shows, validation top1 first.
 
-    present: the (split, metric, at) that were measured, in any order.
+    Args:
+        present: The (split, metric, at) that were measured, in any order.
     """
     found = set(present)
     return {
@@ -42,16 +43,18 @@ def score_tags(present: Iterable[tuple[str, str, str]]) -> dict[str, str]:
 
 
 def score_tag(split: str, metric: str, at: str) -> str:
-    """The scalar tag under which a run's score lies."""
+    """Return the scalar tag of a run's score."""
     return f"hp/{split}_{metric}_{at}"
 
 
 def values_of(config: Mapping[str, Any], parent: str | None) -> dict[str, Value]:
-    """The values of a run that may become columns: of a flat configuration all that tells what the run is.
+    """Return the values of a run that may become columns: all values of a flat configuration that identify the run.
 
-    Keys are as `column_of` gives them.
+    Keys are as `column_of` returns them.
 
-    parent: the name of the folder that the run went on from.
+    Args:
+        config: The flat configuration.
+        parent: The name of the folder that the run continued from.
     """
     outside = keys_outside_identity() - {"experiment", "data.root"}
     rows = {
@@ -63,12 +66,12 @@ def values_of(config: Mapping[str, Any], parent: str | None) -> dict[str, Value]
 
 
 def column_of(key: str) -> str:
-    """The name of a key's column, as the command line takes the key: `optimizer` for `optimizer.name`."""
+    """Return the name of a key's column, as the command line takes the key: `optimizer` for `optimizer.name`."""
     return untrusted_text.visible(key.removesuffix(".name"))
 
 
 def value_of(value: Any) -> Value:
-    """The value as TensorBoard keeps it: a finite number of float64, a truth value or a text of UTF-8.
+    """Return the value in a form that TensorBoard can store: a finite float64, a truth value or a UTF-8 text.
 
     Any other number becomes a text, and bytes of a path that are not UTF-8 become escapes.
     """
@@ -82,12 +85,12 @@ def value_of(value: Any) -> Value:
 def _is_float64(value: float) -> bool:
     try:
         return math.isfinite(value)
-    except OverflowError:  # an integer beyond it
+    except OverflowError:  # the integer is too large
         return False
 
 
 def run_began(values: Mapping[str, Value], *, trial: str) -> Summary:
-    """The message at a run's start. trial: its name in the table, which no other run has."""
+    """Return the message for a run's start. trial: the run's unique name in the table."""
     start = plugin_data_pb2.SessionStartInfo(group_name=untrusted_text.visible(trial))
     for key, value in values.items():
         if isinstance(value, bool):
@@ -100,13 +103,13 @@ def run_began(values: Mapping[str, Value], *, trial: str) -> Summary:
 
 
 def run_ended() -> Summary:
-    """The message at the end of a run that finished."""
+    """Return the message for the end of a run that finished."""
     end = plugin_data_pb2.SessionEndInfo(status=api_pb2.STATUS_SUCCESS)
     return _summary(metadata.SESSION_END_INFO_TAG, plugin_data_pb2.HParamsPluginData(session_end_info=end))
 
 
 def table(columns: Sequence[Column], scores: Mapping[str, str]) -> Summary:
-    """The message of a folder: which columns the table of its runs has. scores: tags and titles, in their order."""
+    """Return a folder's message: the columns of its table. scores: tags and titles, in their order."""
     experiment = api_pb2.Experiment(
         hparam_infos=[_info(column) for column in columns],
         metric_infos=[
@@ -117,7 +120,7 @@ def table(columns: Sequence[Column], scores: Mapping[str, str]) -> Summary:
 
 
 def _info(column: Column) -> api_pb2.HParamInfo:
-    """The column with the kind of its values, from which TensorBoard makes its filters."""
+    """Return the column with the type of its values, from which TensorBoard makes its filters."""
     values = column.values
     info = api_pb2.HParamInfo(name=column.key, differs=len(values) > 1)
     if all(isinstance(value, bool) for value in values):
@@ -130,7 +133,7 @@ def _info(column: Column) -> api_pb2.HParamInfo:
         info.type = api_pb2.DATA_TYPE_FLOAT64
         info.domain_interval.min_value = min(values)
         info.domain_interval.max_value = max(values)
-    else:  # a filter over values of several kinds would hide some
+    else:  # a filter over values of several types would hide some of them
         info.type = api_pb2.DATA_TYPE_STRING
     return info
 

@@ -1,4 +1,4 @@
-"""`imgrec train`: from the words of the command to runs. Imports torch only when something has to be computed."""
+"""Carry out `imgrec train`: turn the command's words into a run. Imports torch only when something is computed."""
 
 import logging
 import os
@@ -29,10 +29,14 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, kw_only=True)
 class Outcome:
-    """Where a run lies, what it recorded, and whether it had been finished before the command came.
+    """The result of the command.
 
-    named: True if the command names the folder. tried: it was only tried out (trainer.fast_dev_run), and its folder is
-    gone.
+    Attributes:
+        folder: the run's folder.
+        record: the run's record.
+        already: True if it had finished before the command.
+        named: True if the command names the folder.
+        tried: True for a trial run (trainer.fast_dev_run), whose folder is removed.
     """
 
     folder: Path
@@ -43,25 +47,25 @@ class Outcome:
 
 
 def train(overrides: Sequence[str], *, config_dir: StrPath | None = None) -> Outcome:
-    """Carry out one run and return what came of it; a finished one is not run again.
+    """Carry out one run and return its result. A finished run is not repeated.
 
-    The process is left as it was found. Calls of several threads are served one after the other.
+    The process is left as it was found. Calls from several threads are carried out one after the other.
 
     Args:
         overrides: `key=value` in Hydra's grammar.
         config_dir: A folder of the user's own choices, recipes and studies, in the form of conf/.
 
     Raises:
-        UsageError: The run that is asked for cannot be.
+        UsageError: The run cannot be done as requested.
         RunError: It failed.
-        Interrupted: A signal ended it, saved.
+        Interrupted: A signal ended it, after its state was saved.
     """
     with runfolder.in_turn(), runlog.shown(), folders.also(config_dir):
-        return _trained(overrides)
+        return _train_one(overrides)
 
 
-def _trained(overrides: Sequence[str]) -> Outcome:
-    overrides = _admitted(overrides)
+def _train_one(overrides: Sequence[str]) -> Outcome:
+    overrides = _checked_words(overrides)
     words = [text for text in overrides if key_of(text) != "resume"]
     folder, parent, resumed = _explicit_folder(words), None, None
     named = folder is not None
@@ -77,9 +81,9 @@ def _trained(overrides: Sequence[str]) -> Outcome:
         before = runfolder.record_of(Path(run))
         if resumed.changed or named or seen.known_as(before.fingerprint) is None:
             parent = Path(run)
-        else:  # the very same run, which may itself have gone on from another
+        else:  # the same run, which may itself have continued from another
             parent = run_lookup.parent_of(Path(run), before)
-            if not (config.force and before.status == "finished"):  # done over, it lies in a new folder
+            if not (config.force and before.status == "finished"):  # a repetition has a new folder
                 folder = Path(run)
     found = run_lookup.place(config, words, seen, parent, folder=folder)
     record = runfolder.look(found.folder)
@@ -106,8 +110,12 @@ def _trained(overrides: Sequence[str]) -> Outcome:
     return Outcome(folder=near, record=record)
 
 
-def _admitted(overrides: Sequence[str]) -> list[str]:
-    """The words of one run. Raises UsageError for what no single run takes, or no process of another program."""
+def _checked_words(overrides: Sequence[str]) -> list[str]:
+    """Return the words of one run.
+
+    Raises:
+        UsageError: a word is not for a single run, or another program (torchrun, mpirun) started several processes.
+    """
     refuse_place()
     outside.load()
     overrides = literal(overrides)
@@ -130,10 +138,10 @@ def _admitted(overrides: Sequence[str]) -> list[str]:
 def _check(
     config: Config, found: Place, record: Record | None, parent: Path | None, resumed: Resumption | None
 ) -> None:
-    """Refuse a run that cannot begin, or go on, in the folder that was found for it."""
+    """Refuse a run that cannot begin, or continue, in the folder that was found for it."""
     folder, seen = found.folder, found.seen
     runfolder.refuse_stranger(folder, found.run_id)
-    anew = None if resumed is None else resumed.anew if resumed.changed else _anew_beside(folder, resumed)
+    anew = None if resumed is None else resumed.anew if resumed.changed else _restart_command(folder, resumed)
     preflight.check_code(folder, record, config.code, parent, anew=anew)
     begun = parent is not None or runfolder.newest_state(folder) is not None
     preflight.check(config, seen, folder, begun=begun)
@@ -142,7 +150,11 @@ def _check(
 
 
 def _tell_of_finished(config: Config, found: Place, record: Record, *, named: bool) -> None:
-    """Warn where a finished run is of other code or unknown images. Raises UsageError where it cannot be done over."""
+    """Warn if a finished run has other code or unknown images.
+
+    Raises:
+        UsageError: it is to be repeated, and cannot be.
+    """
     folder = found.folder
     if config.force and named:
         raise UsageError(
@@ -168,7 +180,7 @@ def _job(words: Sequence[str], config: Config, found: Place) -> Job:
 
 
 def _try_out(words: Sequence[str], config: Config, seen: Inventory, *, resumes: bool) -> Outcome:
-    """A few batches of everything in a temporary folder, which is removed with all that the run wrote."""
+    """Run a few batches of everything in a temporary folder, which is removed with its content."""
     for key, is_given in (("resume", resumes), ("hydra.run.dir", given(words, "hydra.run.dir") is not None)):
         if is_given:
             raise UsageError(
@@ -188,16 +200,19 @@ def _try_out(words: Sequence[str], config: Config, seen: Inventory, *, resumes: 
 
 
 def _verbose(words: Sequence[str]) -> bool | tuple[str, ...]:
-    """What hydra.verbose asks for: everything that is said at all, or what loggers of these names say."""
+    """Return what hydra.verbose asks for: True for all log messages, or the names of loggers."""
     values: list[Any] = [override.value() for override in parsed(words) if override.key_or_group == "hydra.verbose"]
     asked = values[-1] if values else False
     return asked if isinstance(asked, bool) else tuple(map(str, asked if isinstance(asked, list) else [asked]))
 
 
 def show_on_board(group: Path, *, test: bool, at_most_every: float = 0) -> None:
-    """Renew the columns of TensorBoard's HPARAMS table of these runs; whatever goes wrong becomes a warning.
+    """Write the columns of TensorBoard's HPARAMS table of these runs again. Any error becomes a warning.
 
-    test, at_most_every: as for `board.summarise`. While a sweep has runs left, validation alone is shown.
+    Args:
+        group: The folder of the runs.
+        test: As for `board.summarise`. While a sweep has runs left, only validation scores are shown.
+        at_most_every: As for `board.summarise`.
     """
     try:
         from imgrec import board  # imports TensorBoard's messages
@@ -205,17 +220,17 @@ def show_on_board(group: Path, *, test: bool, at_most_every: float = 0) -> None:
         board.summarise(group, test=test, at_most_every=at_most_every)
     except RunError as error:
         log.warning("%s", error)
-    except Exception as error:  # neither a run's outcome nor the reason why it failed depends on this table
+    except Exception as error:  # this table must change neither a run's outcome nor the reason of its failure
         log.warning("TensorBoard's HPARAMS of %s stays as it was: %s", shown(group), sentence(error))
 
 
 def _explicit_folder(words: Sequence[str]) -> Path | None:
-    """The folder that hydra.run.dir names, if it does."""
+    """Return the folder that hydra.run.dir names; None if it is not given."""
     path = given(words, "hydra.run.dir")
     return plain_path("hydra.run.dir", path) if path else None
 
 
-def _anew_beside(folder: Path, resumed: Resumption) -> str:
-    """How to start the unchanged run once more, as a command to paste: in a folder in which it is not found."""
+def _restart_command(folder: Path, resumed: Resumption) -> str:
+    """Return the command that starts the unchanged run again, in a folder where the present run is not found."""
     new = folder.with_name(f"{folder.name}-anew") if folder.exists() else folder
     return f"{resumed.anew} {shlex.quote(f'hydra.run.dir={quoted(str(new))}')}"

@@ -1,8 +1,8 @@
-"""Losses: pure functions of logits and targets.
+"""Compute losses, as pure functions of logits and targets.
 
-Every function takes logits (N, K) and a target that is class indices (N,), int64, or class probabilities (N, K), float;
-an index means the same as its one-hot row. It returns the mean over the batch, a scalar, or with reduction="none" the
-loss of each image (N,). Half-precision logits are computed on in float32. Raises ValueError for any other reduction.
+Every function takes logits (N, K) and a target: class indices (N,), int64, or class probabilities (N, K), float. An
+index is equivalent to its one-hot row. The result is the mean over the batch, a scalar, or with reduction="none" the
+loss of each image (N,). Half-precision logits are converted to float32. Any other reduction raises ValueError.
 """
 
 # N images, K classes
@@ -15,31 +15,39 @@ from torch import Tensor
 
 
 class LossFunction(Protocol):
-    """A loss, as the functions below."""
+    """A loss with the signature of the functions below."""
 
     def __call__(self, logits_nk: Tensor, target: Tensor, *, reduction: str = "mean") -> Tensor:
-        """The mean over the batch, a scalar, or the loss of each image (N,) with reduction="none"."""
+        """Return the mean over the batch, a scalar, or with reduction="none" the loss of each image (N,)."""
         ...
 
 
 def cross_entropy(logits_nk: Tensor, target: Tensor, *, reduction: str = "mean") -> Tensor:
-    """Negative log-likelihood of the softmax: -sum_c p_c log q_c for target p and softmax q."""
-    return F.cross_entropy(wide(logits_nk), target, reduction=_known(reduction))
+    """Return the negative log-likelihood of the softmax: -sum_c p_c log q_c for target p and softmax q."""
+    return F.cross_entropy(wide(logits_nk), target, reduction=_checked(reduction))
 
 
 def label_smoothing(logits_nk: Tensor, target: Tensor, *, smoothing: float = 0.1, reduction: str = "mean") -> Tensor:
-    """Cross-entropy against (1 - smoothing) p + smoothing / K, smoothing in [0, 1) (Szegedy et al. 2016, section 7)."""
-    return F.cross_entropy(wide(logits_nk), target, reduction=_known(reduction), label_smoothing=smoothing)
+    """Return the cross-entropy against (1 - smoothing) p + smoothing / K (Szegedy et al. 2016, section 7).
+
+    Args:
+        logits_nk: (N, K).
+        target: Indices or probabilities.
+        smoothing: In [0, 1).
+        reduction: mean or none.
+    """
+    return F.cross_entropy(wide(logits_nk), target, reduction=_checked(reduction), label_smoothing=smoothing)
 
 
 def mse(
     logits_nk: Tensor, target: Tensor, *, true_weight: float = 1.0, true_value: float = 1.0, reduction: str = "mean"
 ) -> Tensor:
-    """Square loss on the logits, mean over the classes (Hui & Belkin 2020, section 2 and its rescaled form).
+    """Return the squared loss on the logits, mean over the classes (Hui & Belkin 2020, section 2 and its rescaled
+    form).
 
-    For true class c: 1/K (k (z_c - M)^2 + sum_{i != c} z_i^2), k = true_weight > 0, M = true_value > 0.
-    For probabilities p both are interpolated: 1/K sum_i (1 + (k - 1) p_i) (z_i - M p_i)^2. At k = M = 1 that is
-    the plain mean squared error against p.
+    For true class c: 1/K (k (z_c - M)^2 + sum_{i != c} z_i^2), k = true_weight > 0, M = true_value > 0. For
+    probabilities p both are interpolated: 1/K sum_i (1 + (k - 1) p_i) (z_i - M p_i)^2. At k = M = 1 this is the plain
+    mean squared error against p.
     """
     logits_nk = wide(logits_nk)
     target_nk = probabilities(target, logits_nk)
@@ -50,28 +58,45 @@ def mse(
 
 
 def brier(logits_nk: Tensor, target: Tensor, *, reduction: str = "mean") -> Tensor:
-    """Squared distance between softmax q and target p: sum_c (q_c - p_c)^2, in [0, 2] (Brier 1950, equation 2)."""
+    """Return the squared distance of softmax q and target p: sum_c (q_c - p_c)^2, in [0, 2] (Brier 1950, equation
+    2).
+    """
     logits_nk = wide(logits_nk)
     distance_nk = logits_nk.softmax(dim=1) - probabilities(target, logits_nk)
     return reduced(distance_nk.square().sum(dim=1), reduction)
 
 
 def focal(logits_nk: Tensor, target: Tensor, *, gamma: float = 2.0, reduction: str = "mean") -> Tensor:
-    """Cross-entropy weighted by (1 - q)^gamma (Lin et al. 2017, equation 4, for the softmax q).
+    """Return the cross-entropy weighted by (1 - q)^gamma (Lin et al. 2017, equation 4, for the softmax q).
 
-    gamma: >= 0; 0 is cross-entropy. For probabilities p the expectation: -sum_c p_c (1 - q_c)^gamma log q_c.
+    For probabilities p it is the expectation: -sum_c p_c (1 - q_c)^gamma log q_c.
+
+    Args:
+        logits_nk: (N, K).
+        target: Indices or probabilities.
+        gamma: >= 0; 0 is cross-entropy.
+        reduction: mean or none.
     """
     log_q_nk = wide(logits_nk).log_softmax(dim=1)
-    # the floor keeps the power's slope finite at q = 1, where the loss is flat anyway
+    # the lower bound keeps the gradient of the power finite at q = 1, where the loss is flat
     rest_nk = (-log_q_nk.expm1()).clamp_min(torch.finfo(log_q_nk.dtype).tiny)
     losses_nk = rest_nk.pow(gamma) * log_q_nk
     return reduced(-(probabilities(target, log_q_nk) * losses_nk).sum(dim=1), reduction)
 
 
 def hinge(logits_nk: Tensor, target: Tensor, *, margin: float = 1.0, reduction: str = "mean") -> Tensor:
-    """Multi-class hinge: max(0, margin + max_{j != y} z_j - z_y) (Crammer & Singer 2001, section 3). margin: > 0.
+    """Return the multi-class hinge: max(0, margin + max_{j != y} z_j - z_y) (Crammer & Singer 2001, section 3).
 
-    For probabilities p the expectation over y. Raises ValueError for fewer than 2 classes.
+    For probabilities p it is the expectation over y.
+
+    Args:
+        logits_nk: (N, K).
+        target: Indices or probabilities.
+        margin: > 0.
+        reduction: mean or none.
+
+    Raises:
+        ValueError: there are fewer than 2 classes.
     """
     logits_nk = wide(logits_nk)
     if logits_nk.shape[1] < 2:
@@ -89,22 +114,22 @@ def _two_best(logits_nk: Tensor) -> tuple[tuple[Tensor, Tensor], Tensor]:
 
 
 def wide(logits_nk: Tensor) -> Tensor:
-    """At least float32: a square of 1e4 overflows float16, and bfloat16 has 8 bits of precision."""
+    """Convert to at least float32: a square of 1e4 overflows float16, and bfloat16 has 8 bits of precision."""
     return logits_nk.float() if logits_nk.dtype in (torch.float16, torch.bfloat16) else logits_nk
 
 
 def probabilities(target: Tensor, logits_nk: Tensor) -> Tensor:
-    """The target as class probabilities (N, K), in the type of the logits."""
+    """Return the target as class probabilities (N, K), in the type of the logits."""
     if target.is_floating_point():
         return target.to(logits_nk.dtype)
     return torch.zeros_like(logits_nk).scatter_(1, target[:, None], 1.0)
 
 
 def reduced(losses_n: Tensor, reduction: str) -> Tensor:
-    return losses_n.mean() if _known(reduction) == "mean" else losses_n
+    return losses_n.mean() if _checked(reduction) == "mean" else losses_n
 
 
-def _known(reduction: str) -> str:
+def _checked(reduction: str) -> str:
     if reduction not in ("mean", "none"):
         raise ValueError(f"reduction must be mean or none, got {reduction!r}")
     return reduction

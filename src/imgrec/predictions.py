@@ -1,15 +1,15 @@
-"""predictions.npz: what a network said of each image of a split, at a run's final reading. Imports no torch.
+"""Read and write predictions.npz: a network's predictions for each image, from a run's final measurement. No torch.
 
-One file holds one run's predictions or, packed, those of many runs. It is a NumPy archive with these arrays:
+One file contains one run's predictions or, packed, those of many runs. It is a NumPy archive with these arrays:
 
     images/<digest>/indices, targets               of the N images of a split, which many predictions share
     <run id>/<split>/<protocol>/<at>/images        that digest, as text
     <run id>/<split>/<protocol>/<at>/predicted     the predicted class of each image
     <run id>/<split>/<protocol>/<at>/confidence    the predicted class' probability
-    <run id>/<split>/<protocol>/<at>/true          the true class' probability, of the images that are predicted wrong
+    <run id>/<split>/<protocol>/<at>/true          the true class' probability, for wrongly predicted images only
     <run id>/<split>/<protocol>/<at>/calibrated    the confidence after temperature scaling, where it was measured
 
-Probabilities are stored as float16: 5 bytes an image in all.
+Probabilities are stored as float16: 5 bytes for each image in all.
 """
 
 import hashlib
@@ -46,10 +46,10 @@ Place = tuple[str, str, str]
 
 @dataclass(frozen=True, kw_only=True)
 class Predicted:
-    """What a network said of N images.
+    """A network's predictions for N images.
 
-    Args:
-        indices_n: the images' places in their split, rising (uint32).
+    Attributes:
+        indices_n: the images' positions in their split, rising (uint32).
         targets_n: the true classes (uint16).
         predicted_n: the predicted classes (uint16).
         confidence_n: the predicted class' probability, in [0, 1] (float16).
@@ -70,7 +70,7 @@ class Predicted:
         return np.asarray(self.predicted_n == self.targets_n)
 
     def digest(self) -> str:
-        """SHA-256 over all arrays, as 64 hexadecimal digits."""
+        """Return SHA-256 over all arrays, as 64 hexadecimal digits."""
         arrays = [self.indices_n, self.targets_n, self.predicted_n, self.confidence_n, self.true_n]
         if self.calibrated_n is not None:
             arrays.append(self.calibrated_n)
@@ -80,7 +80,7 @@ class Predicted:
         return found.hexdigest()
 
     def images(self) -> str:
-        """A digest of which images these are, and of their true classes, as 16 hexadecimal digits."""
+        """Return a digest of the images' positions and true classes, as 16 hexadecimal digits."""
         return hashlib.sha256(self.indices_n.tobytes() + self.targets_n.tobytes()).hexdigest()[:16]
 
 
@@ -93,7 +93,7 @@ def predicted(
     true_n: NDArray[Any],
     calibrated_n: NDArray[Any] | None = None,
 ) -> Predicted:
-    """The arrays, converted to the types that the file holds."""
+    """Return the arrays, converted to the types in the file."""
     right_n = predicted_n == targets_n
     confidence_n = confidence_n.astype(_TYPES["confidence"])
     return Predicted(
@@ -107,17 +107,21 @@ def predicted(
 
 
 def beside(record: Path) -> list[Path]:
-    """Where the predictions of a record that lies by itself may lie: beside it, and beside its folder."""
+    """Return where the predictions of a record without a folder may be: beside it, and beside its folder."""
     return [record.parent / NAME, record.parent.parent / NAME]
 
 
 def key_of(place: Place) -> str:
-    """The place as a record names it: `test/clean/last`."""
+    """Return the place as a record names it: `test/clean/last`."""
     return "/".join(place)
 
 
 def write(path: Path, runs: Mapping[str, Mapping[Place, Predicted]]) -> None:
-    """Write the predictions of runs, by their ids, as a whole or not at all. Raises RunError where the disk refuses."""
+    """Write the predictions of runs, by their ids, completely or not at all.
+
+    Raises:
+        RunError: the disk refuses.
+    """
     arrays: dict[str, NDArray[Any]] = {}
     for run_id, places in runs.items():
         for place, found in places.items():
@@ -136,9 +140,14 @@ def write(path: Path, runs: Mapping[str, Mapping[Place, Predicted]]) -> None:
 
 
 def read(path: Path, *, only: str | None = None) -> dict[str, dict[Place, Predicted]]:
-    """The predictions of each run in the file, by its id. only: of this run alone.
+    """Return the predictions of each run in the file, by its id.
 
-    Raises RunError for a file that holds something else.
+    Args:
+        path: The file.
+        only: The id of the only run to read; None for all.
+
+    Raises:
+        RunError: the file contains something else.
     """
     try:
         arrays = _arrays(disk.content(path, most=_MOST), only)
@@ -149,7 +158,7 @@ def read(path: Path, *, only: str | None = None) -> dict[str, dict[Place, Predic
                 split, protocol, at = place
                 found.setdefault(run_id, {})[split, protocol, at] = _typed(arrays, f"{run_id}/{'/'.join(place)}")
         return found
-    except Exception as error:  # a damaged archive makes its readers stumble in any way, as a checkpoint does
+    except Exception as error:  # a damaged archive can raise any error, as a damaged checkpoint can
         raise RunError(
             f"{shown(path)} must be predictions that imgrec wrote, got {why_not(error)}; restore it, or remove it:"
             " tables then tell of seeds alone"
@@ -157,7 +166,10 @@ def read(path: Path, *, only: str | None = None) -> dict[str, dict[Place, Predic
 
 
 def _arrays(content: bytes, only: str | None) -> dict[str, NDArray[Any]]:
-    """The archive's arrays. Raises any error for what is none, and for one that would take too much memory."""
+    """Return the archive's arrays.
+
+    It raises some error for a file that is no archive, and for an archive that would need too much memory.
+    """
     found: dict[str, NDArray[Any]] = {}
     with zipfile.ZipFile(io.BytesIO(content)) as archive:
         members = [
@@ -175,7 +187,7 @@ def _arrays(content: bytes, only: str | None) -> dict[str, NDArray[Any]]:
 
 
 def _array(file: IO[bytes], member: zipfile.ZipInfo) -> NDArray[Any]:
-    """One array, whose type and length are looked at before there is memory for it."""
+    """Read one array. Its type and length are checked before memory is allocated."""
     if npy.read_magic(file) != (1, 0):
         raise ValueError(f"{value_checks.brief(member.filename)} of another version")
     length, _, dtype = npy.read_array_header_1_0(file)
@@ -187,7 +199,12 @@ def _array(file: IO[bytes], member: zipfile.ZipInfo) -> NDArray[Any]:
 
 
 def _typed(arrays: Mapping[str, NDArray[Any]], own: str) -> Predicted:
-    """The predictions under that name. Raises KeyError or ValueError where they are not whole."""
+    """Return the predictions under that name.
+
+    Raises:
+        KeyError: an array is missing.
+        ValueError: the arrays do not match.
+    """
     images = f"images/{arrays[f'{own}/images'].astype(np.uint8).tobytes().decode('ascii')}"
     indices_n, targets_n = (_checked(arrays[f"{images}/{part}"], part) for part in ("indices", "targets"))
     predicted_n, confidence_n, wrong = (

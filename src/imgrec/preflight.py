@@ -1,4 +1,4 @@
-"""Whether a run can begin here: what machine, images, code or parent refuse, before a folder is made."""
+"""Check that a run can begin here: its machine, images, code and parent, before a folder is made."""
 
 from pathlib import Path
 
@@ -12,10 +12,17 @@ from imgrec.resuming import Resumption
 
 
 def check(config: Config, seen: Inventory, folder: Path, *, chooses: str | None = None, begun: bool = False) -> None:
-    """Refuse what this machine, or these images, cannot give, before the run's folder is made.
+    """Refuse a run that this machine or these images do not allow, before the run's folder is made.
 
-    folder: the run's. chooses: what else asks for validation images, for the refusal. begun: True if the run goes on
-    from a checkpoint.
+    Args:
+        config: The configuration.
+        seen: The images.
+        folder: The run's folder.
+        chooses: What else needs validation images, for the error message.
+        begun: True if the run continues from a checkpoint.
+
+    Raises:
+        UsageError: the run cannot begin.
     """
     from imgrec.environment import check_hardware
 
@@ -39,7 +46,7 @@ def check(config: Config, seen: Inventory, folder: Path, *, chooses: str | None 
 
 
 def _refuse_single_image(config: Config, seen: Inventory) -> None:
-    """Refuse a last batch of one image where a batch normalisation would have one value a channel."""
+    """Refuse a last batch of one image if a batch normalisation would have only one value for each channel."""
     from imgrec import assembly
 
     size, images = (
@@ -62,9 +69,14 @@ def _refuse_single_image(config: Config, seen: Inventory) -> None:
 def check_code(
     folder: Path, record: Record | None, rule: str, parent: Path | None = None, *, anew: str | None = None
 ) -> None:
-    """Refuse to go on from a state that other code has made, where the rule says so; training itself warns.
+    """Refuse to continue from a checkpoint that other code has made, if the rule says so. Warnings come in training.
 
-    anew: how to start a run without that state, for the refusal.
+    Args:
+        folder: The run's folder.
+        record: The run's record, if there is one.
+        rule: The value of `code`.
+        parent: The folder of the run that it continues from, if any.
+        anew: How to start a run without that checkpoint, for the error message.
     """
     if record is not None and runfolder.has_state(folder):
         codechange.of_state(folder, record, rule, anew=anew)
@@ -73,7 +85,9 @@ def check_code(
 
 
 def check_parent(config: Config, folder: Path, parent: Path, seen: Inventory, resumed: Resumption | None) -> None:
-    """Refuse a configuration that cannot go on from the parent's newest checkpoint, see `origin.check_parent`."""
+    """Refuse a configuration that cannot continue from the parent's newest checkpoint; see
+    `resume_point.check_parent`.
+    """
     from imgrec.training import resume_point  # imports torch
 
     if resumed is None:

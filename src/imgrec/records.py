@@ -1,6 +1,6 @@
-"""What a run leaves behind: its record, its scores, its curves. JSON and CSV in and out; imports no torch.
+"""Read and write what a run leaves behind: its record, its scores, its curves. JSON and CSV; imports no torch.
 
-schema 1: tables, reports and later versions read these files, so a field is added, never renamed.
+schema 1: tables, reports and later versions read these files, so fields may be added but never renamed.
 """
 
 import csv
@@ -23,9 +23,15 @@ STATUSES = ("running", "finished", "failed", "interrupted")
 class Score:
     """One measured number.
 
-    split: train, val or test. protocol: how it was measured (`clean`, `tta_flip`, ...), with its settings.
-    metric: top1, top5, loss, iou, ece, ...; all but loss are fractions in [0, 1].
-    n: images. ci: 95 % interval where one is known (Wilson 1927, for proportions). at: `best` or `last`.
+    Attributes:
+        split: train, val or test.
+        protocol: how it was measured (`clean`, `tta_flip`, ...).
+        metric: top1, top5, loss, iou, ece, ...; all but loss are fractions in [0, 1].
+        value: the number.
+        n: the number of images.
+        at: `best` or `last`.
+        settings: the protocol's settings.
+        ci: 95 % interval where one is known (Wilson 1927, for proportions).
     """
 
     split: str
@@ -40,17 +46,36 @@ class Score:
 
 @dataclass(kw_only=True)
 class Record:
-    """record.json: what the run was, what came out, what it cost, and on what.
+    """The content of record.json: the run's configuration, results, cost and environment.
 
-    began, ended: when its first process started and its last one ended, in UTC (ISO 8601); None in older records.
-    parent, parent_id: the run that it went on from: where that lay, and what it is; paths change, so the id decides.
-    cwd: the working directory, where `config` has a path that starts from it; None elsewhere, and in older records.
-    code: digests of the modules that the run began with (`codebase.Code`); empty in older records. code_since: for each
-    time that it went on with other code, the digests of the modules that had changed.
-    images: of a folder, `sizes`: the fingerprint of names and sizes alone, as older records have it. `trained_on`: of a
-    run that went on over other images, how many of its val and test images its parent was trained on.
-    predictions: the digest of what `predictions.npz` keeps for each place (`test/clean/last`); empty in older records.
-    components: what is known of components from outside of imgrec, by `axis=name` (`config.origins.used`).
+    Attributes:
+        run_id: the run's id.
+        status: one of STATUSES.
+        experiment: the recipe.
+        study: the study.
+        command: the words of the command.
+        config: the configuration, by dotted keys.
+        fingerprint: the data's fingerprint.
+        scores: what was measured.
+        cost: what it cost.
+        environment: versions, hardware, threads and commit.
+        weights: the digest of the weights at `best` and `last`.
+        progress: how far it came.
+        code: digests of the modules that the run began with (`codebase.Code`); empty in older records.
+        code_since: for each time that it continued with other code, the digests of the modules that had changed.
+        deaths: how many processes in a row continued from the same state and ended without a report (killed, say).
+        parent: the folder of the run that it continued from.
+        parent_id: the id of that run. It decides which run is meant, as paths change.
+        cwd: the working directory, if `config` has a path relative to it; None otherwise and in older records.
+        began: when its first process started, in UTC (ISO 8601); None in older records.
+        ended: when its last process ended, in UTC (ISO 8601); None in older records.
+        error: why it failed.
+        images: for a folder, `sizes`: the fingerprint of names and sizes only, as in older records. For a run that
+            continued with other images, `trained_on`: how many of its val and test images its parent was trained on.
+        predictions: the digest of the predictions in `predictions.npz` for each place (`test/clean/last`); empty in
+            older records.
+        components: what is known of components from outside of imgrec, by `axis=name` (`config.origins.used`).
+        schema: the version of the format.
     """
 
     run_id: str
@@ -80,24 +105,28 @@ class Record:
     schema: int = SCHEMA
 
     def score(self, metric: str, *, split: str, at: str, protocol: str = "clean") -> Score | None:
-        """The score of that name, if it was measured."""
+        """Return the score of that name; None if it was not measured."""
         for score in self.scores:
             if (score.metric, score.split, score.at, score.protocol) == (metric, split, at, protocol):
                 return score
         return None
 
 
-_MAYBE = ("experiment", "study", "parent", "parent_id", "cwd", "began", "ended", "error")
+_OPTIONAL = ("experiment", "study", "parent", "parent_id", "cwd", "began", "ended", "error")
 _COSTS = ("seconds", "train_seconds", "images_per_second", "parameters", "flops_per_image")
-_MOST = 2**26  # bytes of a record or an evaluation: a thousand times what one has
-_MOST_CURVES = 2**31  # bytes of a curves.csv
+_MOST = 2**26  # most bytes of a record or an evaluation: a thousand times the usual size
+_MOST_CURVES = 2**31  # most bytes of a curves.csv
 _MOST_THREADS = 2**16
 _MOST_COMPONENTS = 64  # several times the axes
 _LONGEST_MODULE = 200  # characters of a module's name
 
 
 def read(path: StrPath) -> Record:
-    """The record in that file. Raises RunError for a file that is no record of a known schema."""
+    """Read a record.
+
+    Raises:
+        RunError: the file is no record of a known schema.
+    """
     path = Path(path)
     try:
         rows = value_checks.mapping(json_in(path), "a record")
@@ -107,7 +136,7 @@ def read(path: StrPath) -> Record:
                 f"{path}: schema must be {SCHEMA}, got {value_checks.brief(schema)}; read it with the version that"
                 " wrote it"
             )
-        known = {field.name for field in dataclasses.fields(Record)}  # a later version may have added some
+        known = {field.name for field in dataclasses.fields(Record)}  # a later version may have added fields
         record = Record(
             **{
                 **{key: value for key, value in rows.items() if key in known},
@@ -124,10 +153,14 @@ def read(path: StrPath) -> Record:
 
 @dataclass(frozen=True, kw_only=True)
 class Evaluation:
-    """A later measurement: of which run, of which images (their fingerprint, where it is known), and what came out.
+    """A later measurement of a run.
 
-    weights: the digest of the measured weights, as in a `Record`; None where the file has none. predictions: as in
-    `Record`.
+    Attributes:
+        run_id: the run's id.
+        fingerprint: the fingerprint of the images, where it is known.
+        weights: the digest of the measured weights, as in a `Record`; None where the file has none.
+        scores: what was measured.
+        predictions: as in `Record`.
     """
 
     run_id: str
@@ -138,7 +171,11 @@ class Evaluation:
 
 
 def read_evaluation(path: Path) -> Evaluation:
-    """The measurement in that file. Raises RunError for a file that is none."""
+    """Read a measurement.
+
+    Raises:
+        RunError: the file is no measurement.
+    """
     try:
         rows = value_checks.mapping(json_in(path), "a measurement")
         images = value_checks.mapping(rows.get("settings", {}), "settings").get("data")
@@ -160,7 +197,13 @@ _UNREADABLE = (OSError, ValueError, KeyError, TypeError, RecursionError, MemoryE
 
 
 def json_in(path: Path, *, most: int = _MOST) -> Any:
-    """What a file of JSON holds. most: bytes. Raises OSError, ValueError or RecursionError for any other file."""
+    """Return the content of a JSON file of at most `most` bytes.
+
+    Raises:
+        OSError: it cannot be read, or is larger.
+        ValueError: it is no JSON.
+        RecursionError: it is nested too deeply.
+    """
     text = disk.content(path, most=most).decode("utf-8", errors="surrogateescape")
     return json.loads(text, parse_constant=_refuse_constant)
 
@@ -170,14 +213,18 @@ def _refuse_constant(word: str) -> None:
 
 
 def why_not(error: BaseException) -> str:
-    """Why a file is not what it should be, for a sentence."""
+    """Return the reason of an error, for a sentence about a file."""
     if isinstance(error, KeyError):
         return f"no {error}"
     return (error.strerror if isinstance(error, OSError) else None) or str(error) or type(error).__name__
 
 
 def check_components(components: Any) -> None:
-    """Raises ValueError for what is no account of outside components."""
+    """Check an account of outside components.
+
+    Raises:
+        ValueError: it is not valid.
+    """
     if len(value_checks.mapping(components, "components")) > _MOST_COMPONENTS:
         raise ValueError(f"components must be at most {_MOST_COMPONENTS}, got {len(components)}")
     for key, row in components.items():
@@ -195,12 +242,16 @@ def check_components(components: Any) -> None:
 
 
 def _check(record: Record) -> None:
-    """Raises ValueError for what is JSON, but was not written by `write`."""
+    """Check that the record is one that `write` could have written.
+
+    Raises:
+        ValueError: it is JSON, but not such a record.
+    """
     if record.status not in STATUSES:
         raise ValueError(f"status must be one of {', '.join(STATUSES)}, got {value_checks.brief(record.status)}")
     value_checks.name(record.run_id, "run_id")
     value_checks.name(record.fingerprint, "fingerprint")
-    for key in _MAYBE:
+    for key in _OPTIONAL:
         if getattr(record, key) is not None:
             value_checks.text(getattr(record, key), key)
     for key in ("config", "cost", "environment", "progress", "images"):
@@ -228,7 +279,7 @@ def _check(record: Record) -> None:
 
 
 def _digests(value: Any, what: str) -> dict[str, str]:
-    """Digests by place."""
+    """Return digests by place, checked."""
     for place, digest in value_checks.mapping(value, what).items():
         value_checks.name(place, f"a place of {what}")
         value_checks.name(digest, f"the digest of the {what} at {place}")
@@ -236,7 +287,13 @@ def _digests(value: Any, what: str) -> dict[str, str]:
 
 
 def scores_of(rows: Any) -> list[Score]:
-    """The scores that JSON holds as these rows. Raises KeyError, TypeError or ValueError for others."""
+    """Return the scores that these rows of JSON describe.
+
+    Raises:
+        KeyError: a field is missing.
+        TypeError: a field has the wrong type.
+        ValueError: a value is not valid, or a score appears twice.
+    """
     scores = [_score_of(row) for row in value_checks.items(rows, "scores")]
     seen = set()
     for score in scores:
@@ -273,9 +330,10 @@ def _score_of(row: Any) -> Score:
 
 
 def read_curves(path: StrPath) -> list[dict[str, str]]:
-    """The rows of a curves.csv, all values as text. A last line that a crash cut off is left out.
+    """Return the rows of a curves.csv, with all values as text. An incomplete last line, left by a crash, is ignored.
 
-    Raises RunError for a file that is no such table.
+    Raises:
+        RunError: the file is no such table.
     """
     path = Path(path)
     try:
@@ -292,7 +350,12 @@ def read_curves(path: StrPath) -> list[dict[str, str]]:
 
 
 def checked_row(row: dict[str, str]) -> dict[str, str]:
-    """The row of curves.csv. Raises TypeError or ValueError for one without numbers, or that leaves its line."""
+    """Return the row of curves.csv if it is valid.
+
+    Raises:
+        TypeError: a value is no text.
+        ValueError: a number is missing, or a value would not stay on its line.
+    """
     if tuple(row) != CURVE_COLUMNS:
         raise ValueError(f"a row of {len(row)} columns")
     for key, value in row.items():
@@ -305,29 +368,37 @@ def checked_row(row: dict[str, str]) -> dict[str, str]:
 
 
 def write(path: Path, record: Record) -> None:
-    """Write the record as a whole or not at all."""
+    """Write the record completely or not at all."""
     write_json(path, dataclasses.asdict(record))
 
 
 def write_json(path: Path, rows: Any) -> None:
-    """JSON, readable and complete at every moment: a temporary file beside it, fsync, then one rename.
+    """Write JSON that is readable and complete at every moment: a temporary file beside it, fsync, then one rename.
 
-    Numbers that are not finite become null, since JSON has none.
+    Numbers that are not finite become null, as JSON has no such numbers.
     """
     write_text(path, json.dumps(_finite(rows), indent=1, ensure_ascii=False, allow_nan=False) + "\n")
 
 
 def write_text(path: Path, text: str) -> None:
-    """Replace the file's text in one step. Raises RunError where the disk refuses; the old file stays."""
+    """Replace the file's text in one step.
+
+    Raises:
+        RunError: the disk refuses; the old file stays.
+    """
     write_bytes(path, _encoded(text))
 
 
 def _encoded(text: str) -> bytes:
-    return text.encode("utf-8", "surrogateescape")  # a path of the command may hold bytes that are no UTF-8
+    return text.encode("utf-8", "surrogateescape")  # a path in the command may contain bytes that are not UTF-8
 
 
 def write_bytes(path: Path, content: bytes) -> None:
-    """Replace the file in one step. Raises RunError where the disk refuses; the old file stays."""
+    """Replace the file in one step.
+
+    Raises:
+        RunError: the disk refuses; the old file stays.
+    """
     try:
         with disk.Partial(path) as new:
             new.file.write(content)
@@ -337,9 +408,13 @@ def write_bytes(path: Path, content: bytes) -> None:
 
 
 def hand_out(path: Path, result: str | bytes) -> None:
-    """Write a result where the command says: a file as a whole, its folder made on the way; a pipe or device as it is.
+    """Write a result to the path that the command names.
 
-    Raises UsageError for a folder, RunError where it cannot be written.
+    A file is written completely or not at all, and its folder is created. A pipe or device is written to directly.
+
+    Raises:
+        UsageError: the path is a folder.
+        RunError: it cannot be written.
     """
     content = _encoded(result) if isinstance(result, str) else result
     try:
@@ -348,7 +423,7 @@ def hand_out(path: Path, result: str | bytes) -> None:
         if path.exists() and not path.is_file():
             path.write_bytes(content)
             return
-        target = path.resolve()  # a link stays one
+        target = path.resolve()  # a link is kept; its target is replaced
         target.parent.mkdir(parents=True, exist_ok=True)
         write_bytes(target, content)
     except (OSError, RunError) as error:
@@ -358,7 +433,7 @@ def hand_out(path: Path, result: str | bytes) -> None:
 
 
 def wilson(share: float, n: int) -> tuple[float, float]:
-    """95 % interval of a proportion (Wilson 1927): share in [0, 1] of n trials."""
+    """Return the 95 % interval of a proportion (Wilson 1927): share in [0, 1] of n trials."""
     z = 1.959963984540054  # the normal distribution's 97.5 % quantile
     centre = (share + z * z / (2 * n)) / (1 + z * z / n)
     half = z / (1 + z * z / n) * math.sqrt(share * (1 - share) / n + z * z / (4 * n * n))

@@ -1,4 +1,4 @@
-"""The commands about runs that are over: table, report, figure. Heavy imports wait until a command needs them."""
+"""Define the commands on finished runs: table, report, figure. Heavy imports happen on use."""
 
 from pathlib import Path
 from typing import Annotated
@@ -9,7 +9,7 @@ from imgrec import streams
 from imgrec.errors import RunError
 from imgrec.untrusted_text import folded, visible
 
-# what `table` and `report` are both asked
+# options that `table` and `report` share
 _Places = Annotated[list[Path], typer.Argument(metavar="DIR", help="Folders of runs, or records.")]
 _ScoresOption = Annotated[str, typer.Option(help="The scores to show, of top1,top5,loss,iou,ece,ece_debiased.")]
 _AtOption = Annotated[str, typer.Option(help="best (last where there is none) or last.")]
@@ -123,8 +123,8 @@ def table(
         layout = command.layout(hide=hide, caption=caption, label=label, siunitx=siunitx, form=form)
         made = command.table(places, asked, form=form, published=published, digits=digits, layout=layout)
     if made.text:
-        _hand_over(made.text, output)
-    _tell_problems(made.problems, made.remarks)
+        _write_result(made.text, output)
+    _report_problems(made.problems, made.remarks)
 
 
 def report(
@@ -148,7 +148,7 @@ def report(
     )
     written = write(places, asked, output, published=published)
     tell(str(written.path))
-    _tell_problems(written.problems, [])
+    _report_problems(written.problems, [])
 
 
 def figure(
@@ -200,11 +200,11 @@ def figure(
     drawn = draw(places, asked, wanted, output)
     verdict = [folded(drawn.verdict), ""] if drawn.verdict else []
     tell("\n".join([str(drawn.path), "", *verdict, *(f"- {folded(note)}" for note in drawn.notes)]))
-    _tell_problems(drawn.problems, [])
+    _report_problems(drawn.problems, [])
 
 
-def _hand_over(text: str, output: Path | None) -> None:
-    """Print a result, or write it to the file as a whole."""
+def _write_result(text: str, output: Path | None) -> None:
+    """Print a result, or write it completely to the file."""
     if output is None or str(output) == "-":
         tell(text.rstrip("\n"))
     else:
@@ -214,8 +214,12 @@ def _hand_over(text: str, output: Path | None) -> None:
         tell(str(output))
 
 
-def _tell_problems(problems: list[str], remarks: list[str]) -> None:
-    """Say on stderr what was left out and what could not be read. Raises RunError where something could not."""
+def _report_problems(problems: list[str], remarks: list[str]) -> None:
+    """Print on stderr what was left out and what could not be read.
+
+    Raises:
+        RunError: something could not be read.
+    """
     for line in (*remarks, *problems):
         typer.echo(f"imgrec: {folded(line)}", err=True)
     if problems:
@@ -223,9 +227,10 @@ def _tell_problems(problems: list[str], remarks: list[str]) -> None:
 
 
 def tell(text: str) -> None:
-    """Print a result; a reader who has gone away (`imgrec train ... | head`) is no reason to end a sweep.
+    """Print a result. A reader who has gone away (`imgrec train ... | head`) does not end a sweep.
 
-    Raises RunError where it cannot be written (`streams`). What was computed lies in its folder by then.
+    Raises:
+        RunError: it cannot be written (`streams`). The computed results are in their folder by then.
     """
     try:
         typer.echo(visible(text))

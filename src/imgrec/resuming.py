@@ -1,4 +1,4 @@
-"""`resume=RUN`: RUN's own command with the new words over it, and what may differ from RUN."""
+"""Resolve `resume=RUN`: merge RUN's command with new words, and check what may differ from RUN."""
 
 import shlex
 from collections.abc import Sequence
@@ -20,9 +20,13 @@ from imgrec.records import Record
 
 @dataclass(frozen=True, kw_only=True)
 class Resumption:
-    """The command that goes on, and the keys in which it differs from RUN's.
+    """The command that continues RUN.
 
-    differences: each of these keys with its values, as a text.
+    Attributes:
+        run: the folder of RUN.
+        words: the words of the command.
+        changed: the keys in which it differs from RUN.
+        differences: these keys with their values, as a text.
     """
 
     run: Path
@@ -32,13 +36,17 @@ class Resumption:
 
     @property
     def anew(self) -> str:
-        """How to start the changed run without RUN, as a command to paste."""
-        return _anew(self.words)
+        """The command that starts the changed run without RUN, to be pasted."""
+        return _restart_command(self.words)
 
     def refuse_unnamed(self, named: Sequence[str]) -> None:
-        """Raise UsageError for a change that resume_override does not name.
+        """Check that resume_override names every change.
 
-        The refusal offers to name it. So it comes last, after everything that would refuse the change even then.
+        The error message suggests naming it. So this check must be the last, after all others that refuse the change in
+        any case.
+
+        Raises:
+            UsageError: it does not.
         """
         if not set(self.changed) <= set(named):
             raise UsageError(
@@ -48,17 +56,18 @@ class Resumption:
 
 
 def resolve(run: Path, words: Sequence[str]) -> Resumption:
-    """Put `words` over the command of the run in that folder.
+    """Merge `words` into the command of the run in that folder.
 
-    Raises RunError when there is no run, UsageError for a change that no resumed run can have, and for a name in
-    resume_override that is no key.
+    Raises:
+        RunError: there is no run.
+        UsageError: no resumed run can have a change, or resume_override names an unknown key.
     """
     record = runfolder.record_of(run)
     origins.refuse_other(record.components, shown(run))
     said = {key_of(text) for text in words} | {"resume", "resume_override", "force", "code"}
     before = serialize.from_flat(record.config)
     own = [text for text in record.command if key_of(text) not in said]
-    merged = [_settled(run, text, record) for text in _with_images(run, record, before, own)] + list(words)
+    merged = [_resolved_word(run, text, record) for text in _with_images(run, record, before, own)] + list(words)
     now = compose(merged)
     _refuse_unknown(now.resume_override)
     changed = _changed(before, now)
@@ -69,12 +78,12 @@ def resolve(run: Path, words: Sequence[str]) -> Resumption:
 
     if refused := why_refused(changed, then, today):
         reasons = ", ".join(f"{difference(key)} ({why})" for key, why in refused.items())
-        raise UsageError(f"resume={run} cannot change {reasons}; drop the change, or {_anew(merged)}")
+        raise UsageError(f"resume={run} cannot change {reasons}; drop the change, or {_restart_command(merged)}")
     return Resumption(run=run, words=merged, changed=changed, differences=", ".join(map(difference, changed)))
 
 
 def _with_images(run: Path, record: Record, before: Config, words: Sequence[str]) -> list[str]:
-    """The words, whose data.root says where the images lie now: a relative one started from another folder."""
+    """Return the words with data.root at the images' present place, as a relative path started from another folder."""
     after = run_lookup.settled(run, record, before)
     if after is before:
         return list(words)
@@ -82,10 +91,10 @@ def _with_images(run: Path, record: Record, before: Config, words: Sequence[str]
     return [root if key_of(text) == "data.root" else text for text in words]
 
 
-def _settled(run: Path, word: str, record: Record) -> str:
-    """A word of the recorded command; where it refers to something, with the value that this had for the run.
+def _resolved_word(run: Path, word: str, record: Record) -> str:
+    """Return a word of the recorded command, with a reference replaced by the value that it had for the run.
 
-    What is looked up (`${oc.env:HOME}`) may be another value today, or none of the business of who wrote the record.
+    A reference (`${oc.env:HOME}`) may have another value today, or one that the author of the record should not read.
     """
     if "${" not in word:
         return word
@@ -99,7 +108,7 @@ def _settled(run: Path, word: str, record: Record) -> str:
 
 
 def _literal(value: Any) -> str:
-    """A plain value in Hydra's grammar."""
+    """Return a plain value in Hydra's grammar."""
     if isinstance(value, str):
         return "'" + value.replace("\\", "\\\\").replace("'", "\\'") + "'"
     if isinstance(value, list):
@@ -107,7 +116,7 @@ def _literal(value: Any) -> str:
     return "null" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
 
 
-def _anew(words: Sequence[str]) -> str:
+def _restart_command(words: Sequence[str]) -> str:
     kept = [text for text in words if key_of(text) not in ("resume", "resume_override", "hydra.run.dir")]
     return f"start a new run: {shlex.join(['imgrec', 'train', *kept])}"
 

@@ -1,4 +1,4 @@
-"""Two records of one run, with their curves: whether all is bit-equal, or where they part first. Imports no torch."""
+"""Compare two records of one run with their curves: are they bit-equal, or where do they first differ? No torch."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -11,15 +11,15 @@ from imgrec.records import Record
 Row = tuple[int, int, str, str]
 """Step, epoch, split and metric of a number in curves.csv."""
 Rows = dict[Row, str]
-"""The numbers as they were written, in the order in which they were."""
+"""The numbers as they were written, in their original order."""
 
-_CLOCKS = ("_per_second", "seconds")  # how metrics end that measure time: no two runs share them
-_COMMIT = 12  # digits that tell commits apart
+_CLOCKS = ("_per_second", "seconds")  # endings of metrics that measure time, which always differ between runs
+_COMMIT = 12  # digits of a commit that are shown
 
 
 @dataclass(frozen=True, kw_only=True)
 class Run:
-    """What is compared of a run."""
+    """The parts of a run that are compared."""
 
     record: Record
     rows: Rows
@@ -27,9 +27,17 @@ class Run:
 
 @dataclass(frozen=True, kw_only=True)
 class Drift:
-    """What was compared, how much of it, and what differs, in words and in the order of training.
+    """The result of a comparison. Differences are in words, in the order of training.
 
-    lone_rows: of metrics that only one of the two logged, which are not compared.
+    Attributes:
+        places: where weights were compared (`best`, `last`).
+        common_rows: how many curve rows were compared.
+        lone_rows: how many curve rows were not compared, as only one run logged their metric.
+        all_scores: how many scores were compared.
+        rows: the curve rows that differ.
+        weights: the places where weights differ.
+        scores: the scores that differ.
+        environment: the versions, hardware and code that differ.
     """
 
     places: list[str]
@@ -43,27 +51,27 @@ class Drift:
 
     @property
     def first(self) -> str | None:
-        """Where the two part first; None when they are bit-equal."""
+        """The first difference; None if the two are bit-equal."""
         if self.rows:
             return self.rows[0]
         if self.weights:
             curves = "the curves agree" if self.common_rows else "no curve row is common"
-            return f"{curves}, the weights differ at {_and(self.weights)}"
+            return f"{curves}, the weights differ at {_joined(self.weights)}"
         return f"the weights agree, the scores differ: {self.scores[0]}" if self.scores else None
 
     def lines(self) -> list[str]:
-        """The comparison for people."""
+        """Return the comparison as lines of text."""
         if self.first is None:
             counts = f"{self.all_scores} scores, {self.common_rows} curve rows"
-            told = [f"bit-equal: weights at {_and(self.places)}, {counts}"]
+            told = [f"bit-equal: weights at {_joined(self.places)}, {counts}"]
         else:
             numbers = (
                 f"{len(self.rows)} of {self.common_rows} curve rows, {len(self.scores)} of {self.all_scores} scores"
             )
-            agree = f"agree at {_and(self.places)}, only what was measured differs"
+            agree = f"agree at {_joined(self.places)}, only what was measured differs"
             told = [
                 f"drifts first: {self.first}",
-                f"weights: {f'differ at {_and(self.weights)}' if self.weights else agree}",
+                f"weights: {f'differ at {_joined(self.weights)}' if self.weights else agree}",
                 f"differing: {numbers}",
             ]
         if self.lone_rows:
@@ -74,7 +82,7 @@ class Drift:
 
 
 def keyed(rows: Sequence[Mapping[str, str]]) -> Rows:
-    """The rows of a curves.csv by what they measure, clocks left out. What stands there twice has both values."""
+    """Return the rows of a curves.csv by what they measure, without times. A repeated key has both values."""
     found: Rows = {}
     for row in rows:
         if not row["metric"].endswith(_CLOCKS):
@@ -84,16 +92,17 @@ def keyed(rows: Sequence[Mapping[str, str]]) -> Rows:
 
 
 def compare(before: Run, after: Run) -> Drift:
-    """Hold `after` against `before`: the weights' digests, the scores, the rows of the metrics that both logged.
+    """Compare `after` with `before`: the weights' digests, the scores, and the rows of metrics that both logged.
 
-    What only one of the two has differs. Numbers are equal when their texts are, which are exact; NaN equals NaN.
+    A value that only one of the two has counts as a difference. Numbers are equal if their texts are, which are exact;
+    NaN equals NaN.
     """
     old, new = before.record, after.record
     places = sorted(old.weights.keys() | new.weights.keys())
     scores, scores_now = _scores(old), _scores(new)
     logged = {row[2:] for row in before.rows} & {row[2:] for row in after.rows}
     together = dict.fromkeys([*before.rows, *after.rows])
-    common = sorted((row for row in together if row[2:] in logged), key=lambda row: row[0])  # as a lone row would lie
+    common = sorted((row for row in together if row[2:] in logged), key=lambda row: row[0])  # a lone row at its step
     return Drift(
         places=places,
         common_rows=len(common),
@@ -116,13 +125,13 @@ def compare(before: Run, after: Run) -> Drift:
 
 
 def _changes(before: Mapping[str, str], after: Mapping[str, str], keys: Sequence[str]) -> list[str]:
-    """What differs between the two, as `torch 2.14.0 -> 2.15.0`."""
+    """Return the differences between the two, in the form `torch 2.14.0 -> 2.15.0`."""
     pairs = [(key, before.get(key, "absent"), after.get(key, "absent")) for key in keys]
     return [f"{key} {old} -> {new}" for key, old, new in pairs if old != new]
 
 
 def _code(before: Record, after: Record) -> list[str]:
-    """The modules that were other code in some part of the two runs, where both say."""
+    """Return the modules whose code differs between any parts of the two runs, if both records name their code."""
     if not before.code or not after.code:
         return []
     names = set(codebase.differing(before.code, after.code))
@@ -131,7 +140,7 @@ def _code(before: Record, after: Record) -> list[str]:
 
 
 def _scores(record: Record) -> dict[str, str]:
-    """Each score's name, and its value with the number of images."""
+    """Return each score's name, and its value with the number of images."""
     named = {}
     for score in record.scores:
         settings = f" {json.dumps(score.settings, sort_keys=True)}" if score.settings else ""
@@ -142,7 +151,7 @@ def _scores(record: Record) -> dict[str, str]:
 
 
 def _shown(environment: Mapping[str, Any]) -> dict[str, str]:
-    """The values as a line can show them."""
+    """Return the values as texts for one line."""
     texts = {}
     for key, value in environment.items():
         text = " + ".join(map(str, value)) if isinstance(value, list) else str(value)
@@ -150,5 +159,5 @@ def _shown(environment: Mapping[str, Any]) -> dict[str, str]:
     return texts
 
 
-def _and(names: Sequence[str]) -> str:
+def _joined(names: Sequence[str]) -> str:
     return " and ".join(names)

@@ -1,4 +1,4 @@
-"""Which folder a run has: by its id, by the run that it went on from, and its images where they lie now. No torch."""
+"""Find a run's folder by its id, the folder of its parent run, and the present place of its images. No torch."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,9 +15,14 @@ from imgrec.records import Record
 
 
 def identity(config: Config, fingerprint: str, parent: Path | None = None, folder: Path | None = None) -> str:
-    """The run's id: its configuration's essence, its data's fingerprint, and the run that it went on from.
+    """Return the run's id, which is made from its configuration's essence, its data's fingerprint and its parent run.
 
-    folder: the run's own, where it has one: where it has a state, its record knows a parent that is gone.
+    Args:
+        config: The configuration.
+        fingerprint: The data's fingerprint.
+        parent: The folder of the run that it continues from, if any.
+        folder: The run's own folder, if there is one. If it has a checkpoint, its record knows the parent's id even
+            after the parent is gone.
     """
     if parent is None:
         return run_id(config, fingerprint)
@@ -28,10 +33,14 @@ def identity(config: Config, fingerprint: str, parent: Path | None = None, folde
 
 
 def parent_of(folder: Path, record: Record) -> Path | None:
-    """Where the run lies now that the run in `folder` went on from; None for one that began with a new network.
+    """Return the present folder of the run that the run in `folder` continued from; None if it began with a new
+    network.
 
-    It is looked for where it lay, and about the folder, in case both were moved; its id decides. Where it is nowhere,
-    the recorded place. Raises RunError where it is nowhere, and the record is too old to know its id.
+    The parent is searched for at its recorded place and near `folder`, in case both were moved. Its id decides. If it
+    is not found, the recorded place is returned.
+
+    Raises:
+        RunError: it is not found, and the record is too old to contain its id.
     """
     if record.parent is None:
         return None
@@ -46,7 +55,7 @@ def parent_of(folder: Path, record: Record) -> Path | None:
         except RunError:
             if place == named:
                 raise
-            continue  # a damaged record beside it is of another run, as far as can be known
+            continue  # a damaged record nearby is assumed to be another run's
         if found is not None and _is_parent(found, record):
             return place
     if record.parent_id is None:
@@ -64,16 +73,16 @@ def _is_parent(found: Record, record: Record) -> bool:
 
 
 def start(config: Config) -> str | None:
-    """The working directory, where a path of the configuration starts from it; None where none does."""
+    """Return the working directory if a path of the configuration is relative to it; None otherwise."""
     root = config.data.place
     return None if root is None or Path(root).expanduser().is_absolute() else str(Path.cwd())
 
 
 def settled(folder: Path, record: Record, config: Config) -> Config:
-    """The run's configuration with its images where they lie now, if it names them by a relative path.
+    """Return the run's configuration with the present place of its images, if it names them by a relative path.
 
-    That path started from where the run was started, which may have been moved together with the run. Of the folders
-    that it leads to, the first one with the run's images counts; where none has them, the first one.
+    The path was relative to the working directory of the run, which may have been moved together with the run. Of the
+    folders that the path can mean, the first one with the run's images is used; if none has them, the first one.
     """
     root = config.data.place
     if root is None or start(config) is None:
@@ -87,21 +96,21 @@ def settled(folder: Path, record: Record, config: Config) -> Config:
 
 
 def _holds(place: Path, record: Record, config: Config) -> bool:
-    """Whether the run's images lie there."""
+    """Return True if the run's images are there."""
     try:
         return inventory.take(elsewhere(config, str(place)).data).known_as(record.fingerprint) is not None
-    except (RunError, UsageError):  # a folder of anything else
+    except (RunError, UsageError):  # a folder with other content
         return False
 
 
 def group(config: Config) -> Path:
-    """The folder that the run's folder lies in: outputs/<study, or experiment, or default>."""
+    """Return the folder that contains the run's folder: outputs/<study, or experiment, or default>."""
     return Path(runfolder.OUTPUTS) / (config.study or config.experiment or "default")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Place:
-    """Where a run lies, or will lie, its id, and its images as that id knows them."""
+    """A run's present or future folder, its id, and its images in the form that the id is made from."""
 
     folder: Path
     run_id: str
@@ -117,10 +126,18 @@ def place(
     folder: Path | None = None,
     within: Path | None = None,
 ) -> Place:
-    """Look the run up by its id, then by the id that it had while a folder was known by names and sizes alone.
+    """Look the run up by its id, then by the id that older versions gave it, when they knew a folder by names and
+    sizes.
 
-    A run that is found by its older id keeps it, and `force` trains a finished one anew under the newer. folder: the
-    run's, where it is known. within: the folder to look in, instead of `group`'s.
+    A run that is found by its older id keeps it. With `force`, a finished one is trained again under the newer id.
+
+    Args:
+        config: The configuration.
+        overrides: The words of the command.
+        seen: The images.
+        parent: The folder of the run that it continues from, if any.
+        folder: The run's folder, where it is known.
+        within: The folder to search, instead of `group`'s.
     """
     own = identity(config, seen.fingerprint, parent, folder)
     if seen.older is not None:
@@ -135,9 +152,11 @@ def place(
 
 
 def unknown_contents(folder: Path, *, anew: str | None = None) -> str:
-    """What is said of a run whose images are known by names and sizes alone.
+    """Return the warning about a run whose images are known by names and sizes only.
 
-    anew: what to give to train it anew, where that helps.
+    Args:
+        folder: The run's folder.
+        anew: The words that train it again, where this helps.
     """
     way_out = f"; to train with images that are known by their contents, give {anew}" if anew else ""
     return (
@@ -147,10 +166,15 @@ def unknown_contents(folder: Path, *, anew: str | None = None) -> str:
 
 
 def locate(config: Config, overrides: Sequence[str], own: str, *, within: Path | None = None) -> Path:
-    """The run's folder: the newest one that holds a run of this id, else a new name that reads.
+    """Return the run's folder: the newest one with a run of this id, or else a new readable name.
 
-    With force=true, a new folder beside a finished one. own: the run's id. within: the folder to look in, instead of
-    `group`'s.
+    With force=true, it is a new folder beside a finished one.
+
+    Args:
+        config: The configuration.
+        overrides: The words of the command.
+        own: The run's id.
+        within: The folder to search, instead of `group`'s.
     """
     folder = within or group(config)
     present = _takes(folder, own)
@@ -165,10 +189,10 @@ def locate(config: Config, overrides: Sequence[str], own: str, *, within: Path |
 
 
 def _takes(folder: Path, own: str) -> list[Path]:
-    """The folders of that id, oldest first."""
+    """Return the folders of that id, oldest first."""
     found = []
     for path in folder.glob(f"*-{own[:SHORT]}"):
         if (path / runfolder.RECORD).is_file() and records.read(path / runfolder.RECORD).run_id == own:
             found.append((path.stat().st_ctime_ns, path))
-    # a take's number, where there is one, is surer than the clock
+    # the take's number, if there is one, is more reliable than the clock
     return [path for _, path in sorted(found, key=lambda item: (runfolder.take_of(item[1].name), item[0]))]

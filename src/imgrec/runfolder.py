@@ -1,4 +1,4 @@
-"""A run's folder: where it lies, what state it is in, who works in it. Imports no torch.
+"""Manage a run's folder: its layout, the run's state, and the lock of the process that uses it. Imports no torch.
 
 outputs/<experiment>/<name>-<first digits of the run's id>/
 config.yaml  record.json  curves.csv  diagnostics.json  predictions.npz  train.log  trained_images.bin
@@ -30,26 +30,29 @@ _WRITTEN = (
     predictions.NAME,
     *(SWEEP_LOCK, TUNING, "multirun.yaml", "optuna.db"),
 )
-_GENERATIONS = ("last.ckpt", "previous.ckpt")  # as `checkpoint`, which imports torch, names them
+_GENERATIONS = ("last.ckpt", "previous.ckpt")  # defined here too, as `checkpoint`, which defines them, imports torch
 OUTPUTS = "outputs"  # in the working folder
-_ONE_AT_A_TIME = threading.RLock()  # Hydra, PyTorch's settings and random states belong to the whole process
-VERIFICATIONS = "verify"  # in outputs/: runs done again, with the ids of those that they verify
+_PROCESS_LOCK = threading.RLock()  # Hydra, PyTorch's settings and random states are shared by the whole process
+VERIFICATIONS = "verify"  # in outputs/: repetitions of runs, with the ids of the runs that they verify
 
 
 def take_of(name: str) -> int:
-    """How often the run of that folder's name had been done, this time included (force=true)."""
+    """Return which take of its run the folder's name denotes: 1, or more after repetitions with force=true."""
     number = re.search(r"_take-(\d+)-[0-9a-f]+$", name)
     return int(number[1]) if number else 1
 
 
 def look(folder: Path) -> Record | None:
-    """The record in the folder; `interrupted` where it says running and nobody holds the lock. None without one."""
+    """Return the record in the folder; None if there is none.
+
+    Its status becomes `interrupted` where it says running and no process holds the lock.
+    """
     path = folder / RECORD
     try:
         path.lstat()
     except (FileNotFoundError, NotADirectoryError, ValueError):
         return None
-    except OSError as error:  # a name that no file system takes
+    except OSError as error:  # a name that the file system refuses
         raise UsageError(f"{folder} cannot be a run's folder: {error.strerror}; give another path") from error
     record = records.read(path)
     if record.status == "running" and not is_locked(folder):
@@ -58,12 +61,16 @@ def look(folder: Path) -> Record | None:
 
 
 def has_state(folder: Path) -> bool:
-    """Whether a run left a state there to go on from."""
+    """Return True if the folder has a checkpoint to continue from."""
     return any((folder / CHECKPOINTS / name).exists() for name in _GENERATIONS)
 
 
 def record_of(folder: Path) -> Record:
-    """As `look`. Raises UsageError for a folder that holds no run."""
+    """Return the record in the folder, as `look`.
+
+    Raises:
+        UsageError: the folder contains no run.
+    """
     record = look(folder)
     if record is None:
         raise UsageError(f"{folder} must be a run's folder with a {RECORD}, and has none; {name_one(folder)}")
@@ -71,7 +78,7 @@ def record_of(folder: Path) -> Record:
 
 
 def name_one(folder: Path) -> str:
-    """The way out for who named a folder that is no run's: the run around it, or the newest one in it."""
+    """Return advice for a user who named a folder that is no run's: the run around it, or the newest run in it."""
     if (folder.parent / RECORD).is_file():
         return f"name {folder.parent}"
     for pattern in (f"*/{RECORD}", f"*/*/{RECORD}"):
@@ -81,9 +88,10 @@ def name_one(folder: Path) -> str:
 
 
 def images(run: Path, config: Config) -> Inventory:
-    """The images that a run names, as they lie there now.
+    """Return the present state of the images that a run names.
 
-    Raises UsageError, whose way out is --data-root, where there are none.
+    Raises:
+        UsageError: they are not there; the advice is --data-root.
     """
     try:
         return inventory.take(config.data)
@@ -93,13 +101,13 @@ def images(run: Path, config: Config) -> Inventory:
 
 
 def newest_state(folder: Path) -> str | None:
-    """The digest of the run's newest checkpoint, `last`; None before the first one."""
+    """Return the digest of the run's newest checkpoint, `last`; None before the first one."""
     path = folder / CHECKPOINTS / "last.ckpt.sha256"
     return path.read_text() if path.is_file() else None
 
 
 def refuse_among(folder: Path, seen: Inventory) -> None:
-    """Refuse a run's folder among the class folders of its images, where it would count as a class from then on."""
+    """Refuse a run's folder among the class folders of its images, where later runs would read it as a class."""
     if seen.listing is None:
         return
     own, root = folder.resolve(), seen.listing.root.resolve()
@@ -115,7 +123,7 @@ def refuse_among(folder: Path, seen: Inventory) -> None:
 
 
 def refuse_stranger(folder: Path, own: str) -> None:
-    """Refuse a folder that holds another run."""
+    """Refuse a folder that contains another run."""
     record = look(folder)
     if record is not None and record.run_id != own:
         raise UsageError(
@@ -125,16 +133,18 @@ def refuse_stranger(folder: Path, own: str) -> None:
 
 
 def prepare(folder: Path) -> None:
-    """Make the folder and see that it can be written to, before anything is computed.
+    """Create the folder and check that it can be written to, before anything is computed.
 
-    Raises UsageError where a link lies under a name that imgrec writes there: the folder may be a stranger's.
+    Raises:
+        UsageError: a name that imgrec writes there is a link, as the folder may be another user's.
+        RunError: the folder cannot be written to.
     """
     for name in _WRITTEN:
         refuse_link(folder / name)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with disk.Partial(folder / RECORD):
-            pass  # that a file can be made is all there is to see; it is removed at once
+            pass  # this only checks that a file can be created; it is removed at once
     except OSError as error:
         raise RunError(
             f"{folder} must be a folder that can be written to, got: {error.strerror}; give another hydra.run.dir,"
@@ -143,7 +153,7 @@ def prepare(folder: Path) -> None:
 
 
 def refuse_link(path: Path) -> None:
-    """Refuse to write through a link: what lies behind it may be anybody's."""
+    """Refuse to write through a link, as its target may be any file."""
     if path.is_symlink():
         raise UsageError(
             f"{shown(path)} must lie in its folder itself, as imgrec writes there, and is a link to"
@@ -153,23 +163,24 @@ def refuse_link(path: Path) -> None:
 
 @contextlib.contextmanager
 def in_turn() -> Iterator[None]:
-    """Let one thread of this process work at a time, on runs in whatever folders."""
-    with _ONE_AT_A_TIME:
+    """Let only one thread of this process work at a time, on runs in any folder."""
+    with _PROCESS_LOCK:
         yield
 
 
 @contextlib.contextmanager
 def lock(folder: Path, name: str = LOCK) -> Iterator[None]:
-    """Hold the folder for this process. The lock dies with its owner, however that ends.
+    """Lock the folder for this process. The system releases the lock when the process ends, for any reason.
 
-    Raises RunError when another process works there, or the file system has no locks.
+    Raises:
+        RunError: another process uses the folder, or the file system has no locks.
     """
     try:
         file = os.fdopen(disk.appending(folder / name), "a")
     except OSError as error:
         raise RunError(f"{shown(folder / name)} must be a file to lock: {error.strerror}; remove it") from error
     with file:
-        for patience in (0.02, 0.05, 0.1, 0.0):  # somebody who merely looks holds it for a moment
+        for patience in (0.02, 0.05, 0.1, 0.0):  # `is_locked` in another process holds it for a moment
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 break
@@ -185,10 +196,10 @@ def lock(folder: Path, name: str = LOCK) -> Iterator[None]:
 
 
 def is_locked(folder: Path, name: str = LOCK) -> bool:
-    """Whether some process holds the folder by the lock of that name."""
+    """Return True if some process holds the folder's lock of that name."""
     try:
         with disk.opened(folder / name) as file:
-            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)  # shared: those who look do not see each other
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)  # shared, so that several processes can check at once
             return False
     except BlockingIOError:
         return True

@@ -1,4 +1,4 @@
-"""What a run says: on stderr and in its train.log, beside the log of the program around it. Imports no torch."""
+"""Write a run's messages to stderr and to its train.log, beside the host program's own log. Imports no torch."""
 
 import contextlib
 import logging
@@ -13,13 +13,15 @@ from imgrec.untrusted_text import Formatter
 LOG = "train.log"
 _LEVELS = {
     "imgrec": logging.INFO,
-    "matplotlib": logging.ERROR,  # it warns when it looks for fonts, or has no folder to keep what it found
+    "matplotlib": logging.ERROR,  # it warns when it searches fonts, or has no folder for its cache
 }
 _DATED = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 
 
 class _Console(logging.StreamHandler[TextIO]):
-    """What imgrec says on the sys.stderr of the moment: a live view puts an object there that writes above it."""
+    """Writes imgrec's messages to the present sys.stderr; a live view replaces it by an object that writes above the
+    view.
+    """
 
     def __init__(self) -> None:
         logging.Handler.__init__(self)
@@ -27,16 +29,20 @@ class _Console(logging.StreamHandler[TextIO]):
 
     @property
     def stream(self) -> TextIO:  # type: ignore[override]
-        """The stream of this moment, as in logging's own handler of last resort."""
+        """The present stream, as in logging's handler of last resort."""
         return sys.stderr
 
 
 @contextlib.contextmanager
 def kept(folder: Path, *, quiet: bool = False, verbose: bool | Sequence[str] = False) -> Iterator[None]:
-    """While the block runs, what imgrec says also goes to stderr and to the train.log in `folder`.
+    """Write imgrec's messages to stderr and to the train.log in `folder` during the block.
 
-    quiet: into the file alone, and nothing to the terminal. verbose: everything that is said at all, or what loggers of
-    these names say. Handlers and levels are as before afterwards.
+    Handlers and levels are restored afterwards.
+
+    Args:
+        folder: The run's folder.
+        quiet: True to write to the file only.
+        verbose: True for all log messages, or the names of loggers whose messages are all written.
     """
     file = logging.FileHandler(folder / LOG, delay=True, encoding="utf-8", errors="backslashreplace")
     file.setFormatter(logging.Formatter(_DATED))
@@ -48,18 +54,18 @@ def kept(folder: Path, *, quiet: bool = False, verbose: bool | Sequence[str] = F
             with contextlib.nullcontext() if quiet else shown():
                 yield
         except Exception as error:
-            with contextlib.suppress(OSError):  # the folder may be gone, and its train.log with it
-                file.handle(_traceback(error))  # into train.log alone
+            with contextlib.suppress(OSError):  # the folder and its train.log may be gone
+                file.handle(_traceback(error))  # only into train.log
             raise
         finally:
             logging.root.removeHandler(file)
-            with contextlib.suppress(OSError):  # a full disk refuses the last lines; the run's own reason counts
+            with contextlib.suppress(OSError):  # a full disk refuses the last lines; the run's own error matters more
                 file.close()
 
 
 @contextlib.contextmanager
 def shown() -> Iterator[None]:
-    """While the block runs, what imgrec says goes to stderr, if the program around it does not show it already."""
+    """Write imgrec's messages to stderr during the block, unless the host program already shows them."""
     if any(map(_is_shown, logging.root.handlers)):
         yield
         return
@@ -74,7 +80,7 @@ def shown() -> Iterator[None]:
 
 @contextlib.contextmanager
 def refusing_disk() -> Iterator[None]:
-    """Raise RunError for a folder or log that cannot be written, and print no traceback for each lost line of a log."""
+    """Raise RunError for a folder or log that cannot be written. No traceback is printed for lost lines of a log."""
     noisy = logging.raiseExceptions
     logging.raiseExceptions = False
     try:
@@ -90,7 +96,7 @@ def refusing_disk() -> Iterator[None]:
 
 @contextlib.contextmanager
 def _levels(levels: Mapping[str, int]) -> Iterator[None]:
-    """Loggers of these names tell what has these levels while the block runs."""
+    """Set the levels of these loggers during the block."""
     before = {name: logging.getLogger(name).level for name in levels}
     for name, level in levels.items():
         logging.getLogger(name).setLevel(level)
@@ -103,7 +109,7 @@ def _levels(levels: Mapping[str, int]) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _without_terminal() -> Iterator[None]:
-    """No log is shown on the terminal while the block runs."""
+    """Show no log on the terminal during the block."""
     before = list(logging.root.handlers)
     logging.root.handlers = [handler for handler in before if not _is_shown(handler)]
     try:
@@ -113,7 +119,7 @@ def _without_terminal() -> Iterator[None]:
 
 
 def _is_shown(handler: logging.Handler) -> bool:
-    """Return True if the handler writes to the terminal, or to what stands for it."""
+    """Return True if the handler writes to the terminal, or to a stream that replaces it."""
     shown = (sys.stderr, sys.stdout, sys.__stderr__, sys.__stdout__)
     return isinstance(handler, _Console) or (
         isinstance(handler, logging.StreamHandler) and any(handler.stream is stream for stream in shown if stream)

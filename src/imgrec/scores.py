@@ -1,8 +1,9 @@
-"""The scores of a stage (train, val, test) of a classifier.
+"""Compute the scores of a stage (train, val, test) of a classifier.
 
 N images in B batches, K classes. Everything is a sum over images, in one torchmetrics Metric, which moves with the
-module and sums over processes. Of torchmetrics' own metrics each would count the same hits, a collection merges for
-good two that the first images do not tell apart, and a deterministic run's confusion matrix takes N K^2 numbers.
+module and sums over processes. torchmetrics' own metrics are not used: each would count the same hits, a collection
+permanently merges two metrics that agree on the first images, and in a deterministic run its confusion matrix takes N
+K^2 numbers.
 """
 
 from collections.abc import Callable
@@ -16,17 +17,17 @@ from imgrec.errors import RunError
 
 CALIBRATION_BINS = 15  # Guo et al. 2017, table 1
 _TOP = 5
-_BLOCK = 64  # batches counted at a time: metrics are Python, and a step of a small network is short
+_BLOCK = 64  # batches counted at a time: metrics run in Python, and a step of a small network is short
 
 
 def calibration_bins(confidence_n: Tensor) -> Tensor:
-    """The bin of each confidence: equal bins (low, high], numbered from 0."""
+    """Return the bin of each confidence: equal bins (low, high], numbered from 0."""
     edges = torch.linspace(0, 1, CALIBRATION_BINS + 1, device=confidence_n.device)
     return torch.bucketize(confidence_n, edges[1:-1])
 
 
 class Counts(Metric):
-    """The sums over images that scores are computed from. All are exact but for the confidences' and the loss'."""
+    """The sums that scores are computed from. All are exact, except those of confidences and losses."""
 
     full_state_update = False
     confusion: Tensor  # int64 (K, K): images, true class by row
@@ -43,7 +44,14 @@ class Counts(Metric):
         self.add_state("losses", torch.zeros(2, dtype=torch.float64), dist_reduce_fx="sum")
 
     def update(self, probabilities_nk: Tensor, targets_n: Tensor, losses_b: Tensor, sizes_b: Tensor) -> None:
-        """Take in batches. targets: class indices. losses: the batches' means. sizes: their numbers of images."""
+        """Add batches.
+
+        Args:
+            probabilities_nk: (N, K).
+            targets_n: Class indices.
+            losses_b: The batches' mean losses.
+            sizes_b: The batches' numbers of images.
+        """
         confidence_n, predicted_n = probabilities_nk.max(dim=1)
         cells_n = targets_n * self.num_classes + predicted_n
         self.confusion.view(-1).index_add_(0, cells_n, torch.ones_like(cells_n))
@@ -52,11 +60,11 @@ class Counts(Metric):
             self.among_top += (top_n5 == targets_n[:, None]).sum()
         rows_n3 = torch.stack([torch.ones_like(confidence_n), confidence_n, predicted_n == targets_n], dim=1)
         member_nb = torch.nn.functional.one_hot(calibration_bins(confidence_n), CALIBRATION_BINS)
-        self.bins += member_nb.double().T @ rows_n3.double()  # no scattered additions: those have no order on a GPU
+        self.bins += member_nb.double().T @ rows_n3.double()  # no scattered additions: a GPU adds them in any order
         self.losses += torch.stack([sizes_b.sum().double(), (losses_b.double() * sizes_b).sum()])
 
     def compute(self) -> dict[str, Tensor]:
-        """The scalars and the table that `Scores` describes."""
+        """Return the values that `Scores` describes."""
         confusion = self.confusion.float()
         hits, images = confusion.diag(), confusion.sum()
         scores = {
@@ -72,7 +80,7 @@ class Counts(Metric):
 
 
 def _mean_iou(confusion: Tensor) -> Tensor:
-    """Over the classes that are true or predicted for an image."""
+    """Return the mean IoU over the classes that are true or predicted for an image."""
     hits = confusion.diag()
     union = confusion.sum(dim=0) + confusion.sum(dim=1) - hits
     occurs = (union > 0).float()
@@ -81,9 +89,9 @@ def _mean_iou(confusion: Tensor) -> Tensor:
 
 
 def _calibration_error(bins: Tensor) -> Tensor:
-    """Guo et al. 2017, equation 3.
+    """Return the expected calibration error (Guo et al. 2017, equation 3).
 
-    torchmetrics' own puts a confidence of exactly 1, which is what overconfident networks say, into a sixteenth bin.
+    torchmetrics puts a confidence of exactly 1, which is common for overconfident networks, into a sixteenth bin.
     """
     images, confidence, hits = bins.T
     error: Tensor = (confidence - hits).abs().sum() / images.sum()
@@ -91,15 +99,15 @@ def _calibration_error(bins: Tensor) -> Tensor:
 
 
 class Scores(nn.Module):
-    """The scores of all batches since the last reset, for callers that take a step at a time.
+    """Computes the scores of all batches since the last reset.
 
-    It lets batches wait, hands 64 of them at once to `Counts`, and can put both into a checkpoint. A metric of its own
+    Batches wait, 64 of them are handed at once to `Counts`, and a checkpoint can hold both. A metric of its own
     for each batch would cost a small network's step more time than its loss.
 
-    Scalars, fractions in [0, 1] but for the loss: `top1`; `top5` from six classes on; `loss`, the mean over images;
-    `iou`, the classes' mean of TP / (TP + FP + FN) (Jaccard 1901); `ece`, the expected calibration error over 15
-    equal bins (Guo et al. 2017). A table: `confusion` (K, K) counts, true class by row.
-    A soft target counts as its most probable class.
+    Scalars are fractions in [0, 1], except the loss: `top1`; `top5` from six classes on; `loss`, the mean over images;
+    `iou`, the classes' mean of TP / (TP + FP + FN) (Jaccard 1901); `ece`, the expected calibration error over 15 equal
+    bins (Guo et al. 2017). The table `confusion` (K, K) contains counts, with one row for each true class. A soft
+    target counts as its most probable class.
     """
 
     def __init__(self, num_classes: int) -> None:
@@ -108,25 +116,31 @@ class Scores(nn.Module):
         self._waiting: list[tuple[Tensor, Tensor, Tensor]] = []
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
-        """Move the batches that wait along: a resumed run loads them before its network goes to the device."""
+        """Move waiting batches too, as a resumed run loads them before its network moves to the device."""
         self._waiting = [(fn(logits), fn(targets), fn(loss)) for logits, targets, loss in self._waiting]
         return cast(Self, super()._apply(fn, recurse))  # type: ignore[no-untyped-call]
 
     @torch.no_grad()
     def update(self, logits_nk: Tensor, targets: Tensor, loss: Tensor) -> None:
-        """Take in a batch. targets: class indices (N,) or probabilities (N, K). loss: its mean, a scalar."""
+        """Add a batch.
+
+        Args:
+            logits_nk: (N, K).
+            targets: Class indices (N,) or probabilities (N, K).
+            loss: The batch's mean loss, a scalar.
+        """
         if len(self._waiting) >= _BLOCK:
             self.count()
         indices_n = targets.argmax(dim=1) if targets.ndim == 2 else targets
         self._waiting.append((logits_nk.detach(), indices_n, loss.detach()))
 
     def forget_last(self) -> None:
-        """Leave out the batch that came last: its step is not taken."""
+        """Remove the latest batch, as its step is not taken."""
         self._waiting.pop()
 
     @torch.no_grad()
     def count(self) -> None:
-        """Count the batches that wait."""
+        """Count the waiting batches."""
         if not self._waiting:
             return
         logits, targets, losses = zip(*self._waiting, strict=True)
@@ -135,7 +149,7 @@ class Scores(nn.Module):
         self.counts.update(torch.cat(logits).float().softmax(dim=1), torch.cat(targets), torch.stack(losses), sizes)
 
     def compute(self) -> dict[str, Tensor]:
-        """Scalars and the table of everything since the last reset; across processes when there are several."""
+        """Return scalars and the table of everything since the last reset, over all processes."""
         self.count()
         return self.counts.compute()
 
@@ -143,21 +157,26 @@ class Scores(nn.Module):
         return {name: float(value) for name, value in self.compute().items() if value.ndim == 0}
 
     def state(self) -> dict[str, Any]:
-        """The counts so far and the batches that wait, as plain containers of tensors, for a checkpoint.
+        """Return the counts and the waiting batches as plain containers of tensors, for a checkpoint.
 
-        Nothing is counted early for it: sums of floats would round otherwise than without the checkpoint.
+        Waiting batches are not counted early, as sums of floats would then round differently than without the
+        checkpoint.
         """
-        self.counts.persistent(True)  # only here: counts are no weights, and stay out of the module's own state_dict
+        self.counts.persistent(True)  # only here: counts are no weights, and not in the module's own state_dict
         counts = {name: value.clone() for name, value in self.state_dict().items()}
         self.counts.persistent(False)
         return {"counts": counts, "waiting": [list(batch) for batch in self._waiting]}
 
     def load(self, state: dict[str, Any]) -> None:
-        """Go on counting from what `state` gave. Raises RunError for the counts of another version of imgrec."""
+        """Continue counting from a state.
+
+        Raises:
+            RunError: the counts are those of another version of imgrec.
+        """
         self.reset()
         kinds = {name: (value.shape, value.dtype) for name, value in self.state()["counts"].items()}
         try:
-            for name, value in state["counts"].items():  # torchmetrics takes any shape
+            for name, value in state["counts"].items():  # torchmetrics accepts any shape
                 if kinds.get(name, (value.shape, value.dtype)) != (value.shape, value.dtype):
                     raise RuntimeError(f"{name} is {value.dtype} of shape {tuple(value.shape)}")
             self.load_state_dict(state["counts"])

@@ -1,4 +1,4 @@
-"""The standard streams of a command where they are closed, full, gone, or of an encoding that lacks characters."""
+"""Make a command's standard streams usable if they are closed, full, disconnected, or lack characters."""
 
 import contextlib
 import logging
@@ -11,11 +11,12 @@ from typing import Any, TextIO, cast
 from imgrec.errors import RunError
 
 
-class _Lasting:
-    """A stream that may stop to take what is written.
+class _TolerantStream:
+    """A stream that tolerates failing writes.
 
-    results: of stdout, which says so once, by RunError; a reader who has gone away stays a BrokenPipeError. What
-    stderr does not take is lost, and ends nothing: on a terminal that was closed a run goes on, and has its train.log.
+    For stdout (`results`) the first failure raises RunError, and a reader who has gone away raises BrokenPipeError. On
+    stderr, text that cannot be written is lost and ends nothing: after its terminal was closed, a run continues, and
+    has its train.log.
     """
 
     def __init__(self, stream: TextIO, *, results: bool) -> None:
@@ -23,7 +24,7 @@ class _Lasting:
         self._results = results
 
     def write(self, text: str) -> int:
-        with self._tried():
+        with self._handled():
             return self._stream.write(text)
         return len(text)
 
@@ -32,11 +33,11 @@ class _Lasting:
             self.write(line)
 
     def flush(self) -> None:
-        with self._tried():
+        with self._handled():
             self._stream.flush()
 
     @contextlib.contextmanager
-    def _tried(self) -> Iterator[None]:
+    def _handled(self) -> Iterator[None]:
         try:
             yield
         except OSError as error:
@@ -55,19 +56,19 @@ class _Lasting:
 
 @contextlib.contextmanager
 def prepared() -> Iterator[None]:
-    """Let the command's streams be usable while the block runs, whatever they were started as."""
+    """Make the command's streams usable during the block, in whatever state they were at the start."""
     for number in (0, 1, 2):
         _open(number)
     out = sys.stdout if sys.stdout is not None else os.fdopen(1, "w", closefd=False)
     err = sys.stderr if sys.stderr is not None else os.fdopen(2, "w", closefd=False)
     if hasattr(out, "reconfigure"):
-        with contextlib.suppress(OSError):  # a pipe has taken a file's place since the stream was opened
-            out.reconfigure(errors="backslashreplace")  # a class' name that the terminal's encoding lacks
+        with contextlib.suppress(OSError):  # a pipe has replaced a file since the stream was opened
+            out.reconfigure(errors="backslashreplace")  # for a class' name that the encoding lacks
     before = sys.stdout, sys.stderr
-    sys.stdout = cast(TextIO, _Lasting(out, results=True))
-    sys.stderr = cast(TextIO, _Lasting(err, results=False))
-    logging.getLogger("matplotlib").setLevel(logging.ERROR)  # without a home it tells where it keeps its fonts instead
-    _keep_warnings_warnings()
+    sys.stdout = cast(TextIO, _TolerantStream(out, results=True))
+    sys.stderr = cast(TextIO, _TolerantStream(err, results=False))
+    logging.getLogger("matplotlib").setLevel(logging.ERROR)  # without a home it prints where it stores its fonts
+    _show_warnings()
     try:
         yield
     finally:
@@ -75,14 +76,16 @@ def prepared() -> Iterator[None]:
 
 
 def discard_stdout() -> None:
-    """Let what is still to be written to stdout go nowhere, without a word: nobody can read it."""
+    """Silently discard what is still to be written to stdout, as no reader is left."""
     nowhere = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, 1)
     os.close(nowhere)
 
 
 def _open(number: int) -> None:
-    """Open the file descriptor on nothing where it is closed: the next file would get its number, and its texts."""
+    """Open a closed file descriptor on /dev/null. Otherwise the next file would get its number, and texts meant for
+    it.
+    """
     try:
         os.fstat(number)
     except OSError:
@@ -93,12 +96,12 @@ def _open(number: int) -> None:
         os.set_inheritable(number, True)
 
 
-def _keep_warnings_warnings() -> None:
-    """With PYTHONWARNINGS=error the libraries underneath would not even be imported: show such warnings instead."""
+def _show_warnings() -> None:
+    """Show warnings under PYTHONWARNINGS=error. As errors they would prevent the import of the libraries."""
     if not any(option.partition(":")[0] == "error" for option in sys.warnoptions):
         return
     sys.warnoptions[:] = [option for option in sys.warnoptions if option.partition(":")[0] != "error"]
     os.environ["PYTHONWARNINGS"] = ",".join(sys.warnoptions)  # for the processes that this one starts
     warnings.resetwarnings()
     for category in (DeprecationWarning, PendingDeprecationWarning, ImportWarning, ResourceWarning):
-        warnings.simplefilter("ignore", category)  # as Python itself begins
+        warnings.simplefilter("ignore", category)  # as by Python's default

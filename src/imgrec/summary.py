@@ -1,4 +1,4 @@
-"""A run's record in a few lines for people. Imports no torch."""
+"""Summarise a run's record in a few lines of text. Imports no torch."""
 
 import math
 from collections.abc import Sequence
@@ -12,9 +12,14 @@ _COLUMNS = ("top1", "top5", "loss", "iou", "ece")
 
 
 def describe(folder: Path, record: Record, *, already: bool, named: bool = False, board: bool = True) -> str:
-    """Scores, cost, and, with `board`, the command that opens TensorBoard on the runs of this folder's group.
+    """Return the scores, the cost, and the command that opens TensorBoard on the runs of this folder's group.
 
-    named: True if the command names the folder.
+    Args:
+        folder: The run's folder.
+        record: The run's record.
+        already: True if the run had finished before the command.
+        named: True if the command names the folder.
+        board: False to leave out the TensorBoard command.
     """
     state = f"{record.status} already" if already else record.status
     lines = [f"{state}: {folder}"]
@@ -34,7 +39,7 @@ def describe(folder: Path, record: Record, *, already: bool, named: bool = False
 
 
 def tried(record: Record) -> str:
-    """What a run went through that was only tried out; its scores, of a few images, tell nothing."""
+    """Return what a trial run (trainer.fast_dev_run) did. Its scores are left out, as they come from a few images."""
     steps = record.progress["steps"]
     read = dict.fromkeys(f"{score.split} {score.protocol}" for score in record.scores)
     return (
@@ -44,9 +49,12 @@ def tried(record: Record) -> str:
 
 
 def overview(runs: Sequence[tuple[Path, Record]], *, complete: bool = True) -> str:
-    """A line for each run of a sweep: its folder's name, its top1 and where that was measured.
+    """Return a line for each run of a sweep: its folder's name, its top1 and where that was measured.
 
-    complete: no run is left to do. Until then validation alone is shown: who sees test scores chooses by them.
+    Args:
+        runs: The folders and records.
+        complete: True if no run is left to do. Until then only validation scores are shown, as test scores would
+            influence choices.
     """
     width = max(len(folder.name) for folder, _ in runs)
     places = {str(folder.parent) for folder, _ in runs}
@@ -57,9 +65,13 @@ def overview(runs: Sequence[tuple[Path, Record]], *, complete: bool = True) -> s
 
 
 def headline(record: Record, *, validation: bool = False) -> str:
-    """The one number of a run: top1 on the test set where that was opened, else on validation; of best, else last.
+    """Return the main number of a run: top1 on the test set if that was opened, else on validation; of best, else last.
 
-    Under `clean`, or the first other protocol that was measured. validation: never on the test set.
+    It is measured under `clean`, or else under the first other protocol.
+
+    Args:
+        record: The run's record.
+        validation: True to never use the test set.
     """
     for split in ("val",) if validation else ("test", "val"):
         for at in ("best", "last"):
@@ -72,13 +84,15 @@ def headline(record: Record, *, validation: bool = False) -> str:
 
 
 def _board(folders: list[Path]) -> list[str]:
-    """The command that opens TensorBoard on the group of these folders, where one of them has events."""
+    """Return the command that opens TensorBoard on the group of these folders, if one of them has events."""
     groups = {folder.parent: None for folder in folders if (folder / "tensorboard").is_dir()}
     return [f"tensorboard --logdir {group}" for group in groups]
 
 
 def scores_table(scores: list[Score]) -> str:
-    """A row for each split, protocol and checkpoint; fractions in [0, 1] but for the loss."""
+    """Return a table with a row for each split, protocol and checkpoint. Values are fractions in [0, 1], except the
+    loss.
+    """
     present = [metric for metric in _COLUMNS if any(score.metric == metric for score in scores)]
     rows: dict[tuple[str, str, str], dict[str, float]] = {}
     for score in scores:
@@ -96,5 +110,5 @@ def scores_table(scores: list[Score]) -> str:
 
 
 def _cell(value: float) -> str:
-    """At most ten characters, whatever the value: a diverged loss has any size."""
+    """Format a value in at most ten characters, as a diverged loss has any size."""
     return f"{value:.3e}" if 1e4 <= abs(value) < math.inf else f"{value:.4f}"

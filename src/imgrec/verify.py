@@ -1,4 +1,4 @@
-"""`imgrec verify`: a finished run again, from its record alone; the run's own files stay as they are."""
+"""Carry out `imgrec verify`: repeat a finished run from its record, without changing the run's own files."""
 
 import dataclasses
 import logging
@@ -21,7 +21,7 @@ from imgrec.untrusted_text import folded
 
 log = logging.getLogger(__name__)
 
-_TOKEN = ".verified"  # in the folder of a repetition
+_TOKEN = ".verified"  # file in the folder of a repetition
 _WAYS_OUT = {
     "running": "wait for its end",
     "interrupted": "finish it with imgrec train resume={run}",
@@ -31,7 +31,7 @@ _WAYS_OUT = {
 
 @dataclass(frozen=True, kw_only=True)
 class Verdict:
-    """What came out, in a few lines, and, where it is not bit-equal, one sentence about it with the way out."""
+    """The result in a few lines, and, if the runs are not bit-equal, a sentence with the reason and the remedy."""
 
     text: str
     refusal: str | None
@@ -39,12 +39,19 @@ class Verdict:
 
 @runfolder.in_turn()
 def verify(run: StrPath, *, data_root: StrPath | None = None) -> Verdict:
-    """Run the finished run in that folder again, in outputs/verify, and compare weights, scores and curves.
+    """Repeat the finished run in that folder, in outputs/verify, and compare weights, scores and curves.
 
-    An interrupted verification goes on; a finished one is only compared again. Neither happens in a folder that a
-    verification on this account did not make: it may be a copy of the run, or anything.
-    data_root: where the images lie, if not where the run found them. Raises UsageError or RunError with the reason
-    when it cannot be verified, Interrupted as training does.
+    An interrupted verification is continued, and a finished one is only compared again. Neither is done in a folder
+    that no verification of this account made, as it may be a copy of the run.
+
+    Args:
+        run: The run's folder.
+        data_root: The present place of the images, if it has changed.
+
+    Raises:
+        UsageError: the run cannot be verified.
+        RunError: the run cannot be verified.
+        Interrupted: a signal ended it, as in training.
     """
     run, data_root = Path(run), None if data_root is None else str(data_root)
     outside.load()
@@ -52,7 +59,7 @@ def verify(run: StrPath, *, data_root: StrPath | None = None) -> Verdict:
     origins.refuse_other(record.components, shown(run))
     folder = _folder(run)
     config = _config(run, record, data_root, folder)
-    present = _present(folder, record)
+    present = _earlier_record(folder, record)
     _refuse_unknown(folder)
     before = run_diff.Run(record=record, rows=_rows(run))
     already = present is not None and present.status == "finished"
@@ -62,11 +69,15 @@ def verify(run: StrPath, *, data_root: StrPath | None = None) -> Verdict:
     after = runfolder.record_of(folder)
     found = run_diff.compare(before, run_diff.Run(record=after, rows=_rows(folder)))
     stale = codechange.modules(after) if already else []
-    return _verdict(run, folder, found, _unpromised(config), already=already, stale=stale)
+    return _verdict(run, folder, found, _why_not_bit_equal(config), already=already, stale=stale)
 
 
 def _finished(run: Path) -> Record:
-    """The run's record. Raises RunError for one that is not finished, or that another run's checkpoint began."""
+    """Return the run's record.
+
+    Raises:
+        RunError: the run is not finished, or it continued from another run's checkpoint.
+    """
     record = runfolder.record_of(run)
     if record.status != "finished":
         way_out = _WAYS_OUT[record.status].format(run=run)
@@ -74,29 +85,31 @@ def _finished(run: Path) -> Record:
     if record.parent:
         raise RunError(
             f"{run} must have begun with a new network to be verified, and it went on from a state of {record.parent}"
-            f" that is not kept; verify {_first(run, record)}, or train the changed configuration straight and verify"
+            f" that is not kept; verify {_oldest(run, record)}, or train the changed configuration straight and verify"
             " that"
         )
     return record
 
 
-def _first(run: Path, record: Record) -> str:
-    """The run that began with a new network, from which this one went on, by way of others or not."""
+def _oldest(run: Path, record: Record) -> str:
+    """Return the run that began with a new network and that this run, directly or indirectly, continued from."""
     folder, seen = run, set[Path]()
     while folder not in seen and record.parent:
         seen.add(folder)
         try:
             folder = run_lookup.parent_of(folder, record) or folder
-        except RunError:  # it is nowhere: what it is called is all that is known
+        except RunError:  # it is not found: only its recorded name is known
             return str(record.parent)
         record = runfolder.look(folder) or record
     return str(folder)
 
 
 def _config(run: Path, record: Record, data_root: str | None, folder: Path) -> Config:
-    """The recorded configuration, on the accelerator and the number of threads that the run had.
+    """Return the recorded configuration, with the accelerator and the number of threads of the run.
 
-    Raises UsageError or RunError where it is not the configuration, or where the images are not those, of the run.
+    Raises:
+        UsageError: the images are not there.
+        RunError: the configuration or the images are not those of the run.
     """
     try:
         config = serialize.from_flat(record.config)
@@ -105,7 +118,7 @@ def _config(run: Path, record: Record, data_root: str | None, folder: Path) -> C
         raise RunError(
             f"{run / RECORD} must hold a configuration that this version knows, got: {error}; use imgrec {version}"
         ) from error
-    config = dataclasses.replace(config, code="ignore")  # to run it with other code is what verifying is for
+    config = dataclasses.replace(config, code="ignore")  # a verification may run other code
     config = run_lookup.settled(run, record, config) if data_root is None else elsewhere(config, data_root)
     seen = runfolder.images(run, config)
     known = seen.known_as(record.fingerprint)
@@ -126,17 +139,17 @@ def _config(run: Path, record: Record, data_root: str | None, folder: Path) -> C
 
 
 def _as_recorded(config: Config, record: Record) -> Config:
-    """Pin what the run left to the machine: another number of threads sums in another order."""
+    """Fix what the run left to the machine, as another number of threads sums in another order."""
     trainer, found = config.trainer, record.environment
     if trainer.accelerator == "auto" and "gpu" in found:
         trainer = dataclasses.replace(trainer, accelerator="gpu" if found["gpu"] else "cpu")
-    if not trainer.threads and trainer.devices == 1:  # Lightning shares the cores out among several processes
+    if not trainer.threads and trainer.devices == 1:  # Lightning divides the cores among several processes
         trainer = dataclasses.replace(trainer, threads=found.get("threads", 0))
     return dataclasses.replace(config, trainer=trainer)
 
 
 def _folder(run: Path) -> Path:
-    """Where the run is done again: outputs/verify/<its folder's name>."""
+    """Return the folder of the repetition: outputs/verify/<name of the run's folder>."""
     folder = Path("outputs") / VERIFICATIONS / run.resolve().name
     if folder.resolve().is_relative_to(run.resolve()):
         raise UsageError(
@@ -146,8 +159,8 @@ def _folder(run: Path) -> Path:
     return folder
 
 
-def _present(folder: Path, record: Record) -> Record | None:
-    """The record of an earlier verification of that run, if there is one."""
+def _earlier_record(folder: Path, record: Record) -> Record | None:
+    """Return the record of an earlier verification of that run, if there is one."""
     present = runfolder.look(folder)
     if present is not None and present.run_id != record.run_id:
         raise UsageError(
@@ -158,7 +171,7 @@ def _present(folder: Path, record: Record) -> Record | None:
 
 
 def _refuse_unknown(folder: Path) -> None:
-    """Refuse a folder that is not empty, and that `_own` has not made this account's."""
+    """Refuse a folder that is not empty and that `_mark_own` has not marked for this account."""
     if not folder.is_dir() or not any(folder.iterdir()):
         return
     try:
@@ -173,8 +186,8 @@ def _refuse_unknown(folder: Path) -> None:
         )
 
 
-def _own(folder: Path) -> None:
-    """Note, in the folder and in this account, that the repetition in it is this account's."""
+def _mark_own(folder: Path) -> None:
+    """Record, in the folder and in this account, that this account made the repetition."""
     if (folder / _TOKEN).exists():
         return
     token, tokens = secrets.token_hex(16), _tokens()
@@ -192,7 +205,10 @@ def _own(folder: Path) -> None:
 
 
 def _tokens() -> Path | None:
-    """Where this account notes its verifications, out of reach of whoever wrote a run's folder; None without a home."""
+    """Return where this account records its verifications; None without a home.
+
+    Whoever wrote a run's folder cannot write there.
+    """
     state = os.environ.get("XDG_STATE_HOME") or "~/.local/state"  # the XDG base directory specification, 0.8
     try:
         return Path(state).expanduser() / "imgrec" / "verifications"
@@ -219,7 +235,7 @@ def _rows(folder: Path) -> run_diff.Rows:
 def _run_again(record: Record, config: Config, folder: Path) -> None:
     runfolder.prepare(folder)
     with runlog.shown():
-        _own(folder)
+        _mark_own(folder)
     job = Job(
         config=config,
         folder=folder,
@@ -230,8 +246,8 @@ def _run_again(record: Record, config: Config, folder: Path) -> None:
     execution.run(job)
 
 
-def _unpromised(config: Config) -> str | None:
-    """Why the run need not come out bit-equal, if so."""
+def _why_not_bit_equal(config: Config) -> str | None:
+    """Return why bit-equality is not promised for the run; None if it is."""
     trainer = config.trainer
     if trainer.deterministic == "false":
         return "trainer.deterministic=false promises no bit-equality"

@@ -17,7 +17,7 @@ from imgrec.errors import RunError
 from imgrec.records import Record, Score
 from imgrec.sweep import tuning_steps
 from imgrec.tables.gather import gather
-from imgrec.tables.stored_predictions import Kept
+from imgrec.tables.stored_predictions import StoredPredictions
 from imgrec.training import run as room
 
 Said = tuple[int, str, str]
@@ -326,7 +326,7 @@ def test_records_that_lie_elsewhere_count_as_finished(
     assert len(list(SWEEP.glob("*/predictions.npz"))) == 2, "of the final runs; those that tune keep none"
     for one in gather([SWEEP]).runs:
         if one.record.config["test"]:
-            assert Kept().of(one, ("test", "clean", "last")) is not None
+            assert StoredPredictions().of(one, ("test", "clean", "last")) is not None
     (again,) = SWEEP.glob("*seed-1-*")
     assert records_of(again).weights == records_of(Path("second")).weights
     assert command("table", str(SWEEP), "--scores", "top1,ece")[0] == 0

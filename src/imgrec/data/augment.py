@@ -1,10 +1,10 @@
-"""What an epoch's table says, carried out in NumPy: policy, crop, flip, [0,1], light, cutout, and two images mixed.
+"""Apply an epoch's table to images in NumPy: policy, crop, flip, scaling to [0, 1], light, cutout and mixing.
 
-Each step takes a whole batch, in the calling thread. Measured on two cores with crop and flip, per image: windows
-of the padded batch picked by fancy indexing (here; images in memory are padded once, `PaddedImages`) 2.7 µs; torch's
-gather of flat indices 2.5 to 4.7, indexing an unfolded view 3.6 to 6.5, groups of equal shifts 12 to 17, slices in a
-loop 10 to 70. Torch's ways also share their work among threads, and on a busy machine each such step waits up to 16 ms
-for a thread that has no core.
+Each step handles a whole batch, in the calling thread. Times were measured on two cores with crop and flip, per image:
+windows of the padded batch picked by fancy indexing (used here; images in memory are padded once, `PaddedImages`) 2.7
+µs; torch's gather of flat indices 2.5 to 4.7, indexing an unfolded view 3.6 to 6.5, groups of equal shifts 12 to 17,
+slices in a loop 10 to 70. Torch's operations also share their work among threads. On a busy machine each such step
+waits up to 16 ms for a thread that has no core.
 """
 
 # N images of the set, B of them in a batch, K classes, C channels, H rows, W columns, P pixels of padding
@@ -25,16 +25,16 @@ Pixels = NDArray[np.uint8]
 Floats = NDArray[np.float32]
 
 MID_GREY = np.float32(0.5)
-_WIDEST = 6  # a border of a sixth of the side makes 1.8 times the bytes
+_WIDEST = 6  # a border of 1/6 of the side multiplies the bytes by 1.8
 
 
 def augment(images_bchw: Pixels, its: Transforms[Array], cfg: Augment) -> Floats:
-    """Everything that concerns one image at a time, in the order of `Transforms`.
+    """Apply every transform of a single image, in the order of `Transforms`.
 
     Args:
         images_bchw: The images, uint8; may be overwritten.
         its: Row b belongs to image b.
-        cfg: Where the rows come from.
+        cfg: The configuration from which the rows were drawn.
 
     Returns:
         float32 (B,C,H,W) in [0,1], contiguous.
@@ -47,7 +47,7 @@ def augment(images_bchw: Pixels, its: Transforms[Array], cfg: Augment) -> Floats
 
 
 def after_crop(images_bchw: Pixels, its: Transforms[Array]) -> Floats:
-    """What `augment` does to images that are cropped: flip, [0,1], light, cutout."""
+    """Apply the steps of `augment` that follow the crop: flip, scaling to [0,1], light, cutout."""
     if its.flip_v is not None:
         flip_(images_bchw, its.flip_v)
     floats_bchw = to_unit(images_bchw)
@@ -60,16 +60,23 @@ def after_crop(images_bchw: Pixels, its: Transforms[Array]) -> Floats:
 
 
 def to_unit(images_bchw: Pixels) -> Floats:
-    """uint8 0..255 -> float32 [0,1], contiguous; the very numbers of torchvision's ToTensor."""
+    """Scale uint8 0..255 to float32 [0,1], contiguous; the values equal those of torchvision's ToTensor exactly."""
     return np.divide(images_bchw, np.float32(255), dtype=np.float32, order="C")
 
 
 def crop(images_bchw: Pixels, shift_b2: NDArray[np.int32], *, padding: int, border: str = "black") -> Pixels:
-    """Surround each image with `padding` pixels, as torchvision's RandomCrop does, and cut its size out again.
+    """Pad each image by `padding` pixels, as torchvision's RandomCrop does, and cut out a window of the original size.
 
-    shift_b2: row and column of the cut's corner, in [0, 2 * padding]; `padding` twice gives the image back.
-    border: black, as torchvision pads, where He et al. 2016, section 4.2, pad after subtracting the mean; or reflect,
-    which repeats the image mirrored at its edge; ValueError if the image is not larger than the padding.
+    Args:
+        images_bchw: The images, uint8.
+        shift_b2: Row and column of the window's corner, in [0, 2 * padding]; `padding` for both returns the image
+            itself.
+        padding: Pixels on each side.
+        border: `black` pads with zeros as torchvision does (He et al. 2016, section 4.2, pad after subtracting the
+            mean); `reflect` repeats the image mirrored at its edge.
+
+    Raises:
+        ValueError: the border is reflected, and the image is not larger than the padding.
     """
     b, _, h, w = images_bchw.shape
     seen = windows(padded(images_bchw, padding=padding, border=border), (h, w))
@@ -77,7 +84,7 @@ def crop(images_bchw: Pixels, shift_b2: NDArray[np.int32], *, padding: int, bord
 
 
 def padded(images_bchw: Pixels, *, padding: int, border: str) -> Pixels:
-    """The images with their borders: (B,C,H+2P,W+2P)."""
+    """Return the images with their borders: (B,C,H+2P,W+2P)."""
     b, c, h, w = images_bchw.shape
     if border == "reflect":
         refuse_deep_reflection(padding, side=(h, w))
@@ -89,7 +96,10 @@ def padded(images_bchw: Pixels, *, padding: int, border: str) -> Pixels:
 
 
 def windows(padded_bchw: Pixels, side: tuple[int, int]) -> Pixels:
-    """Every window of that side, (H,W), in every image, as a view: its corner's row and column are axes 1 and 2."""
+    """Return every window of this side, (H,W), in every image, as a view.
+
+    Axes 1 and 2 are the row and the column of the window's corner.
+    """
     b, c, rows, columns = padded_bchw.shape
     h, w = side
     per_image, per_channel, per_row, per_column = padded_bchw.strides
@@ -102,13 +112,21 @@ def windows(padded_bchw: Pixels, side: tuple[int, int]) -> Pixels:
 
 
 def refuse_deep_reflection(padding: int, *, side: tuple[int, int]) -> None:
-    """Raises ValueError if a border of `padding` pixels would show more than these images, (H,W), have."""
+    """Check that a reflected border fits the images.
+
+    Args:
+        padding: Pixels on each side.
+        side: (H,W) of the images.
+
+    Raises:
+        ValueError: the border needs more pixels than the images have.
+    """
     if padding >= min(side):
         raise ValueError(f"a reflected border of {padding} px needs larger images, got {side[0]}x{side[1]}")
 
 
 def _reflect(padded_bchw: Pixels, padding: int) -> None:
-    """Fill the border from the image inside; the edge itself is not repeated."""
+    """Fill the border from the image inside it. The edge pixel itself is not repeated."""
     height, width = (side - 2 * padding for side in padded_bchw.shape[2:])
     for k in range(1, padding + 1):
         padded_bchw[:, :, padding - k] = padded_bchw[:, :, padding + k]
@@ -124,14 +142,18 @@ def flip_(images_bchw: Pixels, flip_b: NDArray[np.bool_]) -> None:
 
 
 def _mirrored(images_bchw: Pixels) -> Pixels:
-    """Rows read backwards, eight pixels at a time where they divide evenly: words in reverse, and their bytes."""
+    """Return the rows in reverse order.
+
+    Where the width is a multiple of 8, eight pixels are handled at a time: 64-bit words in reverse order, with their
+    bytes swapped.
+    """
     if images_bchw.shape[3] % 8:
         return images_bchw[..., ::-1]
     return images_bchw.view(np.uint64)[..., ::-1].byteswap().view(np.uint8)
 
 
 def light_(images_bchw: Floats, light_b2: NDArray[np.float32]) -> None:
-    """Times the gain, plus the offset, of each image, in place; what leaves [0, 1] is cut off."""
+    """Multiply each image by its gain and add its offset, in place, then clip to [0, 1]."""
     gain_b111, offset_b111 = (light_b2[:, k, None, None, None] for k in (0, 1))
     images_bchw *= gain_b111
     images_bchw += offset_b111
@@ -139,7 +161,7 @@ def light_(images_bchw: Floats, light_b2: NDArray[np.float32]) -> None:
 
 
 def between(edges_b22: NDArray[np.int32], *, side: tuple[int, int]) -> NDArray[np.bool_]:
-    """Where boxes with these `box_edges` lie: bool (B,1,H,W), for broadcasting over channels."""
+    """Return the pixels inside boxes with these `box_edges`: bool (B,1,H,W), for broadcasting over channels."""
     inside = []
     for axis in (0, 1):
         places = np.arange(side[axis])
@@ -147,11 +169,11 @@ def between(edges_b22: NDArray[np.int32], *, side: tuple[int, int]) -> NDArray[n
     return (inside[0][:, :, None] & inside[1][:, None, :])[:, None]
 
 
-# ---- two images become one
+# ---- mixing two images
 
 
 def mix(images_bchw: Floats, partners_bchw: Floats, how: Mixing[Array]) -> Floats:
-    """Each image mixed with its partner; row b of `how` belongs to image b."""
+    """Mix each image with its partner; row b of `how` belongs to image b."""
     if how.share_v is not None:
         return mixup(images_bchw, partners_bchw, how.share_v)
     assert how.box_v22 is not None, "a mixture has a share or a box"
@@ -179,7 +201,9 @@ def soft_targets(
     *,
     num_classes: int,
 ) -> Floats:
-    """Class probabilities, float32 (B,K), out of those of the image's own class and of its partner's."""
+    """Return class probabilities, float32 (B,K), from the probabilities of the image's own class and of its
+    partner's.
+    """
     targets_bk = np.zeros((len(labels_b), num_classes), np.float32)
     rows_b = np.arange(len(labels_b))
     targets_bk[rows_b, labels_b] = probability_b2[:, 0]
@@ -187,13 +211,19 @@ def soft_targets(
     return targets_bk
 
 
-# ---- images kept with their border, so that a batch of crops is one copy
+# ---- images stored with their border, so that a batch of crops is a single copy
 
 
 class PaddedImages:
-    """A set in memory, each image surrounded by `padding` pixels, black or reflected, in bytes of its own.
+    """A data set in memory whose images are padded, in a copy of its own.
 
-    Raises ValueError for a reflected border of as many pixels as the images have.
+    Args:
+        images: The data set.
+        padding: Pixels on each side.
+        border: `black` or `reflect`.
+
+    Raises:
+        ValueError: the border is reflected, and the images are not larger than the padding.
     """
 
     def __init__(self, images: MemoryImages, *, padding: int, border: str) -> None:
@@ -201,14 +231,17 @@ class PaddedImages:
         self._padded_nchw = padded(images.images_nchw.numpy(), padding=padding, border=border)
 
     def cropped(self, index_b: NDArray[np.int64], shift_b2: NDArray[np.int32]) -> Pixels:
-        """Cut the images out of their padded form at row and column `shift_b2`: uint8 (B,C,H,W), the caller's."""
+        """Return the windows whose corners are at row and column `shift_b2`: uint8 (B,C,H,W), a copy."""
         return windows(self._padded_nchw, self._side)[index_b, shift_b2[:, 0], shift_b2[:, 1]]
 
 
 def pad(images: Images, cfg: Augment) -> PaddedImages | None:
-    """Padded images where batches can be cut from them: cropped, in memory, and by no policy changed before.
+    """Return padded images if batches can be cut from them.
 
-    None also for borders that would more than double the bytes: there each batch is surrounded anew.
+    This needs images in memory, a crop, and no policy that changes images before the crop.
+
+    Returns:
+        None otherwise, and for borders that would more than double the bytes; each batch is then padded separately.
     """
     if not cfg.crop_padding or cfg.policy != "none" or not isinstance(images, MemoryImages):
         return None
@@ -221,15 +254,16 @@ def pad(images: Images, cfg: Augment) -> PaddedImages | None:
 
 
 def apply_policy(images_bchw: Pixels, seeds_b: NDArray[np.int64], cfg: Augment) -> Pixels:
-    """Trivial-augment (Müller & Hutter 2021) or rand-augment (Cubuk et al. 2020), as torchvision has them.
+    """Apply trivial-augment (Müller & Hutter 2021) or rand-augment (Cubuk et al. 2020), as torchvision implements them.
 
-    They draw from torch's global generator and take no other: it is seeded for each image, and put back at the end.
+    Torchvision's policies can only draw from torch's global generator. So it is seeded for each image, and restored at
+    the end.
     """
     policy = _policy(cfg.policy, cfg.policy_ops, cfg.policy_magnitude)
     changed = np.empty_like(images_bchw, order="C")
     with torch.random.fork_rng(devices=[]), _one_thread():
         for place, seed in enumerate(seeds_b.tolist()):
-            # not torch.manual_seed, which would seed the accelerators too
+            # not torch.manual_seed, which also seeds the accelerators
             torch.default_generator.manual_seed(seed)
             changed[place] = policy(torch.from_numpy(images_bchw[place])).numpy()
     return changed
@@ -237,7 +271,10 @@ def apply_policy(images_bchw: Pixels, seeds_b: NDArray[np.int64], cfg: Augment) 
 
 @contextmanager
 def _one_thread() -> Iterator[None]:
-    """One small image gives threads nothing to share; on a busy machine waiting for them made it 10 times slower."""
+    """Limit torch to one thread.
+
+    A small image has no work to share among threads. On a busy machine, waiting for them made a policy 10 times slower.
+    """
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
@@ -248,7 +285,7 @@ def _one_thread() -> Iterator[None]:
 
 @functools.lru_cache(maxsize=8)
 def _policy(name: str, ops: int, magnitude: int) -> Callable[[torch.Tensor], torch.Tensor]:
-    from torchvision.transforms import v2  # seconds to import: only who uses it waits
+    from torchvision.transforms import v2  # takes seconds to import, so it is imported only on use
 
     policies: dict[str, Callable[[], Callable[[torch.Tensor], torch.Tensor]]] = {
         "trivialaugment": v2.TrivialAugmentWide,

@@ -1,8 +1,8 @@
-"""Every random choice about training images: pure functions of (seed, pass, index).
+"""Draw every random choice about training images, as pure functions of (seed, pass, index).
 
-A pass visits every image of the training set once (`epoch_table`: which pass an epoch makes). For each purpose a pass
-draws one row for every image. So neither the batch size, nor the number of workers or devices, nor an interruption
-changes what happens to an image, and one purpose switched on or off leaves the others' draws as they were.
+A pass visits every image of the training set once (`epoch_table` says which pass an epoch belongs to). For each purpose
+a pass draws one row for every image. So what happens to an image does not depend on the batch size, on the number of
+workers or devices, or on an interruption. Switching one purpose on or off does not change the draws of the others.
 """
 
 # N images of the training set
@@ -20,7 +20,7 @@ from imgrec.errors import UsageError
 
 
 class _Purpose(IntEnum):
-    """Part of the seed: the numbers must never change."""
+    """The purposes of draws. The numbers are part of the seed and must never change."""
 
     ORDER = 0
     POLICY = 1
@@ -36,26 +36,26 @@ class _Purpose(IntEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class Draws:
-    """What a pass draws for each image; None where the augmentation asks for none."""
+    """The draws of a pass, one row for each image; None where the augmentation needs none."""
 
     policy_n: NDArray[np.int64] | None = None
-    """Seeds of the image's policy, in [0, 2^63)."""
+    """Seed of the image's policy, in [0, 2^63)."""
     shift_n2: NDArray[np.int64] | None = None
-    """Row and column at which the crop begins in the padded image, in [0, 2 * padding]."""
+    """Row and column of the crop's corner in the padded image, in [0, 2 * padding]."""
     flip_n: NDArray[np.bool_] | None = None
     light_n2: NDArray[np.float32] | None = None
-    """Gain and offset of the image's pixels in [0, 1]: from its contrast and its brightness."""
+    """Gain and offset of the image's pixels in [0, 1], from its contrast and its brightness."""
     cutout_n2: NDArray[np.float64] | None = None
-    """The square's centre: row and column as shares of the image's sides, in [0, 1)."""
+    """Centre of the square: row and column as shares of the image's sides, in [0, 1)."""
     partner_n: NDArray[np.int64] | None = None
-    """Index of another image to mix with."""
+    """Index of the other image to mix with."""
     share_n: NDArray[np.float64] | None = None
     """The image's own share of the mixture, in [0, 1]; 1 for an image that is not mixed."""
     box_n2: NDArray[np.float64] | None = None
-    """The centre of CutMix's box, as `cutout_n2`."""
+    """Centre of CutMix's box, as in `cutout_n2`."""
 
     def rows(self, indices: NDArray[np.int64]) -> "Draws":
-        """The draws of these images, in this order."""
+        """Return the draws of these images, in this order."""
         taken: dict[str, Any] = {
             field.name: column[indices]
             for field in dataclasses.fields(self)
@@ -65,14 +65,15 @@ class Draws:
 
 
 def order(count: int, *, seed: int, epoch: int) -> NDArray[np.int64]:
-    """The order in which a pass, numbered `epoch`, visits `count` images: int64 (N,), a permutation."""
+    """Return the order in which pass `epoch` visits `count` images: int64 (N,), a permutation."""
     return _generator(seed, epoch, _Purpose.ORDER).permutation(count)
 
 
 def draw(cfg: Augment, count: int, *, seed: int, epoch: int) -> Draws:
-    """The draws of one pass, numbered `epoch`, for a training set of `count` images.
+    """Return the draws of pass `epoch` for a training set of `count` images.
 
-    Raises UsageError when images shall be mixed and there is only one.
+    Raises:
+        UsageError: images are to be mixed and there is only one.
     """
     if cfg.mix != "none" and count < 2:
         raise UsageError(f"augment.mix={cfg.mix} needs at least 2 training images, got {count}; use augment.mix=none")
@@ -92,7 +93,7 @@ def draw(cfg: Augment, count: int, *, seed: int, epoch: int) -> Draws:
     if cfg.cutout_size:
         columns["cutout_n2"] = generator(_Purpose.CUTOUT).random((count, 2))
     if cfg.mix != "none":
-        # a step of 1 to N - 1 around the circle of images: any other image, each as likely
+        # adding 1 to N - 1 modulo N reaches every other image with the same probability
         steps_n = generator(_Purpose.PARTNER).integers(1, count, size=count)
         columns["partner_n"] = (np.arange(count) + steps_n) % count
         columns["share_n"] = generator(_Purpose.SHARE).beta(cfg.mix_alpha, cfg.mix_alpha, size=count)
@@ -104,10 +105,10 @@ def draw(cfg: Augment, count: int, *, seed: int, epoch: int) -> Draws:
 
 
 def _flips(cfg: Augment, count: int, *, seed: int, epoch: int) -> NDArray[np.bool_]:
-    """Which images to mirror.
+    """Return which images to mirror.
 
-    Alternating, every image is shown both ways in any two epochs that follow each other (Jordan 2024, arXiv 2404.00498,
-    section 3.6): in few epochs, none is left that was seen one way only.
+    With the alternating rule, every image is shown both ways in any two consecutive epochs (Jordan 2024, arXiv
+    2404.00498, section 3.6). So even in few epochs every image is seen both ways.
     """
     drawn_in = epoch if cfg.flip_rule == "random" else 0
     flip_n = _generator(seed, drawn_in, _Purpose.FLIP).integers(0, 2, size=count).astype(bool)
@@ -115,7 +116,10 @@ def _flips(cfg: Augment, count: int, *, seed: int, epoch: int) -> NDArray[np.boo
 
 
 def _light(cfg: Augment, drawn_n2: NDArray[np.float64]) -> NDArray[np.float32]:
-    """Gain and offset of x -> 0.5 + (x - 0.5 + brightness) * (1 + contrast); float32, the same number on any device."""
+    """Return gain and offset of x -> 0.5 + (x - 0.5 + brightness) * (1 + contrast).
+
+    They are float32, so that every device uses the same numbers.
+    """
     gain_n = 1 + cfg.contrast * drawn_n2[:, 0]
     offset_n = 0.5 + (cfg.brightness * drawn_n2[:, 1] - 0.5) * gain_n
     return np.stack([gain_n, offset_n], axis=1).astype(np.float32)

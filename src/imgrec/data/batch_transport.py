@@ -1,4 +1,4 @@
-"""How a worker's finished batch reaches the training process: in shared memory, else through a pipe."""
+"""Move a worker's finished batch to the training process: in shared memory, or else through a pipe."""
 
 import logging
 import mmap
@@ -10,28 +10,28 @@ import torch
 from torch import Tensor
 from torch.utils.data import get_worker_info
 
-SHARED = "/dev/shm"  # where Linux keeps shared memory, and what processes wait for each other with
+SHARED = "/dev/shm"  # Linux' folder for shared memory and for the semaphores between processes
 
 log = logging.getLogger(__name__)
 
-_told: set[str] = set()  # which lines about a small /dev/shm have been written since the last `tell_again`
+_warned: set[str] = set()  # kinds of warnings about a small /dev/shm that were written since the last `tell_again`
 
 
 class _Piped:
-    """A batch that is pickled as bytes; it arrives as the tuple of tensors that it was."""
+    """A batch that is pickled as bytes. Unpickling returns the original tuple of tensors."""
 
     def __init__(self, batch: tuple[Tensor, ...], why: str) -> None:
         self._batch, self._why = batch, why
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _arrived, (tuple(tensor.numpy() for tensor in self._batch), self._why)
+        return _receive, (tuple(tensor.numpy() for tensor in self._batch), self._why)
 
 
 def hand_over(batch: Any) -> Any:
-    """The batch, ready to leave the worker; in the training process itself: as it is.
+    """Prepare the batch for leaving the worker. In the training process itself, return it unchanged.
 
-    The move to shared memory happens here, not in the thread that would do it later: what fails there is lost, and the
-    training process would wait for the batch for ever.
+    The move to shared memory happens here, and not in the loader's thread that would do it later. An error in that
+    thread would be lost, and the training process would wait for the batch forever.
     """
     worker = get_worker_info()
     if worker is None:
@@ -51,19 +51,19 @@ def hand_over(batch: Any) -> Any:
 
 
 def warn_once(kind: str, line: str) -> None:
-    """Write the line into the log, of each kind the first one since `tell_again`."""
-    if kind not in _told:
-        _told.add(kind)
+    """Write the line into the log, unless a line of this kind was written since `tell_again`."""
+    if kind not in _warned:
+        _warned.add(kind)
         log.warning("%s", line)
 
 
 def tell_again() -> None:
-    """Let the next line be written: another run begins."""
-    _told.clear()
+    """Allow every kind of warning to be written again, as another run begins."""
+    _warned.clear()
 
 
 def size() -> str:
-    """How large /dev/shm is, for a reader."""
+    """Return the size of /dev/shm as a text."""
     try:
         found = os.statvfs(SHARED)
     except OSError as error:
@@ -74,13 +74,16 @@ def size() -> str:
 
 
 def zeros(count: int, dtype: torch.dtype) -> Tensor:
-    """`count` zeros that processes forked later share with this one. They need no /dev/shm, which may be full."""
+    """Return `count` zeros that processes forked later share with this one.
+
+    The memory is not in /dev/shm, which may be full.
+    """
     if not count:
         return torch.zeros(0, dtype=dtype)
     return torch.frombuffer(mmap.mmap(-1, count * dtype.itemsize), dtype=dtype, count=count)
 
 
-def _arrived(arrays: tuple[np.ndarray, ...], why: str) -> tuple[Tensor, ...]:
-    """In the training process."""
+def _receive(arrays: tuple[np.ndarray, ...], why: str) -> tuple[Tensor, ...]:
+    """Rebuild a piped batch in the training process, and warn once."""
     warn_once("pipe", why)
     return tuple(torch.from_numpy(array) for array in arrays)

@@ -1,4 +1,4 @@
-"""CIFAR-10 (Krizhevsky 2009, "Learning Multiple Layers of Features from Tiny Images"), held in memory."""
+"""Load CIFAR-10 (Krizhevsky 2009, "Learning Multiple Layers of Features from Tiny Images") into memory."""
 
 from functools import partial
 from pathlib import Path
@@ -14,21 +14,23 @@ from imgrec.data.split import stratified, varied
 if TYPE_CHECKING:
     from imgrec.components.data.cifar10 import Cifar10
 
-SPLIT_SEED = 10  # of the validation split; a constant, so that every run and every paper has the same one
+SPLIT_SEED = 10  # seed of the validation split; constant, so that every run and every paper has the same one
 
-# over the 50 000 training images, computed from the files (tests/data/test_data_cifar10.py does it again)
+# over the 50 000 training images, computed from the files (tests/data/test_data_cifar10.py repeats it)
 MEAN = (0.4914, 0.4822, 0.4465)
 STD = (0.2470, 0.2435, 0.2616)
 
 
 def load(cfg: "Cifar10") -> Source:
-    """CIFAR-10 with its class-balanced validation split; fetches the files when absent.
+    """Load CIFAR-10 with its class-balanced validation split. The files are downloaded if they are absent.
 
-    The test file is opened by `Source.open_test` alone. Raises RunError when a file is absent and cannot be fetched,
-    or is not the official one.
+    Only `Source.open_test` opens the test file.
+
+    Raises:
+        RunError: a file is absent and cannot be downloaded, or is not the official one.
     """
     folder = files.ensure(Path(cfg.root).expanduser(), download=cfg.download)
-    # one after the other takes 0.4 s; in threads it takes twice that, as they wait for each other's memory pages
+    # sequential reading takes 0.4 s; in threads it takes twice that, as they wait for each other's memory pages
     batches = [files.read_batch(folder, name) for name in files.TRAIN_BATCHES]
     images_nchw = np.concatenate([images for images, _ in batches])
     labels = np.concatenate([labels for _, labels in batches])

@@ -1,4 +1,4 @@
-"""The official CIFAR-10 files (Krizhevsky 2009, "python version"): fetched, checked, placed, read. No torch."""
+"""Download, check, store and read the official CIFAR-10 files (Krizhevsky 2009, "python version"). Imports no torch."""
 
 import errno
 import fcntl
@@ -22,11 +22,11 @@ from imgrec.data.download import fetch
 from imgrec.errors import RunError
 
 URL = "https://www.cs.toronto.edu/~kriz/cifar-10-python.tar.gz"
-ARCHIVE_SHA256 = "6d958be074577803d12ecdefd02955f39262c83c16fe9348329d7fe0b5c001ce"  # as Keras states it
+ARCHIVE_SHA256 = "6d958be074577803d12ecdefd02955f39262c83c16fe9348329d7fe0b5c001ce"  # as given by Keras
 FOLDER = "cifar-10-batches-py"
 META, TEST_BATCH = "batches.meta", "test_batch"
 TRAIN_BATCHES = tuple(f"data_batch_{number}" for number in range(1, 6))
-# computed from files whose MD5s are those that torchvision states
+# computed from files with the MD5s that torchvision gives
 SHA256 = {
     "batches.meta": "f962466ef690d46b226450fb9aadc74ba4bc64a76aa526b5827fe4bc5c7125cb",
     "data_batch_1": "54636561a3ce25bd3e19253c6b0d8538147b0ae398331ac4a2d86c6d987368cd",
@@ -37,15 +37,19 @@ SHA256 = {
     "test_batch": "f53d8d457504f7cff4ea9e021afcf0e0ad8e24a91f3fc42091b8adef61157831",
 }
 _PARTIAL, _LOCK = ".cifar-10-partial-", ".cifar-10.lock"
-_ATTEMPTS = 1000  # to take a lock that others who fail remove: each removes one
+_ATTEMPTS = 1000  # to take a lock: each other process that fails removes the lock file once
 
 
 def ensure(root: Path, *, download: bool) -> Path:
-    """The folder `root/cifar-10-batches-py`, holding every file by name; fetches the archive when none is there.
+    """Return the folder `root/cifar-10-batches-py` with every file in it. The archive is downloaded if no file is
+    there.
 
-    Two processes may ask at once: one downloads, the other waits. One that fails leaves nothing that it made; one that
-    dies at most the lock's file and a hidden folder, which the next one removes. Raises RunError when the files are
-    absent and cannot be fetched, or when only some are there.
+    If two processes need the files at the same time, one downloads and the other waits. A process that fails removes
+    what it made. A process that is killed leaves at most the lock file and a hidden folder, which the next process
+    removes. Contents are checked when they are read.
+
+    Raises:
+        RunError: the files are absent and cannot be downloaded, or only some are there.
     """
     folder = root / FOLDER
     if not present(folder):
@@ -66,28 +70,40 @@ def ensure(root: Path, *, download: bool) -> Path:
 
 
 def present(folder: Path) -> bool:
-    """Whether any of the files lies there: then it is the folder meant, and nothing is downloaded into it."""
+    """Return True if any of the files is in the folder. It is then the user's folder, and nothing is downloaded into
+    it.
+    """
     return any((folder / name).exists() for name in SHA256)
 
 
 def read_batch(folder: Path, name: str) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
-    """The images, uint8 (N,3,32,32), and labels, int64 (N,), of one official file. Raises RunError if it is another."""
+    """Return the images, uint8 (N,3,32,32), and labels, int64 (N,), of one official file.
+
+    Raises:
+        RunError: the file is not the official one.
+    """
     content = _read(folder / name)
     return content[b"data"].reshape(-1, 3, 32, 32), np.asarray(content[b"labels"], dtype=np.int64)
 
 
 def read_classes(folder: Path) -> tuple[str, ...]:
-    """The ten class names, in the order of the labels. Raises RunError if the file is another than the official one."""
+    """Return the ten class names, in the order of the labels.
+
+    Raises:
+        RunError: the file is not the official one.
+    """
     return tuple(name.decode("ascii") for name in _read(folder / META)[b"label_names"])
 
 
 @contextmanager
 def _locked(root: Path, way_out: str) -> Iterator[None]:
-    """Hold the lock of `root`; it dies with its process. What was made for it goes again when the block fails."""
+    """Hold the lock of `root`, which the system releases if the process dies. If the block fails, remove what was
+    made.
+    """
     made: list[Path] = []
     try:
         lock = _take_lock(root, made)
-    except OSError as error:  # some network file systems have no locks
+    except OSError as error:  # some network file systems support no locks
         _remove(made)
         _unwritable(root, error, way_out)
     with lock:
@@ -95,19 +111,24 @@ def _locked(root: Path, way_out: str) -> Iterator[None]:
             yield
         except BaseException:
             with suppress(OSError):
-                (root / _LOCK).unlink()  # while it is held: who waits for it sees that it is gone, and makes another
+                (root / _LOCK).unlink()  # while it is held: a waiting process sees that it is gone, and makes another
             _remove(made)
             raise
 
 
 def _take_lock(root: Path, made: list[Path]) -> IO[str]:
-    """The lock file of `root`, locked; `made` lists the folders that were made for it, the innermost first."""
+    """Return the lock file of `root`, locked.
+
+    Args:
+        root: The folder.
+        made: Receives the folders that were made for the lock file, the innermost first.
+    """
     for _ in range(_ATTEMPTS):
         made[:] = [folder for folder in (root, *root.parents) if not folder.exists()]
         try:
             root.mkdir(parents=True, exist_ok=True)
             lock = (root / _LOCK).open("w")
-        except FileNotFoundError:  # another process failed, and removed what it had made
+        except FileNotFoundError:  # another process failed, and removed the folders that it had made
             continue
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -116,26 +137,29 @@ def _take_lock(root: Path, made: list[Path]) -> IO[str]:
             fcntl.flock(lock, fcntl.LOCK_EX)
         except OSError as error:
             lock.close()
-            if error.errno in (errno.EOPNOTSUPP, errno.ENOSYS):  # then nobody holds it
+            if error.errno in (errno.EOPNOTSUPP, errno.ENOSYS):  # the file system has no locks, so no process holds it
                 (root / _LOCK).unlink(missing_ok=True)
             raise
         with suppress(FileNotFoundError):
             if os.path.samestat(os.fstat(lock.fileno()), (root / _LOCK).stat()):
                 return lock
-        lock.close()  # of a process that failed meanwhile: nobody else would wait for this one
+        lock.close()  # the file belongs to a process that failed meanwhile; a lock on it would exclude no other process
     raise FileNotFoundError(errno.ENOENT, "its lock file vanishes again and again")
 
 
 def _remove(folders: list[Path]) -> None:
-    """Remove those that are empty."""
+    """Remove those of the folders that are empty."""
     with suppress(OSError):
         for folder in folders:
             folder.rmdir()
 
 
 def _place(root: Path, folder: Path, *, way_out: str) -> None:
-    """Download, check, unpack beside `folder`, and move into place in one step. The lock is held."""
-    for stale in root.glob(f"{_PARTIAL}*"):  # of a process that was killed
+    """Download and check the archive, unpack it beside `folder`, and move the result there in one step.
+
+    The caller holds the lock.
+    """
+    for stale in root.glob(f"{_PARTIAL}*"):  # left by a process that was killed
         shutil.rmtree(stale, ignore_errors=True)
     try:
         with tempfile.TemporaryDirectory(prefix=_PARTIAL, dir=root) as partial:
@@ -149,9 +173,9 @@ def _place(root: Path, folder: Path, *, way_out: str) -> None:
 
 
 def _unpack(archive: Path, folder: Path, way_out: str) -> None:
-    """Write the expected regular files, and nothing else that the archive may hold, durably into the new `folder`.
+    """Write the expected regular files of the archive, and nothing else in it, durably into the new `folder`.
 
-    Only contents are taken: names, modes, owners and links of the archive reach no file system call.
+    Only contents are used: no name, mode, owner or link of the archive reaches a system call.
     """
     folder.mkdir()
     with tarfile.open(archive, "r:gz") as tar:
@@ -184,7 +208,7 @@ def _unwritable(root: Path, error: OSError, way_out: str) -> NoReturn:
 
 
 def _read(path: Path) -> dict[bytes, Any]:
-    """What the file holds, unpickled only after the very bytes in hand are known to be the official ones."""
+    """Return the file's content. It is unpickled only after the bytes that were read have the official digest."""
     try:
         content = path.read_bytes()
     except OSError as error:
@@ -200,7 +224,7 @@ def _read(path: Path) -> dict[bytes, Any]:
 
 
 class _Unpickler(pickle.Unpickler):
-    """Admits what the official files name: an array, its type and its constructor."""
+    """Allows only what the official files need: an array, its type and its constructor."""
 
     # taken from an array itself: the constructor's module differs between NumPy 1 and 2
     _reconstruct = staticmethod(np.empty(0).__reduce__()[0])  # type: ignore[arg-type]

@@ -1,7 +1,7 @@
-"""What a folder's images contain: a digest a file, and a cache of them, so that each file is read once. No torch.
+"""Compute a digest of each of a folder's images, with a cache, so that each file is read once. Imports no torch.
 
-A cached digest holds while the file's device, inode, size, mtime and ctime stay as they are; no program can set a
-ctime. A cache that is lost, damaged or cannot be written costs time and nothing else.
+A cached digest is valid while the file's device, inode, size, mtime and ctime stay the same; no program can set a
+ctime. If the cache is lost, damaged or cannot be written, only time is lost.
 """
 
 import contextlib
@@ -25,18 +25,18 @@ from imgrec.errors import RunError, shown
 
 _STATE = struct.Struct("<QQQqq")  # device, inode, size, mtime and ctime in nanoseconds
 _DIGEST = hashlib.sha256().digest_size
-_UNREAD = bytes(_DIGEST)  # of a file that cannot be read: data.on_error decides about it when it is decoded
-_BRIEF = 8  # bytes of a digest that tell images apart: two of 10 million agree with a probability of 3e-6
+_UNREAD = bytes(_DIGEST)  # for a file that cannot be read; data.on_error applies when it is decoded
+_BRIEF = 8  # bytes of a digest that identify an image: two of 10 million agree with a probability of 3e-6
 _MAGIC = b"imgrec contents 1\n"
 
 _CHUNK = 2**20  # bytes that are read at once
-_BLOCK = 64  # files that a thread is given at once
-_THREADS = 8  # a thread waits for the disk more than for a core
+_BLOCK = 64  # files in a thread's unit of work
+_THREADS = 8  # threads wait more for the disk than for a core
 _TRIES = 3  # for a file that changes while it is read
-SETTLED = 2_000_000_000  # nanoseconds after which a later change has another ctime: FAT's clock is the coarsest
-_PATIENCE = 3.0  # seconds of reading before a word about it
-_PAUSE = 30.0  # seconds between two such words
-_MACHINE = (errno.EMFILE, errno.ENFILE, errno.ENOMEM)  # the machine's failures, whichever file they meet
+SETTLED = 2_000_000_000  # nanoseconds after which a change is certain to change the ctime: FAT's clock is the coarsest
+_PATIENCE = 3.0  # seconds of reading before the first message
+_PAUSE = 30.0  # seconds between two messages
+_MACHINE = (errno.EMFILE, errno.ENFILE, errno.ENOMEM)  # failures of the machine, not of a file
 _GONE = (errno.ENOENT, errno.ENOTDIR, errno.ESTALE)
 
 log = logging.getLogger(__name__)
@@ -44,7 +44,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, kw_only=True)
 class Contents:
-    """The states and digests of N files, in the order in which they were asked for; 72 bytes a file."""
+    """The states and digests of N files, in the order in which they were requested; 72 bytes for each file."""
 
     states: bytes
     digests: bytes
@@ -53,24 +53,25 @@ class Contents:
         return len(self.digests) // _DIGEST
 
     def sizes(self) -> Iterator[int]:
-        """Each file's size in bytes."""
+        """Yield each file's size in bytes."""
         return (size for _, _, size, _, _ in _STATE.iter_unpack(self.states))
 
     def digest(self, index: int) -> bytes:
-        """SHA-256 of the file's bytes; zeros for a file that cannot be read."""
+        """Return SHA-256 of the file's bytes; zeros for a file that cannot be read."""
         return self.digests[index * _DIGEST : (index + 1) * _DIGEST]
 
     def brief_n(self) -> NDArray[np.uint64]:
-        """The first 8 bytes of each digest as a number, (N,); 0 for a file that cannot be read."""
+        """Return the first 8 bytes of each digest as a number, (N,); 0 for a file that cannot be read."""
         rows_n32 = np.frombuffer(self.digests, np.uint8).reshape(-1, _DIGEST)
         return np.ascontiguousarray(rows_n32[:, :_BRIEF]).view("<u8").reshape(-1)
 
 
 def read(root: Path, paths: Sequence[str]) -> Contents:
-    """The contents of the files at these paths, relative to `root`. Only files that the cache does not know are read.
+    """Return the contents of the files at these paths, relative to `root`. Only files that are not in the cache are
+    read.
 
-    Raises RunError for a file that is gone, or changes while it is read, and where the machine has no memory or no
-    file descriptor left.
+    Raises:
+        RunError: a file is gone or changes while it is read, or the machine has no memory or file descriptor left.
     """
     began = time.time_ns()
     states = bytearray()
@@ -78,9 +79,9 @@ def read(root: Path, paths: Sequence[str]) -> Contents:
         try:
             states += _state(os.stat(f"{root}/{path}"))  # noqa: PTH116 - a Path takes longer than the call
         except OSError as error:
-            raise _restless(root, path, error.strerror) from error
-    place = _place(root)
-    known = _recall(place) if place else None
+            raise _changing_error(root, path, error.strerror) from error
+    place = _cache_path(root)
+    known = _load_cache(place) if place else None
     if known is not None and known.states == states:
         return known
     digests = bytearray(len(paths) * _DIGEST)
@@ -93,20 +94,22 @@ def read(root: Path, paths: Sequence[str]) -> Contents:
         else:
             missing.append(index)
     try:
-        for index, state, digest in _hashed(root, paths, missing):
+        for index, state, digest in _hash_files(root, paths, missing):
             if digest == _UNREAD:
                 continue
             states[index * _STATE.size : (index + 1) * _STATE.size] = state
             digests[index * _DIGEST : (index + 1) * _DIGEST] = digest
-    finally:  # an interruption keeps what was read so far
+    finally:  # after an interruption, what was read so far is cached
         contents = Contents(states=bytes(states), digests=bytes(digests))
         if place and missing:
-            _remember(place, contents, before=began - SETTLED)
+            _save_cache(place, contents, before=began - SETTLED)
     return contents
 
 
 def changed(root: Path, paths: Sequence[str], before: Contents) -> list[str]:
-    """The paths whose files are gone, or have other bytes than `before`. Files of unchanged state are not read."""
+    """Return the paths whose files are gone, or have other bytes than `before`. Files of unchanged state are not
+    read.
+    """
     found = []
     for index, path in enumerate(paths):
         try:
@@ -127,8 +130,8 @@ def _state(status: os.stat_result) -> bytes:
 # ---- reading
 
 
-def _hashed(root: Path, paths: Sequence[str], missing: Sequence[int]) -> Iterator[tuple[int, bytes, bytes]]:
-    """Place, state and digest of each of the files at the places `missing`, in their order."""
+def _hash_files(root: Path, paths: Sequence[str], missing: Sequence[int]) -> Iterator[tuple[int, bytes, bytes]]:
+    """Yield index, state and digest of each file at the indices `missing`, in their order."""
 
     def several(places: Sequence[int]) -> list[tuple[int, bytes, bytes]]:
         return [(place, *_digest_of(root, paths[place])) for place in places]
@@ -139,7 +142,7 @@ def _hashed(root: Path, paths: Sequence[str], missing: Sequence[int]) -> Iterato
     try:
         blocks = [missing[start : start + _BLOCK] for start in range(0, len(missing), _BLOCK)]
         found: Iterable[list[tuple[int, bytes, bytes]]] = map(several, blocks)
-        with contextlib.suppress(RuntimeError):  # a limit on threads (ulimit -u) costs speed alone
+        with contextlib.suppress(RuntimeError):  # under a limit on threads (ulimit -u) it is only slower
             found = threads.map(several, blocks)
         for rows in found:
             yield from rows
@@ -159,7 +162,11 @@ def _hashed(root: Path, paths: Sequence[str], missing: Sequence[int]) -> Iterato
 
 
 def _digest_of(root: Path, path: str) -> tuple[bytes, bytes]:
-    """A file's state and digest. Raises RunError as `read`."""
+    """Return a file's state and digest.
+
+    Raises:
+        RunError: as in `read`.
+    """
     for _ in range(_TRIES):
         try:
             before, digest, after = _digest_once(f"{root}/{path}")
@@ -169,22 +176,22 @@ def _digest_of(root: Path, path: str) -> tuple[bytes, bytes]:
                     f"{shown(root / path)}: must be read, got {error.strerror}; free memory and files"
                 ) from error
             if error.errno in _GONE:
-                raise _restless(root, path, error.strerror) from error
+                raise _changing_error(root, path, error.strerror) from error
             return bytes(_STATE.size), _UNREAD
         if before == after:
             return before, digest
-    raise _restless(root, path, "other bytes at each reading")
+    raise _changing_error(root, path, "other bytes at each reading")
 
 
 def _digest_once(path: str) -> tuple[bytes, bytes, bytes]:
-    """The file's state, its digest, and its state after that. Opening it blocks on nothing, not even on a pipe."""
+    """Return the file's state, its digest, and its state after reading. Opening never blocks, not even on a pipe."""
     descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY)
     try:
         status = os.fstat(descriptor)
         before = _state(status)
         if not stat.S_ISREG(status.st_mode):
             return before, _UNREAD, before
-        digest, left = hashlib.sha256(), status.st_size + 1  # a file may grow as fast as it is read
+        digest, left = hashlib.sha256(), status.st_size + 1  # bounds the reading of a file that grows
         while left > 0 and (chunk := os.read(descriptor, min(_CHUNK, left))):
             digest.update(chunk)
             left -= len(chunk)
@@ -193,7 +200,7 @@ def _digest_once(path: str) -> tuple[bytes, bytes, bytes]:
         os.close(descriptor)
 
 
-def _restless(root: Path, path: str, reason: str | None) -> RunError:
+def _changing_error(root: Path, path: str, reason: str | None) -> RunError:
     return RunError(
         f"{shown(root / path)}: must stay as it is while the folder is listed, got {reason}; start again when nothing"
         f" else changes {shown(root)}"
@@ -203,19 +210,21 @@ def _restless(root: Path, path: str, reason: str | None) -> RunError:
 # ---- the cache
 
 
-def _place(root: Path) -> Path | None:
-    """The cache's file for that folder, named by device and inode, so that it follows a folder that is renamed."""
+def _cache_path(root: Path) -> Path | None:
+    """Return the path of the folder's cache file. Its name is the folder's device and inode, so renaming keeps it
+    valid.
+    """
     try:
         status = root.stat()
         given = os.environ.get("XDG_CACHE_HOME", "")
         base = Path(given) if given.startswith("/") else Path.home() / ".cache"  # the specification's own rule
-    except (OSError, RuntimeError):  # no home
+    except (OSError, RuntimeError):  # there is no home folder
         return None
     return base / "imgrec" / "contents" / f"{status.st_dev:x}-{status.st_ino:x}"
 
 
-def _recall(place: Path) -> Contents | None:
-    """What the file remembers; None where there is none that this user wrote as a whole."""
+def _load_cache(place: Path) -> Contents | None:
+    """Read the cache file; None where there is no complete one that this user wrote."""
     try:
         with disk.opened(place) as file:
             if os.fstat(file.fileno()).st_uid != os.geteuid():
@@ -238,10 +247,15 @@ def _by_state(known: Contents) -> dict[bytes, bytes]:
     return {known.states[k * size : (k + 1) * size]: known.digest(k) for k in range(len(known))}
 
 
-def _remember(place: Path, contents: Contents, *, before: int) -> None:
-    """Replace the cache's file. Only what last changed before that time is kept: a later ctime may come twice.
+def _save_cache(place: Path, contents: Contents, *, before: int) -> None:
+    """Replace the cache file.
 
-    before: nanoseconds since 1970.
+    A file that changed more recently than `before` is left out, as a later change may not change its ctime.
+
+    Args:
+        place: The cache file.
+        contents: The states and digests.
+        before: Nanoseconds since 1970.
     """
     states, digests = bytearray(), bytearray()
     for index, (*_, ctime) in enumerate(_STATE.iter_unpack(contents.states)):

@@ -1,4 +1,4 @@
-"""One image file, of which nothing is believed, becomes pixels or a sentence that names it."""
+"""Decode one untrusted image file to pixels, or refuse it with a sentence that names it."""
 
 import ctypes
 import errno
@@ -17,11 +17,11 @@ from imgrec.data.headers import MAX_PIXELS, check, check_pixels, orientation
 from imgrec.data.source import ReadError
 from imgrec.disk import odd_kind
 
-MAX_BYTES = 256 * 2**20  # of a file: 89 million pixels without any compression
-# not every decoder that Pillow has: content decides among these, and reaches none of the rarely used ones
+MAX_BYTES = 256 * 2**20  # of a file; 89 million pixels without any compression
+# not every decoder that Pillow has: the content selects among these, and never reaches rarely used decoders
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF")
 
-_BAND = 2**20  # pixels that are converted at once: 4 MB for each copy, where a whole image takes up to 400
+_BAND = 2**20  # pixels converted at a time: 4 MB for each copy, where a whole image takes up to 400
 _TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -31,43 +31,48 @@ _TURNS = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
-# the machine's failures, whichever image they meet: leaving images out would hide them
+# failures of the machine, not of an image: leaving images out would hide them
 _MACHINE = (errno.EMFILE, errno.ENFILE, errno.ENOMEM)
-# What Pillow warns and logs about an image is no news: it decodes, or is refused with a sentence. The filter stays, as
-# setting one anew for every image would have Python show every other warning anew, too.
+# Pillow's warnings and log lines about an image are not needed: the image is decoded, or refused with a sentence. The
+# filter stays installed, as installing one for each image would make Python repeat every other warning.
 _FROM_PILLOW = re.compile(r"PIL\.")
 logging.getLogger("PIL").setLevel(logging.CRITICAL)
 
 
-def _hush_libtiff() -> None:
-    """Libtiff prints on stderr by itself, what Pillow raises in other words. A build that hides it goes on printing."""
+def _silence_libtiff() -> None:
+    """Stop libtiff from printing on stderr, as Pillow raises the same errors. A build that hides these functions still
+    prints.
+    """
     library = ctypes.CDLL(_imaging.__file__)
     for name in ("TIFFSetErrorHandler", "TIFFSetWarningHandler"):
         if function := getattr(library, name, None):
             function(None)
 
 
-_hush_libtiff()
+_silence_libtiff()
 
 
 class ImageError(ReadError):
-    """One image cannot be read, and others can: what data.on_error=skip leaves out."""
+    """A single image cannot be read; data.on_error=skip leaves it out."""
 
 
 def decode(path: Path, size: int) -> NDArray[np.uint8]:
-    """One image as uint8 RGB (size, size, 3).
+    """Decode one image to uint8 RGB (size, size, 3).
 
-    The content decides the format, not the name. Turned as its EXIF data says; transparency on white; 16 bits to 8;
-    the first frame of several. The shorter side is scaled to `size` (bilinear, antialiased) and the centre cut out.
-    Files above MAX_BYTES and images above MAX_PIXELS are refused before a pixel is decoded.
-    Raises ImageError for this file, whose sentence names it, and ReadError when the machine has no memory or no file
-    descriptor left for it.
+    The content decides the format, not the name. The image is turned as its EXIF data says. Transparency becomes white,
+    16 bits become 8, and of several frames the first is used. The shorter side is scaled to `size` (bilinear,
+    antialiased) and the centre is cut out. Files above MAX_BYTES and images above MAX_PIXELS are refused before any
+    pixel is decoded.
+
+    Raises:
+        ImageError: this file cannot be read; the sentence names it.
+        ReadError: the machine has no memory or file descriptor left.
     """
     try:
         return _square(_content(path), size)
     except MemoryError as error:
         raise _failure(path, "too little memory") from error
-    except Exception as error:  # a broken file makes decoders raise anything from OSError to struct.error
+    except Exception as error:  # a damaged file makes decoders raise anything from OSError to struct.error
         if isinstance(error, OSError) and error.errno in _MACHINE:
             raise _failure(path, _reason(error)) from error
         raise ImageError(
@@ -81,7 +86,7 @@ def _failure(path: Path, reason: str) -> ReadError:
 
 
 def _reason(error: Exception) -> str:
-    """Why, in printable ASCII on one line: what decoders say may hold the file's own bytes."""
+    """Return the reason in printable ASCII on one line, as a decoder's message may contain bytes of the file."""
     if isinstance(error, UnidentifiedImageError):
         return "cannot identify image file"
     if isinstance(error, Image.DecompressionBombError):
@@ -91,7 +96,7 @@ def _reason(error: Exception) -> str:
 
 
 def _content(path: Path) -> bytes:
-    """A regular file's bytes. Opening blocks on nothing, so that a pipe without a writer is refused like the rest."""
+    """Return a regular file's bytes. Opening never blocks, so that a pipe without a writer is also refused."""
     descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY)
     try:
         status = os.fstat(descriptor)
@@ -112,11 +117,11 @@ def _square(content: bytes, size: int) -> NDArray[np.uint8]:
     with Image.open(io.BytesIO(content), formats=FORMATS) as file:
         check_pixels(file.size)
         _check_range(file)
-        # a JPEG decodes at a fraction of its size when that is still at least twice what is wanted
+        # a JPEG is decoded at a fraction of its size while that is still at least twice the wanted size
         file.draft(None, (2 * size, 2 * size))
         file.load()
         image = _rgb(file)
-        if file.format != "TIFF" and (turn := orientation(file)) in _TURNS:  # Pillow turns a TIFF as it loads it
+        if file.format != "TIFF" and (turn := orientation(file)) in _TURNS:  # Pillow itself turns a TIFF
             image = image.transpose(_TURNS[turn])
         side = min(image.size)
         left, top = (image.width - side) / 2, (image.height - side) / 2
@@ -132,7 +137,7 @@ def _check_range(image: Image.Image) -> None:
 
 
 def _rgb(image: Image.Image) -> Image.Image:
-    """As RGB, converted in bands of rows: the copies on the way stay small, whatever the image's size."""
+    """Convert to RGB in bands of rows, so that temporary copies stay small for images of any size."""
     if image.mode == "RGB" and not image.has_transparency_data:
         return image
     rows = max(1, _BAND // image.width)
@@ -146,7 +151,7 @@ def _rgb(image: Image.Image) -> Image.Image:
 
 
 def _opaque(image: Image.Image) -> Image.Image:
-    if image.mode.startswith("I;16"):  # Pillow's own conversion would make everything above 255 white
+    if image.mode.startswith("I;16"):  # Pillow's conversion makes everything above 255 white
         return Image.fromarray((np.asarray(image) >> 8).astype(np.uint8)).convert("RGB")
     if image.has_transparency_data:
         white = Image.new("RGBA", image.size, "white")

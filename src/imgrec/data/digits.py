@@ -1,4 +1,4 @@
-"""scikit-learn's embedded handwritten digits (Alpaydin & Kaynak 1998, UCI): real images without a network."""
+"""Load scikit-learn's handwritten digits (Alpaydin & Kaynak 1998, UCI): real images that need no download."""
 
 from typing import TYPE_CHECKING
 
@@ -14,14 +14,15 @@ if TYPE_CHECKING:
     from imgrec.components.data.digits import Digits
 
 TEST_SIZE = 360
-TEST_SEED, VAL_SEED = 11, 12  # of the splits; constants, so that every run has the same ones
+TEST_SEED, VAL_SEED = 11, 12  # seeds of the splits; constants, so that every run has the same splits
 _SIDE, _SCALE = 8, 4  # 8x8 becomes 32x32
 
 
 def load(cfg: "Digits") -> Source:
-    """The 1 797 digits as 32x32x3: 360 for testing, `val_size` for validation, the others for training, stratified.
+    """Load the 1 797 digits as 32x32x3: 360 for testing, `val_size` for validation, the others for training.
 
-    The three channels are equal. Mean and standard deviation are those of the training split.
+    The splits are stratified. The three channels are equal. Mean and standard deviation are those of the training
+    split.
     """
     digits = load_digits()
     labels = digits.target.astype(np.int64)
@@ -49,13 +50,13 @@ def load(cfg: "Digits") -> Source:
 
 
 def upsample(values_nhw: NDArray[np.int64]) -> NDArray[np.uint8]:
-    """Bilinear, fourfold: values 0..16, (N,8,8), become pixels 0..255, (N,32,32).
+    """Scale values 0..16, (N,8,8), to pixels 0..255, (N,32,32), by bilinear interpolation.
 
-    Pixel centres are aligned as in torch's `interpolate(align_corners=False)`, edges repeat, halves round up. All in
-    integers (the weights are eighths), so that every machine gets the same bytes.
+    Pixel centres are aligned as in torch's `interpolate(align_corners=False)`, edges repeat, and halves round up. The
+    arithmetic is in integers (the weights are eighths), so that every machine gets the same bytes.
     """
     fine = np.arange(_SIDE * _SCALE)
-    eighths = 2 * fine + 1 - _SCALE  # 8 x the position of a fine pixel's centre among the coarse ones
+    eighths = 2 * fine + 1 - _SCALE  # 8 x the position of a fine pixel's centre on the coarse grid
     low, share = eighths // (2 * _SCALE), eighths % (2 * _SCALE)
     weights = np.zeros((len(fine), _SIDE), np.int64)
     np.add.at(weights, (fine, low.clip(0, _SIDE - 1)), 2 * _SCALE - share)

@@ -1,4 +1,4 @@
-"""One file over HTTPS, checked before anyone opens it."""
+"""Download one file over HTTPS, and check it before it is used."""
 
 import hashlib
 import http.client
@@ -22,15 +22,20 @@ _PIECE = 1 << 18
 
 
 def fetch(url: str, target: Path, *, sha256: str, label: str, way_out: str) -> None:
-    """Download `url` into the new file `target`, showing progress on stderr.
-
-    sha256: what the content must hash to, in hex; checked while it arrives, so before anything reads the file.
-    label: what is being fetched, for the progress display.
-    way_out: what a user can do instead; ends every refusal.
+    """Download `url` into the new file `target`, with progress on stderr.
 
     The server's certificate is always verified, against the system's authorities or those in $SSL_CERT_FILE.
-    Raises RunError, and leaves nothing at `target`, for a URL or redirect without HTTPS, an unreachable server, a
-    refusing one, an answer that breaks off, another hash, or a full disk.
+
+    Args:
+        url: The file's address.
+        target: The file to write.
+        sha256: The expected SHA-256 in hexadecimal; computed during the download, so before any code reads the file.
+        label: Name of the file in the progress display.
+        way_out: What a user can do instead; ends every error message.
+
+    Raises:
+        RunError: the URL or a redirect is not HTTPS, the server cannot be reached or refuses, the answer is incomplete,
+            the hash differs, or the disk is full. No file is then left at `target`.
     """
     if urlsplit(url).scheme != "https":
         raise RunError(f"{url}: a download must use https; {way_out}")
@@ -38,7 +43,7 @@ def fetch(url: str, target: Path, *, sha256: str, label: str, way_out: str) -> N
         urllib.request.HTTPSHandler(context=ssl.create_default_context()), _HttpsOnly(way_out)
     )
     try:
-        # https is checked above, and by _HttpsOnly for every redirect
+        # https is checked above, and for every redirect by _HttpsOnly
         with opener.open(url, timeout=TIMEOUT_SECONDS) as answer:
             digest = _receive(answer, target, url=url, label=label, way_out=way_out)
         if digest != sha256:
@@ -73,7 +78,7 @@ class _HttpsOnly(urllib.request.HTTPRedirectHandler):
 
 
 def _receive(answer: http.client.HTTPResponse, target: Path, *, url: str, label: str, way_out: str) -> str:
-    """Write the answer to `target`; returns its SHA-256 in hex."""
+    """Write the answer to `target`, and return its SHA-256 in hexadecimal."""
     length = answer.headers.get("Content-Length", "")
     expected = int(length) if length.isdigit() else None
     digest = hashlib.sha256()
@@ -88,14 +93,14 @@ def _receive(answer: http.client.HTTPResponse, target: Path, *, url: str, label:
                 raise RunError(f"{target}: cannot be written ({error.strerror}); free space, {way_out}") from error
             advance(len(piece))
     if expected is not None and received != expected:
-        # http.client ends a short answer silently when it is read in pieces
+        # http.client reports no error for a short answer that is read in pieces
         raise RunError(f"{url}: must send {expected} bytes, got {received}; run again, or {way_out}")
     return digest.hexdigest()
 
 
 @contextmanager
 def _progress(label: str, total: int | None) -> Iterator[Callable[[int], None]]:
-    """A bar on a terminal, a line every tenth elsewhere; gives a function that counts bytes."""
+    """Show a bar on a terminal, or a line for every 10 % elsewhere. Yields a function that counts bytes."""
     if sys.stderr.isatty():
         console = Console(stderr=True)
         columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())

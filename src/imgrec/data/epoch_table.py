@@ -1,10 +1,10 @@
-"""What one device does in an epoch: which images it visits, and what is done to each of them.
+"""Make the table of what one device does in an epoch: which images it visits, and how each is transformed.
 
-All of it is a table with a row for each visit, made in NumPy from `augment_params`. Two modules carry it out, `augment`
-in NumPy and `resident` in torch, and neither computes anything about an image that the table does not say.
+The table has a row for each visit, and is made in NumPy from `augment_params`. Two modules apply it, `augment` in NumPy
+and `resident` in torch. Neither computes anything about an image that is not in the table.
 
-An epoch is a pass over the training set, unless images are left out. Then an epoch, which has as many visits as before,
-holds the end of a pass over the others and the beginning of the next.
+An epoch is a pass over the training set, unless images are left out. An epoch then has as many visits as before: the
+end of a pass over the remaining images, and the start of the next pass.
 """
 
 # N images of the training set, K of them not left out, V visits of a device in an epoch, T of all devices
@@ -21,47 +21,50 @@ from imgrec.data.augment_params import Draws, draw, order
 from imgrec.data.pruning import Subset
 
 Array = NDArray[Any]
-Column = TypeVar("Column")  # of a table: NumPy's array, or torch's tensor
+Column = TypeVar("Column")  # a table's column: NumPy's array, or torch's tensor
 
 # ---- which images, in which pass
 
 
 @dataclass(frozen=True, kw_only=True)
 class Visits:
-    """The images that a device visits in an epoch, one after the other."""
+    """The images that a device visits in an epoch, in their order."""
 
     index_v: NDArray[np.int64]
     pass_v: NDArray[np.int32]
-    """The number of the pass that the visit belongs to; never falls."""
+    """The number of the pass that the visit belongs to; it never decreases."""
 
     def passes(self) -> Iterator[tuple[int, NDArray[np.int64]]]:
-        """Each pass, by its number, with the images that the device visits in it."""
+        """Yield each pass's number with the images that the device visits in it."""
         numbers, starts = np.unique(self.pass_v, return_index=True)
         return zip(numbers.tolist(), np.split(self.index_v, starts[1:]), strict=True)
 
 
 def visits(count: int, *, seed: int, epoch: int, rank: int, world_size: int, subset: Subset | None = None) -> Visits:
-    """What device `rank` visits of `count` images: V = ceil(N / world_size), whether images are left out or not.
+    """Return the visits of device `rank` to `count` images.
 
-    Each device takes every `world_size`-th visit of all of them. Those are `order`, continued from its beginning until
-    they divide evenly; where images are left out, passes over the others.
+    Each device takes every `world_size`-th of all visits. These are `order`, repeated from its start until their number
+    is divisible by `world_size`; where images are left out, they are passes over the remaining images.
+
+    Returns:
+        V = ceil(N / world_size) visits, also where images are left out.
     """
     total = -(-count // world_size) * world_size
     if subset is None or subset.since is None or epoch < subset.since:
         index_t = np.resize(order(count, seed=seed, epoch=epoch), total)
         pass_t = np.full(total, epoch)
     else:
-        index_t, pass_t = _visits_of_some(subset.kept, total, seed=seed, epoch=epoch, since=subset.since)
+        index_t, pass_t = _visits_of_subset(subset.kept, total, seed=seed, epoch=epoch, since=subset.since)
     # copies: views would keep the visits of all devices in memory
     return Visits(index_v=index_t[rank::world_size].copy(), pass_v=pass_t[rank::world_size].astype(np.int32))
 
 
-def _visits_of_some(
+def _visits_of_subset(
     kept_k: NDArray[np.int64], total: int, *, seed: int, epoch: int, since: int
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """The images and the passes (T) of an epoch's visits, where from epoch `since` on only `kept_k` are visited.
+    """Return the images and the passes (T) of an epoch's visits, where only `kept_k` are visited from epoch `since` on.
 
-    From then on passes follow each other without a gap, and are numbered on from `since`.
+    From then on each pass directly follows the one before, and passes are numbered from `since` on.
     """
     done, begun = divmod((epoch - since) * total, len(kept_k))
     pass_t = since + done + (begun + np.arange(total)) // len(kept_k)
@@ -69,15 +72,15 @@ def _visits_of_some(
     return kept_k[np.concatenate(orders)[begun : begun + total]], pass_t
 
 
-# ---- what is done to them
+# ---- how they are transformed
 
 
 @dataclass(frozen=True, kw_only=True)
 class Table(Generic[Column]):
-    """Columns with a row for each visit, and tables of such columns; None where the augmentation asks for none."""
+    """Columns with a row for each visit, or tables of such columns; None where the augmentation needs none."""
 
     def each(self, change: Callable[[Column], Any]) -> Any:
-        """The table whose columns are `change` of these columns."""
+        """Return the table with `change` applied to each column."""
         return type(self)(
             **{
                 name: None if column is None else column.each(change) if isinstance(column, Table) else change(column)
@@ -86,7 +89,7 @@ class Table(Generic[Column]):
         )
 
     def rows(self, which: slice | NDArray[np.int64]) -> Self:
-        """These rows."""
+        """Return the table with only these rows."""
         made: Self = self.each(lambda column: column[which])  # type: ignore[index]
         return made
 
@@ -126,7 +129,7 @@ class Mixing(Table[Column]):
 
 @dataclass(frozen=True, kw_only=True)
 class EpochTable(Table[Column]):
-    """What is done in an epoch."""
+    """The transforms and the mixing of an epoch."""
 
     own: Transforms[Column]
     mixing: Mixing[Column] | None
@@ -135,9 +138,17 @@ class EpochTable(Table[Column]):
 def epoch_table(
     cfg: Augment, labels_n: NDArray[np.int64], visited: Visits, *, seed: int, side: tuple[int, int]
 ) -> EpochTable[Array]:
-    """What is done in an epoch with these visits. side: (H,W) of every image.
+    """Return the table of an epoch with these visits.
 
-    Raises UsageError when images shall be mixed and there is only one.
+    Args:
+        cfg: The augmentation.
+        labels_n: The class of each image of the training set.
+        visited: The visits.
+        seed: The run's seed.
+        side: (H,W) of every image.
+
+    Raises:
+        UsageError: images are to be mixed and there is only one.
     """
     parts = []
     for number, index_v in visited.passes():
@@ -150,7 +161,7 @@ def epoch_table(
 def _of_pass(
     cfg: Augment, draws: Draws, index_v: NDArray[np.int64], labels_n: NDArray[np.int64], *, side: tuple[int, int]
 ) -> EpochTable[Array]:
-    """What is done to these images in one pass."""
+    """Return the table's rows for these images of one pass."""
     drawn = draws.rows(index_v)
     own = transforms(cfg, drawn, index_v, labels_n, side=side)
     if drawn.partner_n is None or drawn.share_n is None:
@@ -169,7 +180,15 @@ def _of_pass(
 def transforms(
     cfg: Augment, drawn: Draws, index_v: NDArray[np.int64], labels_n: NDArray[np.int64], *, side: tuple[int, int]
 ) -> Transforms[Array]:
-    """How these images are transformed. drawn: row v belongs to image `index_v[v]`. side: (H,W)."""
+    """Return how these images are transformed.
+
+    Args:
+        cfg: The augmentation.
+        drawn: Row v belongs to image `index_v[v]`.
+        index_v: The images.
+        labels_n: The class of each image of the training set.
+        side: (H,W) of every image.
+    """
     cutout_v22 = None
     if drawn.cutout_n2 is not None:
         cutout_v22 = box_edges(drawn.cutout_n2, cfg.cutout_size, side=side)
@@ -187,10 +206,11 @@ def transforms(
 def box_edges(
     centre_v2: NDArray[np.float64], size: NDArray[np.int64] | int, *, side: tuple[int, int]
 ) -> NDArray[np.int32]:
-    """The part of each box that lies in the image: int32 (V,2,2), in [0, side].
+    """Return the part of each box that lies in the image: int32 (V,2,2), in [0, side].
 
-    First row and column inside the box, then first row and column behind it. The centre may be any pixel, and what
-    hangs over a border is cut off (DeVries & Taylor 2017, section 3.2; Yun et al. 2019, their code).
+    The values are the first row and column inside the box, then the first row and column after it. The centre may be
+    any pixel, and the part of a box beyond a border is cut off (DeVries & Taylor 2017, section 3.2; Yun et al. 2019,
+    their code).
 
     Args:
         centre_v2: Row and column as shares of the sides, in [0, 1).
@@ -204,15 +224,15 @@ def box_edges(
 def cutmix_boxes(
     share_v: NDArray[np.float64], centre_v2: NDArray[np.float64], *, side: tuple[int, int]
 ) -> tuple[NDArray[np.int32], NDArray[np.float64]]:
-    """The boxes that CutMix pastes (Yun et al. 2019, section 3.1).
+    """Return the boxes that CutMix pastes (Yun et al. 2019, section 3.1).
 
     Args:
-        share_v: The share of its area that the image is meant to keep: the box's sides are sqrt(1 - share) of its own.
-        centre_v2: The boxes' centres, as of `box_edges`.
+        share_v: The share of its area that the image should keep: the box's sides are sqrt(1 - share) of the image's.
+        centre_v2: The boxes' centres, as in `box_edges`.
         side: (H,W) of the images.
 
     Returns:
-        `box_edges`, and the shares (V,) that the images really keep, which is what the targets must say.
+        `box_edges`, and the shares (V,) that the images actually keep, which the targets must use.
     """
     size_v2 = (np.sqrt(1 - share_v)[:, None] * np.array(side)).astype(np.int64)
     edges_v22 = box_edges(centre_v2, size_v2, side=side)
@@ -221,16 +241,18 @@ def cutmix_boxes(
 
 
 def probabilities(share_v: NDArray[np.float64], same_v: NDArray[np.bool_]) -> NDArray[np.float32]:
-    """The target probabilities of an image's own class and of its partner's: float32 (V,2).
+    """Return the target probabilities of an image's own class and of its partner's: float32 (V,2).
 
-    share_v: of the image in the mixture. same_v: whether both classes are the same one, which then has all.
+    Args:
+        share_v: The image's share of the mixture.
+        same_v: True where both classes are the same, whose probability is then 1.
     """
     own_v = np.where(same_v, 1, share_v)
     return np.stack([own_v, 1 - own_v], axis=1).astype(np.float32)
 
 
 def _stacked(parts: Sequence[Any]) -> Any:
-    """Tables, all of the same kind, one below the other."""
+    """Concatenate tables of the same kind row-wise."""
     first = parts[0]
     if len(parts) == 1 or first is None:
         return first
@@ -239,11 +261,11 @@ def _stacked(parts: Sequence[Any]) -> Any:
     return np.concatenate(parts)
 
 
-# ---- one epoch after the other
+# ---- consecutive epochs
 
 
 class Epochs:
-    """The epochs of one device: their batches, which are slices of their visits, and what is done in them."""
+    """The epochs of one device: their batches, which are slices of their visits, and their tables."""
 
     def __init__(
         self,
@@ -266,20 +288,20 @@ class Epochs:
         self._visits: tuple[int, Visits] | None = None
 
     def __len__(self) -> int:
-        """The batches of an epoch; the last one may be smaller."""
+        """The number of batches of an epoch; the last batch may be smaller."""
         own = -(-len(self._labels_n) // self._world_size)
         return -(-own // self._batch_size)
 
     def batch(self, number: int) -> slice:
-        """The visits that make the batch of that number."""
+        """Return the visits of a batch, by the batch's number."""
         return slice(number * self._batch_size, (number + 1) * self._batch_size)
 
     def indices(self, epoch: int, number: int) -> NDArray[np.int64]:
-        """The images that this batch of the epoch visits: int64 (B,)."""
+        """Return the images that this batch of the epoch visits: int64 (B,)."""
         return self._visited(epoch).index_v[self.batch(number)]
 
     def table(self, epoch: int, *, side: tuple[int, int]) -> EpochTable[Array]:
-        """What is done in the epoch, made anew. side: (H,W) of every image."""
+        """Make the table of the epoch. side: (H,W) of every image."""
         return epoch_table(self._cfg, self._labels_n, self._visited(epoch), seed=self._seed, side=side)
 
     def _visited(self, epoch: int) -> Visits:

@@ -1,4 +1,4 @@
-"""Many files' names in little memory. No torch."""
+"""Store the names of many files in little memory. Imports no torch."""
 
 # N files
 
@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 
 
 class Files(Sequence[tuple[str, int]]):
-    """Relative POSIX path and class number of each image.
+    """The relative POSIX path and the class number of each image.
 
-    All paths lie in one bytes object, with 16 bytes a file beside it. A list of tuples takes over 200 bytes more a
-    file, and each forked worker copies it in time, as counting a reference is writing.
+    All paths are in one bytes object, with 16 more bytes for each file. A list of tuples takes over 200 bytes more for
+    each file, and every forked worker would copy it in time, because counting a reference writes to memory.
     """
 
     def __init__(self, images: Iterable[tuple[str, int]] = ()) -> None:
@@ -29,12 +29,16 @@ class Files(Sequence[tuple[str, int]]):
         self.labels_n: NDArray[np.int64] = np.array(labels, np.int64)
 
     def path(self, index: int) -> str:
-        """Raises IndexError outside of [-N, N)."""
+        """Return the path of a file.
+
+        Raises:
+            IndexError: the index is outside of [-N, N).
+        """
         place = range(len(self))[index]
         return os.fsdecode(self._names[self._ends[place] : self._ends[place + 1]])
 
     def take(self, places: Iterable[int]) -> "Files":
-        """Those at `places`, in that order."""
+        """Return the files at `places`, in that order."""
         return Files(self[place] for place in places)
 
     def __len__(self) -> int:

@@ -1,4 +1,4 @@
-"""Any folder of images with one sub-folder a class, read from disk when a batch asks for them."""
+"""Read images from a folder with one sub-folder for each class, from disk whenever a batch needs them."""
 
 # B images in a batch
 
@@ -26,14 +26,14 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-_LISTED = 5  # names in a warning, before the rest is counted
+_LISTED = 5  # names in a warning; the rest is counted
 
-TEST_SEED, VAL_SEED = 13, 14  # of the splits; constants, so that every run has the same ones
+TEST_SEED, VAL_SEED = 13, 14  # seeds of the splits; constants, so that every run has the same splits
 STATISTICS_IMAGES = 2000  # 2 million pixels at 32x32: mean and std are then known to about 0.01
 
 
 class FolderImages:
-    """Images on disk, decoded whenever they are read."""
+    """Images on disk, which are decoded on each read."""
 
     def __init__(self, root: Path, files: Sequence[tuple[str, int]], *, image_size: int, on_error: str) -> None:
         self._root = root
@@ -52,14 +52,15 @@ class FolderImages:
         return self._files
 
     def path(self, index: int) -> Path:
-        """Where an image lies."""
+        """Return the path of an image."""
         return self._root / self._files.path(index)
 
     def read(self, indices: Tensor) -> tuple[Tensor, Tensor]:
         """See `Images.read`.
 
-        Raises ImageError for an image that cannot be read, unless they are to be left out, and what else `decode`
-        raises, always.
+        Raises:
+            ImageError: an image cannot be read, and such images are not to be left out.
+            ReadError: as in `decode`.
         """
         size = self._image_size
         images_bchw = np.empty((len(indices), 3, size, size), np.uint8)
@@ -79,13 +80,18 @@ class FolderImages:
 
 
 def split(cfg: "Folder", listing: Listing | None = None) -> Listing:
-    """The files under `data.root` with all splits; one that stays empty is None.
+    """List the files under `data.root` with all splits; an empty split is None.
 
-    listing: of that folder, where it has been listed already.
+    A split without a folder of its own is taken from the training images, stratified: first the test images, then the
+    validation images, so that `val_size` never changes which images are test images.
 
-    A split without a folder of its own is taken from the training images, stratified: first the test images, then
-    the validation images, so that `val_size` never moves a test image.
-    Raises UsageError or RunError as `scan` does, and for sizes that leave a class without training images.
+    Args:
+        cfg: The configuration.
+        listing: The listing of the folder, if there is one already.
+
+    Raises:
+        UsageError: as in `scan`, or the sizes leave a class without training images.
+        RunError: as in `scan`.
     """
     listing = listing or scan(cfg.root)
     train, val, test = listing.train, listing.val, listing.test
@@ -103,10 +109,15 @@ def split(cfg: "Folder", listing: Listing | None = None) -> Listing:
 
 
 def load(cfg: "Folder", listing: Listing | None = None) -> Source:
-    """The images under `data.root`, split as `split` does.
+    """Load the images under `data.root`, split as `split` does.
 
-    Mean and standard deviation come from 2 000 training images, evenly spaced over the classes (from all when there
-    are fewer). Raises what `split` raises, and ReadError when an image among those 2 000 cannot be read.
+    Mean and standard deviation come from 2 000 training images, evenly spaced over the classes (from all if there are
+    fewer).
+
+    Raises:
+        UsageError: as in `split`.
+        RunError: as in `split`.
+        ReadError: one of these 2 000 images cannot be read.
     """
     listing = split(cfg, listing)
     root = shown(listing.root)
@@ -115,7 +126,7 @@ def load(cfg: "Folder", listing: Listing | None = None) -> Source:
         ignored = ", ".join(shown(name) for name in listing.ignored)
         log.warning("%s: ignored: %s; only train, val and test are read", root, ignored)
     if listing.left:
-        log.warning("%s: passed over, as systems leave such folders behind: %s", root, _some(listing.left))
+        log.warning("%s: passed over, as systems leave such folders behind: %s", root, _listed(listing.left))
     if listing.inner:
         log.warning("%s: %s", root, _nested(listing))
     if listing.others.count:
@@ -137,7 +148,7 @@ def load(cfg: "Folder", listing: Listing | None = None) -> Source:
 
 
 def summary(listing: Listing) -> str:
-    """How many classes there are, and how many images in each split, and where the splits come from."""
+    """Return the number of classes, the number of images in each split, and where the splits come from, in words."""
     sizes = " + ".join(str(len(files or ())) for files in (listing.train, listing.val, listing.test))
     places = " + ".join(_source_of(listing, name) for name in layout.SPLITS)
     return f"{len(listing.classes)} classes, {sizes} images ({places})"
@@ -153,8 +164,8 @@ def _source_of(listing: Listing, name: str) -> str:
 
 
 def _nested(listing: Listing) -> str:
-    """What to do about class folders that all hold the same folders."""
-    both = f"the folders {_some(listing.classes)} are taken for the classes, and each holds {_some(listing.inner)}"
+    """Return the advice for class folders that all contain the same sub-folders."""
+    both = f"the folders {_listed(listing.classes)} are taken for the classes, and each holds {_listed(listing.inner)}"
     if all(layout.split_of(name) for name in listing.inner):
         return (
             f"{both}, whose images are pooled and split anew; to keep these splits, put their folders above the classes"
@@ -165,7 +176,7 @@ def _nested(listing: Listing) -> str:
     )
 
 
-def _some(names: Sequence[str]) -> str:
+def _listed(names: Sequence[str]) -> str:
     return ", ".join(map(shown, names[:_LISTED])) + (
         f" and {len(names) - _LISTED} more" if len(names) > _LISTED else ""
     )
@@ -177,11 +188,15 @@ def _not_read(others: Others) -> str:
 
 
 def _no_test() -> None:
-    """With data.test_size=0 there is nothing to open."""
+    """Return no test images, for data.test_size=0."""
 
 
 def _hold_out(files: Files, size: float, total: int, *, seed: int | Sequence[int], key: str) -> tuple[Files, Files]:
-    """Take a share of `total`, or a count, out of `files`."""
+    """Take a share of `total`, or a number of images, out of `files`.
+
+    Returns:
+        The files that stay, and the files that were taken.
+    """
     count = round(size * total) if size < 1 else int(size)
     if 0 < size < 1 and count == 0:
         raise UsageError(f"{key} must hold out at least 1 of {total} images, got {size}; use a larger share, or 0")

@@ -1,7 +1,7 @@
-"""What an image file says of itself, held against limits before a decoder believes it.
+"""Check the sizes that an image file's header claims against limits, before a decoder uses them.
 
-Pillow allocates WebP's canvas, reads every TIFF tag and joins a JPEG's EXIF segments while it opens a file. So the few
-numbers that decide how much are looked at here first, with `struct` alone.
+While it opens a file, Pillow allocates WebP's canvas, reads every TIFF tag and joins a JPEG's EXIF segments. So the few
+numbers that decide how much it does are read here first, with `struct` alone.
 """
 
 import re
@@ -11,18 +11,17 @@ from typing import NamedTuple
 
 from PIL import Image
 
-MAX_PIXELS = 100_000_000  # 400 MB in memory as Pillow holds RGB; the largest cameras for sale make as many
+MAX_PIXELS = 100_000_000  # 400 MB in memory as Pillow stores RGB; the largest cameras on sale have as many
 _MAX_SEGMENTS = 512  # before a JPEG's pixels: 32 MB; an ICC profile takes at most 255
-_MAX_SCANS = (
-    500  # of a progressive JPEG, each a pass over all pixels; encoders make 10, libjpeg-turbo's fuzzer stops at 500
-)
+# of a progressive JPEG, each a pass over all pixels; encoders make 10, libjpeg-turbo's fuzzer stops at 500
+_MAX_SCANS = 500
 _MAX_TAGS = 4096  # in one directory of a TIFF file; TIFF 6.0 with EXIF and GPS names fewer than 300
 _MAX_VALUES = 1_000_000  # numbers in one tag: the offsets of 100 million pixels in tiles of 16x16 are 390 625
-_MAX_OVERLAP = 4  # bytes of all tags' values, as a multiple of the file's: in a sane file they share none
-_MAX_DIRECTORIES = 8  # Pillow follows the image's own, EXIF, GPS and interoperability
+_MAX_OVERLAP = 4  # bytes of all tags' values, as a multiple of the file's size: in a valid file they do not overlap
+_MAX_DIRECTORIES = 8  # Pillow reads the image's own, EXIF, GPS and interoperability
 _TABLES_A_SCAN = 4  # segments between the scans of a progressive JPEG
 
-_MARKER = re.compile(rb"\xff[^\x00\x01\xd0-\xd7\xff]", re.DOTALL)  # not a stuffed byte, nor a restart
+_MARKER = re.compile(rb"\xff[^\x00\x01\xd0-\xd7\xff]", re.DOTALL)  # neither a stuffed byte nor a restart marker
 _START_OF_SCAN, _END_OF_IMAGE = b"\xff\xda", b"\xff\xd9"
 
 _ORIENTATION = 0x0112
@@ -31,10 +30,12 @@ _WIDTHS = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 1
 
 
 def check(content: bytes) -> None:
-    """Refuse a file whose header asks for more than any image needs.
+    """Refuse a file whose header claims more than any image needs.
 
-    Files of other formats, and headers that make no sense, are left to the decoder.
-    Raises ValueError with what was found.
+    Files of other formats, and invalid headers, are left to the decoder.
+
+    Raises:
+        ValueError: says what was found.
     """
     if content[:2] in (b"II", b"MM"):
         _check_tiff(content)
@@ -45,16 +46,20 @@ def check(content: bytes) -> None:
 
 
 def check_pixels(size: tuple[int, int]) -> None:
-    """Raises ValueError for more than MAX_PIXELS. size: width and height."""
+    """Check an image's size, (width, height).
+
+    Raises:
+        ValueError: it has more than MAX_PIXELS pixels.
+    """
     width, height = size
     if width * height > MAX_PIXELS:
         raise ValueError(f"a decompression bomb: {width} x {height} pixels, at most {MAX_PIXELS} are decoded")
 
 
 def orientation(image: Image.Image) -> int:
-    """How a JPEG, PNG or WebP is to be turned: 1 to 8 as EXIF counts them, 1 where nothing valid is said.
+    """Return how a JPEG, PNG or WebP is to be turned: 1 to 8 as EXIF numbers them; 1 if no valid value is given.
 
-    Only this one tag is read, so the size of all others is of no matter. XMP is asked where EXIF says nothing.
+    Only this tag is read, so the size of all others does not matter. XMP is used where EXIF has no orientation.
     """
     for tag, kind, count, value, order in _tags(_exif(image)):
         if tag == _ORIENTATION and kind in (1, 3, 4) and count == 1:
@@ -67,7 +72,7 @@ def orientation(image: Image.Image) -> int:
 
 def _exif(image: Image.Image) -> bytes:
     exif = image.info.get("exif")
-    if exif is None and (profile := image.info.get("Raw profile type exif")):  # ImageMagick's, in hexadecimal
+    if exif is None and (profile := image.info.get("Raw profile type exif")):  # ImageMagick writes it in hexadecimal
         try:
             exif = bytes.fromhex("".join(profile.split("\n")[3:]))
         except ValueError:
@@ -80,17 +85,17 @@ class _Tag(NamedTuple):
     kind: int
     number: int
     value: bytes
-    """The field itself, in which a short value lies; a long one lies where this points."""
+    """The field itself, which contains a short value, or the offset of a long value."""
     order: str
-    """Of bytes, as `struct` writes it."""
+    """Byte order, as `struct` writes it."""
 
 
 def _tags(tiff: bytes, start: int | None = None) -> Iterator[_Tag]:
-    """The tags of one directory, the first one unless `start` says where; none where there is no sense in it."""
+    """Yield the tags of one directory: the first, or the one at offset `start`. An invalid directory has none."""
     order = {b"II": "<", b"MM": ">"}.get(tiff[:2])
     if order is None:
         return
-    big = tiff[2:3] == b"\x2b"  # as Pillow tells BigTIFF
+    big = tiff[2:3] == b"\x2b"  # as Pillow recognises BigTIFF
     entry = struct.Struct(order + ("HHQ8s" if big else "HHL4s"))
     try:
         if start is None:
@@ -115,7 +120,7 @@ def _check_tiff(content: bytes) -> None:
                 raise ValueError(f"more than {_MAX_TAGS} tags in one TIFF directory")
             width = _WIDTHS.get(kind, 0)
             if width * count > len(content):
-                continue  # points outside, which Pillow passes over
+                continue  # the value is outside of the file; Pillow ignores such a tag
             if width > 1 and count > _MAX_VALUES:
                 raise ValueError(f"TIFF tag {tag} of {count} numbers, at most {_MAX_VALUES} are read")
             total += width * count
@@ -128,7 +133,7 @@ def _check_tiff(content: bytes) -> None:
 def _check_jpeg(content: bytes) -> None:
     place, scans, segments = 2, 0, 0
     while marker := _MARKER.search(content, place):
-        if marker[0] == _END_OF_IMAGE:  # what follows is not decoded: a video, a second image
+        if marker[0] == _END_OF_IMAGE:  # what follows, such as a video or a second image, is not decoded
             return
         if marker[0] == _START_OF_SCAN:
             scans += 1
@@ -142,7 +147,7 @@ def _check_jpeg(content: bytes) -> None:
 
 
 def _webp_canvas(content: bytes) -> tuple[int, int] | None:
-    """Width and height, as RFC 9649 lays them out; None where they are not to be found."""
+    """Return width and height as RFC 9649 defines them; None if they cannot be found."""
     kind = content[12:16]
     if content[8:12] != b"WEBP" or len(content) < 30:
         return None

@@ -1,4 +1,4 @@
-"""What a data set is, without loading it: its hash, part of a run's identity, and a folder's files. No torch."""
+"""Describe a data set without loading it: its fingerprint, part of a run's identity, and a folder's files. No torch."""
 
 import hashlib
 import os
@@ -14,28 +14,31 @@ from imgrec.data.scan import Listing, scan
 from imgrec.data.trained import Briefs
 from imgrec.errors import RunError, UsageError, shown
 
-# SHA-256 over scikit-learn's 1797x8x8 values, the labels, and the version of our upsampling; a test computes it anew
+# SHA-256 over scikit-learn's 1797x8x8 values, the labels, and the version of our upsampling; a test recomputes it
 DIGITS_UPSAMPLING = b"bilinear, integer, 1"
 DIGITS = "1f86ee08059fec0e78b68f3780bb7c2abd42a014b37ddd0cc26d4038332d40d0"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Inventory:
-    """A data set as it lies there at one moment. A folder of many files takes seconds, so it is handed on."""
+    """The state of a data set at one moment.
+
+    It takes seconds for a folder of many files, so it is made once and passed on.
+    """
 
     fingerprint: str
-    """64 hexadecimal digits that differ when the images do."""
+    """64 hexadecimal digits that change when the images change."""
     listing: Listing | None = None
-    """Of a folder."""
+    """The files of a folder; None for other data."""
     contents: Contents | None = None
-    """Of a folder's images, in the order of their sorted paths."""
+    """The contents of a folder's images, in the order of their sorted paths."""
     older: "Inventory | None" = None
-    """The same folder by names and sizes alone, as older records know it."""
+    """The same folder with a fingerprint of names and sizes only, as in older records."""
     by_contents: bool = True
-    """False for a folder that is known by names and sizes alone."""
+    """False for a folder whose fingerprint is of names and sizes only."""
 
     def briefs(self, files: Files) -> Briefs:
-        """8 bytes of each file's digest, in the order of `files`; 0 for one that cannot be read."""
+        """Return 8 bytes of each file's digest, in the order of `files`; 0 for one that cannot be read."""
         assert self.listing is not None, "of a folder"
         assert self.contents is not None, "of a folder"
         places = {path: place for place, path in enumerate(sorted(self.listing.paths()))}
@@ -43,13 +46,20 @@ class Inventory:
         return brief_n[np.array([places[path] for path, _ in files], np.int64)]
 
     def known_as(self, fingerprint: str) -> "Inventory | None":
-        """This data set under a recorded fingerprint; None where that is another one's."""
+        """Return this data set in the form that has a recorded fingerprint; None if the fingerprint is another data
+        set's.
+        """
         known = (self, self.older)
         return next((one for one in known if one is not None and one.fingerprint == fingerprint), None)
 
 
 def take(cfg: Data) -> Inventory:
-    """Look at the data that `cfg` names. Raises UsageError or RunError where none can be read."""
+    """Return the inventory of the data that `cfg` names.
+
+    Raises:
+        UsageError: the data cannot be read as configured.
+        RunError: the data cannot be read.
+    """
     found = cfg.look()
     if found is not None:
         return found
@@ -58,9 +68,10 @@ def take(cfg: Data) -> Inventory:
 
 
 def check_unchanged(seen: Inventory) -> None:
-    """Refuse a folder whose images have changed since it was taken. A file's state is asked; few files are read.
+    """Refuse a folder whose images have changed since its inventory was made. Only files of changed state are read.
 
-    Raises RunError.
+    Raises:
+        RunError: an image has changed.
     """
     if seen.listing is None or seen.contents is None:
         return
@@ -75,10 +86,14 @@ def check_unchanged(seen: Inventory) -> None:
 
 
 def of_folder(root: str) -> Inventory:
-    """A folder of images.
+    """Return the inventory of a folder of images.
 
-    Its fingerprint is SHA-256 over the sorted relative paths of its images and the SHA-256 of each one's bytes; the
-    folder's place does not change it. Raises what `scan` and `contents.read` refuse.
+    Its fingerprint is SHA-256 over the sorted relative paths of its images and the SHA-256 of each one's bytes. It does
+    not depend on where the folder is.
+
+    Raises:
+        UsageError: as in `scan`.
+        RunError: as in `scan` and `contents.read`.
     """
     listing = scan(root)
     paths, found = _read(listing)
@@ -90,7 +105,11 @@ def of_folder(root: str) -> Inventory:
 
 
 def _older(root: str, listing: Listing, paths: list[str], found: Contents) -> Inventory | None:
-    """The folder as older records know it; None where they would know other classes, or no data set at all."""
+    """Return the folder's inventory as older records know it.
+
+    Returns:
+        None if an older version would have found other classes, or no data set.
+    """
     if listing.left or any(name != split for split, name in listing.folders.items()):
         try:
             before = scan(root, usual=False)
@@ -107,6 +126,6 @@ def _older(root: str, listing: Listing, paths: list[str], found: Contents) -> In
 
 
 def _read(listing: Listing) -> tuple[list[str], Contents]:
-    """The sorted paths of the images, and what they contain."""
+    """Return the sorted paths of the images, and their contents."""
     paths = sorted(listing.paths())
     return paths, contents.read(listing.root, paths)

@@ -1,4 +1,4 @@
-"""What the names of folders say: which are splits, and which are left behind by systems. No torch."""
+"""Interpret the names of folders: which are splits, and which were left behind by a system. Imports no torch."""
 
 from collections.abc import Mapping, Sequence
 
@@ -10,9 +10,9 @@ NAMES = {
     "val": ("val", "valid", "validation", "dev"),
     "test": ("test", "testing"),
 }
-"""The usual names of each split's folder, in small letters; any case counts."""
+"""The usual names of each split's folder, in small letters; upper and lower case are not distinguished."""
 
-_LEFT = {
+_SYSTEM_FOLDERS = {
     "__macosx",  # macOS, in zip archives
     "__pycache__",  # Python
     "lost+found",  # the root of Linux' file systems
@@ -30,22 +30,29 @@ _LEFT = {
 
 
 def is_left(name: str) -> bool:
-    """True for a folder that a system made, whatever it holds."""
-    return name.lower() in _LEFT
+    """Return True for a folder that an operating system or a tool made, whatever it contains."""
+    return name.lower() in _SYSTEM_FOLDERS
 
 
 def split_of(name: str) -> str | None:
-    """The split that a folder of that name usually holds."""
+    """Return the split that a folder of that name usually contains; None for other names."""
     return next((split for split, names in NAMES.items() if name.lower() in names), None)
 
 
 def splits(folders: Sequence[str], with_folders: Sequence[str], root: str, *, usual: bool) -> Mapping[str, str]:
-    """Which of a root's folders hold which split; empty where they are the classes themselves.
+    """Return which of a root's folders contain which split; empty if they are the class folders themselves.
 
-    folders: all of them; with_folders: those that hold folders, as a split does. usual: also by names other than train,
-    val and test. Those are believed where a training split comes with another one, or where there is nothing else.
+    Names other than train, val and test are accepted only if a training split and another split are there, or if there
+    are no other folders.
 
-    Raises RunError for several folders of one split, none of which has the plain name.
+    Args:
+        folders: All folders of the root.
+        with_folders: Those that contain folders, as a split does.
+        root: The root's name for messages.
+        usual: True to accept names other than train, val and test.
+
+    Raises:
+        RunError: there are several folders of one split, and none of them has the plain name.
     """
     exact = [name for name in SPLITS if name in with_folders]
     if not usual:

@@ -1,4 +1,4 @@
-"""Batches: which images come when, on which device, and ready for the network."""
+"""Make batches: choose the images of each batch, for each device, and prepare them for the network."""
 
 # N images, B of them in a batch, K classes, C channels, H rows, W columns
 
@@ -30,11 +30,11 @@ Indices = NDArray[np.int64]
 
 
 class BatchNumbers(Sampler[tuple[int, int]]):
-    """The keys of an epoch's batches: (epoch, number), number rising from 0, or once from where a run stopped.
+    """The keys of an epoch's batches: (epoch, number), with numbers rising from 0, or once from where a run stopped.
 
-    An iteration takes epoch and start when its first key is asked for, not when it is made: with workers that is at
-    `iter(loader)`, which Lightning calls *before* it calls `set_epoch`. So a resuming run sets both itself, when it
-    hands out the loader.
+    An iteration reads epoch and start when its first key is requested, not when it is made. With workers this is at
+    `iter(loader)`, which Lightning calls *before* it calls `set_epoch`. So a run that resumes sets both itself, when it
+    returns the loader.
     """
 
     def __init__(self, count: int) -> None:
@@ -43,7 +43,7 @@ class BatchNumbers(Sampler[tuple[int, int]]):
         self._start = 0
 
     def __len__(self) -> int:
-        """The batches of a whole epoch, wherever the next one starts."""
+        """The number of batches of a whole epoch, wherever the next one starts."""
         return self._count
 
     def __iter__(self) -> Iterator[tuple[int, int]]:
@@ -52,11 +52,11 @@ class BatchNumbers(Sampler[tuple[int, int]]):
             yield epoch, number
 
     def set_epoch(self, epoch: int) -> None:
-        """Lightning calls this before every epoch."""
+        """Set the epoch. Lightning calls this before every epoch."""
         self._epoch = epoch
 
     def start_at(self, batch: int) -> None:
-        """Let the next iteration, and only that one, begin at this batch number, in [0, len(self)]."""
+        """Start the next iteration, and only that one, at this batch number, in [0, len(self)]."""
         if not 0 <= batch <= self._count:
             raise ValueError(f"an epoch of {self._count} batches cannot start at batch {batch}")
         self._start = batch
@@ -65,8 +65,8 @@ class BatchNumbers(Sampler[tuple[int, int]]):
 class TrainBatches(Dataset[Batch]):
     """The finished batch for (epoch, number): a pure function of the images, the seed, the key and the subset.
 
-    An epoch visits every image once, in an order of its own, until `subset` leaves some out; the last batch may be
-    smaller. More than one device share the visits out (`epoch_table.visits`).
+    An epoch visits every image once, in an order of its own, until `subset` leaves some out. The last batch may be
+    smaller. Several devices divide the visits among them (`epoch_table.visits`).
     """
 
     def __init__(
@@ -112,11 +112,14 @@ class TrainBatches(Dataset[Batch]):
         return self._mixed(images_bchw, table.own.label_v, table.mixing)
 
     def indices(self, epoch: int, number: int) -> list[int]:
-        """Which images the batch for that key asks for, of the split."""
+        """Return the indices, within the split, of the images in the batch for that key."""
         return [int(index) for index in self._epochs.indices(epoch, number)]
 
     def _table(self, epoch: int, number: int) -> EpochTable[Array]:
-        """The epoch's table; images that are not in memory show their side when the first of a batch is read."""
+        """Return the epoch's table.
+
+        The side of images that are not in memory is known only after the first image of a batch was read.
+        """
         if self._held is None or self._held[0] != epoch:
             if self._side is None:
                 first_bchw, _ = self._images.read(torch.from_numpy(self._epochs.indices(epoch, number)[:1]))
@@ -125,7 +128,7 @@ class TrainBatches(Dataset[Batch]):
         return self._held[1]
 
     def _transformed(self, its: Transforms[Array]) -> tuple[Floats, Indices]:
-        """The images that can be read, transformed, and their positions among the rows."""
+        """Return the images that can be read, transformed, and their positions among the rows."""
         if self._padded is not None:
             assert its.shift_v2 is not None, "a crop has shifts"
             return after_crop(self._padded.cropped(its.index_v, its.shift_v2), its), np.arange(len(its.index_v))
@@ -137,7 +140,7 @@ class TrainBatches(Dataset[Batch]):
         partners_bchw, kept = self._transformed(how.partners)
         probability_b2 = how.probability_v2
         if len(kept) < len(images_bchw):
-            # an image whose partner cannot be read is mixed with itself: it stays as it is
+            # an image whose partner cannot be read is mixed with itself, so it does not change
             some_bchw, partners_bchw = partners_bchw, images_bchw.copy()
             partners_bchw[kept] = some_bchw
             probability_b2 = np.full_like(probability_b2, (1, 0))
@@ -148,17 +151,17 @@ class TrainBatches(Dataset[Batch]):
 
 
 class EvalBatches(Dataset[Any]):
-    """The finished batch for (any epoch, number): images in their own order, as they are, none left out or twice.
+    """The finished batch for (any epoch, number): unchanged images in their order, each exactly once.
 
-    Device `rank` takes the images rank, rank + world_size, ... Every device has the same number of batches, or they
-    would wait for each other for ever; their sizes differ by at most one.
+    Device `rank` takes the images rank, rank + world_size, ... Every device has the same number of batches, as devices
+    would otherwise wait for each other forever. The sizes of batches differ by at most one.
     """
 
     def __init__(
         self, images: Images, *, batch_size: int, rank: int, world_size: int, with_indices: bool = False
     ) -> None:
         count = len(images)
-        batches = -(-count // (world_size * batch_size))  # what the device with most images needs
+        batches = -(-count // (world_size * batch_size))  # the number that the device with the most images needs
         if count // world_size < max(batches, 1):
             raise UsageError(
                 f"evaluation needs at least 1 image in every batch of every device, got {count} images for "
@@ -198,17 +201,28 @@ def train_loader(
     resident_on: torch.device | None = None,
     subset: Subset | None = None,
 ) -> DataLoader[Batch]:
-    """A loader of training batches; see `TrainBatches` for what they are and `BatchNumbers` for how to resume.
+    """Return a loader of training batches. See `TrainBatches` for the batches and `BatchNumbers` for how to resume.
 
-    batch_size: on each device. num_workers, pin_memory (for a GPU): change speed, never a batch.
-    resident_on: a device to keep the images on and to make the batches on, without workers; see `ResidentBatches`.
-    subset: which images are visited; None: all, always.
-    Raises UsageError when images shall be mixed and there is only one, ValueError for images, or an augmentation, that
-    `resident_on` cannot have.
+    Args:
+        images: The training set.
+        augment: The augmentation.
+        num_classes: K.
+        batch_size: Images in a batch on each device.
+        seed: The run's seed.
+        num_workers: Processes that prepare batches; changes the speed, never a batch.
+        pin_memory: True for a GPU; changes the speed, never a batch.
+        rank: The device's number.
+        world_size: The number of devices.
+        resident_on: A device on which to store the images and make the batches, without workers; see `ResidentBatches`.
+        subset: Which images are visited; None for all.
+
+    Raises:
+        UsageError: images are to be mixed and there is only one.
+        ValueError: `resident_on` does not support the images or the augmentation.
     """
     tell_again()
     if augment.mix != "none" and len(images) < 2:
-        draw(augment, len(images), seed=seed, epoch=0)  # refuses now rather than at the first batch
+        draw(augment, len(images), seed=seed, epoch=0)  # refuses here, not at the first batch
     if resident_on is not None:
         resident = ResidentBatches(
             images,
@@ -245,10 +259,19 @@ def eval_loader(
     world_size: int = 1,
     with_indices: bool = False,
 ) -> DataLoader[Any]:
-    """A loader of validation or test batches; see `EvalBatches`.
+    """Return a loader of validation or test batches; see `EvalBatches`.
 
-    with_indices: a third member of each batch says which images of the split these are, int64 (B,).
-    Raises UsageError when there are too few images for the devices.
+    Args:
+        images: The split.
+        batch_size: Images in a batch on each device.
+        num_workers: Processes that prepare batches.
+        pin_memory: True for a GPU.
+        rank: The device's number.
+        world_size: The number of devices.
+        with_indices: True for a third member of each batch: the images' indices in the split, int64 (B,).
+
+    Raises:
+        UsageError: there are too few images for the devices.
     """
     batches = EvalBatches(images, batch_size=batch_size, rank=rank, world_size=world_size, with_indices=with_indices)
     return _loader(batches, len(batches), num_workers, pin_memory)
@@ -266,11 +289,11 @@ def _loader(batches: Dataset[Any], count: int, num_workers: int, pin_memory: boo
         sampler=BatchNumbers(count),
         num_workers=num_workers,
         persistent_workers=num_workers > 0,
-        collate_fn=hand_over,  # a batch is finished: torch's own conversion would only make a list of the tuple
+        collate_fn=hand_over,  # the batch is finished: torch's default would only turn the tuple into a list
         worker_init_fn=workers.follow_parent,
-        # forked, they share the images in memory; Python 3.14 would send each of them a copy
+        # forked workers share the images in memory; Python 3.14's default would send each worker a copy
         multiprocessing_context="fork" if num_workers and sys.platform == "linux" else None,
         pin_memory=pin_memory,
-        # a loader draws a number for its workers at every iteration: from here, not from the model's global generator
+        # a loader draws a seed for its workers at every iteration: from this generator, not from the model's global one
         generator=torch.Generator().manual_seed(0),
     )

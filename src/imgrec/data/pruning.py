@@ -1,8 +1,8 @@
-"""Leaving the easiest training images out, once the network has shown which they are.
+"""Leave out the easiest training images, once the network has shown which they are.
 
 "Deep Learning on a Data Diet" (Paul, Ganguli & Dziugaite 2021, arXiv 2107.07075) prunes a data set before training, by
-errors early in other trainings. Here the losses of the training at hand say which images are easy, once, and it goes on
-without them (InfoBatch, Qin et al. 2024, arXiv 2303.04947, chooses anew in every epoch).
+errors early in other trainings. Here the losses of the present training decide once which images are easy, and training
+continues without them (InfoBatch, Qin et al. 2024, arXiv 2303.04947, chooses again in every epoch).
 """
 
 # N images of the training set
@@ -20,9 +20,9 @@ _NEVER = -1
 
 
 class Subset:
-    """Which of `count` training images are visited: all of them, then from an epoch on only some.
+    """Which of `count` training images are visited: all of them, and from some epoch on only a part.
 
-    In shared memory: workers that were started before the change must see it.
+    It is in shared memory, because workers that were started before the change must see it.
     """
 
     def __init__(self, count: int) -> None:
@@ -30,12 +30,12 @@ class Subset:
         self._since = batch_transport.zeros(1, torch.int64).fill_(_NEVER)
 
     def __len__(self) -> int:
-        """All images, the ones that are left out included."""
+        """The number of all images, with those that are left out."""
         return len(self._kept_n)
 
     @property
     def since(self) -> int | None:
-        """The first epoch without the others; None while all are visited."""
+        """The first epoch without the images that are left out; None while all are visited."""
         since = int(self._since)
         return None if since == _NEVER else since
 
@@ -46,12 +46,12 @@ class Subset:
 
     @property
     def kept_n(self) -> Tensor:
-        """Which these are: bool (N,), a copy."""
+        """True for each image that is visited from `since` on: bool (N,), a copy."""
         copy: Tensor = self._kept_n.clone()
         return copy
 
     def keep(self, kept_n: Tensor, *, since: int) -> None:
-        """Visit only these from epoch `since` on. kept_n: bool (N,), at least one of them true."""
+        """Visit only these images from epoch `since` on. kept_n: bool (N,), with at least one True."""
         if kept_n.shape != self._kept_n.shape or not kept_n.any():
             raise ValueError(f"a subset of {len(self)} images keeps some of these, got {tuple(kept_n.shape)}")
         self._kept_n.copy_(kept_n)
@@ -59,9 +59,15 @@ class Subset:
 
 
 def all_but_easiest(losses_n: Tensor, share: float, *, seed: int) -> Tensor:
-    """Which images to keep, bool (N,): not the `share` in [0, 1) of them, rounded down, with the smallest losses.
+    """Return which images to keep: bool (N,).
 
-    Which of equal losses goes first is drawn: images often lie class by class.
+    The images with the smallest losses are left out. Among equal losses the choice is random, as images are often
+    stored class by class.
+
+    Args:
+        losses_n: The images' losses.
+        share: The share of images to leave out, in [0, 1); their number is rounded down.
+        seed: The seed of the random choice.
     """
     drawn_n = torch.randperm(len(losses_n), generator=torch.Generator().manual_seed(seed))
     ascending_n = drawn_n[losses_n[drawn_n].argsort(stable=True)]

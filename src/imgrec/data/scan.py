@@ -1,4 +1,4 @@
-"""Which images a folder holds, and of which class each is. No torch, no image is opened."""
+"""List which images a folder contains, and the class of each. Imports no torch, and opens no image."""
 
 import errno
 import heapq
@@ -15,22 +15,22 @@ from imgrec.data.files import Files
 from imgrec.errors import RunError, UsageError, shown
 
 EXTENSIONS = ("jpg", "jpeg", "png", "webp", "bmp", "tif", "tiff")
-_SHOWN = 3  # names of files of other kinds that are kept
-_USUAL = ("thumbs.db", "desktop.ini")  # what Windows leaves in every folder; macOS' .DS_Store is hidden
-_RUN = {"record.json", "config.yaml"}  # what every run's folder holds
-_NOWHERE = (errno.ELOOP, errno.ENOTDIR, errno.ENAMETOOLONG)  # where a link may lead, besides to what does not exist
+_SHOWN = 3  # names of files of other kinds that are listed
+_USUAL = ("thumbs.db", "desktop.ini")  # Windows writes these into folders; macOS' .DS_Store is hidden
+_RUN = {"record.json", "config.yaml"}  # files in the folder of every run
+_NOWHERE = (errno.ELOOP, errno.ENOTDIR, errno.ENAMETOOLONG)  # errors of a link that leads nowhere, besides ENOENT
 
 
 @dataclass(frozen=True, kw_only=True)
 class Others:
-    """Files of other kinds below the folders: how many, and the first names.
+    """Files of other kinds below the folders: their number, and the first names.
 
-    Hidden files, what systems leave, and what lies behind links to folders are not counted.
+    Hidden files, files that systems leave behind, and files behind links to folders are not counted.
     """
 
     count: int
     names: tuple[str, ...]
-    """Relative to root; a folder's files come before its sub-folders'."""
+    """Relative to root; a folder's files come before those of its sub-folders."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,9 +39,9 @@ class Listing:
 
     root: Path
     classes: tuple[str, ...]
-    """Names of the class folders, sorted; a class's number is its place here."""
+    """Names of the class folders, sorted; a class's number is its position here."""
     train: Files
-    """Everything, where the folder has no splits of its own. Each split is ordered by class, then path."""
+    """All images, where the folder has no splits of its own. Each split is ordered by class, then path."""
     val: Files | None
     test: Files | None
     ignored: tuple[str, ...]
@@ -50,19 +50,26 @@ class Listing:
     folders: Mapping[str, str]
     """Which sub-folder of root each split was read from; empty where root holds the classes itself."""
     left: tuple[str, ...]
-    """Folders that a system left behind, which were passed over; relative to root."""
+    """Folders that a system left behind, which were skipped; relative to root."""
     inner: tuple[str, ...]
-    """The sub-folders that every class folder of the training images has, where those hold all images."""
+    """The sub-folders that every class folder of the training images has, if they contain all images."""
 
     def paths(self) -> Iterator[str]:
-        """The relative path of every image, in no promised order."""
+        """Yield the relative path of every image, in no particular order."""
         for files in (self.train, self.val or Files(), self.test or Files()):
             yield from (path for path, _ in files)
 
 
 @dataclass(kw_only=True)
 class _Found:
-    """What comes to light on the way. usual: names that earlier versions did not know count."""
+    """What was found during the scan.
+
+    Attributes:
+        usual: True to accept the folder names that earlier versions did not know.
+        others: files of other kinds.
+        left: folders that systems left behind.
+        inner: the sub-folders of each class folder.
+    """
 
     usual: bool
     others: list[str] = field(default_factory=list)
@@ -73,14 +80,20 @@ class _Found:
 def scan(root: str, *, usual: bool = True) -> Listing:
     """List the images under `root`.
 
-    Either `root` holds one folder a class, or folders of splits (`layout.NAMES`) which hold them; such a folder counts
-    as a split when it has sub-folders itself. An image may lie deeper inside its class folder; hidden files and folders
-    are passed over, and what systems leave behind; links are followed, each real folder once a class.
-    usual: False reads it as earlier versions did, which knew train/, val/ and test/ and what is hidden alone.
+    `root` contains either one folder for each class, or folders of splits (`layout.NAMES`) that contain class folders.
+    A folder is a split only if it has sub-folders. An image may be at any depth inside its class folder. Hidden files
+    and folders, and those that systems leave behind, are skipped. Links are followed, and each real folder is entered
+    once for each class.
 
-    Raises UsageError when `root` is no folder, RunError when what it holds is no image data set: no class folder, one
-    class only, a class folder without images or with runs, val/ or test/ without train/ or with classes that train/
-    lacks.
+    Args:
+        root: The folder.
+        usual: False to read it as earlier versions did, which knew only train/, val/ and test/, and skipped only hidden
+            files.
+
+    Raises:
+        UsageError: `root` is no folder.
+        RunError: `root` is no image data set: it has no class folder or only one, a class folder has no images or
+            contains runs, or val/ or test/ exist without train/ or with classes that train/ lacks.
     """
     if root == MISSING:
         raise UsageError("data.root must be given for data=folder: the folder of images, one sub-folder a class")
@@ -101,22 +114,22 @@ def scan(root: str, *, usual: bool = True) -> Listing:
     if split and "train" not in split:
         raise RunError(
             f"{shown(top)}: a data set with {next(iter(split.values()))}/ must have train/ with class folders too, got "
-            f"{_some(tuple(folders))}; add train/, or put the class folders directly into {shown(top)} to have it split"
+            f"{_join(tuple(folders))}; add train/, or put the class folders directly into {shown(top)} to have it split"
         )
     classes = _classes(top / split.get("train", ""), found)
     listed = {name: _files(top, folder, classes, found) for name, folder in (split or {"train": ""}).items()}
     return Listing(
         root=top,
-        # the same texts in any locale: LC_ALL=C without Python's UTF-8 mode reads names as ASCII
+        # the same texts in any locale, as with LC_ALL=C and without UTF-8 mode Python reads names as ASCII
         classes=tuple(os.fsencode(name).decode("utf-8", "surrogateescape") for name in classes),
         train=listed["train"],
         val=listed.get("val"),
         test=listed.get("test"),
         ignored=tuple(name for name in folders if name not in split.values()) if split else (),
-        others=Others(count=len(found.others), names=tuple(heapq.nsmallest(_SHOWN, found.others, key=_walked))),
+        others=Others(count=len(found.others), names=tuple(heapq.nsmallest(_SHOWN, found.others, key=_walk_order))),
         folders=split,
         left=tuple(sorted({os.path.relpath(path, top) for path in found.left})),
-        inner=_shared(found.inner),
+        inner=_common_names(found.inner),
     )
 
 
@@ -137,13 +150,13 @@ def _classes(folder: Path, found: _Found) -> tuple[str, ...]:
 
 
 def _files(root: Path, split: str, classes: tuple[str, ...], found: _Found) -> Files:
-    """The images of the split in that folder; '' where root holds the classes itself."""
+    """Return the images of the split in that folder; '' if root contains the classes itself."""
     folder = root / split
     names, files, rest = _entries(folder, found)
     for name in names:
         if name not in classes:
             raise RunError(
-                f"{shown(folder / name)}: every class of {split}/ must be one of train/ ({_some(classes)}), got "
+                f"{shown(folder / name)}: every class of {split}/ must be one of train/ ({_join(classes)}), got "
                 f"{name!r}; rename or remove it, or add it to train/"
             )
     if split:
@@ -153,7 +166,7 @@ def _files(root: Path, split: str, classes: tuple[str, ...], found: _Found) -> F
 
 
 def _images(root: Path, place: str, found: _Found) -> list[str]:
-    """The images of the class in `root/place`, sorted, relative to `root`."""
+    """Return the images of the class in `root/place`, sorted, relative to `root`."""
     images: list[str] = []
     count = 0
     for folder, folders, files, rest in _walk(root, place, found):
@@ -180,8 +193,12 @@ def _images(root: Path, place: str, found: _Found) -> list[str]:
     return sorted(images)
 
 
-def _shared(inner: list[set[str]]) -> tuple[str, ...]:
-    """The names that all sets are made of; none where they differ, or for a single name, which tells nothing apart."""
+def _common_names(inner: list[set[str]]) -> tuple[str, ...]:
+    """Return the names that all sets consist of.
+
+    Returns:
+        Nothing where the sets differ, or for a single name, which distinguishes nothing.
+    """
     alike = len(inner) > 1 and all(names == inner[0] for names in inner) and len(inner[0]) > 1
     return tuple(sorted(inner[0])) if alike else ()
 
@@ -191,22 +208,22 @@ def _is_image(name: str) -> bool:
 
 
 def _others(root: Path, folder: str, names: list[str]) -> list[str]:
-    """Those of the names in `root/folder` that `Others` counts, relative to `root`."""
+    """Return those of the names in `root/folder` that `Others` counts, relative to `root`."""
     found = [f"{folder}/{name}" for name in names if not _is_image(name) and name.lower() not in _USUAL]
     return found if found and (root / folder).resolve() == root.resolve() / folder else []
 
 
-def _walked(path: str) -> list[tuple[bool, str]]:
-    """What sorts paths as a walk meets them."""
+def _walk_order(path: str) -> list[tuple[bool, str]]:
+    """Return a sort key that puts paths in the order of a walk."""
     *folders, name = path.split("/")
     return [*((True, folder) for folder in folders), (False, name)]
 
 
 def _walk(top: Path, name: str, found: _Found) -> Iterator[tuple[str, list[str], list[str], list[str]]]:
-    """Every folder from `top/name` on, relative to `top`, with what `_entries` gives of it.
+    """Yield every folder from `top/name` on, relative to `top`, with the results of `_entries`.
 
-    A folder already seen, through whatever link, is not entered again. A list of what is still to be entered takes
-    the place of recursion, which ends at a depth of some hundred folders.
+    A folder that was already visited, also through a link, is not entered again. A list of pending folders replaces
+    recursion, which fails at a depth of some hundred folders.
     """
     seen: set[tuple[int, int]] = set()
     pending = [name]
@@ -225,9 +242,10 @@ def _walk(top: Path, name: str, found: _Found) -> Iterator[tuple[str, list[str],
 
 
 def _entries(folder: Path, found: _Found) -> tuple[list[str], list[str], list[str]]:
-    """The names of what is visible in a folder: folders, sorted; regular files and the rest, in no promised order.
+    """Return the names of the visible entries of a folder: folders (sorted), regular files, and the rest (both
+    unsorted).
 
-    Links count as what they lead to. The rest are pipes, devices, sockets, and links to nowhere.
+    A link counts as what it leads to. The rest are pipes, devices, sockets, and links to nowhere.
     """
     folders, files, rest = [], [], []
     try:
@@ -235,12 +253,12 @@ def _entries(folder: Path, found: _Found) -> tuple[list[str], list[str], list[st
             for entry in entries:
                 if entry.name.startswith("."):
                     continue
-                if _is(entry.is_dir):
+                if _has_kind(entry.is_dir):
                     if found.usual and layout.is_left(entry.name):
                         found.left.append(entry.path)
                     else:
                         folders.append(entry.name)
-                elif _is(entry.is_file):
+                elif _has_kind(entry.is_file):
                     files.append(entry.name)
                 else:
                     rest.append(entry.name)
@@ -249,7 +267,7 @@ def _entries(folder: Path, found: _Found) -> tuple[list[str], list[str], list[st
     return sorted(folders), files, rest
 
 
-def _is(kind: Callable[[], bool]) -> bool:
+def _has_kind(kind: Callable[[], bool]) -> bool:
     try:
         return kind()
     except OSError as error:
@@ -262,5 +280,5 @@ def _unreadable(folder: Path, error: OSError) -> Never:
     raise RunError(f"{shown(folder)}: must be readable, got {error.strerror}; correct its permissions") from error
 
 
-def _some(names: tuple[str, ...]) -> str:
+def _join(names: tuple[str, ...]) -> str:
     return ", ".join(shown(name) for name in names[:5]) + (f", ... {len(names)} in all" if len(names) > 5 else "")

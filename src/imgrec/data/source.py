@@ -1,4 +1,4 @@
-"""What a data set hands to the rest of the house: images to read by index, and the facts about them."""
+"""Define what a data set provides: images that are read by index, and facts about them."""
 
 # N images of the set, B of them in a batch, C channels, H rows, W columns
 
@@ -12,17 +12,16 @@ from torch import Tensor
 
 from imgrec.errors import RunError
 
-_CHUNK = 256  # images read at once for statistics: 0.6 GB at 512x512 as int64, nothing at 32x32
-_FLAT = (
-    1 / 255
-)  # a channel's smallest standard deviation: one grey level, so that a constant channel divides by no zero
+_CHUNK = 256  # images read at a time for statistics: 0.6 GB at 512x512 as int64, little at 32x32
+# smallest standard deviation of a channel: one grey level, so that a constant channel causes no division by 0
+_FLAT = 1 / 255
 
 
 class ReadError(RunError):
     """An image cannot be read. The sentence survives a DataLoader worker.
 
-    torch hands a worker's exception over by calling its class with the whole traceback as text. That text ends with
-    our own sentence, which is what the reader needs: the constructor keeps its last line.
+    Torch passes on a worker's exception by calling its class with the whole traceback as text. That text ends with the
+    original sentence, which is what the reader needs, so the constructor keeps its last line.
     """
 
     def __init__(self, message: str) -> None:
@@ -42,17 +41,22 @@ class Images(Protocol):
     def read(self, indices: Tensor) -> tuple[Tensor, Tensor]:
         """Read images.
 
-        indices: int64 (B,), each in [0, N), repeats allowed.
-        Returns uint8 (R,C,H,W), contiguous and the caller's own, and int64 (R,): the positions in `indices` of the
-        images that could be read, rising. R < B only where the user asked for unreadable images to be left out
-        (data.on_error=skip).
-        Raises ReadError, whose sentence names the file.
+        Args:
+            indices: int64 (B,), each in [0, N), with or without repetitions.
+
+        Returns:
+            Images, uint8 (R,C,H,W), contiguous and owned by the caller, and the positions in `indices` of the images
+            that could be read, int64 (R,), rising. R < B only if unreadable images are to be left out
+            (data.on_error=skip).
+
+        Raises:
+            ReadError: an image cannot be read; the sentence names the file.
         """
         ...
 
 
 class MemoryImages:
-    """Images held in memory as uint8; DataLoader workers share them, as forked processes share pages."""
+    """Images in memory as uint8. DataLoader workers share them, as forked processes share memory pages."""
 
     def __init__(self, images_nchw: Tensor, labels: Tensor) -> None:
         if images_nchw.dtype != torch.uint8 or images_nchw.ndim != 4 or labels.shape != images_nchw.shape[:1]:
@@ -67,14 +71,14 @@ class MemoryImages:
         return len(self.labels)
 
     def read(self, indices: Tensor) -> tuple[Tensor, Tensor]:
-        # NumPy's take copies one image after the other in this thread: at these sizes it costs less than waking
-        # torch's threads, and on a busy machine far less than waiting for them
+        # NumPy's take copies one image after the other in this thread. At these sizes this is cheaper than waking
+        # torch's threads, and on a busy machine far cheaper than waiting for them.
         images_bchw = np.take(self.images_nchw.numpy(), indices.numpy(), axis=0)
         return torch.from_numpy(images_bchw), torch.arange(len(indices))
 
 
 class Few:
-    """At most so many images of a set, evenly spaced over it."""
+    """A limited number of images of a set, evenly spaced over it."""
 
     def __init__(self, images: Images, at_most: int) -> None:
         count = min(at_most, len(images))
@@ -91,7 +95,7 @@ class Few:
 
 @dataclass(kw_only=True)
 class Source:
-    """A data set, split, with what the network has to know about it."""
+    """A data set with its splits, and what the network needs to know about it."""
 
     name: str
     classes: tuple[str, ...]
@@ -100,18 +104,23 @@ class Source:
     train: Images
     val: Images | None
     open_test: Callable[[], Images | None]
-    """Opens the test images: nobody else may, and with test=false nobody calls it. None: there is no test split."""
+    """Opens the test images; no other code does, and with test=false it is not called. Returns None without a test
+    split.
+    """
     mean: tuple[float, ...]
-    """Of pixels in [0,1], one per channel."""
+    """The mean of pixels in [0,1], one value for each channel."""
     std: tuple[float, ...]
-    """Of pixels in [0,1], one per channel, > 0."""
+    """The standard deviation of pixels in [0,1], one value > 0 for each channel."""
 
 
 def channel_statistics(images: Images, *, at_most: int | None = None) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Mean and (population) standard deviation of each channel of pixels in [0,1].
+    """Return mean and (population) standard deviation of each channel, for pixels in [0,1].
 
-    at_most: read no more than this many images, evenly spaced over the set; None: all.
-    The sums are of integers, so the result depends on no order and on no machine.
+    The sums are of integers, so the result is the same in any order and on any machine.
+
+    Args:
+        images: The images.
+        at_most: The largest number of images to read, evenly spaced over the set; None for all.
     """
     count = len(images) if at_most is None else min(at_most, len(images))
     indices = torch.from_numpy(np.arange(count, dtype=np.int64) * len(images) // max(count, 1))

@@ -1,4 +1,4 @@
-"""From a data config to its source."""
+"""Load the data set that a configuration describes."""
 
 import dataclasses
 from collections.abc import Callable
@@ -8,14 +8,14 @@ from imgrec.data.scan import Listing
 from imgrec.data.source import Source
 
 Load = Callable[[Data, Listing | None], Source]
-"""Loads the data that a configuration describes; as `load`."""
+"""Loads the data that a configuration describes, as `load` does."""
 
 
 class Kept:
-    """Loads as `load`, and hands images in memory out again where the same ones are asked for once more.
+    """Loads as `load`, and returns images in memory again if the same ones are requested.
 
-    For the runs of one process over the same data set. Images never change once they are loaded. A folder's images
-    stream from disk, and are not kept.
+    It serves several runs of one process on the same data set. Images never change once they are loaded. A folder's
+    images are read from disk, and are not stored.
     """
 
     def __init__(self) -> None:
@@ -23,12 +23,12 @@ class Kept:
         self._source: Source | None = None
 
     def load(self, cfg: Data, listing: Listing | None = None) -> Source:
-        """As `load`."""
+        """See `load`."""
         if cfg.streams:
             return load(cfg, listing)
         key = _own_settings(cfg)
         if self._source is None or key != self._key:
-            self._key = self._source = None  # before the next one is read: two need not fit into memory
+            self._key = self._source = None  # freed before the next one is read, as two may not fit into memory
             self._source, self._key = load(cfg, listing), key
         return self._source
 
@@ -36,13 +36,22 @@ class Kept:
 def load(cfg: Data, listing: Listing | None = None) -> Source:
     """Load the data that `cfg` describes.
 
-    listing: of a folder, where it has been listed already. Raises what the data set itself refuses.
+    Args:
+        cfg: The configuration.
+        listing: The listing of a folder, if there is one already.
+
+    Raises:
+        UsageError: the data set refuses the configuration.
+        RunError: the data cannot be read.
     """
     return cfg.load(listing)
 
 
 def _own_settings(cfg: Data) -> tuple[tuple[str, str], ...]:
-    """The name and every setting of one data set alone, such as the split: batches and workers change no image."""
+    """Return the data set's name and the settings that only it has, such as the split.
+
+    Settings that every data set has, such as batch size and workers, change no image.
+    """
     shared = {field.name for field in dataclasses.fields(Data)} - {"name"}
     names = [field.name for field in dataclasses.fields(cfg) if field.name not in shared]
     return tuple((name, repr(getattr(cfg, name))) for name in names)

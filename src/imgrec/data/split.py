@@ -1,4 +1,4 @@
-"""Fixed, stratified splits: the same for every run, whatever its seed, its machine and its version of NumPy."""
+"""Make fixed, stratified splits: the same for every run, seed, machine and version of NumPy."""
 
 from collections.abc import Sequence
 
@@ -11,7 +11,7 @@ Indices = NDArray[np.int64]
 
 
 def varied(seed: int, split_seed: int) -> int | Sequence[int]:
-    """The data source's constant for `data.split_seed=0`, another seed for each other value."""
+    """Return the data source's constant for `data.split_seed=0`, and another seed for each other value."""
     return [seed, split_seed] if split_seed else seed
 
 
@@ -20,18 +20,22 @@ def stratified(
 ) -> tuple[Indices, Indices]:
     """Take `size` images out of a set so that each class keeps its share.
 
-    labels_n: the class of each image.
-    size: in [0, N]. Each class gives the whole part of its share `size * (its images) / N`; the images still missing
-    come from the classes with the largest remainders (of two equal ones the first). Classes of equal size whose
-    number divides `size` give exactly as many each.
-    seed: of the split, see `varied`; never the run's seed.
-    key: the configuration key that asks for `size`; named in the refusal.
+    A class gives the images with the smallest 64-bit words of PCG64(seed), with one word for each image. NumPy
+    guarantees that stream forever, whereas `Generator.permutation` may change with a release.
 
-    Which images a class gives: those with the smallest 64-bit words of PCG64(seed), one word an image. NumPy promises
-    that stream for ever; `Generator.permutation` may change with a release.
+    Args:
+        labels_n: The class of each image.
+        size: In [0, N]. Each class gives the integer part of its share `size * (its images) / N`. The images still
+            missing come from the classes with the largest remainders (of two equal ones the first). Classes of equal
+            size whose number divides `size` give exactly the same number of images.
+        seed: Of the split, see `varied`; never the run's seed.
+        key: The configuration key that sets `size`, for the error message.
 
-    Returns the indices that stay and the indices that are taken, both rising, disjoint, together all of [0, N).
-    Raises UsageError when a class would keep no image.
+    Returns:
+        The indices that stay and the indices that are taken, both rising, disjoint, together all of [0, N).
+
+    Raises:
+        UsageError: a class would keep no image.
     """
     count = len(labels_n)
     if not 0 <= size <= count:

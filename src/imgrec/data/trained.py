@@ -1,6 +1,6 @@
-"""Which images a network was trained on: 8 bytes of each one's digest, in a file of the run's folder. No torch.
+"""Record which images a network was trained on: 8 bytes of each digest, in a file of the run's folder. No torch.
 
-One line that names the run, then the numbers, rising, as unsigned little-endian integers of 64 bits.
+The file has one line that names the run, then the numbers, rising, as unsigned little-endian integers of 64 bits.
 """
 
 from pathlib import Path
@@ -19,7 +19,12 @@ Briefs = NDArray[np.uint64]
 
 
 def write(folder: Path, run_id: str, briefs: Briefs) -> None:
-    """Note the images that the run in that folder trains on; 0 stands for none. Raises OSError."""
+    """Write the images that the run in that folder trains on. A 0 stands for an image that cannot be read, and is left
+    out.
+
+    Raises:
+        OSError: the file cannot be written.
+    """
     known = np.unique(briefs)
     with disk.Partial(folder / NAME) as new:
         new.file.write(_MAGIC + run_id.encode() + b"\n" + known[known > 0].astype("<u8").tobytes())
@@ -27,9 +32,10 @@ def write(folder: Path, run_id: str, briefs: Briefs) -> None:
 
 
 def read(folder: Path, run_id: str) -> Briefs | None:
-    """The images that the run in that folder was trained on, rising; None where it noted none, as older runs.
+    """Return the images that the run in that folder was trained on, rising; None if it recorded none, as older runs.
 
-    Raises RunError for a file that is none of this run.
+    Raises:
+        RunError: the file does not belong to this run.
     """
     path = folder / NAME
     try:

@@ -1,4 +1,4 @@
-"""The processes that prepare batches: whether they can be started here, and how they end (with the run, not before)."""
+"""Check that the processes that prepare batches can start, and control how they end: with the run, not before."""
 
 import contextlib
 import ctypes
@@ -15,16 +15,18 @@ from torch.utils.data import DataLoader
 from imgrec.data import batch_transport
 from imgrec.errors import RunError, UsageError
 
-_GRACE = 10  # seconds that a worker goes on after SIGTERM, for the run to reach its next step and save
+_GRACE = 10  # seconds that a worker continues after SIGTERM, so that the run can reach its next step and save
 _PR_SET_PDEATHSIG = 1  # prctl(2): the signal that a process gets when its parent ends
 
 
 def possible(wanted: int) -> int:
-    """`wanted`, or 0 with a line in the log where /dev/shm has no room for what workers and this process wait with."""
+    """Return `wanted`, or 0 if /dev/shm has no room for the locks between workers and this process; the log then says
+    so.
+    """
     if not wanted or sys.platform != "linux":
         return wanted
     try:
-        # a loader's queues, one for each worker and one for the batches, have three locks each; two loaders may be open
+        # a loader has a queue for each worker and one for batches, with three locks each; two loaders may be open
         held = [multiprocessing.Lock() for _ in range(2 * 3 * (wanted + 3))]
     except OSError as error:
         batch_transport.warn_once(
@@ -39,9 +41,13 @@ def possible(wanted: int) -> int:
 
 
 def told(error: BaseException, count: int) -> RunError | None:
-    """The sentence for what ends workers, or keeps them from starting; None for another error. count: of workers.
+    """Return the error message for an error that ended workers or kept them from starting; None for another error.
 
-    Where the clean-up after such an error fails as well, as Lightning's does, the first one counts.
+    If the clean-up after such an error fails as well, as Lightning's does, the first error counts.
+
+    Args:
+        error: The error.
+        count: The number of workers.
     """
     first, chain = error, {id(error)}
     while first.__context__ is not None and id(first.__context__) not in chain:
@@ -56,7 +62,7 @@ def _sentence(error: BaseException, count: int) -> RunError | None:
     text = " ".join(str(error).split())
     if (isinstance(error, OSError) and error.errno == errno.EAGAIN) or "can't start new thread" in text:
         limit = ""
-        with contextlib.suppress(ImportError, ValueError):  # no such limit, as on Windows
+        with contextlib.suppress(ImportError, ValueError):  # there is no such limit, as on Windows
             import resource
 
             limit = f" (ulimit -u: {resource.getrlimit(resource.RLIMIT_NPROC)[0]})"
@@ -73,10 +79,10 @@ def _sentence(error: BaseException, count: int) -> RunError | None:
 
 
 def follow_parent(worker: int) -> None:
-    """Let a worker end with the training process, however that ends, and leave signals to it.
+    """Make a worker end with the training process, however that ends, and ignore signals that the process handles.
 
-    Ctrl-C, a closed terminal and a job's end reach every process of the group, and the run still needs its workers up
-    to the next step. A worker that outlived a killed run would hold the run's lock, and its memory, for seconds.
+    Ctrl-C, a closed terminal and the end of a job reach every process of the group, but the run still needs its workers
+    until the next step. A worker that outlived a killed run would keep the run's lock, and its memory, for seconds.
     """
     for signum in (signal.SIGINT, signal.SIGHUP):
         signal.signal(signum, signal.SIG_IGN)
@@ -89,10 +95,11 @@ def follow_parent(worker: int) -> None:
 
 
 def end(loader: DataLoader[Any]) -> None:
-    """End the workers of a loader that nobody iterates over any more; with none, or a second time, nothing.
+    """End the workers of a loader that is no longer used; without workers, or a second time, do nothing.
 
-    After an error its frames hold them until the garbage collector comes by, which then takes what tells them to end
-    before them: each would notice by itself only, seconds later, and what runs next would wait for it.
+    After an error, its stack frames reference the workers until the garbage collector runs. The collector may free the
+    object that tells workers to end before it frees the workers. Each worker would then end by itself seconds later,
+    and the next run would wait for it.
     """
     iterator = loader._iterator
     if iterator is not None:
@@ -100,9 +107,10 @@ def end(loader: DataLoader[Any]) -> None:
 
 
 def _leave_when_told(parent: int) -> None:
-    """End this worker at its parent's SIGTERM at once: Python sends it at its exit to workers that are left over.
+    """End this worker at once on SIGTERM from its parent, which Python sends at exit to workers that still run.
 
-    Anybody else's, such as a job's end, leaves the run the time to reach its next step.
+    On SIGTERM from another process, such as the end of a job, the worker waits, so that the run can reach its next
+    step.
     """
     if signal.sigwaitinfo({signal.SIGTERM}).si_pid != parent:
         signal.sigtimedwait({signal.SIGTERM}, _GRACE)

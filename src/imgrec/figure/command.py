@@ -1,4 +1,4 @@
-"""`imgrec figure`: words to a file with a figure for print. Imports no torch."""
+"""Carry out `imgrec figure`: turn the command's words into a file with a figure for print. Imports no torch."""
 
 import dataclasses
 import math
@@ -19,16 +19,23 @@ from imgrec.tables.table import Request, Table
 
 KINDS = ("dots", "curves", "cost")
 WIDTHS = {"column": 3.25, "page": 6.75}
-"""Widths in inches: of a column and of both, as in ICML's style and, within a few hundredths, IEEE's and CVPR's."""
-_LEAST_WIDE = 2.0  # inches, below which names leave no room for data
-_MOST_WIDE = 40.0  # inches; matplotlib's PNG has room for 65 536 pixels
-_PAGE = 9.0  # inches of height that a page has for a figure
-_MOST_SETTINGS = 200  # of a figure
+"""Widths in inches, of one column and of two, as in ICML's style and, within a few hundredths, IEEE's and CVPR's."""
+_LEAST_WIDE = 2.0  # inches; in less, names leave no room for data
+_MOST_WIDE = 40.0  # inches; matplotlib's PNG has at most 65 536 pixels
+_PAGE = 9.0  # height in inches that a page has for a figure
+_MOST_SETTINGS = 200  # settings in a figure
 
 
 @dataclass(frozen=True, kw_only=True)
 class Written:
-    """Where the figure lies; the table's verdict; what a caption must say; files that could not be read."""
+    """The result of the command.
+
+    Attributes:
+        path: the figure's file.
+        verdict: the table's verdict.
+        notes: what a caption must say.
+        problems: files that could not be read.
+    """
 
     path: Path
     verdict: str
@@ -38,9 +45,15 @@ class Written:
 
 @dataclass(frozen=True, kw_only=True)
 class Look:
-    """kind: of KINDS. width: in inches. colour: the factor told apart by it; none; None: the one that suits.
+    """How the figure looks.
 
-    cost: of costs.COSTS. split: of curves; None: val, or train without one. limits: of the score's axis; None: all.
+    Attributes:
+        kind: of KINDS.
+        width: in inches.
+        colour: the factor that colours distinguish; `none`; or None for the most suitable factor.
+        cost: of costs.COSTS.
+        split: of curves; None for val, or train if there is no val.
+        limits: of the score's axis; None for all values.
     """
 
     kind: str
@@ -60,7 +73,11 @@ def look(
     split: str | None,
     limits: str | None = None,
 ) -> Look:
-    """What the words of a command ask for. Raises UsageError for words that ask for nothing."""
+    """Return the look that a command's words describe.
+
+    Raises:
+        UsageError: a word has no valid meaning.
+    """
     choice("--kind", kind, KINDS)
     choice("--cost", cost, tuple(costs.COSTS))
     if kind == "curves" and split is not None:
@@ -98,9 +115,11 @@ def _ends(words: str) -> tuple[float, float]:
 
 
 def figure(places: Sequence[Path], asked: Request, wanted: Look, output: Path) -> Written:
-    """Draw the runs below the places. What is asked is what `imgrec table` is asked, of which the numbers are.
+    """Draw the runs below the places. The request has the same form as for `imgrec table`, and gives the same numbers.
 
-    Raises UsageError where it asks for what is not there, RunError where the file cannot be written.
+    Raises:
+        UsageError: the request names something that the runs do not have.
+        RunError: the file cannot be written.
     """
     ending = output.suffix.lower()
     if ending not in style.ENDINGS:
@@ -114,7 +133,7 @@ def figure(places: Sequence[Path], asked: Request, wanted: Look, output: Path) -
         raise UsageError(
             f"--kind curves draws settings by themselves, got --average {','.join(asked.average)}; choose with --where"
         )
-    if wanted.kind == "curves":  # what was logged needs no score of its name
+    if wanted.kind == "curves":  # a logged metric needs no score of the same name
         asked = dataclasses.replace(asked, scores=Request().scores)
     table = command.of(found, asked, published.NONE)
     if len(table.rows) > _MOST_SETTINGS:
@@ -125,13 +144,13 @@ def figure(places: Sequence[Path], asked: Request, wanted: Look, output: Path) -
         raise UsageError(f"--limits is of one score's axis, and --scores names {len(metrics)}; draw a figure for each")
     groups = group(table, wanted.colour, table.names, many=wanted.kind == "curves")
     with style.in_print():
-        drawn, notes, problems = _drawn(table, groups, metrics, wanted)
+        drawn, notes, problems = _draw(table, groups, metrics, wanted)
         content, said = style.written(drawn, ending)
     hand_out(output, content)
     high = float(drawn.get_figheight())
     if high > _PAGE:
         said.append(f"the figure is {high:.1f} inches high, more than a page: --width page or --where make it lower")
-    if wanted.kind == "curves":  # whose numbers are no table's
+    if wanted.kind == "curves":  # their numbers are not those of the table
         said.append("what `imgrec table` says of these runs:")
     warned = [f"warning: {warning}" for warning in table.warnings]
     return Written(
@@ -142,13 +161,13 @@ def figure(places: Sequence[Path], asked: Request, wanted: Look, output: Path) -
     )
 
 
-def _drawn(table: Table, groups: Groups, metrics: Sequence[str], wanted: Look) -> tuple[Figure, list[str], list[str]]:
-    """The figure, what it shows in words, and files that could not be read for it."""
+def _draw(table: Table, groups: Groups, metrics: Sequence[str], wanted: Look) -> tuple[Figure, list[str], list[str]]:
+    """Return the figure, notes on what it shows, and files that could not be read for it."""
     match wanted.kind:
         case "dots":
             _refuse_empty(table)
             drawn = dots.draw(table, groups, table.names, wanted.width, wanted.limits)
-            return drawn, [*dots.notes(table), *_beyond(table, wanted)], []
+            return drawn, [*dots.notes(table), *_cut_off(table, wanted)], []
         case "curves":
             found = lines.read(groups, metrics, wanted.split)
             drawn = lines.draw(groups, found, table.names, wanted.width, wanted.limits)
@@ -157,11 +176,11 @@ def _drawn(table: Table, groups: Groups, metrics: Sequence[str], wanted: Look) -
         case _:
             _refuse_empty(table)
             drawn, lacking = costs.draw(table, groups, wanted.cost, table.names, wanted.width, wanted.limits)
-            return drawn, [costs.NOTE, *style.over_both(table), *lacking, *_beyond(table, wanted)], []
+            return drawn, [costs.NOTE, *style.over_both(table), *lacking, *_cut_off(table, wanted)], []
 
 
-def _beyond(table: Table, wanted: Look) -> list[str]:
-    """The settings of which --limits cut something off."""
+def _cut_off(table: Table, wanted: Look) -> list[str]:
+    """Return a note on the settings that --limits cuts off."""
     if wanted.limits is None:
         return []
     low, high = wanted.limits

@@ -1,4 +1,4 @@
-"""Score against cost: a mark a setting, with the interval of its mean."""
+"""Draw score against cost: a mark for each setting, with the interval of its mean."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -19,22 +19,34 @@ NOTE = "Marks: means over runs of score and cost. Bars: the scores' 95 % interva
 COSTS = {"seconds": "Seconds a run", "flops": "MFLOPs an image, forward", "parameters": "Parameters"}
 _RECORDED = {"seconds": "seconds", "flops": "flops_per_image", "parameters": "parameters"}
 _SCALES = {name: scale for name, _, scale in _OF_RECORDS}
-_WIDE = 8.0  # the ratio of the largest cost to the least from which the axis is logarithmic
-_PANEL = 2.6  # inches of a panel, below which panels are stacked
-_RATIO = 0.7  # a panel's height by its width
+_WIDE = 8.0  # ratio of the largest cost to the smallest from which the axis is logarithmic
+_PANEL = 2.6  # smallest width of a panel in inches; panels are stacked if there is less
+_RATIO = 0.7  # a panel's height divided by its width
 _HIGHEST = 2.6  # inches
 _AXIS = 0.42  # inches for ticks and their label
-_SHAPES = style.MARKERS[1:]  # of places; circles tell of the series
-_FILLINGS = ("full", "none", "left", "bottom", "right", "top")  # of series, so that grey tells them apart
-MOST = 2 * len(style.MARKERS)  # settings that marks can tell apart
+_SHAPES = style.MARKERS[1:]  # shapes of places; circles are for series in the legend
+_FILLINGS = ("full", "none", "left", "bottom", "right", "top")  # fillings of series, which distinguish them in grey
+MOST = 2 * len(style.MARKERS)  # the number of settings that marks can distinguish
 
 
 def draw(
     table: Table, groups: Groups, cost: str, names: Names, width: float, limits: tuple[float, float] | None = None
 ) -> tuple[Figure, list[str]]:
-    """A panel a score. cost: of COSTS. limits: of the scores' axes. Returns the figure, and what is not in it.
+    """Draw a panel for each score.
 
-    Raises UsageError where no setting has both, or where there are more settings than marks.
+    Args:
+        table: The table.
+        groups: Its settings.
+        cost: Of COSTS.
+        names: Names for print.
+        width: In inches.
+        limits: Of the scores' axes.
+
+    Returns:
+        The figure, and notes on what is not in it.
+
+    Raises:
+        UsageError: no setting has both score and cost, or there are more settings than marks.
     """
     placed = {key: row.cost(_RECORDED[cost]) for key, row in groups.rows.items()}
     known = {key: value * _SCALES[_RECORDED[cost]] for key, value in placed.items() if value is not None}
@@ -112,10 +124,10 @@ Mark = dict[str, Any]
 
 
 def _marks(groups: Groups, drawn: Sequence[tuple[int, int]]) -> tuple[dict[tuple[int, int], Mark], dict[str, Mark]]:
-    """Each setting's mark, and what a legend says of them.
+    """Return each setting's mark, and the marks of the legend.
 
-    A series has a colour and a filling, a place a shape, where there are enough of them; else each setting a mark of
-    its own.
+    If there are enough of them, each series has a colour and a filling, and each place has a shape. Otherwise each
+    setting has its own mark.
     """
     places, series = sorted({place for place, _ in drawn}), sorted({series for _, series in drawn})
     if len(series) > 1 and len(places) > 1 and len(series) <= len(_FILLINGS) and len(places) <= len(_SHAPES):

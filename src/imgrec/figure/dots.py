@@ -1,4 +1,4 @@
-"""The settings side by side: a dot a run, the mean, its interval."""
+"""Draw the settings side by side: a dot for each run, the mean, and its interval."""
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -16,14 +16,22 @@ _NOTE = "Small dots: single runs. Large marks: their means. Bars: 95 % intervals
 _LANE, _ALONE = 0.16, 0.2  # inches for a setting: among others of its place, and by itself
 _BETWEEN = 0.06  # inches between places
 _BELOW = 0.058  # inches from the mean to its runs
-_TICKS = 0.28  # inches for ticks and what keeps panels apart
+_TICKS = 0.28  # inches for ticks and the space between panels
 _SIDES = 0.15  # inches beside names and panels
 _LABELS = 0.42  # share of the width that names may take
-_LEAST = 1.0  # inches of a panel, below which panels are stacked
+_LEAST = 1.0  # smallest width of a panel in inches; panels are stacked if there is less
 
 
 def draw(table: Table, groups: Groups, names: Names, width: float, limits: tuple[float, float] | None = None) -> Figure:
-    """A panel a score, a line a setting. width: in inches. limits: of the scores' axes; arrows lead to means beyond."""
+    """Draw a panel for each score, with a line for each setting.
+
+    Args:
+        table: The table.
+        groups: Its settings.
+        names: Names for print.
+        width: In inches.
+        limits: Of the scores' axes; arrows mark means outside of them.
+    """
     figure = Figure(figsize=(width, 1.0), layout="constrained")
     labels = [style.wrapped(name, _LABELS * width) for name in groups.places]
     tops, lanes, height = _places(groups, labels)
@@ -40,7 +48,7 @@ def draw(table: Table, groups: Groups, names: Names, width: float, limits: tuple
             continue
         for (place, series), row in groups.rows.items():
             _draw_lane(axes, row, number, lanes[place, series], series, table.columns[number])
-            if (told := _share(row, number)) is not None:
+            if (told := _incomplete_count(row, number)) is not None:
                 axes.annotate(
                     told,
                     (1, lanes[place, series] + _BELOW / 2),
@@ -60,18 +68,18 @@ def draw(table: Table, groups: Groups, names: Names, width: float, limits: tuple
         axes.grid(axis="x")
         axes.set_xlabel(captions[number])
         axes.xaxis.set_major_locator(MaxNLocator(nbins=max(2, int(room / 0.4)), steps=list(style.STEPS)))
-        for line in _between(groups, labels):
+        for line in _dividers(groups, labels):
             axes.axhline(line, color="#dddddd", linewidth=0.5)
     return figure
 
 
 def notes(table: Table) -> list[str]:
-    """What the figure shows, in words."""
+    """Return notes on what the figure shows."""
     counts = sorted({len(cell.values) for row in table.rows for cell in row.cells if cell.values})
     told = (
         f"n = {counts[0]} runs a setting." if len(counts) == 1 else f"n = {counts[0]} to {counts[-1]} runs a setting."
     )
-    lacking = any(_share(row, number) for row in table.rows for number in range(len(table.columns)))
+    lacking = any(_incomplete_count(row, number) for row in table.rows for number in range(len(table.columns)))
     note = _NOTE if table.rows[0].levels == 1 else _NOTE.replace("single runs", "a seed's mean over its runs")
     return [
         note,
@@ -81,8 +89,8 @@ def notes(table: Table) -> list[str]:
     ]
 
 
-def _share(row: Row, number: int) -> str | None:
-    """How many of the setting's runs have the score, where it is not all that were asked for."""
+def _incomplete_count(row: Row, number: int) -> str | None:
+    """Return how many of the setting's runs have the score; None if all have it."""
     scored = row.scored(row.cells[number])
     return f"{scored}/{row.asked}" if scored < row.asked else None
 
@@ -94,7 +102,9 @@ def _height(groups: Groups, labels: list[str], place: int) -> float:
 
 
 def _places(groups: Groups, labels: list[str]) -> tuple[list[float], dict[tuple[int, int], float], float]:
-    """The middle of each place, the height of each setting's mean, and the whole height; in inches from the top."""
+    """Return the middle of each place, the position of each setting's mean, and the total height, in inches from the
+    top.
+    """
     middles, lanes, top = [], {}, _BETWEEN
     for place in range(len(labels)):
         height = _height(groups, labels, place)
@@ -107,8 +117,8 @@ def _places(groups: Groups, labels: list[str]) -> tuple[list[float], dict[tuple[
     return middles, lanes, top
 
 
-def _between(groups: Groups, labels: list[str]) -> list[float]:
-    """Where lines part the places, if several settings share one."""
+def _dividers(groups: Groups, labels: list[str]) -> list[float]:
+    """Return the positions of lines between places; none unless several settings share a place."""
     if not groups.is_coloured:
         return []
     heights = [_height(groups, labels, place) for place in range(len(labels))]
@@ -138,7 +148,7 @@ def _point_beyond(
     lanes: dict[tuple[int, int], float],
     limits: tuple[float, float],
 ) -> None:
-    """An arrow at the end beyond which a setting's mean lies."""
+    """Draw an arrow at the limit beyond which a setting's mean lies."""
     for key, row in groups.rows.items():
         summary = row.cells[number].summary
         if summary is not None and not limits[0] <= summary.mean <= limits[1]:

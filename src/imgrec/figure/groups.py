@@ -1,4 +1,4 @@
-"""A table's settings as a figure has them: a factor told apart by colour, the others by place."""
+"""Arrange a table's settings for a figure: one factor by colour, the others by place."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,15 +10,19 @@ from imgrec.tables.factors import full, order, short
 from imgrec.tables.names import Names
 from imgrec.tables.table import Row, Table
 
-NONE = "none"  # as the factor that is told apart by colour
-_FEW = 4  # settings up to which their curves share a panel
+NONE = "none"  # the value of --colour for no factor
+_FEW = 4  # largest number of settings whose curves share a panel
 
 
 @dataclass(frozen=True, kw_only=True)
 class Groups:
-    """series: what is told apart by colour, by name. title: of their legend. places: the names of the others.
+    """The settings of a figure. Without a factor for colours there is one series.
 
-    rows: each setting's row, by its place and its series. Without a factor for colours there is one series.
+    Attributes:
+        title: the title of the legend of colours.
+        series: the names of what colours distinguish.
+        places: the names of the combinations of the other factors.
+        rows: each setting's row, by its place and its series.
     """
 
     title: str | None
@@ -31,20 +35,27 @@ class Groups:
         return len(self.series) > 1
 
     def name(self, place: int, series: int) -> str:
-        """The setting's name."""
+        """Return the setting's name."""
         return ", ".join(part for part in (self.series[series], self.places[place]) if part) or "all runs"
 
 
 def group(table: Table, colour: str | None, names: Names, *, many: bool) -> Groups:
-    """colour: a factor's key, none, or None for the factor that suits: with many, the one with the most values.
+    """Arrange the table's settings.
 
-    Raises UsageError for a key that is no factor of the table, or has more values than there are colours.
+    Args:
+        table: The table.
+        colour: A factor's key, `none`, or None for the most suitable factor.
+        names: Names for print.
+        many: True to prefer the factor with the most values.
+
+    Raises:
+        UsageError: the key is no factor of the table, or has more values than there are colours.
     """
     keys = table.factors.keys
     spoken = [names.setting(keys, row.setting) for row in table.rows]
     if many and colour is None and len(keys) > 1 and len(table.rows) <= _FEW:
         return Groups(title=None, series=spoken, places=[""], rows={(0, k): row for k, row in enumerate(table.rows)})
-    place = _given(table, colour) if colour is not None else _suiting(table, many=many)
+    place = _requested_factor(table, colour) if colour is not None else _best_factor(table, many=many)
     if place is None:
         if many and colour is None and len(table.rows) <= MOST_SERIES:
             return Groups(
@@ -62,8 +73,8 @@ def group(table: Table, colour: str | None, names: Names, *, many: bool) -> Grou
     )
 
 
-def _given(table: Table, colour: str) -> int | None:
-    """The place of the factor that was asked for."""
+def _requested_factor(table: Table, colour: str) -> int | None:
+    """Return the position of the requested factor; None for `none`."""
     if colour == NONE:
         return None
     keys = list(table.factors.keys)
@@ -81,8 +92,10 @@ def _given(table: Table, colour: str) -> int | None:
     return keys.index(full(colour))
 
 
-def _suiting(table: Table, *, many: bool) -> int | None:
-    """The place of the factor to tell apart by colour; None where none has few values beside the same others."""
+def _best_factor(table: Table, *, many: bool) -> int | None:
+    """Return the position of the most suitable factor for colours; None if no factor has few values within the same
+    others.
+    """
     keys = table.factors.keys
     if len(keys) < 2 and not many:
         return None

@@ -1,4 +1,4 @@
-"""Learning curves: the mean after each epoch, with a band over seeds."""
+"""Draw learning curves: the mean after each epoch, with a band over seeds."""
 
 import math
 from collections.abc import Sequence
@@ -21,8 +21,8 @@ from imgrec.tables.curves import Curves, curves
 from imgrec.tables.names import Names
 
 NOTE = "Lines: means over runs after each epoch. Bands: the standard deviation, no further than a share can lie."
-_PANEL = 1.45  # inches of a panel, below which there are fewer side by side
-_SHAPE = 0.72  # a panel's height by its width
+_PANEL = 1.45  # smallest width of a panel in inches; fewer are side by side if there is less
+_SHAPE = 0.72  # a panel's height divided by its width
 _HIGHEST = 2.2  # inches
 _AROUND = 0.35  # inches for ticks and their label
 _SIDE = 0.55  # inches for ticks and their label at the side
@@ -33,7 +33,7 @@ _MARK = 3.4  # points
 
 @dataclass(frozen=True, kw_only=True)
 class Line:
-    """A setting's means by epoch, in the units of the score's column."""
+    """A setting's means by epoch, in the unit of the score's column."""
 
     epochs: list[int]
     summaries: list[Summary]
@@ -41,7 +41,14 @@ class Line:
 
 @dataclass(frozen=True, kw_only=True)
 class Read:
-    """lines: by place, series and the column's number. remarks, problems: as in `Curves`."""
+    """The curves that were read.
+
+    Attributes:
+        columns: the scores.
+        lines: by place, series and the column's number.
+        remarks: as in `Curves`.
+        problems: as in `Curves`.
+    """
 
     columns: list[Column]
     lines: dict[tuple[int, int, int], Line]
@@ -50,9 +57,15 @@ class Read:
 
 
 def read(groups: Groups, metrics: Sequence[str], split: str | None) -> Read:
-    """The curves of the settings. split: val or train; None: val where it was logged, else train.
+    """Read the curves of the settings.
 
-    Raises UsageError where no run has curves, or none of a metric that was asked for.
+    Args:
+        groups: The settings.
+        metrics: The metrics.
+        split: val or train; None for val if it was logged, else train.
+
+    Raises:
+        UsageError: no run has curves, or no run has a requested metric.
     """
     found = {key: curves(row) for key, row in groups.rows.items()}
     often = {name for each in found.values() for name in each.often}
@@ -97,7 +110,7 @@ def _line(by_epoch: dict[int, list[float]], scale: float) -> Line:
 def _incomplete(
     groups: Groups, found: dict[tuple[int, int], Curves], lines: dict[tuple[int, int, int], Line]
 ) -> list[str]:
-    """What a reader of the means must know: runs without curves, or whose curves end before others'."""
+    """Return remarks on runs without curves, and on settings whose curves end at different epochs."""
     told = []
     for (place, series), row in groups.rows.items():
         name = groups.name(place, series)
@@ -110,7 +123,7 @@ def _incomplete(
 
 
 def beyond(groups: Groups, found: Read, limits: tuple[float, float] | None) -> list[str]:
-    """The settings whose curves leave the limits."""
+    """Return a remark on the settings whose curves leave the limits."""
     if limits is None:
         return []
     told = [
@@ -122,9 +135,17 @@ def beyond(groups: Groups, found: Read, limits: tuple[float, float] | None) -> l
 
 
 def draw(groups: Groups, found: Read, names: Names, width: float, limits: tuple[float, float] | None = None) -> Figure:
-    """A panel a place and score, a line a series. width: in inches. limits: of the scores' axes.
+    """Draw a panel for each place and score, with a line for each series.
 
-    Raises UsageError for too many panels.
+    Args:
+        groups: The settings.
+        found: The curves.
+        names: Names for print.
+        width: In inches.
+        limits: Of the scores' axes.
+
+    Raises:
+        UsageError: there are too many panels.
     """
     spots = [(number, place) for number in range(len(found.columns)) for place in range(len(groups.places))]
     if len(spots) > _MOST_PANELS:
@@ -132,7 +153,7 @@ def draw(groups: Groups, found: Read, names: Names, width: float, limits: tuple[
             f"--kind curves has room for {_MOST_PANELS} panels, and these runs take {len(spots)}; choose some with"
             " --where, or another --colour"
         )
-    # a score's panels lie side by side; where it has one alone, the scores do
+    # a score's panels are side by side; if each score has one panel, the scores are side by side
     block = len(groups.places) if len(groups.places) > 1 else len(found.columns)
     across = style.across(block, int(width / _PANEL))
     figure = Figure(figsize=(width, 1.0), layout="constrained")

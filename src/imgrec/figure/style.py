@@ -1,4 +1,4 @@
-"""How figures look in print: inks, marks, fonts, and how much room a text takes. Sizes in inches unless stated."""
+"""Define the style of figures in print: colours, marks, fonts, and the size of texts. Sizes in inches unless stated."""
 
 import io
 import itertools
@@ -19,9 +19,9 @@ from imgrec import __version__
 from imgrec.tables.table import Table
 from imgrec.untrusted_text import folded, visible
 
-# Okabe & Ito 2008, "Color universal design", without yellow, which white paper swallows.
+# Okabe & Ito 2008, "Color universal design", without yellow, which has too little contrast on white paper.
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000")
-MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">", "p")  # the first ones tell the colours apart in grey too
+MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">", "p")  # the first ones distinguish the colours in grey too
 DASHES: tuple[Any, ...] = (
     "-",
     (0, (4, 1.5)),
@@ -36,7 +36,7 @@ SIZE = 8  # points, of every text
 LINE = 0.14  # from one line of text to the next
 MARGIN = 0.05  # inches above panels without a legend
 _POINTS = 72  # an inch
-_HANDLE, _GAP = 0.30, 0.20  # of a legend's entry: its mark, and what keeps it from the next
+_HANDLE, _GAP = 0.30, 0.20  # of a legend's entry: its mark, and the space to the next entry
 THIN: dict[str, Any] = {"linewidth": 0.5, "markersize": 3.0, "markeredgewidth": 0.5, "zorder": 1.9}  # outer intervals
 USUAL = 3.8  # points of a mark
 STEPS = (1, 2, 2.5, 5, 10)  # of ticks
@@ -45,7 +45,7 @@ _KINDS = {".pdf": "pdf", ".svg": "svg", ".png": "png"}
 ENDINGS = tuple(_KINDS)
 
 _SETTINGS: dict[str, Any] = {
-    "font.family": ["DejaVu Sans"],  # comes with matplotlib, so that a figure is the same everywhere
+    "font.family": ["DejaVu Sans"],  # part of matplotlib, so a figure is the same everywhere
     "font.size": SIZE,
     **{f"{name}.labelsize": SIZE for name in ("axes", "xtick", "ytick")},
     "axes.titlesize": SIZE,
@@ -78,11 +78,11 @@ _SETTINGS: dict[str, Any] = {
     "figure.constrained_layout.h_pad": 0.03,
     "figure.constrained_layout.w_pad": 0.03,
     "figure.constrained_layout.wspace": 0.03,
-    "text.parse_math": False,  # a name may hold a dollar
+    "text.parse_math": False,  # a name may contain a dollar sign
     "savefig.dpi": 300,
-    "pdf.fonttype": 42,  # TrueType, embedded: what publishers ask for, and what can be searched
-    "svg.fonttype": "path",  # nobody needs the font
-    "svg.hashsalt": "imgrec",  # else names inside the file differ each time
+    "pdf.fonttype": 42,  # TrueType, embedded: publishers require it, and it can be searched
+    "svg.fonttype": "path",  # the font need not be installed
+    "svg.hashsalt": "imgrec",  # otherwise ids inside the file differ each time
 }
 _METADATA: dict[str, dict[str, Any]] = {
     "pdf": {"Creator": f"imgrec {__version__}", "CreationDate": None},
@@ -93,25 +93,25 @@ _METADATA: dict[str, dict[str, Any]] = {
 
 @contextmanager
 def in_print() -> Iterator[None]:
-    """The settings of print, whatever a user's matplotlibrc says."""
+    """Apply the settings for print, whatever the user's matplotlibrc says."""
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", matplotlib.MatplotlibDeprecationWarning)  # of settings that are set to defaults
+        warnings.simplefilter("ignore", matplotlib.MatplotlibDeprecationWarning)  # of settings at their defaults
         settings: Any = {key: value for key, value in matplotlib.rcParamsDefault.items() if key != "backend"}
     with matplotlib.rc_context(settings | _SETTINGS):
         yield
 
 
 def written(figure: Figure, ending: str) -> tuple[bytes, list[str]]:
-    """The figure's file, and what is to be said of it. The same figure gives the same bytes: no file has a date."""
+    """Return the figure's file, and notes on it. The same figure gives the same bytes, as no file contains a date."""
     kind, file = _KINDS[ending], io.BytesIO()
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         figure.savefig(file, format=kind, metadata=_METADATA[kind])
-    return file.getvalue(), _missing([str(warning.message) for warning in caught])
+    return file.getvalue(), _font_warnings([str(warning.message) for warning in caught])
 
 
-def _missing(warned: Sequence[str]) -> list[str]:
-    """What matplotlib warned about: characters that the font lacks, in one sentence; anything else as it is."""
+def _font_warnings(warned: Sequence[str]) -> list[str]:
+    """Return matplotlib's warnings: characters that the font lacks in one sentence, other warnings unchanged."""
     found = [re.match(r"Glyph (\d+) ", line) for line in warned]
     lacking = "".join(dict.fromkeys(chr(int(match[1])) for match in found if match))
     said = [f"the figure's font lacks {visible(lacking)}; --names gives other names"] if lacking else []
@@ -120,7 +120,7 @@ def _missing(warned: Sequence[str]) -> list[str]:
 
 @cache
 def width_of(text: str) -> float:
-    """How wide a line of text is."""
+    """Return the width of a line of text."""
     if not text.strip():
         return 0.0
     path = TextPath((0, 0), text, size=SIZE, prop=FontProperties(family=_SETTINGS["font.family"]))
@@ -128,9 +128,9 @@ def width_of(text: str) -> float:
 
 
 def wrapped(text: str, room: float) -> str:
-    """The text on as many lines as it takes to be no wider than the room.
+    """Break the text into lines that are no wider than `room`.
 
-    It is broken at blanks; a word that is too long by itself at its signs, else anywhere.
+    It is broken at blanks; a single word that is too long is broken at punctuation, or else anywhere.
     """
     lines = [""]
     for word in folded(text).split():
@@ -150,27 +150,27 @@ def wrapped(text: str, room: float) -> str:
 
 
 def height_of(text: str) -> float:
-    """How high a text of one line or several is, with the room to the next."""
+    """Return the height of a text of one or more lines, with the space to the next."""
     return LINE * (text.count("\n") + 1)
 
 
 def over_both(table: Table) -> list[str]:
-    """What the outer intervals are, where there are some."""
+    """Return a note on what the outer intervals are, if there are any."""
     if not any(cell.over_both for row in table.rows for cell in row.cells):
         return []
     return ["Thin lines with ends: 95 % intervals of new seeds on new images; of one run, of that run on new images."]
 
 
 def across(panels: int, most: int) -> int:
-    """How many of the panels lie side by side, so that their rows are as even as can be. most: that have room."""
+    """Return how many panels to put side by side, so that rows are as even as possible. most: the number that fits."""
     rows = -(-panels // max(1, most))
     return -(-panels // rows)
 
 
 def mark(number: int, *, size: float = 0.0) -> dict[str, Any]:
-    """The colour and marker of a series. size: in points; 0 for the usual one."""
+    """Return the colour and marker of a series. size: in points; 0 for the default."""
     marker = MARKERS[number]
-    is_thin = marker in ("P", "X")  # a white edge would eat them up
+    is_thin = marker in ("P", "X")  # a white edge would hide these thin marks
     return {
         "color": COLOURS[number],
         "marker": marker,
@@ -194,14 +194,14 @@ def legend(figure: Figure, handles: Sequence[Line2D], names: Sequence[str], titl
 
 
 def _columns(entries: Sequence[_Entry], count: int) -> list[Sequence[_Entry]]:
-    """The entries as a legend's columns, of which the first ones are longer where they do not come out even."""
+    """Split the entries into a legend's columns; the first columns are longer if the number does not divide evenly."""
     rows, longer = divmod(len(entries), count)
     ends = [0, *itertools.accumulate(rows + (k < longer) for k in range(count))]
     return [entries[low:high] for low, high in itertools.pairwise(ends)]
 
 
 def plain_ticks(value: float, _: int) -> str:
-    """A cost beside its axis: `300`, `10k`, `1.2M`."""
+    """Format a cost on its axis: `300`, `10k`, `1.2M`."""
     for unit, letter in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
         if abs(value) >= (unit if unit > 1e3 else 1e4):
             return f"{value / unit:g}{letter}"

@@ -1,1 +1,1 @@
-"""Networks: pixels in [0, 1] to logits, built from the model axis of the configuration."""
+"""Networks: map pixels in [0, 1] to logits, built from the model axis of the configuration."""

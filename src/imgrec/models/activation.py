@@ -1,10 +1,10 @@
-"""The nonlinearities that a model's `activation` names."""
+"""Build the nonlinearity that a model's `activation` names."""
 
 from collections.abc import Callable
 
 from torch import nn
 
-# PyTorch's own shapes: leaky_relu slopes 0.01 below zero, elu's alpha is 1, gelu is exact.
+# PyTorch's defaults: leaky_relu has slope 0.01 below zero, elu's alpha is 1, gelu is exact.
 _ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
     "relu": nn.ReLU,
     "leaky_relu": nn.LeakyReLU,
@@ -16,5 +16,9 @@ _ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
 
 
 def activation(name: str) -> nn.Module:
-    """A fresh module for one of config.model.ACTIVATIONS; KeyError for any other name (the config refused it)."""
+    """Return a new module for one of config.model.ACTIVATIONS.
+
+    Raises:
+        KeyError: the name is unknown; the configuration refuses such a name earlier.
+    """
     return _ACTIVATIONS[name]()

@@ -1,4 +1,4 @@
-"""From the model axis of the configuration to a network."""
+"""Build a network from the model axis of the configuration."""
 
 from collections.abc import Sequence
 
@@ -16,11 +16,21 @@ def build(
     std: Sequence[float],
     fetch: bool = True,
 ) -> Network:
-    """The network that `cfg` describes: (N, channels, image_size, image_size) in [0, 1] -> logits (N, num_classes).
+    """Build the network that `cfg` describes: (N, channels, image_size, image_size) in [0, 1] -> logits (N,
+    num_classes).
 
-    mean, std: the data's, one value a channel; pretrained weights bring the constants that they were trained with.
-    fetch: False leaves pretrained weights out, for a network that gets its weights from a checkpoint.
-    Raises UsageError for images that do not fit the network, RunError if pretrained weights cannot be had.
+    Args:
+        cfg: The configuration.
+        num_classes: K.
+        image_size: Pixels along each side.
+        channels: The images' channels.
+        mean: The data's, one value for each channel; pretrained weights replace it by the value of their training.
+        std: As `mean`.
+        fetch: False to build without pretrained weights, for a network whose weights come from a checkpoint.
+
+    Raises:
+        UsageError: the images do not fit the network.
+        RunError: pretrained weights are not available.
     """
     net = cfg.build(num_classes=num_classes, image_size=image_size, channels=channels, fetch=fetch)
     mean, std = cfg.normalisation(mean, std)

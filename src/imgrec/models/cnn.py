@@ -1,4 +1,4 @@
-"""A plain convolutional network whose sizes follow from the image."""
+"""Define a plain convolutional network whose layer sizes follow from the image's size."""
 
 # N images, C channels, K classes, S the image's side
 
@@ -9,18 +9,19 @@ from torch import Tensor, nn
 from imgrec.errors import UsageError
 from imgrec.models.activation import activation as named
 
-_MONOTONE = ("relu", "leaky_relu", "tanh", "elu")  # gelu and silu dip below zero before they rise
+_MONOTONE = ("relu", "leaky_relu", "tanh", "elu")  # gelu and silu fall before they rise
 
 
 class Cnn(nn.Module):
-    """Stages of 3x3 convolutions closed by 2x2 max-pooling, a hidden layer, the classes.
+    """Stages of 3x3 convolutions that end in 2x2 max-pooling, then a hidden layer and the classes.
 
     Every stage halves the image; its convolutions keep the size (padding 1). Each convolution is followed by batch
-    normalisation if asked for, and by the activation. With the default widths [32, 64, 128], 32 px leave 4x4x128
-    values for the hidden layer. Initialised as PyTorch does by default (He et al. 2015 uniform with a = sqrt(5)).
+    normalisation, if configured, and by the activation. With the default widths [32, 64, 128], an image of 32 px
+    becomes 4x4x128 values for the hidden layer. Weights have PyTorch's default initialisation (He et al. 2015 uniform
+    with a = sqrt(5)). Forward: (N, C, S, S) -> logits (N, K).
 
-    image_size: pixels along each side; raises UsageError unless it is a multiple of 2 ** (number of stages).
-    forward: (N, C, S, S) -> logits (N, K).
+    Raises:
+        UsageError: image_size (pixels along each side) is no multiple of 2 ** (number of stages).
     """
 
     def __init__(
@@ -66,7 +67,7 @@ class Cnn(nn.Module):
 def _stage(depth: int, *, inputs: int, outputs: int, act: str, batch_norm: bool) -> nn.Sequential:
     layers: list[nn.Module] = []
     for index in range(depth):
-        # batch normalisation subtracts the mean: a bias before it would never matter
+        # batch normalisation subtracts the mean, so a bias before it has no effect
         layers.append(
             nn.Conv2d(inputs if index == 0 else outputs, outputs, kernel_size=3, padding=1, bias=not batch_norm)
         )
@@ -74,7 +75,7 @@ def _stage(depth: int, *, inputs: int, outputs: int, act: str, batch_norm: bool)
             layers.append(nn.BatchNorm2d(outputs))
         layers.append(named(act))
     if act in _MONOTONE:
-        # max(f(a), f(b)) = f(max(a, b)) where f never falls: pooled first, f has a quarter of the work
+        # max(f(a), f(b)) = f(max(a, b)) where f never falls: after pooling, f has a quarter of the work
         layers.insert(-1, nn.MaxPool2d(2))
     else:
         layers.append(nn.MaxPool2d(2))

@@ -1,4 +1,4 @@
-"""Convolutions whose weight gradient keeps a CPU busy on small images."""
+"""Define convolutions with a faster weight gradient for small images on a CPU."""
 
 # N images, C input channels, O output channels, H rows, W columns, K images side by side
 
@@ -11,18 +11,20 @@ from torch import Tensor, nn
 from imgrec.cpu_features import has_amx
 
 _ROW = 32  # pixels that a row should have: oneDNN's weight gradient sums over rows, in tiles of 32 bfloat16 numbers
-_WIDEST = 9  # pixels of an image that is small: three fit into a row
-_WIDEST_WITHOUT_TILES = 3  # on a CPU without AMX, where wider images laid side by side are no faster or slower
+_WIDEST = 9  # largest width of a small image: three fit into a row
+_WIDEST_WITHOUT_TILES = 3  # on a CPU without AMX, where joining wider images is not faster, or is slower
 
 
 class SmallImageConv(nn.Conv2d):
     """A convolution of 3x3 with padding 1, or of 1x1, with stride 1 and no bias: (N, C, H, W) -> (N, O, H, W).
 
-    Its values are nn.Conv2d's. In training in bfloat16 on a CPU the weight gradient of small images is summed
-    otherwise: for 3x3 over several images laid side by side, a column of zeros between them, up to 9 pixels wide with
-    AMX (in half the time at 7 pixels and a fifth at 3) and up to 3 without; for 1x1, up to 9 pixels, as the one product
-    of matrices that it is (experiments/speed/README.md).
-    Raises ValueError for another kernel size.
+    Its values are those of nn.Conv2d. In training in bfloat16 on a CPU, the weight gradient of small images is computed
+    differently. For 3x3, it is computed over several images side by side, with a column of zeros between them: up to 9
+    pixels wide with AMX (in half the time at 7 pixels and a fifth at 3) and up to 3 without. For 1x1, up to 9 pixels
+    wide, it is computed as a single product of matrices (experiments/speed/README.md).
+
+    Raises:
+        ValueError: the kernel size is neither 1 nor 3.
     """
 
     def __init__(self, inputs: int, outputs: int, *, kernel_size: int) -> None:
@@ -31,23 +33,23 @@ class SmallImageConv(nn.Conv2d):
         super().__init__(inputs, outputs, kernel_size, padding=kernel_size // 2, bias=False)
 
     def forward(self, images_nchw: Tensor) -> Tensor:
-        """Not through the function in evaluation, so that every exporter sees a plain convolution."""
+        """Convolve. In evaluation the custom function is not used, so that every exporter sees a plain convolution."""
         if not self.training or images_nchw.device.type != "cpu" or not torch.is_grad_enabled():
             return super().forward(images_nchw)
         dtype = torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else images_nchw.dtype
-        if dtype != torch.bfloat16 or not self._pays(images_nchw.shape[3]):
+        if dtype != torch.bfloat16 or not self._is_faster(images_nchw.shape[3]):
             return super().forward(images_nchw)
         return cast(Tensor, _Convolution.apply(images_nchw.to(dtype), self.weight.to(dtype)))
 
-    def _pays(self, width: int) -> bool:
+    def _is_faster(self, width: int) -> bool:
         return width <= _WIDEST if self.kernel_size == (1, 1) else side_by_side(width) > 1
 
 
 def for_small_images(module: nn.Module) -> nn.Module:
-    """The same module with every convolution in it that fits made a SmallImageConv; names and parameters stay."""
+    """Replace every suitable convolution inside the module by a SmallImageConv; names and parameters stay the same."""
     for name, child in module.named_children():
-        if type(child) is nn.Conv2d and _fits(child):
-            with torch.device("meta"):  # weights of its own would cost time, and draws that change later layers
+        if type(child) is nn.Conv2d and _is_replaceable(child):
+            with torch.device("meta"):  # new weights would cost time, and their random draws would change later layers
                 exchanged = SmallImageConv(child.in_channels, child.out_channels, kernel_size=child.kernel_size[0])
             exchanged.weight = child.weight
             setattr(module, name, exchanged.train(child.training))
@@ -56,14 +58,14 @@ def for_small_images(module: nn.Module) -> nn.Module:
     return module
 
 
-def _fits(layer: nn.Conv2d) -> bool:
+def _is_replaceable(layer: nn.Conv2d) -> bool:
     plain = layer.bias is None and layer.groups == 1 and layer.padding_mode == "zeros"
     known = (layer.kernel_size, layer.padding) in (((3, 3), (1, 1)), ((1, 1), (0, 0)))
     return plain and known and layer.stride == layer.dilation == (1, 1)
 
 
 def side_by_side(width: int) -> int:
-    """How many images of this width make a row long enough; 1 where a row of one image is as good."""
+    """Return how many images of this width to join into a row; 1 where joining has no advantage."""
     widest = _WIDEST if has_amx() else _WIDEST_WITHOUT_TILES
     return _ROW // (width + 1) if width <= widest else 1
 
@@ -92,12 +94,12 @@ class _Convolution(torch.autograd.Function):
 
 
 def _pixels(images_nchw: Tensor) -> Tensor:
-    """(N H W, C): a view of channels-last images."""
+    """Return (N H W, C): a view of channels-last images."""
     return images_nchw.permute(0, 2, 3, 1).flatten(0, 2)
 
 
 def _joined(images_nchw: Tensor, k: int) -> Tensor:
-    """Rows of k images, each followed by a column of zeros: (ceil(N / k), C, H, k (W + 1)), channels last."""
+    """Return rows of k images, each followed by a column of zeros: (ceil(N / k), C, H, k (W + 1)), channels last."""
     n, c, h, w = images_nchw.shape
     rows = -(-n // k)
     joined = images_nchw.new_zeros(rows, h, k, w + 1, c)

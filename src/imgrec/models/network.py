@@ -1,4 +1,4 @@
-"""A network that takes plain pixels: the normalisation is its first layer."""
+"""Define a network that takes plain pixels, as normalisation is its first layer."""
 
 # N images, C channels, H height, W width, K classes
 
@@ -13,20 +13,25 @@ from imgrec.errors import UsageError
 
 @runtime_checkable
 class FromData(Protocol):
-    """A network with layers that are set from images before the first step."""
+    """A network with layers whose weights are computed from images before the first step."""
 
     def initialise(self, images_nchw: Tensor) -> None:
-        """images: normalised, (N, C, H, W)."""
+        """Set these layers. images_nchw: normalised, (N, C, H, W)."""
 
 
 class Network(nn.Module):
     """Normalisation, then `net`.
 
-    The constants are buffers: they move and are saved with the weights, an attack's budget stays in pixels,
+    The constants are buffers: they move to devices and are saved with the weights, an attack's budget stays in pixels,
     and an exported model takes plain images.
 
-    net: (N, C, H, W), normalised -> (N, K).
-    mean, std: one value a channel, of pixels in [0, 1]. Raises ValueError if their lengths differ or a std is not > 0.
+    Args:
+        net: (N, C, H, W), normalised -> (N, K).
+        mean: One value for each channel, of pixels in [0, 1].
+        std: One value > 0 for each channel, of pixels in [0, 1].
+
+    Raises:
+        ValueError: their lengths differ, or a std is not > 0.
     """
 
     mean: Tensor
@@ -44,16 +49,20 @@ class Network(nn.Module):
 
     @property
     def begins_from_data(self) -> bool:
-        """Whether layers of `net` are set from images before the first step, by `initialise`."""
+        """True if layers of `net` must be set by `initialise` before the first step."""
         return isinstance(self.net, FromData)
 
     def initialise(self, images_nchw: Tensor) -> None:
-        """Set the layers that begin from data. images: of the training set, (N, C, H, W), float, in [0, 1]."""
+        """Set the layers that need data. images_nchw: of the training set, (N, C, H, W), float, in [0, 1]."""
         if isinstance(self.net, FromData):
             self.net.initialise((images_nchw - self.mean) / self.std)
 
     def forward(self, images_nchw: Tensor) -> Tensor:
-        """Logits (N, K) of images (N, C, H, W), float, in [0, 1]. Raises UsageError for integers."""
+        """Return logits (N, K) of images (N, C, H, W), float, in [0, 1].
+
+        Raises:
+            UsageError: the images are integers.
+        """
         if not images_nchw.is_floating_point():
             raise UsageError(
                 f"images must be floats in [0, 1], got {images_nchw.dtype}; divide values of 0 to 255 by 255"

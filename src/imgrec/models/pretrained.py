@@ -1,4 +1,4 @@
-"""ImageNet weights through torchvision: fetched once, checked every time."""
+"""Fetch ImageNet weights through torchvision: downloaded once, checked on every use."""
 
 import contextlib
 import hashlib
@@ -26,15 +26,17 @@ _WEIGHTS: dict[str, Any] = {
     "resnet18": ResNet18_Weights.IMAGENET1K_V1,
     "resnet50": ResNet50_Weights.IMAGENET1K_V2,
 }
-_TIMEOUT_S = 10.0  # torch.hub sets none: a dead network would hang the run
+_TIMEOUT_S = 10.0  # torch.hub sets none, and without one a dead network would block the run
 
 
 def state_dict(name: str) -> dict[str, Tensor]:
-    """ImageNet weights of `name` (resnet18 or resnet50), from torch.hub's folder or else downloaded into it.
+    """Return ImageNet weights of `name` (resnet18 or resnet50), from torch.hub's folder, or else downloaded into it.
 
-    The file's name carries the first eight digits of its SHA-256; a file that was there before is checked against
-    them just as a fresh download is, and only tensors are unpickled.
-    Raises RunError if the download fails or the file is not the published one.
+    The file's name contains the first eight digits of its SHA-256. A file that is already there is checked against them
+    as a new download is. Only tensors are unpickled.
+
+    Raises:
+        RunError: the download fails, or the file is not the published one.
     """
     weights = _WEIGHTS[name]
     url = str(weights.url)

@@ -1,4 +1,4 @@
-"""torchvision's residual networks, fitted to small images and other classes."""
+"""Adapt torchvision's residual networks to small images and other classes."""
 
 # N images, C channels, H height, W width, K classes, D features
 
@@ -15,15 +15,22 @@ from imgrec.models.pretrained import state_dict as weights_of
 class Resnet(nn.Module):
     """torchvision's ResNet (He et al. 2016) up to the pooled features, then one linear layer for the classes.
 
-    architecture: torchvision's name of it.
-    stem=cifar: the first convolution is 3x3 with stride 1 and the max-pool is left out, so that 32 px reach the
-    residual stages at 32x32 (He et al. 2016, section 4.2). stem=imagenet: as published, 7x7, stride 2, max-pool.
-    pretrained: ImageNet weights in everything but the last layer, through `pretrained.state_dict`.
-    freeze_backbone: only the last layer trains; the backbone stays in evaluation mode, so that its batch
-    normalisations keep their statistics. Its gradient still reaches the image, which attacks need.
+    Forward: (N, C, H, W) -> logits (N, K).
 
-    fetch: False leaves the pretrained weights out, for a network that gets its weights from a checkpoint.
-    forward: (N, C, H, W) -> logits (N, K). Raises UsageError if pretrained weights meet other than 3 channels.
+    Args:
+        architecture: torchvision's name of it.
+        stem: `cifar`: the first convolution is 3x3 with stride 1 and there is no max-pool, so that images of 32 px
+            reach the residual stages at 32x32 (He et al. 2016, section 4.2). `imagenet`: as published, 7x7, stride 2,
+            max-pool.
+        pretrained: True for ImageNet weights in all layers but the last, by `pretrained.state_dict`.
+        freeze_backbone: True to train only the last layer. The backbone stays in evaluation mode, so that its batch
+            normalisations keep their statistics. Gradients still reach the image, as attacks need them.
+        num_classes: K.
+        channels: C.
+        fetch: False to build without pretrained weights, for a network whose weights come from a checkpoint.
+
+    Raises:
+        UsageError: pretrained weights are wanted for other than 3 channels.
     """
 
     def __init__(
@@ -47,7 +54,7 @@ class Resnet(nn.Module):
         if pretrained and fetch:
             backbone.load_state_dict(weights_of(architecture))
         if stem == "cifar":
-            # stride 1, no pooling: a 7x7/2 stem and its max-pool leave 32 px images at 8x8 before the first block
+            # stride 1, no pooling: a 7x7/2 stem and its max-pool reduce 32 px images to 8x8 before the first block
             backbone.conv1 = _stem(channels, kernel=3, stride=1)
             backbone.maxpool = nn.Identity()
         elif channels != 3:
@@ -64,7 +71,7 @@ class Resnet(nn.Module):
         return logits_nk
 
     def train(self, mode: bool = True) -> "Resnet":
-        """As nn.Module.train, but a frozen backbone stays in evaluation mode."""
+        """Set the mode as nn.Module.train does, but keep a frozen backbone in evaluation mode."""
         super().train(mode)
         if self.frozen:
             self.backbone.eval()
@@ -72,7 +79,9 @@ class Resnet(nn.Module):
 
 
 def _stem(channels: int, *, kernel: int, stride: int) -> nn.Conv2d:
-    """The first convolution, initialised like torchvision's others (He et al. 2015, by the outgoing connections)."""
+    """Return the first convolution, initialised as torchvision's others (He et al. 2015, by the outgoing
+    connections).
+    """
     conv = nn.Conv2d(channels, 64, kernel_size=kernel, stride=stride, padding=kernel // 2, bias=False)
     nn.init.kaiming_normal_(conv.weight, mode="fan_out", nonlinearity="relu")
     return conv

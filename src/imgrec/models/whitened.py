@@ -1,4 +1,4 @@
-"""A convolutional network that learns in few epochs: its first layer whitens patches, and the others begin as identity.
+"""Define a convolutional network that learns in few epochs: a whitening first layer, and identity initialisation.
 
 Jordan 2024, "94% on CIFAR-10 in 3.29 seconds on a single GPU" (arXiv 2404.00498), sections 3.1 to 3.3.
 """
@@ -13,21 +13,21 @@ from torch import Tensor, nn
 from imgrec.models.activation import activation as named
 from imgrec.models.convolution import SmallImageConv
 
-_EPS = 5e-4  # added to the patches' variances (Jordan 2024, section 3.2): flat directions are not blown up to noise
-_AT_ONCE = 100  # images whose patches are held at once: 0.1 GB for patches of 7x7 at 32 px
+_EPS = 5e-4  # added to the patches' variances (Jordan 2024, section 3.2): so flat directions do not become noise
+_AT_ONCE = 100  # images whose patches are in memory at a time: 0.1 GB for patches of 7x7 at 32 px
 
 
 class WhitenedCnn(nn.Module):
-    """Whitening, stages that halve the image, the largest value of each feature, the classes.
+    """A whitening layer, stages that halve the image, the maximum of each feature, and the classes.
 
-    The whitening layer's filters are fixed, see `initialise`. Its bias keeps its random start, PyTorch's +-1 / sqrt(P),
-    which tells a filter from its opposite; unlike the paper's it does not train, and nothing need be propagated back to
-    it. A stage is a 3x3 convolution, 2x2 max-pooling, batch normalisation and activation, then further convolutions
-    with batch normalisation and activation; with `residual` what came out of the pooling part is added before the last
-    activation (airbench96, after Jordan 2024, section 4). Batch normalisations have no scale of their own: the next
-    layer can make up for it.
+    The whitening layer's filters are fixed, see `initialise`. Its bias keeps its random initial value, PyTorch's +-1 /
+    sqrt(P), which makes a filter differ from its negative. Unlike the paper's it does not train, so no gradient is
+    propagated back to it. A stage is a 3x3 convolution, 2x2 max-pooling, batch normalisation and activation, then
+    further convolutions with batch normalisation and activation. With `residual`, the output of the pooling part is
+    added before the last activation (airbench96, after Jordan 2024, section 4). Batch normalisations have no scale, as
+    the next layer can replace it.
 
-    forward: (N, C, S, S), S >= 2 ** stages + whiten_kernel - 1, normalised -> logits (N, K).
+    Forward: (N, C, S, S), S >= 2 ** stages + whiten_kernel - 1, normalised -> logits (N, K).
     """
 
     def __init__(
@@ -58,7 +58,7 @@ class WhitenedCnn(nn.Module):
     def initialise(self, images_nchw: Tensor) -> None:
         """Set the whitening filters from training images: the eigenvectors of their patches, scaled to variance 1.
 
-        Every eigenvector comes with both signs, as the activation lets one of them pass. images: normalised.
+        Every eigenvector is used with both signs, as the activation passes only one of them. images_nchw: normalised.
         """
         k = self.whiten.kernel_size[0]
         size = images_nchw.shape[1] * k * k
@@ -104,7 +104,10 @@ class _Stage(nn.Module):
 
 
 def _convolution(inputs: int, outputs: int) -> SmallImageConv:
-    """It begins by handing its inputs on; outputs beyond their number begin as PyTorch's (section 3.3)."""
+    """Return a convolution that is initialised as the identity of its inputs.
+
+    Outputs beyond the number of inputs have PyTorch's initialisation (section 3.3).
+    """
     convolution = SmallImageConv(inputs, outputs, kernel_size=3)
     nn.init.dirac_(convolution.weight[: min(inputs, outputs)])
     return convolution

@@ -1,1 +1,1 @@
-"""Optimizers and learning-rate schedules, built from their axes of the configuration."""
+"""Build optimizers and learning-rate schedules from their axes of the configuration."""

@@ -1,4 +1,4 @@
-"""From the optimizer axis of the configuration to an optimizer."""
+"""Build an optimizer from the optimizer axis of the configuration."""
 
 from torch import nn
 from torch.optim import Optimizer
@@ -10,10 +10,12 @@ from imgrec.optim.fused import prepared
 
 
 def build_optimizer(cfg: config.Optimizer, module: nn.Module) -> Optimizer:
-    """The optimizer that `cfg` describes, over everything in `module` that trains, at the peak rate.
+    """Build the optimizer that `cfg` describes, over all trainable parameters of `module`, at the peak rate.
 
-    Build it once the module is on its device. See `fused.prepared` for what resuming keeps.
-    Raises ValueError if nothing trains.
+    Call it once the module is on its device. See `fused.prepared` for what resuming keeps.
+
+    Raises:
+        ValueError: nothing trains.
     """
     optimizer = cfg.build(module)
     if origins.origin_of(type(cfg)) is not None:
@@ -22,7 +24,7 @@ def build_optimizer(cfg: config.Optimizer, module: nn.Module) -> Optimizer:
 
 
 def _check(cfg: config.Optimizer, optimizer: Optimizer) -> None:
-    """Refuse an optimizer of the user's own on which settings that every optimizer has would have no effect."""
+    """Refuse a user's own optimizer that ignores settings which every optimizer has."""
     rates = [group["lr"] for group in optimizer.param_groups]
     if cfg.peak not in rates:
         raise UsageError(

@@ -1,4 +1,4 @@
-"""What every optimizer here gets beyond its formula: fused kernels that are safe, and a resumption that obeys."""
+"""Add to every optimizer what its formula does not say: safe fused kernels, and resuming with the present settings."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -9,26 +9,28 @@ from torch.optim import Optimizer
 
 
 def can_fuse(parameters: Iterable[Tensor]) -> bool:
-    """Whether PyTorch's fused kernels take all of these: floating point, on a CPU or a CUDA device.
+    """Return True if PyTorch's fused kernels support all of these: floating point, on a CPU or a CUDA device.
 
-    Fused, a step passes once over weights, gradients and state; with state it is 2 to 4 times as fast on a CPU.
+    A fused step passes once over weights, gradients and state. With state it is 2 to 4 times as fast on a CPU.
     """
     return all(parameter.is_floating_point() and parameter.device.type in ("cpu", "cuda") for parameter in parameters)
 
 
 def fused(groups: Iterable[dict[str, Any]]) -> bool | None:
-    """What PyTorch's `fused=` gets for these parameter groups: True where `can_fuse`, else None, its own choice."""
+    """Return PyTorch's `fused=` argument for these parameter groups: True if `can_fuse`, else None, PyTorch's own
+    choice.
+    """
     return True if can_fuse(parameter for group in groups for parameter in group["params"]) else None
 
 
 def prepared(optimizer: Optimizer) -> Optimizer:
-    """The same optimizer, made safe to resume, clip and reshape.
+    """Return the same optimizer, prepared for resuming, clipping and changes of memory layout.
 
-    - A loaded state brings the moments; the hyperparameters stay those of the present configuration. Past gradients are
-      dropped where the momentum is 0 by now, so that a momentum later on begins without them.
+    - A loaded state provides the moments; the hyperparameters stay those of the present configuration. Past gradients
+    are dropped where the momentum is now 0, so that a later momentum starts without them.
     - State tensors take the memory layout of their parameters, after loading and before the first step. Fused kernels
-      walk through memory: a channels_last weight beside contiguous moments would silently be updated wrongly.
-    - Gradients may be clipped under automatic mixed precision, with fused kernels as well.
+    read memory in order: a channels_last weight with contiguous moments would silently be updated wrongly.
+    - Gradients may be clipped under automatic mixed precision, also with fused kernels.
     """
     optimizer.register_load_state_dict_pre_hook(_keep_hyperparameters)
     optimizer.register_load_state_dict_post_hook(_lay_out_state)
@@ -38,15 +40,15 @@ def prepared(optimizer: Optimizer) -> Optimizer:
         handle.remove()
 
     handle = optimizer.register_step_pre_hook(before_first_step)
-    # The flag promises to unscale gradients inside step(), so the scaler does not do it before, and Lightning refuses
-    # to clip. Cleared, the scaler unscales first, as for any optimizer without fused kernels.
+    # The flag says that step() unscales gradients, so the scaler does not do it before, and Lightning refuses to clip.
+    # With the flag cleared, the scaler unscales first, as for any optimizer without fused kernels.
     setattr(optimizer, "_step_supports_amp_scaling", False)  # noqa: B010 (no public way, and mypy knows no such name)
     return optimizer
 
 
 def _keep_hyperparameters(optimizer: Optimizer, loaded: dict[str, Any]) -> dict[str, Any] | None:
     if len(loaded["param_groups"]) != len(optimizer.param_groups):
-        return None  # load_state_dict refuses it, and says why
+        return None  # load_state_dict refuses it with a reason
     groups = [
         {**now, "params": then["params"]}
         for now, then in zip(optimizer.param_groups, loaded["param_groups"], strict=True)

@@ -1,4 +1,4 @@
-"""Muon (Jordan et al. 2024, kellerjordan.github.io/posts/muon), and AdamW or SGD for what it is not meant for."""
+"""Define Muon (Jordan et al. 2024, kellerjordan.github.io/posts/muon), with AdamW or SGD for other parameters."""
 
 from collections.abc import Callable, Iterable
 from typing import Any, overload
@@ -18,16 +18,26 @@ RULES = ("muon", "adamw", "sgd")
 class Muon(Optimizer):
     """Orthogonalised Nesterov momentum for matrices and filters; AdamW or SGD for the rest.
 
-    A group with rule "muon" holds parameters of 2 or more dimensions, each seen as the matrix (rows, all that follows)
-    in any memory format: the momentum B <- momentum B + (1 - momentum) G, looked ahead, is orthogonalised and
-    subtracted times lr * max(1, rows / columns) ** 0.5. With `constant_norm` each is first scaled to the Frobenius norm
-    rows ** 0.5, so that lr alone says how far a step turns it. A group with rule "adamw" follows AdamW (Loshchilov &
-    Hutter 2019, algorithm 2), with "sgd" SGD with Nesterov momentum (Sutskever et al. 2013) and an L2 penalty; weight
-    decay is decoupled in the two others: times 1 - lr * weight_decay.
+    A group with rule "muon" contains parameters of 2 or more dimensions. Each is treated as a matrix (first dimension,
+    all others) in any memory format. The momentum is B <- momentum B + (1 - momentum) G; its Nesterov look-ahead is
+    orthogonalised, and subtracted times lr * max(1, rows / columns) ** 0.5. With `constant_norm` each parameter is
+    first scaled to the Frobenius norm rows ** 0.5, so that lr alone determines the angle of a step. A group with rule
+    "adamw" follows AdamW (Loshchilov & Hutter 2019, algorithm 2). A group with rule "sgd" follows SGD with Nesterov
+    momentum (Sutskever et al. 2013) and an L2 penalty. Weight decay is decoupled in the two others: times 1 - lr *
+    weight_decay.
 
-    groups: parameter groups, each with `params` and `rule`, and whatever it sets otherwise than the defaults here.
-    lr: of Muon's groups; the others give their own. Raises ValueError for a group without a rule or, in Muon's,
-    a parameter of fewer than 2 dimensions.
+    Args:
+        groups: Parameter groups, each with `params`, `rule`, and every setting that differs from the defaults here.
+        lr: The rate of Muon's groups; the other groups set their own.
+        momentum: Muon's momentum.
+        ns_steps: Iterations of the orthogonalisation.
+        constant_norm: See above.
+        weight_decay: See above.
+        betas: AdamW's.
+        eps: AdamW's.
+
+    Raises:
+        ValueError: a group has no rule, or a parameter of a Muon group has fewer than 2 dimensions.
     """
 
     def __init__(
@@ -50,7 +60,7 @@ class Muon(Optimizer):
             "weight_decay": weight_decay,
             "betas": betas,
             "eps": eps,
-            "fused": False,  # PyTorch's loading reads it: a fused AdamW counts its steps on the parameters' device
+            "fused": False,  # PyTorch's loading reads it: a fused AdamW keeps its step count on the parameters' device
         }
         super().__init__(groups, defaults)
         for group in self.param_groups:
@@ -72,7 +82,7 @@ class Muon(Optimizer):
 
     @torch.no_grad()
     def step(self, closure: Callable[[], float] | None = None) -> float | None:
-        """One update of every parameter that has a gradient. Returns the closure's loss, if there is one."""
+        """Update every parameter that has a gradient. Returns the closure's loss, if there is a closure."""
         loss = None
         if closure is not None:
             with torch.enable_grad():
@@ -155,5 +165,5 @@ class Muon(Optimizer):
 
 
 def _gradient(parameter: Tensor) -> Tensor:
-    assert parameter.grad is not None  # step() chose those that have one
+    assert parameter.grad is not None  # step() selects parameters with a gradient
     return parameter.grad

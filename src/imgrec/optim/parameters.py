@@ -1,4 +1,4 @@
-"""Which parameters an optimizer gets, and in which group."""
+"""Sort a network's parameters into the optimizer's groups."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -11,11 +11,13 @@ _NORMS: tuple[type[nn.Module], ...] = (_NormBase, nn.GroupNorm, nn.LayerNorm, nn
 
 
 def groups(module: nn.Module, *, decay_norm_and_bias: bool, weight_decay: float) -> list[dict[str, Any]]:
-    """Parameter groups of everything that trains, in the module's own order.
+    """Return parameter groups of everything that trains, in the module's own order.
 
-    One group, or without decay_norm_and_bias two: the second, of biases and of normalisation layers, has a weight
-    decay of 0 (He et al. 2019, "Bag of tricks", section 3.1). Frozen parameters are left out; empty groups too.
-    Raises ValueError if nothing trains.
+    There is one group, or without decay_norm_and_bias two: the second, of biases and of normalisation layers, has a
+    weight decay of 0 (He et al. 2019, "Bag of tricks", section 3.1). Frozen parameters and empty groups are left out.
+
+    Raises:
+        ValueError: nothing trains.
     """
     decayed: list[nn.Parameter] = []
     spared: list[nn.Parameter] = []
@@ -33,24 +35,27 @@ def groups(module: nn.Module, *, decay_norm_and_bias: bool, weight_decay: float)
 def muon_groups(
     module: nn.Module, *, adamw_lr: float, decay_norm_and_bias: bool, weight_decay: float
 ) -> list[dict[str, Any]]:
-    """`groups`, with every weight matrix and convolution filter set apart for Muon.
+    """Return `groups`, with every weight matrix and convolution filter in a group for Muon.
 
-    The rest, at rate adamw_lr, is AdamW's: biases, normalisation layers, and the module's last linear layer, whose
-    weight maps to classes. Jordan et al. 2024 give scalars, vectors, the input and the output layer to AdamW; here the
-    input layer is Muon's too, as its filters are few and small. Raises ValueError if nothing trains.
+    AdamW gets the rest at rate adamw_lr: biases, normalisation layers, and the module's last linear layer, whose weight
+    maps to classes. Jordan et al. 2024 use AdamW for scalars, vectors, the input and the output layer. Here Muon also
+    gets the input layer, as its filters are few and small.
+
+    Raises:
+        ValueError: nothing trains.
     """
     roles = _roles(module)
     spare = set() if decay_norm_and_bias else {"minor"}
     return _filled(
         [
-            {"params": _of(roles, {"hidden"}), "weight_decay": weight_decay, "rule": "muon"},
+            {"params": _with_roles(roles, {"hidden"}), "weight_decay": weight_decay, "rule": "muon"},
             {
-                "params": _of(roles, {"head", "minor"} - spare),
+                "params": _with_roles(roles, {"head", "minor"} - spare),
                 "weight_decay": weight_decay,
                 "rule": "adamw",
                 "lr": adamw_lr,
             },
-            {"params": _of(roles, spare), "weight_decay": 0.0, "rule": "adamw", "lr": adamw_lr},
+            {"params": _with_roles(roles, spare), "weight_decay": 0.0, "rule": "adamw", "lr": adamw_lr},
         ]
     )
 
@@ -58,26 +63,38 @@ def muon_groups(
 def muon_sgd_groups(
     module: nn.Module, *, bias_lr: float, head_lr: float, momentum: float, decay: float, decay_norm_and_bias: bool
 ) -> list[dict[str, Any]]:
-    """Weight matrices and filters for Muon; the last linear layer, and biases and normalisations, for SGD.
+    """Return groups with weight matrices and filters for Muon, and the last linear layer, biases and normalisations for
+    SGD.
 
-    decay: what a step at the peak rate takes away of SGD's parameters, whatever their rate, before momentum, which
-    makes it 1 / (1 - momentum) as much in the long run (L2, not decoupled).
-    Raises ValueError if nothing trains.
+    Args:
+        module: The network.
+        bias_lr: The rate of biases and normalisations.
+        head_lr: The rate of the last linear layer.
+        momentum: SGD's momentum.
+        decay: The share that a step at the peak rate subtracts from SGD's parameters, for any rate, before momentum,
+            which multiplies it by 1 / (1 - momentum) in the long run (L2, not decoupled).
+        decay_norm_and_bias: True to decay biases and normalisations too.
+
+    Raises:
+        ValueError: nothing trains.
     """
     roles = _roles(module)
     rest = {"rule": "sgd", "momentum": momentum}
     minor_decay = decay / bias_lr if decay_norm_and_bias else 0.0
     return _filled(
         [
-            {"params": _of(roles, {"hidden"}), "weight_decay": 0.0, "rule": "muon"},
-            {"params": _of(roles, {"head"}), "lr": head_lr, "weight_decay": decay / head_lr, **rest},
-            {"params": _of(roles, {"minor"}), "lr": bias_lr, "weight_decay": minor_decay, **rest},
+            {"params": _with_roles(roles, {"hidden"}), "weight_decay": 0.0, "rule": "muon"},
+            {"params": _with_roles(roles, {"head"}), "lr": head_lr, "weight_decay": decay / head_lr, **rest},
+            {"params": _with_roles(roles, {"minor"}), "lr": bias_lr, "weight_decay": minor_decay, **rest},
         ]
     )
 
 
 def _roles(module: nn.Module) -> list[tuple[nn.Parameter, str]]:
-    """What trains, in the module's order: minor (biases, normalisations), head (the last linear's weight), hidden."""
+    """Return everything that trains, in the module's order, with its role.
+
+    The role is minor (biases, normalisations), head (the last linear layer's weight) or hidden.
+    """
     linears = [layer for layer in module.modules() if isinstance(layer, nn.Linear)]
     last = linears[-1] if linears else None
     roles = []
@@ -88,12 +105,12 @@ def _roles(module: nn.Module) -> list[tuple[nn.Parameter, str]]:
     return roles
 
 
-def _of(roles: list[tuple[nn.Parameter, str]], chosen: set[str]) -> list[nn.Parameter]:
+def _with_roles(roles: list[tuple[nn.Parameter, str]], chosen: set[str]) -> list[nn.Parameter]:
     return [parameter for parameter, role in roles if role in chosen]
 
 
 def _trainable(module: nn.Module) -> Iterator[tuple[nn.Module, str, nn.Parameter]]:
-    """Every parameter that requires a gradient, once, with the layer that owns it and its name there."""
+    """Yield every parameter that requires a gradient, once, with the layer that owns it and its name in that layer."""
     seen: set[nn.Parameter] = set()
     for owner in module.modules():
         for name, parameter in owner.named_parameters(recurse=False):
@@ -107,7 +124,11 @@ def _is_norm_or_bias(owner: nn.Module, name: str) -> bool:
 
 
 def _filled(candidates: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The groups that hold parameters; ValueError if none does."""
+    """Return the groups that contain parameters.
+
+    Raises:
+        ValueError: no group does.
+    """
     filled = [group for group in candidates if group["params"]]
     if not filled:
         raise ValueError("an optimizer needs parameters that train, and every parameter of this network is frozen")

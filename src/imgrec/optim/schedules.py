@@ -1,4 +1,4 @@
-"""The schedule of the configuration, for PyTorch. A step is an optimizer step."""
+"""Build the configuration's schedule for PyTorch. A step is an optimizer step."""
 
 from typing import Any
 
@@ -9,18 +9,21 @@ from imgrec.config import schedule as config
 
 
 def build_schedule(cfg: config.Schedule, optimizer: Optimizer, total_steps: int) -> "Schedule":
-    """The schedule for PyTorch; call its step() after every step of the optimizer.
+    """Build the schedule for PyTorch; call its step() after every step of the optimizer.
 
-    Every group keeps its own peak: the rate that it has now. Raises ValueError if total_steps < 1.
+    The peak of each group is its present rate.
+
+    Raises:
+        ValueError: total_steps < 1.
     """
     return Schedule(cfg, optimizer, total_steps)
 
 
 class Schedule(LambdaLR):
-    """Its state is the position alone, plain numbers.
+    """A schedule whose saved state is only its position, as plain numbers.
 
-    Peaks, shape and length are the present run's: a run that goes on longer, or with another rate, follows its own
-    schedule from the very next step. Load the optimizer's state first, as it brings the old rates with it.
+    Peaks, shape and length are those of the present run: a run that is extended, or that has another rate, follows its
+    own schedule from the next step on. Load the optimizer's state first, as it contains the old rates.
     """
 
     def __init__(self, cfg: config.Schedule, optimizer: Optimizer, total_steps: int) -> None:
@@ -34,11 +37,13 @@ class Schedule(LambdaLR):
 
     @property
     def position(self) -> int:
-        """The step that comes next, counted from 0 to total_steps."""
+        """The next step, counted from 0 to total_steps."""
         return int(self.last_epoch)
 
     def place(self, step: int) -> None:
-        """Go on at this step, whatever the loaded state counted: its steps may have been of other batches."""
+        """Continue at this step, whatever step the loaded state counted, as its steps may have had batches of another
+        size.
+        """
         if step != self.last_epoch:
             self._go_to(step, step + 1)
 

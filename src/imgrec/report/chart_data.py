@@ -1,4 +1,4 @@
-"""What a report draws of runs: curves, confusion, calibration and classes of each setting, over its seeds."""
+"""Collect the data of a report's charts: curves, confusion, calibration and classes of each setting, over its seeds."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -13,7 +13,7 @@ from imgrec.tables.names import Names
 from imgrec.tables.table import Row, Table
 from imgrec.untrusted_text import visible
 
-MOST_CLASSES = 40  # beyond which a confusion matrix cannot be read
+MOST_CLASSES = 40  # largest number of classes with a readable confusion matrix
 CURVE_METRICS = (("val", "top1"), ("val", "loss"), ("train", "loss"), ("train", "top1"))
 
 
@@ -26,7 +26,7 @@ _OF_OBJECTS = {
 
 @dataclass(frozen=True, kw_only=True)
 class Point:
-    """A setting's mean at the end of an epoch, and the mean less and plus the standard deviation over n seeds."""
+    """A setting's mean at the end of an epoch, and mean minus and plus the standard deviation, over n seeds."""
 
     setting: str
     epoch: int
@@ -38,7 +38,7 @@ class Point:
 
 @dataclass(frozen=True, kw_only=True)
 class Class:
-    """A setting's accuracy on one class, mean and 95 % interval over seeds."""
+    """A setting's accuracy on one class in percent, mean and 95 % interval over seeds."""
 
     setting: str
     name: str
@@ -49,7 +49,9 @@ class Class:
 
 @dataclass(frozen=True, kw_only=True)
 class Confusions:
-    """How many images of a true class were given a class, over all seeds, and as a share of the true class."""
+    """The number of images of a true class that were predicted as a class, over all seeds, and its share of the true
+    class.
+    """
 
     setting: str
     true: str
@@ -60,7 +62,7 @@ class Confusions:
 
 @dataclass(frozen=True, kw_only=True)
 class Bin:
-    """Images of a range of confidence, over all seeds: their mean confidence and accuracy."""
+    """Images in a range of confidence, over all seeds: their mean confidence and accuracy."""
 
     setting: str
     confidence: float
@@ -70,8 +72,15 @@ class Bin:
 
 @dataclass(kw_only=True)
 class ChartData:
-    """curves: points by `split metric`. remarks: what is not drawn although it is there. problems: files that could not
-    be read.
+    """The data of the charts.
+
+    Attributes:
+        curves: points, by `split metric`.
+        classes: accuracies by class.
+        confusions: cells of confusion matrices.
+        bins: ranges of confidence.
+        remarks: data that exist but are not drawn.
+        problems: files that could not be read.
     """
 
     curves: dict[str, list[Point]] = field(default_factory=dict)
@@ -83,7 +92,7 @@ class ChartData:
 
 
 def chart_data(table: Table) -> ChartData:
-    """Read curves and diagnostics of the table's runs, of the split and the place that it shows."""
+    """Read curves and diagnostics of the table's runs, for the split and the place that the table shows."""
     data = ChartData()
     for row in table.rows:
         _take_curves(data, name_of(table, row), row)
@@ -92,12 +101,12 @@ def chart_data(table: Table) -> ChartData:
 
 
 def name_of(table: Table, row: Row) -> str:
-    """The setting's name in charts: choices as they are, keys with their values."""
+    """Return the setting's name in charts: choices by their value, keys with key and value."""
     return Names().setting(table.factors.keys, row.setting, between=" · ")
 
 
 def _take_curves(data: ChartData, setting: str, row: Row) -> None:
-    """The means over seeds of what was logged at the end of epochs; runs of every status have curves."""
+    """Add the means over seeds of the values at the ends of epochs. Runs of every status have curves."""
     found = curves(row, CURVE_METRICS)
     data.remarks += found.remarks
     data.problems += found.problems
@@ -117,7 +126,7 @@ def _take_curves(data: ChartData, setting: str, row: Row) -> None:
 
 
 def _take_diagnostics(data: ChartData, setting: str, row: Row, table: Table) -> None:
-    """Confusion, calibration and classes of the split and place that the table shows, summed over its seeds."""
+    """Add confusion, calibration and classes of the table's split and place, summed over seeds."""
     found: list[Diagnostics] = []
     for run in row.runs:
         path = run.folder / DIAGNOSTICS if run.folder else None
@@ -139,10 +148,10 @@ def _take_diagnostics(data: ChartData, setting: str, row: Row, table: Table) -> 
 
 
 def _labels(found: Diagnostics) -> list[str]:
-    """The classes' names for the page: bytes that are not UTF-8 as escapes, and none that JavaScript takes for its own.
+    """Return the classes' names for the page.
 
-    Vega looks names up in plain objects, where `constructor` is there before anything was put in. With a character
-    that takes no place behind it, the name is seen as it is.
+    Bytes that are not UTF-8 become escapes. Vega looks names up in plain JavaScript objects, which always have
+    properties such as `constructor`. Such a name gets a zero-width character at its end, so that it looks the same.
     """
     return [f"{label}\u200b" if label in _OF_OBJECTS else label for label in map(visible, found.classes)]
 
@@ -156,7 +165,7 @@ def _take_classes(data: ChartData, name: str, read: Sequence[Diagnostics]) -> No
 
 
 def _take_bins(data: ChartData, name: str, read: Sequence[Diagnostics]) -> None:
-    """Bins of the same edges are summed."""
+    """Add calibration bins; bins with the same edges are summed."""
     edges = dict.fromkeys((row.low, row.high) for found in read for row in found.calibration)
     for low, high in sorted(edges):
         bins = [row for found in read for row in found.calibration if (row.low, row.high) == (low, high)]

@@ -1,4 +1,4 @@
-"""The report's charts as Vega-Lite specifications, made with Altair. Their inks follow the page (page.css)."""
+"""Build the report's charts as Vega-Lite specifications, with Altair. Their colours suit the page (page.css)."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -12,20 +12,22 @@ from imgrec.report.context import ReportContext
 from imgrec.tables.factors import ABSENT
 from imgrec.tables.sensitivity import Sensitivity
 
-# Blue, orange, green, magenta, brown, grey: each stands out by 3:1 (WCAG 2.2, 1.4.11) on the page's light ground and on
-# its dark one, and any two differ by 20 (CIE 1976) also to the colour-blind (Machado et al. 2009), as a test checks.
+# Blue, orange, green, magenta, brown, grey. Each has a contrast of 3:1 (WCAG 2.2, 1.4.11) on the page's light and dark
+# backgrounds. Any two differ by 20 (CIE 1976), also for colour-blind readers (Machado et al. 2009). A test checks this.
 COLOURS = ("#3b56f5", "#c17525", "#39a579", "#c926ba", "#825e31", "#686876")
 _DASHES = ([1, 0], [6, 3], [2, 2], [8, 3, 2, 3], [4, 4], [1, 3])
 _SHAPES = ("circle", "square", "triangle-up", "diamond", "cross", "triangle-down")
 _HEIGHT = 300  # pixels; the width is the page's
-_FEW_CLASSES = 12  # up to which its cells hold their counts
-_ALL = "all"  # of the settings
-_LONG = 24  # characters of a setting's name beyond which a legend has one column
+_FEW_CLASSES = 12  # largest number of classes whose cells show their counts
+_ALL = "all"  # the choice of all settings
+_LONG = 24  # length of a setting's name above which a legend has one column
 
 
 @dataclass(frozen=True, kw_only=True)
 class Chart:
-    """A chart: its place in the page, what it says to who cannot see it, its specification, its numbers as a table."""
+    """A chart: its key on the page, title, caption, specification, and its numbers as a table for readers who cannot
+    see it.
+    """
 
     key: str
     title: str
@@ -36,7 +38,7 @@ class Chart:
 
 
 def charts(context: ReportContext) -> list[Chart]:
-    """The charts for which the context has anything to draw."""
+    """Return the charts for which the context has data."""
     drawn = [
         _curves(context, name, k)
         for k, name in enumerate(name for name in ("val top1", "val loss", "train top1", "train loss"))
@@ -82,14 +84,16 @@ def _curves(context: ReportContext, name: str, number: int) -> Chart:
         key=f"curves-{name.replace(' ', '-')}",
         title=f"{name} after each epoch",
         caption=f"Mean over seeds of each setting; {band_said}.",
-        spec=_finished((band + line).add_params(chosen)),
+        spec=_to_spec((band + line).add_params(chosen)),
         header=["epoch", *settings],
         rows=[[str(epoch), *(cells.get((setting, epoch), ABSENT) for setting in settings)] for epoch in epochs],
     )
 
 
 def _tuning(found: Sensitivity, number: int) -> Chart:
-    """Validation top1 against the value that was tried, a line a choice; what was chosen is a diamond."""
+    """Return the chart of validation top1 against the tried value: a line for each choice, a diamond for the chosen
+    value.
+    """
     numeric = all(_is_positive(value) for value in found.values)
     rows = [
         {
@@ -135,7 +139,7 @@ def _tuning(found: Sensitivity, number: int) -> Chart:
         key=f"tuning-{number}",
         title="Tuning",
         caption=f"{found.title}. A diamond is what the choice was then run with.{more}",
-        spec=_finished(line + point),
+        spec=_to_spec(line + point),
         header=[keys, *found.choices],
         rows=[[value, *(shown(choice, value) for choice in found.choices)] for value in found.values],
     )
@@ -170,7 +174,7 @@ def _costs(context: ReportContext) -> Chart:
         key="cost",
         title="Score against cost",
         caption="Mean score of each setting, with its 95 % interval over seeds, against the mean seconds of its runs.",
-        spec=_finished(interval + point),
+        spec=_to_spec(interval + point),
         header=["setting", "seconds", context.score, "low", "high"],
         rows=[[row.setting, *map(_digits, (row.seconds, row.mean, row.low, row.high))] for row in context.costs],
     )
@@ -202,7 +206,7 @@ def _calibration(context: ReportContext) -> Chart:
         title="Calibration",
         caption=f"{context.reading}: accuracy of the images of each range of confidence, over all seeds. Below the"
         " dotted line, a network is too sure.",
-        spec=_finished(ideal + line),
+        spec=_to_spec(ideal + line),
         header=["setting", "confidence", "accuracy", "images"],
         rows=[
             [row.setting, _digits(row.confidence), _digits(row.accuracy), str(row.n)] for row in context.chart_data.bins
@@ -227,7 +231,7 @@ def _classes(context: ReportContext) -> Chart:
         key="classes",
         title="Accuracy by class",
         caption=f"{context.reading}: mean over seeds of one setting, with the mean's 95 % interval over seeds.",
-        spec=_finished((bar + interval).add_params(chosen), height=max(_HEIGHT, 18 * len(names))),
+        spec=_to_spec((bar + interval).add_params(chosen), height=max(_HEIGHT, 18 * len(names))),
         header=["class", *settings],
         rows=[[name, *(means.get((setting, name), ABSENT) for setting in settings)] for name in names],
     )
@@ -263,7 +267,7 @@ def _confusion(context: ReportContext) -> Chart:
         title="Confusion",
         caption=f"{context.reading}: images of a true class (row) by the class they were given (column), over all"
         " seeds.",
-        spec=_finished(layers.add_params(chosen), height=max(_HEIGHT, 30 * len(names))),
+        spec=_to_spec(layers.add_params(chosen), height=max(_HEIGHT, 30 * len(names))),
         header=["setting", "true class", *(f"given {name}" for name in names)],
         rows=[
             [setting, true, *(str(counts.get((setting, true, name), 0)) for name in names)]
@@ -273,7 +277,7 @@ def _confusion(context: ReportContext) -> Chart:
 
 
 def _select(context: ReportContext, name: str, drawn: set[str], *, everything: bool = False) -> alt.Parameter:
-    """A choice of one setting, or of all."""
+    """Return a control that selects one setting, or all."""
     names = [*([_ALL] if everything else []), *(setting for setting in context.settings_names if setting in drawn)]
     return alt.param(name=name, value=names[0], bind=alt.binding_select(options=names, name="setting "))
 
@@ -313,7 +317,10 @@ def _legend(names: Sequence[str], symbol: str = "stroke") -> alt.Legend:
 
 
 def _scale(names: Sequence[str], marks: Sequence[Any]) -> alt.Scale:
-    """Settings by their place: colours take turns first, so that dashes and shapes change with every round of them."""
+    """Return the marks of the settings, by their position.
+
+    Colours are used in turn. Dashes and shapes are shifted after every round of colours.
+    """
     turns = range(len(names))
     if marks is COLOURS:
         return alt.Scale(domain=names, range=[marks[k % len(marks)] for k in turns])
@@ -321,7 +328,7 @@ def _scale(names: Sequence[str], marks: Sequence[Any]) -> alt.Scale:
 
 
 def _data(rows: Sequence[Any]) -> alt.Data:
-    values = [{key: _short(value) for key, value in dataclasses.asdict(row).items()} for row in rows]
+    values = [{key: _rounded(value) for key, value in dataclasses.asdict(row).items()} for row in rows]
     return alt.Data(values=values)  # type: ignore[no-untyped-call] # Altair's own
 
 
@@ -329,13 +336,13 @@ def _digits(value: float | None) -> str:
     return ABSENT if value is None else f"{value:.4g}"
 
 
-def _short(value: Any) -> Any:
-    """Numbers with no more digits than a chart can show."""
+def _rounded(value: Any) -> Any:
+    """Round a number to the digits that a chart can show."""
     return float(f"{value:.6g}") if isinstance(value, float) else value
 
 
-def _finished(chart: Any, *, height: int = _HEIGHT) -> dict[str, Any]:
-    """The specification, as wide as its place on the page, which also says to a reader what is drawn."""
+def _to_spec(chart: Any, *, height: int = _HEIGHT) -> dict[str, Any]:
+    """Return the specification, as wide as its container on the page. Vega's own ARIA texts are switched off."""
     spec: dict[str, Any] = (
         chart.properties(width="container", height=height, background="transparent")
         .configure(aria=False, font="inherit")

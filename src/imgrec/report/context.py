@@ -1,4 +1,4 @@
-"""What a report tells: the settings' table, what is drawn of them, each run with the way to it, failures, commands."""
+"""Collect what a report shows: the table of settings, data of charts, each run with a link, failures, commands."""
 
 import os
 import shlex
@@ -17,12 +17,12 @@ from imgrec.tables.run_score import score_of
 from imgrec.tables.sensitivity import Sensitivity
 from imgrec.tables.table import Row, Table
 
-_MOST_NAMES = 4  # of folders that the title holds
+_MOST_NAMES = 4  # folder names in the title
 
 
 @dataclass(frozen=True, kw_only=True)
 class Cost:
-    """What a setting costs and reaches: mean seconds, mean score with its interval."""
+    """A setting's mean seconds, and its mean score with its interval."""
 
     setting: str
     seconds: float
@@ -33,7 +33,7 @@ class Cost:
 
 @dataclass(frozen=True, kw_only=True)
 class Lane:
-    """A run in the report's list. link: from the page to its folder, None for a lone record."""
+    """A run in the report's list. link: from the page to the run's folder; None for a record without a folder."""
 
     cells: list[str]
     link: str | None
@@ -43,9 +43,23 @@ class Lane:
 
 @dataclass(kw_only=True)
 class ReportContext:
-    """Everything the page shows, in plain values.
+    """Everything that the page shows, in plain values.
 
-    reading: which images the diagnostics are of. problems: files that could not be read.
+    Attributes:
+        title: the title.
+        when: the time from the first start to the last end.
+        counts: the number of runs of each status.
+        settings: the table of settings.
+        settings_names: the names of the settings that are drawn.
+        runs_header: the header of the list of runs.
+        runs: the list of runs.
+        score: the name of the first score.
+        costs: the cost of each setting.
+        chart_data: the data of the charts.
+        reading: which images the diagnostics were measured on.
+        commands: commands that repeat the runs.
+        tunings: what the runs' sweeps tuned.
+        problems: files that could not be read.
     """
 
     title: str
@@ -65,7 +79,7 @@ class ReportContext:
 
 
 def report_context(table: Table, problems: Sequence[str], page: Path) -> ReportContext:
-    """Read curves and diagnostics of the table's runs. page: where the report will lie, for its links."""
+    """Read curves and diagnostics of the table's runs. page: the path of the report, for its links."""
     runs = [run for row in table.rows for run in row.runs]
     context = ReportContext(
         title=_title(runs),
@@ -93,7 +107,7 @@ def report_context(table: Table, problems: Sequence[str], page: Path) -> ReportC
 
 
 def _title(runs: Sequence[Run]) -> str:
-    """The names of the folders that the runs lie in, such as a sweep's; of a run alone, its own name."""
+    """Return the names of the folders that contain the runs, such as a sweep's; for a single run, its own name."""
     if len(runs) == 1:
         return shown(runs[0].name)
     names = list(dict.fromkeys(shown(_group(run).name) for run in runs))
@@ -102,13 +116,13 @@ def _title(runs: Sequence[Run]) -> str:
 
 
 def _group(run: Run) -> Path:
-    """The folder that the run's folder lies in; of a lone record the folder around `records`."""
+    """Return the folder that contains the run's folder; for a record without a folder, the folder around `records`."""
     place = (run.folder or run.path).resolve().parent
     return place.parent if run.folder is None and place.name == RECORDS else place
 
 
 def _when(runs: Sequence[Run]) -> str:
-    """The time from the first beginning to the last end, in UTC, of the records that have them."""
+    """Return the time from the first start to the last end, in UTC, of the records that contain times."""
     began = sorted(run.record.began for run in runs if run.record.began)
     ended = sorted(run.record.ended for run in runs if run.record.ended)
     if not began or not ended:
@@ -145,9 +159,9 @@ def _lane(table: Table, row: Row, run: Run, page: Path) -> Lane:
 
 
 def _commands(row: Row) -> list[str]:
-    """Commands that make the setting's runs again: one for all seeds where the rest of their words is the same.
+    """Return commands that repeat the setting's runs: one command for all seeds if their other words are the same.
 
-    A study's runs, and those that went on from another one, are commands of their own: `-m` would ask for more.
+    Runs of a study, and runs that continued from another run, get a command each, as `-m` would start more runs.
     """
     rest = {tuple(word for word in run.record.command if word.partition("=")[0] != "seed") for run in row.runs}
     studied = any(run.record.study or run.record.parent for run in row.runs)
@@ -161,12 +175,12 @@ def _commands(row: Row) -> list[str]:
 
 
 def _shell(words: Sequence[str]) -> str:
-    """The command on one line, to be pasted."""
+    """Return the command on one line, to be pasted."""
     return " ".join(shlex.quote(word) if word.isprintable() else _escaped(word) for word in words)
 
 
 def _escaped(word: str) -> str:
-    """The word as bash, ksh and zsh read it, without a character that a terminal would act on."""
+    """Quote the word for bash, ksh and zsh, without any character that a terminal would interpret."""
     plain = (chr(byte) if 32 <= byte < 127 and byte not in b"\\'" else f"\\x{byte:02x}" for byte in os.fsencode(word))
     return f"$'{''.join(plain)}'"
 

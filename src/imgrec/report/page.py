@@ -1,4 +1,4 @@
-"""`imgrec report`: runs to one page that needs no network: tables, charts and the scripts that draw them. No torch."""
+"""Carry out `imgrec report`: write one page with tables, charts and scripts that needs no network. Imports no torch."""
 
 import json
 from collections.abc import Sequence
@@ -19,21 +19,23 @@ from imgrec.tables.gather import gather
 from imgrec.tables.table import Request
 
 _HERE = Path(__file__).parent
-_MOST_ROWS = 400  # of a chart's numbers that the page holds
+_MOST_ROWS = 400  # rows of a chart's numbers on the page
 
 
 @dataclass(frozen=True, kw_only=True)
 class Written:
-    """Where the page lies, and what could not be read for it."""
+    """The path of the page, and what could not be read for it."""
 
     path: Path
     problems: list[str]
 
 
 def report(places: Sequence[Path], asked: Request, output: Path, *, published: str | None) -> Written:
-    """Write the page about the runs below the places. What is asked is what `imgrec table` is asked.
+    """Write the page about the runs below the places. The request has the same form as for `imgrec table`.
 
-    Raises UsageError where it asks for what is not there, RunError where the page cannot be written.
+    Raises:
+        UsageError: the request names something that the runs do not have.
+        RunError: the page cannot be written.
     """
     found = gather(places)
     if not found.runs:
@@ -62,10 +64,10 @@ def report(places: Sequence[Path], asked: Request, output: Path, *, published: s
 
 
 def _json(value: Any) -> str:
-    """JSON that may stand inside a <script>: no name of a class or folder can end it."""
+    """Return JSON that is safe inside a <script>: no name of a class or folder can end the element."""
     return json.dumps(value, ensure_ascii=True, separators=(",", ":"), allow_nan=False).replace("<", "\\u003c")
 
 
 def _embeddable(script: str) -> str:
-    """The script with what would end its element written otherwise."""
+    """Return the script with the character sequences that would end its element escaped."""
     return script.replace("</script", "<\\/script").replace("<!--", "<\\!--")

@@ -1,4 +1,4 @@
-"""What a few runs can tell: means, intervals, differences, corrected p values, power. Imports no torch.
+"""Compute statistics of a few runs: means, intervals, differences, corrected p values, power. Imports no torch.
 
 Distributions come from scipy.special, which loads in a fraction of the time of scipy.stats.
 """

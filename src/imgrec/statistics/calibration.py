@@ -1,4 +1,4 @@
-"""How far confidences are from being right, apart from what few images make of it."""
+"""Measure how well confidences match accuracy, with estimates of the bias from few images."""
 
 # N images, B bins of equal width
 
@@ -16,12 +16,14 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True, kw_only=True)
 class Calibration:
-    """The expected calibration error over 15 bins (Guo et al. 2017), as shares in [0, 1], and what it is made of.
+    """The expected calibration error over 15 bins (Guo et al. 2017), and two related values, as shares in [0, 1].
 
-    error: as it is counted, which is above 0 on any sample, however right the confidences are.
-    debiased: less its bias as Kumar et al. 2019 ("Verified Uncertainty Calibration", section 5) estimate it, each bin's
-    accuracy being normal around the one seen; not below 0.
-    perfect: what a network with the same confidences, each exactly right, would show on as many images, on average.
+    Attributes:
+        error: the plain error, which is above 0 on any sample, even for perfectly calibrated confidences.
+        debiased: the error less its bias as Kumar et al. 2019 ("Verified Uncertainty Calibration", section 5) estimate
+            it, with each bin's accuracy normally distributed around the observed one; not below 0.
+        perfect: the mean error that a perfectly calibrated network with the same confidences would show on as many
+            images.
     """
 
     error: float
@@ -30,11 +32,14 @@ class Calibration:
 
 
 def calibration(confidence_n: NDArray[np.floating], correct_n: NDArray[np.bool_]) -> Calibration:
-    """Raises ValueError without images.
+    """Return the calibration of predictions.
 
     Args:
         confidence_n: the predicted class' probability, in [0, 1].
-        correct_n: whether that class is the true one.
+        correct_n: True where that class is the true one.
+
+    Raises:
+        ValueError: there are no images.
     """
     if not len(confidence_n):
         raise ValueError("confidence_n must not be empty: an error needs an image at least")
@@ -55,7 +60,7 @@ def calibration(confidence_n: NDArray[np.floating], correct_n: NDArray[np.bool_]
 
 
 def _mean_size(mean_b: Floats, std_b: Floats) -> Floats:
-    """The mean of |x| for normal x (the folded normal distribution, Leone et al. 1961)."""
+    """Return the mean of |x| for normal x (the folded normal distribution, Leone et al. 1961)."""
     safe_b = np.where(std_b > 0, std_b, 1.0)
     folded_b = safe_b * math.sqrt(2 / math.pi) * np.exp(-((mean_b / safe_b) ** 2) / 2) + mean_b * (
         1 - 2 * ndtr(-mean_b / safe_b)

@@ -1,13 +1,13 @@
-"""Means and differences of settings over seeds and test images, both taken as samples of many more.
+"""Compute intervals and differences of settings where both seeds and test images are random samples.
 
-The model has crossed random effects: an image is hard for every run, a run is good on every image, and the rest belongs
-to the pair. The variance of the mean over n runs and N images is s2_runs / n + s2_images / N + s2_rest / (n N). It is
-estimated from the mean squares of the two-way table, its parts not below 0, with Satterthwaite's (1946) degrees of
-freedom (Cornfield & Tukey 1956; Clark 1973 for items of a test). As that is too sure of two or three seeds, an interval
-is never narrower, and a p never smaller, than of the seeds alone.
+The model has crossed random effects: an effect of the image, equal for every run; an effect of the run, equal on every
+image; and a rest for each pair. The variance of the mean over n runs and N images is s2_runs / n + s2_images / N +
+s2_rest / (n N). It is estimated from the mean squares of the two-way table, with its parts not below 0, and with
+Satterthwaite's (1946) degrees of freedom (Cornfield & Tukey 1956; Clark 1973 for items of a test). This estimate is too
+narrow for two or three seeds. So an interval is never narrower, and a p never smaller, than over the seeds alone.
 """
 
-# S runs, N images; 1 where a run is right about an image, else 0
+# S runs, N images; 1 where a run classifies an image correctly, else 0
 
 import math
 from collections.abc import Sequence
@@ -23,8 +23,8 @@ from imgrec.statistics.seeds import paired as paired_over_seeds
 Correct = NDArray[np.bool_]
 _SHARE = (0.0, 1.0)
 _CHANGE = (-1.0, 1.0)
-_FEW = 30  # images; below, the variance over images is known too badly: simulated in tests/test_statistics_simulated.py
-_MANY = 1e9  # degrees of freedom, where Student's t is normal
+_FEW = 30  # images; with fewer, the variance over images is too uncertain (tests/test_statistics_simulated.py)
+_MANY = 1e9  # degrees of freedom at which Student's t is normal
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,9 +37,17 @@ class Interval:
 
 @dataclass(frozen=True, kw_only=True)
 class Both:
-    """A difference of two shares over new images, in [-1, 1]: mean, 95 % interval, two-sided p; None without a spread.
+    """A difference of two shares over new images, in [-1, 1].
 
-    of_runs: True if the runs count as a sample too; False for a run against a run, which stand for themselves alone.
+    The values `low`, `high` and `p` are None if there is no spread to estimate them from.
+
+    Attributes:
+        mean: the difference.
+        low: lower end of the 95 % interval.
+        high: upper end of the 95 % interval.
+        p: two-sided.
+        of_runs: True if the runs count as a sample too; False for one run against another, where the statement covers
+            only these two runs.
     """
 
     mean: float
@@ -50,17 +58,18 @@ class Both:
 
     @property
     def turned(self) -> "Both":
-        """The same the other way round."""
+        """The same difference with both sides exchanged."""
         low, high = (None if end is None else -end for end in (self.high, self.low))
         return replace(self, mean=-self.mean, low=low, high=high)
 
 
 def interval_over_both(correct_sn: Correct) -> Interval:
-    """Where the share of correct images lies for new runs on new images; for one run: for that run on new images.
+    """Return the 95 % interval of the share of correct images for new runs on new images.
 
-    Wilson's interval (1927) at the number of independent images that the estimated variance amounts to (as for samples
-    in clusters: Korn & Graubard 1998); of one run, Wilson's interval itself. Where fewer than 30 images are wrong (or
-    right) in any of the runs, it is never narrower than Wilson's interval of one run.
+    For one run, the interval is for that run on new images. The method is Wilson's interval (1927) with the number of
+    independent images that corresponds to the estimated variance (as for samples in clusters: Korn & Graubard 1998);
+    for one run, Wilson's interval itself. Where fewer than 30 images are wrong (or right) in any of the runs, it is
+    never narrower than Wilson's interval of one run.
 
     Args:
         correct_sn: bool (S, N), at least one of each.
@@ -82,10 +91,10 @@ def interval_over_both(correct_sn: Correct) -> Interval:
 
 
 def difference_over_both(ours_sn: Correct, theirs_sn: Correct, *, paired: bool) -> Both:
-    """The share that ours get right less that of theirs, for new runs on new images.
+    """Return the difference of the shares of correct images, ours less theirs, for new runs on new images.
 
-    Of a run against a run: for these two on new images, by McNemar's mid-p test (Fagerland et al. 2013) and the
-    interval of Bonett & Price (2012). Of one run against several nothing is known but the mean.
+    For one run against one run, the result is for these two on new images, by McNemar's mid-p test (Fagerland et al.
+    2013) and the interval of Bonett & Price (2012). For one run against several, only the mean is known.
 
     Args:
         ours_sn: bool (S, N).
@@ -114,17 +123,17 @@ def difference_over_both(ours_sn: Correct, theirs_sn: Correct, *, paired: bool) 
 
 
 def _over_seeds(ours: NDArray[np.float64], theirs: NDArray[np.float64], *, paired: bool) -> Difference:
-    """The difference on these very images."""
+    """Return the difference on these images, over seeds only."""
     shares = [[float(share) for share in side.mean(1)] for side in (ours, theirs)]
     found = paired_over_seeds(dict(enumerate(shares[0])), dict(enumerate(shares[1]))) if paired else None
     return found or unpaired(shares[0], shares[1])
 
 
 def _variance(groups: Sequence[NDArray[np.float64]]) -> tuple[float, float]:
-    """The variance of the sum of the groups' means over their runs and the common images, and its degrees of freedom.
+    """Return the variance of the sum of the groups' means over runs and common images, and its degrees of freedom.
 
     Args:
-        groups: float (S, N) each, S > 1: one of values or of differences pair by pair, or two of independent runs.
+        groups: float (S, N) each, S > 1: one group of values or of paired differences, or two of independent runs.
     """
     images = groups[0].shape[1]
     parts: list[tuple[float, float]] = []  # mean squares as variances of the mean, with their degrees of freedom
@@ -148,14 +157,14 @@ def _variance(groups: Sequence[NDArray[np.float64]]) -> tuple[float, float]:
 
 
 def _wilson(share: float, n: float, t: float) -> Interval:
-    """Wilson's interval (1927) of a share of n trials, with t in the place of the normal quantile."""
+    """Return Wilson's interval (1927) of a share of n trials, with t instead of the normal quantile."""
     centre = (share + t * t / (2 * n)) / (1 + t * t / n)
     half = t / (1 + t * t / n) * math.sqrt(share * (1 - share) / n + t * t / (4 * n * n))
     return Interval(low=max(0.0, centre - half), high=min(1.0, centre + half))
 
 
 def _run_against_run(ours_n: Correct, theirs_n: Correct) -> Both:
-    """Two networks on new images, from the images that only one of them gets right."""
+    """Compare two networks on new images, by the images that only one of them classifies correctly."""
     images = len(ours_n)
     ours, theirs = int((ours_n & ~theirs_n).sum()), int((theirs_n & ~ours_n).sum())
     # Bonett & Price 2012: Wald's interval after adding one image to each of the two counts
@@ -171,7 +180,11 @@ def _run_against_run(ours_n: Correct, theirs_n: Correct) -> Both:
 
 
 def _mid_p(one: int, other: int) -> float | None:
-    """McNemar's mid-p: twice the chance of fewer than the smaller count, and of half of just that; None without any."""
+    """Return McNemar's mid-p: P(fewer than the smaller count) doubled, plus P(exactly that count).
+
+    Returns:
+        None if both counts are 0.
+    """
     trials, least = one + other, min(one, other)
     if not trials:
         return None
@@ -180,7 +193,7 @@ def _mid_p(one: int, other: int) -> float | None:
 
 
 def _at_most(count: int, trials: int) -> float:
-    """The chance of at most `count` heads in as many tosses of a coin."""
+    """Return the probability of at most `count` heads in `trials` tosses of a coin."""
     if count < 0:
         return 0.0
     return 1.0 if count >= trials else float(betainc(trials - count, count + 1, 0.5))

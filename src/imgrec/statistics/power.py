@@ -1,4 +1,4 @@
-"""How small a difference n seeds can see, and how many seeds a difference needs."""
+"""Compute the smallest difference that n seeds can detect, and the number of seeds that a difference needs."""
 
 import math
 from collections.abc import Hashable, Mapping
@@ -13,9 +13,9 @@ from scipy.special import gammaincinv, ndtr, stdtr
 from imgrec.statistics.seeds import LEVEL, critical, paired, summarise
 
 POWER = 0.8  # the share of repetitions in which a difference should be seen (Cohen 1988, section 2.4)
-MOST_SEEDS = 10_000  # beyond it, the answer is that no number of seeds in reach would do
+MOST_SEEDS = 10_000  # above it, the answer is that no practical number of seeds is enough
 
-_QUANTILES = 4096  # of the distribution that power is averaged over: five digits
+_QUANTILES = 4096  # quantiles of the distribution that power is averaged over; enough for five digits
 
 Key = TypeVar("Key", bound=Hashable)
 
@@ -30,10 +30,12 @@ class Deviation:
 
 @dataclass(frozen=True, kw_only=True)
 class Comparison:
-    """Two settings' observed spread, from which follows what n seeds each can tell apart.
+    """The observed spread of two settings, which determines what n seeds each can distinguish.
 
-    std: above 0; of the differences by seed where `is_paired`, else one setting's, pooled. df: degrees of freedom that
-    it was estimated with.
+    Attributes:
+        std: above 0; of the differences by seed if `is_paired`, else one setting's, pooled.
+        is_paired: True if both have the same seeds.
+        df: degrees of freedom of the estimate of `std`.
     """
 
     std: float
@@ -41,10 +43,10 @@ class Comparison:
     df: int = 1
 
     def power(self, effect: float, n: int) -> float:
-        """The chance that a two-sided t test at 5 % sees a true difference `effect` with n seeds each; 0 for n < 2.
+        """Return the probability that a two-sided t test at 5 % with n seeds each detects a true difference `effect`.
 
-        The noncentral t distribution, as a normal one averaged over the spread that n seeds may show (Student's own
-        derivation): scipy.special.nctdtr is not a number for many moderate effects.
+        It is 0 for n < 2. The noncentral t distribution is computed as a normal one averaged over the spread that n
+        seeds may show (Student's own derivation), as scipy.special.nctdtr returns nan for many moderate effects.
         """
         if n < 2:
             return 0.0
@@ -54,7 +56,10 @@ class Comparison:
         return float(np.mean(ndtr(shift - bound) + ndtr(-shift - bound)))
 
     def detectable(self, n: int) -> float | None:
-        """The least true difference that n seeds each see with a chance of 80 %; None for n < 2. By bisection."""
+        """Return the smallest true difference that n seeds each detect with probability 80 %; None for n < 2.
+
+        It is found by bisection.
+        """
         if n < 2:
             return None
         low, high = 0.0, self.std
@@ -66,14 +71,18 @@ class Comparison:
         return high
 
     def p_of_detectable(self, n: int) -> float | None:
-        """The two-sided p of an observed difference as large as `detectable(n)`; None for n < 2."""
+        """Return the two-sided p of an observed difference as large as `detectable(n)`; None for n < 2."""
         least = self.detectable(n)
         if least is None:
             return None
         return 2 * float(stdtr(self._df(n), -least / self.std * math.sqrt(n if self.is_paired else n / 2)))
 
     def seeds_for(self, effect: float) -> int | None:
-        """The least number of seeds each that see `effect` with a chance of 80 %; None beyond 10 000, or for none."""
+        """Return the smallest number of seeds each that detect `effect` with probability 80 %.
+
+        Returns:
+            None if more than 10 000 are needed, or the effect is 0.
+        """
         if not effect or self.power(effect, MOST_SEEDS) < POWER:
             return None
         low, high = 1, MOST_SEEDS
@@ -83,14 +92,14 @@ class Comparison:
         return high
 
     def deviation(self) -> Deviation:
-        """Where the true deviation lies, as far as the estimate tells."""
+        """Return the 95 % interval of the true standard deviation."""
         squares = self.df * self.std**2
-        # chi-squared quantiles are twice those of the gamma distribution of half the degrees of freedom
+        # chi-squared quantiles are twice the quantiles of the gamma distribution of half the degrees of freedom
         low, high = (2 * float(gammaincinv(self.df / 2, share)) for share in (1 - LEVEL / 2, LEVEL / 2))
         return Deviation(low=math.sqrt(squares / low), high=math.sqrt(squares / high))
 
     def seeds_range(self, effect: float) -> tuple[int | None, int | None]:
-        """`seeds_for` at both ends of the deviation's interval."""
+        """Return `seeds_for` at both ends of the deviation's interval."""
         ends = self.deviation()
         low, high = (
             Comparison(std=std, is_paired=self.is_paired, df=self.df).seeds_for(effect) for std in (ends.low, ends.high)
@@ -103,14 +112,14 @@ class Comparison:
 
 @cache
 def _spreads(df: int) -> NDArray[np.float64]:
-    """Sample standard deviations of a standard normal, at evenly spaced quantiles: sqrt(chi-squared / df)."""
+    """Return sample standard deviations of a standard normal at evenly spaced quantiles: sqrt(chi-squared / df)."""
     shares = (np.arange(_QUANTILES) + 0.5) / _QUANTILES
     spreads: NDArray[np.float64] = np.sqrt(2 * gammaincinv(df / 2, shares) / df)
     return spreads
 
 
 def compare(values: Mapping[Key, float], others: Mapping[Key, float]) -> Comparison | None:
-    """The spread of two settings: by pairs where both have the same seeds, else pooled; None where nothing varies."""
+    """Return the spread of two settings: by pairs if both have the same seeds, else pooled; None if nothing varies."""
     difference = paired(values, others)
     if difference is not None and difference.std and values.keys() == others.keys():
         return Comparison(std=difference.std, is_paired=True, df=difference.n - 1)

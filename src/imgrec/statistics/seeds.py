@@ -1,6 +1,6 @@
-"""Means and differences of settings over their seeds, on the very images that were measured."""
+"""Compute means and differences of settings over their seeds, on the images that were measured."""
 
-# n runs, one value a seed
+# n runs, one value for each seed
 
 import math
 from collections.abc import Hashable, Mapping, Sequence
@@ -11,9 +11,9 @@ from typing import TypeVar
 import numpy as np
 from scipy.special import stdtr, stdtrit
 
-LEVEL = 0.05  # two-sided, of tests and intervals
+LEVEL = 0.05  # two-sided level of tests and intervals
 
-_NOISE = 1e-9  # share of the values below which a spread is rounding, not variation
+_NOISE = 1e-9  # relative size below which a spread is a rounding error, not variation
 
 Key = TypeVar("Key", bound=Hashable)
 
@@ -22,8 +22,8 @@ Key = TypeVar("Key", bound=Hashable)
 class Summary:
     """Mean and sample standard deviation (n - 1) of n values, and the mean's 95 % interval (Student 1908).
 
-    std, low and high are None for n = 1, which tells nothing of the spread; low and high also where all values are
-    equal, as they tell nothing of it either.
+    For n = 1, std, low and high are None, as one value gives no information on the spread. Where all values are equal,
+    low and high are None for the same reason.
     """
 
     n: int
@@ -37,8 +37,15 @@ class Summary:
 class Difference:
     """A difference of means, its 95 % interval and the two-sided p of its t test.
 
-    n: the pairs; where there are none, the runs of the smaller group. std: of the differences pair by pair; None
-    without pairs. Without a spread (n = 1, or equal differences) low, high and p are None.
+    Without a spread (n = 1, or equal differences) low, high and p are None.
+
+    Attributes:
+        n: the number of pairs; without pairs, the number of runs in the smaller group.
+        mean: the difference of the means.
+        std: of the differences of pairs; None without pairs.
+        low: lower end of the interval.
+        high: upper end of the interval.
+        p: two-sided.
     """
 
     n: int
@@ -50,20 +57,21 @@ class Difference:
 
     @property
     def turned(self) -> "Difference":
-        """The same the other way round."""
+        """The same difference with both sides exchanged."""
         low, high = (None if end is None else -end for end in (self.high, self.low))
         return replace(self, mean=-self.mean, low=low, high=high)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Contrast:
-    """Two settings compared by pairs of shared seeds and by all runs.
+    """Two settings compared by pairs of shared seeds, and by all runs.
 
-    paired: Student's test of the differences over the seeds that both have; None where they share none.
-    unpaired: Welch's test (1947) of all runs, whatever their seeds.
-    correlation: Pearson's, over shared seeds; None for fewer than three, or where one side does not vary.
-    is_paired: True if both have the same seeds. Then `shown` is `paired`, else `unpaired`: the rule looks at seeds,
-    never at scores, so that it moves no error rate.
+    Attributes:
+        paired: Student's test of the differences over the seeds that both have; None if they share none.
+        unpaired: Welch's test (1947) of all runs, whatever their seeds.
+        correlation: Pearson's, over shared seeds; None for fewer than three, or where one side does not vary.
+        is_paired: True if both have the same seeds. Then `shown` is `paired`, else `unpaired`. The rule uses seeds and
+            never scores, so it changes no error rate.
     """
 
     paired: Difference | None
@@ -73,22 +81,25 @@ class Contrast:
 
     @property
     def shown(self) -> Difference:
-        """The difference that the rule chooses."""
+        """The difference that the rule selects."""
         return self.paired if self.is_paired and self.paired is not None else self.unpaired
 
     @property
     def turned(self) -> "Contrast":
-        """The same the other way round."""
+        """The same contrast with both sides exchanged."""
         return replace(self, paired=self.paired.turned if self.paired else None, unpaired=self.unpaired.turned)
 
 
 def summarise(values: Sequence[float], *, within: tuple[float, float] = (-math.inf, math.inf)) -> Summary:
-    """The mean and its interval.
+    """Return the mean of the values and its interval.
 
-    within: the range that the mean lies in, whatever is measured. The interval ends there: what is cut off is nowhere
-    the truth, so the interval covers the truth as often as before.
+    Args:
+        values: the values.
+        within: the possible range of the mean. The interval is cut there. The true mean cannot lie in the part that is
+            cut off, so the interval contains it as often as before.
 
-    Raises ValueError without values.
+    Raises:
+        ValueError: there are no values.
     """
     return _summary(values, max(map(abs, values), default=0.0), within)
 
@@ -99,7 +110,7 @@ def contrast(
     *,
     within: tuple[float, float] = (-math.inf, math.inf),
 ) -> Contrast | None:
-    """Values - baseline, by pairs of shared keys (seeds) and by all; None where one side has no values."""
+    """Return values - baseline, by pairs of shared keys (seeds) and by all values; None if one side has no values."""
     if not values or not baseline:
         return None
     shared = [key for key in values if key in baseline]
@@ -117,7 +128,7 @@ def paired(
     *,
     within: tuple[float, float] = (-math.inf, math.inf),
 ) -> Difference | None:
-    """Values - baseline over the keys (seeds) that both have; None when they share none."""
+    """Return values - baseline over the keys (seeds) that both have; None if they share none."""
     shared = [key for key in values if key in baseline]
     if not shared:
         return None
@@ -132,9 +143,10 @@ def paired(
 def unpaired(
     values: Sequence[float], baseline: Sequence[float], *, within: tuple[float, float] = (-math.inf, math.inf)
 ) -> Difference:
-    """The difference of the means of all values, by Welch's t test (1947), which asks for no equal spreads.
+    """Return the difference of the means of all values, by Welch's t test (1947), which does not assume equal spreads.
 
-    Raises ValueError where one side has no values.
+    Raises:
+        ValueError: one side has no values.
     """
     ours, theirs = summarise(values), summarise(baseline)
     n, mean = min(ours.n, theirs.n), ours.mean - theirs.mean
@@ -151,7 +163,7 @@ def unpaired(
 
 
 def critical(df: float, level: float = LEVEL) -> float:
-    """What |t| exceeds with probability `level` under Student's t with df degrees of freedom."""
+    """Return the value that |t| exceeds with probability `level` under Student's t with df degrees of freedom."""
     return float(stdtrit(df, 1 - level / 2))
 
 
@@ -160,11 +172,17 @@ def _two_sided(t: float, df: float) -> float:
 
 
 def _summary(values: Sequence[float], size: float, within: tuple[float, float]) -> Summary:
-    """size: of the numbers that the values come from, beside which rounding is judged."""
+    """Summarise values.
+
+    Args:
+        values: the values.
+        size: the magnitude of the numbers that the values come from, which determines the size of rounding errors.
+        within: the possible range of the mean.
+    """
     if not values:
         raise ValueError("values must not be empty: a mean needs one at least")
     n = len(values)
-    scale = math.ldexp(1.0, math.frexp(size)[1] - 1)  # a power of two is exact; large losses have infinite squares
+    scale = math.ldexp(1.0, math.frexp(size)[1] - 1)  # a power of two is exact; squares of large losses overflow
     mean = scale * fmean(value / scale for value in values)
     if n == 1:
         return Summary(n=1, mean=mean, std=None, low=None, high=None)

@@ -1,12 +1,13 @@
-"""p values of several comparisons."""
+"""Correct p values for multiple comparisons."""
 
 from collections.abc import Sequence
 
 
 def holm(ps: Sequence[float | None]) -> list[float | None]:
-    """The p values corrected for being several (Holm 1979), in their order; None stays None and is not counted.
+    """Return the p values corrected for multiple comparisons (Holm 1979), in their order.
 
-    Rejecting what lies below a level keeps the chance of any false rejection below that level.
+    None stays None and is not counted. Rejecting the values below a level keeps the probability of any false rejection
+    below that level.
     """
     known = sorted((p, place) for place, p in enumerate(ps) if p is not None)
     corrected: list[float | None] = [None] * len(ps)

@@ -1,4 +1,4 @@
-"""From a setting's runs to its score. Imports no torch."""
+"""Compute a setting's score from its runs. Imports no torch."""
 
 from collections.abc import Sequence
 
@@ -12,7 +12,7 @@ from imgrec.tables.table import Cell
 
 
 def cell_of(runs: Sequence[Run], column: Column, at: str, reader: Reader) -> Cell:
-    """The score over the runs that have it, and over new images where all of them kept predictions."""
+    """Return the score over the runs that have it, and over new images where all of them kept predictions."""
     by_seed: dict[tuple[int, int], tuple[Run, Score]] = {}
     for run in runs:
         score = run_score.found(run, column, at)

@@ -1,14 +1,23 @@
-"""A score as a column of a table: what was measured, where and how, and which way is better. Imports no torch."""
+"""Define a score as a column of a table: what was measured, where, how, and which direction is better. Imports no
+torch.
+"""
 
 import math
 from dataclasses import dataclass
 
-NO_FRACTIONS = ("loss", "nll", "nll_calibrated")  # every other metric is a fraction in [0, 1], and shown in percent
+NO_FRACTIONS = ("loss", "nll", "nll_calibrated")  # all other metrics are fractions in [0, 1], shown in percent
 
 
 @dataclass(frozen=True, kw_only=True)
 class Column:
-    """A score: what was measured, where and how. named: what a file of names calls it."""
+    """A score: what was measured, where and how.
+
+    Attributes:
+        metric: the metric's name.
+        split: the split.
+        protocol: the protocol.
+        named: the score's name from a file of names.
+    """
 
     metric: str
     split: str
@@ -17,37 +26,37 @@ class Column:
 
     @property
     def scale(self) -> int:
-        """What a record's value is multiplied with to be shown."""
+        """The factor from a record's value to the value that is shown."""
         return 1 if self.metric in NO_FRACTIONS else 100
 
     @property
     def sign(self) -> int:
-        """1 where more is better, else -1."""
+        """1 where a larger value is better, else -1."""
         return -1 if self.scale == 1 or self.is_calibration else 1
 
     @property
     def within(self) -> tuple[float, float]:
-        """The range that a mean lies in, as it is shown."""
+        """The range of a mean, in the unit that is shown."""
         return (-math.inf, math.inf) if self.scale == 1 else (0.0, float(self.scale))
 
     @property
     def change_within(self) -> tuple[float, float]:
-        """The range that a difference of two means lies in, as it is shown."""
+        """The range of a difference of two means, in the unit that is shown."""
         return (-math.inf, math.inf) if self.scale == 1 else (-float(self.scale), float(self.scale))
 
     @property
     def is_calibration(self) -> bool:
-        """Whether it measures how far confidences are right."""
+        """True if it measures how well confidences match accuracy."""
         return self.metric.startswith("ece")
 
     @property
     def is_reference(self) -> bool:
-        """Whether it is what perfect calibration would show: a value to read others by, none of a setting's own."""
+        """True if it is the value that perfect calibration would show: a reference value, not a setting's own score."""
         return self.metric.endswith("_perfect")
 
     @property
     def unit(self) -> str:
-        """Of a difference, in words."""
+        """The unit of a difference, in words."""
         return "" if self.scale == 1 else " points"
 
     @property

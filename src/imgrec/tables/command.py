@@ -1,4 +1,4 @@
-"""`imgrec table`: words to a table's text. Imports no torch."""
+"""Carry out `imgrec table`: turn the command's words into the text of a table. Imports no torch."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -24,7 +24,13 @@ _ENDINGS = {".md": "markdown", ".tex": "latex", ".csv": "csv", ".json": "json"}
 
 @dataclass(frozen=True, kw_only=True)
 class Made:
-    """The table's text; files that could not be read; what else to say beside a text that has no room for notes."""
+    """The result of the command.
+
+    Attributes:
+        text: the table's text.
+        problems: files that could not be read.
+        remarks: what to print beside a text that has no place for notes.
+    """
 
     text: str
     problems: list[str]
@@ -45,7 +51,11 @@ def request(
     sort: str | None = None,
     average: str = "",
 ) -> Request:
-    """What the words of a command ask for. Raises UsageError for words that ask for nothing."""
+    """Return the request that a command's words describe.
+
+    Raises:
+        UsageError: a word has no valid meaning.
+    """
     choice("--at", at, ("best", "last"))
     if split is not None:
         choice("--split", split, ("test", "val"))
@@ -67,9 +77,15 @@ def request(
 
 
 def form_of(form: str | None, output: Path | None, *, runs: bool = False) -> str:
-    """The format that was asked for, else the one that the file's name says. runs: of a table with a row a run.
+    """Return the format that was asked for, or else the format that the file's name implies.
 
-    Raises UsageError where they differ, or where the table cannot have it.
+    Args:
+        form: the format that was asked for, if any.
+        output: the file to write, if any.
+        runs: True for a table with one row for each run.
+
+    Raises:
+        UsageError: the two differ, or such a table cannot have the format.
     """
     known = per_run.FORMATS if runs else FORMATS
     named = _ENDINGS.get(output.suffix.lower()) if output is not None else None
@@ -92,7 +108,11 @@ def form_of(form: str | None, output: Path | None, *, runs: bool = False) -> str
 
 
 def layout(*, hide: str, caption: str | None, label: str | None, siunitx: bool, form: str) -> Layout:
-    """What the words of a command ask for. Raises UsageError for what the format has no place for."""
+    """Return the layout that a command's words describe.
+
+    Raises:
+        UsageError: the format cannot show it.
+    """
     return layout_of(hide=_names(hide), caption=caption, label=label, siunitx=siunitx, form=form)
 
 
@@ -107,7 +127,8 @@ def table(
 ) -> Made:
     """Read the records below the places, and tabulate them.
 
-    Raises UsageError for words that ask for what is not there.
+    Raises:
+        UsageError: the words name something that the runs do not have.
     """
     if asked.columns is not None and form != "csv":
         _refuse_beside_pivot(asked, published)
@@ -125,9 +146,16 @@ def table(
 
 
 def runs(places: Sequence[Path], asked: Request, *, form: str, given: Mapping[str, bool]) -> Made:
-    """Read the records below the places, and tabulate each run by itself; asked.where says which.
+    """Read the records below the places, and tabulate each run by itself.
 
-    given: which options were given that have no say in it. Raises UsageError for these.
+    Args:
+        places: as of `gather`.
+        asked: only its conditions (`where`) are used.
+        form: the format.
+        given: for each option that such a table cannot use, whether it was given.
+
+    Raises:
+        UsageError: one of these options was given.
     """
     if idle := [option for option, is_given in given.items() if is_given]:
         raise UsageError(
@@ -142,9 +170,10 @@ def runs(places: Sequence[Path], asked: Request, *, form: str, given: Mapping[st
 
 
 def of(found: Gathered, asked: Request, published: str | None) -> Table:
-    """The table of what was gathered, with the figures that were chosen.
+    """Return the table of the gathered runs, with the published figures that were chosen.
 
-    Raises UsageError where the request names what the runs do not have, or gives two things of the table one name.
+    Raises:
+        UsageError: the request names what the runs do not have, or two parts of the table have the same name.
     """
     made = tabulate(found.runs, asked, figures.for_runs([run.record for run in found.runs], published))
     if made.names:
@@ -156,7 +185,7 @@ def of(found: Gathered, asked: Request, published: str | None) -> Table:
 
 
 def _refuse_beside_pivot(asked: Request, published: str | None) -> None:
-    """A pivot's cells have room for one score."""
+    """Refuse options that a pivot cannot show, as its cells have room for one score."""
     words = {
         "--scores": ",".join(asked.scores) if len(asked.scores) > 1 else None,
         "--published": published if published != figures.NONE else None,
@@ -170,12 +199,16 @@ def _refuse_beside_pivot(asked: Request, published: str | None) -> None:
 
 
 def _names(words: str) -> list[str]:
-    """The names between commas, each once."""
+    """Return the names between commas, without repetitions."""
     return list(dict.fromkeys(name.strip() for name in words.split(",") if name.strip()))
 
 
 def _pairs(option: str, words: Sequence[str]) -> dict[str, str]:
-    """KEY=VALUE words as a mapping. Raises UsageError for others."""
+    """Return KEY=VALUE words as a mapping.
+
+    Raises:
+        UsageError: a word has another form.
+    """
     found: dict[str, str] = {}
     for word in words:
         key, value = _halves(option, word)
@@ -186,7 +219,7 @@ def _pairs(option: str, words: Sequence[str]) -> dict[str, str]:
 
 
 def _condition(word: str) -> Condition:
-    """KEY=VALUE, KEY=ONE,OTHER or KEY!=VALUE. Commas inside brackets belong to a value."""
+    """Parse KEY=VALUE, KEY=ONE,OTHER or KEY!=VALUE. Commas inside brackets belong to a value."""
     key, value = _halves("--where", word)
     return Condition(
         key=key.removesuffix("!"),

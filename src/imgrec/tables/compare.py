@@ -1,4 +1,4 @@
-"""How two settings of a table differ, and each from its baseline: as far as their runs can tell. Imports no torch."""
+"""Compare two settings of a table, and each setting with its baseline, by their runs. Imports no torch."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -16,9 +16,12 @@ from imgrec.tables.table import Cell, Row, Table
 
 @dataclass(frozen=True, kw_only=True)
 class Compared:
-    """One cell less another. seeds: on these very images; both: over new images, as shares, where that is known.
+    """The difference of one cell and another.
 
-    runs: how many the one has, and the other.
+    Attributes:
+        runs: the number of runs of each.
+        seeds: the contrast over seeds, on these images.
+        both: the contrast over seeds and new images, as shares; None where it is not known.
     """
 
     runs: tuple[int, int]
@@ -27,14 +30,14 @@ class Compared:
 
     @property
     def turned(self) -> "Compared":
-        """The other cell less the one."""
+        """The same comparison with both cells exchanged."""
         return Compared(
             runs=(self.runs[1], self.runs[0]), seeds=self.seeds.turned, both=self.both.turned if self.both else None
         )
 
 
 def cells(cell: Cell, other: Cell, column: Column) -> Compared | None:
-    """The difference of two cells; None where one of them has no value."""
+    """Return the difference of two cells; None where one of them has no value."""
     found = statistics.contrast(cell.values, other.values, within=column.change_within)
     if found is None:
         return None
@@ -45,13 +48,14 @@ def cells(cell: Cell, other: Cell, column: Column) -> Compared | None:
 
 
 def with_baseline(table: Table, baseline: Mapping[str, str]) -> None:
-    """Compare each row with the row that has the baseline's values instead of its own, and is alike otherwise.
+    """Compare each row with its baseline row: the row that has the baseline's values and is otherwise the same.
 
-    Raises UsageError for a baseline that is no setting of the table.
+    Raises:
+        UsageError: the baseline is no setting of the table.
     """
     if not baseline:
         return
-    wanted = _wanted(table, baseline)
+    wanted = _baseline_values(table, baseline)
     by_setting = {row.setting: row for row in table.rows}
     compared: list[Row] = []
     for row in table.rows:
@@ -76,8 +80,12 @@ def with_baseline(table: Table, baseline: Mapping[str, str]) -> None:
     table.notes.append(f"p: two-sided; Holm-corrected over {_counted(table, compared)}.")
 
 
-def _wanted(table: Table, baseline: Mapping[str, str]) -> dict[str, str]:
-    """The baseline's values by their dotted keys. Raises UsageError where they are none of the table."""
+def _baseline_values(table: Table, baseline: Mapping[str, str]) -> dict[str, str]:
+    """Return the baseline's values by their dotted keys.
+
+    Raises:
+        UsageError: a key or a value is not in the table.
+    """
     wanted = {full(key): value for key, value in baseline.items()}
     for key, value in wanted.items():
         if key not in table.factors.keys:
@@ -92,7 +100,7 @@ def _wanted(table: Table, baseline: Mapping[str, str]) -> dict[str, str]:
 
 
 def _correct(table: Table, compared: Sequence[Row]) -> None:
-    """Correct the p values of each column for being several."""
+    """Correct the p values of each column for multiple comparisons."""
     for number in range(len(table.columns)):
         own = [row.cells[number] for row in compared]
         ps = statistics.holm([cell.difference.shown.p if cell.difference else None for cell in own])
@@ -102,7 +110,7 @@ def _correct(table: Table, compared: Sequence[Row]) -> None:
 
 
 def _rule(compared: Sequence[Row]) -> str:
-    """By which test the differences were made, and how far pairing was earned."""
+    """Return in words by which tests the rows were compared, and the correlations over seeds where pairs were used."""
     found = [cell.difference for row in compared for cell in row.cells if cell.difference]
     tests = []
     if pairs := [each for each in found if each.is_paired]:
@@ -121,7 +129,7 @@ def _rule(compared: Sequence[Row]) -> str:
 
 
 def _counted(table: Table, compared: Sequence[Row]) -> str:
-    """Over how many comparisons each column is corrected."""
+    """Return in words over how many comparisons each column is corrected."""
     counts = []
     for number in range(len(table.columns)):
         own = [row.cells[number] for row in compared]
@@ -132,14 +140,15 @@ def _counted(table: Table, compared: Sequence[Row]) -> str:
 
 
 def is_comparable(row: Row, other: Row, column: Column) -> bool:
-    """True if two settings' scores measure the same, on images that were drawn alike."""
+    """Return True if two settings' scores measure the same quantity, on images that were drawn in the same way."""
     return measures_same(row, other, column) and not apart(row, other, column)
 
 
 def apart(row: Row, other: Row, column: Column) -> list[str]:
-    """The keys whose values give two settings different images of the split; none where they have draws in common.
+    """Return the keys whose values give the two settings different images of the split.
 
-    Settings that vary the draw alike, or that lack a run, are compared.
+    The list is empty where both settings have a draw in common. So settings are compared where both vary the draw in
+    the same way, or where one lacks a run.
     """
     ours, theirs = ({factors.drawn(run.record, column.split) for run in each.runs} for each in (row, other))
     if ours & theirs:
@@ -149,9 +158,9 @@ def apart(row: Row, other: Row, column: Column) -> list[str]:
 
 
 def measures_same(row: Row, other: Row, column: Column) -> bool:
-    """True if two settings' scores measure the same on the same data set, however its splits are drawn.
+    """Return True if two settings' scores measure the same quantity on the same data set, however its splits are drawn.
 
-    For the loss, by the same criterion; for the calibration error, with outputs that are logits of probabilities.
+    A loss must have the same criterion. A calibration error needs outputs that are logits of probabilities.
     """
     measured = _measured(row, column)
     return measured == _measured(other, column) and ("probabilities", "False") not in measured
@@ -167,7 +176,7 @@ def _measured(row: Row, column: Column) -> list[tuple[str, str]]:
 
 
 def gives_probabilities(record: Record) -> bool:
-    """Whether the outputs of a run's network are logits of probabilities: what its loss says, or said to its record."""
+    """Return True if the outputs of a run's network are logits of probabilities, by its loss or by its record."""
     name = str(record.config.get("loss.name"))
     if (kept := record.components.get(f"loss={name}")) is not None:
         return bool(kept.get("gives_probabilities", True))
@@ -175,5 +184,5 @@ def gives_probabilities(record: Record) -> bool:
 
 
 def images_of(row: Row) -> tuple[tuple[str, str], ...]:
-    """What tells the images of a setting apart."""
+    """Return the values that identify the images of a setting."""
     return tuple((key, factors.text(factors.value_of(row.runs[0].record, key))) for key in (DATA, ROOT))

@@ -1,4 +1,4 @@
-"""Which images each of a setting's runs gets right, where its predictions are kept. Imports no torch."""
+"""Read which images each of a setting's runs classifies correctly, where predictions were kept. Imports no torch."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -15,65 +15,74 @@ from imgrec.tables import factors
 from imgrec.tables.column import Column
 from imgrec.tables.gather import Run
 from imgrec.tables.images import named
-from imgrec.tables.stored_predictions import Kept
+from imgrec.tables.stored_predictions import StoredPredictions
 
 Key = tuple[int, int]
-_METRIC = "top1"  # the one score that is a mean over images of what predictions tell exactly
+_METRIC = "top1"  # the only score that is the mean over images of values that predictions give exactly
 
 
 @dataclass(frozen=True, kw_only=True)
 class Answers:
-    """images: tells which images they are. correct: a row for each run, bool (N,), in the order of their keys."""
+    """Which images a setting's runs classify correctly.
+
+    Attributes:
+        images: identifies the images.
+        correct: for each run's key, bool (N,).
+    """
 
     images: str
     correct: Mapping[Key, NDArray[np.bool_]]
 
     @property
     def matrix(self) -> NDArray[np.bool_]:
-        """Bool (S, N): the runs in the order of their keys."""
+        """Bool (S, N): one row for each run, in the order of their keys."""
         return np.stack([self.correct[key] for key in sorted(self.correct)])
 
 
 class Reader:
     """Reads predictions for a table.
 
-    problems: files that could not be read; the table then tells of seeds alone. named: the runs whose records name
-    predictions that were asked for. lost: those of them that have none to read. thinned: by the place that was asked
-    for, the other places of which alone a study's packed file keeps predictions.
+    Attributes:
+        problems: files that could not be read; the table's statements then cover seeds only.
+        named: the runs whose records name predictions that were asked for.
+        lost: the runs and places of these whose predictions cannot be read.
+        thinned: for a place that was asked for, the other places for which a study's packed file keeps predictions.
     """
 
     def __init__(self) -> None:
-        self._kept = Kept()
+        self._stored = StoredPredictions()
         self.problems: list[str] = []
         self.named: set[Path] = set()
         self.lost: set[tuple[Path, str]] = set()
         self.thinned: dict[str, list[str]] = {}
 
     def of(self, run: Run, score: Score) -> Predicted | None:
-        """What the run's network said of the images that the score was measured on; None where that is not kept."""
+        """Return the network's predictions for the images that the score was measured on; None where they were not
+        kept.
+        """
         place = score.split, score.protocol, score.at
         key = predictions.key_of(place)
         if key not in run.record.predictions:
             return None
         self.named.add(run.path)
         try:
-            found = self._kept.of(run, place)
+            found = self._stored.of(run, place)
             if found is not None:
                 _check(found, run, score)
                 return found
         except RunError as error:
             if str(error) not in self.problems:
                 self.problems.append(str(error))
-        if run.folder is None and (others := self._kept.places(run)) and key not in others:
+        if run.folder is None and (others := self._stored.places(run)) and key not in others:
             self.thinned.setdefault(key, others)
         else:
             self.lost.add((run.path, key))
         return None
 
     def lacking(self, scored: Mapping[Key, tuple[Run, Score]], column: Column) -> int:
-        """How many of the runs lack predictions that their records name, after `answers` has asked for them.
+        """Return how many of the runs lack predictions that their records name. Call `answers` first.
 
-        Those that a study's packed file leaves out do not count.
+        Runs that a study's packed file leaves out do not count.
         """
         if column.metric != _METRIC:
             return 0
@@ -83,7 +92,10 @@ class Reader:
         return sum(key in self.lost for key in keys)
 
     def answers(self, scored: Mapping[Key, tuple[Run, Score]], column: Column) -> Answers | None:
-        """Of the runs with a score; None unless the predictions of all are kept, and of the same images."""
+        """Return the answers of the runs that have a score.
+
+        The result is None unless the predictions of all of them were kept, for the same images.
+        """
         if column.metric != _METRIC or not scored:
             return None
         correct: dict[Key, NDArray[np.bool_]] = {}
@@ -99,7 +111,11 @@ class Reader:
 
 
 def _check(found: Predicted, run: Run, score: Score) -> None:
-    """Raises RunError for predictions of another number of images than the score, or with another top1 than the run."""
+    """Check that predictions belong to the score.
+
+    Raises:
+        RunError: the number of images differs from the score's, or top1 differs from the run's.
+    """
     images = len(found.targets_n)
     key = predictions.key_of((score.split, score.protocol, score.at))
     top1 = run.record.score(_METRIC, split=score.split, at=score.at, protocol=score.protocol)

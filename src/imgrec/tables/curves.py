@@ -1,4 +1,4 @@
-"""What a setting's runs logged at the ends of their epochs. Imports no torch."""
+"""Read the curves of a setting's runs: the values logged at the end of each epoch. Imports no torch."""
 
 import math
 from collections.abc import Container
@@ -13,9 +13,14 @@ from imgrec.tables.table import Row
 
 @dataclass(kw_only=True)
 class Curves:
-    """values: by `split metric` and epoch, one a run. remarks: what is not among them although it is there.
+    """The curves of a setting.
 
-    problems: files that could not be read. files: how many could. often: what was logged several times an epoch.
+    Attributes:
+        values: by `split metric` and epoch, one value for each run.
+        remarks: values that exist but were left out.
+        problems: files that could not be read.
+        files: the number of files that could be read.
+        often: the names that were logged several times in an epoch.
     """
 
     values: dict[str, dict[int, list[float]]] = field(default_factory=dict)
@@ -26,7 +31,12 @@ class Curves:
 
 
 def curves(row: Row, metrics: Container[tuple[str, str]] | None = None) -> Curves:
-    """Read the curves of the setting's runs, of every status. metrics: which (split, metric) to take; None: all."""
+    """Read the curves of the setting's runs, of every status.
+
+    Args:
+        row: the setting.
+        metrics: the pairs (split, metric) to read; None for all.
+    """
     found = Curves()
     for run in row.runs:
         path = run.folder / CURVES if run.folder else None

@@ -1,4 +1,4 @@
-"""The contrasts that a study declared before it ran: what came of them. Imports no torch."""
+"""Compute the results of the contrasts that a study declared before it ran. Imports no torch."""
 
 import dataclasses
 from collections.abc import Mapping, Sequence
@@ -28,9 +28,18 @@ class Side:
 
 @dataclass(frozen=True, kw_only=True)
 class Outcome:
-    """What came of a declared contrast, for one pair of settings; `missing` says why nothing did.
+    """The result of a declared contrast for one pair of settings.
 
-    p, p_over_both: Holm-corrected over all outcomes of the study, also those that the table leaves out.
+    Attributes:
+        declared: the declaration.
+        column: the score.
+        at: the epoch's place: best or last.
+        ours: the one side.
+        theirs: the other side.
+        found: the comparison; None if there is none.
+        p: over seeds, Holm-corrected over all outcomes of the study, with those that the table leaves out.
+        p_over_both: over new images, corrected in the same way.
+        missing: why there is no comparison, in words.
     """
 
     declared: Primary
@@ -45,7 +54,10 @@ class Outcome:
 
 
 def declared(runs: Sequence[Run]) -> list[Primary]:
-    """What the runs' studies declared, each once; what another version may have declared otherwise is left out."""
+    """Return the contrasts that the runs' studies declared, each once.
+
+    A declaration that cannot be parsed is left out, as another version may have written it in another form.
+    """
     words = dict.fromkeys(
         word for run in runs for word in run.record.config.get("primary") or () if isinstance(word, str)
     )
@@ -61,15 +73,21 @@ def declared(runs: Sequence[Run]) -> list[Primary]:
 def of(
     table: Table, contrasts: Sequence[Primary], reader: Reader, whole: Table | None = None
 ) -> tuple[list[Outcome], int]:
-    """The outcome of each declared contrast, once for each combination of the other factors.
+    """Return the outcome of each declared contrast, once for each combination of the other factors.
 
-    whole: the table of all runs of the study, where some are left out of this one. Returns also the number of pairs
-    with an outcome that the table leaves out; p is corrected over them, too.
+    Args:
+        table: the table.
+        contrasts: the declared contrasts.
+        reader: reads predictions.
+        whole: the table of all runs of the study, where this table leaves out some.
+
+    Returns:
+        The outcomes, and the number of pairs with an outcome that the table leaves out; p is corrected over these, too.
     """
-    outcomes = _all(table, contrasts, reader)
+    outcomes = _outcomes(table, contrasts, reader)
     left_out = []
     if whole is not None:
-        every = _all(whole, declared([run for row in whole.rows for run in row.runs]), reader)
+        every = _outcomes(whole, declared([run for row in whole.rows for run in row.runs]), reader)
         left_out = [each for each in every if each.found and not any(_is_part(one, each) for one in outcomes)]
     counted = [*outcomes, *left_out]
     ps = statistics.holm([each.found.seeds.shown.p if each.found else None for each in counted])
@@ -81,12 +99,12 @@ def of(
     return corrected[: len(outcomes)], len(left_out)
 
 
-def _all(table: Table, contrasts: Sequence[Primary], reader: Reader) -> list[Outcome]:
-    return [outcome for each in contrasts if each.ours for outcome in _of(table, each, reader)]
+def _outcomes(table: Table, contrasts: Sequence[Primary], reader: Reader) -> list[Outcome]:
+    return [outcome for each in contrasts if each.ours for outcome in _outcomes_of(table, each, reader)]
 
 
 def _is_part(outcome: Outcome, other: Outcome) -> bool:
-    """True if an outcome has runs of the other's pair alone."""
+    """Return True if all runs of an outcome belong to the other outcome's pair."""
 
     def runs(side: Side | None) -> set[str]:
         return {str(run.path) for run in side.row.runs} if side else set()
@@ -97,7 +115,7 @@ def _is_part(outcome: Outcome, other: Outcome) -> bool:
     )
 
 
-def _of(table: Table, each: Primary, reader: Reader) -> list[Outcome]:
+def _outcomes_of(table: Table, each: Primary, reader: Reader) -> list[Outcome]:
     shown = table.columns[0]
     named = table.names.label(each.metric, shown.split)
     column = Column(metric=each.metric, split=shown.split, protocol=shown.protocol, named=named)
@@ -124,7 +142,7 @@ def _has(row: Row, side: Mapping[str, str]) -> bool:
 
 
 def _alike(table: Table, row: Row, other: Row, each: Primary) -> bool:
-    """Whether the two settings differ in the contrast's keys alone."""
+    """Return True if the two settings differ only in the contrast's keys."""
     own = {full(key) for key in each.ours}
     pairs = zip(table.factors.keys, row.setting, other.setting, strict=True)
     return all(key in own or one == another for key, one, another in pairs)

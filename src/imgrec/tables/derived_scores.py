@@ -1,4 +1,4 @@
-"""Scores that records do not have, from the predictions that runs kept. Imports no torch."""
+"""Compute scores that records do not contain from the predictions that runs kept. Imports no torch."""
 
 from collections.abc import Collection, Sequence
 
@@ -13,11 +13,11 @@ OF = {
     "ece_calibrated_debiased": "ece_calibrated",
     "ece_calibrated_perfect": "ece_calibrated",
 }
-"""What can be derived, and beside which score of a record."""
+"""For each derived score, the recorded score that it is derived beside."""
 
 
 def add(runs: Sequence[Run], metrics: Collection[str], reader: Reader) -> None:
-    """Add those of the metrics that are derived to the records of the runs that kept predictions."""
+    """Add the derived ones of the metrics to the records of the runs that kept predictions."""
     for run in runs:
         run.record.scores += [
             found
@@ -28,9 +28,16 @@ def add(runs: Sequence[Run], metrics: Collection[str], reader: Reader) -> None:
 
 
 def perfect(run: Run, score: Score, base: str, reader: Reader) -> float | None:
-    """What a network with the run's confidences would show if they were right; None where they are not kept.
+    """Return the calibration error that a perfectly calibrated network with the run's confidences would show.
 
-    base: `ece`, or `ece_calibrated` for the confidences after temperature scaling.
+    Args:
+        run: the run.
+        score: the score whose images are meant.
+        base: `ece`, or `ece_calibrated` for the confidences after temperature scaling.
+        reader: reads predictions.
+
+    Returns:
+        A fraction; None where the confidences were not kept.
     """
     found = _calibration(run, score, base, reader)
     return None if found is None else found.perfect

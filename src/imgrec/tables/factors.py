@@ -1,4 +1,4 @@
-"""What differs between runs: the factors of an experiment, read from their configurations. Imports no torch."""
+"""Find the factors of an experiment: the configuration keys that vary between its runs. Imports no torch."""
 
 import dataclasses
 import re
@@ -24,19 +24,23 @@ from imgrec.tables.gather import Run
 EXPERIMENT, DATA, ROOT, PARENT = "experiment", "data.name", "data.root", "parent"
 _TEST_SIZE = "data.test_size"
 DRAWN = {"test": (_TEST_SIZE,), "val": ("data.split_seed", "data.val_size", _TEST_SIZE)}  # val is drawn after test
-ABSENT = "–"  # a key that the run's choice does not have
-_SEED_AND_ID = re.compile(r"_?seed-\d+|(_take-\d+)?-[0-9a-f]{8}$")  # of a folder's name: what differs by seed
+ABSENT = "–"  # the value of a key that the run's choice does not have
+_SEED_AND_ID = re.compile(r"_?seed-\d+|(_take-\d+)?-[0-9a-f]{8}$")  # the parts of a folder's name that differ by seed
 
 Setting = tuple[str, ...]
-"""The values of the factors, in their order, as texts."""
+"""The values of the factors as texts, in the factors' order."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Factors:
-    """keys: what was varied, as dotted keys. along: what differs as well, but goes with them, in words.
+    """The factors of a set of runs.
 
-    That a choice has its own values is no news; what a command gave is (a tuned rate, say), or what goes with another
-    axis.
+    A key that a choice sets to its own default is not reported. A key that a command set (a tuned rate, say), or that
+    varies with another axis, is reported in `along`.
+
+    Attributes:
+        keys: the dotted keys that were varied.
+        along: the keys that vary as well, but are fully determined by `keys`; each in words.
     """
 
     keys: tuple[str, ...]
@@ -47,17 +51,21 @@ class Factors:
 
 
 def short(key: str) -> str:
-    """The key as the command line takes it: `optimizer` for `optimizer.name`."""
+    """Return the key as the command line takes it: `optimizer` for `optimizer.name`."""
     return key.removesuffix(".name")
 
 
 def full(key: str) -> str:
-    """The dotted key of a record's configuration: `optimizer.name` for `optimizer`."""
+    """Return the dotted key of a record's configuration: `optimizer.name` for `optimizer`."""
     return f"{key}.name" if key in GROUPS else key
 
 
 def value_of(record: Record, key: str) -> Any:
-    """The run's value of a key; where the record is older than the key its choice's default, ABSENT without one."""
+    """Return the run's value of a key.
+
+    A record that is older than the key does not hold it. The value is then the default of the run's choice, or ABSENT
+    where the choice has no such key.
+    """
     if key == PARENT:
         return _SEED_AND_ID.sub("", Path(record.parent).name) or "a run" if record.parent else ABSENT
     if key == EXPERIMENT:
@@ -68,19 +76,20 @@ def value_of(record: Record, key: str) -> Any:
         value = record.config[key]
         return [name for name in value if not _observes(record, name)] if key == listed.LISTS["callback"] else value
     axis, _, leaf = key.rpartition(".")
-    return _usual(record, axis).get(leaf, ABSENT)
+    return _defaults_in(record, axis).get(leaf, ABSENT)
 
 
 def drawn(record: Record, split: str) -> Setting:
-    """Values of the keys (`DRAWN`) that decide which images of the data set are in the split, where it has no folder.
+    """Return the values of the keys (`DRAWN`) that decide which images of the data set the split contains.
 
-    Records do not tell whether it has one, so all of these keys count.
+    The keys matter only where the split has no folder of its own. Records do not tell whether it has one, so all of
+    these keys count.
     """
     return tuple(text(value_of(record, key)) for key in DRAWN.get(split, ()))
 
 
 def text(value: Any) -> str:
-    """The value as the command line takes it."""
+    """Return the value as the command line takes it."""
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, float):
@@ -91,16 +100,17 @@ def text(value: Any) -> str:
 
 
 def derive(runs: Sequence[Run]) -> Factors:
-    """The keys that tell the runs' settings apart, seeds aside.
+    """Return the keys whose values distinguish the runs' settings, without the seed.
 
-    Recipes first, then each axis' choice, then single keys. What has one value for each recipe, for each choice of its
-    axis, or for each combination of recipe and choices (a rate that was tuned for each), is no factor of its own.
+    Recipes come first, then the choice of each axis, then single keys. A key is no factor of its own where its value is
+    determined by the recipe, by the choice of its axis, or by recipe and choices together (a rate that was tuned for
+    each, for example).
     """
     varied = [key for key in _keys(runs) if len(_values(runs, (key,))) > 1]
     names = [key for key in varied if key in (EXPERIMENT, ROOT) or key.endswith(".name")]
     keys: list[str] = []
     for name in names:
-        # scores on different images are never one setting's, whatever the recipe
+        # runs on different images are never one setting, even with the same recipe
         by = {DATA: [], ROOT: [DATA]}.get(name, [EXPERIMENT])
         if not (set(by) & set(keys) and _determined(runs, name, by)):
             keys.append(name)
@@ -112,16 +122,20 @@ def derive(runs: Sequence[Run]) -> Factors:
         axis, dot, _ = key.rpartition(".")
         own = [known for known in keys if known == EXPERIMENT or (dot and known.startswith(f"{axis}."))]
         if own and _determined(runs, key, own):
-            along += [_spoken(runs, key, own)] if _is_given(runs, key) else []
+            along += [_words_along(runs, key, own)] if _is_given(runs, key) else []
         elif choices and _determined(runs, key, choices):
-            along.append(_spoken(runs, key, choices))
+            along.append(_words_along(runs, key, choices))
         else:
             keys.append(key)
     return Factors(keys=tuple(keys), along=tuple(along))
 
 
 def chosen(runs: Sequence[Run], keys: Sequence[str]) -> Factors:
-    """These keys as the factors. Raises UsageError for an unknown key, or where something else varies beside them."""
+    """Return these keys as the factors.
+
+    Raises:
+        UsageError: a key is unknown, or another key varies independently of them.
+    """
     derived = derive(runs)
     for key in keys:
         check_known(runs, key, as_factor=True)
@@ -139,7 +153,7 @@ def chosen(runs: Sequence[Run], keys: Sequence[str]) -> Factors:
 
 
 def matches(run: Run, key: str, values: Sequence[str]) -> bool:
-    """Whether the run has one of the values, written as a command may write them: 1e-3 is 0.001."""
+    """Return True if the run has one of the values. Numbers may be written in any form: 1e-3 matches 0.001."""
     owns = {text(value_of(run.record, key))}
     if key == ROOT:
         owns.add(str(run.record.config.get(ROOT)))
@@ -154,7 +168,11 @@ def _number(value: str) -> float | None:
 
 
 def check_known(runs: Sequence[Run], key: str, *, as_factor: bool) -> None:
-    """Raises UsageError for a key that no run has, or, as a factor, that is none of an experiment; names the near."""
+    """Check that some run has the key, or, with `as_factor`, that the key can be a factor.
+
+    Raises:
+        UsageError: it does not hold; the message names the nearest known key.
+    """
     known = [short(name) for name in _keys(runs)]
     if not as_factor:
         known += [short(name) for run in runs for name in run.record.config]
@@ -167,7 +185,7 @@ def check_known(runs: Sequence[Run], key: str, *, as_factor: bool) -> None:
 
 
 def order(setting: Setting) -> tuple[tuple[int, float, str], ...]:
-    """A sort key: numbers by size, before texts."""
+    """Return a sort key for a setting: numbers by size, before texts."""
     keys = []
     for value in setting:
         try:
@@ -178,28 +196,34 @@ def order(setting: Setting) -> tuple[tuple[int, float, str], ...]:
 
 
 def training(record: Record) -> list[tuple[str, str]]:
-    """Everything that says how a network was trained, its seed included: not what was measured of it, nor where."""
-    outside = {*keys_outside_identity(), *_silent(record), *MEASURED, "trainer.name"}
+    """Return every key and value that determine how the network was trained, sorted, with the seed.
+
+    Keys that only say what was measured or where the run was carried out are left out.
+    """
+    outside = {*keys_outside_identity(), *_keys_outside(record), *MEASURED, "trainer.name"}
     found = []
     for key, value in record.config.items():
         axis, _, leaf = key.rpartition(".")
-        usual = _usual(record, axis) if leaf != "name" else {}
+        usual = _defaults_in(record, axis) if leaf != "name" else {}
         if (
             (axis in AXES or axis.startswith("callback.") or key in _roots())
             and key not in outside
             and value != usual.get(leaf, ABSENT)
         ):
-            found.append((key, text(value)))  # an older record may lack what has its default
+            found.append((key, text(value)))  # skips defaults, as an older record may lack the key
     return sorted(found)
 
 
 def _keys(runs: Sequence[Run]) -> list[str]:
-    """Every key that may be a factor: recipe, axes' choices, images, then their keys, the root's, the parent's id."""
-    axes = [f"{axis}.name" for axis in AXES if axis != "trainer"]  # cpu, gpu and ddp are the same experiment
-    axes.insert(axes.index(DATA) + 1, ROOT)  # named by it: images are told apart by their fingerprint
+    """Return every key that may be a factor.
+
+    The order is: recipe, choices of the axes, images, keys of the axes, keys of the root, the parent's id.
+    """
+    axes = [f"{axis}.name" for axis in AXES if axis != "trainer"]  # cpu, gpu and ddp are the same setting
+    axes.insert(axes.index(DATA) + 1, ROOT)  # ROOT names the images, which are identified by their fingerprint
     present = dict.fromkeys(key for run in runs for key in run.record.config)
-    silent = {key for run in runs for key in _silent(run.record)}
-    silent -= {key for run in runs for key in silent & run.record.config.keys() if key not in _silent(run.record)}
+    silent = {key for run in runs for key in _keys_outside(run.record)}
+    silent -= {key for run in runs for key in silent & run.record.config.keys() if key not in _keys_outside(run.record)}
     outside = keys_outside_identity() | silent | {*MEASURED, "seed", "trainer.name"}
     ours = [key for key in present if key.partition(".")[0] in (*AXES, "callback") or key in _roots()]
     return [*dict.fromkeys([EXPERIMENT, *axes, *(key for key in ours if key not in outside), PARENT])]
@@ -219,12 +243,16 @@ def _determined(runs: Sequence[Run], key: str, by: Sequence[str]) -> bool:
 
 
 def _is_given(runs: Sequence[Run], key: str) -> bool:
-    """Whether a command gave the key a value."""
+    """Return True if a command gave the key a value."""
     return any(word.lstrip("+").partition("=")[0] == short(key) for run in runs for word in run.record.command)
 
 
-def _spoken(runs: Sequence[Run], key: str, by: Sequence[str]) -> str:
-    """`optimizer.lr_scale: 3 with optimizer=sgd, 1 with optimizer=adam`, by the first factor that does, else by all."""
+def _words_along(runs: Sequence[Run], key: str, by: Sequence[str]) -> str:
+    """Return the key's values by the factor that determines them.
+
+    An example is `optimizer.lr_scale: 3 with optimizer=sgd, 1 with optimizer=adam`. The text uses the first factor that
+    determines the key by itself, or else all factors.
+    """
     owners = next(([one] for one in by if _determined(runs, key, [one])), list(by))
     pairs = {
         " ".join(f"{short(owner)}={text(value_of(run.record, owner))}" for owner in owners): text(
@@ -235,16 +263,19 @@ def _spoken(runs: Sequence[Run], key: str, by: Sequence[str]) -> str:
     return f"{short(key)}: {', '.join(f'{value} with {owner}' for owner, value in pairs.items())}"
 
 
-def _usual(record: Record, axis: str) -> Mapping[str, Any]:
-    """The defaults of a run's choice of an axis, or of the root; of an outside component, as the run kept them."""
+def _defaults_in(record: Record, axis: str) -> Mapping[str, Any]:
+    """Return the default values of a run's choice of an axis, or of the root for an empty axis.
+
+    The defaults of an outside component are those that the run recorded.
+    """
     name = str(record.config.get(f"{axis}.name"))
-    place = f"{axis}={name}" if "." not in axis else axis.replace(".", "=", 1)  # callback.NAME is one in a list
+    place = f"{axis}={name}" if "." not in axis else axis.replace(".", "=", 1)  # callback.NAME is an element of a list
     kept = record.components.get(place)
     return _defaults(axis, name) if kept is None else kept.get("defaults", {})
 
 
-def _silent(record: Record) -> set[str]:
-    """The keys of a run's outside components that are no part of what the run is."""
+def _keys_outside(record: Record) -> set[str]:
+    """Return the keys of a run's outside components that are no part of the run's identity."""
     found = set()
     for choice, kept in record.components.items():
         axis = choice.partition("=")[0]
@@ -255,14 +286,14 @@ def _silent(record: Record) -> set[str]:
 
 
 def _observes(record: Record, name: str) -> bool:
-    """True if a callback changes no result, so that a run without it is of the same setting."""
+    """Return True if a callback changes no result. A run without it then belongs to the same setting."""
     kept = record.components.get(f"callback={name}")
     return bool(kept.get("observes") if kept else getattr(components("callback").get(name), "observes", False))
 
 
 @cache
 def _defaults(axis: str, name: str) -> dict[str, Any]:
-    """The defaults of an axis' choice; of the root, for no axis."""
+    """Return the default values of a choice of an axis, or of the root for an empty axis."""
     schemas: Mapping[str, type] = components(axis) if axis else {"": Config}
     if "." in axis and (found := listed.schema_of(axis)) is not None:
         schemas = {"": found}

@@ -1,4 +1,4 @@
-"""The runs below some folders, each once, and what there could not be read. Imports no torch."""
+"""Collect the runs below some folders, each once, and report what could not be read. Imports no torch."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -11,19 +11,22 @@ from imgrec.records import Evaluation, Record, Score
 from imgrec.runfolder import EVALUATIONS, RECORD, SWEEP_LOCK, TUNING, VERIFICATIONS
 from imgrec.tables import images
 
-_OWN = (TUNING, SWEEP_LOCK, "multirun.yaml", "optuna.db")  # what a sweep leaves beside its runs
-_LISTED = 3  # runs that lie in several places, before the rest is counted
-_PLACES = 2  # where else such a run lies, before the rest is counted
-RECORDS = "records"  # a folder whose JSON files are records, one a run, as experiments/ keeps them
+_SWEEP_FILES = (TUNING, SWEEP_LOCK, "multirun.yaml", "optuna.db")  # files that a sweep writes beside its runs
+_LISTED = 3  # runs with several copies that are named; the rest is counted
+_PLACES = 2  # paths of such a run that are named; the rest is counted
+RECORDS = "records"  # a folder whose JSON files are records, one for each run, as in experiments/
 
 
 @dataclass(frozen=True, kw_only=True)
 class Run:
-    """A record, with the scores that were measured later.
+    """A run's record, with the scores that were measured later.
 
-    path: its file. folder: the run's, with curves and diagnostics; None for a record that lies by itself.
-    kept_in: for each place whose predictions the record names (`test/clean/last`), the files in the folder that should
-    hold them; empty for a record that lies by itself.
+    Attributes:
+        path: the record's file.
+        folder: the run's folder, with curves and diagnostics; None for a record without a folder.
+        record: the record.
+        kept_in: for each place whose predictions the record names (`test/clean/last`), the files in the folder that
+            should contain them; empty for a record without a folder.
     """
 
     path: Path
@@ -42,9 +45,12 @@ class Run:
 
 @dataclass(kw_only=True)
 class Gathered:
-    """runs: each run id once, in the order of their paths. problems: files that should have been records, and why not.
+    """The runs that were found.
 
-    notes: what was left out although it could be read.
+    Attributes:
+        runs: one for each run id, in the order of their paths.
+        problems: files that should have been records, and why they are not.
+        notes: what was left out although it could be read.
     """
 
     runs: list[Run] = field(default_factory=list)
@@ -53,9 +59,13 @@ class Gathered:
 
 
 def gather(places: Sequence[Path]) -> Gathered:
-    """Read every run below the places: run folders, folders of them at any depth, `records` folders, single records.
+    """Read every run below the places.
 
-    Raises UsageError where a place does not exist, or where none of them holds a record.
+    Args:
+        places: run folders, folders that contain them at any depth, `records` folders, or single records.
+
+    Raises:
+        UsageError: a place does not exist, or none of them contains a record.
     """
     found = Gathered()
     by_id: dict[str, list[Run]] = {}
@@ -75,12 +85,15 @@ def gather(places: Sequence[Path]) -> Gathered:
     for takes in by_id.values():
         found.runs.append(_newest(takes))
     images.name([run.record for run in found.runs])
-    found.notes += _doubled([takes for takes in by_id.values() if len(takes) > 1])
+    found.notes += _copy_notes([takes for takes in by_id.values() if len(takes) > 1])
     return found
 
 
-def _doubled(several: Sequence[Sequence[Run]]) -> list[str]:
-    """Which of the takes of a run counts. Those that came out differently are all named, before mere copies."""
+def _copy_notes(several: Sequence[Sequence[Run]]) -> list[str]:
+    """Return notes on which copy of a run counts.
+
+    Runs whose copies ended with different results are all named, and come before runs with identical copies.
+    """
     differing = [takes for takes in several if _difference(takes)]
     alike = [takes for takes in several if not _difference(takes)]
     notes = []
@@ -101,7 +114,9 @@ def _finished(takes: Sequence[Run]) -> list[Run]:
 
 
 def _difference(takes: Sequence[Run]) -> str:
-    """Whether the finished takes ended with different weights, and what may be why: threads, code."""
+    """Return whether the finished copies ended with different weights, in words, and the possible causes: threads,
+    code.
+    """
     found = [take.record for take in _finished(takes) if take.record.weights]
     if all(record.weights == found[0].weights for record in found):
         return ""
@@ -113,16 +128,16 @@ def _difference(takes: Sequence[Run]) -> str:
 
 
 def _files(place: Path, problems: list[str]) -> Iterator[Path]:
-    """The files that are records, or should be; folders that cannot be read are problems."""
+    """Yield the files that are records, or should be. Folders that cannot be read are added to the problems."""
     if place.is_file():
-        if place.name not in _OWN:  # as a shell's star names them
+        if place.name not in _SWEEP_FILES:  # a shell's wildcard can name these files
             yield place
     elif not place.is_dir():
         raise UsageError(f"{shown(place)} must be a folder of runs or a record, and does not exist; check the path")
     elif stands(place / RECORD):
         yield place / RECORD
     else:
-        yield from _loose(place)
+        yield from _lone_records(place)
         yield from _below(place, problems)
 
 
@@ -142,13 +157,17 @@ def _below(place: Path, problems: list[str]) -> Iterator[Path]:
             yield folder / RECORD
         elif folder.name != VERIFICATIONS:
             if folder.name == RECORDS:
-                yield from _loose(folder)
-            if not folder.is_symlink():  # one may lead back up
+                yield from _lone_records(folder)
+            if not folder.is_symlink():  # a link may lead to a parent folder
                 yield from _below(folder, problems)
 
 
 def stands(path: Path) -> bool:
-    """Whether anything has that name, also what cannot be read. Raises OSError where the folder cannot be searched."""
+    """Return True if the path exists, even if it cannot be read.
+
+    Raises:
+        OSError: the folder cannot be searched.
+    """
     try:
         path.lstat()
     except FileNotFoundError:
@@ -160,7 +179,7 @@ def _unreadable(folder: Path, error: OSError) -> str:
     return f"{shown(folder)} cannot be read: {error.strerror}; mend its permissions"
 
 
-def _loose(folder: Path) -> Iterator[Path]:
+def _lone_records(folder: Path) -> Iterator[Path]:
     yield from (path for path in sorted(folder.glob("*.json")) if path.name != TUNING)
 
 
@@ -172,14 +191,14 @@ def _read(path: Path, found: Gathered) -> Run:
     kept_in = {key: [folder / predictions.NAME] for key in record.predictions}
     for file in sorted((folder / EVALUATIONS).glob("*.json")):
         try:
-            later = _later(file, record)
+            later = _read_evaluation(file, record)
         except RunError as error:
             found.problems.append(str(error))
             continue
-        if reason := _left_out(later, record):
+        if reason := _why_excluded(later, record):
             found.notes.append(f"left out, as {reason}: {shown(file)}")
             continue
-        record.scores += _new(later, record)
+        record.scores += _new_scores(later, record)
         for key, digest in later.predictions.items():
             if key not in record.predictions and _is_counted(later, record, key):
                 record.predictions[key] = digest
@@ -190,8 +209,12 @@ def _read(path: Path, found: Gathered) -> Run:
     return Run(path=path, folder=folder, record=record, kept_in=kept_in)
 
 
-def _later(path: Path, record: Record) -> Evaluation:
-    """The measurement in that file. Raises RunError for one of another run."""
+def _read_evaluation(path: Path, record: Record) -> Evaluation:
+    """Read the measurement in a file.
+
+    Raises:
+        RunError: it belongs to another run.
+    """
     found = records.read_evaluation(path)
     if found.run_id != record.run_id:
         raise RunError(
@@ -201,10 +224,11 @@ def _later(path: Path, record: Record) -> Evaluation:
     return found
 
 
-def _left_out(later: Evaluation, record: Record) -> str:
-    """Why the measurement is not one of the finished run; empty if it is one.
+def _why_excluded(later: Evaluation, record: Record) -> str:
+    """Return why the measurement does not count for the finished run; empty if it counts.
 
-    Where the record or the measurement names no weights, as those of older versions, nothing is known of them.
+    Older versions named no weights in records and measurements. Such a measurement counts, as nothing is known of its
+    weights.
     """
     if later.fingerprint not in (None, record.fingerprint):
         return "it measures other images than the run's own"
@@ -217,26 +241,29 @@ def _left_out(later: Evaluation, record: Record) -> str:
     return ""
 
 
-def _new(later: Evaluation, record: Record) -> list[Score]:
-    """The measurement's scores that the record does not have."""
+def _new_scores(later: Evaluation, record: Record) -> list[Score]:
+    """Return the measurement's scores that the record does not have."""
     known = [(score.split, score.protocol, score.metric, score.at, score.settings) for score in record.scores]
     return [s for s in later.scores if (s.split, s.protocol, s.metric, s.at, s.settings) not in known]
 
 
 def _is_counted(later: Evaluation, record: Record, key: str) -> bool:
-    """True if the measurement's top1 at the place of that key is the one that counts for the run."""
+    """Return True if the measurement's top1 at the key's place is the score that counts for the run."""
     for own in later.scores:
         if own.metric == "top1" and "/".join((own.split, own.protocol, own.at)) == key:
             counts = record.score("top1", split=own.split, at=own.at, protocol=own.protocol)
-            return counts is not None and _what(counts) == _what(own)
+            return counts is not None and _value_and_basis(counts) == _value_and_basis(own)
     return False
 
 
-def _what(score: Score) -> tuple[float, int, str]:
-    """The value, of how many images, in which arithmetic; older records, which do not say it, measured in float32."""
+def _value_and_basis(score: Score) -> tuple[float, int, str]:
+    """Return the value, the number of images and the arithmetic's precision of a score.
+
+    Older records do not name a precision; they were measured in float32.
+    """
     return score.value, score.n, str(score.settings.get("precision", "32"))
 
 
 def _newest(takes: Sequence[Run]) -> Run:
-    """The last take that has finished, else the last one; of copies, the one that was named first."""
+    """Return the last take that has finished, or else the last one. Of identical copies, the first named one counts."""
     return max(_finished(takes) or takes, key=lambda take: runfolder.take_of(take.name))

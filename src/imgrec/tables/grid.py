@@ -1,4 +1,4 @@
-"""A table as texts: rows and columns of them, for every format. Imports no torch."""
+"""Turn a table into rows and columns of texts, which every format for people shows. Imports no torch."""
 
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
@@ -13,14 +13,14 @@ from imgrec.tables.table import Cell, Row, Table
 from imgrec.untrusted_text import folded
 
 COSTS = (("parameters", "parameters", 1.0), ("flops_per_image", "MFLOPs an image", 1e-6), ("seconds", "seconds", 1.0))
-"""A cost's name in records, in tables, and what it is multiplied with there."""
+"""For each cost: its name in records, its name in tables, and the factor from the record's unit to the table's."""
 
 _HIDDEN_AS = {"flops_per_image": "flops"}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Field:
-    """A cell as text, and whether it stands out."""
+    """A cell as text. `strong` is True if it is emphasised."""
 
     text: str
     strong: bool = False
@@ -28,9 +28,15 @@ class Field:
 
 @dataclass(frozen=True, kw_only=True)
 class Grid:
-    """Rows of texts. numeric: the columns to align at the right. verdict: the answer, to stand first.
+    """The texts of a table.
 
-    asides: those of the notes that no reader of a paper needs: what the runs were made with, and warnings.
+    Attributes:
+        header: one name for each column.
+        numeric: for each column, True if it is aligned to the right.
+        rows: one field for each column.
+        notes: the notes below the table.
+        verdict: the answer, which is shown first.
+        asides: the notes that a reader of a paper does not need: what the runs were made with, and warnings.
     """
 
     header: list[str]
@@ -42,7 +48,13 @@ class Grid:
 
 
 def grid(table: Table, digits: int | None = None, hide: Collection[str] = ()) -> Grid:
-    """The table as texts for people, each on one line, whatever records and sources hold. hide: of layout.HIDEABLE."""
+    """Return the table as texts for people. Each text is on one line, whatever records and sources contain.
+
+    Args:
+        table: the table.
+        digits: decimal places; None for the default of each score.
+        hide: kinds of columns to leave out, of layout.HIDEABLE.
+    """
     made = _pivot(table, digits, hide) if table.pivot else _long(table, digits, hide)
     return Grid(
         header=[folded(name) for name in made.header],
@@ -56,7 +68,13 @@ def grid(table: Table, digits: int | None = None, hide: Collection[str] = ()) ->
 
 @dataclass(frozen=True, kw_only=True)
 class Statistic:
-    """A column of numbers about a score: its kind (of layout.HIDEABLE), its header, and its field in a row."""
+    """A column of numbers about a score.
+
+    Attributes:
+        kind: its kind, of layout.HIDEABLE.
+        header: its header.
+        field: makes its field in a row.
+    """
 
     kind: str
     header: str
@@ -64,7 +82,7 @@ class Statistic:
 
 
 def statistics_of(table: Table, number: int) -> list[Statistic]:
-    """What is shown of a score beside its mean: what some row has."""
+    """Return the statistics to show beside a score's mean: those that at least one row has."""
     cells = [row.cells[number] for row in table.rows]
     level = f"{100 * (1 - LEVEL):.0f} %"
     over_both = any(cell.over_both for cell in cells)
@@ -102,8 +120,8 @@ def _change(row: Row, told: Numbers) -> str:
 
 
 def _long(table: Table, digits: int | None, hide: Collection[str]) -> Grid:
-    """A row a setting."""
-    unfinished = any(_came_through(table, row) < row.asked for row in table.rows)
+    """Return the grid with one row for each setting."""
+    unfinished = any(_count_finite(table, row) < row.asked for row in table.rows)
     costs = [cost for cost in COSTS if _HIDDEN_AS.get(cost[0], cost[0]) not in hide]
     known = [cost for cost in costs if any(row.cost(cost[0]) is not None for row in table.rows)]
     same = [cost for cost in known if len(table.rows) > 1 and len({row.cost(cost[0]) for row in table.rows}) == 1]
@@ -123,8 +141,8 @@ def _long(table: Table, digits: int | None, hide: Collection[str]) -> Grid:
         numeric=[place >= words and name not in ("runs", "published") for place, name in enumerate(header)],
         rows=[
             [
-                *_named(table, row, unfinished=unfinished, hide=hide),
-                *_scored(table, row, shown, digits, hide),
+                *_setting_fields(table, row, unfinished=unfinished, hide=hide),
+                *_score_fields(table, row, shown, digits, hide),
                 *(
                     [Field(text="; ".join(_figure(each, sources) for each in row.published) or ABSENT)]
                     if sources
@@ -144,16 +162,16 @@ def _warnings(table: Table) -> list[str]:
 
 
 def _in_every_row(table: Table, costs: Sequence[tuple[str, str, float]]) -> list[str]:
-    """What needs no column, as it is the same in every row."""
+    """Return a note with the costs that are the same in every row and so need no column."""
     told = ", ".join(f"{name} {amount(table.rows[0].cost(key), scale)}" for key, name, scale in costs)
     return [f"In every row: {told}."] if told else []
 
 
-def _named(table: Table, row: Row, *, unfinished: bool, hide: Collection[str]) -> list[Field]:
-    """Which setting it is, and of how many runs."""
+def _setting_fields(table: Table, row: Row, *, unfinished: bool, hide: Collection[str]) -> list[Field]:
+    """Return the fields that name the setting and count its runs."""
     fields = [Field(text=value) for value in _values(table, row)] or [Field(text="all runs")]
     fields += [Field(text=str(max(len(cell.values) for cell in row.cells)))] if "n" not in hide else []
-    return [*fields, *([Field(text=_states(table, row))] if unfinished else [])]
+    return [*fields, *([Field(text=_run_counts(table, row))] if unfinished else [])]
 
 
 def _mean(told: Numbers, hide: Collection[str]) -> str:
@@ -161,14 +179,14 @@ def _mean(told: Numbers, hide: Collection[str]) -> str:
 
 
 def _values(table: Table, row: Row) -> list[str]:
-    """The setting's values by their names."""
+    """Return the names of the setting's values."""
     return [table.names.value(key, value) for key, value in zip(table.factors.keys, row.setting, strict=True)]
 
 
-def _scored(
+def _score_fields(
     table: Table, row: Row, shown: Sequence[Sequence[Statistic]], digits: int | None, hide: Collection[str]
 ) -> list[Field]:
-    """The scores, each with its statistics."""
+    """Return the fields of the scores, each with its statistics."""
     most = max(len(cell.values) for cell in row.cells)
     fields = []
     for cell, column, own in zip(row.cells, table.columns, shown, strict=True):
@@ -180,7 +198,7 @@ def _scored(
 
 
 def _pivot(table: Table, digits: int | None, hide: Collection[str]) -> Grid:
-    """One factor's values by row, the pivot's by column, the first score in the cells."""
+    """Return the grid of one score, with the pivot's values as columns and the other factors' values as rows."""
     column = table.columns[0]
     across = table.factors.keys.index(str(table.pivot))
     others = [place for place in range(len(table.factors.keys)) if place != across]
@@ -190,9 +208,9 @@ def _pivot(table: Table, digits: int | None, hide: Collection[str]) -> Grid:
     for row in table.rows:
         told = numbers(row.cells[0], column, digits)
         fewer = f" (n = {told.n})" if told.mean and len(row.cells[0].values) != most else ""
-        if _came_through(table, row) < row.asked:
-            fewer = f" ({_states(table, row).partition(' ')[0]} runs)"
-        text = f"{_mean(told, hide)}{fewer}{_beside(told, hide)}" if told.mean else _states(table, row)
+        if _count_finite(table, row) < row.asked:
+            fewer = f" ({_run_counts(table, row).partition(' ')[0]} runs)"
+        text = f"{_mean(told, hide)}{fewer}{_difference_text(told, hide)}" if told.mean else _run_counts(table, row)
         field = Field(text=text, strong=row.cells[0].best)
         lines.setdefault(tuple(row.setting[place] for place in others), {})[row.setting[across]] = field
     keys = [table.factors.keys[place] for place in others]
@@ -215,27 +233,30 @@ def _pivot(table: Table, digits: int | None, hide: Collection[str]) -> Grid:
     )
 
 
-def _beside(told: Numbers, hide: Collection[str]) -> str:
-    """The difference to the baseline in a pivot's cell: ` (Δ -1.67, p = 0.033)`."""
+def _difference_text(told: Numbers, hide: Collection[str]) -> str:
+    """Return the difference to the baseline for a pivot's cell: ` (Δ -1.67, p = 0.033)`."""
     parts = [f"Δ {told.difference}"] if told.difference and "difference" not in hide else []
     if told.p and "p" not in hide:
         parts.append(f"p {told.p}" if told.p.startswith("<") else f"p = {told.p}")
     return f" ({', '.join(parts)})" if parts else ""
 
 
-def _states(table: Table, row: Row) -> str:
-    """`3/5 (1 failed, 1 missing)`: the runs that came through of those asked for, and what the others are."""
+def _run_counts(table: Table, row: Row) -> str:
+    """Return the number of runs with finite scores of those asked for, and the states of the others.
+
+    An example is `3/5 (1 failed, 1 missing)`.
+    """
     statuses = dict.fromkeys(run.record.status for run in row.runs if run.record.status != "finished")
     others = [f"{row.count(status)} {status}" for status in statuses]
-    if not_finite := row.count("finished") - _came_through(table, row):
+    if not_finite := row.count("finished") - _count_finite(table, row):
         others.append(f"{not_finite} not finite")
     if row.missing:
         others.append(f"{len(row.missing)} missing")
-    return f"{_came_through(table, row)}/{row.asked}" + (f" ({', '.join(others)})" if others else "")
+    return f"{_count_finite(table, row)}/{row.asked}" + (f" ({', '.join(others)})" if others else "")
 
 
-def _came_through(table: Table, row: Row) -> int:
-    """How many runs are finished, without a score of the table that is no number."""
+def _count_finite(table: Table, row: Row) -> int:
+    """Return how many runs are finished and have only finite values for the table's scores."""
     return sum(
         run.record.status == "finished"
         and not any(run_score.is_lost(run, column, table.at) for column in table.columns)
@@ -244,7 +265,7 @@ def _came_through(table: Table, row: Row) -> int:
 
 
 def _sources(table: Table) -> list[str]:
-    """The sources that are cited, in the order of their letters."""
+    """Return the sources that are cited, in the order of their letters."""
     return list(dict.fromkeys(figure.source.line() for row in table.rows for figure in row.published))
 
 
@@ -253,7 +274,7 @@ def _cited(sources: Sequence[str]) -> list[str]:
 
 
 def _letter(number: int) -> str:
-    """Letters from a to z, then aa to az, ba and so on."""
+    """Return the letters for a number: a to z, then aa to az, ba and so on."""
     ahead, own = divmod(number, len(ascii_lowercase))
     return (_letter(ahead - 1) if ahead else "") + ascii_lowercase[own]
 
@@ -263,13 +284,13 @@ def _figure(figure: Figure, sources: Sequence[str]) -> str:
 
 
 def printed(figure: Figure) -> str:
-    """The figure as it was published; top1 without its name."""
+    """Return the figure as it was published. A top1 is shown without the metric's name."""
     spread = f" ± {figure.spread}" if figure.spread else ""
     return f"{'' if figure.metric == 'top1' else f'{figure.metric} '}{figure.value}{spread}"
 
 
 def amount(value: float | None, scale: float) -> str:
-    """A cost, with as many digits as tell something."""
+    """Return a cost with three significant digits, or as an integer from 100 on."""
     if value is None:
         return ABSENT
     scaled = value * scale

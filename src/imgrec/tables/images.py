@@ -1,4 +1,4 @@
-"""Which runs were trained on the same images, and what tells those of others apart. Imports no torch."""
+"""Find which runs were trained on the same images, and name each set of images. Imports no torch."""
 
 import re
 from collections.abc import Collection, Mapping, Sequence
@@ -7,19 +7,20 @@ from pathlib import PurePath
 from imgrec.config.identity import SHORT
 from imgrec.records import Record
 
-NAME, SIZES = "name", "sizes"  # of a record's `images`: what they are called here; how older records know them
+NAME, SIZES = "name", "sizes"  # keys of a record's `images`: the name given here; the sizes that older records know
 _UNKNOWN = "unknown"
-_APART = re.compile(r"[\s,=|\[\]]+")  # what a value of --where cannot hold
+_APART = re.compile(r"[\s,=|\[\]]+")  # characters that a value of --where cannot contain
 
 
 def name(records: Sequence[Record]) -> None:
-    """Name each record's images by the end of their root that tells them from the others' (`images["name"]`).
+    """Name each record's images (`images["name"]`) by the shortest end of their root that no other images have.
 
-    Images are the same where their fingerprint is; where one root held several, each name ends with its own:
-    `photos@1a2b3c4d`. An older record, which knows names and sizes alone, counts to the only images of these names and
-    sizes that newer records know if their root is recorded as the same; else it stands by itself.
+    Images are the same if their fingerprints are equal. If one root held several sets of images, each name ends with
+    the fingerprint: `photos@1a2b3c4d`. An older record knows only names and sizes of images. It counts to the images of
+    newer records with these names and sizes if there is one such set and the recorded root is the same; otherwise its
+    images are a set of their own.
     """
-    newer: dict[str, dict[str, set[str]]] = {}  # by names and sizes: the fingerprints, each with its roots
+    newer: dict[str, dict[str, set[str]]] = {}  # names and sizes -> fingerprint -> roots
     for record in records:
         if sizes := record.images.get(SIZES):
             newer.setdefault(str(sizes), {}).setdefault(record.fingerprint, set()).add(_root(record))
@@ -30,16 +31,21 @@ def name(records: Sequence[Record]) -> None:
     for key, group in members.items():
         others = [path for other, path in paths.items() if other != key]
         for record in group:
-            record.images[NAME] = _told_apart(paths[key], others, key)
+            record.images[NAME] = _distinct_name(paths[key], others, key)
 
 
 def named(record: Record) -> str:
-    """What the images are called: `photos`, `digits`."""
+    """Return the name of the record's images: `photos`, `digits`."""
     return str(record.images.get(NAME) or _plain(_path(record)[-1:]))
 
 
 def _key(record: Record, newer: Mapping[str, Collection[str]]) -> str:
-    """The fingerprint that the record's images count under. newer: those of its names and sizes, with their roots."""
+    """Return the fingerprint under which the record's images are counted.
+
+    Args:
+        record: the record.
+        newer: the fingerprints of newer records with the same names and sizes, each with its roots.
+    """
     if len(newer) == 1:
         ((fingerprint, roots),) = newer.items()
         if _root(record) in roots:
@@ -48,18 +54,18 @@ def _key(record: Record, newer: Mapping[str, Collection[str]]) -> str:
 
 
 def _root(record: Record) -> str:
-    """The root as the record says it; older records don't know the folder that a relative one starts from."""
+    """Return the root as recorded. Older records do not contain the folder that a relative root starts from."""
     return str(record.config.get("data.root", ""))
 
 
 def _path(record: Record) -> tuple[str, ...]:
-    """The parts of the root that a folder's images have; of others their data set's name."""
+    """Return the parts of the root of a folder's images; for other data, the name of the data set."""
     kind = str(record.config.get("data.name", _UNKNOWN))
     root = str(record.config.get("data.root", "")) if kind == "folder" else ""
     return tuple(part for part in PurePath(root).parts if part not in ("/", ".", "..", "~")) or (kind,)
 
 
-def _told_apart(path: tuple[str, ...], others: Sequence[tuple[str, ...]], fingerprint: str) -> str:
+def _distinct_name(path: tuple[str, ...], others: Sequence[tuple[str, ...]], fingerprint: str) -> str:
     for length in range(1, len(path) + 1):
         found = _plain(path[-length:])
         if all(found != _plain(other[-length:]) for other in others):

@@ -1,4 +1,4 @@
-"""A table as LaTeX (booktabs, threeparttable): texts escaped, what a reader must know below it. Imports no torch."""
+"""Write a table as LaTeX (booktabs, threeparttable), with escaped texts and with its notes below. Imports no torch."""
 
 import re
 from collections.abc import Sequence
@@ -22,17 +22,20 @@ _SIGNS = {
 }
 
 
-_MINUS = re.compile(r"(?<![\w.-])-(?=\d)")  # before a negative number, not inside a name
+_MINUS = re.compile(r"(?<![\w.-])-(?=\d)")  # the hyphen before a negative number, not one inside a name
 
 
 def _escaped(text: str) -> str:
-    """The text with what LaTeX would take for its own escaped; signs become those of mathematics."""
+    """Return the text with LaTeX's special characters escaped. Signs become mathematical signs."""
     plain = "".join(_SIGNS.get(mark, mark) for mark in text)
-    return _MINUS.sub("$-$", plain).replace("--", "-{}-")  # two hyphens would become a dash
+    return _MINUS.sub("$-$", plain).replace("--", "-{}-")  # LaTeX would print two hyphens as a dash
 
 
 def render(texts: Grid, layout: Layout) -> str:
-    """The table with its caption above and its notes below; what the runs were made with, and warnings, as comments."""
+    """Return the table with its caption above and its notes below.
+
+    What the runs were made with, and warnings, are written as comments.
+    """
     by_siunitx = [layout.siunitx and _is_of_numbers(texts, place) for place in range(len(texts.header))]
     rows = [
         [_number(field) if by_siunitx[place] else _text(field) for place, field in enumerate(row)] for row in texts.rows
@@ -42,7 +45,7 @@ def render(texts: Grid, layout: Layout) -> str:
         f"{{{_escaped(name)}}}" if by_siunitx[place] else _escaped(name) for place, name in enumerate(texts.header)
     ]
     caption = layout.caption if layout.caption is not None else texts.verdict
-    below = [_behind_item(_escaped(_ended(note))) for note in texts.notes if note not in texts.asides]
+    below = [_protect_bracket(_escaped(_with_period(note))) for note in texts.notes if note not in texts.asides]
     packages = "booktabs,threeparttable" + (",siunitx" if layout.siunitx else "")
     return "\n".join(
         [
@@ -51,7 +54,7 @@ def render(texts: Grid, layout: Layout) -> str:
             r"\begin{table}",
             r"  \centering",
             r"  \begin{threeparttable}",
-            rf"    \caption{{{_escaped(_ended(caption))}}}",
+            rf"    \caption{{{_escaped(_with_period(caption))}}}",
             *([rf"    \label{{{layout.label}}}"] if layout.label else []),
             rf"    \begin{{tabular}}{{{''.join(kinds)}}}",
             r"      \toprule",
@@ -72,19 +75,19 @@ def render(texts: Grid, layout: Layout) -> str:
 
 
 def _line(cells: Sequence[str]) -> str:
-    # the line break above would take a [ or * at the row's beginning for its argument
+    # LaTeX would read a [ or * at the start of a row as an argument of the line break above it
     return re.sub(r"^([\[*])", r"{\1}", " & ".join(cells)) + r" \\"
 
 
-def _behind_item(text: str) -> str:
-    return re.sub(r"^\[", "{[}", text)  # \item would take it for its argument
+def _protect_bracket(text: str) -> str:
+    return re.sub(r"^\[", "{[}", text)  # LaTeX would read a leading [ as an argument of \item
 
 
 def _text(field: Field) -> str:
     return rf"\textbf{{{_escaped(field.text)}}}" if field.strong else _escaped(field.text)
 
 
-def _ended(note: str) -> str:
+def _with_period(note: str) -> str:
     return note if note.endswith(".") else f"{note}."
 
 
@@ -92,19 +95,19 @@ _NUMBER = re.compile(r"([+-]?)(\d+)(?:\.(\d+))?(?: ± (\d+)(?:\.(\d+))?)?")
 
 
 def _is_of_numbers(texts: Grid, place: int) -> bool:
-    """Whether siunitx can align the column: it holds numbers, some with a deviation."""
+    """Return True if siunitx can align the column: some of its cells are numbers, with or without a deviation."""
     return texts.numeric[place] and any(_NUMBER.fullmatch(row[place].text) for row in texts.rows)
 
 
 def _number(field: Field) -> str:
-    """A cell for siunitx, which takes what stands in braces for a text."""
+    """Return a cell for siunitx, which takes what is inside braces as text."""
     if not _NUMBER.fullmatch(field.text):
         return f"{{{_text(field)}}}"
     return (r"\bfseries " if field.strong else "") + field.text.replace("±", r"\pm")
 
 
 def _kind(texts: Grid, place: int, by_siunitx: bool) -> str:
-    """The column's letter; of siunitx with the digits that it must have room for."""
+    """Return the column's letter, for siunitx with the number of digits that the column needs."""
     if not by_siunitx:
         return "r" if texts.numeric[place] else "l"
     found = [match for row in texts.rows if (match := _NUMBER.fullmatch(row[place].text))]

@@ -1,4 +1,4 @@
-"""How a table is set: what of it is shown, and what LaTeX wraps around it. Imports no torch."""
+"""Define a table's layout: which columns are shown, and the caption and label in LaTeX. Imports no torch."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,12 +8,19 @@ from imgrec.errors import UsageError
 from imgrec.untrusted_text import folded
 
 HIDEABLE = ("n", "std", "interval", "new_images", "difference", "p", "published", "parameters", "flops", "seconds")
-"""The columns that a table may go without; std stands beside the mean. How many runs failed always stays."""
+"""The columns that can be hidden; std is shown beside the mean. The number of failed runs is always shown."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Layout:
-    """hide: of HIDEABLE. caption, label: of LaTeX; without a caption, the verdict. siunitx: numbers aligned by it."""
+    """The layout of a table.
+
+    Attributes:
+        hide: the columns to hide, of HIDEABLE.
+        caption: LaTeX's caption; None for the verdict.
+        label: LaTeX's label.
+        siunitx: True if siunitx aligns the numbers.
+    """
 
     hide: frozenset[str] = frozenset()
     caption: str | None = None
@@ -22,7 +29,11 @@ class Layout:
 
 
 def layout(*, hide: Sequence[str], caption: str | None, label: str | None, siunitx: bool, form: str) -> Layout:
-    """What the words of a command ask for. Raises UsageError for what the format has no place for."""
+    """Return the layout that a command's words describe.
+
+    Raises:
+        UsageError: the format cannot show it.
+    """
     for name in hide:
         if name not in HIDEABLE:
             guess = nearest(name, HIDEABLE)
@@ -38,6 +49,6 @@ def layout(*, hide: Sequence[str], caption: str | None, label: str | None, siuni
         raise UsageError(f"--caption must have words, got {caption!r}; leave it out for the verdict")
     if label is not None and not (label and all(mark.isalnum() or mark in "-_:./" for mark in label)):
         raise UsageError(f"--label must be of letters, digits and -_:./, got {label!r}; such as tab:optimizers")
-    # a line: an empty one inside \caption would be a new paragraph, which LaTeX refuses there
+    # folded to one line: an empty line inside \caption would start a paragraph, which LaTeX refuses there
     line = folded(caption) if caption is not None else None
     return Layout(hide=frozenset(hide), caption=line, label=label, siunitx=siunitx)

@@ -1,4 +1,4 @@
-"""Which setting leads, and whether its runs can tell. Imports no torch."""
+"""Decide which setting leads a column, and whether its runs are enough to show it. Imports no torch."""
 
 import math
 from collections.abc import Sequence
@@ -12,15 +12,22 @@ from imgrec.tables.column import Column
 from imgrec.tables.compare import Compared, gives_probabilities
 from imgrec.tables.table import Cell, Row, Table
 
-_FEW = 3  # factors up to which a setting is named in full beside another
+_FEW = 3  # number of factors up to which a setting is named in full beside another
 
 
 @dataclass(frozen=True, kw_only=True)
 class Doubt:
-    """Why a lead is not to be believed.
+    """A reason why a lead is not shown by the runs.
 
-    seeds: how many would do, for the order of doubts. reason: in words, the lead included. why: the reason without the
-    lead, where there is no way out. way_out: in words.
+    Attributes:
+        leader: the leading setting, in words.
+        other: the setting that it leads, in words.
+        lead: the difference of their means, positive.
+        found: the comparison of both.
+        seeds: how many seeds would be enough; doubts are sorted by it.
+        reason: the reason in words, with the lead.
+        why: the reason without the lead, where there is no remedy.
+        way_out: the remedy, in words.
     """
 
     leader: str
@@ -35,11 +42,16 @@ class Doubt:
 
 @dataclass(frozen=True, kw_only=True)
 class Standing:
-    """The first two of a column, and the doubts about the lead, the largest first; none where the first is marked.
+    """The first two settings of a column, and the doubts about the lead.
 
     A column of reference values has neither.
 
-    incomparable: what keeps the column's settings from being compared, in words.
+    Attributes:
+        first: the best setting.
+        second: the next one.
+        found: the comparison of both.
+        doubts: the largest first; empty if the first setting is marked.
+        incomparable: in words, why the column's settings cannot be compared; empty if they can.
     """
 
     first: Row | None = None
@@ -50,9 +62,12 @@ class Standing:
 
 
 def mark(table: Table) -> list[Standing]:
-    """Mark each column's best setting where its lead over every other is large enough for its runs to see.
+    """Mark each column's best setting where its lead over every other setting is large enough for its runs to show.
 
-    Otherwise the table's notes say what the runs can show, and how many would do. Returns each column's standing.
+    Otherwise the table's notes say what the runs can show, and how many runs would be enough.
+
+    Returns:
+        The standing of each column.
     """
     standings = [stand(table, number) for number in range(len(table.columns))]
     amounts: list[float] = []
@@ -66,7 +81,7 @@ def mark(table: Table) -> list[Standing]:
             table.notes.append(f"{column.label}: no best is marked. {doubt.reason}{doubt.way_out}.{more}")
         elif standing.first is not None and standing.second is not None:
             standing.first.cells[number].best = True
-            amounts += _amounts(table, number, standing.first)
+            amounts += _p_bounds(table, number, standing.first)
     if amounts:
         over_both = any(cell.answers for row in table.rows for cell in row.cells)
         ends = list(dict.fromkeys(f"{p:.2g}" for p in (min(amounts), max(amounts))))
@@ -79,7 +94,7 @@ def mark(table: Table) -> list[Standing]:
 
 
 def stand(table: Table, number: int) -> Standing:
-    """How the settings of a column stand."""
+    """Return the standing of a column's settings."""
     column = table.columns[number]
     if column.is_reference:
         return Standing()
@@ -88,7 +103,7 @@ def stand(table: Table, number: int) -> Standing:
         return Standing(first=entries[0] if entries else None)
     first, *others = sorted(entries, key=lambda row: -column.sign * mean_of(row.cells[number]))
     if not all(compare.is_comparable(first, row, column) for row in entries):
-        return Standing(incomparable=f"different {_different(first, others, column)}")
+        return Standing(incomparable=f"different {_why_incomparable(first, others, column)}")
     doubts = [doubt for row in others if (doubt := _doubt(table, number, first, row)) is not None]
     return Standing(
         first=first,
@@ -98,12 +113,12 @@ def stand(table: Table, number: int) -> Standing:
     )
 
 
-def _calibrated(row: Row) -> bool:
+def _has_probabilities(row: Row) -> bool:
     return gives_probabilities(row.runs[0].record)
 
 
-def _different(first: Row, others: Sequence[Row], column: Column) -> str:
-    """What keeps the first from being compared with all others, in words."""
+def _why_incomparable(first: Row, others: Sequence[Row], column: Column) -> str:
+    """Return in words why the first setting cannot be compared with all others."""
     if any(compare.images_of(first) != compare.images_of(row) for row in others):
         return "data"
     if keys := list(dict.fromkeys(key for row in others for key in compare.apart(first, row, column))):
@@ -111,25 +126,27 @@ def _different(first: Row, others: Sequence[Row], column: Column) -> str:
     if column.metric == "loss":
         return "losses, each measured by its own"
     names = {name for name, loss in components("loss").items() if not getattr(loss, "gives_probabilities", True)}
-    names |= {str(row.runs[0].record.config.get("loss.name")) for row in (first, *others) if not _calibrated(row)}
+    names |= {
+        str(row.runs[0].record.config.get("loss.name")) for row in (first, *others) if not _has_probabilities(row)
+    }
     without = " or ".join(sorted(names))
     return f"losses, or of {without}, whose outputs are no logits of probabilities"
 
 
-def _amounts(table: Table, number: int, first: Row) -> list[float]:
-    """The p that the least lead to be marked amounts to, over each other setting."""
+def _p_bounds(table: Table, number: int, first: Row) -> list[float]:
+    """Return, for each other setting, the p value that corresponds to the smallest lead that would be marked."""
     found = []
     for row in table.rows:
         ours, theirs = first.cells[number], row.cells[number]
         if row is not first and theirs.summary is not None:
             seen = statistics.compare(ours.values, theirs.values)
-            p = seen.p_of_detectable(_fewer(ours, theirs)) if seen else None
+            p = seen.p_of_detectable(_min_n(ours, theirs)) if seen else None
             found += [p] if p is not None else []
     return found
 
 
 def _doubt(table: Table, number: int, first: Row, row: Row) -> Doubt | None:
-    """Why the lead over that row is not to be believed; None where it is."""
+    """Return why the lead over that row is not shown by the runs; None if it is shown."""
     column, leader, cell = table.columns[number], first.cells[number], row.cells[number]
     found = compare.cells(leader, cell, column)
     assert found is not None  # both have values
@@ -150,13 +167,13 @@ def _doubt(table: Table, number: int, first: Row, row: Row) -> Doubt | None:
     if seen is None:
         why = "their runs tell nothing of the spread"
         return doubt(f"{said}, and {why}", why=why)
-    least = seen.detectable(_fewer(leader, cell))
+    least = seen.detectable(_min_n(leader, cell))
     if least is None or lead < least:
-        limit, way_out = _limit(seen, _fewer(leader, cell), least, lead)
+        limit, way_out = _limit(seen, _min_n(leader, cell), least, lead)
         return doubt(f"{said}; {limit}", seen.seeds_for(lead) or math.inf, way_out=way_out)
     if found.both is not None and found.both.p is not None and found.both.p >= LEVEL:
         told = (
-            f"which {_fewer(leader, cell)} seeds can tell of these images, while new images have p = {found.both.p:.2g}"
+            f"which {_min_n(leader, cell)} seeds can tell of these images, while new images have p = {found.both.p:.2g}"
         )
         return doubt(f"{said}, {told}", 0, why=told)
     if found.both is None and leader.lacking + cell.lacking:
@@ -169,7 +186,10 @@ def _doubt(table: Table, number: int, first: Row, row: Row) -> Doubt | None:
 
 
 def _limit(seen: Comparison, n: int, least: float | None, lead: float) -> tuple[str, str]:
-    """What n seeds can see, and how many would do: a range, as the deviation is an estimate itself."""
+    """Return what n seeds can show, and how many seeds would be enough.
+
+    The second is a range, as the standard deviation is itself an estimate.
+    """
     basis = f"standard deviation of {'the differences by seed' if seen.is_paired else 'either'} {seen.std:.3g}"
     limit = f"one seed cannot show it ({basis})"
     if least is not None:
@@ -182,7 +202,10 @@ def _limit(seen: Comparison, n: int, least: float | None, lead: float) -> tuple[
 
 
 def seeds_needed(seen: Comparison, lead: float) -> str:
-    """How many seeds would see the lead, in words: as seen, and at both ends of the deviation's 95 % interval."""
+    """Return in words how many seeds would show the lead.
+
+    The numbers are for the observed deviation and for both ends of its 95 % interval.
+    """
     enough = seen.seeds_for(lead)
     if enough is None:
         return f"more than {MOST_SEEDS} seeds would be needed"
@@ -192,16 +215,16 @@ def seeds_needed(seen: Comparison, lead: float) -> str:
 
 
 def named(table: Table, row: Row, cell: Cell, *, beside: Row | None = None) -> str:
-    """The setting in words, and of how many runs its score is where some are lacking."""
+    """Return the setting in words; where some of its runs have no score, with the number of runs that have one."""
     name, n = table.name_of(row.setting, beside=beside.setting if beside else None), row.scored(cell)
     return f"{name} ({n} of {row.asked} runs)" if n < row.asked else name
 
 
-def _fewer(ours: Cell, theirs: Cell) -> int:
+def _min_n(ours: Cell, theirs: Cell) -> int:
     return min(len(ours.values), len(theirs.values))
 
 
 def mean_of(cell: Cell) -> float:
-    """The mean of a cell that has one."""
+    """Return the mean of a cell, which must have one."""
     assert cell.summary is not None
     return cell.summary.mean

@@ -1,4 +1,4 @@
-"""Marginal means: settings over the values of some factors, seed by seed. Imports no torch."""
+"""Compute marginal means: average settings over the values of some factors, seed by seed. Imports no torch."""
 
 from collections.abc import Sequence
 
@@ -10,11 +10,11 @@ from imgrec.tables.factors import Factors, Setting, full, short
 from imgrec.tables.names import Names
 from imgrec.tables.table import Cell, Row, Values
 
-SEED = "seed"  # which every table averages over
+SEED = "seed"  # every table averages over seeds
 
 
 def keys_of(words: Sequence[str]) -> tuple[str, ...]:
-    """The dotted keys of the factors to average over, seeds aside."""
+    """Return the dotted keys of the factors to average over, without the seed."""
     return tuple(full(word) for word in words if word != SEED)
 
 
@@ -26,13 +26,23 @@ def over(
     names: Names,
     notes: list[str],
 ) -> tuple[Factors, list[Row]]:
-    """The rows over all values of these factors, and the factors that are left. notes: gains what is averaged.
+    """Return the rows averaged over all values of these factors, and the factors that remain.
 
-    A seed's value is the mean over its runs with each of the values; a seed that lacks one is left out, and told. What
-    is said of new images of single settings does not hold of such means, so they have none of it.
+    A seed's value is the mean over its runs with each of the values. A seed that lacks one of them is left out, and a
+    note says so. Statements on new images hold for single settings and not for such means, so the averaged rows have
+    none.
 
-    Raises UsageError for a key that is no factor, where a setting has no runs of some value, or where scores of the
-    values do not measure the same.
+    Args:
+        rows: the rows of single settings.
+        found: their factors.
+        keys: dotted keys of the factors to average over.
+        columns: the scores.
+        names: names for print.
+        notes: a list to which notes are added.
+
+    Raises:
+        UsageError: a key is no factor, a setting has no runs with some value, or the scores of the values do not
+            measure the same quantity.
     """
     for key in keys:
         if key not in found.keys:
@@ -40,10 +50,10 @@ def over(
             raise UsageError(f"--average {short(key)} must be a factor of the runs, and in them {varied} varies")
     places = [found.keys.index(key) for key in keys]
     kept = [place for place in range(len(found.keys)) if place not in places]
-    levels = sorted({_at(row.setting, places) for row in rows}, key=factors.order)
+    levels = sorted({_pick(row.setting, places) for row in rows}, key=factors.order)
     groups: dict[Setting, dict[Setting, Row]] = {}
     for row in rows:
-        groups.setdefault(_at(row.setting, kept), {})[_at(row.setting, places)] = row
+        groups.setdefault(_pick(row.setting, kept), {})[_pick(row.setting, places)] = row
     left = Factors(keys=tuple(found.keys[place] for place in kept), along=found.along)
 
     def name(keys: Sequence[str], values: Setting) -> str:
@@ -93,12 +103,12 @@ def over(
     return left, averaged
 
 
-def _at(setting: Setting, places: Sequence[int]) -> Setting:
+def _pick(setting: Setting, places: Sequence[int]) -> Setting:
     return tuple(setting[place] for place in places)
 
 
 def _mean(cells: Sequence[Cell], column: Column) -> tuple[Cell, list[int]]:
-    """The mean cell by cell of the seeds that all have, and the seeds that some lack."""
+    """Return the mean of the cells for each seed that all have, and the seeds that some lack."""
     values: Values = {
         key: sum(cell.values[key] for cell in cells) / len(cells)
         for key in cells[0].values

@@ -1,4 +1,4 @@
-"""What factors, their values and scores are called in print: as the command line has them, or by a file of names."""
+"""Name factors, values and scores for print: as the command line does, or by a file of names."""
 
 import tomllib
 from collections.abc import Mapping, Sequence
@@ -25,7 +25,9 @@ _SPLITS = {"test": "Test", "val": "Validation", "train": "Training"}
 
 
 class Names:
-    """Names by what they stand for: `optimizer`, `optimizer=sgd`, `test top1`. What has none is called as it is."""
+    """Names for print, by what they name: `optimizer`, `optimizer=sgd`, `test top1`. The key is shown if there is no
+    name.
+    """
 
     def __init__(self, given: Mapping[str, str] | None = None) -> None:
         self._given = dict(given or {})
@@ -34,36 +36,36 @@ class Names:
         return bool(self._given)
 
     def factor(self, key: str) -> str:
-        """The name of a factor: `Optimizer` for `optimizer.name`."""
+        """Return the name of a factor: `Optimizer` for `optimizer.name`."""
         return self._given.get(short(key)) or self._given.get(key) or short(key)
 
     def value(self, key: str, value: str) -> str:
-        """The name of a factor's value, under a heading that names the factor."""
-        return self._of(key, value) or value
+        """Return the name of a factor's value for use under a heading that names the factor."""
+        return self._lookup(key, value) or value
 
     def words(self, key: str, value: str) -> str:
-        """The name of a factor's value in a sentence: as the command line takes it, where it has none of its own."""
-        return self._of(key, value) or f"{self.factor(key)}={value}"
+        """Return the name of a factor's value for use in a sentence; without a name, as the command line takes it."""
+        return self._lookup(key, value) or f"{self.factor(key)}={value}"
 
     def label(self, metric: str, split: str) -> str | None:
-        """The name that a score was given."""
+        """Return the name that the file gives a score; None if it gives none."""
         return self._given.get(f"{split} {metric}") or self._given.get(metric)
 
     def spoken(self, key: str, value: str) -> str:
-        """The name of a factor's value by itself: of a choice as it is (`sgd`), of a key with the key (`lr=0.1`)."""
-        named = self._of(key, value)
+        """Return the name of a factor's value for use by itself: `sgd` for a choice, `lr=0.1` for a key."""
+        named = self._lookup(key, value)
         if named or "." not in short(key):
             return named or value
         known = self._given.get(key)
         return f"{known} = {value}" if known else f"{key.rpartition('.')[2]}={value}"
 
     def setting(self, keys: Sequence[str], values: Sequence[str], between: str = ", ") -> str:
-        """The name of a setting."""
+        """Return the name of a setting."""
         parts = [self.spoken(key, value) for key, value in zip(keys, values, strict=True)]
         return between.join(parts) or "all runs"
 
     def score(self, column: Column) -> str:
-        """The name of a score with its unit: `Test top-1 accuracy (%)`."""
+        """Return the name of a score with its unit: `Test top-1 accuracy (%)`."""
         if given := self.label(column.metric, column.split):
             return given
         under = "" if column.protocol == "clean" else f", {column.protocol}"
@@ -72,19 +74,27 @@ class Names:
         return f"{split} {_METRICS.get(column.metric, column.metric)}{under}{unit}"
 
     def check_apart(self, factors: Factors, settings: Sequence[Setting], columns: Sequence[Column]) -> None:
-        """Raises UsageError where two factors, two values of a factor or two scores of a table have one name."""
+        """Check that the names of a table are different.
+
+        Raises:
+            UsageError: two factors, two values of a factor or two scores have the same name.
+        """
         _refuse_same({short(key): self.factor(key) for key in factors.keys})
         for place, key in enumerate(factors.keys):
             values = dict.fromkeys(setting[place] for setting in settings)
             _refuse_same({f"{short(key)}={value}": self.value(key, value) for value in values})
         _refuse_same({f"{column.split} {column.metric}": self.score(column) for column in columns})
 
-    def _of(self, key: str, value: str) -> str | None:
+    def _lookup(self, key: str, value: str) -> str | None:
         return self._given.get(f"{short(key)}={value}") or self._given.get(f"{full(key)}={value}")
 
 
 def read(path: Path) -> Names:
-    """The names of a TOML file. Raises RunError where it is not of that form."""
+    """Read the names of a TOML file.
+
+    Raises:
+        RunError: the file has another form.
+    """
     try:
         return Names(dict(_flat(tomllib.loads(path.read_text("utf-8")))))
     except (OSError, ValueError, RecursionError) as error:
@@ -96,7 +106,11 @@ def read(path: Path) -> Names:
 
 
 def _refuse_same(named: Mapping[str, str]) -> None:
-    """named: the name of each, as a table shows it, by what stands for it in a file of names."""
+    """Refuse two equal names.
+
+    Args:
+        named: for each key of a file of names, the name as a table shows it.
+    """
     owners: dict[str, str] = {}
     for each, name in named.items():
         other = owners.setdefault(folded(name), each)
@@ -108,7 +122,7 @@ def _refuse_same(named: Mapping[str, str]) -> None:
 
 
 def _flat(rows: Mapping[str, Any], above: str = "") -> list[tuple[str, str]]:
-    """The names by their keys; a dotted key without quotes is a table of TOML's."""
+    """Return the names by their keys. TOML reads a dotted key without quotes as a table."""
     found = []
     for key, value in rows.items():
         if isinstance(value, dict):

@@ -1,4 +1,4 @@
-"""What a reader must know to use a table's numbers, and what is not there. Imports no torch."""
+"""Write the notes of a table: how to read its numbers, and what is missing. Imports no torch."""
 
 import itertools
 import math
@@ -15,7 +15,7 @@ from imgrec.tables.factors import Setting, text
 from imgrec.tables.gather import Run
 from imgrec.tables.table import Row, Table
 
-_LISTED = 5  # combinations without a run that are named before the rest is counted
+_LISTED = 5  # combinations without a run that are named; the rest is counted
 _DEBIASED = dict.fromkeys(
     (name for name in derived_scores.OF if name.endswith("debiased")),
     "; less its bias as Kumar et al. 2019 estimate it",
@@ -23,7 +23,7 @@ _DEBIASED = dict.fromkeys(
 
 
 def describe(table: Table, notes: list[str], reader: Reader) -> None:
-    """Say how to read the numbers."""
+    """Add notes on how to read the numbers."""
     finished = [run for row in table.rows for run in row.runs if run.record.status == "finished"]
     without_best = [run for run in finished if table.at == "best" and not _has_best(run, table.columns)]
     place = {"best": "the epoch with the best validation top1", "last": "the last epoch"}[table.at]
@@ -34,15 +34,15 @@ def describe(table: Table, notes: list[str], reader: Reader) -> None:
         place = f"the last epoch ({why})" if whole else f"{place}, else the last"
     notes.insert(
         0,
-        f"Mean ± sample standard deviation over n seeds at {place}. {_covered(table)}",
+        f"Mean ± sample standard deviation over n seeds at {place}. {_intervals_note(table)}",
     )
     if any(cell.summary and cell.summary.std == 0 for row in table.rows for cell in row.cells):
         notes.append("Equal values (± 0) give no interval.")
     notes += _calibrations(table, reader)
 
 
-def _covered(table: Table) -> str:
-    """What the intervals cover, in one line."""
+def _intervals_note(table: Table) -> str:
+    """Return in one line what the intervals cover."""
     cells = [cell for row in table.rows for cell in row.cells if cell.summary]
     several = any(cell.summary and cell.summary.low is not None for cell in cells)
     both = any(cell.over_both and len(cell.values) > 1 for cell in cells)
@@ -60,7 +60,9 @@ def _covered(table: Table) -> str:
 
 
 def _calibrations(table: Table, reader: Reader) -> list[str]:
-    """Of how many images the calibration errors are, and what perfect calibration would show on them."""
+    """Return the numbers of images behind calibration errors, and what perfect calibration would show on these
+    images.
+    """
     told = []
     for number, column in enumerate(table.columns):
         if not column.is_calibration:
@@ -88,7 +90,9 @@ def _calibrations(table: Table, reader: Reader) -> list[str]:
 
 
 def tell_of_predictions(table: Table, reader: Reader) -> None:
-    """Say which predictions are not there although records name them, as nothing is told of new images without."""
+    """Note which predictions are missing although records name them, as no statement on new images is possible without
+    them.
+    """
     if absent := {path for path, _ in reader.lost}:
         table.notes.append(
             f"predictions of {len(absent)} of {len(reader.named)} runs, which their records name, cannot be read;"
@@ -106,13 +110,13 @@ def _has_best(run: Run, columns: Sequence[Column]) -> bool:
 
 
 def _lost_best(run: Run) -> dict[str, Any] | None:
-    """What the run's record tells of a best that was lost on the way: its epoch, top1 and so on, and why."""
+    """Return what the run's record says of a lost best checkpoint (epoch, top1, reason); None if none was lost."""
     lost = run.record.progress.get("best_lost")
     return lost if isinstance(lost, dict) else None
 
 
 def tell_what_is_missing(table: Table) -> None:
-    """Say which runs, scores and settings are not there."""
+    """Note which runs, scores and settings are missing."""
     missing = []
     for row in table.rows:
         name = table.name_of(row.setting)
@@ -126,17 +130,20 @@ def tell_what_is_missing(table: Table) -> None:
                     f"best lost: {name} seed={run.seed}: best.ckpt of epoch {shown(str(lost.get('epoch')))}"
                     f" {shown(str(lost.get('why')))}; scored at {instead}"
                 )
-        table.notes += _scoreless(table, row)
+        table.notes += _missing_scores(table, row)
         if row.missing:
             missing.append(f"{name} seed={','.join(map(str, row.missing))}")
-    for what, names in (("missing", missing), ("not run", [table.name_of(setting) for setting in _absent(table)])):
+    for what, names in (
+        ("missing", missing),
+        ("not run", [table.name_of(setting) for setting in _settings_without_runs(table)]),
+    ):
         if names:
             more = f"; and {len(names) - _LISTED} more" if len(names) > _LISTED else ""
             table.notes.append(f"{what}: {'; '.join(names[:_LISTED])}{more}")
 
 
 def tell_of_settings(table: Table) -> None:
-    """Say which protocols were measured with several settings, as scores under them do not compare."""
+    """Note which protocols were measured with several settings, as scores under different settings do not compare."""
     for column in table.columns:
         scores = [run_score.found(run, column, table.at) for row in table.rows for run in row.runs]
         told = {_settings(score) for score in scores if score is not None}
@@ -145,13 +152,13 @@ def tell_of_settings(table: Table) -> None:
 
 
 def _settings(score: Score) -> str:
-    """How a score was measured; the temperature is fitted to each run."""
-    settings = {"precision": "32", **score.settings}  # which older records leave out
+    """Return how a score was measured. The temperature is left out, as it is fitted for each run."""
+    settings = {"precision": "32", **score.settings}  # older records have no precision
     return " ".join(f"{key}={text(value)}" for key, value in sorted(settings.items()) if key != "temperature")
 
 
-def _scoreless(table: Table, row: Row) -> list[str]:
-    """The finished runs of a setting that lack a score, and under what else it was measured."""
+def _missing_scores(table: Table, row: Row) -> list[str]:
+    """Return notes on finished runs that lack a score, and on the protocols under which it was measured."""
     told = []
     for column in table.columns:
         lacking = [
@@ -167,13 +174,13 @@ def _scoreless(table: Table, row: Row) -> list[str]:
 
 
 def _reason(error: str) -> str:
-    """The reason without its class and the way out, which are for the one who ran it."""
+    """Return the reason of an error without its class and its remedy, which only the person who ran it needs."""
     _, _, reason = error.partition(": ")
     return (reason or error).split(";")[0]
 
 
-def _absent(table: Table) -> list[Setting]:
-    """The combinations of the factors' values of which there is no run, where most of them have one."""
+def _settings_without_runs(table: Table) -> list[Setting]:
+    """Return the combinations of the factors' values that have no run; empty unless most combinations have one."""
     there = {row.setting for row in table.rows}
     levels = [list(dict.fromkeys(row.setting[k] for row in table.rows)) for k in range(len(table.factors.keys))]
     if math.prod(map(len, levels)) >= 2 * len(there):

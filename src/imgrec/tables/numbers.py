@@ -1,4 +1,4 @@
-"""A cell's numbers as texts: each is written once, here, for people and for machines alike. Imports no torch."""
+"""Format a cell's numbers, for people and for machines in the same way. Imports no torch."""
 
 from dataclasses import dataclass
 
@@ -9,10 +9,16 @@ from imgrec.tables.table import Cell
 
 @dataclass(frozen=True)
 class Numbers:
-    """The texts of a cell's numbers; empty where there is none.
+    """The texts of a cell's numbers; empty where there is no number.
 
-    both_...: over new seeds and new images. exact_...: p to three digits, however small. test: paired or Welch's.
-    p_paired, p_unpaired: of both tests, not corrected.
+    Names with `both` are over new seeds and new images.
+
+    Attributes:
+        exact_p: p with three significant digits, however small.
+        exact_p_both: the same over new images.
+        test: paired or Welch.
+        p_paired: p of the paired test, not corrected.
+        p_unpaired: p of Welch's test, not corrected.
     """
 
     mean: str = ""
@@ -39,7 +45,7 @@ class Numbers:
 
     @property
     def spread(self) -> str:
-        """Mean and deviation, or the mean alone."""
+        """Mean and standard deviation, or the mean alone."""
         return f"{self.mean} ± {self.std}" if self.std else self.mean or ABSENT
 
     @property
@@ -62,7 +68,7 @@ class Numbers:
 
 
 def numbers(cell: Cell, column: Column, digits: int | None = None) -> Numbers:
-    """The one place in which a cell's numbers become texts."""
+    """Format a cell's numbers. No other function does so."""
     places = digits if digits is not None else 4 if column.scale == 1 else 2
 
     def plain(value: float | None) -> str:

@@ -1,4 +1,4 @@
-"""Runs one by one: what each was, its scores and what it cost, as columns of plain values. Imports no torch."""
+"""List runs one by one: settings, scores and costs as columns of plain values. Imports no torch."""
 
 import csv
 import io
@@ -17,14 +17,19 @@ from imgrec.untrusted_text import for_spreadsheet
 
 FORMATS = ("csv", "json")
 _ENVIRONMENT = ("commit", "dirty", "python", "torch", "torchvision", "lightning", "cpu", "cores", "gpu", "threads")
-_IMAGES = "images"  # the column that tells the runs' data apart: a root alone does not
+_IMAGES = "images"  # the column that identifies the runs' data, as a root alone does not
 
 Columns = dict[str, list[Any]]
-"""By name a value for each run, None where it has none: numbers, booleans, texts, lists of them."""
+"""For each column's name, a value for each run: number, boolean, text, list of these, or None."""
 
 
 def columns(runs: Sequence[Run], said: list[str]) -> Columns:
-    """All that is known of each run; `imgrec.load_runs` says what the columns are. said: gains what is left out."""
+    """Return all that is known of each run. `imgrec.load_runs` documents the columns.
+
+    Args:
+        runs: the runs.
+        said: a list to which notes on omitted values are added.
+    """
     found: Columns = {
         "run_id": [run.record.run_id for run in runs],
         "name": [run.name for run in runs],
@@ -55,12 +60,12 @@ def columns(runs: Sequence[Run], said: list[str]) -> Columns:
 
 
 def varied(runs: Sequence[Run]) -> list[str]:
-    """The columns of what was varied, as a table finds it, seeds aside."""
+    """Return the columns of the factors, as a table finds them, without the seed."""
     return [_IMAGES if key == ROOT else key for key in factors.derive(runs).keys]
 
 
 def value_of(run: Run, key: str) -> Any:
-    """The run's value of a configuration's key, or of the column `images`; None where it has none."""
+    """Return the run's value of a configuration key, or of the column `images`; None where it has none."""
     if key == _IMAGES:
         return images.named(run.record)
     value = run.record.config.get(key) if key == ROOT else factors.value_of(run.record, key)
@@ -68,7 +73,7 @@ def value_of(run: Run, key: str) -> Any:
 
 
 def render(found: Columns, form: str) -> str:
-    """The runs as CSV, a line each, or as a list of JSON objects; what is missing is empty, or null."""
+    """Return the runs as CSV, one on each line, or as a list of JSON objects. A missing value is empty, or null."""
     rows = [dict(zip(found, row, strict=True)) for row in zip(*found.values(), strict=True)]
     if form == "json":
         plain = [{name: _finite(value) for name, value in row.items()} for row in rows]
@@ -89,12 +94,14 @@ def _finite(value: Any) -> Any:
 
 
 def _flat(value: Any) -> Any:
-    """A value of an environment; several GPUs in one text."""
+    """Return a value of an environment; several GPUs become one text."""
     return " + ".join(map(str, value)) or None if isinstance(value, list) else value
 
 
 def _scores(runs: Sequence[Run], said: list[str]) -> Mapping[str, list[float | None]]:
-    """A column for each score that a finished run has. Of one measured in several ways the first counts."""
+    """Return a column for each score that a finished run has. Of a score measured with several settings, the first
+    counts.
+    """
     values: dict[str, dict[int, float]] = {}
     for place, run in enumerate(runs):
         for score in run.record.scores if run.record.status == "finished" else []:

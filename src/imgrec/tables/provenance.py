@@ -1,4 +1,4 @@
-"""What runs were made with, and whether they can stand in one table. Imports no torch."""
+"""Say what runs were made with, and warn where they should not be in one table. Imports no torch."""
 
 from collections.abc import Iterable, Sequence
 
@@ -7,31 +7,31 @@ from imgrec.config.identity import SHORT
 from imgrec.tables import images
 from imgrec.tables.gather import Run
 
-_COMMIT = 12  # digits that tell commits apart
-_VERSIONS = ("imgrec", "python", "torch", "torchvision", "lightning", "torchmetrics")  # what may move a score
-_LISTED = 4  # values named before the rest is counted
+_COMMIT = 12  # digits of a commit that are shown
+_VERSIONS = ("imgrec", "python", "torch", "torchvision", "lightning", "torchmetrics")  # they may change a score
+_LISTED = 4  # values that are named; the rest is counted
 
 
 def warnings(runs: Sequence[Run]) -> list[str]:
-    """What is mixed in the runs that should be one: data, code, versions; and code that no commit holds."""
+    """Return warnings on runs that differ in data, code or versions, and on code that no commit contains."""
     told = []
     for name in sorted({images.named(run.record) for run in runs}):
         seen = _distinct(run.record.fingerprint[:SHORT] for run in runs if images.named(run.record) == name)
         if len(seen) > 1:
             told.append(
                 f"some of the runs on {name} know its images by names and sizes alone, so whether they contain the same"
-                f" is unknown: fingerprints {_some(seen)}"
+                f" is unknown: fingerprints {_listed(seen)}"
             )
     told += _code(runs)
-    known = all(run.record.code for run in runs)  # then commits say no more
+    known = all(run.record.code for run in runs)  # digests of the code are more exact than commits
     commits = [] if known else [("commit", "at different commits")]
     for key, what in [*commits, *((key, f"with different {key}") for key in _VERSIONS)]:
         seen = _distinct(_value(run, key) for run in runs)
         if len(seen) > 1:
-            told.append(f"the runs were made {what}: {_some(seen)}")
+            told.append(f"the runs were made {what}: {_listed(seen)}")
     machines = _distinct(_hardware(run) for run in runs)
     if len(machines) > 1:
-        told.append(f"the runs were made on different hardware, so their seconds do not compare: {_some(machines)}")
+        told.append(f"the runs were made on different hardware, so their seconds do not compare: {_listed(machines)}")
     dirty = sum(run.record.environment.get("dirty") is True for run in runs)
     if dirty:
         told.append(f"{dirty} of {len(runs)} runs were made with uncommitted changes: their commit does not say it all")
@@ -39,15 +39,18 @@ def warnings(runs: Sequence[Run]) -> list[str]:
 
 
 def line(runs: Sequence[Run]) -> str:
-    """Commit, versions and hardware in one line."""
-    parts = [f"commit {_some(_distinct(_value(run, 'commit') for run in runs))}"]
-    parts += [f"{key} {_some(_distinct(_value(run, key) for run in runs))}" for key in _VERSIONS[1:5]]
-    parts.append(_some(_distinct(_hardware(run) for run in runs)))
+    """Return commit, versions and hardware in one line."""
+    parts = [f"commit {_listed(_distinct(_value(run, 'commit') for run in runs))}"]
+    parts += [f"{key} {_listed(_distinct(_value(run, key) for run in runs))}" for key in _VERSIONS[1:5]]
+    parts.append(_listed(_distinct(_hardware(run) for run in runs)))
     return ", ".join(parts) + "."
 
 
 def _code(runs: Sequence[Run]) -> list[str]:
-    """What the digests of the code tell, which count uncommitted changes in, and nothing that no run imports."""
+    """Return warnings from the digests of the code.
+
+    Digests include uncommitted changes, and leave out code that no run imports.
+    """
     told = []
     if differ := codechange.between(run.record for run in runs):
         told.append(f"the runs were made by different code: {codebase.named(differ)}")
@@ -78,5 +81,5 @@ def _distinct(values: Iterable[str]) -> list[str]:
     return list(dict.fromkeys(values))
 
 
-def _some(values: Sequence[str]) -> str:
+def _listed(values: Sequence[str]) -> str:
     return " / ".join(values[:_LISTED]) + (f" and {len(values) - _LISTED} more" if len(values) > _LISTED else "")

@@ -1,6 +1,6 @@
-"""Figures that others have published, each with its source, to put beside one's own. Imports no torch.
+"""Read published scores, each with its source, to show beside one's own. Imports no torch.
 
-The file that comes along is published.toml, beside this one; a file of one's own has the same form.
+The file that imgrec ships is published.toml, in this folder. A user's own file has the same form.
 """
 
 import math
@@ -19,14 +19,22 @@ from imgrec.tables.column import Column
 from imgrec.tables.factors import full, text, value_of
 
 OWN = Path(__file__).with_name("published.toml")
-NONE = "none"  # --published none
+NONE = "none"  # value of --published for no figures
 
 
 @dataclass(frozen=True, kw_only=True)
 class Source:
-    """Where figures come from, and how they were made. studies: those that show it unasked.
+    """The source of published scores, and how they were measured.
 
-    matches: whether model, data and training are those of the studies here. test: the protocol of the test score.
+    Attributes:
+        key: its name on the command line.
+        citation: the citation.
+        model: the network.
+        data: the data.
+        training: the training.
+        matches: True if model, data and training are the same as in the studies here.
+        test: the protocol of the test score.
+        studies: the studies that show it by default.
     """
 
     key: str
@@ -39,14 +47,22 @@ class Source:
     studies: tuple[str, ...] = ()
 
     def line(self) -> str:
-        """The source in a sentence."""
+        """Return the source as a sentence."""
         protocol = "the protocol is the same" if self.matches else "the protocol differs"
         return f"{self.citation}: {self.model}, {self.data}, {self.training}; {protocol}"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Figure:
-    """A published score in percent, as printed. setting: keys and values of the runs that it stands for."""
+    """A published score in percent, as printed.
+
+    Attributes:
+        source: the source.
+        setting: keys and values of the runs that it corresponds to.
+        metric: the metric.
+        value: the value, as printed.
+        spread: the spread, as printed.
+    """
 
     source: Source
     setting: Mapping[str, str]
@@ -55,15 +71,21 @@ class Figure:
     spread: str | None = None
 
     def fits(self, run: Record, column: Column) -> bool:
-        """Whether it belongs beside that run: the same setting, and a test score that is shown."""
+        """Return True if the figure has the run's setting, and the column is its test score."""
         alike = all(text(value_of(run, full(key))) == value for key, value in self.setting.items())
         return alike and (column.metric, column.split, column.protocol) == (self.metric, "test", self.source.test)
 
 
 def for_runs(runs: Sequence[Record], chosen: str | None) -> list[Figure]:
-    """The figures to show. chosen: keys of sources, or a file of one's own; None: what the runs' studies name.
+    """Return the published figures to show.
 
-    Raises UsageError for an unknown key, RunError for a file that is no such file.
+    Args:
+        runs: the runs' records.
+        chosen: keys of sources, or a file of figures; None for the sources that the runs' studies name.
+
+    Raises:
+        UsageError: a key is unknown.
+        RunError: the file has another form.
     """
     if chosen == NONE:
         return []
@@ -84,7 +106,11 @@ def for_runs(runs: Sequence[Record], chosen: str | None) -> list[Figure]:
 
 
 def read(path: Path) -> list[Figure]:
-    """The figures of a file. Raises RunError where it is not of the form that published.toml has."""
+    """Read the figures of a file.
+
+    Raises:
+        RunError: the file does not have the form of published.toml.
+    """
     try:
         sources = tomllib.loads(path.read_text("utf-8"))["source"]
         return [figure for rows in sources for figure in _figures(rows)]

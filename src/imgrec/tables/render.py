@@ -1,4 +1,4 @@
-"""A table as Markdown, LaTeX (booktabs) or CSV: the same numbers. Imports no torch."""
+"""Write a table as Markdown, LaTeX (booktabs) or CSV, with the same numbers in each. Imports no torch."""
 
 import csv
 import io
@@ -18,7 +18,14 @@ FORMATS = ("markdown", "latex", "csv")
 
 
 def render(table: Table, form: str, *, digits: int | None = None, layout: Layout | None = None) -> str:
-    """form: markdown, latex or csv. digits: behind the point; without it 2 for percent, 4 for losses."""
+    """Return the table's text.
+
+    Args:
+        table: the table.
+        form: markdown, latex or csv.
+        digits: decimal places; None for 2 with percent and 4 with losses.
+        layout: which columns are shown, and LaTeX's caption and label.
+    """
     layout = layout or Layout()
     match form:
         case "markdown":
@@ -50,7 +57,7 @@ def _markdown(texts: Grid) -> str:
 
 
 def _tuning(found: Sensitivity) -> str:
-    """What a sweep tuned: a row a choice, a column a value; what was chosen is bold."""
+    """Return what a sweep tuned: a row for each choice, a column for each value; the chosen value is bold."""
 
     def shown(choice: str, value: str) -> str:
         tried = found.tried(choice, value)
@@ -75,16 +82,16 @@ _MARKUP = re.compile(r"<(?=[A-Za-z/!?])|(?<=\])(?=[(:\[])|`")  # HTML, links and
 
 
 def _marked_down(text: str) -> str:
-    """The text with what Markdown would take for more than a text escaped."""
+    """Return the text with Markdown's markup escaped."""
     return _MARKUP.sub(lambda found: f"\\{found[0]}", text)
 
 
 def _cell(text: str) -> str:
-    """As `_marked_down`, in a table."""
+    """Return the text escaped as by `_marked_down`, for a cell of a table."""
     return re.sub(r"(\\*)\|", lambda found: f"{found[1] * 2}\\|", _marked_down(text))
 
 
-# a column's name in CSV, and which of a cell's numbers it holds
+# the name of a column in CSV, and the attribute of Numbers that it shows
 _CSV = {name: name for name in ("mean", "std", "n", "low", "high")}
 _CSV_OVER_BOTH = {"new images low": "both_low", "new images high": "both_high"}
 _CSV_BASELINE = {
@@ -106,7 +113,7 @@ _CSV_BASELINE_OVER_BOTH = {
 
 
 def _csv(table: Table, digits: int | None) -> str:
-    """Every number in a column of its own, a row a setting, also of a pivot; no notes.
+    """Return every number in a column of its own and one row for each setting, also for a pivot, without notes.
 
     p is Holm-corrected over its column; `p paired` and `p Welch` are not.
     """

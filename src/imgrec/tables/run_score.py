@@ -1,4 +1,4 @@
-"""A run's score in a column of a table. Imports no torch."""
+"""Find a run's score in a column of a table. Imports no torch."""
 
 import math
 
@@ -8,19 +8,22 @@ from imgrec.tables.gather import Run
 
 
 def score_of(run: Run, column: Column, at: str) -> float | None:
-    """The run's value of a column, as records have it; None where it has none, or one that is no number."""
+    """Return the run's value of a column, in the record's unit; None where it has none or it is not finite."""
     score = found(run, column, at)
     return None if score is None else score.value
 
 
 def found(run: Run, column: Column, at: str) -> Score | None:
-    """The run's score of a column; of `last` where there is no `best`; None where it has none that is a number."""
+    """Return the run's score of a column; None where it has none that is finite.
+
+    Where a run has no `best`, its `last` is used.
+    """
     score = _recorded(run, column, at)
     return score if score is not None and math.isfinite(score.value) else None
 
 
 def is_lost(run: Run, column: Column, at: str) -> bool:
-    """Whether the run was measured, and what came out is no number."""
+    """Return True if the run was measured, and the result is not finite."""
     score = _recorded(run, column, at)
     return score is not None and not math.isfinite(score.value)
 

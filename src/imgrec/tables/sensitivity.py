@@ -1,4 +1,4 @@
-"""How the choices of a tuned sweep took to the values they tried, as its tuning.json tells. Imports no torch."""
+"""Read from tuning.json how the choices of a tuned sweep scored with the values that they tried. Imports no torch."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,7 +13,14 @@ from imgrec.tuning_file import Tuned, Words, number
 
 @dataclass(frozen=True, kw_only=True)
 class Try:
-    """One value that a choice tried. top1: the mean validation top1 in percent; None where a run failed."""
+    """One value that a choice tried.
+
+    Attributes:
+        choice: the choice.
+        value: the value.
+        top1: the mean validation top1 in percent; None where a run failed.
+        chosen: True if the sweep chose the value.
+    """
 
     choice: str
     value: str
@@ -27,10 +34,15 @@ class Try:
 
 @dataclass(frozen=True, kw_only=True)
 class Sensitivity:
-    """keys: what was tuned, such as `optimizer.lr_scale`. seeds: those of the tries. tries: in the order of the file.
+    """What a sweep tuned.
 
-    axis: the key that tells all choices apart, which are then named by its values alone; empty without such a key.
-    at_an_end: for each choice that is best at an end of its values, a sentence.
+    Attributes:
+        keys: the keys that were tuned, such as `optimizer.lr_scale`.
+        seeds: the seeds of the tries.
+        tries: in the order of the file.
+        axis: the one key that identifies every choice, which is then named by its value alone; empty without such a
+            key.
+        at_an_end: a sentence for each choice whose best value is at an end of its values.
     """
 
     keys: tuple[str, ...]
@@ -47,11 +59,11 @@ class Sensitivity:
 
     @property
     def choices(self) -> list[str]:
-        """In the order of a table's rows, so that both have the same colours."""
+        """The choices in the order of a table's rows, so that both have the same colours."""
         return sorted(dict.fromkeys(each.choice for each in self.tries), key=lambda choice: order((choice,)))
 
     def tried(self, choice: str, value: str) -> Try | None:
-        """What came of the value for the choice; None where it was not tried."""
+        """Return the result of the value for the choice; None where it was not tried."""
         return next((each for each in self.tries if (each.choice, each.value) == (choice, value)), None)
 
     @property
@@ -61,9 +73,11 @@ class Sensitivity:
 
 
 def sensitivities(runs: Sequence[Run], problems: list[str]) -> list[Sensitivity]:
-    """What the sweeps of these runs tuned, a sweep each; of the choices that the runs are of.
+    """Return what the sweeps of these runs tuned, one for each sweep, restricted to the choices that the runs have.
 
-    problems: takes the sentences about files that cannot be read.
+    Args:
+        runs: the runs.
+        problems: a list to which sentences about unreadable files are added.
     """
     commands: dict[Path, list[set[str]]] = {}
     for run in runs:
@@ -78,18 +92,18 @@ def sensitivities(runs: Sequence[Run], problems: list[str]) -> list[Sensitivity]
             continue
         kept = [row for row in rows if any(set(row.choice) <= words for words in of)]
         if kept:
-            found.append(_told(rows, kept))
+            found.append(_sensitivity(rows, kept))
     return found
 
 
 def _files(run: Run) -> list[Path]:
-    """Where the tuning of the run's sweep may be told of."""
+    """Return the files that may contain the tuning of the run's sweep."""
     if run.folder is not None:
         return [run.folder.parent / tuning_file.NAME]
     return [run.path.parent / tuning_file.NAME, run.path.parent.parent / tuning_file.NAME]
 
 
-def _told(rows: Sequence[Tuned], kept: Sequence[Tuned]) -> Sensitivity:
+def _sensitivity(rows: Sequence[Tuned], kept: Sequence[Tuned]) -> Sensitivity:
     tries: list[Try] = []
     ends: list[str] = []
     own = [[word for word in row.choice if not all(word in other.choice for other in rows)] for row in kept]

@@ -1,4 +1,4 @@
-"""The predictions of runs, beside their records: read when a table asks for them, each file once. Imports no torch."""
+"""Read the predictions that runs stored beside their records, each file once and on request. Imports no torch."""
 
 from pathlib import Path
 
@@ -8,16 +8,21 @@ from imgrec.predictions import Place, Predicted
 from imgrec.tables.gather import Run
 
 
-class Kept:
-    """Finds predictions: of a run's folder in it, of a lone record in the packed file beside it or one folder up."""
+class StoredPredictions:
+    """Finds the predictions of runs.
+
+    A run's folder contains its own. For a record without a folder they are in the packed file beside it or one folder
+    up.
+    """
 
     def __init__(self) -> None:
         self._read: dict[Path, dict[str, dict[Place, Predicted]]] = {}
 
     def of(self, run: Run, place: Place) -> Predicted | None:
-        """What the run's network said of each image; None where that is not kept.
+        """Return the network's prediction for each image; None where predictions were not kept.
 
-        Raises RunError for a file that is damaged, or whose predictions are not those that the record names.
+        Raises:
+            RunError: the file is damaged, or contains other predictions than the record names.
         """
         key = predictions.key_of(place)
         digest = run.record.predictions.get(key)
@@ -40,7 +45,7 @@ class Kept:
         return None
 
     def places(self, run: Run) -> list[str]:
-        """The keys of the places of which readable files keep the run's predictions."""
+        """Return the keys of the places for which readable files contain predictions of the run."""
         files = [self._read.get(path, {}) for path in _files(run)]
         return list(
             dict.fromkeys(predictions.key_of(place) for each in files for place in each.get(run.record.run_id, {}))
@@ -48,11 +53,11 @@ class Kept:
 
 
 def _files(run: Run, key: str = "") -> list[Path]:
-    """Where the run's predictions may lie: in a folder, those of the key alone."""
+    """Return the files that may contain the run's predictions; for a run with a folder, those of the key."""
     places = predictions.beside(run.path) if run.folder is None else run.kept_in.get(key, ())
     return [path for path in places if path.is_file()]
 
 
 def _namer(run: Run, path: Path) -> Path:
-    """The file that names what the file of predictions should hold: the record, or the later measurement beside it."""
+    """Return the file that names the predictions: the record, or the later measurement."""
     return run.path if path.name == predictions.NAME else path.with_suffix(".json")

@@ -1,4 +1,4 @@
-"""What a table is made of: a row a setting, a cell a score over the setting's seeds. Imports no torch."""
+"""Define the parts of a table: a row for each setting, a cell for each score over its seeds. Imports no torch."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -13,12 +13,12 @@ from imgrec.tables.published import Figure
 from imgrec.tables.sensitivity import Sensitivity
 
 Values = dict[tuple[int, int], float]
-"""A setting's values by what pairs runs: the seed, and the run's number among those of that seed (0, as a rule)."""
+"""A setting's values. The key pairs runs: the seed, and the run's number among those of that seed (usually 0)."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Condition:
-    """Which runs to keep: those that have one of the values, or, negated, those that have none."""
+    """A condition on runs: they have one of the values, or, if negated, none of them."""
 
     key: str
     values: tuple[str, ...]
@@ -26,20 +26,26 @@ class Condition:
 
     @property
     def words(self) -> str:
-        """As the command has it."""
+        """The condition as the command line takes it."""
         return f"{self.key}{'!=' if self.is_negated else '='}{','.join(self.values)}"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Request:
-    """What is asked of the runs.
+    """What a table shows.
 
-    scores: metrics, a column each. split: test or val; None: test where a run opened it. at: best, or last; best falls
-    back to last where there is none. protocol: None for clean, else the first that was measured. baseline: keys and
-    values that name the settings to compare with. where: all hold of the runs to keep. rows, columns: factors to use
-    instead of those that were varied; columns pivots. names: what things are called. sort: a score, the best first, or
-    a factor, by which the rows are in order instead of by all factors. average: factors whose values are averaged
-    over, seed by seed.
+    Attributes:
+        scores: metrics, one column each.
+        split: test or val; None for test where a run opened it, else val.
+        at: best or last; a run without best is shown at last.
+        protocol: the protocol; None for clean, else for the first that was measured.
+        baseline: keys and values that name the settings to compare with.
+        where: conditions that the runs must all meet.
+        rows: factors to use instead of those that were varied.
+        columns: a factor whose values become columns (a pivot).
+        names: names for print.
+        sort: a score (best first) or a factor that orders the rows; None for all factors.
+        average: factors whose values are averaged over, seed by seed.
     """
 
     scores: tuple[str, ...] = ("top1",)
@@ -57,11 +63,19 @@ class Request:
 
 @dataclass(kw_only=True)
 class Cell:
-    """A setting's score over its seeds, on the images that were measured, and over new images where that is known.
+    """A setting's score over its seeds.
 
-    over_both: the interval over new seeds and new images, as shares; for n = 1, of that run on new images.
-    lacking: how many of its runs lack predictions that their records name.
-    difference, difference_over_both: to the baseline; p, p_over_both: of them, Holm-corrected over the column.
+    Attributes:
+        values: the scores, on the images that were measured.
+        summary: their mean, standard deviation and interval.
+        answers: which images the runs classify correctly; None where it is not known.
+        over_both: the interval over new seeds and new images, as shares; for n = 1, of that run on new images.
+        lacking: how many of its runs lack predictions that their records name.
+        difference: the contrast with the baseline over seeds.
+        difference_over_both: the contrast with the baseline over seeds and new images.
+        p: of `difference`, Holm-corrected over the column.
+        p_over_both: of `difference_over_both`, Holm-corrected over the column.
+        best: True if it is marked as the best of its column.
     """
 
     values: Values
@@ -78,9 +92,16 @@ class Cell:
 
 @dataclass(kw_only=True)
 class Row:
-    """A setting: its runs of every status, a cell a column, what it costs.
+    """A setting: its runs of every status, and one cell for each column.
 
-    published: figures of others for it. levels: how many runs a value is the mean of, where factors are averaged over.
+    Attributes:
+        setting: the factors' values.
+        runs: the runs.
+        cells: one for each column.
+        missing: seeds without a run.
+        is_baseline: True if it is a baseline.
+        published: published figures for the setting.
+        levels: how many runs each value is the mean of, where factors are averaged over.
     """
 
     setting: Setting
@@ -92,7 +113,7 @@ class Row:
     levels: int = 1
 
     def cost(self, name: str) -> float | None:
-        """The mean over its finished runs; None where no record has it."""
+        """Return the mean of a cost over the finished runs; None where no record has it."""
         known = [run.record.cost.get(name) for run in self.runs if run.record.status == "finished"]
         numbers = [float(value) for value in known if isinstance(value, (int, float))]
         return sum(numbers) / len(numbers) if numbers else None
@@ -103,7 +124,7 @@ class Row:
         return len(self.runs) + len(self.missing)
 
     def scored(self, cell: Cell) -> int:
-        """How many runs a cell's values are made of."""
+        """Return how many runs a cell's values come from."""
         return len(cell.values) * self.levels
 
     def count(self, status: str) -> int:
@@ -112,9 +133,22 @@ class Row:
 
 @dataclass(kw_only=True)
 class Table:
-    """verdict: the answer in a sentence or two. notes: what a reader must know to use the numbers. warnings: what may
-    make them not comparable. problems: predictions that could not be read. tunings: what the runs' sweeps tuned.
-    names: what things are called. provenance: the one of the notes that says what the runs were made with.
+    """A table.
+
+    Attributes:
+        factors: the factors.
+        columns: the scores.
+        rows: the settings.
+        at: best or last.
+        baseline: keys and values of the baseline.
+        pivot: the factor whose values become columns.
+        notes: what a reader must know to use the numbers.
+        warnings: why the runs may not be comparable.
+        verdict: the answer in a sentence or two.
+        problems: predictions that could not be read.
+        tunings: what the runs' sweeps tuned.
+        names: names for print.
+        provenance: the note that says what the runs were made with.
     """
 
     factors: Factors
@@ -132,7 +166,12 @@ class Table:
     provenance: str = ""
 
     def name_of(self, setting: Setting, *, beside: Setting | None = None) -> str:
-        """The setting by its names, else as the command line takes it; beside another one, what it differs in."""
+        """Return the setting in words, by its names, or else as the command line takes it.
+
+        Args:
+            setting: the setting.
+            beside: another setting; only the values that differ from it are then named.
+        """
         words = [
             self.names.words(key, value)
             for place, (key, value) in enumerate(zip(self.factors.keys, setting, strict=True))

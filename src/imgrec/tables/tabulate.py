@@ -1,4 +1,4 @@
-"""From runs to a table: what was varied, the scores of each setting, what is not there. Imports no torch."""
+"""Make a table from runs: factors, scores of each setting, comparisons, notes on what is missing. Imports no torch."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -30,12 +30,18 @@ from imgrec.tables.table import Condition, Request, Row, Table
 
 
 def tabulate(runs: Sequence[Run], request: Request, figures: Sequence[Figure] = ()) -> Table:
-    """Group the runs by what was varied in them, and compare.
+    """Group the runs by the factors that were varied in them, and compare the groups.
 
-    figures: published ones to put beside. Raises UsageError where the request names what the runs do not have.
+    Args:
+        runs: the runs.
+        request: what the table shows.
+        figures: published figures to show beside the rows.
+
+    Raises:
+        UsageError: the request names what the runs do not have.
     """
     notes: list[str] = []
-    kept = _once(keep(runs, request.where), notes)
+    kept = _merge_repeats(keep(runs, request.where), notes)
     split = request.split or ("test" if any(_has(run, "test") for run in kept) else "val")
     closed = [run for run in kept if split == "test" and _is_closed(run)]
     if len(closed) == len(kept):
@@ -61,7 +67,7 @@ def tabulate(runs: Sequence[Run], request: Request, figures: Sequence[Figure] = 
             notes.append("the contrasts that the study declared are of settings by themselves: without --average")
         declared = []
     if request.sort is not None:
-        rows.sort(key=_by(request.sort, found, columns))
+        rows.sort(key=_sort_key(request.sort, found, columns))
     table = Table(
         factors=found,
         columns=columns,
@@ -78,7 +84,7 @@ def tabulate(runs: Sequence[Run], request: Request, figures: Sequence[Figure] = 
     if request.where:
         notes.append(f"kept: {' '.join(condition.words for condition in request.where)}")
     compare.with_baseline(table, request.baseline)
-    whole = _whole(table, runs, kept, request, reader) if request.where and declared else None
+    whole = _whole_study(table, runs, kept, request, reader) if request.where and declared else None
     outcomes, unshown = declared_contrasts.of(table, declared, reader, whole)
     verdict.give(table, leader.mark(table), outcomes, declared, unshown)
     for row in rows:
@@ -97,12 +103,14 @@ def tabulate(runs: Sequence[Run], request: Request, figures: Sequence[Figure] = 
     return table
 
 
-def _whole(table: Table, runs: Sequence[Run], kept: Sequence[Run], request: Request, reader: Reader) -> Table:
-    """The table of all runs of the kept ones' studies: those that declare one of the same contrasts."""
+def _whole_study(table: Table, runs: Sequence[Run], kept: Sequence[Run], request: Request, reader: Reader) -> Table:
+    """Return the table of the whole studies that the kept runs belong to: all runs that declare one of the same
+    contrasts.
+    """
     words = {word for run in kept for word in _declares(run)}
     shown = {run.path for run in keep(runs, request.where)}
     rest = [run for run in runs if run.path not in shown and words & set(_declares(run))]
-    others = [run for run in _once(rest, []) if table.columns[0].split != "test" or not _is_closed(run)]
+    others = [run for run in _merge_repeats(rest, []) if table.columns[0].split != "test" or not _is_closed(run)]
     derived_scores.add(others, {each.metric for each in declared_contrasts.declared([*kept, *others])}, reader)
     study = [*(run for run in kept if words & set(_declares(run))), *others]
     found = factors.derive(study)
@@ -114,8 +122,12 @@ def _declares(run: Run) -> tuple[str, ...]:
     return tuple(word for word in run.record.config.get("primary") or () if isinstance(word, str))
 
 
-def _by(sort: str, found: Factors, columns: Sequence[Column]) -> Callable[[Row], tuple[Any, ...]]:
-    """What rows are sorted by: a score, the best first and none last, or a factor. Raises UsageError for neither."""
+def _sort_key(sort: str, found: Factors, columns: Sequence[Column]) -> Callable[[Row], tuple[Any, ...]]:
+    """Return the sort key of rows: a score, with the best first and missing scores last, or a factor.
+
+    Raises:
+        UsageError: `sort` is neither a score nor a factor of the table.
+    """
     metrics = [column.metric for column in columns]
     if sort in metrics:
         number = metrics.index(sort)
@@ -135,7 +147,11 @@ def _by(sort: str, found: Factors, columns: Sequence[Column]) -> Callable[[Row],
 
 
 def keep(runs: Sequence[Run], where: Sequence[Condition]) -> list[Run]:
-    """The runs of which all conditions hold. Raises UsageError where one leaves none."""
+    """Return the runs that meet all conditions.
+
+    Raises:
+        UsageError: a condition leaves no run.
+    """
     kept = list(runs)
     for condition in where:
         key = full(condition.key)
@@ -148,10 +164,11 @@ def keep(runs: Sequence[Run], where: Sequence[Condition]) -> list[Run]:
     return kept
 
 
-def _once(runs: Sequence[Run], notes: list[str]) -> list[Run]:
-    """The runs, of which each training counts once: a tuning run and the final one differ in what they measured alone.
+def _merge_repeats(runs: Sequence[Run], notes: list[str]) -> list[Run]:
+    """Return the runs with each training counted once, and note the others.
 
-    The one that measured more stays, with the scores of the other that it lacks.
+    A tuning run and the final run of the same training differ only in what they measured. The run with more scores
+    stays, and takes the scores that only the other has.
     """
     kept: list[Run] = []
     places: dict[str, int] = {}
@@ -184,7 +201,7 @@ def _has(run: Run, split: str) -> bool:
 
 
 def _factors(runs: Sequence[Run], request: Request) -> Factors:
-    """Those that were asked for, else those that were varied; a pivot's among them."""
+    """Return the factors that were requested, or else those that were varied. A pivot's factor is among them."""
     across = full(request.columns) if request.columns else None
     if request.rows:
         keys = [*map(full, request.rows), *([across] if across else [])]
@@ -204,10 +221,10 @@ def _protocol(runs: Sequence[Run], split: str) -> str:
 
 
 def _check_scores(runs: Sequence[Run], columns: Sequence[Column]) -> None:
-    """Refuse a score that no run has, naming those that are there."""
+    """Refuse a score that no run has. The message names the scores that exist."""
     known = {(score.metric, score.split, score.protocol) for run in runs for score in run.record.scores}
     if not known:
-        return  # nothing has finished: the table says so
+        return  # no run has finished; the table itself says so
     for column in columns:
         if (column.metric, column.split, column.protocol) not in known:
             if column.metric in derived_scores.OF:
@@ -246,5 +263,7 @@ def _rows(
 
 
 def _sweep_of(run: Run) -> tuple[Path, bool]:
-    """What shares its seeds: the runs of a folder, those that tune apart from the final ones."""
+    """Return what identifies the runs that should have the same seeds: their folder, and whether they are final or
+    tuning.
+    """
     return (run.folder or run.path).parent, run.record.config.get("test") is not False

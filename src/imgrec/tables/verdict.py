@@ -1,4 +1,4 @@
-"""A table's answer in a sentence that a reader can quote. Imports no torch."""
+"""Write a table's answer as a sentence that a reader can quote. Imports no torch."""
 
 from collections.abc import Sequence
 
@@ -11,7 +11,7 @@ from imgrec.tables.declared_contrasts import Outcome
 from imgrec.tables.leader import Standing, mean_of
 from imgrec.tables.table import Row, Table
 
-_MOST = 4  # declared pairs that are told before the rest is counted
+_MOST = 4  # declared pairs that are told; the rest is counted
 
 
 def give(
@@ -21,11 +21,18 @@ def give(
     primary: Sequence[Primary],
     left_out: int = 0,
 ) -> None:
-    """Set the table's verdict: what came of the declared contrasts, then how the primary score stands, else the first.
+    """Set the table's verdict: the results of the declared contrasts, then the standing of the primary score.
 
-    primary: what the runs' studies declared. left_out: the declared pairs that the table's conditions leave out.
+    Without a primary score, the first score takes its place.
+
+    Args:
+        table: the table to change.
+        standings: one for each column.
+        outcomes: the results of the declared contrasts.
+        primary: what the runs' studies declared.
+        left_out: how many declared pairs the table's conditions leave out.
     """
-    told = [_declared(table, outcome) for outcome in outcomes[:_MOST]]
+    told = [_contrast_sentence(table, outcome) for outcome in outcomes[:_MOST]]
     if len(outcomes) > _MOST:
         told.append(f"{len(outcomes) - _MOST} more pairs were declared.")
     if left_out:
@@ -35,7 +42,7 @@ def give(
     metrics = [each.metric for each in primary]
     of_scores = [k for k, column in enumerate(table.columns) if not column.is_reference] or [0]
     number = next((k for k in of_scores if table.columns[k].metric in metrics), of_scores[0])
-    told.append(_rest(table, outcomes, number, standings[number]))
+    told.append(_standing_sentence(table, outcomes, number, standings[number]))
     table.verdict = " ".join(filter(None, told))
     shown = {column.metric for column in table.columns} | {each.metric for each in primary if each.ours}
     unseen = [metric for metric in dict.fromkeys(metrics) if metric not in shown]
@@ -46,8 +53,11 @@ def give(
         table.notes.append(f"declared as primary, and measured by no run here: {', '.join(absent)}")
 
 
-def _rest(table: Table, outcomes: Sequence[Outcome], number: int, standing: Standing) -> str:
-    """How a score stands, without what a declared contrast of its first two settings has said already."""
+def _standing_sentence(table: Table, outcomes: Sequence[Outcome], number: int, standing: Standing) -> str:
+    """Return the standing of a score in words.
+
+    What a declared contrast of its first two settings already says is not repeated.
+    """
     column = table.columns[number]
     pairs = [
         {each.ours.row.setting, each.theirs.row.setting}
@@ -67,8 +77,8 @@ def _rest(table: Table, outcomes: Sequence[Outcome], number: int, standing: Stan
     return _sentence(table, column, number, standing)
 
 
-def _declared(table: Table, outcome: Outcome) -> str:
-    """What came of a contrast that the study declared."""
+def _contrast_sentence(table: Table, outcome: Outcome) -> str:
+    """Return the result of a contrast that the study declared, in words."""
     begins = f"Primary contrast, declared in the study: {outcome.column.label} at {outcome.at}"
     if outcome.found is None or outcome.ours is None or outcome.theirs is None:
         return f"{begins}, {outcome.declared.words.partition(': ')[2]}: {outcome.missing}."
@@ -78,7 +88,7 @@ def _declared(table: Table, outcome: Outcome) -> str:
     ours, theirs = (leader.named(table, side.row, side.cell) for side in sides)
     found = outcome.found if amount >= 0 else outcome.found.turned
     if outcome.p is None or (found.both is not None and not found.both.of_runs):
-        doubt = "can't tell of the settings; "  # one run each tells of these two networks alone
+        doubt = "can't tell of the settings; "  # one run each says nothing beyond these two networks
     else:
         doubt = "" if outcome.p < LEVEL else "can't tell; "
     if amount == 0:
@@ -95,9 +105,9 @@ def _sentence(table: Table, column: Column, number: int, standing: Standing) -> 
     if standing.first is None:
         return f"{column.label}: no run has a score yet."
     if standing.second is None or standing.found is None:
-        return _alone(table, column, number, standing.first)
+        return _single_sentence(table, column, number, standing.first)
     if standing.doubts:
-        return _doubtful(column, standing)
+        return _doubt_sentence(column, standing)
     first, second = (leader.named(table, row, row.cells[number]) for row in (standing.first, standing.second))
     ours, theirs = standing.first.cells[number], standing.second.cells[number]
     return (
@@ -106,8 +116,8 @@ def _sentence(table: Table, column: Column, number: int, standing: Standing) -> 
     )
 
 
-def _alone(table: Table, column: Column, number: int, row: Row) -> str:
-    """One setting by itself."""
+def _single_sentence(table: Table, column: Column, number: int, row: Row) -> str:
+    """Return the score of a single setting in words."""
     cell = row.cells[number]
     n, places = len(cell.values), _places(column)
     known = []
@@ -122,7 +132,7 @@ def _alone(table: Table, column: Column, number: int, row: Row) -> str:
     return f"{column.label}: {of}{mean_of(cell):.{places}f} ({n} seed{'s' * (n != 1)}{within})."
 
 
-def _doubtful(column: Column, standing: Standing) -> str:
+def _doubt_sentence(column: Column, standing: Standing) -> str:
     doubt = standing.doubts[0]
     rest = len(standing.doubts) - 1
     more = f" Nor can it be told from {rest} more setting{'s' * (rest > 1)}." if rest else ""
@@ -136,7 +146,7 @@ def _doubtful(column: Column, standing: Standing) -> str:
 
 
 def _is_significant(found: Compared) -> bool:
-    """Whether both kinds of p that are known are below 5 %, not corrected."""
+    """Return True if all known p values (over seeds, over new images) are below 5 %, without correction."""
     ps = [found.seeds.shown.p, found.both.p if found.both else None]
     known = [p for p in ps if p is not None]
     return bool(known) and max(known) < LEVEL
@@ -145,7 +155,10 @@ def _is_significant(found: Compared) -> bool:
 def lead(
     column: Column, amount: float, found: Compared, *, p: float | None = None, p_over_both: float | None = None
 ) -> str:
-    """`1.67 points [0.27, 3.07] (5 seeds each, these images); new images: [-0.10, 3.40]`, with p where it is given."""
+    """Return the lead in words, with p where it is given.
+
+    An example is `1.67 points [0.27, 3.07] (5 seeds each, these images); new images: [-0.10, 3.40]`.
+    """
     places = _places(column)
     shown = found.seeds.shown
 
