@@ -108,26 +108,37 @@ def derive(runs: Sequence[Run]) -> Factors:
     """
     varied = [key for key in _keys(runs) if len(_values(runs, (key,))) > 1]
     names = [key for key in varied if key in (EXPERIMENT, ROOT) or key.endswith(".name")]
-    keys: list[str] = []
-    for name in names:
-        # runs on different images are never one setting, even with the same recipe
-        by = {DATA: [], ROOT: [DATA]}.get(name, [EXPERIMENT])
-        if not (set(by) & set(keys) and _determined(runs, name, by)):
-            keys.append(name)
-    choices = list(keys)
-    along: list[str] = []
+    choices = _choices(runs, names)
+    keys, along = list(choices), list[str]()
     for key in varied:
         if key in names:
             continue
-        axis, dot, _ = key.rpartition(".")
-        own = [known for known in keys if known == EXPERIMENT or (dot and known.startswith(f"{axis}."))]
+        own = [known for known in keys if known == EXPERIMENT or _same_axis(key, known)]
         if own and _determined(runs, key, own):
-            along += [_words_along(runs, key, own)] if _is_given(runs, key) else []
+            if _is_given(runs, key):  # else the choice itself says it
+                along.append(_words_along(runs, key, own))
         elif choices and _determined(runs, key, choices):
             along.append(_words_along(runs, key, choices))
         else:
             keys.append(key)
     return Factors(keys=tuple(keys), along=tuple(along))
+
+
+def _choices(runs: Sequence[Run], names: Sequence[str]) -> list[str]:
+    """Return the recipe, the axes' choices and the images, as far as the recipe does not determine them."""
+    found: list[str] = []
+    for name in names:
+        # runs on different images are never one setting, even with the same recipe
+        by = {DATA: [], ROOT: [DATA]}.get(name, [EXPERIMENT])
+        if not (set(by) & set(found) and _determined(runs, name, by)):
+            found.append(name)
+    return found
+
+
+def _same_axis(key: str, other: str) -> bool:
+    """Return True if both are keys of one axis, such as `optimizer.lr` and `optimizer.name`."""
+    axis, dot, _ = key.rpartition(".")
+    return bool(dot) and other.startswith(f"{axis}.")
 
 
 def chosen(runs: Sequence[Run], keys: Sequence[str]) -> Factors:
