@@ -32,8 +32,6 @@ class Outcome:
     """The result of the command.
 
     Attributes:
-        folder: The run's folder.
-        record: The run's record.
         already: True if it had finished before the command.
         named: True if the command names the folder.
         tried: True for a trial run (trainer.fast_dev_run), whose folder is removed.

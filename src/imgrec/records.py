@@ -30,7 +30,6 @@ class Score:
         value: The number.
         n: The number of images.
         at: `best` or `last`.
-        settings: The protocol's settings.
         ci: 95 % interval where one is known (Wilson 1927, for proportions).
     """
 
@@ -49,15 +48,10 @@ class Record:
     """The content of record.json: the run's configuration, results, cost and environment.
 
     Attributes:
-        run_id: The run's id.
         status: One of STATUSES.
         experiment: The recipe.
-        study: The study.
         command: The words of the command.
         config: The configuration, by dotted keys.
-        fingerprint: The data's fingerprint.
-        scores: What was measured.
-        cost: What it cost.
         environment: Versions, hardware, threads and commit.
         weights: The digest of the weights at `best` and `last`.
         progress: How far it came.
@@ -156,10 +150,8 @@ class Evaluation:
     """A later measurement of a run.
 
     Attributes:
-        run_id: The run's id.
         fingerprint: The fingerprint of the images, where it is known.
         weights: The digest of the measured weights, as in a `Record`; None where the file has none.
-        scores: What was measured.
         predictions: As in `Record`.
     """
 

@@ -32,7 +32,6 @@ class Written:
 
     Attributes:
         path: The figure's file.
-        verdict: The table's verdict.
         notes: What a caption must say.
         problems: Files that could not be read.
     """

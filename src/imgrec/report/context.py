@@ -46,7 +46,6 @@ class ReportContext:
     """Everything that the page shows, in plain values.
 
     Attributes:
-        title: The title.
         when: The time from the first start to the last end.
         counts: The number of runs of each status.
         settings: The table of settings.

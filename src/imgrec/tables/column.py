@@ -14,9 +14,6 @@ class Column:
     """A score: what was measured, where and how.
 
     Attributes:
-        metric: The metric's name.
-        split: The split.
-        protocol: The protocol.
         named: The score's name from a file of names.
     """
 

@@ -27,7 +27,6 @@ class Made:
     """The result of the command.
 
     Attributes:
-        text: The table's text.
         problems: Files that could not be read.
         remarks: What to print beside a text that has no place for notes.
     """

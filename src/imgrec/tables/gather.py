@@ -24,7 +24,6 @@ class Run:
     Attributes:
         path: The record's file.
         folder: The run's folder, with curves and diagnostics; None for a record without a folder.
-        record: The record.
         kept_in: For each place whose predictions the record names (`test/clean/last`), the files in the folder that
             should contain them; empty for a record without a folder.
     """

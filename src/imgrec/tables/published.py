@@ -28,10 +28,7 @@ class Source:
 
     Attributes:
         key: Its name on the command line.
-        citation: The citation.
         model: The network.
-        data: The data.
-        training: The training.
         matches: True if model, data and training are the same as in the studies here.
         test: The protocol of the test score.
         studies: The studies that show it by default.
@@ -57,9 +54,7 @@ class Figure:
     """A published score in percent, as printed.
 
     Attributes:
-        source: The source.
         setting: Keys and values of the runs that it corresponds to.
-        metric: The metric.
         value: The value, as printed.
         spread: The spread, as printed.
     """

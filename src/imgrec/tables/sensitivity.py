@@ -16,8 +16,6 @@ class Try:
     """One value that a choice tried.
 
     Attributes:
-        choice: The choice.
-        value: The value.
         top1: The mean validation top1 in percent; None where a run failed.
         chosen: True if the sweep chose the value.
     """

@@ -96,7 +96,6 @@ class Row:
 
     Attributes:
         setting: The factors' values.
-        runs: The runs.
         cells: One for each column.
         missing: Seeds without a run.
         is_baseline: True if it is a baseline.
@@ -136,7 +135,6 @@ class Table:
     """A table.
 
     Attributes:
-        factors: The factors.
         columns: The scores.
         rows: The settings.
         at: best or last.

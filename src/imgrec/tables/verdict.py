@@ -11,7 +11,7 @@ from imgrec.tables.declared_contrasts import Outcome
 from imgrec.tables.leader import Standing, mean_of
 from imgrec.tables.table import Row, Table
 
-_MOST = 4  # declared pairs that are told; the rest is counted
+_MOST = 4  # declared pairs that are listed; the rest is counted
 
 
 def give(
