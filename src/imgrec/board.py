@@ -47,7 +47,7 @@ def summarise(folder: Path, *, test: bool = True, at_most_every: float = 0) -> N
         at_most_every: Seconds; a newer table without test scores is not replaced.
 
     Raises:
-        RunError: the disk refuses.
+        RunError: The disk refuses.
     """
     if not _is_own(folder) or not any(folder.glob(f"*/{TENSORBOARD}")):
         return
@@ -102,8 +102,11 @@ def _age(folder: Path) -> float:
 
 
 def _date(folder: Path, *, old: bool) -> None:
-    """Set the table's time to now, also if its content is the same. old: True to make the next run of a sweep write
-    it.
+    """Set the table's time to now, even if its content is unchanged.
+
+    Args:
+        folder: The folder of the runs.
+        old: True to make the next run of a sweep write the table again.
     """
     for path in _tables(folder):
         if (path / _EVENTS).is_file():
@@ -111,9 +114,7 @@ def _date(folder: Path, *, old: bool) -> None:
 
 
 def _message(runs: Sequence[Run], *, test: bool) -> Summary:
-    """Return the columns: the differences between the runs, with seeds, or the differences from defaults if there are
-    none.
-    """
+    """Return the columns: the differences between the runs, with seeds, or else the differences from defaults."""
     keys = list(factors.derive(runs).keys)
     if len({run.seed for run in runs}) > 1:
         keys.append("seed")

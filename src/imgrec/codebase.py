@@ -84,7 +84,7 @@ def of_run(root: str = RUN, *, top: Path = _TOP) -> Code:
         Empty where there is no source (an installation of bytecode only).
 
     Raises:
-        SyntaxError: a module is no valid Python.
+        SyntaxError: A module is no valid Python.
     """
     found: Code = {}
     seen = set[str]()
@@ -111,8 +111,9 @@ def _components(root: str, top: Path) -> Iterator[str]:
 
 
 def changed(recorded: Mapping[str, str], *, top: Path = _TOP) -> list[str]:
-    """Return the recorded modules whose code has changed. A new module shows as a change of the module that imports
-    it.
+    """Return the recorded modules whose code has changed.
+
+    A new module shows as a change of the module that imports it.
     """
     computing = [name for name in recorded if name not in COMPUTES_NOTHING]
     return [name for name in computing if not _is_same(recorded[name], name, top)]

@@ -34,7 +34,7 @@ def of_finished(folder: Path, record: Record, rule: str, *, named: bool = False)
         named: True if the command names the folder.
 
     Raises:
-        RunError: the rule is refuse.
+        RunError: The rule is refuse.
     """
     other = _changed(record, rule)
     if not other:
@@ -60,7 +60,7 @@ def of_state(folder: Path, record: Record, rule: str, *, anew: str | None = None
         anew: How to start a run without the checkpoint, for the error message.
 
     Raises:
-        RunError: the rule is auto or refuse.
+        RunError: The rule is auto or refuse.
     """
     other = _changed(record, rule)
     if not other:
@@ -83,8 +83,7 @@ def _changed(record: Record, rule: str) -> list[str] | None:
 def of_sweep(
     finished: Sequence[Record], going_on: Sequence[tuple[Path, Record]], rule: str, *, total: int
 ) -> str | None:
-    """Return one warning about all runs of a sweep that were made by other code; None where there is nothing to warn
-    of.
+    """Return one warning about all runs of a sweep that were made by other code; None if there is none.
 
     Args:
         finished: The finished runs.
@@ -93,7 +92,7 @@ def of_sweep(
         total: The number of the sweep's runs.
 
     Raises:
-        RunError: the rule refuses some of them.
+        RunError: The rule refuses some of them.
     """
     if rule == "ignore":
         return None

@@ -39,7 +39,7 @@ def opened(path: Path, *, most: int | None = None) -> BufferedReader:
         most: The largest size in bytes.
 
     Raises:
-        OSError: it cannot be opened, is no regular file, or is larger.
+        OSError: It cannot be opened, is no regular file, or is larger.
     """
     descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY)
     try:
@@ -57,7 +57,7 @@ def content(path: Path, *, most: int) -> bytes:
     """Return the bytes of a regular file.
 
     Raises:
-        OSError: as in `opened`.
+        OSError: As in `opened`.
     """
     with opened(path, most=most) as file:
         return file.read(most)
@@ -67,7 +67,7 @@ def appending(path: Path) -> int:
     """Return a descriptor that appends to a regular file, which is created if there is none.
 
     Raises:
-        OSError: it cannot be opened, or it is a link or no regular file.
+        OSError: It cannot be opened, or it is a link or no regular file.
     """
     flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY
     try:
@@ -149,8 +149,9 @@ class Partial:
             self.file.close()  # another process removed it before it was locked
 
     def _link(self, source: Path) -> bool:
-        """Return True if the file could be created as a hard link; a link to a symbolic link would be that symbolic
-        link.
+        """Return True if the file could be created as a hard link.
+
+        A hard link to a symbolic link would be that symbolic link.
         """
         if source.is_symlink():
             return False
@@ -190,7 +191,7 @@ def _remove_orphan(path: Path) -> None:
     """Remove the file unless a process has locked it.
 
     Raises:
-        OSError: it cannot be removed.
+        OSError: It cannot be removed.
     """
     if path.is_symlink():  # this module makes no symbolic links
         path.unlink()

@@ -45,11 +45,11 @@ def load_runs(*places: StrPath) -> "pd.DataFrame":
     it) has two rows.
 
     Args:
-        places: run folders, folders that contain them at any depth, `records` folders, single records.
+        places: Run folders, folders that contain them at any depth, `records` folders, single records.
 
     Raises:
-        UsageError: a place does not exist, or none contains a run.
-        RunError: pandas is not installed, or no record could be read.
+        UsageError: A place does not exist, or none contains a run.
+        RunError: Pandas is not installed, or no record could be read.
 
     Warns:
         UserWarning: for each record that could not be read, for times that cannot be read, and for what was left out.
@@ -76,11 +76,11 @@ def load_curves(*places: StrPath) -> "pd.DataFrame":
             [0, 1], losses are in nats, images_per_second is over the last steps.
 
     Args:
-        places: as for `load_runs`; records without a folder have no curves.
+        places: As for `load_runs`; records without a folder have no curves.
 
     Raises:
-        UsageError: a place does not exist, or no run there has curves.
-        RunError: pandas is not installed, or no record could be read.
+        UsageError: A place does not exist, or no run there has curves.
+        RunError: Pandas is not installed, or no record could be read.
 
     Warns:
         UserWarning: for each file that could not be read, and for runs without curves.
@@ -160,8 +160,9 @@ def _is_number(value: Any) -> bool:
 
 
 def _times(name: str, values: Sequence[Any], runs: Sequence[Run], said: list[str]) -> Any:
-    """Return the values as a column of times in UTC. A value that is no time is missing, and `said` gets a line about
-    it.
+    """Return the values as a column of times in UTC.
+
+    A value that is no time is missing, and `said` gets a line about it.
     """
     import pandas
 

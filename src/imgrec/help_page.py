@@ -55,7 +55,7 @@ def help_page(words: Sequence[str] = ()) -> str:
             the names of all choices, and how to see the rest.
 
     Raises:
-        UsageError: a word is none of these.
+        UsageError: A word is none of these.
     """
     if not words:
         return _overview()

@@ -32,8 +32,6 @@ class Outcome:
     """The result of the command.
 
     Attributes:
-        folder: the run's folder.
-        record: the run's record.
         already: True if it had finished before the command.
         named: True if the command names the folder.
         tried: True for a trial run (trainer.fast_dev_run), whose folder is removed.
@@ -114,7 +112,7 @@ def _checked_words(overrides: Sequence[str]) -> list[str]:
     """Return the words of one run.
 
     Raises:
-        UsageError: a word is not for a single run, or another program (torchrun, mpirun) started several processes.
+        UsageError: A word is not for a single run, or another program (torchrun, mpirun) started several processes.
     """
     refuse_place()
     outside.load()
@@ -153,7 +151,7 @@ def _tell_of_finished(config: Config, found: Place, record: Record, *, named: bo
     """Warn if a finished run has other code or unknown images.
 
     Raises:
-        UsageError: it is to be repeated, and cannot be.
+        UsageError: It is to be repeated, and cannot be.
     """
     folder = found.folder
     if config.force and named:

@@ -42,12 +42,11 @@ def label_smoothing(logits_nk: Tensor, target: Tensor, *, smoothing: float = 0.1
 def mse(
     logits_nk: Tensor, target: Tensor, *, true_weight: float = 1.0, true_value: float = 1.0, reduction: str = "mean"
 ) -> Tensor:
-    """Return the squared loss on the logits, mean over the classes (Hui & Belkin 2020, section 2 and its rescaled
-    form).
+    """Return the squared loss on the logits, mean over the classes (Hui & Belkin 2020, section 2).
 
-    For true class c: 1/K (k (z_c - M)^2 + sum_{i != c} z_i^2), k = true_weight > 0, M = true_value > 0. For
-    probabilities p both are interpolated: 1/K sum_i (1 + (k - 1) p_i) (z_i - M p_i)^2. At k = M = 1 this is the plain
-    mean squared error against p.
+    The rescaled form of the paper is, for true class c: 1/K (k (z_c - M)^2 + sum_{i != c} z_i^2), k = true_weight > 0,
+    M = true_value > 0. For probabilities p both are interpolated: 1/K sum_i (1 + (k - 1) p_i) (z_i - M p_i)^2. At k = M
+    = 1 this is the plain mean squared error against p.
     """
     logits_nk = wide(logits_nk)
     target_nk = probabilities(target, logits_nk)
@@ -58,8 +57,9 @@ def mse(
 
 
 def brier(logits_nk: Tensor, target: Tensor, *, reduction: str = "mean") -> Tensor:
-    """Return the squared distance of softmax q and target p: sum_c (q_c - p_c)^2, in [0, 2] (Brier 1950, equation
-    2).
+    """Return the squared distance of softmax q and target p (Brier 1950, equation 2).
+
+    It is sum_c (q_c - p_c)^2, in [0, 2].
     """
     logits_nk = wide(logits_nk)
     distance_nk = logits_nk.softmax(dim=1) - probabilities(target, logits_nk)
@@ -96,7 +96,7 @@ def hinge(logits_nk: Tensor, target: Tensor, *, margin: float = 1.0, reduction: 
         reduction: mean or none.
 
     Raises:
-        ValueError: there are fewer than 2 classes.
+        ValueError: There are fewer than 2 classes.
     """
     logits_nk = wide(logits_nk)
     if logits_nk.shape[1] < 2:

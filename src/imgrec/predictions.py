@@ -49,12 +49,12 @@ class Predicted:
     """A network's predictions for N images.
 
     Attributes:
-        indices_n: the images' positions in their split, rising (uint32).
-        targets_n: the true classes (uint16).
-        predicted_n: the predicted classes (uint16).
-        confidence_n: the predicted class' probability, in [0, 1] (float16).
-        true_n: the true class' probability, in [0, 1] (float16).
-        calibrated_n: the predicted class' probability after temperature scaling; None where it was not measured.
+        indices_n: The images' positions in their split, rising (uint32).
+        targets_n: The true classes (uint16).
+        predicted_n: The predicted classes (uint16).
+        confidence_n: The predicted class' probability, in [0, 1] (float16).
+        true_n: The true class' probability, in [0, 1] (float16).
+        calibrated_n: The predicted class' probability after temperature scaling; None where it was not measured.
     """
 
     indices_n: NDArray[Any]
@@ -120,7 +120,7 @@ def write(path: Path, runs: Mapping[str, Mapping[Place, Predicted]]) -> None:
     """Write the predictions of runs, by their ids, completely or not at all.
 
     Raises:
-        RunError: the disk refuses.
+        RunError: The disk refuses.
     """
     arrays: dict[str, NDArray[Any]] = {}
     for run_id, places in runs.items():
@@ -147,7 +147,7 @@ def read(path: Path, *, only: str | None = None) -> dict[str, dict[Place, Predic
         only: The id of the only run to read; None for all.
 
     Raises:
-        RunError: the file contains something else.
+        RunError: The file contains something else.
     """
     try:
         arrays = _arrays(disk.content(path, most=_MOST), only)
@@ -202,8 +202,8 @@ def _typed(arrays: Mapping[str, NDArray[Any]], own: str) -> Predicted:
     """Return the predictions under that name.
 
     Raises:
-        KeyError: an array is missing.
-        ValueError: the arrays do not match.
+        KeyError: An array is missing.
+        ValueError: The arrays do not match.
     """
     images = f"images/{arrays[f'{own}/images'].astype(np.uint8).tobytes().decode('ascii')}"
     indices_n, targets_n = (_checked(arrays[f"{images}/{part}"], part) for part in ("indices", "targets"))

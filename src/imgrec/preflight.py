@@ -22,7 +22,7 @@ def check(config: Config, seen: Inventory, folder: Path, *, chooses: str | None 
         begun: True if the run continues from a checkpoint.
 
     Raises:
-        UsageError: the run cannot begin.
+        UsageError: The run cannot begin.
     """
     from imgrec.environment import check_hardware
 
@@ -85,8 +85,9 @@ def check_code(
 
 
 def check_parent(config: Config, folder: Path, parent: Path, seen: Inventory, resumed: Resumption | None) -> None:
-    """Refuse a configuration that cannot continue from the parent's newest checkpoint; see
-    `resume_point.check_parent`.
+    """Refuse a configuration that cannot continue from the parent's newest checkpoint.
+
+    See `resume_point.check_parent`.
     """
     from imgrec.training import resume_point  # imports torch
 

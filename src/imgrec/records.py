@@ -25,12 +25,11 @@ class Score:
 
     Attributes:
         split: train, val or test.
-        protocol: how it was measured (`clean`, `tta_flip`, ...).
-        metric: top1, top5, loss, iou, ece, ...; all but loss are fractions in [0, 1].
-        value: the number.
-        n: the number of images.
+        protocol: How it was measured (`clean`, `tta_flip`, ...).
+        metric: Top1, top5, loss, iou, ece, ...; all but loss are fractions in [0, 1].
+        value: The number.
+        n: The number of images.
         at: `best` or `last`.
-        settings: the protocol's settings.
         ci: 95 % interval where one is known (Wilson 1927, for proportions).
     """
 
@@ -49,33 +48,28 @@ class Record:
     """The content of record.json: the run's configuration, results, cost and environment.
 
     Attributes:
-        run_id: the run's id.
-        status: one of STATUSES.
-        experiment: the recipe.
-        study: the study.
-        command: the words of the command.
-        config: the configuration, by dotted keys.
-        fingerprint: the data's fingerprint.
-        scores: what was measured.
-        cost: what it cost.
-        environment: versions, hardware, threads and commit.
-        weights: the digest of the weights at `best` and `last`.
-        progress: how far it came.
-        code: digests of the modules that the run began with (`codebase.Code`); empty in older records.
-        code_since: for each time that it continued with other code, the digests of the modules that had changed.
-        deaths: how many processes in a row continued from the same state and ended without a report (killed, say).
-        parent: the folder of the run that it continued from.
-        parent_id: the id of that run. It decides which run is meant, as paths change.
-        cwd: the working directory, if `config` has a path relative to it; None otherwise and in older records.
-        began: when its first process started, in UTC (ISO 8601); None in older records.
-        ended: when its last process ended, in UTC (ISO 8601); None in older records.
-        error: why it failed.
-        images: for a folder, `sizes`: the fingerprint of names and sizes only, as in older records. For a run that
+        status: One of STATUSES.
+        experiment: The recipe.
+        command: The words of the command.
+        config: The configuration, by dotted keys.
+        environment: Versions, hardware, threads and commit.
+        weights: The digest of the weights at `best` and `last`.
+        progress: How far it came.
+        code: Digests of the modules that the run began with (`codebase.Code`); empty in older records.
+        code_since: For each time that it continued with other code, the digests of the modules that had changed.
+        deaths: How many processes in a row continued from the same state and ended without a report (killed, say).
+        parent: The folder of the run that it continued from.
+        parent_id: The id of that run. It decides which run is meant, as paths change.
+        cwd: The working directory, if `config` has a path relative to it; None otherwise and in older records.
+        began: When its first process started, in UTC (ISO 8601); None in older records.
+        ended: When its last process ended, in UTC (ISO 8601); None in older records.
+        error: Why it failed.
+        images: For a folder, `sizes`: the fingerprint of names and sizes only, as in older records. For a run that
             continued with other images, `trained_on`: how many of its val and test images its parent was trained on.
-        predictions: the digest of the predictions in `predictions.npz` for each place (`test/clean/last`); empty in
+        predictions: The digest of the predictions in `predictions.npz` for each place (`test/clean/last`); empty in
             older records.
-        components: what is known of components from outside of imgrec, by `axis=name` (`config.origins.used`).
-        schema: the version of the format.
+        components: What is known of components from outside of imgrec, by `axis=name` (`config.origins.used`).
+        schema: The version of the format.
     """
 
     run_id: str
@@ -125,7 +119,7 @@ def read(path: StrPath) -> Record:
     """Read a record.
 
     Raises:
-        RunError: the file is no record of a known schema.
+        RunError: The file is no record of a known schema.
     """
     path = Path(path)
     try:
@@ -156,11 +150,9 @@ class Evaluation:
     """A later measurement of a run.
 
     Attributes:
-        run_id: the run's id.
-        fingerprint: the fingerprint of the images, where it is known.
-        weights: the digest of the measured weights, as in a `Record`; None where the file has none.
-        scores: what was measured.
-        predictions: as in `Record`.
+        fingerprint: The fingerprint of the images, where it is known.
+        weights: The digest of the measured weights, as in a `Record`; None where the file has none.
+        predictions: As in `Record`.
     """
 
     run_id: str
@@ -174,7 +166,7 @@ def read_evaluation(path: Path) -> Evaluation:
     """Read a measurement.
 
     Raises:
-        RunError: the file is no measurement.
+        RunError: The file is no measurement.
     """
     try:
         rows = value_checks.mapping(json_in(path), "a measurement")
@@ -200,9 +192,9 @@ def json_in(path: Path, *, most: int = _MOST) -> Any:
     """Return the content of a JSON file of at most `most` bytes.
 
     Raises:
-        OSError: it cannot be read, or is larger.
-        ValueError: it is no JSON.
-        RecursionError: it is nested too deeply.
+        OSError: It cannot be read, or is larger.
+        ValueError: It is no JSON.
+        RecursionError: It is nested too deeply.
     """
     text = disk.content(path, most=most).decode("utf-8", errors="surrogateescape")
     return json.loads(text, parse_constant=_refuse_constant)
@@ -223,7 +215,7 @@ def check_components(components: Any) -> None:
     """Check an account of outside components.
 
     Raises:
-        ValueError: it is not valid.
+        ValueError: It is not valid.
     """
     if len(value_checks.mapping(components, "components")) > _MOST_COMPONENTS:
         raise ValueError(f"components must be at most {_MOST_COMPONENTS}, got {len(components)}")
@@ -245,7 +237,7 @@ def _check(record: Record) -> None:
     """Check that the record is one that `write` could have written.
 
     Raises:
-        ValueError: it is JSON, but not such a record.
+        ValueError: It is JSON, but not such a record.
     """
     if record.status not in STATUSES:
         raise ValueError(f"status must be one of {', '.join(STATUSES)}, got {value_checks.brief(record.status)}")
@@ -290,9 +282,9 @@ def scores_of(rows: Any) -> list[Score]:
     """Return the scores that these rows of JSON describe.
 
     Raises:
-        KeyError: a field is missing.
-        TypeError: a field has the wrong type.
-        ValueError: a value is not valid, or a score appears twice.
+        KeyError: A field is missing.
+        TypeError: A field has the wrong type.
+        ValueError: A value is not valid, or a score appears twice.
     """
     scores = [_score_of(row) for row in value_checks.items(rows, "scores")]
     seen = set()
@@ -333,7 +325,7 @@ def read_curves(path: StrPath) -> list[dict[str, str]]:
     """Return the rows of a curves.csv, with all values as text. An incomplete last line, left by a crash, is ignored.
 
     Raises:
-        RunError: the file is no such table.
+        RunError: The file is no such table.
     """
     path = Path(path)
     try:
@@ -353,8 +345,8 @@ def checked_row(row: dict[str, str]) -> dict[str, str]:
     """Return the row of curves.csv if it is valid.
 
     Raises:
-        TypeError: a value is no text.
-        ValueError: a number is missing, or a value would not stay on its line.
+        TypeError: A value is no text.
+        ValueError: A number is missing, or a value would not stay on its line.
     """
     if tuple(row) != CURVE_COLUMNS:
         raise ValueError(f"a row of {len(row)} columns")
@@ -384,7 +376,7 @@ def write_text(path: Path, text: str) -> None:
     """Replace the file's text in one step.
 
     Raises:
-        RunError: the disk refuses; the old file stays.
+        RunError: The disk refuses; the old file stays.
     """
     write_bytes(path, _encoded(text))
 
@@ -397,7 +389,7 @@ def write_bytes(path: Path, content: bytes) -> None:
     """Replace the file in one step.
 
     Raises:
-        RunError: the disk refuses; the old file stays.
+        RunError: The disk refuses; the old file stays.
     """
     try:
         with disk.Partial(path) as new:
@@ -413,8 +405,8 @@ def hand_out(path: Path, result: str | bytes) -> None:
     A file is written completely or not at all, and its folder is created. A pipe or device is written to directly.
 
     Raises:
-        UsageError: the path is a folder.
-        RunError: it cannot be written.
+        UsageError: The path is a folder.
+        RunError: It cannot be written.
     """
     content = _encoded(result) if isinstance(result, str) else result
     try:

@@ -218,7 +218,7 @@ def _report_problems(problems: list[str], remarks: list[str]) -> None:
     """Print on stderr what was left out and what could not be read.
 
     Raises:
-        RunError: something could not be read.
+        RunError: Something could not be read.
     """
     for line in (*remarks, *problems):
         typer.echo(f"imgrec: {folded(line)}", err=True)
@@ -230,7 +230,7 @@ def tell(text: str) -> None:
     """Print a result. A reader who has gone away (`imgrec train ... | head`) does not end a sweep.
 
     Raises:
-        RunError: it cannot be written (`streams`). The computed results are in their folder by then.
+        RunError: It cannot be written (`streams`). The computed results are in their folder by then.
     """
     try:
         typer.echo(visible(text))

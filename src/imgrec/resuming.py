@@ -23,10 +23,10 @@ class Resumption:
     """The command that continues RUN.
 
     Attributes:
-        run: the folder of RUN.
-        words: the words of the command.
-        changed: the keys in which it differs from RUN.
-        differences: these keys with their values, as a text.
+        run: The folder of RUN.
+        words: The words of the command.
+        changed: The keys in which it differs from RUN.
+        differences: These keys with their values, as a text.
     """
 
     run: Path
@@ -46,7 +46,7 @@ class Resumption:
         any case.
 
         Raises:
-            UsageError: it does not.
+            UsageError: It does not.
         """
         if not set(self.changed) <= set(named):
             raise UsageError(
@@ -59,8 +59,8 @@ def resolve(run: Path, words: Sequence[str]) -> Resumption:
     """Merge `words` into the command of the run in that folder.
 
     Raises:
-        RunError: there is no run.
-        UsageError: no resumed run can have a change, or resume_override names an unknown key.
+        RunError: There is no run.
+        UsageError: No resumed run can have a change, or resume_override names an unknown key.
     """
     record = runfolder.record_of(run)
     origins.refuse_other(record.components, shown(run))

@@ -30,14 +30,14 @@ class Drift:
     """The result of a comparison. Differences are in words, in the order of training.
 
     Attributes:
-        places: where weights were compared (`best`, `last`).
-        common_rows: how many curve rows were compared.
-        lone_rows: how many curve rows were not compared, as only one run logged their metric.
-        all_scores: how many scores were compared.
-        rows: the curve rows that differ.
-        weights: the places where weights differ.
-        scores: the scores that differ.
-        environment: the versions, hardware and code that differ.
+        places: Where weights were compared (`best`, `last`).
+        common_rows: How many curve rows were compared.
+        lone_rows: How many curve rows were not compared, as only one run logged their metric.
+        all_scores: How many scores were compared.
+        rows: The curve rows that differ.
+        weights: The places where weights differ.
+        scores: The scores that differ.
+        environment: The versions, hardware and code that differ.
     """
 
     places: list[str]

@@ -33,14 +33,16 @@ def identity(config: Config, fingerprint: str, parent: Path | None = None, folde
 
 
 def parent_of(folder: Path, record: Record) -> Path | None:
-    """Return the present folder of the run that the run in `folder` continued from; None if it began with a new
-    network.
+    """Return the present folder of the run that the run in `folder` continued from.
 
     The parent is searched for at its recorded place and near `folder`, in case both were moved. Its id decides. If it
     is not found, the recorded place is returned.
 
+    Returns:
+        None for a run that began with a new network.
+
     Raises:
-        RunError: it is not found, and the record is too old to contain its id.
+        RunError: It is not found, and the record is too old to contain its id.
     """
     if record.parent is None:
         return None
@@ -126,10 +128,10 @@ def place(
     folder: Path | None = None,
     within: Path | None = None,
 ) -> Place:
-    """Look the run up by its id, then by the id that older versions gave it, when they knew a folder by names and
-    sizes.
+    """Look the run up by its id, then by the id that older versions gave it.
 
-    A run that is found by its older id keeps it. With `force`, a finished one is trained again under the newer id.
+    Older versions knew a folder of images by names and sizes. A run that is found by its older id keeps it. With
+    `force`, a finished one is trained again under the newer id.
 
     Args:
         config: The configuration.

@@ -69,7 +69,7 @@ def record_of(folder: Path) -> Record:
     """Return the record in the folder, as `look`.
 
     Raises:
-        UsageError: the folder contains no run.
+        UsageError: The folder contains no run.
     """
     record = look(folder)
     if record is None:
@@ -91,7 +91,7 @@ def images(run: Path, config: Config) -> Inventory:
     """Return the present state of the images that a run names.
 
     Raises:
-        UsageError: they are not there; the advice is --data-root.
+        UsageError: They are not there; the advice is --data-root.
     """
     try:
         return inventory.take(config.data)
@@ -136,8 +136,8 @@ def prepare(folder: Path) -> None:
     """Create the folder and check that it can be written to, before anything is computed.
 
     Raises:
-        UsageError: a name that imgrec writes there is a link, as the folder may be another user's.
-        RunError: the folder cannot be written to.
+        UsageError: A name that imgrec writes there is a link, as the folder may be another user's.
+        RunError: The folder cannot be written to.
     """
     for name in _WRITTEN:
         refuse_link(folder / name)
@@ -173,7 +173,7 @@ def lock(folder: Path, name: str = LOCK) -> Iterator[None]:
     """Lock the folder for this process. The system releases the lock when the process ends, for any reason.
 
     Raises:
-        RunError: another process uses the folder, or the file system has no locks.
+        RunError: Another process uses the folder, or the file system has no locks.
     """
     try:
         file = os.fdopen(disk.appending(folder / name), "a")

@@ -19,8 +19,9 @@ _DATED = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 
 
 class _Console(logging.StreamHandler[TextIO]):
-    """Writes imgrec's messages to the present sys.stderr; a live view replaces it by an object that writes above the
-    view.
+    """Writes imgrec's messages to the present sys.stderr.
+
+    A live view replaces sys.stderr by an object that writes above the view.
     """
 
     def __init__(self) -> None:

@@ -171,7 +171,7 @@ class Scores(nn.Module):
         """Continue counting from a state.
 
         Raises:
-            RunError: the counts are those of another version of imgrec.
+            RunError: The counts are those of another version of imgrec.
         """
         self.reset()
         kinds = {name: (value.shape, value.dtype) for name, value in self.state()["counts"].items()}

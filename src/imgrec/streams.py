@@ -83,8 +83,9 @@ def discard_stdout() -> None:
 
 
 def _open(number: int) -> None:
-    """Open a closed file descriptor on /dev/null. Otherwise the next file would get its number, and texts meant for
-    it.
+    """Open a closed file descriptor on /dev/null.
+
+    Otherwise the next file would get its number, and texts meant for it.
     """
     try:
         os.fstat(number)

@@ -90,8 +90,9 @@ def _board(folders: list[Path]) -> list[str]:
 
 
 def scores_table(scores: list[Score]) -> str:
-    """Return a table with a row for each split, protocol and checkpoint. Values are fractions in [0, 1], except the
-    loss.
+    """Return a table with a row for each split, protocol and checkpoint.
+
+    Values are fractions in [0, 1], except the loss.
     """
     present = [metric for metric in _COLUMNS if any(score.metric == metric for score in scores)]
     rows: dict[tuple[str, str, str], dict[str, float]] = {}

@@ -49,9 +49,9 @@ def verify(run: StrPath, *, data_root: StrPath | None = None) -> Verdict:
         data_root: The present place of the images, if it has changed.
 
     Raises:
-        UsageError: the run cannot be verified.
-        RunError: the run cannot be verified.
-        Interrupted: a signal ended it, as in training.
+        UsageError: The run cannot be verified.
+        RunError: The run cannot be verified.
+        Interrupted: A signal ended it, as in training.
     """
     run, data_root = Path(run), None if data_root is None else str(data_root)
     outside.load()
@@ -76,7 +76,7 @@ def _finished(run: Path) -> Record:
     """Return the run's record.
 
     Raises:
-        RunError: the run is not finished, or it continued from another run's checkpoint.
+        RunError: The run is not finished, or it continued from another run's checkpoint.
     """
     record = runfolder.record_of(run)
     if record.status != "finished":
@@ -108,8 +108,8 @@ def _config(run: Path, record: Record, data_root: str | None, folder: Path) -> C
     """Return the recorded configuration, with the accelerator and the number of threads of the run.
 
     Raises:
-        UsageError: the images are not there.
-        RunError: the configuration or the images are not those of the run.
+        UsageError: The images are not there.
+        RunError: The configuration or the images are not those of the run.
     """
     try:
         config = serialize.from_flat(record.config)

@@ -76,7 +76,7 @@ def crop(images_bchw: Pixels, shift_b2: NDArray[np.int32], *, padding: int, bord
             mean); `reflect` repeats the image mirrored at its edge.
 
     Raises:
-        ValueError: the border is reflected, and the image is not larger than the padding.
+        ValueError: The border is reflected, and the image is not larger than the padding.
     """
     b, _, h, w = images_bchw.shape
     seen = windows(padded(images_bchw, padding=padding, border=border), (h, w))
@@ -119,7 +119,7 @@ def refuse_deep_reflection(padding: int, *, side: tuple[int, int]) -> None:
         side: (H,W) of the images.
 
     Raises:
-        ValueError: the border needs more pixels than the images have.
+        ValueError: The border needs more pixels than the images have.
     """
     if padding >= min(side):
         raise ValueError(f"a reflected border of {padding} px needs larger images, got {side[0]}x{side[1]}")
@@ -201,9 +201,7 @@ def soft_targets(
     *,
     num_classes: int,
 ) -> Floats:
-    """Return class probabilities, float32 (B,K), from the probabilities of the image's own class and of its
-    partner's.
-    """
+    """Return class probabilities, float32 (B,K), from those of the image's own class and of its partner's."""
     targets_bk = np.zeros((len(labels_b), num_classes), np.float32)
     rows_b = np.arange(len(labels_b))
     targets_bk[rows_b, labels_b] = probability_b2[:, 0]
@@ -223,7 +221,7 @@ class PaddedImages:
         border: `black` or `reflect`.
 
     Raises:
-        ValueError: the border is reflected, and the images are not larger than the padding.
+        ValueError: The border is reflected, and the images are not larger than the padding.
     """
 
     def __init__(self, images: MemoryImages, *, padding: int, border: str) -> None:

@@ -73,7 +73,7 @@ def draw(cfg: Augment, count: int, *, seed: int, epoch: int) -> Draws:
     """Return the draws of pass `epoch` for a training set of `count` images.
 
     Raises:
-        UsageError: images are to be mixed and there is only one.
+        UsageError: Images are to be mixed and there is only one.
     """
     if cfg.mix != "none" and count < 2:
         raise UsageError(f"augment.mix={cfg.mix} needs at least 2 training images, got {count}; use augment.mix=none")

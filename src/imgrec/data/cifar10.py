@@ -27,7 +27,7 @@ def load(cfg: "Cifar10") -> Source:
     Only `Source.open_test` opens the test file.
 
     Raises:
-        RunError: a file is absent and cannot be downloaded, or is not the official one.
+        RunError: A file is absent and cannot be downloaded, or is not the official one.
     """
     folder = files.ensure(Path(cfg.root).expanduser(), download=cfg.download)
     # sequential reading takes 0.4 s; in threads it takes twice that, as they wait for each other's memory pages

@@ -41,15 +41,16 @@ _ATTEMPTS = 1000  # to take a lock: each other process that fails removes the lo
 
 
 def ensure(root: Path, *, download: bool) -> Path:
-    """Return the folder `root/cifar-10-batches-py` with every file in it. The archive is downloaded if no file is
-    there.
+    """Return the folder `root/cifar-10-batches-py` with every file in it.
+
+    The archive is downloaded if no file is there.
 
     If two processes need the files at the same time, one downloads and the other waits. A process that fails removes
     what it made. A process that is killed leaves at most the lock file and a hidden folder, which the next process
     removes. Contents are checked when they are read.
 
     Raises:
-        RunError: the files are absent and cannot be downloaded, or only some are there.
+        RunError: The files are absent and cannot be downloaded, or only some are there.
     """
     folder = root / FOLDER
     if not present(folder):
@@ -70,8 +71,9 @@ def ensure(root: Path, *, download: bool) -> Path:
 
 
 def present(folder: Path) -> bool:
-    """Return True if any of the files is in the folder. It is then the user's folder, and nothing is downloaded into
-    it.
+    """Return True if any of the files is in the folder.
+
+    It is then the user's folder, and nothing is downloaded into it.
     """
     return any((folder / name).exists() for name in SHA256)
 
@@ -80,7 +82,7 @@ def read_batch(folder: Path, name: str) -> tuple[NDArray[np.uint8], NDArray[np.i
     """Return the images, uint8 (N,3,32,32), and labels, int64 (N,), of one official file.
 
     Raises:
-        RunError: the file is not the official one.
+        RunError: The file is not the official one.
     """
     content = _read(folder / name)
     return content[b"data"].reshape(-1, 3, 32, 32), np.asarray(content[b"labels"], dtype=np.int64)
@@ -90,15 +92,16 @@ def read_classes(folder: Path) -> tuple[str, ...]:
     """Return the ten class names, in the order of the labels.
 
     Raises:
-        RunError: the file is not the official one.
+        RunError: The file is not the official one.
     """
     return tuple(name.decode("ascii") for name in _read(folder / META)[b"label_names"])
 
 
 @contextmanager
 def _locked(root: Path, way_out: str) -> Iterator[None]:
-    """Hold the lock of `root`, which the system releases if the process dies. If the block fails, remove what was
-    made.
+    """Hold the lock of `root`, which the system releases if the process dies.
+
+    If the block fails, remove what was made.
     """
     made: list[Path] = []
     try:

@@ -67,11 +67,12 @@ class Contents:
 
 
 def read(root: Path, paths: Sequence[str]) -> Contents:
-    """Return the contents of the files at these paths, relative to `root`. Only files that are not in the cache are
-    read.
+    """Return the contents of the files at these paths, relative to `root`.
+
+    Only files that are not in the cache are read.
 
     Raises:
-        RunError: a file is gone or changes while it is read, or the machine has no memory or file descriptor left.
+        RunError: A file is gone or changes while it is read, or the machine has no memory or file descriptor left.
     """
     began = time.time_ns()
     states = bytearray()
@@ -107,8 +108,9 @@ def read(root: Path, paths: Sequence[str]) -> Contents:
 
 
 def changed(root: Path, paths: Sequence[str], before: Contents) -> list[str]:
-    """Return the paths whose files are gone, or have other bytes than `before`. Files of unchanged state are not
-    read.
+    """Return the paths whose files are gone, or have other bytes than `before`.
+
+    Files of unchanged state are not read.
     """
     found = []
     for index, path in enumerate(paths):
@@ -165,7 +167,7 @@ def _digest_of(root: Path, path: str) -> tuple[bytes, bytes]:
     """Return a file's state and digest.
 
     Raises:
-        RunError: as in `read`.
+        RunError: As in `read`.
     """
     for _ in range(_TRIES):
         try:
@@ -211,8 +213,9 @@ def _changing_error(root: Path, path: str, reason: str | None) -> RunError:
 
 
 def _cache_path(root: Path) -> Path | None:
-    """Return the path of the folder's cache file. Its name is the folder's device and inode, so renaming keeps it
-    valid.
+    """Return the path of the folder's cache file.
+
+    Its name is the folder's device and inode, so renaming keeps it valid.
     """
     try:
         status = root.stat()

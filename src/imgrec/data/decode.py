@@ -40,8 +40,9 @@ logging.getLogger("PIL").setLevel(logging.CRITICAL)
 
 
 def _silence_libtiff() -> None:
-    """Stop libtiff from printing on stderr, as Pillow raises the same errors. A build that hides these functions still
-    prints.
+    """Stop libtiff from printing on stderr, as Pillow raises the same errors.
+
+    A build that hides these functions still prints.
     """
     library = ctypes.CDLL(_imaging.__file__)
     for name in ("TIFFSetErrorHandler", "TIFFSetWarningHandler"):
@@ -65,8 +66,8 @@ def decode(path: Path, size: int) -> NDArray[np.uint8]:
     pixel is decoded.
 
     Raises:
-        ImageError: this file cannot be read; the sentence names it.
-        ReadError: the machine has no memory or file descriptor left.
+        ImageError: This file cannot be read; the sentence names it.
+        ReadError: The machine has no memory or file descriptor left.
     """
     try:
         return _square(_content(path), size)

@@ -34,7 +34,7 @@ def fetch(url: str, target: Path, *, sha256: str, label: str, way_out: str) -> N
         way_out: What a user can do instead; ends every error message.
 
     Raises:
-        RunError: the URL or a redirect is not HTTPS, the server cannot be reached or refuses, the answer is incomplete,
+        RunError: The URL or a redirect is not HTTPS, the server cannot be reached or refuses, the answer is incomplete,
             the hash differs, or the disk is full. No file is then left at `target`.
     """
     if urlsplit(url).scheme != "https":

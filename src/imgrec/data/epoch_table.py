@@ -148,7 +148,7 @@ def epoch_table(
         side: (H,W) of every image.
 
     Raises:
-        UsageError: images are to be mixed and there is only one.
+        UsageError: Images are to be mixed and there is only one.
     """
     parts = []
     for number, index_v in visited.passes():

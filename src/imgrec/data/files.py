@@ -32,7 +32,7 @@ class Files(Sequence[tuple[str, int]]):
         """Return the path of a file.
 
         Raises:
-            IndexError: the index is outside of [-N, N).
+            IndexError: The index is outside of [-N, N).
         """
         place = range(len(self))[index]
         return os.fsdecode(self._names[self._ends[place] : self._ends[place + 1]])

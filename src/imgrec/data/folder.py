@@ -59,8 +59,8 @@ class FolderImages:
         """See `Images.read`.
 
         Raises:
-            ImageError: an image cannot be read, and such images are not to be left out.
-            ReadError: as in `decode`.
+            ImageError: An image cannot be read, and such images are not to be left out.
+            ReadError: As in `decode`.
         """
         size = self._image_size
         images_bchw = np.empty((len(indices), 3, size, size), np.uint8)
@@ -90,8 +90,8 @@ def split(cfg: "Folder", listing: Listing | None = None) -> Listing:
         listing: The listing of the folder, if there is one already.
 
     Raises:
-        UsageError: as in `scan`, or the sizes leave a class without training images.
-        RunError: as in `scan`.
+        UsageError: As in `scan`, or the sizes leave a class without training images.
+        RunError: As in `scan`.
     """
     listing = listing or scan(cfg.root)
     train, val, test = listing.train, listing.val, listing.test
@@ -115,9 +115,9 @@ def load(cfg: "Folder", listing: Listing | None = None) -> Source:
     fewer).
 
     Raises:
-        UsageError: as in `split`.
-        RunError: as in `split`.
-        ReadError: one of these 2 000 images cannot be read.
+        UsageError: As in `split`.
+        RunError: As in `split`.
+        ReadError: One of these 2 000 images cannot be read.
     """
     listing = split(cfg, listing)
     root = shown(listing.root)

@@ -35,7 +35,7 @@ def check(content: bytes) -> None:
     Files of other formats, and invalid headers, are left to the decoder.
 
     Raises:
-        ValueError: says what was found.
+        ValueError: Says what was found.
     """
     if content[:2] in (b"II", b"MM"):
         _check_tiff(content)
@@ -49,7 +49,7 @@ def check_pixels(size: tuple[int, int]) -> None:
     """Check an image's size, (width, height).
 
     Raises:
-        ValueError: it has more than MAX_PIXELS pixels.
+        ValueError: It has more than MAX_PIXELS pixels.
     """
     width, height = size
     if width * height > MAX_PIXELS:

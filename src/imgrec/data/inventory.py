@@ -46,9 +46,7 @@ class Inventory:
         return brief_n[np.array([places[path] for path, _ in files], np.int64)]
 
     def known_as(self, fingerprint: str) -> "Inventory | None":
-        """Return this data set in the form that has a recorded fingerprint; None if the fingerprint is another data
-        set's.
-        """
+        """Return this data set in the form that has a recorded fingerprint; None if no form has it."""
         known = (self, self.older)
         return next((one for one in known if one is not None and one.fingerprint == fingerprint), None)
 
@@ -57,8 +55,8 @@ def take(cfg: Data) -> Inventory:
     """Return the inventory of the data that `cfg` names.
 
     Raises:
-        UsageError: the data cannot be read as configured.
-        RunError: the data cannot be read.
+        UsageError: The data cannot be read as configured.
+        RunError: The data cannot be read.
     """
     found = cfg.look()
     if found is not None:
@@ -71,7 +69,7 @@ def check_unchanged(seen: Inventory) -> None:
     """Refuse a folder whose images have changed since its inventory was made. Only files of changed state are read.
 
     Raises:
-        RunError: an image has changed.
+        RunError: An image has changed.
     """
     if seen.listing is None or seen.contents is None:
         return
@@ -92,8 +90,8 @@ def of_folder(root: str) -> Inventory:
     not depend on where the folder is.
 
     Raises:
-        UsageError: as in `scan`.
-        RunError: as in `scan` and `contents.read`.
+        UsageError: As in `scan`.
+        RunError: As in `scan` and `contents.read`.
     """
     listing = scan(root)
     paths, found = _read(listing)

@@ -52,7 +52,7 @@ def splits(folders: Sequence[str], with_folders: Sequence[str], root: str, *, us
         usual: True to accept names other than train, val and test.
 
     Raises:
-        RunError: there are several folders of one split, and none of them has the plain name.
+        RunError: There are several folders of one split, and none of them has the plain name.
     """
     exact = [name for name in SPLITS if name in with_folders]
     if not usual:

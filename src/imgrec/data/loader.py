@@ -217,7 +217,7 @@ def train_loader(
         subset: Which images are visited; None for all.
 
     Raises:
-        UsageError: images are to be mixed and there is only one.
+        UsageError: Images are to be mixed and there is only one.
         ValueError: `resident_on` does not support the images or the augmentation.
     """
     tell_again()
@@ -271,7 +271,7 @@ def eval_loader(
         with_indices: True for a third member of each batch: the images' indices in the split, int64 (B,).
 
     Raises:
-        UsageError: there are too few images for the devices.
+        UsageError: There are too few images for the devices.
     """
     batches = EvalBatches(images, batch_size=batch_size, rank=rank, world_size=world_size, with_indices=with_indices)
     return _loader(batches, len(batches), num_workers, pin_memory)

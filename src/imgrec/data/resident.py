@@ -26,7 +26,7 @@ class ResidentBatches(Dataset[tuple[Tensor, Tensor]]):
     The images are stored on the device, as uint8.
 
     Raises:
-        ValueError: the images are not in memory, the augmentation has a policy (which is drawn and applied on the CPU),
+        ValueError: The images are not in memory, the augmentation has a policy (which is drawn and applied on the CPU),
             or a reflected border is as wide as the images.
     """
 
@@ -114,8 +114,9 @@ class ResidentBatches(Dataset[tuple[Tensor, Tensor]]):
         return floats_bchw
 
     def _cropped(self, its: Transforms[Tensor]) -> Tensor:
-        """Return the images cropped and flipped, uint8 (B,C,H,W), by computing each pixel's place in the original
-        image.
+        """Return the images cropped and flipped, uint8 (B,C,H,W).
+
+        The place of each pixel in the original image is computed.
         """
         (height, width), channels = self._side, self._pixels_ncp.shape[1]
         rows_bh1, columns_b1w = self._cropped_1h1, self._cropped_11w

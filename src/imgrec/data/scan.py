@@ -66,9 +66,9 @@ class _Found:
 
     Attributes:
         usual: True to accept the folder names that earlier versions did not know.
-        others: files of other kinds.
-        left: folders that systems left behind.
-        inner: the sub-folders of each class folder.
+        others: Files of other kinds.
+        left: Folders that systems left behind.
+        inner: The sub-folders of each class folder.
     """
 
     usual: bool
@@ -242,8 +242,7 @@ def _walk(top: Path, name: str, found: _Found) -> Iterator[tuple[str, list[str],
 
 
 def _entries(folder: Path, found: _Found) -> tuple[list[str], list[str], list[str]]:
-    """Return the names of the visible entries of a folder: folders (sorted), regular files, and the rest (both
-    unsorted).
+    """Return the names of a folder's visible entries: folders (sorted), regular files, and the rest (both unsorted).
 
     A link counts as what it leads to. The rest are pipes, devices, sockets, and links to nowhere.
     """

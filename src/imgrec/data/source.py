@@ -50,7 +50,7 @@ class Images(Protocol):
             (data.on_error=skip).
 
         Raises:
-            ReadError: an image cannot be read; the sentence names the file.
+            ReadError: An image cannot be read; the sentence names the file.
         """
         ...
 
@@ -104,8 +104,9 @@ class Source:
     train: Images
     val: Images | None
     open_test: Callable[[], Images | None]
-    """Opens the test images; no other code does, and with test=false it is not called. Returns None without a test
-    split.
+    """Opens the test images.
+
+    No other code does, and with test=false it is not called. Returns None without a test split.
     """
     mean: tuple[float, ...]
     """The mean of pixels in [0,1], one value for each channel."""

@@ -41,8 +41,8 @@ def load(cfg: Data, listing: Listing | None = None) -> Source:
         listing: The listing of a folder, if there is one already.
 
     Raises:
-        UsageError: the data set refuses the configuration.
-        RunError: the data cannot be read.
+        UsageError: The data set refuses the configuration.
+        RunError: The data cannot be read.
     """
     return cfg.load(listing)
 

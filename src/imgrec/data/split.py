@@ -35,7 +35,7 @@ def stratified(
         The indices that stay and the indices that are taken, both rising, disjoint, together all of [0, N).
 
     Raises:
-        UsageError: a class would keep no image.
+        UsageError: A class would keep no image.
     """
     count = len(labels_n)
     if not 0 <= size <= count:

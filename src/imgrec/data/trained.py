@@ -19,11 +19,12 @@ Briefs = NDArray[np.uint64]
 
 
 def write(folder: Path, run_id: str, briefs: Briefs) -> None:
-    """Write the images that the run in that folder trains on. A 0 stands for an image that cannot be read, and is left
-    out.
+    """Write the images that the run in that folder trains on.
+
+    A 0 stands for an image that cannot be read, and is left out.
 
     Raises:
-        OSError: the file cannot be written.
+        OSError: The file cannot be written.
     """
     known = np.unique(briefs)
     with disk.Partial(folder / NAME) as new:
@@ -35,7 +36,7 @@ def read(folder: Path, run_id: str) -> Briefs | None:
     """Return the images that the run in that folder was trained on, rising; None if it recorded none, as older runs.
 
     Raises:
-        RunError: the file does not belong to this run.
+        RunError: The file does not belong to this run.
     """
     path = folder / NAME
     try:

@@ -20,8 +20,9 @@ _PR_SET_PDEATHSIG = 1  # prctl(2): the signal that a process gets when its paren
 
 
 def possible(wanted: int) -> int:
-    """Return `wanted`, or 0 if /dev/shm has no room for the locks between workers and this process; the log then says
-    so.
+    """Return `wanted`, or 0 if /dev/shm has no room for the locks that workers need.
+
+    The log then says so.
     """
     if not wanted or sys.platform != "linux":
         return wanted

@@ -31,10 +31,9 @@ class Written:
     """The result of the command.
 
     Attributes:
-        path: the figure's file.
-        verdict: the table's verdict.
-        notes: what a caption must say.
-        problems: files that could not be read.
+        path: The figure's file.
+        notes: What a caption must say.
+        problems: Files that could not be read.
     """
 
     path: Path
@@ -48,12 +47,12 @@ class Look:
     """How the figure looks.
 
     Attributes:
-        kind: of KINDS.
-        width: in inches.
-        colour: the factor that colours distinguish; `none`; or None for the most suitable factor.
-        cost: of costs.COSTS.
-        split: of curves; None for val, or train if there is no val.
-        limits: of the score's axis; None for all values.
+        kind: Of KINDS.
+        width: In inches.
+        colour: The factor that colours distinguish; `none`; or None for the most suitable factor.
+        cost: Of costs.COSTS.
+        split: Of curves; None for val, or train if there is no val.
+        limits: Of the score's axis; None for all values.
     """
 
     kind: str
@@ -76,7 +75,7 @@ def look(
     """Return the look that a command's words describe.
 
     Raises:
-        UsageError: a word has no valid meaning.
+        UsageError: A word has no valid meaning.
     """
     choice("--kind", kind, KINDS)
     choice("--cost", cost, tuple(costs.COSTS))
@@ -118,8 +117,8 @@ def figure(places: Sequence[Path], asked: Request, wanted: Look, output: Path) -
     """Draw the runs below the places. The request has the same form as for `imgrec table`, and gives the same numbers.
 
     Raises:
-        UsageError: the request names something that the runs do not have.
-        RunError: the file cannot be written.
+        UsageError: The request names something that the runs do not have.
+        RunError: The file cannot be written.
     """
     ending = output.suffix.lower()
     if ending not in style.ENDINGS:

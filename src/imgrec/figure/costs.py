@@ -46,7 +46,7 @@ def draw(
         The figure, and notes on what is not in it.
 
     Raises:
-        UsageError: no setting has both score and cost, or there are more settings than marks.
+        UsageError: No setting has both score and cost, or there are more settings than marks.
     """
     placed = {key: row.cost(_RECORDED[cost]) for key, row in groups.rows.items()}
     known = {key: value * _SCALES[_RECORDED[cost]] for key, value in placed.items() if value is not None}

@@ -102,8 +102,9 @@ def _height(groups: Groups, labels: list[str], place: int) -> float:
 
 
 def _places(groups: Groups, labels: list[str]) -> tuple[list[float], dict[tuple[int, int], float], float]:
-    """Return the middle of each place, the position of each setting's mean, and the total height, in inches from the
-    top.
+    """Return the middle of each place, the position of each setting's mean, and the total height.
+
+    All are in inches from the top.
     """
     middles, lanes, top = [], {}, _BETWEEN
     for place in range(len(labels)):

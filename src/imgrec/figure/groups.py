@@ -19,10 +19,10 @@ class Groups:
     """The settings of a figure. Without a factor for colours there is one series.
 
     Attributes:
-        title: the title of the legend of colours.
-        series: the names of what colours distinguish.
-        places: the names of the combinations of the other factors.
-        rows: each setting's row, by its place and its series.
+        title: The title of the legend of colours.
+        series: The names of what colours distinguish.
+        places: The names of the combinations of the other factors.
+        rows: Each setting's row, by its place and its series.
     """
 
     title: str | None
@@ -49,7 +49,7 @@ def group(table: Table, colour: str | None, names: Names, *, many: bool) -> Grou
         many: True to prefer the factor with the most values.
 
     Raises:
-        UsageError: the key is no factor of the table, or has more values than there are colours.
+        UsageError: The key is no factor of the table, or has more values than there are colours.
     """
     keys = table.factors.keys
     spoken = [names.setting(keys, row.setting) for row in table.rows]
@@ -93,8 +93,10 @@ def _requested_factor(table: Table, colour: str) -> int | None:
 
 
 def _best_factor(table: Table, *, many: bool) -> int | None:
-    """Return the position of the most suitable factor for colours; None if no factor has few values within the same
-    others.
+    """Return the position of the most suitable factor for colours.
+
+    Returns:
+        None if no factor has 2 to MOST_SERIES values and settings that agree in all other factors.
     """
     keys = table.factors.keys
     if len(keys) < 2 and not many:

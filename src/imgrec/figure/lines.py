@@ -44,10 +44,10 @@ class Read:
     """The curves that were read.
 
     Attributes:
-        columns: the scores.
-        lines: by place, series and the column's number.
-        remarks: as in `Curves`.
-        problems: as in `Curves`.
+        columns: The scores.
+        lines: By place, series and the column's number.
+        remarks: As in `Curves`.
+        problems: As in `Curves`.
     """
 
     columns: list[Column]
@@ -65,7 +65,7 @@ def read(groups: Groups, metrics: Sequence[str], split: str | None) -> Read:
         split: val or train; None for val if it was logged, else train.
 
     Raises:
-        UsageError: no run has curves, or no run has a requested metric.
+        UsageError: No run has curves, or no run has a requested metric.
     """
     found = {key: curves(row) for key, row in groups.rows.items()}
     often = {name for each in found.values() for name in each.often}
@@ -145,7 +145,7 @@ def draw(groups: Groups, found: Read, names: Names, width: float, limits: tuple[
         limits: Of the scores' axes.
 
     Raises:
-        UsageError: there are too many panels.
+        UsageError: There are too many panels.
     """
     spots = [(number, place) for number in range(len(found.columns)) for place in range(len(groups.places))]
     if len(spots) > _MOST_PANELS:

@@ -19,6 +19,6 @@ def activation(name: str) -> nn.Module:
     """Return a new module for one of config.model.ACTIVATIONS.
 
     Raises:
-        KeyError: the name is unknown; the configuration refuses such a name earlier.
+        KeyError: The name is unknown; the configuration refuses such a name earlier.
     """
     return _ACTIVATIONS[name]()

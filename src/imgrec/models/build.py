@@ -16,8 +16,9 @@ def build(
     std: Sequence[float],
     fetch: bool = True,
 ) -> Network:
-    """Build the network that `cfg` describes: (N, channels, image_size, image_size) in [0, 1] -> logits (N,
-    num_classes).
+    """Build the network that `cfg` describes.
+
+    It maps images (N, channels, image_size, image_size) in [0, 1] to logits (N, num_classes).
 
     Args:
         cfg: The configuration.
@@ -29,8 +30,8 @@ def build(
         fetch: False to build without pretrained weights, for a network whose weights come from a checkpoint.
 
     Raises:
-        UsageError: the images do not fit the network.
-        RunError: pretrained weights are not available.
+        UsageError: The images do not fit the network.
+        RunError: Pretrained weights are not available.
     """
     net = cfg.build(num_classes=num_classes, image_size=image_size, channels=channels, fetch=fetch)
     mean, std = cfg.normalisation(mean, std)

@@ -21,7 +21,7 @@ class Cnn(nn.Module):
     with a = sqrt(5)). Forward: (N, C, S, S) -> logits (N, K).
 
     Raises:
-        UsageError: image_size (pixels along each side) is no multiple of 2 ** (number of stages).
+        UsageError: Image_size (pixels along each side) is no multiple of 2 ** (number of stages).
     """
 
     def __init__(

@@ -24,7 +24,7 @@ class SmallImageConv(nn.Conv2d):
     wide, it is computed as a single product of matrices (experiments/speed/README.md).
 
     Raises:
-        ValueError: the kernel size is neither 1 nor 3.
+        ValueError: The kernel size is neither 1 nor 3.
     """
 
     def __init__(self, inputs: int, outputs: int, *, kernel_size: int) -> None:

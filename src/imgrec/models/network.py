@@ -31,7 +31,7 @@ class Network(nn.Module):
         std: One value > 0 for each channel, of pixels in [0, 1].
 
     Raises:
-        ValueError: their lengths differ, or a std is not > 0.
+        ValueError: Their lengths differ, or a std is not > 0.
     """
 
     mean: Tensor
@@ -61,7 +61,7 @@ class Network(nn.Module):
         """Return logits (N, K) of images (N, C, H, W), float, in [0, 1].
 
         Raises:
-            UsageError: the images are integers.
+            UsageError: The images are integers.
         """
         if not images_nchw.is_floating_point():
             raise UsageError(

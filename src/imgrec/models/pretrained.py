@@ -36,7 +36,7 @@ def state_dict(name: str) -> dict[str, Tensor]:
     as a new download is. Only tensors are unpickled.
 
     Raises:
-        RunError: the download fails, or the file is not the published one.
+        RunError: The download fails, or the file is not the published one.
     """
     weights = _WEIGHTS[name]
     url = str(weights.url)

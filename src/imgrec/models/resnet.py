@@ -18,7 +18,7 @@ class Resnet(nn.Module):
     Forward: (N, C, H, W) -> logits (N, K).
 
     Args:
-        architecture: torchvision's name of it.
+        architecture: Torchvision's name of it.
         stem: `cifar`: the first convolution is 3x3 with stride 1 and there is no max-pool, so that images of 32 px
             reach the residual stages at 32x32 (He et al. 2016, section 4.2). `imagenet`: as published, 7x7, stride 2,
             max-pool.
@@ -30,7 +30,7 @@ class Resnet(nn.Module):
         fetch: False to build without pretrained weights, for a network whose weights come from a checkpoint.
 
     Raises:
-        UsageError: pretrained weights are wanted for other than 3 channels.
+        UsageError: Pretrained weights are wanted for other than 3 channels.
     """
 
     def __init__(
@@ -79,9 +79,7 @@ class Resnet(nn.Module):
 
 
 def _stem(channels: int, *, kernel: int, stride: int) -> nn.Conv2d:
-    """Return the first convolution, initialised as torchvision's others (He et al. 2015, by the outgoing
-    connections).
-    """
+    """Return the first convolution, initialised as torchvision's others (He et al. 2015, by outgoing connections)."""
     conv = nn.Conv2d(channels, 64, kernel_size=kernel, stride=stride, padding=kernel // 2, bias=False)
     nn.init.kaiming_normal_(conv.weight, mode="fan_out", nonlinearity="relu")
     return conv

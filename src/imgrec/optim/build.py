@@ -15,7 +15,7 @@ def build_optimizer(cfg: config.Optimizer, module: nn.Module) -> Optimizer:
     Call it once the module is on its device. See `fused.prepared` for what resuming keeps.
 
     Raises:
-        ValueError: nothing trains.
+        ValueError: Nothing trains.
     """
     optimizer = cfg.build(module)
     if origins.origin_of(type(cfg)) is not None:

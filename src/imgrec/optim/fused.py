@@ -17,8 +17,10 @@ def can_fuse(parameters: Iterable[Tensor]) -> bool:
 
 
 def fused(groups: Iterable[dict[str, Any]]) -> bool | None:
-    """Return PyTorch's `fused=` argument for these parameter groups: True if `can_fuse`, else None, PyTorch's own
-    choice.
+    """Return PyTorch's `fused=` argument for these parameter groups.
+
+    Returns:
+        True if `can_fuse`, else None, which leaves the choice to PyTorch.
     """
     return True if can_fuse(parameter for group in groups for parameter in group["params"]) else None
 

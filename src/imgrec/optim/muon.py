@@ -37,7 +37,7 @@ class Muon(Optimizer):
         eps: AdamW's.
 
     Raises:
-        ValueError: a group has no rule, or a parameter of a Muon group has fewer than 2 dimensions.
+        ValueError: A group has no rule, or a parameter of a Muon group has fewer than 2 dimensions.
     """
 
     def __init__(

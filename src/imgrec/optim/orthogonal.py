@@ -31,10 +31,9 @@ def working_type(device: torch.device) -> torch.dtype:
 
 
 def orthogonalized(matrix_rc: Tensor, *, steps: int, dtype: torch.dtype) -> Tensor:
-    """Return U p(S) V^T for matrix_rc = U S V^T, with S scaled to Frobenius norm 1, and p the polynomial applied
-    `steps` times.
+    """Return U p(S) V^T for matrix_rc = U S V^T, with S scaled to Frobenius norm 1.
 
-    Autocast is disabled inside, as it would choose other types.
+    p is the polynomial, applied `steps` times. Autocast is disabled inside, as it would choose other types.
 
     Args:
         matrix_rc: The matrix.
@@ -54,8 +53,9 @@ def orthogonalized(matrix_rc: Tensor, *, steps: int, dtype: torch.dtype) -> Tens
 
 
 def _by_product(wide: Tensor, steps: int) -> Tensor:
-    """Iterate as published: every iteration multiplies the whole matrix, so rounding errors in bfloat16 do not
-    accumulate.
+    """Iterate as published: every iteration multiplies the whole matrix.
+
+    So rounding errors in bfloat16 do not accumulate.
     """
     for _ in range(steps):
         gram = wide @ wide.T

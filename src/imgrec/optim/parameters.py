@@ -17,7 +17,7 @@ def groups(module: nn.Module, *, decay_norm_and_bias: bool, weight_decay: float)
     weight decay of 0 (He et al. 2019, "Bag of tricks", section 3.1). Frozen parameters and empty groups are left out.
 
     Raises:
-        ValueError: nothing trains.
+        ValueError: Nothing trains.
     """
     decayed: list[nn.Parameter] = []
     spared: list[nn.Parameter] = []
@@ -42,7 +42,7 @@ def muon_groups(
     gets the input layer, as its filters are few and small.
 
     Raises:
-        ValueError: nothing trains.
+        ValueError: Nothing trains.
     """
     roles = _roles(module)
     spare = set() if decay_norm_and_bias else {"minor"}
@@ -63,8 +63,7 @@ def muon_groups(
 def muon_sgd_groups(
     module: nn.Module, *, bias_lr: float, head_lr: float, momentum: float, decay: float, decay_norm_and_bias: bool
 ) -> list[dict[str, Any]]:
-    """Return groups with weight matrices and filters for Muon, and the last linear layer, biases and normalisations for
-    SGD.
+    """Return groups with matrices and filters for Muon, and the last linear layer, biases and normalisations for SGD.
 
     Args:
         module: The network.
@@ -76,7 +75,7 @@ def muon_sgd_groups(
         decay_norm_and_bias: True to decay biases and normalisations too.
 
     Raises:
-        ValueError: nothing trains.
+        ValueError: Nothing trains.
     """
     roles = _roles(module)
     rest = {"rule": "sgd", "momentum": momentum}
@@ -127,7 +126,7 @@ def _filled(candidates: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """Return the groups that contain parameters.
 
     Raises:
-        ValueError: no group does.
+        ValueError: No group does.
     """
     filled = [group for group in candidates if group["params"]]
     if not filled:

@@ -14,7 +14,7 @@ def build_schedule(cfg: config.Schedule, optimizer: Optimizer, total_steps: int)
     The peak of each group is its present rate.
 
     Raises:
-        ValueError: total_steps < 1.
+        ValueError: Total_steps < 1.
     """
     return Schedule(cfg, optimizer, total_steps)
 
@@ -41,8 +41,9 @@ class Schedule(LambdaLR):
         return int(self.last_epoch)
 
     def place(self, step: int) -> None:
-        """Continue at this step, whatever step the loaded state counted, as its steps may have had batches of another
-        size.
+        """Continue at this step, whatever step the loaded state counted.
+
+        The steps of the loaded state may have had batches of another size.
         """
         if step != self.last_epoch:
             self._go_to(step, step + 1)

@@ -49,9 +49,7 @@ class Class:
 
 @dataclass(frozen=True, kw_only=True)
 class Confusions:
-    """The number of images of a true class that were predicted as a class, over all seeds, and its share of the true
-    class.
-    """
+    """The number of images of a true class that were predicted as a class, over all seeds, and its share."""
 
     setting: str
     true: str
@@ -75,12 +73,12 @@ class ChartData:
     """The data of the charts.
 
     Attributes:
-        curves: points, by `split metric`.
-        classes: accuracies by class.
-        confusions: cells of confusion matrices.
-        bins: ranges of confidence.
-        remarks: data that exist but are not drawn.
-        problems: files that could not be read.
+        curves: Points, by `split metric`.
+        classes: Accuracies by class.
+        confusions: Cells of confusion matrices.
+        bins: Ranges of confidence.
+        remarks: Data that exist but are not drawn.
+        problems: Files that could not be read.
     """
 
     curves: dict[str, list[Point]] = field(default_factory=dict)

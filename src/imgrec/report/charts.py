@@ -25,8 +25,9 @@ _LONG = 24  # length of a setting's name above which a legend has one column
 
 @dataclass(frozen=True, kw_only=True)
 class Chart:
-    """A chart: its key on the page, title, caption, specification, and its numbers as a table for readers who cannot
-    see it.
+    """A chart: its key on the page, title, caption, specification, and its numbers as a table.
+
+    Readers who cannot see the chart have the table.
     """
 
     key: str
@@ -91,9 +92,7 @@ def _curves(context: ReportContext, name: str, number: int) -> Chart:
 
 
 def _tuning(found: Sensitivity, number: int) -> Chart:
-    """Return the chart of validation top1 against the tried value: a line for each choice, a diamond for the chosen
-    value.
-    """
+    """Return the chart of validation top1 against the tried value: a line for each choice, a diamond if chosen."""
     numeric = all(_is_positive(value) for value in found.values)
     rows = [
         {

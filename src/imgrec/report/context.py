@@ -46,20 +46,19 @@ class ReportContext:
     """Everything that the page shows, in plain values.
 
     Attributes:
-        title: the title.
-        when: the time from the first start to the last end.
-        counts: the number of runs of each status.
-        settings: the table of settings.
-        settings_names: the names of the settings that are drawn.
-        runs_header: the header of the list of runs.
-        runs: the list of runs.
-        score: the name of the first score.
-        costs: the cost of each setting.
-        chart_data: the data of the charts.
-        reading: which images the diagnostics were measured on.
-        commands: commands that repeat the runs.
-        tunings: what the runs' sweeps tuned.
-        problems: files that could not be read.
+        when: The time from the first start to the last end.
+        counts: The number of runs of each status.
+        settings: The table of settings.
+        settings_names: The names of the settings that are drawn.
+        runs_header: The header of the list of runs.
+        runs: The list of runs.
+        score: The name of the first score.
+        costs: The cost of each setting.
+        chart_data: The data of the charts.
+        reading: Which images the diagnostics were measured on.
+        commands: Commands that repeat the runs.
+        tunings: What the runs' sweeps tuned.
+        problems: Files that could not be read.
     """
 
     title: str

@@ -34,8 +34,8 @@ def report(places: Sequence[Path], asked: Request, output: Path, *, published: s
     """Write the page about the runs below the places. The request has the same form as for `imgrec table`.
 
     Raises:
-        UsageError: the request names something that the runs do not have.
-        RunError: the page cannot be written.
+        UsageError: The request names something that the runs do not have.
+        RunError: The page cannot be written.
     """
     found = gather(places)
     if not found.runs:

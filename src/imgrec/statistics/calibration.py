@@ -19,10 +19,10 @@ class Calibration:
     """The expected calibration error over 15 bins (Guo et al. 2017), and two related values, as shares in [0, 1].
 
     Attributes:
-        error: the plain error, which is above 0 on any sample, even for perfectly calibrated confidences.
-        debiased: the error less its bias as Kumar et al. 2019 ("Verified Uncertainty Calibration", section 5) estimate
+        error: The plain error, which is above 0 on any sample, even for perfectly calibrated confidences.
+        debiased: The error less its bias as Kumar et al. 2019 ("Verified Uncertainty Calibration", section 5) estimate
             it, with each bin's accuracy normally distributed around the observed one; not below 0.
-        perfect: the mean error that a perfectly calibrated network with the same confidences would show on as many
+        perfect: The mean error that a perfectly calibrated network with the same confidences would show on as many
             images.
     """
 
@@ -35,11 +35,11 @@ def calibration(confidence_n: NDArray[np.floating], correct_n: NDArray[np.bool_]
     """Return the calibration of predictions.
 
     Args:
-        confidence_n: the predicted class' probability, in [0, 1].
+        confidence_n: The predicted class' probability, in [0, 1].
         correct_n: True where that class is the true one.
 
     Raises:
-        ValueError: there are no images.
+        ValueError: There are no images.
     """
     if not len(confidence_n):
         raise ValueError("confidence_n must not be empty: an error needs an image at least")

@@ -42,10 +42,10 @@ class Both:
     The values `low`, `high` and `p` are None if there is no spread to estimate them from.
 
     Attributes:
-        mean: the difference.
-        low: lower end of the 95 % interval.
-        high: upper end of the 95 % interval.
-        p: two-sided.
+        mean: The difference.
+        low: Lower end of the 95 % interval.
+        high: Upper end of the 95 % interval.
+        p: Two-sided.
         of_runs: True if the runs count as a sample too; False for one run against another, where the statement covers
             only these two runs.
     """

@@ -33,9 +33,9 @@ class Comparison:
     """The observed spread of two settings, which determines what n seeds each can distinguish.
 
     Attributes:
-        std: above 0; of the differences by seed if `is_paired`, else one setting's, pooled.
+        std: Above 0; of the differences by seed if `is_paired`, else one setting's, pooled.
         is_paired: True if both have the same seeds.
-        df: degrees of freedom of the estimate of `std`.
+        df: Degrees of freedom of the estimate of `std`.
     """
 
     std: float

@@ -40,12 +40,12 @@ class Difference:
     Without a spread (n = 1, or equal differences) low, high and p are None.
 
     Attributes:
-        n: the number of pairs; without pairs, the number of runs in the smaller group.
-        mean: the difference of the means.
-        std: of the differences of pairs; None without pairs.
-        low: lower end of the interval.
-        high: upper end of the interval.
-        p: two-sided.
+        n: The number of pairs; without pairs, the number of runs in the smaller group.
+        mean: The difference of the means.
+        std: Of the differences of pairs; None without pairs.
+        low: Lower end of the interval.
+        high: Upper end of the interval.
+        p: Two-sided.
     """
 
     n: int
@@ -94,12 +94,12 @@ def summarise(values: Sequence[float], *, within: tuple[float, float] = (-math.i
     """Return the mean of the values and its interval.
 
     Args:
-        values: the values.
-        within: the possible range of the mean. The interval is cut there. The true mean cannot lie in the part that is
+        values: The values.
+        within: The possible range of the mean. The interval is cut there. The true mean cannot lie in the part that is
             cut off, so the interval contains it as often as before.
 
     Raises:
-        ValueError: there are no values.
+        ValueError: There are no values.
     """
     return _summary(values, max(map(abs, values), default=0.0), within)
 
@@ -146,7 +146,7 @@ def unpaired(
     """Return the difference of the means of all values, by Welch's t test (1947), which does not assume equal spreads.
 
     Raises:
-        ValueError: one side has no values.
+        ValueError: One side has no values.
     """
     ours, theirs = summarise(values), summarise(baseline)
     n, mean = min(ours.n, theirs.n), ours.mean - theirs.mean
@@ -175,9 +175,9 @@ def _summary(values: Sequence[float], size: float, within: tuple[float, float]) 
     """Summarise values.
 
     Args:
-        values: the values.
-        size: the magnitude of the numbers that the values come from, which determines the size of rounding errors.
-        within: the possible range of the mean.
+        values: The values.
+        size: The magnitude of the numbers that the values come from, which determines the size of rounding errors.
+        within: The possible range of the mean.
     """
     if not values:
         raise ValueError("values must not be empty: a mean needs one at least")

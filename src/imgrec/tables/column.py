@@ -1,5 +1,6 @@
-"""Define a score as a column of a table: what was measured, where, how, and which direction is better. Imports no
-torch.
+"""Define a score as a column of a table: what was measured, where, how, and which direction is better.
+
+Imports no torch.
 """
 
 import math
@@ -13,10 +14,7 @@ class Column:
     """A score: what was measured, where and how.
 
     Attributes:
-        metric: the metric's name.
-        split: the split.
-        protocol: the protocol.
-        named: the score's name from a file of names.
+        named: The score's name from a file of names.
     """
 
     metric: str

@@ -27,9 +27,8 @@ class Made:
     """The result of the command.
 
     Attributes:
-        text: the table's text.
-        problems: files that could not be read.
-        remarks: what to print beside a text that has no place for notes.
+        problems: Files that could not be read.
+        remarks: What to print beside a text that has no place for notes.
     """
 
     text: str
@@ -54,7 +53,7 @@ def request(
     """Return the request that a command's words describe.
 
     Raises:
-        UsageError: a word has no valid meaning.
+        UsageError: A word has no valid meaning.
     """
     choice("--at", at, ("best", "last"))
     if split is not None:
@@ -80,12 +79,12 @@ def form_of(form: str | None, output: Path | None, *, runs: bool = False) -> str
     """Return the format that was asked for, or else the format that the file's name implies.
 
     Args:
-        form: the format that was asked for, if any.
-        output: the file to write, if any.
+        form: The format that was asked for, if any.
+        output: The file to write, if any.
         runs: True for a table with one row for each run.
 
     Raises:
-        UsageError: the two differ, or such a table cannot have the format.
+        UsageError: The two differ, or such a table cannot have the format.
     """
     known = per_run.FORMATS if runs else FORMATS
     named = _ENDINGS.get(output.suffix.lower()) if output is not None else None
@@ -111,7 +110,7 @@ def layout(*, hide: str, caption: str | None, label: str | None, siunitx: bool, 
     """Return the layout that a command's words describe.
 
     Raises:
-        UsageError: the format cannot show it.
+        UsageError: The format cannot show it.
     """
     return layout_of(hide=_names(hide), caption=caption, label=label, siunitx=siunitx, form=form)
 
@@ -128,7 +127,7 @@ def table(
     """Read the records below the places, and tabulate them.
 
     Raises:
-        UsageError: the words name something that the runs do not have.
+        UsageError: The words name something that the runs do not have.
     """
     if asked.columns is not None and form != "csv":
         _refuse_beside_pivot(asked, published)
@@ -149,13 +148,13 @@ def runs(places: Sequence[Path], asked: Request, *, form: str, given: Mapping[st
     """Read the records below the places, and tabulate each run by itself.
 
     Args:
-        places: as of `gather`.
-        asked: only its conditions (`where`) are used.
-        form: the format.
-        given: for each option that such a table cannot use, whether it was given.
+        places: As of `gather`.
+        asked: Only its conditions (`where`) are used.
+        form: The format.
+        given: For each option that such a table cannot use, whether it was given.
 
     Raises:
-        UsageError: one of these options was given.
+        UsageError: One of these options was given.
     """
     if idle := [option for option, is_given in given.items() if is_given]:
         raise UsageError(
@@ -173,7 +172,7 @@ def of(found: Gathered, asked: Request, published: str | None) -> Table:
     """Return the table of the gathered runs, with the published figures that were chosen.
 
     Raises:
-        UsageError: the request names what the runs do not have, or two parts of the table have the same name.
+        UsageError: The request names what the runs do not have, or two parts of the table have the same name.
     """
     made = tabulate(found.runs, asked, figures.for_runs([run.record for run in found.runs], published))
     if made.names:
@@ -207,7 +206,7 @@ def _pairs(option: str, words: Sequence[str]) -> dict[str, str]:
     """Return KEY=VALUE words as a mapping.
 
     Raises:
-        UsageError: a word has another form.
+        UsageError: A word has another form.
     """
     found: dict[str, str] = {}
     for word in words:

@@ -19,9 +19,9 @@ class Compared:
     """The difference of one cell and another.
 
     Attributes:
-        runs: the number of runs of each.
-        seeds: the contrast over seeds, on these images.
-        both: the contrast over seeds and new images, as shares; None where it is not known.
+        runs: The number of runs of each.
+        seeds: The contrast over seeds, on these images.
+        both: The contrast over seeds and new images, as shares; None where it is not known.
     """
 
     runs: tuple[int, int]
@@ -51,7 +51,7 @@ def with_baseline(table: Table, baseline: Mapping[str, str]) -> None:
     """Compare each row with its baseline row: the row that has the baseline's values and is otherwise the same.
 
     Raises:
-        UsageError: the baseline is no setting of the table.
+        UsageError: The baseline is no setting of the table.
     """
     if not baseline:
         return
@@ -84,7 +84,7 @@ def _baseline_values(table: Table, baseline: Mapping[str, str]) -> dict[str, str
     """Return the baseline's values by their dotted keys.
 
     Raises:
-        UsageError: a key or a value is not in the table.
+        UsageError: A key or a value is not in the table.
     """
     wanted = {full(key): value for key, value in baseline.items()}
     for key, value in wanted.items():

@@ -26,8 +26,8 @@ class Answers:
     """Which images a setting's runs classify correctly.
 
     Attributes:
-        images: identifies the images.
-        correct: for each run's key, bool (N,).
+        images: Identifies the images.
+        correct: For each run's key, bool (N,).
     """
 
     images: str
@@ -43,10 +43,10 @@ class Reader:
     """Reads predictions for a table.
 
     Attributes:
-        problems: files that could not be read; the table's statements then cover seeds only.
-        named: the runs whose records name predictions that were asked for.
-        lost: the runs and places of these whose predictions cannot be read.
-        thinned: for a place that was asked for, the other places for which a study's packed file keeps predictions.
+        problems: Files that could not be read; the table's statements then cover seeds only.
+        named: The runs whose records name predictions that were asked for.
+        lost: The runs and places of these whose predictions cannot be read.
+        thinned: For a place that was asked for, the other places for which a study's packed file keeps predictions.
     """
 
     def __init__(self) -> None:
@@ -57,9 +57,7 @@ class Reader:
         self.thinned: dict[str, list[str]] = {}
 
     def of(self, run: Run, score: Score) -> Predicted | None:
-        """Return the network's predictions for the images that the score was measured on; None where they were not
-        kept.
-        """
+        """Return the network's predictions for the score's images; None where they were not kept."""
         place = score.split, score.protocol, score.at
         key = predictions.key_of(place)
         if key not in run.record.predictions:
@@ -114,7 +112,7 @@ def _check(found: Predicted, run: Run, score: Score) -> None:
     """Check that predictions belong to the score.
 
     Raises:
-        RunError: the number of images differs from the score's, or top1 differs from the run's.
+        RunError: The number of images differs from the score's, or top1 differs from the run's.
     """
     images = len(found.targets_n)
     key = predictions.key_of((score.split, score.protocol, score.at))

@@ -16,11 +16,11 @@ class Curves:
     """The curves of a setting.
 
     Attributes:
-        values: by `split metric` and epoch, one value for each run.
-        remarks: values that exist but were left out.
-        problems: files that could not be read.
-        files: the number of files that could be read.
-        often: the names that were logged several times in an epoch.
+        values: By `split metric` and epoch, one value for each run.
+        remarks: Values that exist but were left out.
+        problems: Files that could not be read.
+        files: The number of files that could be read.
+        often: The names that were logged several times in an epoch.
     """
 
     values: dict[str, dict[int, list[float]]] = field(default_factory=dict)
@@ -34,8 +34,8 @@ def curves(row: Row, metrics: Container[tuple[str, str]] | None = None) -> Curve
     """Read the curves of the setting's runs, of every status.
 
     Args:
-        row: the setting.
-        metrics: the pairs (split, metric) to read; None for all.
+        row: The setting.
+        metrics: The pairs (split, metric) to read; None for all.
     """
     found = Curves()
     for run in row.runs:

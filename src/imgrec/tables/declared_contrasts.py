@@ -31,15 +31,15 @@ class Outcome:
     """The result of a declared contrast for one pair of settings.
 
     Attributes:
-        declared: the declaration.
-        column: the score.
-        at: the epoch's place: best or last.
-        ours: the one side.
-        theirs: the other side.
-        found: the comparison; None if there is none.
-        p: over seeds, Holm-corrected over all outcomes of the study, with those that the table leaves out.
-        p_over_both: over new images, corrected in the same way.
-        missing: why there is no comparison, in words.
+        declared: The declaration.
+        column: The score.
+        at: The epoch's place: best or last.
+        ours: The one side.
+        theirs: The other side.
+        found: The comparison; None if there is none.
+        p: Over seeds, Holm-corrected over all outcomes of the study, with those that the table leaves out.
+        p_over_both: Over new images, corrected in the same way.
+        missing: Why there is no comparison, in words.
     """
 
     declared: Primary
@@ -76,10 +76,10 @@ def of(
     """Return the outcome of each declared contrast, once for each combination of the other factors.
 
     Args:
-        table: the table.
-        contrasts: the declared contrasts.
-        reader: reads predictions.
-        whole: the table of all runs of the study, where this table leaves out some.
+        table: The table.
+        contrasts: The declared contrasts.
+        reader: Reads predictions.
+        whole: The table of all runs of the study, where this table leaves out some.
 
     Returns:
         The outcomes, and the number of pairs with an outcome that the table leaves out; p is corrected over these, too.

@@ -31,10 +31,10 @@ def perfect(run: Run, score: Score, base: str, reader: Reader) -> float | None:
     """Return the calibration error that a perfectly calibrated network with the run's confidences would show.
 
     Args:
-        run: the run.
-        score: the score whose images are meant.
+        run: The run.
+        score: The score whose images are meant.
         base: `ece`, or `ece_calibrated` for the confidences after temperature scaling.
-        reader: reads predictions.
+        reader: Reads predictions.
 
     Returns:
         A fraction; None where the confidences were not kept.

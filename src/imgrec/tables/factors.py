@@ -39,8 +39,8 @@ class Factors:
     varies with another axis, is reported in `along`.
 
     Attributes:
-        keys: the dotted keys that were varied.
-        along: the keys that vary as well, but are fully determined by `keys`; each in words.
+        keys: The dotted keys that were varied.
+        along: The keys that vary as well, but are fully determined by `keys`; each in words.
     """
 
     keys: tuple[str, ...]
@@ -145,7 +145,7 @@ def chosen(runs: Sequence[Run], keys: Sequence[str]) -> Factors:
     """Return these keys as the factors.
 
     Raises:
-        UsageError: a key is unknown, or another key varies independently of them.
+        UsageError: A key is unknown, or another key varies independently of them.
     """
     derived = derive(runs)
     for key in keys:
@@ -182,7 +182,7 @@ def check_known(runs: Sequence[Run], key: str, *, as_factor: bool) -> None:
     """Check that some run has the key, or, with `as_factor`, that the key can be a factor.
 
     Raises:
-        UsageError: it does not hold; the message names the nearest known key.
+        UsageError: It does not hold; the message names the nearest known key.
     """
     known = [short(name) for name in _keys(runs)]
     if not as_factor:

@@ -22,10 +22,9 @@ class Run:
     """A run's record, with the scores that were measured later.
 
     Attributes:
-        path: the record's file.
-        folder: the run's folder, with curves and diagnostics; None for a record without a folder.
-        record: the record.
-        kept_in: for each place whose predictions the record names (`test/clean/last`), the files in the folder that
+        path: The record's file.
+        folder: The run's folder, with curves and diagnostics; None for a record without a folder.
+        kept_in: For each place whose predictions the record names (`test/clean/last`), the files in the folder that
             should contain them; empty for a record without a folder.
     """
 
@@ -48,9 +47,9 @@ class Gathered:
     """The runs that were found.
 
     Attributes:
-        runs: one for each run id, in the order of their paths.
-        problems: files that should have been records, and why they are not.
-        notes: what was left out although it could be read.
+        runs: One for each run id, in the order of their paths.
+        problems: Files that should have been records, and why they are not.
+        notes: What was left out although it could be read.
     """
 
     runs: list[Run] = field(default_factory=list)
@@ -62,10 +61,10 @@ def gather(places: Sequence[Path]) -> Gathered:
     """Read every run below the places.
 
     Args:
-        places: run folders, folders that contain them at any depth, `records` folders, or single records.
+        places: Run folders, folders that contain them at any depth, `records` folders, or single records.
 
     Raises:
-        UsageError: a place does not exist, or none of them contains a record.
+        UsageError: A place does not exist, or none of them contains a record.
     """
     found = Gathered()
     by_id: dict[str, list[Run]] = {}
@@ -114,9 +113,7 @@ def _finished(takes: Sequence[Run]) -> list[Run]:
 
 
 def _difference(takes: Sequence[Run]) -> str:
-    """Return whether the finished copies ended with different weights, in words, and the possible causes: threads,
-    code.
-    """
+    """Return in words whether the finished copies have different weights, and the possible causes: threads, code."""
     found = [take.record for take in _finished(takes) if take.record.weights]
     if all(record.weights == found[0].weights for record in found):
         return ""
@@ -166,7 +163,7 @@ def stands(path: Path) -> bool:
     """Return True if the path exists, even if it cannot be read.
 
     Raises:
-        OSError: the folder cannot be searched.
+        OSError: The folder cannot be searched.
     """
     try:
         path.lstat()
@@ -213,7 +210,7 @@ def _read_evaluation(path: Path, record: Record) -> Evaluation:
     """Read the measurement in a file.
 
     Raises:
-        RunError: it belongs to another run.
+        RunError: It belongs to another run.
     """
     found = records.read_evaluation(path)
     if found.run_id != record.run_id:

@@ -31,12 +31,12 @@ class Grid:
     """The texts of a table.
 
     Attributes:
-        header: one name for each column.
-        numeric: for each column, True if it is aligned to the right.
-        rows: one field for each column.
-        notes: the notes below the table.
-        verdict: the answer, which is shown first.
-        asides: the notes that a reader of a paper does not need: what the runs were made with, and warnings.
+        header: One name for each column.
+        numeric: For each column, True if it is aligned to the right.
+        rows: One field for each column.
+        notes: The notes below the table.
+        verdict: The answer, which is shown first.
+        asides: The notes that a reader of a paper does not need: what the runs were made with, and warnings.
     """
 
     header: list[str]
@@ -51,9 +51,9 @@ def grid(table: Table, digits: int | None = None, hide: Collection[str] = ()) ->
     """Return the table as texts for people. Each text is on one line, whatever records and sources contain.
 
     Args:
-        table: the table.
-        digits: decimal places; None for the default of each score.
-        hide: kinds of columns to leave out, of layout.HIDEABLE.
+        table: The table.
+        digits: Decimal places; None for the default of each score.
+        hide: Kinds of columns to leave out, of layout.HIDEABLE.
     """
     made = _pivot(table, digits, hide) if table.pivot else _long(table, digits, hide)
     return Grid(
@@ -71,9 +71,9 @@ class Statistic:
     """A column of numbers about a score.
 
     Attributes:
-        kind: its kind, of layout.HIDEABLE.
-        header: its header.
-        field: makes its field in a row.
+        kind: Its kind, of layout.HIDEABLE.
+        header: Its header.
+        field: Makes its field in a row.
     """
 
     kind: str

@@ -43,8 +43,8 @@ def _key(record: Record, newer: Mapping[str, Collection[str]]) -> str:
     """Return the fingerprint under which the record's images are counted.
 
     Args:
-        record: the record.
-        newer: the fingerprints of newer records with the same names and sizes, each with its roots.
+        record: The record.
+        newer: The fingerprints of newer records with the same names and sizes, each with its roots.
     """
     if len(newer) == 1:
         ((fingerprint, roots),) = newer.items()

@@ -16,7 +16,7 @@ class Layout:
     """The layout of a table.
 
     Attributes:
-        hide: the columns to hide, of HIDEABLE.
+        hide: The columns to hide, of HIDEABLE.
         caption: LaTeX's caption; None for the verdict.
         label: LaTeX's label.
         siunitx: True if siunitx aligns the numbers.
@@ -32,7 +32,7 @@ def layout(*, hide: Sequence[str], caption: str | None, label: str | None, siuni
     """Return the layout that a command's words describe.
 
     Raises:
-        UsageError: the format cannot show it.
+        UsageError: The format cannot show it.
     """
     for name in hide:
         if name not in HIDEABLE:

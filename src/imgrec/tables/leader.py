@@ -20,14 +20,14 @@ class Doubt:
     """A reason why a lead is not shown by the runs.
 
     Attributes:
-        leader: the leading setting, in words.
-        other: the setting that it leads, in words.
-        lead: the difference of their means, positive.
-        found: the comparison of both.
-        seeds: how many seeds would be enough; doubts are sorted by it.
-        reason: the reason in words, with the lead.
-        why: the reason without the lead, where there is no remedy.
-        way_out: the remedy, in words.
+        leader: The leading setting, in words.
+        other: The setting that it leads, in words.
+        lead: The difference of their means, positive.
+        found: The comparison of both.
+        seeds: How many seeds would be enough; doubts are sorted by it.
+        reason: The reason in words, with the lead.
+        why: The reason without the lead, where there is no remedy.
+        way_out: The remedy, in words.
     """
 
     leader: str
@@ -47,11 +47,11 @@ class Standing:
     A column of reference values has neither.
 
     Attributes:
-        first: the best setting.
-        second: the next one.
-        found: the comparison of both.
-        doubts: the largest first; empty if the first setting is marked.
-        incomparable: in words, why the column's settings cannot be compared; empty if they can.
+        first: The best setting.
+        second: The next one.
+        found: The comparison of both.
+        doubts: The largest first; empty if the first setting is marked.
+        incomparable: In words, why the column's settings cannot be compared; empty if they can.
     """
 
     first: Row | None = None

@@ -33,15 +33,15 @@ def over(
     none.
 
     Args:
-        rows: the rows of single settings.
-        found: their factors.
-        keys: dotted keys of the factors to average over.
-        columns: the scores.
-        names: names for print.
-        notes: a list to which notes are added.
+        rows: The rows of single settings.
+        found: Their factors.
+        keys: Dotted keys of the factors to average over.
+        columns: The scores.
+        names: Names for print.
+        notes: A list to which notes are added.
 
     Raises:
-        UsageError: a key is no factor, a setting has no runs with some value, or the scores of the values do not
+        UsageError: A key is no factor, a setting has no runs with some value, or the scores of the values do not
             measure the same quantity.
     """
     for key in keys:

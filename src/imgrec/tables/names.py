@@ -25,8 +25,9 @@ _SPLITS = {"test": "Test", "val": "Validation", "train": "Training"}
 
 
 class Names:
-    """Names for print, by what they name: `optimizer`, `optimizer=sgd`, `test top1`. The key is shown if there is no
-    name.
+    """Names for print, by what they name: `optimizer`, `optimizer=sgd`, `test top1`.
+
+    The key is shown if there is no name.
     """
 
     def __init__(self, given: Mapping[str, str] | None = None) -> None:
@@ -77,7 +78,7 @@ class Names:
         """Check that the names of a table are different.
 
         Raises:
-            UsageError: two factors, two values of a factor or two scores have the same name.
+            UsageError: Two factors, two values of a factor or two scores have the same name.
         """
         _refuse_same({short(key): self.factor(key) for key in factors.keys})
         for place, key in enumerate(factors.keys):
@@ -93,7 +94,7 @@ def read(path: Path) -> Names:
     """Read the names of a TOML file.
 
     Raises:
-        RunError: the file has another form.
+        RunError: The file has another form.
     """
     try:
         return Names(dict(_flat(tomllib.loads(path.read_text("utf-8")))))
@@ -109,7 +110,7 @@ def _refuse_same(named: Mapping[str, str]) -> None:
     """Refuse two equal names.
 
     Args:
-        named: for each key of a file of names, the name as a table shows it.
+        named: For each key of a file of names, the name as a table shows it.
     """
     owners: dict[str, str] = {}
     for each, name in named.items():

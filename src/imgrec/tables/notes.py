@@ -60,9 +60,7 @@ def _intervals_note(table: Table) -> str:
 
 
 def _calibrations(table: Table, reader: Reader) -> list[str]:
-    """Return the numbers of images behind calibration errors, and what perfect calibration would show on these
-    images.
-    """
+    """Return notes on calibration errors: the numbers of images, and the value for perfect calibration."""
     told = []
     for number, column in enumerate(table.columns):
         if not column.is_calibration:
@@ -90,8 +88,9 @@ def _calibrations(table: Table, reader: Reader) -> list[str]:
 
 
 def tell_of_predictions(table: Table, reader: Reader) -> None:
-    """Note which predictions are missing although records name them, as no statement on new images is possible without
-    them.
+    """Note which predictions are missing although records name them.
+
+    No statement on new images is possible without them.
     """
     if absent := {path for path, _ in reader.lost}:
         table.notes.append(

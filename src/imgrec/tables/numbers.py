@@ -14,11 +14,11 @@ class Numbers:
     Names with `both` are over new seeds and new images.
 
     Attributes:
-        exact_p: p with three significant digits, however small.
-        exact_p_both: the same over new images.
-        test: paired or Welch.
-        p_paired: p of the paired test, not corrected.
-        p_unpaired: p of Welch's test, not corrected.
+        exact_p: P with three significant digits, however small.
+        exact_p_both: The same over new images.
+        test: Paired or Welch.
+        p_paired: P of the paired test, not corrected.
+        p_unpaired: P of Welch's test, not corrected.
     """
 
     mean: str = ""

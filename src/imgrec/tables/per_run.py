@@ -27,8 +27,8 @@ def columns(runs: Sequence[Run], said: list[str]) -> Columns:
     """Return all that is known of each run. `imgrec.load_runs` documents the columns.
 
     Args:
-        runs: the runs.
-        said: a list to which notes on omitted values are added.
+        runs: The runs.
+        said: A list to which notes on omitted values are added.
     """
     found: Columns = {
         "run_id": [run.record.run_id for run in runs],
@@ -99,8 +99,9 @@ def _flat(value: Any) -> Any:
 
 
 def _scores(runs: Sequence[Run], said: list[str]) -> Mapping[str, list[float | None]]:
-    """Return a column for each score that a finished run has. Of a score measured with several settings, the first
-    counts.
+    """Return a column for each score that a finished run has.
+
+    Of a score measured with several settings, the first counts.
     """
     values: dict[str, dict[int, float]] = {}
     for place, run in enumerate(runs):

@@ -27,14 +27,11 @@ class Source:
     """The source of published scores, and how they were measured.
 
     Attributes:
-        key: its name on the command line.
-        citation: the citation.
-        model: the network.
-        data: the data.
-        training: the training.
+        key: Its name on the command line.
+        model: The network.
         matches: True if model, data and training are the same as in the studies here.
-        test: the protocol of the test score.
-        studies: the studies that show it by default.
+        test: The protocol of the test score.
+        studies: The studies that show it by default.
     """
 
     key: str
@@ -57,11 +54,9 @@ class Figure:
     """A published score in percent, as printed.
 
     Attributes:
-        source: the source.
-        setting: keys and values of the runs that it corresponds to.
-        metric: the metric.
-        value: the value, as printed.
-        spread: the spread, as printed.
+        setting: Keys and values of the runs that it corresponds to.
+        value: The value, as printed.
+        spread: The spread, as printed.
     """
 
     source: Source
@@ -80,12 +75,12 @@ def for_runs(runs: Sequence[Record], chosen: str | None) -> list[Figure]:
     """Return the published figures to show.
 
     Args:
-        runs: the runs' records.
-        chosen: keys of sources, or a file of figures; None for the sources that the runs' studies name.
+        runs: The runs' records.
+        chosen: Keys of sources, or a file of figures; None for the sources that the runs' studies name.
 
     Raises:
-        UsageError: a key is unknown.
-        RunError: the file has another form.
+        UsageError: A key is unknown.
+        RunError: The file has another form.
     """
     if chosen == NONE:
         return []
@@ -109,7 +104,7 @@ def read(path: Path) -> list[Figure]:
     """Read the figures of a file.
 
     Raises:
-        RunError: the file does not have the form of published.toml.
+        RunError: The file does not have the form of published.toml.
     """
     try:
         sources = tomllib.loads(path.read_text("utf-8"))["source"]

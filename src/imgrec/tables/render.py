@@ -21,10 +21,10 @@ def render(table: Table, form: str, *, digits: int | None = None, layout: Layout
     """Return the table's text.
 
     Args:
-        table: the table.
+        table: The table.
         form: markdown, latex or csv.
-        digits: decimal places; None for 2 with percent and 4 with losses.
-        layout: which columns are shown, and LaTeX's caption and label.
+        digits: Decimal places; None for 2 with percent and 4 with losses.
+        layout: Which columns are shown, and LaTeX's caption and label.
     """
     layout = layout or Layout()
     match form:

@@ -16,9 +16,7 @@ class Try:
     """One value that a choice tried.
 
     Attributes:
-        choice: the choice.
-        value: the value.
-        top1: the mean validation top1 in percent; None where a run failed.
+        top1: The mean validation top1 in percent; None where a run failed.
         chosen: True if the sweep chose the value.
     """
 
@@ -37,12 +35,12 @@ class Sensitivity:
     """What a sweep tuned.
 
     Attributes:
-        keys: the keys that were tuned, such as `optimizer.lr_scale`.
-        seeds: the seeds of the tries.
-        tries: in the order of the file.
-        axis: the one key that identifies every choice, which is then named by its value alone; empty without such a
+        keys: The keys that were tuned, such as `optimizer.lr_scale`.
+        seeds: The seeds of the tries.
+        tries: In the order of the file.
+        axis: The one key that identifies every choice, which is then named by its value alone; empty without such a
             key.
-        at_an_end: a sentence for each choice whose best value is at an end of its values.
+        at_an_end: A sentence for each choice whose best value is at an end of its values.
     """
 
     keys: tuple[str, ...]
@@ -76,8 +74,8 @@ def sensitivities(runs: Sequence[Run], problems: list[str]) -> list[Sensitivity]
     """Return what the sweeps of these runs tuned, one for each sweep, restricted to the choices that the runs have.
 
     Args:
-        runs: the runs.
-        problems: a list to which sentences about unreadable files are added.
+        runs: The runs.
+        problems: A list to which sentences about unreadable files are added.
     """
     commands: dict[Path, list[set[str]]] = {}
     for run in runs:

@@ -22,7 +22,7 @@ class StoredPredictions:
         """Return the network's prediction for each image; None where predictions were not kept.
 
         Raises:
-            RunError: the file is damaged, or contains other predictions than the record names.
+            RunError: The file is damaged, or contains other predictions than the record names.
         """
         key = predictions.key_of(place)
         digest = run.record.predictions.get(key)

@@ -35,17 +35,17 @@ class Request:
     """What a table shows.
 
     Attributes:
-        scores: metrics, one column each.
+        scores: Metrics, one column each.
         split: test or val; None for test where a run opened it, else val.
         at: best or last; a run without best is shown at last.
-        protocol: the protocol; None for clean, else for the first that was measured.
-        baseline: keys and values that name the settings to compare with.
-        where: conditions that the runs must all meet.
-        rows: factors to use instead of those that were varied.
-        columns: a factor whose values become columns (a pivot).
-        names: names for print.
-        sort: a score (best first) or a factor that orders the rows; None for all factors.
-        average: factors whose values are averaged over, seed by seed.
+        protocol: The protocol; None for clean, else for the first that was measured.
+        baseline: Keys and values that name the settings to compare with.
+        where: Conditions that the runs must all meet.
+        rows: Factors to use instead of those that were varied.
+        columns: A factor whose values become columns (a pivot).
+        names: Names for print.
+        sort: A score (best first) or a factor that orders the rows; None for all factors.
+        average: Factors whose values are averaged over, seed by seed.
     """
 
     scores: tuple[str, ...] = ("top1",)
@@ -66,15 +66,15 @@ class Cell:
     """A setting's score over its seeds.
 
     Attributes:
-        values: the scores, on the images that were measured.
-        summary: their mean, standard deviation and interval.
-        answers: which images the runs classify correctly; None where it is not known.
-        over_both: the interval over new seeds and new images, as shares; for n = 1, of that run on new images.
-        lacking: how many of its runs lack predictions that their records name.
-        difference: the contrast with the baseline over seeds.
-        difference_over_both: the contrast with the baseline over seeds and new images.
-        p: of `difference`, Holm-corrected over the column.
-        p_over_both: of `difference_over_both`, Holm-corrected over the column.
+        values: The scores, on the images that were measured.
+        summary: Their mean, standard deviation and interval.
+        answers: Which images the runs classify correctly; None where it is not known.
+        over_both: The interval over new seeds and new images, as shares; for n = 1, of that run on new images.
+        lacking: How many of its runs lack predictions that their records name.
+        difference: The contrast with the baseline over seeds.
+        difference_over_both: The contrast with the baseline over seeds and new images.
+        p: Of `difference`, Holm-corrected over the column.
+        p_over_both: Of `difference_over_both`, Holm-corrected over the column.
         best: True if it is marked as the best of its column.
     """
 
@@ -95,13 +95,12 @@ class Row:
     """A setting: its runs of every status, and one cell for each column.
 
     Attributes:
-        setting: the factors' values.
-        runs: the runs.
-        cells: one for each column.
-        missing: seeds without a run.
+        setting: The factors' values.
+        cells: One for each column.
+        missing: Seeds without a run.
         is_baseline: True if it is a baseline.
-        published: published figures for the setting.
-        levels: how many runs each value is the mean of, where factors are averaged over.
+        published: Published figures for the setting.
+        levels: How many runs each value is the mean of, where factors are averaged over.
     """
 
     setting: Setting
@@ -136,19 +135,18 @@ class Table:
     """A table.
 
     Attributes:
-        factors: the factors.
-        columns: the scores.
-        rows: the settings.
+        columns: The scores.
+        rows: The settings.
         at: best or last.
-        baseline: keys and values of the baseline.
-        pivot: the factor whose values become columns.
-        notes: what a reader must know to use the numbers.
-        warnings: why the runs may not be comparable.
-        verdict: the answer in a sentence or two.
-        problems: predictions that could not be read.
-        tunings: what the runs' sweeps tuned.
-        names: names for print.
-        provenance: the note that says what the runs were made with.
+        baseline: Keys and values of the baseline.
+        pivot: The factor whose values become columns.
+        notes: What a reader must know to use the numbers.
+        warnings: Why the runs may not be comparable.
+        verdict: The answer in a sentence or two.
+        problems: Predictions that could not be read.
+        tunings: What the runs' sweeps tuned.
+        names: Names for print.
+        provenance: The note that says what the runs were made with.
     """
 
     factors: Factors
@@ -169,8 +167,8 @@ class Table:
         """Return the setting in words, by its names, or else as the command line takes it.
 
         Args:
-            setting: the setting.
-            beside: another setting; only the values that differ from it are then named.
+            setting: The setting.
+            beside: Another setting; only the values that differ from it are then named.
         """
         words = [
             self.names.words(key, value)

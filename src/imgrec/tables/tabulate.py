@@ -33,12 +33,12 @@ def tabulate(runs: Sequence[Run], request: Request, figures: Sequence[Figure] = 
     """Group the runs by the factors that were varied in them, and compare the groups.
 
     Args:
-        runs: the runs.
-        request: what the table shows.
-        figures: published figures to show beside the rows.
+        runs: The runs.
+        request: What the table shows.
+        figures: Published figures to show beside the rows.
 
     Raises:
-        UsageError: the request names what the runs do not have.
+        UsageError: The request names what the runs do not have.
     """
     notes: list[str] = []
     kept = _merge_repeats(keep(runs, request.where), notes)
@@ -104,8 +104,9 @@ def tabulate(runs: Sequence[Run], request: Request, figures: Sequence[Figure] = 
 
 
 def _whole_study(table: Table, runs: Sequence[Run], kept: Sequence[Run], request: Request, reader: Reader) -> Table:
-    """Return the table of the whole studies that the kept runs belong to: all runs that declare one of the same
-    contrasts.
+    """Return the table of the whole studies that the kept runs belong to.
+
+    These are all runs that declare one of the same contrasts.
     """
     words = {word for run in kept for word in _declares(run)}
     shown = {run.path for run in keep(runs, request.where)}
@@ -150,7 +151,7 @@ def keep(runs: Sequence[Run], where: Sequence[Condition]) -> list[Run]:
     """Return the runs that meet all conditions.
 
     Raises:
-        UsageError: a condition leaves no run.
+        UsageError: A condition leaves no run.
     """
     kept = list(runs)
     for condition in where:
@@ -263,7 +264,5 @@ def _rows(
 
 
 def _sweep_of(run: Run) -> tuple[Path, bool]:
-    """Return what identifies the runs that should have the same seeds: their folder, and whether they are final or
-    tuning.
-    """
+    """Return the group of runs that should have the same seeds: the folder, and whether they are final or tuning."""
     return (run.folder or run.path).parent, run.record.config.get("test") is not False

@@ -11,7 +11,7 @@ from imgrec.tables.declared_contrasts import Outcome
 from imgrec.tables.leader import Standing, mean_of
 from imgrec.tables.table import Row, Table
 
-_MOST = 4  # declared pairs that are told; the rest is counted
+_MOST = 4  # declared pairs that are listed; the rest is counted
 
 
 def give(
@@ -26,11 +26,11 @@ def give(
     Without a primary score, the first score takes its place.
 
     Args:
-        table: the table to change.
-        standings: one for each column.
-        outcomes: the results of the declared contrasts.
-        primary: what the runs' studies declared.
-        left_out: how many declared pairs the table's conditions leave out.
+        table: The table to change.
+        standings: One for each column.
+        outcomes: The results of the declared contrasts.
+        primary: What the runs' studies declared.
+        left_out: How many declared pairs the table's conditions leave out.
     """
     told = [_contrast_sentence(table, outcome) for outcome in outcomes[:_MOST]]
     if len(outcomes) > _MOST:
