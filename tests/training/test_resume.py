@@ -306,12 +306,12 @@ def test_a_crash_between_the_two_saves_of_an_epochs_end_costs_no_best(
     tiny: list[str], imgrec: Callable[..., Any], undisturbed: Callable[..., Path], workplace: Path, epoch: int
 ) -> None:
     """Each epoch of this run improves the loss, so that `best` is saved after each `last`."""
-    from imgrec.training import saving
+    from imgrec.training import saver
 
     words = ["train", *tiny, "trainer.max_epochs=2"]
 
     def crash_before_the_best() -> None:
-        copies, copy = 0, saving.link_or_copy
+        copies, copy = 0, saver.link_or_copy
 
         def counted(source: Path, target: Path) -> str:
             nonlocal copies
@@ -320,7 +320,7 @@ def test_a_crash_between_the_two_saves_of_an_epochs_end_costs_no_best(
                 os._exit(9)
             return copy(source, target)
 
-        saving.link_or_copy = counted
+        saver.link_or_copy = counted
 
     assert imgrec(*words, "hydra.run.dir=cut", before=crash_before_the_best).wait() == 9
     again = imgrec(*words, "hydra.run.dir=cut")
