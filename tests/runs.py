@@ -14,8 +14,8 @@ from imgrec import run_lookup
 from imgrec.config.compose import compose
 from imgrec.config.schemas import keys_outside_identity
 from imgrec.config.serialize import flat, from_flat
+from imgrec.curve_file import read_curves
 from imgrec.data import inventory
-from imgrec.records import read_curves
 
 
 class Evil:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import torch
 
-from imgrec import diagnostics, measurement, records
+from imgrec import diagnostics, measurement, text_files
 from imgrec.errors import RunError
 from imgrec.measurement import Predictions
 
@@ -34,7 +34,7 @@ def test_a_matrix_comes_back_whole_from_either_form(tmp_path: Path, classes: int
     assert (int(matrix.sum()), matrix.sum(dim=1).tolist()) == (5 * classes, [5] * classes)
     read = []
     for form in (found, older(found)):
-        records.write_json(tmp_path / "x.json", {"last": {"val": form}})
+        text_files.write_json(tmp_path / "x.json", {"last": {"val": form}})
         read.append(diagnostics.read(tmp_path / "x.json", at="best", split="val"))
     assert read[0] == read[1]
     assert read[0] is not None
@@ -45,7 +45,7 @@ def test_a_matrix_comes_back_whole_from_either_form(tmp_path: Path, classes: int
 def test_a_thousand_classes_take_no_megabytes(tmp_path: Path) -> None:
     found = diagnosed(1000, 5000)
     path = tmp_path / "x.json"
-    records.write_json(path, {"best": {"val": found, "test": found}, "last": {"val": found, "test": found}})
+    text_files.write_json(path, {"best": {"val": found, "test": found}, "last": {"val": found, "test": found}})
     assert path.stat().st_size < 2**20
     path.write_text(json.dumps({"last": {"val": older(found)}}))
     assert path.stat().st_size > 2**21

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 import imgrec
-from imgrec import assembly, evaluate, records
+from imgrec import assembly, curve_file, evaluate, records
 from imgrec.errors import RunError, UsageError
 
 
@@ -45,7 +45,7 @@ def test_paths_are_str_or_path(finished: Path, kind: Callable[[Path], str | Path
         assembly.trained(kind(finished / "checkpoints/best.ckpt")).run_id
         == records.read(kind(finished / "record.json")).run_id
     )
-    assert records.read_curves(kind(finished / "curves.csv"))
+    assert curve_file.read_curves(kind(finished / "curves.csv"))
     assert evaluate.evaluate(kind(finished), output=kind(Path("scores.json"))).path == Path("scores.json")
 
 

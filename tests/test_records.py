@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from scipy.stats import binomtest
 
-from imgrec import records
+from imgrec import records, text_files
 from imgrec.errors import RunError
 from imgrec.records import Record, Score, wilson
 
@@ -108,7 +108,7 @@ def test_a_failure_at_any_step_leaves_the_old_file_and_nothing_else(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: str
 ) -> None:
     path = tmp_path / "record.json"
-    records.write_text(path, "old")
+    text_files.write_text(path, "old")
 
     def full(*_: Any) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
@@ -119,7 +119,7 @@ def test_a_failure_at_any_step_leaves_the_old_file_and_nothing_else(
         else:
             patch.setattr(Path, "replace", full)
         with pytest.raises(RunError) as refusal:
-            records.write_text(path, "new")
+            text_files.write_text(path, "new")
     assert str(refusal.value) == (
         f"{path} cannot be written: No space left on device; free the disk or set hydra.run.dir"
     )
@@ -129,14 +129,14 @@ def test_a_failure_at_any_step_leaves_the_old_file_and_nothing_else(
 
 def test_a_folder_that_does_not_exist_is_refused_by_name(tmp_path: Path) -> None:
     with pytest.raises(RunError, match=r"gone/x\.json cannot be written: No such file or directory"):
-        records.write_json(tmp_path / "gone" / "x.json", {})
+        text_files.write_json(tmp_path / "gone" / "x.json", {})
 
 
 def test_what_json_cannot_hold_leaves_the_old_file(tmp_path: Path) -> None:
     path = tmp_path / "x.json"
-    records.write_json(path, {"a": 1})
+    text_files.write_json(path, {"a": 1})
     with pytest.raises(TypeError):
-        records.write_json(path, {"a": object()})
+        text_files.write_json(path, {"a": object()})
     assert json.loads(path.read_text()) == {"a": 1}
     assert [entry.name for entry in tmp_path.iterdir()] == ["x.json"]
 

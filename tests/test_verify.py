@@ -15,7 +15,7 @@ import torch
 import imgrec.training.run  # noqa: F401 # imported before children are forked
 from imgrec import launch
 from imgrec.cli import main
-from imgrec.records import read_curves
+from imgrec.curve_file import read_curves
 from imgrec.verify import verify as verify_run
 
 Said = tuple[int, str, str]

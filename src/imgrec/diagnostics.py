@@ -11,7 +11,7 @@ from typing import Any
 
 from imgrec import value_checks
 from imgrec.errors import RunError
-from imgrec.records import json_in, why_not
+from imgrec.text_files import read_json, reason
 
 FULL = 100  # classes; the matrix of a thousand takes 8 MB as JSON, of which nearly all are zeros
 _MOST_CLASSES = 10**5
@@ -62,12 +62,12 @@ def read(path: Path, *, at: str, split: str) -> Diagnostics | None:
     Raises RunError for a file that holds something else.
     """
     try:
-        places = value_checks.mapping(json_in(path, most=_MOST), "diagnostics")
+        places = value_checks.mapping(read_json(path, most=_MOST), "diagnostics")
         place = value_checks.mapping(places.get(at, places.get("last", {})), at)
         return None if place.get(split) is None else _typed(value_checks.mapping(place[split], split))
     except (OSError, ValueError, KeyError, RecursionError, MemoryError) as error:
         raise RunError(
-            f"{path} must be diagnostics that imgrec wrote, got {why_not(error)}; they are not drawn"
+            f"{path} must be diagnostics that imgrec wrote, got {reason(error)}; they are not drawn"
         ) from error
 
 

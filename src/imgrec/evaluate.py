@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from imgrec import assembly, checkpoint, measurement, predictions, records, run_lookup, runfolder
+from imgrec import assembly, checkpoint, measurement, predictions, run_lookup, runfolder, text_files
 from imgrec.assembly import Trained
 from imgrec.checkpoint import BEST, LAST
 from imgrec.config import compose, listed, origins, outside
@@ -158,7 +158,7 @@ def evaluate(
         predictions.write(target.with_suffix(".npz"), {trained.run_id: kept})
         rows["predictions"] = {predictions.key_of(told): each.digest() for told, each in kept.items()}
     if target is not None:
-        records.write_json(target, rows)
+        text_files.write_json(target, rows)
     return Measured(
         scores=scores,
         path=target,

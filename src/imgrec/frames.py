@@ -6,7 +6,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-from imgrec import records
+from imgrec import curve_file
 from imgrec.errors import RunError, StrPath, UsageError, shown
 from imgrec.runfolder import CURVES
 from imgrec.tables import factors, per_run
@@ -95,7 +95,7 @@ def load_curves(*places: StrPath) -> "pd.DataFrame":
             without.append(shown(run.name))
             continue
         try:
-            found.append((run, records.read_curves(path)))
+            found.append((run, curve_file.read_curves(path)))
         except RunError as error:
             said.append(str(error))
     if not found:

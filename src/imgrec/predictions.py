@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 
 from imgrec import disk, value_checks
 from imgrec.errors import RunError, shown
-from imgrec.records import why_not, write_bytes
+from imgrec.text_files import reason, write_bytes
 
 NAME = "predictions.npz"
 _MOST = 2**30  # bytes of a file; a thousand runs over 10 000 images take 2**26
@@ -160,7 +160,7 @@ def read(path: Path, *, only: str | None = None) -> dict[str, dict[Place, Predic
         return found
     except Exception as error:  # a damaged archive can raise any error, as a damaged checkpoint can
         raise RunError(
-            f"{shown(path)} must be predictions that imgrec wrote, got {why_not(error)}; restore it, or remove it:"
+            f"{shown(path)} must be predictions that imgrec wrote, got {reason(error)}; restore it, or remove it:"
             " tables then tell of seeds alone"
         ) from error
 

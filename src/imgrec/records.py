@@ -1,9 +1,8 @@
-"""Read and write what a run leaves behind: its record, its scores, its curves. JSON and CSV; imports no torch.
+"""Read and write what a run leaves behind: its record and its scores. JSON; imports no torch.
 
 schema 1: tables, reports and later versions read these files, so fields may be added but never renamed.
 """
 
-import csv
 import dataclasses
 import json
 import math
@@ -11,11 +10,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from imgrec import disk, value_checks
-from imgrec.errors import RunError, StrPath, UsageError, shown
+from imgrec import text_files, value_checks
+from imgrec.errors import RunError, StrPath
 
 SCHEMA = 1
-CURVE_COLUMNS = ("step", "epoch", "split", "metric", "value")
 STATUSES = ("running", "finished", "failed", "interrupted")
 
 
@@ -108,8 +106,6 @@ class Record:
 
 _OPTIONAL = ("experiment", "study", "parent", "parent_id", "cwd", "began", "ended", "error")
 _COSTS = ("seconds", "train_seconds", "images_per_second", "parameters", "flops_per_image")
-_MOST = 2**26  # most bytes of a record or an evaluation: a thousand times the usual size
-_MOST_CURVES = 2**31  # most bytes of a curves.csv
 _MOST_THREADS = 2**16
 _MOST_COMPONENTS = 64  # several times the axes
 _LONGEST_MODULE = 200  # characters of a module's name
@@ -123,7 +119,7 @@ def read(path: StrPath) -> Record:
     """
     path = Path(path)
     try:
-        rows = value_checks.mapping(json_in(path), "a record")
+        rows = value_checks.mapping(text_files.read_json(path), "a record")
         schema = rows.pop("schema")
         if schema != SCHEMA:
             raise RunError(
@@ -139,9 +135,9 @@ def read(path: StrPath) -> Record:
         )
         _check(record)
         return record
-    except _UNREADABLE as error:
+    except text_files.UNREADABLE as error:
         raise RunError(
-            f"{path} must be a record that imgrec wrote, got {why_not(error)}; restore it or start anew"
+            f"{path} must be a record that imgrec wrote, got {text_files.reason(error)}; restore it or start anew"
         ) from error
 
 
@@ -169,7 +165,7 @@ def read_evaluation(path: Path) -> Evaluation:
         RunError: The file is no measurement.
     """
     try:
-        rows = value_checks.mapping(json_in(path), "a measurement")
+        rows = value_checks.mapping(text_files.read_json(path), "a measurement")
         images = value_checks.mapping(rows.get("settings", {}), "settings").get("data")
         known = None if images is None else value_checks.text(images, "settings' data")
         return Evaluation(
@@ -179,36 +175,10 @@ def read_evaluation(path: Path) -> Evaluation:
             scores=scores_of(rows["scores"]),
             predictions=_digests(rows.get("predictions", {}), "predictions"),
         )
-    except _UNREADABLE as error:
+    except text_files.UNREADABLE as error:
         raise RunError(
-            f"{path} must be a measurement that imgrec wrote, got {why_not(error)}; measure again"
+            f"{path} must be a measurement that imgrec wrote, got {text_files.reason(error)}; measure again"
         ) from error
-
-
-_UNREADABLE = (OSError, ValueError, KeyError, TypeError, RecursionError, MemoryError)
-
-
-def json_in(path: Path, *, most: int = _MOST) -> Any:
-    """Return the content of a JSON file of at most `most` bytes.
-
-    Raises:
-        OSError: It cannot be read, or is larger.
-        ValueError: It is no JSON.
-        RecursionError: It is nested too deeply.
-    """
-    text = disk.content(path, most=most).decode("utf-8", errors="surrogateescape")
-    return json.loads(text, parse_constant=_refuse_constant)
-
-
-def _refuse_constant(word: str) -> None:
-    raise ValueError(f"{word}, which is no JSON")
-
-
-def why_not(error: BaseException) -> str:
-    """Return the reason of an error, for a sentence about a file."""
-    if isinstance(error, KeyError):
-        return f"no {error}"
-    return (error.strerror if isinstance(error, OSError) else None) or str(error) or type(error).__name__
 
 
 def check_components(components: Any) -> None:
@@ -312,7 +282,7 @@ def _score_of(row: Any) -> Score:
     return Score(
         **{
             **given,
-            # JSON has no NaN: see `write_json`
+            # JSON has no NaN: see `text_files.write_json`
             "value": math.nan if value is None else value_checks.number(value, what),
             "n": value_checks.integer(given["n"], f"n of {what}"),
             "settings": value_checks.mapping(given.get("settings", {}), f"settings of {what}"),
@@ -321,107 +291,9 @@ def _score_of(row: Any) -> Score:
     )
 
 
-def read_curves(path: StrPath) -> list[dict[str, str]]:
-    """Return the rows of a curves.csv, with all values as text. An incomplete last line, left by a crash, is ignored.
-
-    Raises:
-        RunError: The file is no such table.
-    """
-    path = Path(path)
-    try:
-        text = disk.content(path, most=_MOST_CURVES).decode("utf-8")
-        rows = csv.DictReader([line for line in text.splitlines(keepends=True) if line.endswith("\n")])
-        if tuple(rows.fieldnames or ()) != CURVE_COLUMNS:
-            raise ValueError(f"its columns are {value_checks.brief(', '.join(rows.fieldnames or ()))}")
-        return [checked_row(row) for row in rows]
-    except (*_UNREADABLE, csv.Error) as error:  # UnicodeDecodeError is a ValueError
-        raise RunError(
-            f"{path} must be a table of {', '.join(CURVE_COLUMNS)}, and cannot be read: {why_not(error)}; restore it,"
-            " or remove it, and a run goes on without its rows"
-        ) from error
-
-
-def checked_row(row: dict[str, str]) -> dict[str, str]:
-    """Return the row of curves.csv if it is valid.
-
-    Raises:
-        TypeError: A value is no text.
-        ValueError: A number is missing, or a value would not stay on its line.
-    """
-    if tuple(row) != CURVE_COLUMNS:
-        raise ValueError(f"a row of {len(row)} columns")
-    for key, value in row.items():
-        if not value_checks.name(value, key) or set(value) & set(" ,\"'"):
-            raise ValueError(f"{key} must be a word or a number, got {value_checks.brief(value)}")
-    value_checks.integer(int(row["step"]), "step")
-    value_checks.integer(int(row["epoch"]), "epoch")
-    float(row["value"])
-    return row
-
-
 def write(path: Path, record: Record) -> None:
     """Write the record completely or not at all."""
-    write_json(path, dataclasses.asdict(record))
-
-
-def write_json(path: Path, rows: Any) -> None:
-    """Write JSON that is readable and complete at every moment: a temporary file beside it, fsync, then one rename.
-
-    Numbers that are not finite become null, as JSON has no such numbers.
-    """
-    write_text(path, json.dumps(_finite(rows), indent=1, ensure_ascii=False, allow_nan=False) + "\n")
-
-
-def write_text(path: Path, text: str) -> None:
-    """Replace the file's text in one step.
-
-    Raises:
-        RunError: The disk refuses; the old file stays.
-    """
-    write_bytes(path, _encoded(text))
-
-
-def _encoded(text: str) -> bytes:
-    return text.encode("utf-8", "surrogateescape")  # a path in the command may contain bytes that are not UTF-8
-
-
-def write_bytes(path: Path, content: bytes) -> None:
-    """Replace the file in one step.
-
-    Raises:
-        RunError: The disk refuses; the old file stays.
-    """
-    try:
-        with disk.Partial(path) as new:
-            new.file.write(content)
-            new.place()
-    except OSError as error:
-        raise RunError(f"{path} cannot be written: {error.strerror}; free the disk or set hydra.run.dir") from error
-
-
-def hand_out(path: Path, result: str | bytes) -> None:
-    """Write a result to the path that the command names.
-
-    A file is written completely or not at all, and its folder is created. A pipe or device is written to directly.
-
-    Raises:
-        UsageError: The path is a folder.
-        RunError: It cannot be written.
-    """
-    content = _encoded(result) if isinstance(result, str) else result
-    try:
-        if path.is_dir():
-            raise UsageError(f"{shown(path)} must be a file to write, and is a folder; name a file in it")
-        if path.exists() and not path.is_file():
-            path.write_bytes(content)
-            return
-        target = path.resolve()  # a link is kept; its target is replaced
-        target.parent.mkdir(parents=True, exist_ok=True)
-        write_bytes(target, content)
-    except (OSError, RunError) as error:
-        cause = error if isinstance(error, OSError) else error.__cause__
-        reason = cause.strerror if isinstance(cause, OSError) else error
-        raise RunError(f"{shown(path)} cannot be written: {reason}; give another -o, or free the disk") from error
+    text_files.write_json(path, dataclasses.asdict(record))
 
 
 def wilson(share: float, n: int) -> tuple[float, float]:
@@ -430,13 +302,3 @@ def wilson(share: float, n: int) -> tuple[float, float]:
     centre = (share + z * z / (2 * n)) / (1 + z * z / n)
     half = z / (1 + z * z / n) * math.sqrt(share * (1 - share) / n + z * z / (4 * n * n))
     return max(0.0, centre - half), min(1.0, centre + half)
-
-
-def _finite(value: Any) -> Any:
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    if isinstance(value, dict):
-        return {key: _finite(inner) for key, inner in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_finite(inner) for inner in value]
-    return value

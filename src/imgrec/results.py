@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from imgrec import streams
+from imgrec import streams, text_files
 from imgrec.errors import RunError
 from imgrec.untrusted_text import folded, visible
 
@@ -208,9 +208,7 @@ def _write_result(text: str, output: Path | None) -> None:
     if output is None or str(output) == "-":
         tell(text.rstrip("\n"))
     else:
-        from imgrec import records
-
-        records.hand_out(output, text)
+        text_files.write_result(output, text)
         tell(str(output))
 
 

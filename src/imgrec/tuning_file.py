@@ -6,7 +6,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from imgrec import records, value_checks
+from imgrec import text_files, value_checks
 from imgrec.config.schemas import keys_outside_identity
 from imgrec.errors import RunError, shown
 
@@ -83,10 +83,10 @@ def read(path: Path) -> list[Tuned]:
     if not path.exists():
         return []
     try:
-        return [_typed(row) for row in value_checks.items(records.json_in(path), "choices")]
+        return [_typed(row) for row in value_checks.items(text_files.read_json(path), "choices")]
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise RunError(
-            f"{shown(path)} must be what imgrec tuned, got {records.why_not(error)}; remove it: its sweep writes it"
+            f"{shown(path)} must be what imgrec tuned, got {text_files.reason(error)}; remove it: its sweep writes it"
             " anew, from the records of the runs"
         ) from error
 
@@ -103,7 +103,7 @@ def write(path: Path, found: Iterable[Tuned]) -> None:
         }
         for each in found
     ]
-    records.write_json(path, rows)
+    text_files.write_json(path, rows)
 
 
 def _typed(row: Any) -> Tuned:

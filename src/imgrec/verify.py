@@ -12,11 +12,13 @@ from imgrec import codebase, codechange, execution, run_diff, run_lookup, runfol
 from imgrec.config import origins, outside, serialize
 from imgrec.config.identity import SHORT, run_id
 from imgrec.config.root import Config, elsewhere
+from imgrec.curve_file import read_curves
 from imgrec.disk import content
 from imgrec.errors import RunError, StrPath, UsageError, shown
 from imgrec.job import Job
-from imgrec.records import Record, read_curves, write_text
+from imgrec.records import Record
 from imgrec.runfolder import CURVES, RECORD, VERIFICATIONS
+from imgrec.text_files import write_text
 from imgrec.untrusted_text import folded
 
 log = logging.getLogger(__name__)

@@ -12,7 +12,7 @@ from crossed import World, draw
 from fake_runs import Shown, lay, lay_sweep, of_csv, of_markdown, run, score
 from numpy.typing import NDArray
 
-from imgrec import predictions, records, statistics
+from imgrec import predictions, statistics, text_files
 from imgrec.predictions import Predicted
 
 Said = tuple[int, str, str]
@@ -264,7 +264,7 @@ def measured_later(folder: Path, found: Predicted, fingerprint: str, name: str =
     rows = {"run_id": owner, "settings": {"data": fingerprint}, "scores": [dataclasses.asdict(own)]}
     path = folder / "evaluations" / f"{name}.json"
     path.parent.mkdir(exist_ok=True)
-    records.write_json(path, rows | {"predictions": {predictions.key_of(TEST_LAST): found.digest()}})
+    text_files.write_json(path, rows | {"predictions": {predictions.key_of(TEST_LAST): found.digest()}})
     predictions.write(path.with_suffix(".npz"), {owner: {TEST_LAST: found}})
     return path.with_suffix(".npz")
 
@@ -324,7 +324,7 @@ def lay_measured(place: Path, seed: int, top1: float, found: Predicted, precisio
     path.parent.mkdir()
     predictions.write(path.with_suffix(".npz"), {record.run_id: {TEST_LAST: found}})
     rows = {"run_id": record.run_id, "scores": [dataclasses.asdict(own)]}
-    records.write_json(path, rows | {"predictions": {predictions.key_of(TEST_LAST): found.digest()}})
+    text_files.write_json(path, rows | {"predictions": {predictions.key_of(TEST_LAST): found.digest()}})
     return path
 
 

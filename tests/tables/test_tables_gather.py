@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from fake_runs import Shown, lay, lay_sweep, of_markdown, run, score
 
-from imgrec import records, runfolder
+from imgrec import runfolder, text_files
 from imgrec.records import Score
 
 Said = tuple[int, str, str]
@@ -31,7 +31,7 @@ def measure(
     path = folder / "evaluations" / name
     path.parent.mkdir(exist_ok=True)
     rows = {"schema": 1, "run_id": owner, "scores": [dataclasses.asdict(row) for row in scores]}
-    records.write_json(path, rows if weights is None else rows | {"weights": weights})
+    text_files.write_json(path, rows if weights is None else rows | {"weights": weights})
     return path
 
 
@@ -92,12 +92,12 @@ def test_verifications_and_hidden_folders_are_left_out(table: Table, runs: Path,
 def test_what_lies_beside_runs_is_no_record(table: Table, runs: Path) -> None:
     """Of a sweep: tuning.json, multirun.yaml; of a run: diagnostics.json, checkpoints/."""
     lay_sweep(runs, SGD)
-    records.write_json(runs / "tuning.json", [])
+    text_files.write_json(runs / "tuning.json", [])
     (runs / "multirun.yaml").write_text("hydra: {}")
     for folder in runs.glob("*seed*"):
-        records.write_json(folder / "diagnostics.json", {})
+        text_files.write_json(folder / "diagnostics.json", {})
         (folder / "checkpoints").mkdir()
-        records.write_json(folder / "checkpoints" / "notes.json", {})
+        text_files.write_json(folder / "checkpoints" / "notes.json", {})
     assert numbers(table()) == BOTH
 
 

@@ -18,8 +18,8 @@ from imgrec import launch, runfolder
 from imgrec.config.changes import REFUSED, change_of, changeable_keys
 from imgrec.config.overrides import key_of
 from imgrec.config.schemas import keys_outside_identity
+from imgrec.curve_file import read_curves
 from imgrec.errors import UsageError
-from imgrec.records import read_curves
 from imgrec.training.saver import Saver
 
 # Runs of one epoch, and words that each change a key of them. All are changed at once; the slow tests change one.

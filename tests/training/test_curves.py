@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from imgrec import launch
+from imgrec.curve_file import read_curves
 from imgrec.errors import RunError
-from imgrec.records import read_curves
 from imgrec.training.curves import Curves
 
 

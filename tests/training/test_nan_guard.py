@@ -11,10 +11,10 @@ from torch import Tensor, nn
 
 from imgrec import assembly, checkpoint, launch
 from imgrec.components.loss.cross_entropy import CrossEntropy
+from imgrec.curve_file import read_curves
 from imgrec.data.loader import TrainBatches
 from imgrec.errors import RunError
 from imgrec.losses import LossFunction
-from imgrec.records import read_curves
 
 FOUR = ("trainer.max_epochs=2", "optimizer=momentum")  # 8 steps an epoch
 

@@ -15,11 +15,11 @@ from sklearn.metrics import accuracy_score, confusion_matrix, jaccard_score
 
 from imgrec import assembly, checkpoint, launch
 from imgrec.config import serialize
+from imgrec.curve_file import CURVE_COLUMNS, read_curves
 from imgrec.data import sources
 from imgrec.data.resident import ResidentBatches
 from imgrec.errors import RunError, UsageError
 from imgrec.launch import Outcome
-from imgrec.records import CURVE_COLUMNS, read_curves
 
 
 def run(words: list[str], *more: str) -> Outcome:

@@ -12,10 +12,10 @@ from imgrec.config.fields import choice
 from imgrec.errors import RunError, UsageError, shown
 from imgrec.figure import costs, dots, lines, style
 from imgrec.figure.groups import Groups, group
-from imgrec.records import hand_out
 from imgrec.tables import command, published
 from imgrec.tables.gather import gather
 from imgrec.tables.table import Request, Table
+from imgrec.text_files import write_result
 
 KINDS = ("dots", "curves", "cost")
 WIDTHS = {"column": 3.25, "page": 6.75}
@@ -145,7 +145,7 @@ def figure(places: Sequence[Path], asked: Request, wanted: Look, output: Path) -
     with style.in_print():
         drawn, notes, problems = _draw(table, groups, metrics, wanted)
         content, said = style.written(drawn, ending)
-    hand_out(output, content)
+    write_result(output, content)
     high = float(drawn.get_figheight())
     if high > _PAGE:
         said.append(f"the figure is {high:.1f} inches high, more than a page: --width page or --where make it lower")

@@ -11,12 +11,12 @@ import vl_convert
 
 from imgrec import __version__
 from imgrec.errors import RunError
-from imgrec.records import hand_out
 from imgrec.report.charts import charts
 from imgrec.report.context import report_context
 from imgrec.tables import command
 from imgrec.tables.gather import gather
 from imgrec.tables.table import Request
+from imgrec.text_files import write_result
 
 _HERE = Path(__file__).parent
 _MOST_ROWS = 400  # rows of a chart's numbers on the page
@@ -59,7 +59,7 @@ def report(places: Sequence[Path], asked: Request, output: Path, *, published: s
         vega=_embeddable(vega),
         version=__version__,
     )
-    hand_out(output, text)
+    write_result(output, text)
     return Written(path=output, problems=context.problems)
 
 

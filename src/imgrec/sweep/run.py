@@ -8,7 +8,17 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from imgrec import codechange, ddp_processes, hydra_runtime, launch, preflight, records, run_lookup, runfolder, runlog
+from imgrec import (
+    codechange,
+    ddp_processes,
+    hydra_runtime,
+    launch,
+    preflight,
+    run_lookup,
+    runfolder,
+    runlog,
+    text_files,
+)
 from imgrec.config import outside
 from imgrec.config.compose import compose, expand, of_study
 from imgrec.config.overrides import given, key_of, literal, parsed
@@ -115,7 +125,7 @@ class Sweep:
     def _finish_all(self) -> None:
         """Keep what was asked for, and carry out its runs."""
         with runlog.refusing_disk():
-            records.write_text(self.folder / "multirun.yaml", self._multirun)
+            text_files.write_text(self.folder / "multirun.yaml", self._multirun)
             self._strategy.run(self)
 
     def _first(self, words: Sequence[str]) -> Config:

@@ -4,7 +4,7 @@ import math
 from collections.abc import Container
 from dataclasses import dataclass, field
 
-from imgrec import records
+from imgrec import curve_file
 from imgrec.errors import RunError, shown
 from imgrec.runfolder import CURVES
 from imgrec.tables.gather import stands
@@ -45,7 +45,7 @@ def curves(row: Row, metrics: Container[tuple[str, str]] | None = None) -> Curve
         try:
             rows = [
                 (f"{read['split']} {read['metric']}", int(read["epoch"]), float(read["value"]))
-                for read in records.read_curves(path)
+                for read in curve_file.read_curves(path)
                 if metrics is None or (read["split"], read["metric"]) in metrics
             ]
         except RunError as error:

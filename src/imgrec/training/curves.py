@@ -11,8 +11,9 @@ from lightning.pytorch.loggers.logger import Logger
 from lightning.pytorch.utilities import rank_zero_only
 
 from imgrec import disk
+from imgrec.curve_file import CURVE_COLUMNS, checked_row, read_curves
 from imgrec.errors import RunError
-from imgrec.records import CURVE_COLUMNS, checked_row, read_curves, write_text
+from imgrec.text_files import write_text
 
 log = logging.getLogger(__name__)
 

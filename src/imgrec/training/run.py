@@ -20,6 +20,7 @@ from imgrec import (
     run_lookup,
     runfolder,
     safepath,
+    text_files,
 )
 from imgrec.codebase import Code
 from imgrec.config import origins, serialize
@@ -209,7 +210,7 @@ def _told(error: BaseException, folder: Path, foreign: Path | None) -> BaseExcep
             return error
         return RunError(
             f"{foreign} has no .sha256 beside it, and no run could go on from what it holds, got:"
-            f" {records.why_not(error)}; restore the run's own, or start over in another folder"
+            f" {text_files.reason(error)}; restore the run's own, or start over in another folder"
         )
     if isinstance(error.__context__, RunError):  # a logger that failed too, when it was closed; the first reason counts
         return error.__context__
@@ -222,7 +223,7 @@ def _told(error: BaseException, folder: Path, foreign: Path | None) -> BaseExcep
 def fit_and_read(record: Record, job: Job, seen: Inventory, load: Load, interruption: Interruption) -> None:
     """Train the network of the job, measure it, and write all that the run leaves, the record last."""
     config, folder = job.config, job.folder
-    records.write_text(folder / CONFIG, serialize.to_yaml(config))
+    text_files.write_text(folder / CONFIG, serialize.to_yaml(config))
     records.write(folder / RECORD, record)
     fitting = Fitting(job, seen, load=load, interruption=interruption)
     if record.progress["from"] is None:
@@ -237,7 +238,7 @@ def fit_and_read(record: Record, job: Job, seen: Inventory, load: Load, interrup
     record.progress = fitting.progress()
     record.deaths = 0
     record.predictions = {predictions.key_of(place): found.digest() for place, found in reading.predictions.items()}
-    records.write_json(folder / DIAGNOSTICS, reading.diagnostics)
+    text_files.write_json(folder / DIAGNOSTICS, reading.diagnostics)
     predictions.write(folder / predictions.NAME, {record.run_id: reading.predictions})
     _close(record, folder, "finished")
 

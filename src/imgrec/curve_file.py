@@ -1,0 +1,48 @@
+"""Read curves.csv: every logged number of a run, one a row. Imports no torch."""
+
+import csv
+from pathlib import Path
+
+from imgrec import disk, text_files, value_checks
+from imgrec.errors import RunError, StrPath
+
+CURVE_COLUMNS = ("step", "epoch", "split", "metric", "value")
+_MOST = 2**31  # most bytes of a curves.csv
+
+
+def read_curves(path: StrPath) -> list[dict[str, str]]:
+    """Return the rows of a curves.csv, with all values as text. An incomplete last line, left by a crash, is ignored.
+
+    Raises:
+        RunError: The file is no such table.
+    """
+    path = Path(path)
+    try:
+        text = disk.content(path, most=_MOST).decode("utf-8")
+        rows = csv.DictReader([line for line in text.splitlines(keepends=True) if line.endswith("\n")])
+        if tuple(rows.fieldnames or ()) != CURVE_COLUMNS:
+            raise ValueError(f"its columns are {value_checks.brief(', '.join(rows.fieldnames or ()))}")
+        return [checked_row(row) for row in rows]
+    except (*text_files.UNREADABLE, csv.Error) as error:  # UnicodeDecodeError is a ValueError
+        raise RunError(
+            f"{path} must be a table of {', '.join(CURVE_COLUMNS)}, and cannot be read: {text_files.reason(error)};"
+            " restore it, or remove it, and a run goes on without its rows"
+        ) from error
+
+
+def checked_row(row: dict[str, str]) -> dict[str, str]:
+    """Return the row of curves.csv if it is valid.
+
+    Raises:
+        TypeError: A value is no text.
+        ValueError: A number is missing, or a value would not stay on its line.
+    """
+    if tuple(row) != CURVE_COLUMNS:
+        raise ValueError(f"a row of {len(row)} columns")
+    for key, value in row.items():
+        if not value_checks.name(value, key) or set(value) & set(" ,\"'"):
+            raise ValueError(f"{key} must be a word or a number, got {value_checks.brief(value)}")
+    value_checks.integer(int(row["step"]), "step")
+    value_checks.integer(int(row["epoch"]), "epoch")
+    float(row["value"])
+    return row
