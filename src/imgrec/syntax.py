@@ -45,7 +45,7 @@ def _imported(body: Sequence[ast.AST], package: Sequence[str]) -> Iterator[str]:
 
 
 def normal_form(tree: ast.Module) -> bytes:
-    """Return the syntax tree without docstrings, as bytes that are the same in all versions of Python that can parse it."""
+    """Return the syntax tree without docstrings, as the same bytes in every version of Python that can parse it."""
     words: list[str] = []
     _put(tree, words)
     return "\n".join(words).encode()
