@@ -10,7 +10,7 @@ def keep_freed_memory() -> bool:
     """Make this process keep freed memory for later allocations. Return True if the C library (glibc) can.
 
     By default glibc requests each block over 32 MiB from the system, and returns it when it is freed. Each training
-    step then gets the memory of its larger activations anew, page by page: a quarter of the time at batch 512
+    step then requests the memory of its larger activations again, page by page: a quarter of the time at batch 512
     (experiments/speed/README.md). With this setting, the memory of the process stays at its highest use. See
     mallopt(3).
     """

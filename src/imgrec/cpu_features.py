@@ -58,6 +58,6 @@ def _fastest(work: Callable[[], Tensor]) -> float:
 
 
 def _capable(what: str) -> bool:
-    """Return False if PyTorch does not tell, as in older versions."""
+    """Return True if the CPU has the feature; False if PyTorch does not report it, as in older versions."""
     capabilities = getattr(torch.cpu, "get_capabilities", None)
     return capabilities is not None and bool(capabilities().get(what, False))

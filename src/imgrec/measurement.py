@@ -154,11 +154,7 @@ def predict(
 
 
 def _label(protocol: Protocol, row: str, logits_nk: Tensor, count: int) -> str:
-    """Return the label of a row's scores.
-
-    Raises:
-        RunError: The row has an invalid name, or no logits of `count` images.
-    """
+    """Return the label of a row's scores. Refuse a row that has an invalid name, or no logits of `count` images."""
     if _ROW.fullmatch(row) is None:
         raise RunError(
             f"protocol={protocol.name} must name its rows by letters, digits and _ . + -, got {row!r}; rename it"

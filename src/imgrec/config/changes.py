@@ -1,4 +1,4 @@
-"""State for each key what happens when a resumed run changes it (`resume=RUN key=value resume_override=[key]`).
+"""Define for each key how a resumed run can change it (`resume=RUN key=value resume_override=[key]`).
 
 `python -m imgrec.config.changes` prints the table of docs/resuming.md.
 """

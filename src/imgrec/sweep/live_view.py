@@ -29,9 +29,9 @@ _ONE: dict[Kind, str] = {"runs": "run", "runs that tune": "run that tunes", "tri
 
 
 class _Console(Console):
-    """A console that turns quiet when its reader has closed the pipe (`imgrec train -m ... 2>&1 | head`).
+    """A console that becomes quiet when its reader has closed the pipe (`imgrec train -m ... 2>&1 | head`).
 
-    The sweep goes on.
+    A closed pipe does not end the sweep.
     """
 
     def on_broken_pipe(self) -> None:

@@ -167,7 +167,7 @@ def _start(context: ForkServerContext, job: Job, share: Share) -> _Running:
 
 
 def _end(ended: _Running, watch: Watch) -> None:
-    """Report how a run ended whose process has ended. Its record decides.
+    """Report the end of a run after its process has ended. The run's record decides.
 
     While the sweep ends, an interrupted run counts as resumable.
     """

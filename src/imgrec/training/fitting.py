@@ -182,7 +182,7 @@ class Fitting:
             yield
 
     def cost(self) -> dict[str, Any]:
-        """Return what the training took.
+        """Return the times of the run, and the parameters and FLOPs of its network.
 
         FLOPs are those of one forward pass of one image, with a multiplication and an addition counted as two.
         """

@@ -70,7 +70,7 @@ def quieten(config: Config) -> None:
         logging.getLogger(name).setLevel(logging.WARNING)
     for message in _EXPECTED:
         warnings.filterwarnings("ignore", message=message)
-    if not (config.data.streams and torch.cuda.is_available()):  # else they would help
+    if not (config.data.streams and torch.cuda.is_available()):  # else more would help
         warnings.filterwarnings("ignore", message=r".*does not have many workers.*")
 
 
