@@ -1,4 +1,4 @@
-"""Predictions beside records, for runs that tests lay out."""
+"""Create stored predictions beside the records that tests create."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace

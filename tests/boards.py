@@ -1,4 +1,4 @@
-"""TensorBoard's HPARAMS page of a folder, as its own server answers the browser."""
+"""Read TensorBoard's HPARAMS page of a folder, as its server sends it to the browser."""
 
 from argparse import Namespace
 from dataclasses import dataclass

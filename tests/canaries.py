@@ -1,4 +1,4 @@
-"""Python files that must not be run, under the names of modules that a process is about to import."""
+"""Create Python files that must never be imported, with the names of modules that a process imports."""
 
 from pathlib import Path
 

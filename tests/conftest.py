@@ -1,4 +1,4 @@
-"""What tests of several rooms share: drawn images, and runs as users start them, through the `imgrec` command."""
+"""Fixtures of several test folders: drawn images, and runs that are started through the `imgrec` command."""
 
 import atexit
 import contextlib

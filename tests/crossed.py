@@ -1,4 +1,4 @@
-"""Simulated runs of two settings over common test images, with the truths that their tables speak of."""
+"""Simulate runs of two settings on common test images, with the true values that their tables estimate."""
 
 # R repetitions, S runs of a setting, N images
 

@@ -1,4 +1,4 @@
-"""Curves and diagnostics as a run leaves them, for runs that tests lay out."""
+"""Create curves and diagnostics for the runs that tests create."""
 
 import json
 from collections.abc import Mapping, Sequence

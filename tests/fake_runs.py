@@ -1,4 +1,4 @@
-"""Runs as folders and records, made of chosen words and scores, and tables read back from their text."""
+"""Create runs as folders and records from given overrides and scores, and read tables back from their text."""
 
 import csv
 import dataclasses

@@ -1,4 +1,4 @@
-"""What is left of runs, compared."""
+"""Compare the files of runs."""
 
 import csv
 import json

@@ -1,4 +1,4 @@
-"""A command on a terminal: all that it draws there."""
+"""Run a command on a terminal, and return all its output."""
 
 import os
 import pty

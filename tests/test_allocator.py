@@ -1,4 +1,4 @@
-"""Freed memory stays with the process, asked in a process of its own: it is a setting of the whole process."""
+"""Test that a process keeps freed memory, in a separate process, as the setting affects the whole process."""
 
 import subprocess
 import sys

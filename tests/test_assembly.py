@@ -1,4 +1,4 @@
-"""From a configuration or a checkpoint to typed objects; a checkpoint is data, and what does not fit is refused."""
+"""Test the objects built from a configuration or a checkpoint. A checkpoint that does not fit is refused."""
 
 from collections.abc import Callable
 from functools import partial
@@ -109,7 +109,7 @@ def test_the_loaders_are_those_of_the_configuration(config: Config, source: Sour
 def test_a_rebuilt_network_gives_the_bits_of_the_saved_one(
     words: list[str], arrangement: torch.memory_format, tmp_path: Path, image_folder: Path
 ) -> None:
-    """The memory format is part of it: CPUs without AVX-512 take other kernels for another one."""
+    """The memory format matters: CPUs without AVX-512 use other kernels for another format."""
     other = any(word.startswith("model=") for word in words)
     model = [] if other else ["model.widths=[4,8]", "model.hidden=6"]
     config = compose(["data=folder", f"data.root={image_folder}", "data.image_size=16", *model, *words])
@@ -144,7 +144,7 @@ def test_a_checkpoint_becomes_the_network_that_was_saved(
 def test_a_pretrained_network_out_of_a_checkpoint_needs_no_download(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Its weights come from the file: torch.hub's folder is empty here, and nothing is fetched."""
+    """Its weights are in the file: torch.hub's folder is empty here, and nothing is downloaded."""
     words = ["data=digits", "model=resnet18", "model.stem=imagenet", "model.pretrained=true"]
     pretrained = compose(words)
     source = Source(

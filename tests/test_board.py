@@ -1,4 +1,4 @@
-"""The columns of TensorBoard's HPARAMS page: what differs between the runs of a folder, whoever finished last."""
+"""Test the columns of TensorBoard's HPARAMS page: the differences of a folder's runs, whichever run finished last."""
 
 import dataclasses
 import os

@@ -1,4 +1,4 @@
-"""One temperature, fitted on validation, and what a run measures with it."""
+"""Test the temperature that is fitted on validation images, and the scores with it."""
 
 import json
 from collections.abc import Callable

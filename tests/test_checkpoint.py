@@ -1,4 +1,4 @@
-"""Checkpoints: durable when saved, verified when loaded, never executed."""
+"""Test that checkpoints are saved durably, verified when loaded, and never executed."""
 
 import contextlib
 import errno
@@ -257,7 +257,7 @@ def test_a_foreign_file_is_refused(tmp_path: Path, content: bytes) -> None:
 
 
 def test_random_damage_of_an_unverified_file_is_refused_or_harmless(last: Path, tmp_path: Path) -> None:
-    """Whatever the bytes, PyTorch's reader ends in a state or in our one sentence."""
+    """Whatever the bytes are, PyTorch's reader returns a state or raises imgrec's error of one sentence."""
     whole = last.read_bytes()
     generator = torch.Generator().manual_seed(0)
     path, refused = tmp_path / "damaged.ckpt", 0
@@ -309,7 +309,7 @@ def test_the_newest_whole_generation_is_found(tmp_path: Path, caplog: pytest.Log
 
 
 def test_the_digest_is_the_stated_bytes() -> None:
-    """Names, dtypes, shapes and bytes, in order of name, spelled out for two small tensors."""
+    """Names, dtypes, shapes and bytes, in order of name, are written out for two small tensors."""
     tensors = {"b": torch.tensor([1.0, -2.0]), "a": torch.tensor(3, dtype=torch.int64)}
     text = b"a torch.int64 ()\n" + (3).to_bytes(8, "little")
     text += b"b torch.float32 (2,)\n" + bytes.fromhex("0000803f000000c0")

@@ -1,4 +1,4 @@
-"""The command as users meet it: what it refuses, in one line that gives key, rule, value and way out."""
+"""Test the command line's refusals: one line with key, rule, value and advice."""
 
 import json
 import shutil

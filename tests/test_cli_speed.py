@@ -1,4 +1,4 @@
-"""What the command line may load before it has something to compute: an answer must not wait for torch."""
+"""Test what the command line imports before it has something to compute, as an answer must not wait for torch."""
 
 import json
 import subprocess

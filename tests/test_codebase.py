@@ -1,4 +1,4 @@
-"""Which modules a run consists of, and which changes make them other code."""
+"""Test which modules the code of a run contains, and which changes make it other code."""
 
 import importlib
 import os
@@ -115,7 +115,7 @@ def test_modules_that_come_and_go_are_told_of(top: Path) -> None:
 
 
 def test_a_process_runs_the_code_that_it_loaded(importable: Path) -> None:
-    """Until it loads the module again, as IPython's autoreload does after an edit."""
+    """The code counts as loaded until it is loaded again, as by IPython's autoreload after an edit."""
     module = importlib.import_module("room.loss")
     codebase.remember("room.run", top=importable)
     recorded = code(importable)
@@ -128,7 +128,7 @@ def test_a_process_runs_the_code_that_it_loaded(importable: Path) -> None:
 
 
 def test_packages_beside_it_are_no_code_of_a_run(importable: Path) -> None:
-    """An installed package has neighbours: libraries, of which one run imports thousands of modules."""
+    """Other packages are installed beside it: libraries, of which one run imports thousands of modules."""
     change(importable, "run", "import json", "import library.deep, library_too")
     for name in ("library/__init__", "library/deep", "library_too"):
         path = importable / f"{name}.py"
@@ -143,7 +143,7 @@ def test_packages_beside_it_are_no_code_of_a_run(importable: Path) -> None:
 
 
 def test_files_that_stay_are_read_once(top: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A thousand records are compared with the same files; an edited one is read again."""
+    """A thousand records are compared with the same files. An edited file is read again."""
     read: list[str] = []
     whole = Path.read_bytes
     monkeypatch.setattr(Path, "read_bytes", lambda path: read.append(path.stem) or whole(path))  # type: ignore[func-returns-value]
@@ -159,7 +159,7 @@ def test_files_that_stay_are_read_once(top: Path, monkeypatch: pytest.MonkeyPatc
 
 
 def test_a_file_written_this_moment_is_read_again(top: Path) -> None:
-    """The clock of a file system ticks too slowly to tell two edits apart."""
+    """The clock of a file system is too coarse to distinguish two edits."""
     recorded = code(top)
     path = top / "room/loss.py"
     before = path.stat()
@@ -193,7 +193,7 @@ def test_all_that_computes_a_runs_numbers_is_its_code() -> None:
 
 
 def test_modules_that_compute_nothing_are_no_code_of_a_run() -> None:
-    """An edited sentence refuses no run in the middle."""
+    """A changed error message must not prevent a run from continuing."""
     assert not codebase.of_run().keys() & codebase.COMPUTES_NOTHING.keys()
     top = Path(codebase.__file__).parents[1]
     assert all(codebase._file(name, top).is_file() for name in codebase.COMPUTES_NOTHING)

@@ -1,4 +1,4 @@
-"""A run that was made by other code than there is now: what is said, and what is refused before anything is written."""
+"""Test runs that were made with other code: the warnings, and the refusals before anything is written."""
 
 import json
 import os
@@ -156,7 +156,7 @@ def test_a_run_that_goes_on_with_other_code(
 
 
 def test_a_run_of_two_codes_says_so_ever_after(words: list[str], told: Callable[[], str]) -> None:
-    """To go on is allowed once: it is no part of the command that `resume=RUN` repeats."""
+    """Permission to continue is given once: it is no part of the command that `resume=RUN` repeats."""
     alter(Path("run"), by_other_code)
     alter(Path("run"), cut)
     with pytest.raises(RunError, match="run must go on with the code that it began with"):
@@ -208,7 +208,7 @@ def clone(tmp_path: Path) -> Path:
 
 
 def test_an_edited_formula_is_told_of_at_once(clone: Path, words: list[str], workplace: Path) -> None:
-    """By a new process, as after an edit, which loads no torch to say so."""
+    """A new process reports it, as after an edit, without importing torch."""
 
     def again() -> str:
         script = (

@@ -1,4 +1,4 @@
-"""The splits of a source as loaders, in place again after an interruption."""
+"""Test the loaders of a source's splits, which continue at the right batch after an interruption."""
 
 from pathlib import Path
 

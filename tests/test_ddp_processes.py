@@ -1,4 +1,4 @@
-"""Which processes train along with a run that another process has started, and which are runs by themselves."""
+"""Test which processes are companions of a run, and which are runs themselves."""
 
 import dataclasses
 import json
@@ -112,7 +112,7 @@ def test_a_job_that_went_through_a_file_is_the_same_run(
 
 @pytest.mark.slow
 def test_lightning_s_own_idea_of_the_rank_does_not_silence_a_run(tiny: list[str], workplace: Path) -> None:
-    """SLURM_PROCID, read when Lightning is imported, would keep curves.csv from being written."""
+    """SLURM_PROCID, which Lightning reads at its import, would prevent writing curves.csv."""
     surroundings: dict[str, Any] = {**os.environ, "SLURM_PROCID": "1"}
     done = subprocess.run(
         [sys.executable, "-m", "imgrec", "train", *tiny, "trainer.max_epochs=1", "hydra.run.dir=run"],

@@ -1,4 +1,4 @@
-"""diagnostics.json: read as it was written, by this version and by older ones, or refused by name."""
+"""Test diagnostics.json: files by this version and older ones are read, others are refused by name."""
 
 import json
 from pathlib import Path

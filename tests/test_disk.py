@@ -1,4 +1,4 @@
-"""Files in folders of strangers: what is read, what is written, and what is left behind."""
+"""Test files in folders of other users: what is read, what is written, and what is left behind."""
 
 import contextlib
 import errno

@@ -1,4 +1,4 @@
-"""The pages that a reader meets: their examples run as they stand, their commands parse, their links lead somewhere."""
+"""Test the documentation: its examples run as they are, its commands parse, its links lead to existing pages."""
 
 import inspect
 import re
@@ -88,7 +88,7 @@ def test_what_the_page_on_extending_adds_is_there(examples: Path, imgrec: Callab
 
 
 def test_the_readmes_python_gives_scores_and_names(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """With one epoch of a smaller network instead of the demo's; its images are any."""
+    """It runs one epoch of a smaller network instead of the demo's, on any images."""
     import torch
 
     (code,) = re.findall(r"```python\n(.+?)```", (ROOT / "README.md").read_text(), re.DOTALL)

@@ -1,4 +1,4 @@
-"""What a machine has, and what it is refused for."""
+"""Test the description of the machine, and the refusals of unsuitable ones."""
 
 import logging
 import os
@@ -69,7 +69,7 @@ def test_a_cpu_that_emulates_bfloat16_says_the_factor_and_the_key_to_give(
 
 
 def test_the_factor_tells_a_cpu_that_emulates_bfloat16() -> None:
-    """Emulated, it is about 30 here; otherwise at most about 1."""
+    """With emulation the factor is about 30 here, otherwise at most about 1."""
     assert (bfloat16_slowdown() < 3) is sums_in_float32()
 
 

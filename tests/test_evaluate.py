@@ -1,4 +1,4 @@
-"""`imgrec evaluate --data-root`: the run's own split of images that moved, all of others, none that were trained on."""
+"""Test `imgrec evaluate --data-root`: the own split of moved images, all of other images, no trained images."""
 
 import json
 import shutil
@@ -62,7 +62,7 @@ def test_images_that_only_moved_have_the_runs_own_split(
 def test_a_copy_of_the_training_images_is_refused_however_it_was_changed(
     evaluate: Callable[..., Said], tiny_images: Path, finished: Path
 ) -> None:
-    """One file less, and other names: the split would be drawn anew, over images that were trained on."""
+    """With a file less or other names, the split would be drawn again, over images that were trained on."""
     shutil.copytree(tiny_images, "copy")
     for path in sorted(Path("copy").glob("*/*.png")):
         path.rename(path.with_stem(f"photo {path.stem}"))
@@ -196,7 +196,7 @@ def test_a_run_that_goes_on_over_other_images_knows_both(
 def test_a_run_that_goes_on_counts_what_its_parent_was_trained_on(
     command: Callable[..., Said], tiny_images: Path, finished: Path
 ) -> None:
-    """The same images split anew: one less."""
+    """The images are the same without one, and split again."""
     shutil.copytree(tiny_images, "copy")
     (Path("copy") / "row" / "00.png").unlink()
     may = "resume_override=[trainer.max_epochs,data.root]"

@@ -1,4 +1,4 @@
-"""What experiments/ claims follows from the records that lie beside it."""
+"""Test that the claims of experiments/ follow from the records in the same folders."""
 
 import importlib
 import json

@@ -1,4 +1,4 @@
-"""trainer.fast_dev_run=true: a few batches of everything in a temporary place, of which nothing is left."""
+"""Test trainer.fast_dev_run=true: a few batches of everything in a temporary folder, which is removed."""
 
 import os
 import signal

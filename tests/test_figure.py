@@ -1,4 +1,4 @@
-"""`imgrec figure`: what it draws of runs that tests lay out, and that nothing is cut off or covered."""
+"""Test what `imgrec figure` draws of created runs, and that no text is cut off or covered."""
 
 import math
 import os

@@ -1,4 +1,4 @@
-"""`imgrec.load_runs` and `imgrec.load_curves`: the DataFrames that they give of runs that tests lay out."""
+"""Test the DataFrames of `imgrec.load_runs` and `imgrec.load_curves` for created runs."""
 
 import os
 import re

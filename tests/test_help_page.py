@@ -1,4 +1,4 @@
-"""`imgrec train --help all` shows every choice and key, each with its own default; other words show a part of it."""
+"""Test `imgrec train --help all`: every choice and key with its default; other words show a part of the page."""
 
 import dataclasses
 import re
@@ -42,7 +42,7 @@ def test_every_key_has_a_row() -> None:
 
 @pytest.mark.parametrize(("axis", "name"), [(axis, name) for axis in GROUPS for name in components(axis)])
 def test_a_key_is_shown_with_the_help_and_the_default_of_each_choice_that_has_it(axis: str, name: str) -> None:
-    """optimizer.lr is 0.1 in momentum and 0.001 in adam: one row for both would lie about one of them."""
+    """optimizer.lr is 0.1 in momentum and 0.001 in adam, so that one row for both would be wrong for one of them."""
     for field in dataclasses.fields(components(axis)[name]):
         if field.name == "name":
             continue

@@ -1,4 +1,4 @@
-"""Runs that a program asks for in the middle of its own work: its process is as before afterwards."""
+"""Test runs that a program starts in the middle of its own work: its process is unchanged afterwards."""
 
 import contextlib
 import io

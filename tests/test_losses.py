@@ -1,4 +1,4 @@
-"""Losses against their definitions, against independent references, and at the edges of floating point."""
+"""Test losses against their definitions, against independent references, and at the limits of floating point."""
 
 # N images, K classes
 
@@ -197,7 +197,7 @@ def _gradient_norm(network: nn.Module, loss: nn.Module, images_nchw: Tensor, lab
 
 @pytest.mark.parametrize("seed", [0, 1])
 def test_at_the_start_an_image_s_gradient_is_a_fifth_under_squared_losses(seed: int) -> None:
-    """As conf/study/losses.yaml says: of the article's cnn, beside cross-entropy's, over all weights."""
+    """conf/study/losses.yaml states this for the article's cnn: over all weights, compared with cross-entropy."""
     train = load(Digits()).train
     assert isinstance(train, MemoryImages)
     images_nchw, labels_n = train.images_nchw[:32] / 255, train.labels[:32]

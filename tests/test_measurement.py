@@ -1,4 +1,4 @@
-"""Protocols, measurements and diagnoses against hand-made ones."""
+"""Test protocols, measurements and diagnoses against values computed by hand."""
 
 import json
 import math
@@ -78,7 +78,7 @@ def test_tta_flip_is_the_mean_of_an_image_and_its_mirror_image() -> None:
 
 
 def test_tta_flip_shift_is_six_views_half_of_them_in_place() -> None:
-    """Shifts written out with NumPy: one pixel down and right, or up and left, the border mirrored."""
+    """The shifts are written out with NumPy: one pixel down and right, or up and left, with mirrored borders."""
     probe = Probe(50)
     array = pixels(4).numpy()
     inner = np.pad(array, ((0, 0), (0, 0), (1, 1), (1, 1)), mode="reflect")

@@ -1,4 +1,4 @@
-"""Every notebook runs from top to bottom, and is stored with outputs of the form that a fresh run gives."""
+"""Test that every notebook runs from top to bottom, and that its stored outputs have the form of new ones."""
 
 import base64
 import re
@@ -53,7 +53,7 @@ def test_a_notebook_is_stored_as_it_ran_small_and_without_traces_of_a_machine(pa
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 def test_a_notebook_runs_and_its_stored_outputs_have_the_form_of_fresh_ones(path: Path, tmp_path: Path) -> None:
-    """With one epoch of a small network: so numbers differ, and words, lines and figures do not."""
+    """It runs one epoch of a small network, so that numbers differ, but words, lines and figures do not."""
     notebook = nbformat.read(path, as_version=4)
     trains = [cell for cell in notebook.cells if cell.cell_type == "code" and EPOCHS in cell.source]
     assert trains, f"{EPOCHS} is what is shortened"

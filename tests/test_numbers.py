@@ -1,4 +1,4 @@
-"""The tests of numbers hold on a CPU without AVX-512, too."""
+"""Test that the tests of numbers also pass on a CPU without AVX-512."""
 
 import os
 import subprocess

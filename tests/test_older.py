@@ -1,6 +1,6 @@
-"""What an imgrec of before wrote is read, measured, tabled and gone on with by today's.
+"""Test that files of an older version can be read, measured, tabulated and continued.
 
-older/runs.tar.xz is what older/make.py wrote at the commit that its records name.
+older/make.py wrote older/runs.tar.xz at the commit that the records name.
 """
 
 import csv
@@ -55,7 +55,7 @@ def test_each_record_is_read_and_its_network_gives_its_scores(older: Path, comma
     [pytest.param(name, marks=[pytest.mark.slow] * (name in ("average", "distributed"))) for name in MADE["RUNS"]],
 )
 def test_a_cut_run_goes_on_and_ends_as_the_whole_one(name: str, older: Path, imgrec: Callable[..., Any]) -> None:
-    """To the bit, wherever today's imgrec repeats the whole one to the bit: on a like CPU, with like libraries."""
+    """The bits are equal wherever the present version repeats the whole run bit for bit: similar CPU and libraries."""
     for kind in ("cut", "repeated"):
         child = imgrec("train", *MADE["BASE"], *MADE["RUNS"][name], f"hydra.run.dir={kind}/{name}", OTHER_CODE)
         assert child.wait() == 0, child.log.read_text()
@@ -99,7 +99,7 @@ def test_a_search_goes_on_with_its_trials(older: Path, command: Callable[..., Sa
 @pytest.mark.slow
 @pytest.mark.parametrize("name", MADE["RUNS"])
 def test_a_whole_run_is_verified(name: str, older: Path, imgrec: Callable[..., Any]) -> None:
-    """Bit-equal, or a number that drifts, on another CPU or with other libraries; an error is neither."""
+    """The result is bit-equal, or, with another CPU or other libraries, a number that deviates; but no error."""
     child = imgrec("verify", f"whole/{name}")
     assert child.wait() in (0, 1)
     assert "bit-equal: weights" in child.log.read_text() or "differs" in child.log.read_text(), child.log.read_text()

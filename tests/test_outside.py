@@ -1,4 +1,4 @@
-"""Components of the user's own, out of a file or an installed package: recorded, and refused where they are others."""
+"""Test the user's own components, from a file or an installed package: recorded, and refused if they have changed."""
 
 import json
 import os
@@ -251,7 +251,7 @@ class Poly(Loss):
 def test_a_class_that_a_program_defines_anew_is_other_code_with_its_own_defaults(
     words: list[str], tiny: list[str], python: Callable[[str], str], workplace: Path
 ) -> None:
-    """As in a notebook, whose cells are no files: by the source that inspect finds."""
+    """A notebook's cells are no files: the source is the one that inspect finds."""
     asked = [*tiny, "loss=poly", "trainer.max_epochs=1"]
     said = python(f"""
         import linecache, sys, types
@@ -284,7 +284,7 @@ def test_a_class_that_a_program_defines_anew_is_other_code_with_its_own_defaults
 def test_one_choice_s_silent_key_is_not_another_s(
     parts: Path, python: Callable[[str], str], command: Callable[..., Said], tiny: list[str]
 ) -> None:
-    """loss.gamma is a note of the one, and what tells runs of the other apart."""
+    """loss.gamma is outside of the identity of one choice, and part of the identity of the other."""
     gamma = "    gamma: float = setting(2.0, 'a note', identity=False)\n    note: str"
     parts.write_text(PARTS.replace("    note: str", gamma))
     python(f"""

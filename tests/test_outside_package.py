@@ -1,4 +1,4 @@
-"""An installed package of components: trained, swept, tabled, measured, resumed, verified, and refused without it."""
+"""Test an installed package of components: train, sweep, tabulate, measure, resume, verify; refuse without it."""
 
 import base64
 import hashlib

@@ -1,4 +1,4 @@
-"""Paths as people have them, from the command to the record and back."""
+"""Test paths as users have them, from the command to the record and back."""
 
 import json
 import shlex

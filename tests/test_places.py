@@ -1,4 +1,4 @@
-"""Rough places: streams that are closed, full or gone, folders that Hydra misreads, damaged files, odd settings."""
+"""Test hostile conditions: closed or full streams, folders that Hydra misreads, damaged files, unusual settings."""
 
 import json
 import os

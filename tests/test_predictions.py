@@ -1,4 +1,4 @@
-"""What runs keep of each image: at their end, after `imgrec evaluate`, and packed."""
+"""Test the stored predictions of runs: at their end, after `imgrec evaluate`, and packed."""
 
 import contextlib
 import json

@@ -1,4 +1,4 @@
-"""What `import imgrec` gives, from Python."""
+"""Test the public names of `import imgrec`."""
 
 import json
 import subprocess

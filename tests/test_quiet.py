@@ -1,4 +1,4 @@
-"""What a command says is its own: no line of the libraries underneath, on a terminal or in a pipe, SLURM or not."""
+"""Test that a command prints no messages of libraries, on a terminal or in a pipe, with SLURM or without."""
 
 import os
 import re

@@ -1,4 +1,4 @@
-"""Records: JSON in and out, whole or not at all, and Wilson's interval."""
+"""Test records: JSON in and out, written completely or not at all, and Wilson's interval."""
 
 import errno
 import json

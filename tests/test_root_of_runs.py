@@ -1,4 +1,4 @@
-"""`data.root=.`: the folder of the runs would become one of the classes."""
+"""Test `data.root=.`, where the folder of the runs would become one of the classes."""
 
 import shutil
 from collections.abc import Callable

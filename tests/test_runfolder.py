@@ -1,4 +1,4 @@
-"""A run's folder: where it lies, who works in it, what state it is in."""
+"""Test a run's folder: its place, the process that uses it, and the run's state."""
 
 import errno
 import fcntl

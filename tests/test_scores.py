@@ -1,4 +1,4 @@
-"""Scores against their definitions, computed by NumPy and scikit-learn."""
+"""Test scores against their definitions, computed with NumPy and scikit-learn."""
 
 import resource
 from typing import Any
@@ -76,7 +76,7 @@ def test_a_smaller_last_batch_weighs_as_its_images_do() -> None:
 
 
 def test_the_intersection_over_union_of_a_worked_example() -> None:
-    """True 0 0 1 1, said 0 1 1 1: class 0 has 1 / 2, class 1 has 2 / 3; a class that never occurs counts nothing."""
+    """True 0 0 1 1, predicted 0 1 1 1: class 0 has 1 / 2, class 1 has 2 / 3. A class without images does not count."""
     logits = torch.nn.functional.one_hot(torch.tensor([0, 1, 1, 1]), 3).float()
     found = counted([(logits, torch.tensor([0, 0, 1, 1]), torch.tensor(0.0))], classes=3)
     assert found["iou"] == pytest.approx((1 / 2 + 2 / 3) / 2)
@@ -85,7 +85,7 @@ def test_the_intersection_over_union_of_a_worked_example() -> None:
 
 
 def test_what_the_first_images_do_not_tell_apart_is_told_apart_later() -> None:
-    """All right at first, so that top1 and top5 agree; then half of the classes are second."""
+    """At first all images are right, so that top1 and top5 agree; then half of the classes come second."""
     scores = Scores(K)
     truth = torch.arange(K)
     right = 9 * torch.nn.functional.one_hot(truth, K).float()
@@ -98,7 +98,7 @@ def test_what_the_first_images_do_not_tell_apart_is_told_apart_later() -> None:
 
 
 def test_counting_takes_memory_for_the_images_and_the_classes_not_for_their_product_squared() -> None:
-    """256 images of 1 000 classes: a million counts, where a table of images by pairs of classes is 2 GB."""
+    """256 images of 1 000 classes need a million counts. A table of images by pairs of classes would have 2 GB."""
     (row,) = batches([256], classes=1000)
     was = torch.are_deterministic_algorithms_enabled()
     torch.use_deterministic_algorithms(True)
@@ -113,7 +113,7 @@ def test_counting_takes_memory_for_the_images_and_the_classes_not_for_their_prod
 
 
 def test_full_confidence_shares_the_last_bin() -> None:
-    """Half of the images at confidence 1, half at 0.976: one bin (14/15, 1], and one gap between their means."""
+    """Half of the images have confidence 1, half 0.976: one bin (14/15, 1], and one gap between their means."""
     logits = torch.zeros(100, K)
     logits[:50, 0], logits[50:, 0] = 200.0, 5.5
     truth = torch.tensor([1] * 30 + [0] * 70)

@@ -1,4 +1,4 @@
-"""What a few runs can tell, against SciPy's implementations, definitions, simulation and cases by hand."""
+"""Test the statistics of a few runs against SciPy, definitions, simulation and cases by hand."""
 
 import math
 from collections.abc import Sequence
@@ -155,7 +155,7 @@ def test_pairs_without_any_difference_have_no_p() -> None:
 @given(st.lists(st.integers(5_000, 9_000), min_size=2, max_size=8), st.integers(-900, 900))
 @seeded
 def test_differences_that_are_all_the_same_have_no_p_whatever_their_floats_say(hits: list[int], more: int) -> None:
-    """8053 - 8045 and 6570 - 6562 of 10 000 images are the same 0.08 %, up to the last bits of their floats."""
+    """8053 - 8045 and 6570 - 6562 of 10 000 images are the same 0.08 %, except for the last bits of their floats."""
     better = {seed: (count + more) / 10_000 * 100 for seed, count in enumerate(hits)}
     difference = paired(better, {seed: count / 10_000 * 100 for seed, count in enumerate(hits)})
     assert difference is not None
@@ -164,7 +164,7 @@ def test_differences_that_are_all_the_same_have_no_p_whatever_their_floats_say(h
 
 
 def test_a_spread_of_floats_last_bits_is_none() -> None:
-    """The pooled spread of the two settings takes its place, as where the differences are exactly equal."""
+    """The pooled spread of the two settings is used instead, as with differences that are exactly equal."""
     hits = (8045, 6562, 6499)
     found = compare(
         {seed: (count + 8) / 10_000 * 100 for seed, count in enumerate(hits)},
@@ -415,7 +415,7 @@ def test_the_interval_of_a_deviation_is_that_of_the_chi_squared_distribution(df:
 
 
 def test_seeds_needed_are_a_range_as_the_deviation_is_an_estimate() -> None:
-    """Five pairs whose differences deviate by 0.843 around 0.611: 17 seeds, or 8, or 126."""
+    """Five pairs whose differences have mean 0.611 and deviation 0.843: 17 seeds, or 8, or 126."""
     found = comparison(0.8433, df=4)
     assert found.seeds_for(0.6111) == 17
     assert found.seeds_range(0.6111) == (8, 126)

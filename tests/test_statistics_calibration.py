@@ -1,4 +1,4 @@
-"""The calibration error, without what few images make of it: against definitions and in simulation."""
+"""Test the calibration error corrected for few images, against definitions and in simulation."""
 
 import math
 

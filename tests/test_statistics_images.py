@@ -1,4 +1,4 @@
-"""What seeds and images together show, against definitions, SciPy and cases by hand."""
+"""Test what seeds and images show together, against definitions, SciPy and cases by hand."""
 
 import math
 

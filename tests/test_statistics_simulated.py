@@ -1,6 +1,7 @@
-"""Intervals cover as often as tables say, and p values err as seldom: in simulation, under both truths.
+"""Test in simulation that intervals cover as often as tables say, and p values are wrong as seldom.
 
-Seeds alone: the truth is of these very images, over all seeds. Seeds and images: of all images and all seeds.
+With seeds alone, the truth is that of these images, over all seeds. With seeds and images, it is that of all images and
+all seeds.
 """
 
 import math
@@ -95,7 +96,7 @@ def test_intervals_of_new_images_cover_at_least_as_stated(runs: int) -> None:
 
 
 def test_what_seeds_alone_show_is_not_of_new_images() -> None:
-    """Two settings that are equal on the population differ on these images, which many seeds see."""
+    """Two settings that are equal on the population differ on these images, which many seeds show."""
     found = rates(TASTES, 10, 400)
     assert found.of("p paired") > 4 * LEVEL
     check_of_both(found)
@@ -125,7 +126,7 @@ def test_every_interval_and_p_is_what_tables_say_in_every_world(world: str, runs
 def test_the_interval_of_a_mean_covers_new_images_where_few_are_ever_wrong(
     accuracy: float, images: int, runs: int, repetitions: int
 ) -> None:
-    """A hard image that is not among these few shows nowhere in their variance."""
+    """A hard image that is not among these few does not affect their variance."""
     world = World(accuracy=accuracy, difficulty=3.0, taste=0.0, seed=0.05, images=images)
     found = Rates(repetitions=repetitions)
     for drawn in draw(world, runs, repetitions, seed=1):
@@ -177,7 +178,7 @@ def test_of_two_equal_settings_one_is_bold_as_often_as_stated(runs: int, is_pair
 
 @pytest.mark.parametrize("df", [1, 4, 29])
 def test_the_interval_of_a_deviation_covers_as_often_as_stated(df: int) -> None:
-    """And with it the range of seeds needed, which rises with the deviation."""
+    """The range of seeds needed covers as often, as it increases with the deviation."""
     repetitions, random = 4000, np.random.default_rng(0)
     stds = random.normal(size=(repetitions, df + 1)).std(1, ddof=1)
     ends = [Comparison(std=float(std), is_paired=True, df=df).deviation() for std in stds]

@@ -1,4 +1,4 @@
-"""A run's record in a few lines."""
+"""Test the summary of a run's record in a few lines."""
 
 import math
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""What a user sees of a sweep in TensorBoard: a real Chromium opens its tabs and reads the page."""
+"""Test what a user sees of a sweep in TensorBoard: a real Chromium opens its tabs and reads the page."""
 
 import contextlib
 import shutil

@@ -1,4 +1,4 @@
-"""Texts that others wrote, as they may be shown."""
+"""Test the safe display of texts by others."""
 
 import logging
 

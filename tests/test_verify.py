@@ -1,4 +1,4 @@
-"""`imgrec verify`: a finished run done again, in another process, and what is said where it came out otherwise."""
+"""Test `imgrec verify`: repeat a finished run in another process, and report differences."""
 
 import json
 import os

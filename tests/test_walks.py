@@ -1,4 +1,4 @@
-"""The walks of docs/design.md against traces of small runs: functions are called in the order of each walk."""
+"""Test the walks of docs/design.md against traces of small runs: functions are called in the order of each walk."""
 
 import json
 import re

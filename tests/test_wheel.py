@@ -1,4 +1,4 @@
-"""The wheel, installed elsewhere: code and conf/ come out of it, not out of the repository."""
+"""Test the wheel, installed in another place: code and conf/ come from the wheel, not from the repository."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""Patience, with an end: a test that hangs says what it waited for."""
+"""Wait for a condition with a time limit, so that a hanging test says what it waited for."""
 
 import time
 from collections.abc import Callable

@@ -5,7 +5,7 @@
     run = imgrec.train(["experiment=demo", "seed=1"])
     trained = imgrec.load(run.folder)
 
-Names are looked up when they are first asked for, so that `import imgrec` by itself loads neither torch nor hydra.
+Public names are imported at their first use, so that `import imgrec` itself loads neither torch nor hydra.
 """
 
 # Type checkers take it as true by its name. Nothing is imported here: `python -m imgrec` runs this file while the
@@ -52,7 +52,7 @@ _PLACES = {
 
 
 def __getattr__(name: str) -> object:
-    """A public name, out of the module that defines it (PEP 562)."""
+    """Return a public name from the module that defines it (PEP 562)."""
     if name not in _PLACES:
         raise AttributeError(f"module 'imgrec' has no attribute {name!r}")
     import importlib

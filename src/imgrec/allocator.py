@@ -1,4 +1,4 @@
-"""What the C library does with memory that tensors on the CPU give back."""
+"""Set how the C library handles the freed memory of tensors on the CPU."""
 
 import ctypes
 
@@ -7,11 +7,12 @@ _NEVER = -1
 
 
 def keep_freed_memory() -> bool:
-    """Have this process keep freed memory for its next allocations; whether the C library (glibc) can do so.
+    """Make this process keep freed memory for later allocations. Return True if the C library (glibc) can.
 
-    By default glibc asks the system for each block over 32 MiB and gives it back when it is freed. Each training step
-    then pays for its larger activations page by page, once more: a quarter of the time at batch
-    512 (experiments/speed/README.md). Kept, memory stays at the highest use so far until the process ends. mallopt(3).
+    By default glibc requests each block over 32 MiB from the system, and returns it when it is freed. Each training
+    step then requests the memory of its larger activations again, page by page: a quarter of the time at batch 512
+    (experiments/speed/README.md). With this setting, the memory of the process stays at its highest use. See
+    mallopt(3).
     """
     try:
         mallopt = ctypes.CDLL(None).mallopt

@@ -1,4 +1,4 @@
-"""The only place that instantiates: a configuration, or a checkpoint, becomes typed objects."""
+"""Build objects from a configuration or a checkpoint: images, loaders, networks, losses. Only this module does so."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -27,12 +27,12 @@ from imgrec.optim.schedules import build_schedule
 from imgrec.stored.meta import META, Meta
 from imgrec.stored.position import RunPosition
 
-_ENOUGH = 5000 * 32 * 32  # pixels: the images that Jordan 2024 (arXiv 2404.00498) took
+_ENOUGH = 5000 * 32 * 32  # pixels of the images that Jordan 2024 (arXiv 2404.00498) used
 
 
 @dataclass(kw_only=True)
 class Trained:
-    """A network out of a checkpoint, in eval mode, with what it was trained as."""
+    """A network from a checkpoint, in eval mode, with the description of its training."""
 
     network: Network
     loss: LossFunction
@@ -44,17 +44,28 @@ class Trained:
 
 
 def source(config: Config, listing: Listing | None = None) -> Source:
-    """The images that `data` names. listing: of a folder, where it has been listed already."""
+    """Return the images that `data` names.
+
+    Args:
+        config: The configuration.
+        listing: The listing of a folder, where one was made already.
+    """
     return sources.load(config.data, listing)
 
 
 def images(config: Config, listing: Listing, files: Files) -> Images:
-    """Some of a folder's images, as the run reads them; no other image is opened."""
+    """Return some of a folder's images, read as the run reads them. No other image is opened."""
     return config.data.some(listing, files)
 
 
 def datamodule(config: Config, images: Source, *, position: RunPosition | None = None) -> ImageData:
-    """The loaders of a run. position: of the run, where it goes on."""
+    """Return the loaders of a run.
+
+    Args:
+        config: The configuration.
+        images: The images.
+        position: The position of a resumed run.
+    """
     return ImageData(
         source=images,
         data=config.data,
@@ -74,10 +85,15 @@ def classifier(
     resumed: bool,
     position: RunPosition | None = None,
 ) -> Classifier:
-    """The module that is trained.
+    """Return the module to train.
 
-    resumed: its weights come from a checkpoint: none are downloaded or set from data. position: of the run, where it
-    goes on.
+    Args:
+        config: The configuration.
+        images: The images.
+        run_id: The run's id.
+        fingerprint: The fingerprint of the images.
+        resumed: True if a checkpoint will set the weights. None are then downloaded or computed from data.
+        position: The position of a resumed run.
     """
     built = build_network(
         config.model,
@@ -91,7 +107,7 @@ def classifier(
     loss = config.loss.build()
     _check_outside(config, built, loss, images)
     if built.begins_from_data and not resumed:
-        built.initialise(_some(images.train, images.image_size))
+        built.initialise(_sample(images.train, images.image_size))
     return Classifier(
         network=built,
         loss=loss,
@@ -118,7 +134,7 @@ def classifier(
 
 
 def _check_outside(config: Config, network: Network, loss: LossFunction, images: Source) -> None:
-    """Refuse a network or a loss of the user's own whose results have other shapes than those of imgrec's."""
+    """Refuse a network or a loss of the user whose results have other shapes than those of imgrec's."""
     classes = len(images.classes)
     if origins.origin_of(type(config.model)) is not None:
         side, training = images.image_size, network.training
@@ -146,10 +162,10 @@ def _check_outside(config: Config, network: Network, loss: LossFunction, images:
                 )
 
 
-def _some(images: Images, image_size: int) -> Tensor:
-    """Images from all over a set, (N, C, H, W) in [0, 1]: enough for statistics of patches."""
+def _sample(images: Images, image_size: int) -> Tensor:
+    """Return images from all parts of a set, (N, C, H, W) in [0, 1], enough for statistics of patches."""
     count = min(len(images), max(1, _ENOUGH // image_size**2))
-    spread = torch.linspace(0, len(images) - 1, count).long()  # a folder's images lie class by class
+    spread = torch.linspace(0, len(images) - 1, count).long()  # a folder's images are sorted by class
     images_nchw, _ = images.read(spread)
     return images_nchw.float() / 255
 
@@ -157,9 +173,15 @@ def _some(images: Images, image_size: int) -> Tensor:
 def network(
     config: Config, *, classes: int, image_size: int, channels: int, mean: Sequence[float], std: Sequence[float]
 ) -> Network:
-    """The network that `model` names, for images of that many classes, pixels a side and channels, as in `Meta`.
+    """Return the network that `model` names, without pretrained weights.
 
-    Its weights are not fetched.
+    Args:
+        config: The configuration.
+        classes: The number of classes.
+        image_size: The side of the images, in pixels.
+        channels: The channels of the images.
+        mean: The mean of each channel of the training images.
+        std: The deviation of each channel of the training images.
     """
     return build_network(
         config.model,
@@ -173,7 +195,7 @@ def network(
 
 
 def network_of(config: Config, meta: Meta) -> Network:
-    """The network that `model` names, for the images of a checkpoint."""
+    """Return the network that `model` names, for the images of a checkpoint."""
     return network(
         config,
         classes=len(meta.classes),
@@ -185,9 +207,13 @@ def network_of(config: Config, meta: Meta) -> Network:
 
 
 def normalises_single_values(config: Config, side: int) -> bool:
-    """True if one image of that side, in pixels, leaves a batch normalisation one value a channel, without a variance.
+    """Return True if one image leaves some batch normalisation a single value per channel, which has no variance.
 
-    Found by a forward pass of shapes alone.
+    A forward pass of shapes only determines this.
+
+    Args:
+        config: The configuration.
+        side: The side of the image, in pixels.
     """
     alone = False
 
@@ -205,12 +231,14 @@ def normalises_single_values(config: Config, side: int) -> bool:
 
 
 def trained(path: StrPath) -> Trained:
-    """The network in a checkpoint file, rebuilt from the configuration that the file carries.
+    """Return the network of a checkpoint file, rebuilt from the configuration in the file.
 
-    The configuration is data: it picks among imgrec's own networks and losses. Under a moving average of the weights,
-    these are the averaged ones. The weights have the memory format that they were trained in, so that the rebuilt
-    network gives the bits of the saved one on the same machine.
-    Raises RunError for a damaged file, or one whose weights fit another network.
+    The configuration is data: it only selects known networks and losses. With a moving average of the weights, the
+    weights are the averaged ones. They have the memory format of the training, so that the rebuilt network computes the
+    same bits as the saved one on the same machine.
+
+    Raises:
+        RunError: The file is damaged, or its weights are those of another network.
     """
     path = Path(path)
     state = checkpoint.load(path)
@@ -222,7 +250,7 @@ def trained(path: StrPath) -> Trained:
     origins.refuse_other(meta.components, shown(path))
     try:
         config = serialize.from_flat(meta.config)
-        with torch.device("meta"):  # shapes alone, as what a configuration asks for may be larger than any memory
+        with torch.device("meta"):  # shapes only, as the network may be larger than the memory
             outline = network_of(config, meta)
     except (TypeError, ValueError, AttributeError, RuntimeError, OverflowError) as error:  # UsageError is a ValueError
         raise RunError(

@@ -1,4 +1,4 @@
-"""Temperature scaling: confidences that one number, fitted on validation, makes honest (Guo et al. 2017)."""
+"""Calibrate confidences by a temperature that is fitted on validation images (Guo et al. 2017)."""
 
 # N images, K classes
 
@@ -8,20 +8,23 @@ import torch.nn.functional as F
 from scipy.optimize import minimize_scalar
 from torch import Tensor
 
-_LEAST, _MOST = 1e-2, 1e2  # temperatures; networks' lie between 0.5 and 5
-_NEAR = 1.01  # share of an end within which the maximum lies beyond it
+_LEAST, _MOST = 1e-2, 1e2  # range of temperatures; those of networks are between 0.5 and 5
+_NEAR = 1.01  # a result within this factor of an end means a maximum outside of the range
 
 
 def fit_temperature(logits_nk: Tensor, targets_n: Tensor) -> float | None:
-    """The temperature that minimises the negative log-likelihood of softmax(logits / temperature).
+    """Return the temperature that minimises the negative log-likelihood of softmax(logits / temperature).
 
-    Guo et al. 2017 ("On Calibration of Modern Neural Networks", section 4.2). The likelihood has one maximum, which
-    Brent's bounded method finds. Returns a number in (0.01, 100); None where there is none: where all images are right,
-    the likelihood rises for ever as the temperature falls.
+    See Guo et al. 2017 ("On Calibration of Modern Neural Networks", section 4.2). The likelihood has one maximum, which
+    Brent's bounded method finds.
 
     Args:
         logits_nk: float (N, K), of images that the network was not trained on.
-        targets_n: the true classes, int (N,).
+        targets_n: The true classes, int (N,).
+
+    Returns:
+        A number in (0.01, 100); None if there is no maximum. If all images are right, the likelihood keeps
+        rising as the temperature falls.
     """
     if bool((logits_nk.argmax(dim=1) == targets_n).all()):
         return None
@@ -36,5 +39,5 @@ def fit_temperature(logits_nk: Tensor, targets_n: Tensor) -> float | None:
 
 
 def negative_log_likelihood(logits_nk: Tensor, targets_n: Tensor) -> float:
-    """The mean over images of -log p(true class), in nats, computed in float64."""
+    """Return the mean over images of -log p(true class), in nats, computed in float64."""
     return float(F.cross_entropy(logits_nk.double(), targets_n))

@@ -1,8 +1,9 @@
-"""Durable save and verified load of a training state.
+"""Save training states durably, and load them after verification.
 
-A checkpoint holds tensors and plain containers only, so that it loads with weights_only=True: nothing in it is ever
-executed. Beside each file lies its SHA-256. A save writes a temporary file in the same folder, forces it to disk and
-renames it, so that a crash at any moment leaves at least one whole generation: `last.ckpt`, else `previous.ckpt`.
+A checkpoint contains only tensors and plain containers, so that it loads with weights_only=True and never executes
+code. A file with its SHA-256 is stored next to it. A save writes a temporary file in the same folder, forces it to disk
+and renames it. A crash at any moment therefore leaves at least one complete generation: `last.ckpt`, else
+`previous.ckpt`.
 """
 
 import hashlib
@@ -20,25 +21,26 @@ from imgrec.errors import RunError
 
 log = logging.getLogger(__name__)
 
-_MOST_NOTE = 10_000  # bytes of a .sha256
+_MOST_NOTE = 10_000  # bytes of a .sha256 file
 LAST, PREVIOUS, BEST = "last.ckpt", "previous.ckpt", "best.ckpt"
 
 
 def save(state: Mapping[str, Any], path: Path) -> None:
-    """Write `state` to `path` so that a crash at any moment leaves the old file or the new one, whole.
+    """Write `state` to `path`. A crash at any moment leaves either the old file or the new one, complete.
 
-    Raises RunError with the reason (disk full, read-only); the files that were there stay.
+    Raises:
+        RunError: The file cannot be written (disk full, read-only). The old files stay.
     """
     hashing: _HashingFile | None = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with disk.Partial(path) as new:
             hashing = _HashingFile(new.file)
-            torch.save(dict(state), cast(IO[bytes], hashing))  # it needs write and flush alone
+            torch.save(dict(state), cast(IO[bytes], hashing))  # it needs only write and flush
             new.sync()
             _place(new, path, hashing.hexdigest())
     except (OSError, RuntimeError) as error:
-        # of a refused write PyTorch's writer says only that the file ends too early
+        # after a failed write, PyTorch's writer says only that the file ends too early
         cause = hashing.refusal if hashing is not None and hashing.refusal is not None else error
         raise RunError(
             f"{path} cannot be saved: {_reason(cause)}; the checkpoints saved before it are whole, free the disk and"
@@ -47,14 +49,14 @@ def save(state: Mapping[str, Any], path: Path) -> None:
 
 
 def check_plain(state: object, what: str) -> None:
-    """Refuse a state that could be saved and never be loaded again, as loading makes no objects.
+    """Refuse a state that could be saved but not loaded, as loading creates no objects.
 
     Args:
-        state: What a callback wants to store.
-        what: Whose it is, for the refusal.
+        state: The state of a callback.
+        what: The name of the callback, for the error message.
 
     Raises:
-        RunError: Something in it is no number, text, tensor or plain container of such.
+        RunError: The state contains anything else than numbers, texts, tensors and plain containers.
     """
     if isinstance(state, dict):
         inner = [*state.keys(), *state.values()]
@@ -74,16 +76,17 @@ def check_plain(state: object, what: str) -> None:
 
 
 def save_generation(state: Mapping[str, Any], folder: Path) -> None:
-    """Save `state` as `last.ckpt`, after keeping the `last.ckpt` that was there as `previous.ckpt`."""
+    """Save `state` as `last.ckpt`, and keep the old `last.ckpt` as `previous.ckpt`."""
     if (folder / LAST).exists():
         link_or_copy(folder / LAST, folder / PREVIOUS)
     save(state, folder / LAST)
 
 
 def link_or_copy(source: Path, target: Path) -> str:
-    """Let `target` be the same file as `source`: a hard link, as no checkpoint is ever changed in place.
+    """Make `target` a hard link to `source`, or a copy. A link is safe, as checkpoints are never changed in place.
 
-    Returns its SHA-256 as it is stated beside it.
+    Returns:
+        The file's SHA-256, from the file next to it.
     """
     try:
         with disk.Partial(target, like=source) as new:
@@ -95,13 +98,15 @@ def link_or_copy(source: Path, target: Path) -> str:
 
 
 def load(path: Path) -> dict[str, Any]:
-    """The state in that file, on the CPU, after its SHA-256 was compared.
+    """Return the state in a file, on the CPU, after verifying its SHA-256.
 
-    Without a .sha256 beside it the file loads with a warning. Raises RunError for a wrong one, a damaged file, and a
-    file that would need unpickling.
+    A file without a .sha256 loads with a warning.
+
+    Raises:
+        RunError: The SHA-256 differs, the file is damaged, or it would need unpickling.
     """
     try:
-        disk.opened(path).close()  # a pipe would be waited for
+        disk.opened(path).close()  # opening a pipe would block
         stated = _stated_digest(path)
         if stated is None:
             log.warning("%s has no .sha256 beside it: loaded unverified", path)
@@ -111,17 +116,17 @@ def load(path: Path) -> dict[str, Any]:
                 " or changed; use an intact copy, or the run's previous.ckpt"
             )
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of a foreign file PyTorch warns before it refuses
+            warnings.simplefilter("ignore")  # PyTorch warns of a foreign file before it refuses it
             state = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError as error:
         raise RunError(f"{path} does not exist; name a run's folder or a checkpoint file") from error
     except OSError as error:
-        if error.filename is None:  # no file refused: the reader jumped beyond the end of one that is cut short
+        if error.filename is None:  # raised for a seek beyond the end of a truncated file
             raise _damaged(path, error) from error
         raise RunError(f"{error.filename} cannot be read: {_reason(error)}; name a readable checkpoint file") from error
     except RunError:
         raise
-    except Exception as error:  # a damaged file makes the reader stumble in any way, TypeError and IndexError included
+    except Exception as error:  # a damaged file may raise any exception, TypeError and IndexError included
         raise _damaged(path, error) from error
     if not isinstance(state, dict):
         raise RunError(f"{path} must hold a training state, got a {type(state).__name__}; name a checkpoint of imgrec")
@@ -129,13 +134,13 @@ def load(path: Path) -> dict[str, Any]:
 
 
 def unverified(folder: Path) -> Path | None:
-    """The newest checkpoint of a folder, if no digest lies beside it; None where one does, or without a checkpoint."""
+    """Return the newest checkpoint of a folder if it has no digest; None if it has one, or there is no checkpoint."""
     path = next((folder / name for name in (LAST, PREVIOUS) if (folder / name).exists()), None)
     return None if path is None or path.with_name(f"{path.name}.sha256").exists() else path
 
 
 def digest(tensors: Mapping[str, torch.Tensor]) -> str:
-    """SHA-256 over names, dtypes, shapes and bytes, in order of name: what bit-equal weights means."""
+    """Return the SHA-256 over names, dtypes, shapes and bytes, in order of name; equal for bit-equal weights."""
     total = hashlib.sha256()
     for name in sorted(tensors):
         tensor = tensors[name].detach().cpu().contiguous()
@@ -145,12 +150,12 @@ def digest(tensors: Mapping[str, torch.Tensor]) -> str:
 
 
 def snapshot(value: Any) -> Any:
-    """The state as it is now, on the CPU, whatever the training does next to its tensors."""
+    """Return a copy of the state on the CPU, which later training steps do not change."""
     if isinstance(value, torch.Tensor):
         return value.detach().to("cpu", copy=True)
     if isinstance(value, dict):
         copied: Any = type(value)((key, snapshot(inner)) for key, inner in value.items())
-        if hasattr(value, "_metadata"):  # the versions of a state_dict's modules
+        if hasattr(value, "_metadata"):  # the versions of the modules of a state_dict
             copied._metadata = value._metadata
         return copied
     if isinstance(value, (list, tuple)):
@@ -159,9 +164,12 @@ def snapshot(value: Any) -> Any:
 
 
 def newest(folder: Path) -> tuple[Path, dict[str, Any]] | None:
-    """The newest whole generation in a run's checkpoints folder, and its state; None when it holds none at all.
+    """Return the newest complete generation in a run's checkpoints folder, with its state; None if there are no files.
 
-    A damaged `last.ckpt` is passed over with a loud line. Raises RunError when there are files but none is whole.
+    A damaged `last.ckpt` is skipped with a warning.
+
+    Raises:
+        RunError: There are files, but none is complete.
     """
     present = [folder / name for name in (LAST, PREVIOUS) if (folder / name).exists()]
     for path in present:
@@ -179,7 +187,11 @@ def newest(folder: Path) -> tuple[Path, dict[str, Any]] | None:
 
 
 class _HashingFile:
-    """A file to write to, which hashes the bytes as they pass. refusal: why a write failed."""
+    """A file that hashes the bytes that are written to it.
+
+    Attributes:
+        refusal: The error of a failed write.
+    """
 
     def __init__(self, file: IO[bytes]) -> None:
         self._file = file
@@ -213,15 +225,15 @@ def _damaged(path: Path, error: Exception) -> RunError:
 
 
 def _place(new: disk.Partial, path: Path, digest: str) -> None:
-    """Put a finished temporary file into its place, and its SHA-256 beside it.
+    """Move a finished temporary file to its place, and write its SHA-256 next to it.
 
-    The old .sha256 goes first: between the steps the file is unverified, never verified wrongly.
+    The old .sha256 is removed first. Between the steps the file has no digest, but never a wrong one.
     """
     beside = path.with_name(f"{path.name}.sha256")
     beside.unlink(missing_ok=True)
     new.place()
     with disk.Partial(beside) as note:
-        note.file.write(f"{digest}  {path.name}\n".encode("ascii"))  # the format of sha256sum -c
+        note.file.write(f"{digest}  {path.name}\n".encode("ascii"))  # the format that sha256sum -c reads
         note.place()
 
 
@@ -236,6 +248,6 @@ def _stated_digest(path: Path) -> str | None:
 
 
 def file_digest(path: Path) -> str:
-    """SHA-256 of the file's bytes, as the .sha256 beside it states it."""
+    """Return the SHA-256 of the file's bytes, as the .sha256 file states it."""
     with disk.opened(path) as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

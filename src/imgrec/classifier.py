@@ -1,4 +1,4 @@
-"""The LightningModule: one step, scores per stage, optimizer and schedule."""
+"""Define the LightningModule: the training step, the scores per stage, the optimizer and the schedule."""
 
 from collections.abc import Callable
 from typing import Any, cast
@@ -22,13 +22,20 @@ Batch = tuple[Tensor, Tensor]
 
 
 class Classifier(lightning.LightningModule):
-    """A network that is trained and scored.
+    """A network with its loss, scores, optimizer and schedule.
 
-    network: [0, 1] pixels (N, C, H, W) -> logits (N, K). loss: logits and targets -> scalar, or with
-    reduction="none" the loss of each image (N,).
-    make_optimizer: the module to train -> its optimizer. make_schedule: optimizer and number of steps -> schedule.
-    resize: a training batch's images and the share of the training that is over, in [0, 1) -> the images to train on.
-    meta: what the network is rebuilt from, for its checkpoints. position: of the run.
+    Args:
+        network: Maps pixels in [0, 1] (N, C, H, W) to logits (N, K).
+        loss: Maps logits and targets to a scalar, or to the loss of each image (N,) with reduction="none".
+        num_classes: The number of classes K.
+        make_optimizer: Returns the optimizer of the module to train.
+        make_schedule: Returns the schedule of an optimizer and a number of steps.
+        resize: Returns the images to train on. It takes a batch's images and the share of the training that is done, in
+            [0, 1).
+        meta: The description of the network that its checkpoints store.
+        position: The run's position in the training.
+        channels_last: True for the NHWC memory format.
+        compiled: True to compile the network.
     """
 
     def __init__(
@@ -58,19 +65,19 @@ class Classifier(lightning.LightningModule):
         self._steps = 1
         self._schedule: Schedule | None = None
         self._position = position or RunPosition()
-        # in a list: a compiled module is the same parameters under other names, and must not be saved twice
+        # in a list, which hides it from PyTorch: a compiled module would save the same parameters under other names
         self._run = [cast(nn.Module, torch.compile(network)) if compiled else network]
 
     def forward(self, images_nchw: Tensor) -> Tensor:
-        """Images in [0, 1], (N, C, H, W) -> logits (N, K)."""
+        """Return the logits (N, K) of images (N, C, H, W) in [0, 1]."""
         return cast(Tensor, self._run[0](images_nchw.contiguous(memory_format=self.memory_format)))
 
     def training_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
-        """The loss, and for callbacks the logits (N, K)."""
+        """Return the loss, and for callbacks the logits (N, K)."""
         images_nchw, targets = batch
         shown = self._resize(images_nchw, self._progress())
         loss, logits_nk = self._step((shown, targets), self.train_scores)
-        weight = self._evened(batch_idx)
+        weight = self._loss_weight(batch_idx)
         return {"loss": loss if weight == 1 else loss * weight, "logits": logits_nk.detach()}
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
@@ -89,9 +96,9 @@ class Classifier(lightning.LightningModule):
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": self._schedule, "interval": "step"}}
 
     def on_train_start(self) -> None:
-        """After a resume, let the schedule follow the share of the training that is over.
+        """Set the schedule of a resumed run by the share of the training that is done.
 
-        The steps before may have been of batches of another size, so their number says nothing of the share.
+        The number of earlier steps does not give this share, as their batches may have had another size.
         """
         start = self._position.start
         if start != Position() and self._schedule is not None:
@@ -99,17 +106,17 @@ class Classifier(lightning.LightningModule):
             self._schedule.place(start.epoch * in_an_epoch + start.batch // self.trainer.accumulate_grad_batches)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Add what the run needs to go on in the middle of an epoch: its counts so far, and what it is."""
+        """Add what a run needs to continue in the middle of an epoch: the counts so far, and its own description."""
         checkpoint[TRAIN_SCORES] = gathered(snapshot(self.train_scores.state()))
         checkpoint[META] = self.meta.to_plain()
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Go on with the counts of the epoch that the run goes on in the middle of."""
+        """Restore the counts of an epoch that the run continues in its middle."""
         if self._position.start.batch and (state := own(checkpoint[TRAIN_SCORES], self.trainer)) is not None:
             self.train_scores.load(state)
 
     def _progress(self) -> float:
-        """The share of the training that is over, in [0, 1)."""
+        """Return the share of the training that is done, in [0, 1)."""
         return self._schedule.position / self._steps if self._schedule is not None else 0.0
 
     def _step(self, batch: Batch, scores: Scores) -> tuple[Tensor, Tensor]:
@@ -119,10 +126,10 @@ class Classifier(lightning.LightningModule):
         scores.update(logits_nk, targets, loss)
         return loss, logits_nk
 
-    def _evened(self, batch_idx: int) -> float:
-        """What a batch's loss counts, so that each optimizer step follows the mean gradient of its batches.
+    def _loss_weight(self, batch_idx: int) -> float:
+        """Return the factor of a batch's loss with which each optimizer step follows the mean gradient of its batches.
 
-        Lightning divides by `accumulate` always, and an epoch's last step may have fewer batches.
+        Lightning always divides by `accumulate`, but an epoch's last step may have fewer batches.
         """
         accumulate, batches = self.trainer.accumulate_grad_batches, int(self.trainer.num_training_batches)
         rest = batches % accumulate
@@ -131,7 +138,7 @@ class Classifier(lightning.LightningModule):
     def _log_epoch(self, stage: str, scores: Scores) -> None:
         values = {f"{stage}/{name}": value for name, value in scores.scalars().items()}
         scores.reset()
-        self.log_dict(values, logger=False)  # what callbacks monitor
-        # to the loggers at once: Lightning would wait until after the epoch's checkpoint, and lose them in a crash
+        self.log_dict(values, logger=False)  # callbacks monitor these
+        # log now: Lightning logs after the epoch's checkpoint, and a crash between them would lose the values
         for logger in self.trainer.loggers:
             logger.log_metrics({**values, "epoch": float(self.current_epoch + 1)}, step=self.global_step)

@@ -1,8 +1,11 @@
-"""How many cores this process may use. Imports no torch."""
+"""Count the CPU cores of this process. Imports no torch."""
 
 import os
 
 
 def cores() -> int:
-    """What a container or SLURM leaves of the machine's cores, where the system tells, else all of them."""
+    """Return the number of CPU cores available to this process, if the system reports it, else of the machine.
+
+    A container or SLURM may limit it.
+    """
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

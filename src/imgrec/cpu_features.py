@@ -1,4 +1,4 @@
-"""How the CPU multiplies matrices of bfloat16, which decides what is fastest on it."""
+"""Find out how the CPU multiplies bfloat16 matrices, which decides on the fastest arithmetic."""
 
 import functools
 import time
@@ -8,36 +8,36 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-_REPEATS = 3  # of each timing, of which the fastest counts
+_REPEATS = 3  # repetitions of a timing; the fastest counts
 
 
 def has_amx() -> bool:
-    """Return True if it does so in tiles (Intel AMX)."""
+    """Return True if the CPU multiplies bfloat16 in tiles (Intel AMX)."""
     return _capable("amx_bf16")
 
 
 def has_bfloat16() -> bool:
-    """Return True if it does so at all, in tiles or in vectors (AVX512-BF16), and oneDNN may use them."""
+    """Return True if the CPU multiplies bfloat16 in tiles or vectors (AVX512-BF16), and oneDNN may use them."""
     return (has_amx() or _capable("avx512_bf16")) and sums_in_float32()
 
 
 def sums_in_float32() -> bool:
-    """Return True if oneDNN multiplies bfloat16 on this CPU: sums are taken in float32 and rounded once.
+    """Return True if oneDNN multiplies bfloat16 on this CPU: sums are computed in float32 and rounded once.
 
-    Otherwise (no AVX-512, or ONEDNN_MAX_CPU_ISA=AVX2) PyTorch's own loops round each image's part of a weight gradient,
-    and each kernel position's part of an image gradient, to bfloat16.
+    Otherwise (no AVX-512, or ONEDNN_MAX_CPU_ISA=AVX2) PyTorch's own loops round the part of each image in a weight
+    gradient, and the part of each kernel position in an image gradient, to bfloat16.
     """
     return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
 
 
 @functools.cache
 def bfloat16_slowdown() -> float:
-    """How many times longer a convolution takes in bfloat16 than in float32. Below 1: bfloat16 is faster.
+    """Return the time of a convolution in bfloat16 divided by that in float32. Below 1, bfloat16 is faster.
 
-    It is measured once a process: in 10 ms where the CPU has bfloat16, in half a second where it emulates it. The
-    answer includes what PyTorch and oneDNN were told about the CPU (ATEN_CPU_CAPABILITY, ONEDNN_MAX_CPU_ISA).
+    It is measured once per process: in 10 ms if the CPU has bfloat16, in half a second if it emulates it. The settings
+    of PyTorch and oneDNN (ATEN_CPU_CAPABILITY, ONEDNN_MAX_CPU_ISA) affect the result.
     """
-    generator = torch.Generator().manual_seed(0)  # the global one belongs to the run
+    generator = torch.Generator().manual_seed(0)  # the global generator belongs to the run
     images_nchw = torch.randn(32, 32, 16, 16, generator=generator)
     weight_ochw = torch.randn(32, 32, 3, 3, generator=generator)
     lower = images_nchw.bfloat16(), weight_ochw.bfloat16()
@@ -47,7 +47,7 @@ def bfloat16_slowdown() -> float:
 
 
 def _fastest(work: Callable[[], Tensor]) -> float:
-    """Seconds of the fastest of some calls, after one that prepares."""
+    """Return the seconds of the fastest of some calls, after a first call for preparation."""
     work()
     seconds = []
     for _ in range(_REPEATS):
@@ -58,6 +58,6 @@ def _fastest(work: Callable[[], Tensor]) -> float:
 
 
 def _capable(what: str) -> bool:
-    """False where PyTorch does not tell, as its older versions."""
+    """Return True if the CPU has the feature; False if PyTorch does not report it, as in older versions."""
     capabilities = getattr(torch.cpu, "get_capabilities", None)
     return capabilities is not None and bool(capabilities().get(what, False))

@@ -1,4 +1,4 @@
-"""The LightningDataModule: one source's splits as loaders, in place again after an interruption."""
+"""Define the LightningDataModule: loaders of the splits, which continue at the right batch after an interruption."""
 
 from functools import cached_property
 from typing import Any
@@ -22,9 +22,13 @@ from imgrec.stored.resume_state import DataState, KeptImages
 class ImageData(lightning.LightningDataModule):
     """Loaders of training and validation batches: images (N, C, H, W) in [0, 1], and targets.
 
-    source: the images. seed: decides order and augmentation, together with epoch and index.
-    whole_epochs: the first epochs, which visit all images whatever a resumed run had left out.
-    position: of the run; loaders begin at its start.
+    Args:
+        source: The images.
+        data: The settings of the data axis.
+        augment: The settings of the augment axis.
+        seed: The seed, which with epoch and index determines order and augmentation.
+        whole_epochs: The number of first epochs that visit all images, even if a resumed run had left some out.
+        position: The run's position; the loaders begin at its start.
     """
 
     def __init__(
@@ -68,7 +72,7 @@ class ImageData(lightning.LightningDataModule):
         assert isinstance(loader.dataset, TrainBatches | ResidentBatches)
         self._batches = loader.dataset
         start = self._position.start
-        # workers ask for their first batches at once, before Lightning names the epoch
+        # workers request their first batches at once, before Lightning sets the epoch
         sampler = loader.sampler
         assert isinstance(sampler, BatchNumbers)
         sampler.set_epoch(start.epoch)
@@ -90,17 +94,22 @@ class ImageData(lightning.LightningDataModule):
         )
 
     def indices(self, epoch: int, batch: int) -> list[int]:
-        """Which of the training images this process' batch of that number holds."""
+        """Return the indices of the training images in this process' batch."""
         assert self._batches is not None, "training has begun"
         return self._batches.indices(epoch, batch)
 
     @property
     def pruned(self) -> bool:
-        """Whether some training images are left out by now."""
+        """True if some training images are left out now."""
         return self._subset is not None and self._subset.since is not None
 
     def keep(self, kept_n: Tensor, *, since: int) -> None:
-        """Train on these images only, from epoch `since` on; for data.prune > 0. kept_n: bool (N,)."""
+        """Train only on these images. For data.prune > 0.
+
+        Args:
+            kept_n: True for each image to keep, bool (N,).
+            since: The first epoch with these images only.
+        """
         assert self._subset is not None, "data.prune makes a subset"
         self._subset.keep(kept_n, since=since)
 
@@ -111,9 +120,9 @@ class ImageData(lightning.LightningDataModule):
         return DataState(position=self._position.saved, subset=left).to_plain()
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """What was left out stays out, unless data.prune is another now, or this is too early for it by now.
+        """Restore which images are left out.
 
-        Then it is chosen anew.
+        If data.prune has changed, or the position is in the epochs that visit all images, they are chosen again later.
         """
         stored = DataState.from_plain(state_dict)
         chosen = stored.subset
@@ -124,7 +133,7 @@ class ImageData(lightning.LightningDataModule):
         return self._device().type == "cuda"
 
     def _resident_on(self) -> torch.device | None:
-        """The device to keep the training images on, and to make their batches on; None for neither."""
+        """Return the device that stores the training images and makes their batches; None if there is none."""
         if self._data.resident == "auto":
             possible = isinstance(self.source.train, MemoryImages) and self._augment.policy == "none"
             return self._device() if possible and self._feeds_gpu() else None

@@ -1,7 +1,7 @@
-"""The processes of one distributed run: the first one starts the others, its companions, which train along.
+"""Start the processes of one distributed run: the first process starts the others, its companions. Imports no torch.
 
-A companion knows its rank by LOCAL_RANK. Other programs set that variable too, so a companion also carries the number
-of the process that started it. Imports no torch.
+LOCAL_RANK gives a companion's rank. Other programs set that variable too, so a companion also gets the id of the
+process that started it.
 """
 
 import contextlib
@@ -21,19 +21,19 @@ log = logging.getLogger(__name__)
 
 ADDRESS = "127.0.0.1"  # all processes of a run are on this machine
 _STARTED_BY, _PORT = "IMGREC_STARTED_BY", "MASTER_PORT"
-# how other programs tell a process that it is one of several; Lightning would believe them
+# variables by which other programs give a process its rank; Lightning would use them
 _RANKS = ("LOCAL_RANK", "NODE_RANK", "GROUP_RANK", "RANK")
-_GRACE = 60.0  # seconds for a companion to end by itself when the training is over
-_LOOK = 1.0  # seconds from one look at the companions to the next
-_SETTLE = 10.0  # seconds for the first process to notice by itself that a companion is gone
+_GRACE = 60.0  # seconds for a companion to exit after the training
+_LOOK = 1.0  # seconds between two checks of the companions
+_SETTLE = 10.0  # seconds for the first process to notice by itself that a companion has ended
 
 
 def rank() -> int:
-    """This process' number among those of its run; 0 for the first one, and for a run of one process."""
+    """Return this process' rank in its run; 0 for the first process, and for a run of one process."""
     return _rank(os.getpid())
 
 
-@functools.cache  # the process that started this one may end, and its number with it
+@functools.cache  # the process that started this one may end, which changes the parent's id
 def _rank(process: int) -> int:
     if os.environ.get(_STARTED_BY) != str(os.getppid()):
         return 0
@@ -41,9 +41,9 @@ def _rank(process: int) -> int:
 
 
 def refuse_foreign_rank() -> None:
-    """Refuse to be one of several processes that another program has started (torchrun, mpirun).
+    """Refuse to run as one of several processes that another program has started (torchrun, mpirun).
 
-    Each of them would carry out the whole run.
+    Each of the processes would carry out the whole run.
     """
     if rank() > 0:
         return
@@ -57,29 +57,29 @@ def refuse_foreign_rank() -> None:
 
 
 def forget_foreign_rank() -> None:
-    """Take what other programs say of ranks out of the environment: Lightning would wait for processes of theirs."""
+    """Remove other programs' ranks from the environment, as Lightning would wait for their processes."""
     if rank() == 0:
         for name in _RANKS:
             os.environ.pop(name, None)
 
 
 def port() -> int:
-    """The port of this machine at which the first process of the run waits, which has told it to its companions."""
+    """Return the port at which the first process of the run waits; companions get it from that process."""
     return int(os.environ[_PORT])
 
 
 @contextlib.contextmanager
 def started(job: str, *, count: int, at_port: int, noted: Callable[[], int | None]) -> Iterator[None]:
-    """Let companions train along while the block runs.
+    """Run companions while the block runs.
 
-    They are killed where the block fails, and end by themselves otherwise. Where one of them fails, and the block goes
-    on for ten seconds without it, all processes of the run are ended, as this one would wait for it for ever.
+    They are killed if the block fails; otherwise they exit by themselves. If a companion fails and the block continues
+    for ten seconds without it, all processes of the run are ended, as this one would wait for the companion for ever.
 
     Args:
-        job: The job that they carry out, as JSON text, which each reads from its standard input.
-        count: How many processes the run has, this one included.
-        at_port: Where this process waits for them.
-        noted: Tells which signal has come to this process, if any has.
+        job: The job as JSON text, which each companion reads from its standard input.
+        count: The number of processes of the run, including this one.
+        at_port: The port at which this process waits for them.
+        noted: Returns the signal that this process has received; None for none.
     """
     command = [sys.executable, "-m", "imgrec", "_job", "-"]
     told = {**os.environ, _STARTED_BY: str(os.getpid()), _PORT: str(at_port)}
@@ -90,13 +90,13 @@ def started(job: str, *, count: int, at_port: int, noted: Callable[[], int | Non
             other = subprocess.Popen(command, env={**told, "LOCAL_RANK": str(number)}, stdin=subprocess.PIPE)
             others.append(other)
             assert other.stdin is not None, "a pipe"
-            with contextlib.suppress(BrokenPipeError), other.stdin:  # one that has ended is seen below
+            with contextlib.suppress(BrokenPipeError), other.stdin:  # a companion that has ended is detected below
                 other.stdin.write(job.encode())
         threading.Thread(target=_end_with_any, args=(others, over, noted), daemon=True).start()
         yield
     except BaseException as error:
-        if interruption_in(error) is None:  # they save, and end by themselves
-            _kill(others)  # on GPUs they would wait half an hour for a process that has failed
+        if interruption_in(error) is None:  # on an interruption they save and exit by themselves
+            _kill(others)  # on GPUs they would wait for half an hour for a failed process
         raise
     finally:
         over.set()
@@ -130,4 +130,4 @@ def _end_with_any(
 
 def _kill(others: Sequence[subprocess.Popen[bytes]]) -> None:
     for other in others:
-        other.kill()  # does nothing where the process has ended
+        other.kill()  # no effect on a process that has ended

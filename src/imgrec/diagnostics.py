@@ -1,7 +1,7 @@
-"""diagnostics.json: what a run's scores hide, of each place (best, last) and split. Imports no torch.
+"""Read and write diagnostics.json: confusion and calibration by place (best, last) and split. Imports no torch.
 
-Up to FULL classes `confusion` holds the whole matrix, a list for each true class. Beyond, `confusion_sparse` holds a
-text for each true class with the classes that its images were given and how many: "0:48 17:2".
+Up to FULL classes, `confusion` contains the whole matrix, one list per true class. Above, `confusion_sparse` contains
+one text per true class with the predicted classes and their counts: "0:48 17:2".
 """
 
 from collections.abc import Sequence
@@ -13,17 +13,17 @@ from imgrec import value_checks
 from imgrec.errors import RunError
 from imgrec.text_files import read_json, reason
 
-FULL = 100  # classes; the matrix of a thousand takes 8 MB as JSON, of which nearly all are zeros
+FULL = 100  # classes; the matrix of 1000 takes 8 MB as JSON, nearly all of it zeros
 _MOST_CLASSES = 10**5
 _MOST = 2**28  # bytes: a full matrix of 1000 classes at two places and splits takes 2**25
 
 Row = dict[int, int]
-"""Images of one true class by the class that they were given, without zeros."""
+"""The counts of one true class by predicted class, without zeros."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Bin:
-    """Images of a range of confidence: how many, their mean confidence and accuracy."""
+    """A bin of confidence: the number of its images, their mean confidence and their accuracy."""
 
     low: float
     high: float
@@ -34,7 +34,14 @@ class Bin:
 
 @dataclass(frozen=True, kw_only=True)
 class Diagnostics:
-    """Of one split at one place. accuracy: of each class, None where it has no image. calibration: bins with images."""
+    """The diagnostics of one split at one place.
+
+    Attributes:
+        classes: The names of the classes.
+        confusion: The counts of each true class.
+        accuracy: The accuracy of each class; None for a class without images.
+        calibration: The bins that contain images.
+    """
 
     classes: tuple[str, ...]
     confusion: list[Row]
@@ -43,7 +50,7 @@ class Diagnostics:
 
 
 def confusion(matrix: Sequence[Sequence[int]]) -> dict[str, Any]:
-    """The matrix, true class by row, as the file holds it."""
+    """Return the matrix, with true classes by row, in the form of the file."""
     if len(matrix) <= FULL:
         return {"confusion": [list(row) for row in matrix]}
     rows = [" ".join(f"{given}:{count}" for given, count in enumerate(row) if count) for row in matrix]
@@ -51,15 +58,16 @@ def confusion(matrix: Sequence[Sequence[int]]) -> dict[str, Any]:
 
 
 def matrix(found: dict[str, Any]) -> list[list[int]]:
-    """The whole matrix of one split at one place, as the file holds that."""
+    """Return the whole matrix of one split at one place, from the form of the file."""
     classes = len(found["classes"])
     return [[row.get(given, 0) for given in range(classes)] for row in _confusion(found, classes)]
 
 
 def read(path: Path, *, at: str, split: str) -> Diagnostics | None:
-    """The diagnostics of a split at a place, or at `last` without it; None where there are none.
+    """Return the diagnostics of a split at a place, or at `last` if the place is missing; None if there are none.
 
-    Raises RunError for a file that holds something else.
+    Raises:
+        RunError: The file has another form.
     """
     try:
         places = value_checks.mapping(read_json(path, most=_MOST), "diagnostics")

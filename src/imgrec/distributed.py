@@ -1,4 +1,4 @@
-"""What the processes of one distributed run tell each other."""
+"""Exchange values between the processes of one distributed run."""
 
 import functools
 from collections.abc import Sequence
@@ -11,7 +11,10 @@ T = TypeVar("T")
 
 
 def gathered(value: T) -> list[T]:
-    """Every process' value, by rank; all must ask at the same moment. Alone: a list of one."""
+    """Return the values of all processes, by rank; a list of one value for a single process.
+
+    All processes must call this at the same time.
+    """
     if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
         return [value]
     values: list[Any] = [None] * torch.distributed.get_world_size()
@@ -20,14 +23,15 @@ def gathered(value: T) -> list[T]:
 
 
 def own(values: Sequence[T], trainer: lightning.Trainer) -> T | None:
-    """This process' part of what was once gathered; None where the run had another number of processes."""
+    """Return this process' part of gathered values; None if the run had another number of processes."""
     return values[trainer.global_rank] if len(values) == trainer.world_size else None
 
 
 def anywhere(here: bool, trainer: lightning.Trainer) -> bool:
-    """Whether it is so in any process, so that all of them do the same; all must ask at the same moment.
+    """Return True if the value is true in any process, so that all processes act alike.
 
-    Asked from CPU to CPU: a question at every step must not wait until a GPU has done what it was given.
+    All processes must call this at the same time. The exchange is between CPUs, as a check at every step must not wait
+    for the GPUs.
     """
     if trainer.world_size == 1:
         return here
@@ -40,5 +44,5 @@ def anywhere(here: bool, trainer: lightning.Trainer) -> bool:
 
 @functools.lru_cache(maxsize=1)
 def _between_cpus(world: Any) -> Any:
-    """The same processes, by gloo; anew for each run's `world`."""
+    """Return a gloo group of the same processes, a new one for each run's `world`."""
     return torch.distributed.new_group(backend="gloo")

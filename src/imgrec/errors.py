@@ -1,4 +1,4 @@
-"""How a command ends other than well. A refusal is one sentence that gives key or file, rule, value and way out."""
+"""Define the exceptions that a command can end with. A refusal is one sentence: key or file, rule, value, advice."""
 
 import os
 import signal
@@ -12,8 +12,8 @@ class RefusalError(Exception):
     """A refusal in one sentence.
 
     Args:
-        reason: What is wrong; or the whole sentence, where nobody asks for its parts.
-        way_out: What to do about it. It follows the reason in the sentence, after a semicolon.
+        reason: What is wrong; or the whole sentence, if its parts are not needed.
+        way_out: The advice, which follows the reason in the sentence after a semicolon.
     """
 
     def __init__(self, reason: str, *, way_out: str | None = None) -> None:
@@ -23,17 +23,19 @@ class RefusalError(Exception):
 
 
 class UsageError(RefusalError, ValueError):
-    """The request itself is wrong (a key, a value, a name): exit code 2."""
+    """The request is wrong (a key, a value, a name): exit code 2."""
 
 
 class RunError(RefusalError, RuntimeError):
-    """The request is fine, but it cannot be carried out here (a file, the network, the disk): exit code 1."""
+    """The request is valid, but cannot be carried out here (a file, the network, the disk): exit code 1."""
 
 
 class Interrupted(BaseException):
-    """The run was asked to end. exit_code: 128 + the signal's number, as shells count.
+    """The run was asked to end.
 
-    resumable: the same command goes on with it.
+    Attributes:
+        exit_code: 128 + the signal's number, as in shells.
+        resumable: True if the same command continues the run.
     """
 
     def __init__(self, signum: int) -> None:
@@ -43,25 +45,26 @@ class Interrupted(BaseException):
 
 
 def interruption_in(error: BaseException) -> Interrupted | None:
-    """The interruption that ended in this error, or is it; None where there was none.
+    """Return the interruption that caused this error or is it; None if there was none.
 
-    A signal comes in the middle of any code, a library's too, which may then end in an error of its own.
+    A signal may arrive in a library's code, which may then raise its own error.
     """
     ahead, seen = [error], set[int]()
     while ahead:
         found = ahead.pop()
         if isinstance(found, Interrupted):
             return found
-        if id(found) not in seen:  # chains may end in themselves, as OmegaConf's do
+        if id(found) not in seen:  # a chain may be a cycle, as in OmegaConf
             seen.add(id(found))
             ahead += [link for link in (found.__context__, found.__cause__) if link is not None]
     return None
 
 
 def shown(name: str | Path) -> str:
-    """A file's or class' name for a sentence: as it is, or quoted with escapes where it would not stay plain on a line.
+    """Return the name of a file or class for a sentence: as it is, or quoted with escapes if it is no plain text.
 
-    Names hold any byte but a slash and NUL: line breaks, quotes, and bytes of no character (surrogates in Python).
+    Names may contain any byte but a slash and NUL: line breaks, quotes, and bytes that are no character (surrogates in
+    Python).
     """
     text = str(name)
     plain = text.isprintable() and text == text.strip() and not set(text) & set("'\"\\")
@@ -69,11 +72,15 @@ def shown(name: str | Path) -> str:
 
 
 def done_over(*, named: bool) -> str:
-    """How a finished run is done over, for a sentence. named: True if the command names the run's folder."""
+    """Return words that say how to repeat a finished run.
+
+    Args:
+        named: True if the command names the run's folder.
+    """
     return "another hydra.run.dir does it over" if named else "force=true does it over, in a new folder"
 
 
 def sentence(error: BaseException) -> str:
-    """What went wrong, on one line: a refusal as it is, anything else with its class."""
+    """Return the error on one line: a refusal as it is, another error with its class."""
     text = " ".join(str(error).split())
     return text if isinstance(error, (UsageError, RunError)) else f"{type(error).__name__}: {text}"

@@ -1,4 +1,4 @@
-"""A trained network measured again, under another protocol: the run's own files stay as they are."""
+"""Measure a trained network again, under another protocol or on other images. The run's own files do not change."""
 
 import dataclasses
 import hashlib
@@ -36,9 +36,14 @@ SCHEMA = 1
 
 @dataclass(frozen=True, kw_only=True)
 class Measured:
-    """The scores, and the file that holds them (None for a lone checkpoint without `output`).
+    """The result of an evaluation.
 
-    about: how many images were measured, and which. remarks: what a reader of the scores must know.
+    Attributes:
+        scores: The scores.
+        path: The file with the scores; None for a single checkpoint without `output`.
+        text: The contents of the file.
+        about: The number of images, and which images they are.
+        remarks: Warnings that concern the scores.
     """
 
     scores: list[Score]
@@ -49,10 +54,15 @@ class Measured:
 
 
 def load(run: StrPath, *, at: str | None = None) -> Trained:
-    """The trained network of a run, on the CPU and in eval mode, with its loss, classes and configuration.
+    """Return the trained network of a run, on the CPU and in eval mode, with its loss, classes and configuration.
 
-    run: a run's folder (its `best`, else its newest checkpoint, unless `at` says best or last), or a checkpoint file.
-    Raises UsageError where there is no run, RunError where its checkpoint is damaged.
+    Args:
+        run: A run's folder or a checkpoint file.
+        at: best or last; None for the folder's `best` if it exists, else its newest checkpoint.
+
+    Raises:
+        UsageError: There is no run.
+        RunError: The checkpoint is damaged.
     """
     outside.load()
     path, _ = _checkpoint_of(Path(run), at)
@@ -71,24 +81,24 @@ def evaluate(
     allow_trained: bool = False,
     output: Path | None = None,
 ) -> Measured:
-    """Measure a run's network, or a lone checkpoint's, and keep the scores.
+    """Measure the network of a run or of a checkpoint file, and store the scores.
 
     Args:
-        run: A run's folder, finished or not (its `best`, else `last`, unless `at` chooses), or a checkpoint file.
-        protocol: A protocol's name.
+        run: A run's folder, finished or not (its `best`, else `last`, unless `at` is given), or a checkpoint file.
+        protocol: The name of a protocol.
         settings: Its settings, such as `protocol.gaussian_noise.sigmas=[0.1]`; others have their defaults.
         at: "best" or "last".
         split: "test" or "val".
-        precision: "32" or "bf16"; None: the run's test_precision.
-        data_root: Where the run's images lie now, of which its own split is measured; or other images, of which all
-            are, or those in their test/ (val/).
-        allow_trained: Measure other images also where the run was trained on some of them.
-        output: A file instead of the run's evaluations/<protocol>-<hash of the settings>.json, beside which the
-            predictions lie (.npz).
+        precision: "32" or "bf16"; None for the run's test_precision.
+        data_root: The present place of the run's images, whose own split is measured. Or a folder of other images,
+            which are measured in full, or only their test/ (val/) if they have it.
+        allow_trained: Measure other images even if the run was trained on some of them.
+        output: A file instead of the run's evaluations/<protocol>-<hash of the settings>.json. The predictions (.npz)
+            are stored only beside the latter.
 
     Raises:
-        UsageError: What is asked for cannot be.
-        RunError: The run's files, or the images, are not as they should be.
+        UsageError: The request is invalid.
+        RunError: The run's files or the images have changed, or are missing or damaged.
     """
     outside.load()
     run, output = Path(run), None if output is None else Path(output)
@@ -109,7 +119,7 @@ def evaluate(
         raise
     weights = checkpoint.digest(trained.network.state_dict())
     if run.is_dir():
-        _refuse_stranger(run, path, place, weights)
+        _refuse_other_weights(run, path, place, weights)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     asked = "--precision=bf16" if precision else "the run's test_precision=bf16"
     precision = precision or trained.config.test_precision
@@ -169,7 +179,7 @@ def evaluate(
 
 
 def _checkpoint_of(run: Path, at: str | None) -> tuple[Path, str]:
-    """The file to measure, and its place: best or last."""
+    """Return the checkpoint to measure, and its place: best or last."""
     if at is not None:
         choice("--at", at, ("best", "last"))
     if run.is_file():
@@ -193,9 +203,9 @@ def _checkpoint_of(run: Path, at: str | None) -> tuple[Path, str]:
 
 
 def _refuse_without_best(run: Path, path: Path, at: str | None) -> None:
-    """Raise RunError where the best was asked for, or where the run had one and nothing else was asked for.
+    """Refuse to measure another checkpoint than the best, if the best was requested or the run's record names one.
 
-    A warning where the run itself lost it and ended with its last state.
+    Only warn if the run itself lost its best checkpoint and finished with its last state.
     """
     progress = record.progress if (record := runfolder.look(run)) is not None else {}
     if at != "last" and isinstance(progress.get("best"), dict):
@@ -209,8 +219,8 @@ def _refuse_without_best(run: Path, path: Path, at: str | None) -> None:
         log.warning("%s was lost while the run went on: the last state is measured in its place", path)
 
 
-def _refuse_stranger(run: Path, path: Path, place: str, weights: str) -> None:
-    """Raise RunError where the file does not hold the weights that the run's record has scores of."""
+def _refuse_other_weights(run: Path, path: Path, place: str, weights: str) -> None:
+    """Refuse a checkpoint whose weights are not those that the run's record names."""
     record = runfolder.look(run)
     noted = record.weights.get(place) if record is not None and record.status == "finished" else None
     if noted is not None and noted != weights:
@@ -221,8 +231,12 @@ def _refuse_stranger(run: Path, path: Path, place: str, weights: str) -> None:
         )
 
 
-def _at_hand(run: Path, config: Config) -> Config:
-    """The same images, and never a download of them. Raises RunError where they are not there."""
+def _without_download(run: Path, config: Config) -> Config:
+    """Return the configuration with the images that are present, so that nothing is downloaded.
+
+    Raises:
+        RunError: The images are missing.
+    """
     try:
         return dataclasses.replace(config, data=config.data.at_hand())
     except RunError as error:
@@ -230,7 +244,7 @@ def _at_hand(run: Path, config: Config) -> Config:
 
 
 def _is_root_of(path: str, config: Config) -> bool:
-    """Whether it is the folder that the run itself was given."""
+    """Return True if the path is the folder of the run's own images."""
     if not config.data.named_by_root:
         return False
     named, own = (Path(root).expanduser().resolve() for root in (path, config.data.place or ""))
@@ -239,9 +253,14 @@ def _is_root_of(path: str, config: Config) -> bool:
 
 @dataclass(frozen=True, kw_only=True)
 class _Chosen:
-    """The images to measure, the fingerprint of the data that they come from, and what they are in words.
+    """The images to measure.
 
-    settings: what else tells this measurement from others of the same data.
+    Attributes:
+        images: The images.
+        fingerprint: The fingerprint of the data that contain them.
+        what: The images in words.
+        settings: Other settings that distinguish this measurement from others of the same data.
+        remarks: Warnings that concern the scores.
     """
 
     images: Images
@@ -252,7 +271,7 @@ class _Chosen:
 
 
 def _images(run: Path, trained: Trained, split: str, data_root: str | None, allow_trained: bool) -> _Chosen:
-    """The images to measure on."""
+    """Return the images to measure."""
     config = trained.config
     if data_root is not None:
         config = elsewhere(config, data_root)
@@ -272,9 +291,9 @@ def _images(run: Path, trained: Trained, split: str, data_root: str | None, allo
     by_sizes = known is not None and not known.by_contents
     remarks = [run_lookup.unknown_contents(run)] if by_sizes else []
     alike = by_sizes and data_root is not None and not _is_root_of(data_root, trained.config)
-    fingerprint = known.fingerprint if known is not None and not alike else seen.fingerprint  # alike: never the run's
+    fingerprint = known.fingerprint if known is not None and not alike else seen.fingerprint  # alike: not the run's
     seen = known or seen
-    source = assembly.source(_at_hand(run, config), seen.listing)
+    source = assembly.source(_without_download(run, config), seen.listing)
     images = source.val if split == "val" else source.open_test()
     if images is None:
         raise RunError(f"the data have no {split} images ({split}_size=0); choose another --split")
@@ -283,10 +302,11 @@ def _images(run: Path, trained: Trained, split: str, data_root: str | None, allo
 
 
 def _others(run: Path, trained: Trained, config: Config, seen: Inventory, split: str, allow_trained: bool) -> _Chosen:
-    """Images of another folder than the run's: all of them, or those of the folder's own split.
+    """Return the images of another folder than the run's: all of them, or the split that the folder has.
 
-    Raises UsageError for other classes than the network's, for a split that is not there, and for images that the run
-    was trained on, unless they are allowed.
+    Raises:
+        UsageError: The classes are not the network's, the folder has no such split, or the run was trained on some of
+            the images and this is not allowed.
     """
     listing = seen.listing
     assert listing is not None, "of a folder"
@@ -350,7 +370,7 @@ def _check_classes(root: str, own: Sequence[str], found: Sequence[str]) -> None:
 
 
 def _trained_images(run: Path, trained: Trained) -> Briefs | None:
-    """The images that the network was trained on; None where nothing noted them."""
+    """Return the images that the network was trained on; None if they were not stored."""
     if run.is_dir():
         return trained_images.read(run, trained.run_id)
     own = run.resolve().parent

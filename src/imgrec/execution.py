@@ -1,4 +1,4 @@
-"""One run in this process: its folder, its log and its record."""
+"""Carry out one run in this process, with its folder, log and record."""
 
 import signal
 from dataclasses import replace
@@ -21,16 +21,16 @@ def run(
     load: "Load | None" = None,
     interruption: "Interruption | None" = None,
 ) -> Record:
-    """Carry the job out: from the beginning, or on from the newest checkpoint in its folder.
+    """Carry out the job, from the beginning or from the newest checkpoint in its folder.
 
-    A finished run is left as it is.
+    A finished run is not repeated.
 
     Args:
         job: The run.
-        swept: True for a run of a sweep. It writes into its train.log alone, draws no bar, and leaves it to the sweep
-            to put a SLURM job back into the queue.
-        load: Loads the images, where something else than `sources.load` does, which reads them from disk.
-        interruption: Notes the signals, where something else than a new `Interruption` does.
+        swept: True for a run of a sweep. It writes only into its train.log, draws no bar, and lets the sweep put a
+            SLURM job back into the queue.
+        load: Loads the images; None for `sources.load`, which reads them from disk.
+        interruption: Notes the signals; None for a new `Interruption`.
 
     Returns:
         The record of the finished run.
@@ -43,7 +43,7 @@ def run(
     from imgrec.training.run import train  # imports torch
 
     ddp_processes.refuse_foreign_rank()
-    job = replace(job, folder=job.folder.absolute())  # a program may go to another folder meanwhile
+    job = replace(job, folder=job.folder.absolute())  # the program may change its folder meanwhile
     if ddp_processes.rank() == 0:
         runfolder.prepare(job.folder)
     trainer = job.config.trainer

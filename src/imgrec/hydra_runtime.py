@@ -1,4 +1,4 @@
-"""Hydra's own runtime, where imgrec uses it: printing a configuration, and what a sweep keeps of it. No torch here."""
+"""Use Hydra's own runtime, to print a configuration and to compose a sweep's multirun.yaml. Imports no torch."""
 
 import contextlib
 import os
@@ -19,11 +19,11 @@ from imgrec.config.overrides import literal
 from imgrec.data import inventory
 from imgrec.errors import UsageError
 
-_PRINTING = ("--cfg", "-c", "--info", "-i", "--resolve", "--package", "-p")  # Hydra's options that run nothing
+_PRINTING = ("--cfg", "-c", "--info", "-i", "--resolve", "--package", "-p")  # options of Hydra that only print
 
 
 def refuse_place() -> None:
-    """Refuse a working folder that Hydra would take for another one. Raises UsageError."""
+    """Refuse a working folder whose path Hydra would change."""
     if "${" in str(here := Path.cwd()):
         raise UsageError(
             f"the working folder must have no ${{ in its path, which Hydra resolves, got {str(here)!r}; call imgrec"
@@ -32,9 +32,12 @@ def refuse_place() -> None:
 
 
 def plain_path(key: str, path: str) -> Path:
-    """The folder that a key of Hydra's names. Raises UsageError where Hydra would write into another one.
+    """Return the folder that a key of Hydra names.
 
-    It resolves ${...} in a value, and in the folder that it works in.
+    Hydra resolves ${...} in the value, and in the path of the working folder.
+
+    Raises:
+        UsageError: Hydra would write into another folder.
     """
     if "${" in path:
         raise UsageError(f"{key} must be a plain path, got {path!r}; leave it out, and the folder names itself")
@@ -42,9 +45,15 @@ def plain_path(key: str, path: str) -> Path:
 
 
 def show(overrides: Sequence[str], flags: Sequence[str], *, multirun: bool = False) -> None:
-    """Let Hydra print the configuration, or itself; nothing is run. flags: Hydra's options for it (`--cfg job`, ...).
+    """Let Hydra print the configuration or its own settings. Nothing is run.
 
-    Raises UsageError.
+    Args:
+        overrides: The overrides.
+        flags: Hydra's options, such as `--cfg job`.
+        multirun: True if the command has -m, which is refused.
+
+    Raises:
+        UsageError: An option or an override is invalid.
     """
     for flag in flags:
         if flag.startswith("-") and flag.partition("=")[0] not in _PRINTING:
@@ -55,20 +64,21 @@ def show(overrides: Sequence[str], flags: Sequence[str], *, multirun: bool = Fal
         raise UsageError(f"{flags[0]} prints the configuration of one run, and -m asks for several; leave out -m")
     overrides = literal(overrides)
     compose(overrides)
-    with _at_hand(), _as_imgrec([*flags, *folders.search_path(), *overrides]):
+    with _registered(), _called_with([*flags, *folders.search_path(), *overrides]):
         hydra.main(config_path=str(folders.conf_dir()), config_name="config", version_base="1.3")(_nothing)()
 
 
 def _nothing(raw: DictConfig) -> None:
-    """A task for Hydra when it only prints."""
+    """Do nothing, as a task for Hydra when it only prints."""
 
 
 def of_sweep(words: Sequence[str]) -> str:
-    """What Hydra composes for a sweep of these words, its own settings included, as YAML: a sweep's multirun.yaml.
+    """Return what Hydra composes for a sweep, including its own settings, as the YAML text of multirun.yaml.
 
-    Raises UsageError where a file of conf/ asks Hydra for a launcher or a sweeper of its own.
+    Raises:
+        UsageError: A file of conf/ selects one of Hydra's own launchers or sweepers.
     """
-    with _at_hand(), initialize_config_dir(str(folders.conf_dir()), version_base="1.3"):
+    with _registered(), initialize_config_dir(str(folders.conf_dir()), version_base="1.3"):
         own = GlobalHydra.instance().hydra
         assert own is not None, "just initialized"
         config = own.compose_config(
@@ -87,8 +97,8 @@ def of_sweep(words: Sequence[str]) -> str:
 
 
 @contextlib.contextmanager
-def _at_hand() -> Iterator[None]:
-    """Let Hydra know our choices, and leave nothing of it behind but what it was called for."""
+def _registered() -> Iterator[None]:
+    """Register imgrec's choices and resolvers with Hydra for the block, and restore Hydra's state afterwards."""
     schemas.register()
     OmegaConf.register_new_resolver("imgrec.sweep_dir", _sweep_dir, replace=True)
     OmegaConf.register_new_resolver("imgrec.run_name", _run_name, replace=True)
@@ -97,8 +107,8 @@ def _at_hand() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _as_imgrec(arguments: Sequence[str]) -> Iterator[None]:
-    """Let Hydra read these arguments, and leave what goes wrong to us: it would print pages and exit."""
+def _called_with(arguments: Sequence[str]) -> Iterator[None]:
+    """Let Hydra read these arguments, and let it raise errors, which it would otherwise print before it exits."""
     argv, full = sys.argv, os.environ.get("HYDRA_FULL_ERROR")
     sys.argv = ["imgrec", *arguments]
     os.environ["HYDRA_FULL_ERROR"] = "1"
@@ -113,13 +123,13 @@ def _as_imgrec(arguments: Sequence[str]) -> Iterator[None]:
 
 
 def _sweep_dir(*, _root_: DictConfig) -> str:
-    """Hydra's ${imgrec.sweep_dir:}, the folder of a sweep's runs."""
-    first, *_ = expand(_root_.hydra.overrides.task)  # where the sweep itself is composed, the words still hold lists
+    """Return the value of ${imgrec.sweep_dir:}, the folder of a sweep's runs."""
+    first, *_ = expand(_root_.hydra.overrides.task)  # for the sweep itself, the overrides still contain lists
     return str(run_lookup.group(compose(first)))
 
 
 def _run_name(*, _root_: DictConfig) -> str:
-    """Hydra's ${imgrec.run_name:}, the name of one run's folder in it."""
+    """Return the value of ${imgrec.run_name:}, the name of one run's folder in the sweep's folder."""
     words = list(_root_.hydra.overrides.task)
     config = compose(words)
     within = Path(_root_.hydra.sweep.dir)

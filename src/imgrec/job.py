@@ -1,4 +1,4 @@
-"""A run that is to be carried out, in plain values that every process can read. Imports no torch."""
+"""Define a run that is to be carried out, in plain values that every process can read. Imports no torch."""
 
 import json
 from dataclasses import dataclass, fields
@@ -13,20 +13,20 @@ from imgrec.errors import UsageError, shown
 from imgrec.records import Record
 
 _VERSION = 1
-_LARGEST = 16 << 20  # bytes of a job file: a configuration takes about 4 kB
+_LARGEST = 16 << 20  # bytes of a job file; a configuration takes about 4 kB
 
 
 @dataclass(frozen=True, kw_only=True)
 class Job:
-    """One run: what it is and where it lies.
+    """A run that is to be carried out.
 
     Attributes:
         config: The whole configuration; `config.resume` names the run whose state it begins with.
         folder: The run's folder.
         run_id: The run's id.
-        fingerprint: Of the images when the run was asked for. The run refuses other images.
-        command: The overrides that asked for the run, as its record keeps them.
-        verbose: True if everything that any logger says goes into train.log, or the names of such loggers.
+        fingerprint: The fingerprint of the images when the run was requested. The run refuses other images.
+        command: The overrides of the run, as its record stores them.
+        verbose: True to write the messages of all loggers into train.log, or the names of such loggers.
     """
 
     config: Config
@@ -42,15 +42,15 @@ class Job:
 
     @property
     def parent(self) -> Path | None:
-        """The folder of the run that this one goes on from, where it has no state of its own."""
+        """The folder of the run that this one continues, if this one has no state of its own."""
         return Path(self.config.resume) if self.config.resume else None
 
     def record(self) -> Record | None:
-        """The record in the run's folder; None before the run begins."""
+        """Return the record in the run's folder; None before the run begins."""
         return runfolder.look(self.folder)
 
     def to_json(self) -> str:
-        """The job as JSON text, with an absolute folder and the files whose components are loaded."""
+        """Return the job as JSON text, with an absolute folder and the files whose components are loaded."""
         rows: dict[str, Any] = {field.name: getattr(self, field.name) for field in fields(Job)}
         rows |= {"job": _VERSION, "config": serialize.flat(self.config), "folder": str(self.folder.absolute())}
         rows["components"] = [[file.path, file.sha256] for file in outside.loaded()]
@@ -58,14 +58,14 @@ class Job:
 
     @classmethod
     def from_json(cls, text: str, source: str) -> Self:
-        """The job that `to_json` wrote. Its files of components are loaded, where they have not changed.
+        """Return the job that `to_json` wrote, and load its files of components.
 
         Args:
             text: The JSON text.
-            source: What a refusal calls it, such as its file.
+            source: The name of the text for the error message, such as its file.
 
         Raises:
-            UsageError: The text is no job, or its configuration is none of this version.
+            UsageError: The text is no job, its configuration is invalid in this version, or a file has changed.
         """
         try:
             rows = json.loads(text)
@@ -95,7 +95,11 @@ class Job:
 
     @classmethod
     def read(cls, path: Path) -> Self:
-        """The job in a file. Raises UsageError as `from_json`, and for a file that cannot be read."""
+        """Return the job in a file.
+
+        Raises:
+            UsageError: As in `from_json`, or the file cannot be read.
+        """
         try:
             text = content(path, most=_LARGEST).decode("utf-8")
         except (OSError, UnicodeDecodeError) as error:

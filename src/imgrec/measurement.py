@@ -1,6 +1,6 @@
-"""Measurements of a trained network: predictions under a protocol, scores, diagnostics.
+"""Measure a trained network: predictions under a protocol, scores, diagnostics.
 
-N images, K classes. Everything is measured in float32, whatever arithmetic the training used, unless asked otherwise.
+N images, K classes. Measurements use float32 unless bf16 is requested, whatever the arithmetic of the training.
 """
 
 import contextlib
@@ -27,17 +27,20 @@ from imgrec.protocols import Batch
 from imgrec.records import Score, wilson
 from imgrec.scores import CALIBRATION_BINS, Scores, calibration_bins
 
-_ROW = re.compile(r"[A-Za-z0-9_.+-]*")  # what names of a protocol's rows are made of
+_ROW = re.compile(r"[A-Za-z0-9_.+-]*")  # the name of a protocol's row
 
 
 @dataclass(kw_only=True)
 class Predictions:
-    """What a network said of the N readable images of a split.
+    """The outputs of a network for the N readable images of a split.
 
-    logits_nk (N, K), targets_n: true classes (N,), indices_n: the images' places in the split (N,),
-    precision: of the network's arithmetic, "32" or "bf16". temperature: what the logits are divided by for calibrated
-    confidences (`calibration`); None where it was not fitted. settings: of the protocol, where they are not its
-    defaults.
+    Attributes:
+        logits_nk: Logits (N, K).
+        targets_n: True classes (N,).
+        indices_n: The images' positions in the split (N,).
+        precision: The network's arithmetic, "32" or "bf16".
+        temperature: The divisor of the logits for calibrated confidences (`calibration`); None if none was fitted.
+        settings: The protocol's settings that differ from their defaults.
     """
 
     logits_nk: Tensor
@@ -57,7 +60,7 @@ class Predictions:
         return self.logits_nk.argmax(dim=1)
 
     def kept(self) -> Predicted:
-        """What `predictions.npz` keeps of them."""
+        """Return what `predictions.npz` stores of the predictions."""
         probabilities_nk = self.logits_nk.double().softmax(dim=1)
         calibrated_n = None
         if self.temperature is not None:
@@ -72,7 +75,7 @@ class Predictions:
         )
 
     def worst(self, count: int) -> Tensor:
-        """Rows of the most confident mistakes, the surest first; at most `count`."""
+        """Return the rows of the most confident mistakes, at most `count`, in order of falling confidence."""
         wrong = (self.predicted_n != self.targets_n).nonzero().squeeze(1)
         order = self.confidence_n[wrong].argsort(descending=True, stable=True)
         return wrong[order[:count]]
@@ -89,25 +92,25 @@ def predict(
     channels_last: bool = True,
     precision: str = "32",
 ) -> dict[str, Predictions]:
-    """Run the network, in eval mode, over a split under a protocol; one pass, in order.
+    """Run the network in eval mode over a split under a protocol, in one pass, in order.
 
     Args:
-        network: Images in [0, 1] (N, C, H, W) to logits (N, K).
+        network: Maps images (N, C, H, W) in [0, 1] to logits (N, K).
         images: The split.
-        protocol: Whose settings are part of the result.
-        device: Where the network is moved to.
-        batch_size: Images at a time.
-        num_workers: Processes that read images.
-        channels_last: Whether images are given in NHWC memory format.
+        protocol: The protocol; its settings are stored in the result.
+        device: The device that the network is moved to.
+        batch_size: The number of images at a time.
+        num_workers: The number of processes that read images.
+        channels_last: True to pass images in NHWC memory format.
         precision: "32", or "bf16" by autocast.
 
     Returns:
-        Predictions by label: the protocol's name, or `<name>:<row>` where it has several rows.
+        Predictions by label: the protocol's name, or `<name>:<row>` if it has several rows.
 
     Raises:
-        RunError: The protocol gives something else than logits of these images.
+        RunError: The protocol returns anything else than logits of these images.
     """
-    network = network.eval().to(device)  # before inference mode, in which what moves could never train again
+    network = network.eval().to(device)  # before inference mode, whose tensors could never be trained again
     targets, indices = [], []
     logits: dict[str, list[Tensor]] = {}
     memory_format = torch.channels_last if channels_last else torch.contiguous_format
@@ -116,7 +119,7 @@ def predict(
     )
 
     def in_float32(images_nchw: Tensor) -> Tensor:
-        """The logits, so that views are averaged in full."""
+        """Return the logits in float32, so that views are averaged in full precision."""
         logits_nk: Tensor = network(images_nchw).float()
         return logits_nk
 
@@ -151,7 +154,7 @@ def predict(
 
 
 def _label(protocol: Protocol, row: str, logits_nk: Tensor, count: int) -> str:
-    """What scores of this row are called. Raises RunError for a row that cannot be scored."""
+    """Return the label of a row's scores. Refuse a row that has an invalid name, or no logits of `count` images."""
     if _ROW.fullmatch(row) is None:
         raise RunError(
             f"protocol={protocol.name} must name its rows by letters, digits and _ . + -, got {row!r}; rename it"
@@ -164,7 +167,7 @@ def _label(protocol: Protocol, row: str, logits_nk: Tensor, count: int) -> str:
 
 @contextlib.contextmanager
 def _gradients(network: nn.Module, taken: bool) -> Iterator[None]:
-    """Take no gradients, or with respect to images alone: the network's parameters need none."""
+    """Disable gradients in the block, or enable them with respect to the images only."""
     if not taken:
         with torch.inference_mode():
             yield
@@ -182,7 +185,7 @@ def _gradients(network: nn.Module, taken: bool) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _full_float32() -> Iterator[None]:
-    """Keep convolutions and products of matrices on GPUs from rounding float32 to TF32."""
+    """Disable TF32 on GPUs in the block, so that convolutions and matrix products are in full float32."""
     convolutions, matrices = torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32
     torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = False
     try:
@@ -192,10 +195,20 @@ def _full_float32() -> Iterator[None]:
 
 
 def measure(predictions: Predictions, loss: LossFunction, *, split: str, protocol: str, at: str) -> list[Score]:
-    """The scores of a split, one row a metric. loss: the run's own, so that it compares with the curves.
+    """Return the scores of a split, one per metric.
 
-    Where a temperature was fitted, also `nll` (nats), and `nll_calibrated` and `ece_calibrated` after it.
-    Raises RunError where the network's outputs are not finite: such a score would measure nothing.
+    With a fitted temperature, they include `nll` (nats), and `nll_calibrated` and `ece_calibrated` with the
+    temperature.
+
+    Args:
+        predictions: The network's outputs.
+        loss: The run's own loss, so that its value is comparable with the curves.
+        split: The split's name.
+        protocol: The label of the predictions.
+        at: best or last.
+
+    Raises:
+        RunError: The network's outputs are not finite.
     """
     scores = Scores(predictions.logits_nk.shape[1])
     scores.update(predictions.logits_nk, predictions.targets_n, loss(predictions.logits_nk, predictions.targets_n))
@@ -216,7 +229,7 @@ def measure(predictions: Predictions, loss: LossFunction, *, split: str, protoco
             split=split,
             protocol=protocol,
             metric=metric,
-            value=round(value, 7),  # float32 holds no more digits
+            value=round(value, 7),  # float32 has no more digits
             n=n,
             at=at,
             settings=calibrated if metric.endswith("_calibrated") else settings,
@@ -238,7 +251,7 @@ def _calibrated(predictions: Predictions, temperature: float) -> dict[str, float
 
 
 def diagnose(predictions: Predictions, classes: tuple[str, ...]) -> dict[str, Any]:
-    """What the numbers hide: confusion, scores per class, calibration bins, as `imgrec.diagnostics` reads them."""
+    """Return the confusion matrix, scores per class and calibration bins, as `imgrec.diagnostics` reads them."""
     scores = Scores(len(classes))
     scores.update(predictions.logits_nk, predictions.targets_n, torch.zeros(()))
     confusion = scores.compute()["confusion"]
@@ -265,7 +278,7 @@ def _share(part: Tensor, whole: Tensor) -> float | None:
 
 
 def _calibration(predictions: Predictions) -> list[dict[str, Any]]:
-    """Bins (low, high] of confidence with the number of images, their mean confidence and their accuracy."""
+    """Return bins (low, high] of confidence with the number of images, their mean confidence and their accuracy."""
     confidence = predictions.confidence_n
     right = (predictions.predicted_n == predictions.targets_n).float()
     edges = torch.linspace(0, 1, CALIBRATION_BINS + 1)

@@ -1,4 +1,4 @@
-"""Protocols: pure functions of a network and a batch that give the logits a network is scored by.
+"""Compute the logits that a network is scored by, as pure functions of the network and a batch.
 
 N images, K classes, C channels, H rows, W columns. Images are float in [0, 1].
 """
@@ -16,7 +16,13 @@ Forward = Callable[[Tensor], Tensor]
 
 @dataclass(frozen=True, kw_only=True)
 class Batch:
-    """What a protocol is given. images_nchw: in [0, 1]. targets_n: true classes. indices_n: places in the split."""
+    """The input of a protocol.
+
+    Attributes:
+        images_nchw: Images in [0, 1].
+        targets_n: True classes.
+        indices_n: The images' positions in the split.
+    """
 
     images_nchw: Tensor
     targets_n: Tensor
@@ -24,20 +30,20 @@ class Batch:
 
 
 def clean(network: Forward, batch: Batch) -> Mapping[str, Tensor]:
-    """Score the images as they are."""
+    """Return the logits of the images as they are."""
     return {"": network(batch.images_nchw)}
 
 
 def tta_flip(network: Forward, batch: Batch) -> Mapping[str, Tensor]:
-    """Average the logits of each image and its mirror image."""
+    """Return the mean of the logits of each image and its mirror image."""
     return {"": _both_ways(network, batch.images_nchw)}
 
 
 def tta_flip_shift(network: Forward, batch: Batch) -> Mapping[str, Tensor]:
-    """Average six views: mirrored or not; in place (half of the weight), and shifted by a pixel along the diagonal.
+    """Return the mean logits of six views: mirrored or not; in place (half of the weight), and shifted by a pixel.
 
-    The test-time augmentation of Jordan 2024 ("94% on CIFAR-10 in 3.29 seconds on a single GPU", section 3.5), with
-    reflected borders.
+    The shifts are along the diagonal. This is the test-time augmentation of Jordan 2024 ("94% on CIFAR-10 in 3.29
+    seconds on a single GPU", section 3.5), with reflected borders.
     """
     images_nchw = batch.images_nchw
     height, width = images_nchw.shape[-2:]
@@ -48,16 +54,16 @@ def tta_flip_shift(network: Forward, batch: Batch) -> Mapping[str, Tensor]:
 
 
 def gaussian_noise(network: Forward, batch: Batch, *, sigmas: Sequence[float], seed: int) -> Mapping[str, Tensor]:
-    """Add Gaussian noise to each pixel and clip to [0, 1] (Hendrycks & Dietterich 2019); a row a deviation.
+    """Return the logits of images with Gaussian noise, clipped to [0, 1] (Hendrycks & Dietterich 2019).
 
-    An image's noise depends on the seed and on its place in the split alone, so that batches of any size give the same
-    scores, and all deviations scale the same draw.
+    There is one row for each deviation. An image's noise depends only on the seed and the image's position in the
+    split, so that the scores are independent of the batch size. All deviations scale the same draw.
 
     Args:
-        network: Images to logits (N, K).
+        network: Maps images to logits (N, K).
         batch: The images.
         sigmas: Standard deviations, in shares of the pixel range.
-        seed: Decides the draws.
+        seed: The seed of the noise.
     """
     shape = tuple(batch.images_nchw.shape[1:])
     draws = [np.random.default_rng([seed, int(index)]).standard_normal(shape, np.float32) for index in batch.indices_n]

@@ -1,4 +1,4 @@
-"""The search path of Python: no file of the working folder is run because it is named as a module is."""
+"""Keep the working folder out of Python's search path, so that no file in it is imported instead of a module."""
 
 import contextlib
 import os
@@ -9,9 +9,9 @@ _VARIABLE = "PYTHONSAFEPATH"  # docs.python.org/3/using/cmdline.html; since Pyth
 
 @contextlib.contextmanager
 def for_processes() -> Iterator[None]:
-    """Python processes that are started while the block runs search for modules in no working folder.
+    """Keep the working folder out of the search path of Python processes that the block starts.
 
-    `python -c` and `python -m` do so otherwise, before any code of the process can prevent it.
+    Otherwise `python -c` and `python -m` add it before any code of the process can prevent this.
     """
     before = os.environ.get(_VARIABLE)
     os.environ[_VARIABLE] = "1"

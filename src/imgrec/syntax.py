@@ -1,25 +1,29 @@
-"""What a Python module imports, and what it does apart from comments and docstrings: by its syntax tree alone."""
+"""Find a Python module's imports, and a normal form of its code without comments and docstrings."""
 
 import ast
 import warnings
 from collections.abc import Iterator, Sequence
 
-# what repeats other fields, or says nothing about what the code does
+# fields that repeat others, or do not affect what the code does
 _UNSAID = {"ctx", "kind", "type_comment", "type_ignores"}
 
 
 def parse(source: bytes) -> ast.Module:
-    """The syntax tree of a module. Raises SyntaxError or ValueError for what is no Python."""
+    """Return the syntax tree of a module.
+
+    Raises:
+        SyntaxError, ValueError: The source is no Python code.
+    """
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of an odd escape sequence the module's own import has warned
+        warnings.simplefilter("ignore")  # the import of the module has warned of invalid escape sequences
         return ast.parse(source)
 
 
 def imported(tree: ast.Module, name: str, *, is_package: bool) -> Iterator[str]:
-    """The absolute dotted names that the module `name` imports, also within functions.
+    """Yield the absolute dotted names that the module `name` imports, also in functions.
 
-    A name that is taken out of a module comes as a module of its own as well, since it may be one. Imports for type
-    checkers alone are left out.
+    A name that is imported from a module is also yielded as a module, as it may be one. Imports for type checkers are
+    left out.
     """
     package = name.split(".") if is_package else name.split(".")[:-1]
     return _imported(tree.body, package)
@@ -41,7 +45,7 @@ def _imported(body: Sequence[ast.AST], package: Sequence[str]) -> Iterator[str]:
 
 
 def normal_form(tree: ast.Module) -> bytes:
-    """The syntax tree without docstrings, the same bytes in every version of Python that can parse the module."""
+    """Return the syntax tree without docstrings, as the same bytes in every version of Python that can parse it."""
     words: list[str] = []
     _put(tree, words)
     return "\n".join(words).encode()
@@ -63,7 +67,7 @@ def _put(node: ast.AST, words: list[str]) -> None:
         elif not isinstance(value, list):
             words.append(f"{field}={value!a}")
         elif kept := [each for each in value if not _does_nothing(each, within=kind)]:
-            words.append(f"{field}[")  # nothing for an empty list: a later version may have fields that this one lacks
+            words.append(f"{field}[")  # no empty list, as a later version may have new fields
             for each in kept:
                 if isinstance(each, ast.AST):
                     _put(each, words)
@@ -74,7 +78,7 @@ def _put(node: ast.AST, words: list[str]) -> None:
 
 
 def _does_nothing(node: object, *, within: type[ast.AST]) -> bool:
-    """True for a text that stands alone, such as a docstring, and for an empty one in an f-string (some versions)."""
+    """Return True for a text that stands alone, such as a docstring, and for an empty text in an f-string."""
     if within is ast.JoinedStr:
         return isinstance(node, ast.Constant) and node.value == ""
     return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)

@@ -1,4 +1,4 @@
-"""tuning.json: the values that each choice of a tuned sweep tried, and what it is best with. Imports no torch."""
+"""Read and write tuning.json: the values that each choice of a tuned sweep tried, and the best. Imports no torch."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -17,13 +17,13 @@ Words = tuple[str, ...]
 
 @dataclass(frozen=True, kw_only=True)
 class Tuned:
-    """What one choice of a grid tried.
+    """The results of one choice of a grid.
 
-    Args:
-        choice: the words of a run of the grid, without its seed and without those that only steer (`of`).
-        chosen: the words that it is best with, one for each key; None where no try got through.
-        seeds: those of the tries.
-        tried: the mean validation top1, in [0, 1], of all words that were tried; None where a run failed.
+    Attributes:
+        choice: The overrides of a run of the grid, without its seed and without those that only steer (`of`).
+        chosen: The best overrides, one per key; None if every try failed.
+        seeds: The seeds of the tries.
+        tried: The mean validation top1, in [0, 1], of all overrides that were tried; None if a run failed.
     """
 
     choice: Words
@@ -32,7 +32,7 @@ class Tuned:
     tried: dict[Words, float | None]
 
     def column(self, position: int) -> list[str]:
-        """The words that were tried at that position beside the other words chosen."""
+        """Return the overrides that were tried at that position together with the other chosen overrides."""
         if self.chosen is None:
             return []
         rest = self.chosen[:position], self.chosen[position + 1 :]
@@ -40,15 +40,15 @@ class Tuned:
 
     @property
     def at_an_end(self) -> Words:
-        """The chosen words that have the least or greatest of the numbers tried: a better value may lie beyond."""
+        """The chosen overrides with the least or greatest of the tried numbers; a better value may exist beyond."""
         chosen = self.chosen or ()
         return tuple(word for position, word in enumerate(chosen) if word in ends(self.column(position)))
 
 
 def of(words: Sequence[str]) -> Words:
-    """The choice that a run's words make: what they say of the run beside its seed, not how the sweep goes.
+    """Return the choice of a run's overrides: those that are part of the run's identity, without its seed.
 
-    So a sweep with other values to try, or on another number of threads, is of the same choices.
+    A sweep that tries other values, or uses another number of threads, therefore has the same choices.
     """
     return tuple(word for word in words if not _steers(word.lstrip("+~").partition("=")[0]))
 
@@ -60,12 +60,12 @@ def _steers(key: str) -> bool:
 
 @cache
 def _works() -> frozenset[str]:
-    """The keys of the trainer that say where and how a run works, not what it is."""
+    """Return the keys of the trainer that are no part of a run's identity."""
     return frozenset(key for key in keys_outside_identity() if key.startswith("trainer."))
 
 
 def number(word: str) -> float | None:
-    """The number that a word gives its key; None for another value."""
+    """Return the number in an override; None for another value."""
     try:
         return float(word.partition("=")[2])
     except ValueError:
@@ -73,13 +73,17 @@ def number(word: str) -> float | None:
 
 
 def ends(words: Sequence[str]) -> Words:
-    """Of words of one key, those with the least and the greatest number; none where they have fewer than two."""
+    """Return the overrides with the least and the greatest number, of overrides of one key; none for fewer than two."""
     numbers = {found: word for word in words if (found := number(word)) is not None}
     return (numbers[min(numbers)], numbers[max(numbers)]) if len(numbers) > 1 else ()
 
 
 def read(path: Path) -> list[Tuned]:
-    """What the file holds; nothing where there is none. Raises RunError for a file that holds something else."""
+    """Return the contents of the file; nothing if there is none.
+
+    Raises:
+        RunError: The file has another form.
+    """
     if not path.exists():
         return []
     try:
@@ -92,7 +96,11 @@ def read(path: Path) -> list[Tuned]:
 
 
 def write(path: Path, found: Iterable[Tuned]) -> None:
-    """Write the file as a whole or not at all. Raises RunError where the disk refuses."""
+    """Write the file, completely or not at all.
+
+    Raises:
+        RunError: The disk refuses the file.
+    """
     rows = [
         {
             "choice": list(each.choice),
@@ -116,7 +124,7 @@ def _typed(row: Any) -> Tuned:
     if not seeds:
         raise ValueError("no seeds")
     return Tuned(
-        choice=of(_words(given["choice"])),  # older files hold all words
+        choice=of(_words(given["choice"])),  # older files contain all overrides
         chosen=None if given["chosen"] is None else _words(given["chosen"]),
         seeds=tuple(seeds),
         tried=tried,

@@ -1,10 +1,10 @@
-"""Checks of what a file of a stranger's holds: each gives the value back with its type, or raises ValueError."""
+"""Check values in files of unknown origin. Each function returns the value with its type, or raises ValueError."""
 
 import math
 from typing import Any
 
-LONGEST = 1000  # characters of a name
-MOST = 10**15  # of what is counted: below 2**53, so that a float holds it exactly
+LONGEST = 1000  # characters in a name
+MOST = 10**15  # of counts; below 2**53, so that a float represents it exactly
 
 
 def text(value: Any, what: str) -> str:
@@ -14,7 +14,7 @@ def text(value: Any, what: str) -> str:
 
 
 def name(value: Any, what: str) -> str:
-    """A text that stays plain on a line."""
+    """Return a text that has no line breaks or control characters."""
     if not (isinstance(value, str) and value.isprintable() and len(value) <= LONGEST):
         raise ValueError(f"{what} must be a printable text of at most {LONGEST} characters, got {brief(value)}")
     return value
@@ -27,7 +27,7 @@ def integer(value: Any, what: str, *, low: int = 0, high: int = MOST) -> int:
 
 
 def number(value: Any, what: str, *, low: float = -math.inf, high: float = math.inf) -> float:
-    """A finite number; no tensor or array of one, which JSON does not take."""
+    """Return a finite number in [low, high]. A tensor or an array is refused, as JSON cannot store it."""
     try:
         found = float(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else math.nan
     except OverflowError:
@@ -51,12 +51,12 @@ def items(value: Any, what: str, *, length: int | None = None, most: int = 10**6
 
 
 def brief(value: Any) -> str:
-    """The value for a sentence, cut short."""
+    """Return the value for a sentence, shortened."""
     if isinstance(value, (dict, list, tuple)):
         return f"a {type(value).__name__} of {len(value)}"
     try:
         shown = repr(value)
-    except ValueError:  # an integer of more digits than Python writes
+    except ValueError:  # an integer with more digits than Python converts
         return f"a {type(value).__name__} too long to show"
     return shown if len(shown) <= 80 else f"{shown[:60]}..."
 

@@ -1,4 +1,4 @@
-"""Overrides become a checked configuration, or one sentence that says what is wrong."""
+"""Test that overrides become a checked configuration, or an error message of one sentence."""
 
 import os
 import shutil
@@ -274,7 +274,7 @@ def test_the_raw_configuration_goes_through_the_same_door() -> None:
     ids=lambda words: " ".join(words) or "defaults",
 )
 def test_values_are_set_as_hydra_sets_them(words: list[str]) -> None:
-    """The choices are composed once and the values set in a copy: the same as Hydra in one go."""
+    """The choices are composed once and the values are set in a copy. The result must equal that of Hydra alone."""
     schemas.register()
     with own_hydra(), initialize_config_dir(str(conf_dir()), version_base="1.3"):
         expected = hydra_compose("config", overrides=words)
@@ -305,7 +305,7 @@ def test_a_sweep_refuses_a_fixed_choice_that_does_not_exist() -> None:
 
 
 def test_nothing_here_imports_torch() -> None:
-    """`imgrec --help`, tables and folder look-ups live from that."""
+    """`imgrec --help`, tables and folder look-ups depend on this to be fast."""
     code = (
         "import sys; import imgrec.config.compose, imgrec.config.identity, imgrec.config.serialize, imgrec.records,"
         " imgrec.runfolder, imgrec.summary, imgrec.help_page; print('torch' in sys.modules)"

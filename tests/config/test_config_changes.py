@@ -1,4 +1,4 @@
-"""The table of what becomes of each key that a resumed run changes."""
+"""Test the table of what happens to each key that a resumed run changes."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""What Hydra and OmegaConf refuse, as one sentence with the nearest key."""
+"""Test that errors of Hydra and OmegaConf become one sentence with the nearest key."""
 
 import pytest
 from hydra.errors import HydraException

@@ -1,4 +1,4 @@
-"""Documented fields, range checks, and the nearest word."""
+"""Test documented fields, range checks, and the nearest word."""
 
 import dataclasses
 from dataclasses import dataclass

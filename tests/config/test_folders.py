@@ -1,4 +1,4 @@
-"""Choices, recipes and studies in a folder of the user's own: --config-dir."""
+"""Test choices, recipes and studies in a folder of the user: --config-dir."""
 
 import json
 from collections.abc import Callable, Mapping

@@ -1,4 +1,4 @@
-"""A run's id and its name."""
+"""Test a run's id and its name."""
 
 import dataclasses
 import hashlib
@@ -55,7 +55,7 @@ def test_the_essence_is_the_names_and_what_differs_from_the_defaults() -> None:
 
 
 def test_the_id_is_the_sha256_of_essence_and_data_as_canonical_json() -> None:
-    """Spelled out, since every later version must compute the same."""
+    """The expected text is written out, since every later version must compute the same."""
     text = (
         '{"config":{"augment.name":"none","data.name":"digits","loss.name":"cross_entropy","model.name":"cnn",'
         '"optimizer.name":"adam","schedule.name":"constant","seed":7},"data":"' + DATA + '"}'
@@ -64,7 +64,7 @@ def test_the_id_is_the_sha256_of_essence_and_data_as_canonical_json() -> None:
 
 
 def test_ids_of_published_runs_never_change() -> None:
-    """Frozen numbers: a failure here means that every run that anyone has would be taken for a new one."""
+    """The numbers are fixed. If this fails, every existing run would count as a new one."""
     sgd = ["optimizer=sgd", "trainer.max_epochs=12", "data.batch_size=64", "seed=1"]
     adam = [
         "data=digits",
@@ -115,7 +115,7 @@ def other_value(value: Any) -> Any:
 
 
 def test_where_and_how_a_run_is_carried_out_leaves_its_id_alone() -> None:
-    """Every key that is no identity, changed by itself; the axis' name of the trainer too."""
+    """Each key outside of the identity is changed by itself, and the name of the trainer too."""
     plain = run_id(made(), DATA)
     kept = []
     for field in dataclasses.fields(Config):
@@ -255,6 +255,6 @@ def test_long_overrides_that_read_the_same_still_differ_by_the_id() -> None:
 
 
 def test_the_canonical_form_has_no_room_for_two_configurations_with_one_text() -> None:
-    """Every value of the essence is JSON that reads back equal."""
+    """Every value of the essence is JSON that reads back as an equal value."""
     rows = essence(made(model=components("model")["cnn"](widths=[1, 2], dropout=0.1), test_protocols=["tta_flip"]))
     assert json.loads(json.dumps(rows)) == rows

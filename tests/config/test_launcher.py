@@ -1,4 +1,4 @@
-"""The launcher's own keys."""
+"""Test the launcher's own keys."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Lists of components in a configuration: their settings, what they are in records, and when they are part of an id."""
+"""Test lists of components: their settings, their form in records, and when they are part of an id."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""What a study declares as primary: its form, and that it is no part of what a run is."""
+"""Test a study's declaration of `primary`: its form, and that it does not change a run's id."""
 
 import pytest
 

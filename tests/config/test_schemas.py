@@ -1,4 +1,4 @@
-"""The dataclasses and the choices of conf/ belong together, and every value out of range is refused by name."""
+"""Test that dataclasses and choices of conf/ match, and that every value out of range is refused by name."""
 
 import dataclasses
 from pathlib import Path
@@ -48,7 +48,7 @@ TOGETHER = [
     ids=lambda it: "-".join(it.values()),
 )
 def test_every_choice_composes_under_its_own_name(chosen: dict[str, str]) -> None:
-    """Choices of several axes at once: a composition takes longer than all else here."""
+    """Choices of several axes are composed together, as a composition takes longer than the rest of this test."""
     needed = [word for name in chosen.values() for word in NEEDED.get(name, [])]
     config = compose([*(f"{axis}={name}" for axis, name in chosen.items()), *needed])
     for axis, name in chosen.items():

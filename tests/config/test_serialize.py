@@ -1,4 +1,4 @@
-"""The configuration as plain containers, and back."""
+"""Test that a configuration survives its conversion to plain containers and back."""
 
 import json
 from typing import Any
@@ -110,7 +110,7 @@ def test_a_missing_name_is_refused() -> None:
 
 @pytest.mark.parametrize("text", ["${oc.env:HOME}", "/a/${seed}/b", r"\${x}", r"\\${x}", "$HOME", "a=b,c", "a\\b"])
 def test_text_that_looks_like_a_reference_stays_text(text: str) -> None:
-    """A stored configuration is data: nothing in it reads the environment or another key."""
+    """A stored configuration is data: no value in it reads the environment or another key."""
     rows = {**flat(Config(**default_sections())), "data.root": text, "resume_override": [text]}
     config = from_flat(rows)
     assert isinstance(config.data, Cifar10)

@@ -1,4 +1,4 @@
-"""Tiny drawn data: a folder of images, files in CIFAR-10's format, and an HTTPS server on this machine."""
+"""Fixtures of small data: a folder of images, files in CIFAR-10's format, and a local HTTPS server."""
 
 import hashlib
 import io

@@ -1,4 +1,4 @@
-"""What several tests of augmentation draw, and how it is carried out without a loader."""
+"""Draw images for several tests of augmentation, and augment them without a loader."""
 
 import numpy as np
 

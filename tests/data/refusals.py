@@ -1,4 +1,4 @@
-"""How the decoder refuses a file."""
+"""Check how the decoder refuses a file."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Augmentation: each image by its own draw, and pixel for pixel what the papers say."""
+"""Test that each image is augmented by its own draw, with the exact pixels that the papers define."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Random choices: pure functions of seed, epoch and index, each purpose by itself."""
+"""Test that random choices are pure functions of seed, epoch and index, independent for each purpose."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""CIFAR-10: checked whenever it is read, split evenly."""
+"""Test that CIFAR-10 is verified whenever it is read, and split evenly."""
 
 import hashlib
 import os

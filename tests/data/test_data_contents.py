@@ -1,4 +1,4 @@
-"""What tells two folders of images apart: their names and every byte, whatever their sizes and times say."""
+"""Test that folders of images are distinguished by names and every byte, whatever their sizes and times are."""
 
 import os
 import threading

@@ -1,4 +1,4 @@
-"""One image file: how it becomes pixels, and how it is named when it cannot."""
+"""Test how an image file is decoded, and how the error message names a file that cannot be."""
 
 import struct
 import zlib
@@ -45,7 +45,7 @@ CORNERS[:4, :4, 0] = CORNERS[:4, 4:, 1] = CORNERS[4:, :4, 2] = 255
 @pytest.mark.parametrize("kind", ["png", "jpg", "webp", "tif"])
 @pytest.mark.parametrize("orientation", range(1, 9))
 def test_exif_turns_the_image(tmp_path: Path, kind: str, orientation: int) -> None:
-    """Rows and columns as the EXIF standard names them: what is above and what is left of the stored image."""
+    """Rows and columns are named as in the EXIF standard, by the side of the stored image at which they begin."""
     turned = {
         1: lambda image: image,
         2: np.fliplr,
@@ -129,7 +129,7 @@ def test_the_first_of_several_frames(tmp_path: Path, kind: str) -> None:
 
 
 def test_bands_of_a_large_image_are_the_whole(tmp_path: Path) -> None:
-    """A side of 1 200 is converted in two bands; at its own size nothing is scaled."""
+    """An image with a side of 1 200 is converted in two bands. At its own size nothing is scaled."""
     noise = np.random.default_rng(0).integers(0, 256, (1200, 1200, 4), dtype=np.uint8)
     Image.fromarray(noise).save(tmp_path / "clear.png", compress_level=1)
     Image.fromarray(noise[..., :2].copy().view("<u2")[..., 0]).save(tmp_path / "grey.png", compress_level=1)

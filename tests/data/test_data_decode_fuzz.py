@@ -1,6 +1,6 @@
-"""Valid files with bits flipped, parts cut, spliced and resized: each becomes an array or is refused, nothing else.
+"""Test valid files that are damaged, cut, spliced and resized: each becomes an array or is refused.
 
-Run as a program (folder, seed, count), it does so in this process, with its memory capped.
+As a program (folder, seed, count), the file does so in its own process, with limited memory.
 """
 
 import collections

@@ -1,4 +1,4 @@
-"""Files that were not made in good faith: refused by name, in little memory and time."""
+"""Test malicious image files: they are refused by name, with little memory and time."""
 
 import io
 import struct

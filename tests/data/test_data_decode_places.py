@@ -1,4 +1,4 @@
-"""Where an image should lie and what its name may be: pipes, links, other users' files, names of any bytes."""
+"""Test images in unusual places and with unusual names: pipes, links, other users' files, names of any bytes."""
 
 import os
 import socket

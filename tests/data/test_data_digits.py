@@ -1,4 +1,4 @@
-"""The digits: real images, split and upsampled."""
+"""Test the digits: real images, split and upsampled."""
 
 import numpy as np
 import pytest

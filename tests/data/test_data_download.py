@@ -1,4 +1,4 @@
-"""CIFAR-10 when it is absent: fetched over verified HTTPS, checked, unpacked and placed, or nothing is."""
+"""Test the download of CIFAR-10: over verified HTTPS, checked, unpacked and moved into place, or nothing is left."""
 
 import hashlib
 import io

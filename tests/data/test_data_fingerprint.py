@@ -1,4 +1,4 @@
-"""Fingerprints: the same for the same images, without loading them."""
+"""Test that fingerprints are equal for equal images, and need no loading."""
 
 import hashlib
 import subprocess

@@ -1,4 +1,4 @@
-"""Folders of images: what is found, how it is split, and what is refused."""
+"""Test folders of images: which images are found, how they are split, and which folders are refused."""
 
 import logging
 import os

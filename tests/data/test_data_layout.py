@@ -1,4 +1,4 @@
-"""Which folders are splits, which are classes, and what systems leave behind."""
+"""Test which folders are splits, which are classes, and which are left behind by operating systems."""
 
 import logging
 from collections.abc import Callable
@@ -162,7 +162,7 @@ def test_one_folder_around_the_classes_is_named(laid: Callable[..., Listing], tm
 
 
 def test_older_records_know_a_folder_as_it_was_read_then(laid: Callable[..., Listing], tmp_path: Path) -> None:
-    """A validation folder that they passed over; but no classes that were none."""
+    """Older versions ignored a validation folder. A folder in which they misread the classes has no older form."""
     laid("train/ant", "train/bee", "valid/ant")
     seen = take(Folder(root=str(tmp_path / "photos")))
     assert seen.older is not None

@@ -1,4 +1,4 @@
-"""Files of other kinds in class folders: one line about them."""
+"""Test the warning about files of other kinds in class folders."""
 
 import logging
 import os

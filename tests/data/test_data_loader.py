@@ -1,4 +1,4 @@
-"""Batches: the same whatever prepares them, resumable anywhere, and shared out among devices."""
+"""Test that batches are the same with any workers, can resume anywhere, and are distributed among devices."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""Blending two images and their targets, as the papers say."""
+"""Test that two images and their targets are blended as the papers define."""
 
 import numpy as np
 from noise import noise

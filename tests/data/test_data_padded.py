@@ -1,4 +1,4 @@
-"""Images kept with their border: the very crops, and batches, that are made without."""
+"""Test that images stored with their border give the same crops and batches as images without it."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Leaving the easiest images out: which they are, and what an epoch visits without them."""
+"""Test which images are the easiest, and which images an epoch visits without them."""
 
 import math
 

@@ -1,6 +1,6 @@
-"""Batches made on a device: to the last bit those that NumPy makes, and nothing waits for the device.
+"""Test that batches made on a device are bit-equal to those of NumPy, and that nothing waits for the device.
 
-The device is the CPU here, and torch's `meta`, which has shapes but no values: whatever looked at one would fail.
+The device is the CPU, or torch's `meta`, which has shapes but no values, so that reading a value fails.
 """
 
 from typing import Any

@@ -1,4 +1,4 @@
-"""Progressive resizing: which side when, and the pixels of the smaller images."""
+"""Test progressive resizing: the side at each time, and the pixels of the smaller images."""
 
 import pytest
 import torch
@@ -22,7 +22,7 @@ def test_without_stages_images_keep_their_size() -> None:
 
 
 def test_half_the_side_weighs_four_pixels_of_each_direction() -> None:
-    """A triangle of width 2 around each new pixel, in old pixels: weights 1, 3, 3, 1 of 8 (inside)."""
+    """The weights are those of a triangle of width 2 around each new pixel, in old pixels: 1, 3, 3, 1 of 8 (inside)."""
     row = torch.arange(8.0)
     images = row.expand(1, 1, 8, 8)
     shrunk = resized(images, 4)

@@ -1,4 +1,4 @@
-"""Folders as disks hold them: any name, links in circles, pipes, depths, and very many files."""
+"""Test folders as disks may have them: any names, cyclic links, pipes, deep levels, and very many files."""
 
 import logging
 import os
@@ -160,7 +160,7 @@ def deepen(root: Path) -> Iterator[Callable[[str, int], None]]:
 
 
 def test_folders_deeper_than_python_recurses(root: Path, deepen: Callable[[str, int], None]) -> None:
-    """1 300 folders of one letter fit into the 4 096 bytes that Linux takes for a path."""
+    """1 300 folders of one letter fit into the 4 096 bytes that Linux allows for a path."""
     deepen("d", 1300)
     listing = scan(str(root))
     assert ("ant/" + "d/" * 1300 + "deep.png", 0) in listing.train
@@ -219,7 +219,7 @@ def many(root: Path) -> Path:
 
 @pytest.mark.slow
 def test_memory_stays_flat_with_100_000_files(many: Path) -> None:
-    """Both bounds hold for resident memory, in a process of its own: a file's share at the peak, and reading."""
+    """Both bounds are for the resident memory of a separate process: its peak per file, and its growth by reading."""
     code = (
         "import sys, torch\n"
         "from pathlib import Path\n"

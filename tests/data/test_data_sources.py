@@ -1,4 +1,4 @@
-"""From a data config to its source, and what the runs of one process share."""
+"""Test how a data configuration becomes a source, and what the runs of one process share."""
 
 from pathlib import Path
 

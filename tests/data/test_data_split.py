@@ -1,4 +1,4 @@
-"""Splits: disjoint, complete, stratified, and the same for ever."""
+"""Test that splits are disjoint, complete, stratified, and the same in every version."""
 
 import numpy as np
 import pytest

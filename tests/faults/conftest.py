@@ -1,3 +1,3 @@
-"""The parent that all runs of the fault tests are forked from: everything is imported once, here."""
+"""Fixture of the process from which the fault tests fork their runs: it has imported everything once."""
 
 import imgrec.training.run  # noqa: F401

@@ -1,4 +1,4 @@
-"""Values with something in them replaced, removed or doubled, at a random place."""
+"""Replace, remove or repeat something at a random place in a value."""
 
 import os
 import random

@@ -1,4 +1,4 @@
-"""TensorBoard's curves of a run that was killed and went on: the same as the undisturbed one's."""
+"""Test that TensorBoard's curves of a killed and resumed run equal those of an undisturbed one."""
 
 import shutil
 import signal

@@ -1,4 +1,4 @@
-"""A damaged checkpoint: the run says so, goes back to the generation before, and ends as the undisturbed one."""
+"""Test a damaged checkpoint: the run warns, uses the generation before, and ends as the undisturbed run."""
 
 import shutil
 import signal
@@ -62,7 +62,7 @@ def test_what_a_state_of_unknown_origin_leads_to_is_told_of_it(
     workplace: Path,
     verified: bool,
 ) -> None:
-    """With the digest beside it the state is imgrec's own, and so is the mistake."""
+    """With a digest beside it, the state is imgrec's own, and so is the error."""
     words = ["train", *tiny, *WORDS, "hydra.run.dir=cut"]
     child = imgrec(*words)
     assert child.signal_when(lambda: steps_logged(workplace / "cut") >= 10, signal.SIGTERM) == 143

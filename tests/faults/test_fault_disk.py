@@ -1,4 +1,4 @@
-"""Disks that are full, or that nobody may write to: the reason in one line, nothing lost, the same command goes on."""
+"""Test full and read-only disks: the reason in one line, nothing lost, and the same command continues."""
 
 import contextlib
 import os

@@ -1,4 +1,4 @@
-"""Any words in a command, any values in a file: what was asked for, or a sentence.
+"""Test random overrides in a command and random values in a file: the result is correct, or one sentence.
 
 IMGREC_FUZZ_SEED=7 makes other files than the default.
 """

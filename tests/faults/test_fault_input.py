@@ -1,4 +1,4 @@
-"""Bad data, images, checkpoints, records and names: one line, the right exit code, nothing written."""
+"""Test invalid data, images, checkpoints, records and names: one line, the right exit code, nothing written."""
 
 import json
 import os

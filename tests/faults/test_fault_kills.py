@@ -1,4 +1,4 @@
-"""SIGKILL at any moment: a whole checkpoint is always there, and the run ends as if nothing had happened."""
+"""Test SIGKILL at any moment: a complete checkpoint always exists, and the resumed run ends as an undisturbed one."""
 
 import os
 import random

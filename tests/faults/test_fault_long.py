@@ -1,4 +1,4 @@
-"""Long work: what a process holds does not grow with the epochs, or with the runs, that it has behind it."""
+"""Test that a process' memory does not grow with the number of epochs or runs."""
 
 import gc
 import os
@@ -74,7 +74,7 @@ def test_fifty_epochs(
 def test_many_runs_of_one_sweep(
     tiny: list[str], outcome: Callable[[str, str], None], monkeypatch: pytest.MonkeyPatch, runs: int, megabytes: int
 ) -> None:
-    """A run and the next differ by 3 MB, now more, now less."""
+    """The memory differs by 3 MB from run to run, up or down."""
     held = []
     ended = LiveView.ended
 

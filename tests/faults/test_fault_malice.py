@@ -1,4 +1,4 @@
-"""Files and words that try to run something: a canary that must not appear."""
+"""Test files and overrides that try to execute code: a file that such code creates must not appear."""
 
 import hashlib
 import json

@@ -1,4 +1,4 @@
-"""A small or read-only /dev/shm, workers that die, limits on processes: speed is lost, or a sentence told; no hang."""
+"""Test a small or read-only /dev/shm, dying workers and process limits: a slower run or one sentence, never a hang."""
 
 import ctypes
 import errno
@@ -113,7 +113,7 @@ def test_a_limit_on_processes_is_a_sentence() -> None:
 
 @pytest.mark.slow
 def test_a_limit_on_processes_is_told_of(tiny: list[str], workplace: Path, outcome: Callable[[str, str], None]) -> None:
-    """Root has no such limit, so the run belongs to somebody else, who may read everything."""
+    """Root has no such limit, so the run belongs to another user, who may read everything."""
     if os.geteuid() or not shutil.which("setpriv"):
         pytest.skip("another user can be played by root only")
     somebody = ["setpriv", "--reuid=65534", "--inh-caps=+dac_override,+chown", "--ambient-caps=+dac_override,+chown"]

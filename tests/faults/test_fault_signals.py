@@ -1,4 +1,4 @@
-"""Signals: what a second one does, and that nothing is left behind."""
+"""Test a second signal, and that no process is left behind."""
 
 import os
 import signal

@@ -1,4 +1,4 @@
-"""The plain convolutional network: its sizes, from the definition, and its options."""
+"""Test the plain convolutional network: its sizes, by the definition, and its options."""
 
 import pytest
 import torch
@@ -69,7 +69,7 @@ def test_dropout_drops_hidden_units_in_training_alone() -> None:
 @pytest.mark.parametrize("activation", ACTIVATIONS)
 @pytest.mark.parametrize("batch_norm", [False, True])
 def test_the_network_is_convolution_activation_pooling(activation: str, batch_norm: bool) -> None:
-    """Whatever order is computed, the values and gradients are those of the definition."""
+    """Values and gradients are those of the definition, whatever the order of computation."""
     torch.manual_seed(0)
     net = network(Cnn(widths=[4, 6], hidden=5, activation=activation, batch_norm=batch_norm), image_size=8).double()
     images = torch.rand(3, 3, 8, 8, dtype=torch.float64)

@@ -1,4 +1,4 @@
-"""Convolutions of small images: nn.Conv2d's values and gradients, however its weight gradient is summed."""
+"""Test that convolutions of small images have nn.Conv2d's values and gradients, for each way to sum the gradient."""
 
 import pytest
 import torch

@@ -1,4 +1,4 @@
-"""The normalisation inside the network."""
+"""Test the normalisation in the network."""
 
 import pytest
 import torch
@@ -34,7 +34,7 @@ def test_a_channel_that_never_varies_is_refused(std: float) -> None:
 
 
 def test_images_of_whole_numbers_are_refused() -> None:
-    """A photo as it is read, 0 to 255, would give logits all the same, far from those of its pixels in [0, 1]."""
+    """An image with values from 0 to 255 would give logits too, but far from those of its pixels in [0, 1]."""
     net = Network(nn.Flatten(), mean=(0.5,), std=(0.5,))
     with pytest.raises(UsageError, match=r"images must be floats in \[0, 1\], got torch.uint8; divide .* by 255"):
         net(torch.zeros(1, 1, 2, 2, dtype=torch.uint8))

@@ -1,4 +1,4 @@
-"""Pretrained weights of residual networks, served from this machine."""
+"""Test pretrained weights of residual networks, served by this machine."""
 
 import hashlib
 import http.server

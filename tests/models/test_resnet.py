@@ -1,4 +1,4 @@
-"""Residual networks: stems and frozen backbones."""
+"""Test residual networks: stems and frozen backbones."""
 
 import pytest
 import torch

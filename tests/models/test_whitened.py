@@ -1,4 +1,4 @@
-"""The whitened network: fixed filters from data, identity at the start, sizes from its definition."""
+"""Test the whitened network: fixed filters from data, identity at the start, sizes by its definition."""
 
 import pytest
 import torch
@@ -32,7 +32,7 @@ def photos(count: int, side: int = 32) -> Tensor:
 
 
 def test_the_default_is_the_published_network() -> None:
-    """Jordan 2024: 24 whitening filters, 64-256-256; of what trains there only the first layer's bias does not here."""
+    """Jordan 2024: 24 whitening filters, 64-256-256. Only the first layer's bias is trained there and fixed here."""
     convolutions = 9 * (24 * 64 + 64 * 64 + 64 * 256 + 256 * 256 + 256 * 256 + 256 * 256)
     norm_biases, head = 2 * (64 + 256 + 256), 256 * 10
     trainable = sum(p.numel() for p in network(Cfg()).parameters() if p.requires_grad)

@@ -1,6 +1,6 @@
-"""Write what an imgrec of today leaves behind, for those of later: python tests/older/make.py ARCHIVE.
+"""Write the files of the present imgrec, for tests of later versions: python tests/older/make.py ARCHIVE.
 
-Run it from a clean clone, so that the records name a commit. tests/test_older.py goes on with what is in the archive.
+Run it in a clean clone, so that the records name a commit. tests/test_older.py uses the files in the archive.
 """
 
 import json

@@ -1,4 +1,4 @@
-"""Muon against PyTorch's for matrices, and against PyTorch's AdamW for the rest."""
+"""Test Muon against PyTorch's Muon for matrices, and against PyTorch's AdamW for other parameters."""
 
 import copy
 from collections.abc import Callable, Iterable

@@ -1,4 +1,4 @@
-"""Optimizers from their configuration: the right formula, and runs that resume bit for bit."""
+"""Test that configured optimizers have the right formula, and resume with the same bits."""
 
 import io
 from typing import Any
@@ -151,7 +151,7 @@ def test_a_resumed_run_goes_on_bit_for_bit(cfg: config.Optimizer) -> None:
 @every_optimizer
 @pytest.mark.parametrize("when", ["after building", "before loading"])
 def test_a_change_of_memory_format_changes_no_update(cfg: config.Optimizer, when: str) -> None:
-    """Fused kernels walk through memory; moments laid out unlike their weight would be applied to other elements."""
+    """Fused kernels go through memory in order, and would apply moments of another layout to the wrong elements."""
 
     def updated(memory_format: torch.memory_format) -> list[Tensor]:
         net = network()
@@ -205,7 +205,7 @@ def test_a_state_of_other_groups_is_refused() -> None:
 
 
 def test_lightning_may_clip_under_mixed_precision() -> None:
-    """Lightning refuses optimizers that promise to unscale gradients by themselves, as fused ones do."""
+    """Lightning refuses optimizers that claim to unscale gradients themselves, as fused ones do."""
     from lightning.pytorch.plugins.precision import MixedPrecision
 
     net = network()

@@ -1,4 +1,4 @@
-"""The Newton-Schulz iteration against the singular value decomposition."""
+"""Test the Newton-Schulz iteration against the singular value decomposition."""
 
 import pytest
 import torch

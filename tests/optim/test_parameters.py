@@ -1,4 +1,4 @@
-"""Which parameters get weight decay, and which get Muon."""
+"""Test which parameters get weight decay, and which get Muon."""
 
 import pytest
 import torch

@@ -1,4 +1,4 @@
-"""Schedules against PyTorch's own, against their definitions, and through an interrupted run."""
+"""Test schedules against PyTorch's, against their definitions, and in an interrupted run."""
 
 import io
 

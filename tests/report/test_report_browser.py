@@ -1,4 +1,4 @@
-"""The report in a real Chromium: on a desk and a phone, light and dark, on paper, by keyboard, through axe."""
+"""Test the report in a real Chromium: on a desktop and a phone, light and dark, printed, by keyboard, with axe."""
 
 import shutil
 import subprocess

@@ -1,4 +1,4 @@
-"""`imgrec report`: what the page says of runs that tests lay out; a browser opens it in test_report_browser."""
+"""Test what the page of `imgrec report` says of created runs. test_report_browser opens it in a browser."""
 
 import html
 import itertools

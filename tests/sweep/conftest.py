@@ -1,4 +1,4 @@
-"""Sweeps as users start them, in processes of their own, some of whose runs are made to break."""
+"""Fixtures of sweeps as users start them, in their own processes, with runs that fail on purpose."""
 
 import contextlib
 import os

@@ -1,4 +1,4 @@
-"""Sweeps of distributed runs, on the CPU."""
+"""Test sweeps of distributed runs, on the CPU."""
 
 import json
 from collections.abc import Callable

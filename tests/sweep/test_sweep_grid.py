@@ -1,4 +1,4 @@
-"""A grid of runs, given once, again, larger, and with runs that fail."""
+"""Test a grid of runs: started once, again, enlarged, and with failing runs."""
 
 import contextlib
 import gc
@@ -348,7 +348,7 @@ def test_a_reader_who_goes_away_ends_no_sweep(sweep: Callable[..., Any], words: 
 
 
 def test_what_a_failed_run_held_is_free_before_the_next_begins(words: list[str], command: Callable[..., Said]) -> None:
-    """On a GPU a run that was too large would take the memory of all that follow."""
+    """On a GPU, a run that was too large would otherwise keep the memory of all later runs."""
     alive: list[int] = []
     carry_out = execution.run
 
@@ -386,7 +386,7 @@ def test_a_sweep_says_once_that_the_cpu_emulates_bfloat16(
 def test_a_signal_whose_exception_python_drops_ends_the_sweep_all_the_same(
     command: Callable[..., Said], words: list[str], monkeypatch: pytest.MonkeyPatch, late: bool
 ) -> None:
-    """It comes in the callback of a weak reference, where Python prints an exception and goes on."""
+    """The signal comes in the callback of a weak reference, where Python prints an exception and continues."""
 
     class Thing:
         """What a weak reference can point to."""
@@ -444,7 +444,7 @@ def test_what_was_asked_for_is_kept_beside_the_runs(command: Callable[..., Said]
 def test_a_signal_before_a_run_of_a_sweep_trains_ends_it_at_once(
     command: Callable[..., Said], words: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As when it comes while a large folder is listed once more."""
+    """For example while a large folder is listed again."""
     take = room.inventory.take
 
     def interrupted(*arguments: Any) -> Any:
@@ -461,7 +461,7 @@ def test_a_signal_before_a_run_of_a_sweep_trains_ends_it_at_once(
 
 
 def test_a_run_of_a_sweep_ends_where_it_began(words: list[str], workplace: Path) -> None:
-    """A program may go to another folder while the sweep runs."""
+    """The calling program may change its working folder while the sweep runs."""
     elsewhere = workplace / "elsewhere"
     elsewhere.mkdir()
     with breaking(0, lambda: os.chdir(elsewhere)), contextlib.suppress(AssertionError):

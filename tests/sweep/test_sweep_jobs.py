@@ -1,4 +1,4 @@
-"""What surrounds one run of a sweep, and what its folder is called."""
+"""Test the environment of one run of a sweep, and the name of its folder."""
 
 import dataclasses
 import logging

@@ -1,4 +1,4 @@
-"""A sweep that is killed at random moments, and given again each time: nothing lost, nothing done twice."""
+"""Test a sweep that is killed at random moments and restarted each time: nothing is lost or done twice."""
 
 import json
 import random
@@ -120,7 +120,7 @@ def test_kills_of_a_basic_sweep_fail_no_run(
     rounds: int,
     latest: float,
 ) -> None:
-    """Each process is killed before a new checkpoint, or soon after: what a slow machine makes of random moments.
+    """Each process is killed before a new checkpoint, or soon after, as happens at random moments on a slow machine.
 
     latest: seconds from a run's beginning to the kill; with 0 no process reaches a checkpoint.
     """

@@ -1,4 +1,4 @@
-"""What a sweep tells while it runs: a live view on a terminal, lines in a pipe."""
+"""Test the output of a running sweep: a live view on a terminal, lines in a pipe."""
 
 import re
 from collections.abc import Callable

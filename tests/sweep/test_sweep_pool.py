@@ -1,4 +1,4 @@
-"""launcher=pool: several runs at a time, in processes that may die."""
+"""Test launcher=pool: several runs at a time, in processes that may die."""
 
 import json
 import os

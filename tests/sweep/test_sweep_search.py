@@ -1,4 +1,4 @@
-"""sweep=optuna: a search that goes on where it was."""
+"""Test sweep=optuna: a search that a repeated command continues."""
 
 import json
 import os

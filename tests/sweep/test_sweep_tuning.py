@@ -1,4 +1,4 @@
-"""sweep=tuned: values for each choice out of validation, then the runs with them."""
+"""Test sweep=tuned: values for each choice by validation scores, then the runs with these values."""
 
 import json
 import math

@@ -1,4 +1,4 @@
-"""`imgrec table` on runs that tests lay out: what it shows, and how it refuses."""
+"""Fixtures of `imgrec table` on created runs: its output, and its error messages."""
 
 import os
 from collections.abc import Callable

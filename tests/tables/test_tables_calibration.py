@@ -1,4 +1,4 @@
-"""Calibration errors in tables: of how many images, what these make of them, and debiased."""
+"""Test calibration errors in tables: the number of images, its effect on the error, and debiased errors."""
 
 import json
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""What is not compared because it does not measure the same, and which runs a command keeps or finds twice."""
+"""Test which scores are not compared, as they measure different things, and which runs are kept or found twice."""
 
 from collections.abc import Callable
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Differences to a baseline, and which setting leads as far as its seeds can tell."""
+"""Test differences to a baseline, and which setting leads as far as its seeds show."""
 
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -27,7 +27,7 @@ def marked(shown: Shown) -> list[str]:
 
 
 def test_differences_are_by_seed(table: Table, runs: Path) -> None:
-    """1, 3 and 2 points: 2 ± 1, whose t is 2 sqrt(3); the unpaired spreads would show nothing."""
+    """The differences are 1, 3 and 2 points: 2 ± 1, with t = 2 sqrt(3). The unpaired spreads would show nothing."""
     lay_sweep(runs, {"optimizer=sgd": [0.50, 0.60, 0.70], "optimizer=adam": [0.51, 0.63, 0.72]})
     shown = table(*BASELINE)
     assert shown.row("adam")["Δ test top1 %"] == "+2.00 [-0.48, +4.48]"
@@ -48,7 +48,7 @@ def test_differences_are_by_seed(table: Table, runs: Path) -> None:
 def test_where_seeds_differ_all_runs_count_by_welch_s_test(
     table: Table, command: Callable[..., Said], runs: Path, sgd: Values, adam: Values
 ) -> None:
-    """Never a difference of two shared seeds beside means of more."""
+    """A difference of two shared seeds must not stand beside means of more seeds."""
     lay_sweep(runs, {"optimizer=sgd": sgd, "optimizer=adam": adam})
     shown = table(*BASELINE)
     ours, theirs = (list(percent(values).values()) for values in (adam, sgd))
@@ -220,7 +220,7 @@ def test_a_lead_that_the_seeds_cannot_show_is_not_marked_and_the_notes_say_how_m
 
 
 def test_with_the_seeds_that_would_do_a_lead_of_that_size_is_marked(table: Table, runs: Path) -> None:
-    """Two seeds whose differences are 2 and 4 points ask for seven; with seven such seeds, the lead stands."""
+    """Two seeds with differences of 2 and 4 points require seven seeds. With seven such seeds, the lead is marked."""
     sgd = [0.50, 0.52, 0.54, 0.51, 0.53, 0.55, 0.56]
     adam = [0.52, 0.56, 0.56, 0.55, 0.55, 0.59, 0.59]
     lay_sweep(runs, {"optimizer=sgd": sgd[:2], "optimizer=adam": adam[:2]})
@@ -269,7 +269,7 @@ def test_a_setting_by_itself_is_no_best(table: Table, runs: Path) -> None:
 
 
 def test_a_constant_lead_is_measured_against_the_spread_of_seeds(table: Table, runs: Path) -> None:
-    """Of 10 000 images 8 more with each seed: the last bits of floats are no spread from which a best could follow."""
+    """With each seed 8 more of 10 000 images are right. Rounding of floats is no spread from which a best follows."""
     tops = [0.8045, 0.6562, 0.6499]
     lay_sweep(runs, {"optimizer=sgd": tops, "optimizer=adam": [top + 0.0008 for top in tops]})
     shown = table(*BASELINE)
@@ -279,7 +279,7 @@ def test_a_constant_lead_is_measured_against_the_spread_of_seeds(table: Table, r
 
 
 def test_a_lead_that_is_significant_and_too_small_to_mark_is_told_as_such(table: Table, runs: Path) -> None:
-    """Differences of 1, 3, 2, 1 and 0.5 points: p is below 0.05, and not below the 0.02 that five seeds must reach."""
+    """Differences of 1, 3, 2, 1 and 0.5 points: p is below 0.05, but not below the 0.02 that five seeds require."""
     sgd, adam = [0.50, 0.52, 0.54, 0.51, 0.53], [0.51, 0.55, 0.56, 0.52, 0.535]
     assert 0.02 < ttest_rel(adam, sgd).pvalue < 0.05
     lay_sweep(runs, {"optimizer=sgd": sgd, "optimizer=adam": adam})

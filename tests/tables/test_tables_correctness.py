@@ -1,4 +1,4 @@
-"""Where predictions are kept, a table tells of new images, too: beside what seeds alone show on these."""
+"""Test tables with stored predictions: what holds for new images, beside what seeds show on these images."""
 
 import dataclasses
 import json
@@ -97,7 +97,7 @@ def test_the_csv_has_what_new_images_show_in_columns_of_its_own(command: Callabl
 
 
 def test_settings_that_differ_on_these_images_alone_are_not_told_apart(table: Table, runs: Path) -> None:
-    """All seeds of adam get the same 22 images more and 13 less, or about so: certain of these 300 alone."""
+    """All seeds of adam get about the same 22 images more and 13 less: this is certain of these 300 images only."""
     random = np.random.default_rng(0)
     base = random.random(300) < 0.8
     sgd = np.stack([base] * 8)
@@ -272,7 +272,7 @@ def measured_later(folder: Path, found: Predicted, fingerprint: str, name: str =
 def test_predictions_of_other_images_are_not_taken_for_the_run_s_own(
     command: Callable[..., Said], clear_lead: Path
 ) -> None:
-    """They lie in the run's folder, too, and the run's own may be gone: nothing is wrong with them."""
+    """They are in the run's folder as well, and the run's own may be missing. They are valid themselves."""
     for folder in clear_lead.iterdir():
         measured_later(folder, predicted([True, False]), "9" * 64)
     next(clear_lead.glob(f"*adam*/{predictions.NAME}")).unlink()

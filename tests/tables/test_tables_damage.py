@@ -1,4 +1,4 @@
-"""Files that should be records and are not: each is named, and the others are tabulated."""
+"""Test files that should be records and are not: each is named, and the others are tabulated."""
 
 import json
 import os
@@ -135,7 +135,7 @@ def test_a_damaged_record_is_named_and_the_rest_tabulated(
 def test_a_record_with_odd_fields_keeps_no_other_from_being_tabulated(
     command: Callable[..., Said], runs: Path, content: str
 ) -> None:
-    """It is named, or tabulated as what it says; never is there an exception's name, nor no table at all."""
+    """The record is named, or tabulated as it is. The output never has an exception's name, and always has a table."""
     path = damage(runs / "odd" / "record.json", content)
     lay(runs, run("optimizer=sgd optimizer.lr=0.5 seed=0", score("top1", 0.1)))
     code, out, err = command("table", str(runs))
@@ -236,7 +236,7 @@ def test_where_nothing_can_be_read_nothing_is_printed_and_no_file_touched(
 
 @pytest.mark.parametrize("form", ["markdown", "latex", "csv"])
 def test_an_error_of_several_lines_stays_in_its_note(command: Callable[..., Said], runs: Path, form: str) -> None:
-    """What a run failed of may be any exception's text."""
+    """The error of a failed run may be the text of any exception."""
     error = "RuntimeError: CUDA error\nthe launch failed\n\nCompile with `TORCH_USE_CUDA_DSA`\x1b[31m"
     lay(runs, run("optimizer=adam seed=3", status="failed", error=error))
     code, out, err = command("table", str(runs), "--format", form)

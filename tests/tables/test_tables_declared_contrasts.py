@@ -1,4 +1,4 @@
-"""What a study declared as primary comes first in its table."""
+"""Test that the scores and contrasts that a study declared as primary come first in its table."""
 
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -124,7 +124,7 @@ def test_choices_of_one_name_are_told_apart_by_a_key_of_both_sides(other: str, t
 
 
 def test_one_run_each_tells_of_these_two_networks_and_not_of_their_settings(table: Table, runs: Path) -> None:
-    """Whatever their images show: with another seed it may be the other way round."""
+    """This holds whatever their images show, as another seed may reverse the difference."""
     answers = {
         "optimizer=adam": [predicted([True] * 190 + [False] * 10)],
         "optimizer=sgd": [predicted([True] * 150 + [False] * 50)],
@@ -197,7 +197,7 @@ def test_where_the_contrast_is_too_small_to_mark_the_seeds_that_it_needs_follow(
 
 
 def test_a_lead_of_new_seeds_that_new_images_do_not_show_says_so(table: Table, runs: Path) -> None:
-    """Each seed of adam gets the same 9 images more than sgd, and 3 or 4 others less; sgd is right about the same."""
+    """Each seed of adam gets the same 9 images more than sgd, and 3 or 4 others less. All seeds of sgd are equal."""
     sgd = np.arange(200) < 150
     rows = []
     for lost in ([0, 1, 2], [3, 4, 5], [6, 7, 8, 9]):

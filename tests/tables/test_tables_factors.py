@@ -1,4 +1,4 @@
-"""What was varied in runs, read from their records."""
+"""Test which factors varied in runs, according to their records."""
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -87,7 +87,7 @@ def test_what_no_command_gave_is_not_said_to_go_along(table: Table, runs: Path) 
 
 @pytest.mark.parametrize("more", [[], ["--rows", "loss"]], ids=["derived", "chosen"])
 def test_a_rate_tuned_for_each_loss_goes_along_with_the_loss(table: Table, runs: Path, more: list[str]) -> None:
-    """As study=losses makes them: the tuned key lies on another axis than the factor."""
+    """As in study=losses, the tuned key belongs to another axis than the factor."""
     tuned = {"loss=mse": 10, "loss=cross_entropy": 1, "loss=brier": 3}
     lay_sweep(runs, {f"optimizer=momentum {loss} optimizer.lr_scale={scale}": TOPS for loss, scale in tuned.items()})
     shown = table("--baseline", "loss=cross_entropy", *more)

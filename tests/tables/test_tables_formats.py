@@ -1,4 +1,4 @@
-"""Markdown, LaTeX and CSV hold the same table."""
+"""Test that Markdown, LaTeX and CSV contain the same table."""
 
 import math
 import re
@@ -151,7 +151,7 @@ def test_what_a_format_takes_for_its_own_is_escaped(command: Callable[..., Said]
 def test_a_row_that_begins_with_a_bracket_is_no_option_of_the_line_before(
     command: Callable[..., Said], workplace: Path
 ) -> None:
-    r"""LaTeX looks behind \\ and \midrule for a length in brackets, over line ends as well."""
+    r"""LaTeX looks behind \\ and \midrule for a length in brackets, also on the next line."""
     lay_sweep(Path("widths"), {"model.widths=[8,16]": [0.5], "model.widths=[16,32]": [0.6]})
     latex = command("table", "widths", "--format", "latex")[1]
     assert not re.search(r"(\\\\|rule)\s*\[", latex)

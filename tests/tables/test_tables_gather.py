@@ -1,4 +1,4 @@
-"""Which files below a place are runs, and each run counted once."""
+"""Test which files below a folder are runs, and that each run counts once."""
 
 import dataclasses
 import shutil
@@ -90,7 +90,7 @@ def test_verifications_and_hidden_folders_are_left_out(table: Table, runs: Path,
 
 
 def test_what_lies_beside_runs_is_no_record(table: Table, runs: Path) -> None:
-    """Of a sweep: tuning.json, multirun.yaml; of a run: diagnostics.json, checkpoints/."""
+    """Files of a sweep: tuning.json, multirun.yaml. Files of a run: diagnostics.json, checkpoints/."""
     lay_sweep(runs, SGD)
     text_files.write_json(runs / "tuning.json", [])
     (runs / "multirun.yaml").write_text("hydra: {}")
@@ -154,7 +154,7 @@ def test_of_a_run_in_two_folders_the_finished_one_counts(table: Table, runs: Pat
 
 
 def test_of_a_run_done_over_the_last_take_counts(table: Table, runs: Path) -> None:
-    """force=true makes folders whose names count; the clock is no guide once they were copied."""
+    """force=true makes folders whose names contain the take's number. File times are lost when folders are copied."""
     for take, top1 in ((10, 0.7), (2, 0.6), (None, 0.5)):
         done = run("optimizer=sgd", score("top1", top1))
         lay(runs, done, f"seed-0{f'_take-{take}' if take else ''}-{done.run_id[:8]}")
@@ -194,7 +194,7 @@ EARLY, END = "e" * 64, "f" * 64
 def test_a_measurement_counts_only_if_it_is_of_the_finished_run_s_weights(
     table: Table, runs: Path, of_record: dict[str, str], of_measurement: str | None, is_taken: bool
 ) -> None:
-    """A run may be measured while it is interrupted, and trained on after that."""
+    """A run may be measured while it is interrupted, and trained further afterwards."""
     record = run("optimizer=sgd", score("top1", 0.5), weights=of_record)
     later = score("loss", 0.75)
     folder = lay(runs, record).parent

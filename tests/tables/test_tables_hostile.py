@@ -1,4 +1,4 @@
-"""Records of strangers whose texts try to leave their place: in LaTeX, Markdown, CSV and on a terminal."""
+"""Test records of unknown origin with malicious texts: in LaTeX, Markdown, CSV and on a terminal."""
 
 import csv
 import html

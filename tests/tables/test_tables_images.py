@@ -1,4 +1,4 @@
-"""Runs on different images: a row each, never a mean over them."""
+"""Test runs on different images: one row each, and never a mean over them."""
 
 import dataclasses
 import shlex
@@ -137,7 +137,7 @@ def test_an_older_record_of_another_root_stands_by_itself(table: Table, runs: Pa
 def test_splits_that_were_drawn_otherwise_are_different_images(
     table: Table, runs: Path, split: str, key: str, values: tuple[Any, Any], is_compared: bool
 ) -> None:
-    """Also where predictions of both are of the same places in the split, and of the same classes."""
+    """This holds even if the predictions of both are of the same positions in the split, and of the same classes."""
     random = np.random.default_rng(0)
     for value, optimizer, share in zip(values, ("sgd", "adam"), (0.5, 0.9), strict=True):
         for seed in range(3):

@@ -1,4 +1,4 @@
-"""Tables for a paper: names, order, what is hidden, caption, label, numbers for siunitx."""
+"""Test tables for a paper: names, order, hidden rows and columns, caption, label, numbers for siunitx."""
 
 import re
 from collections.abc import Callable

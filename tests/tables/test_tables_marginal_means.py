@@ -1,4 +1,4 @@
-"""`imgrec table --average`: means over a factor's values, seed by seed, against means by hand."""
+"""Test `imgrec table --average`: means over a factor's values, by seed, against means computed by hand."""
 
 from collections.abc import Callable
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""What is not there is shown: runs that failed or are not done, seeds and combinations without a run, scores."""
+"""Test that missing parts are shown: failed or unfinished runs, missing seeds, combinations and scores."""
 
 import json
 import math
@@ -109,7 +109,7 @@ def test_a_finished_run_that_lacks_a_score_is_named(table: Table, runs: Path) ->
 
 @pytest.mark.parametrize("value", [math.nan, math.inf])
 def test_a_finished_run_whose_score_is_no_number_is_named(table: Table, runs: Path, value: float) -> None:
-    """A mean without it is a mean of the runs that went well."""
+    """A mean without it would be a mean of the successful runs only."""
     lay_sweep(runs, {"optimizer=sgd": [{"loss": 1.0}, {"loss": 2.0}, {"loss": value}]})
     shown = table("--scores", "loss")
     assert (shown.rows[0]["n"], shown.rows[0]["test loss"]) == ("2", "1.5000 ± 0.7071")
@@ -149,7 +149,7 @@ def test_a_diverged_loss_of_any_size_does_not_end_the_table(table: Table, runs: 
 
 
 def test_runs_that_kept_the_test_set_closed_are_left_out_and_said_to_be(table: Table, runs: Path) -> None:
-    """As sweep=tuned leaves them: they were trained to choose a rate, on validation."""
+    """sweep=tuned leaves such runs: they were trained to choose a rate by validation."""
     for scale, top1 in ((1, 0.3), (10, 0.2)):
         lay(runs, run(f"optimizer=sgd optimizer.lr_scale={scale} test=false", score("top1", top1, split="val")))
     for seed, top1 in ((0, 0.5), (1, 0.6)):
@@ -179,7 +179,7 @@ def test_the_runs_of_tuning_alone_are_shown_by_validation(
 
 
 def test_a_seed_that_tuning_had_trained_before_counts_once(table: Table, runs: Path) -> None:
-    """The same training twice, the test set closed and open, is one seed: a copy is no repetition."""
+    """The same training without and with a test is one seed, as a copy is no repetition."""
     for seed, top1 in enumerate((0.5, 0.6, 0.7)):
         lay(runs, run(f"optimizer=sgd seed={seed}", score("top1", top1, split="val"), score("top1", top1)))
     lay(runs, run("optimizer=sgd seed=0 test=false", score("top1", 0.5, split="val")), "tuning")
@@ -190,7 +190,7 @@ def test_a_seed_that_tuning_had_trained_before_counts_once(table: Table, runs: P
 
 
 def test_repetitions_of_a_seed_are_counted_and_said_to_be(table: Table, runs: Path) -> None:
-    """From other states, say: a factor that the configuration does not show."""
+    """For example from other states, a factor that the configuration does not show."""
     for parent, top in (("a" * 8, 0.5), ("b" * 8, 0.6)):
         lay(runs, run("optimizer=sgd", score("top1", top), parent=f"outputs/seed-0-{parent}"))
     shown = table()

@@ -1,4 +1,4 @@
-"""`imgrec table --runs`: a row a run, as CSV and JSON."""
+"""Test `imgrec table --runs`: one row per run, as CSV and JSON."""
 
 import json
 from collections.abc import Callable

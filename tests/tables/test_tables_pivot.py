@@ -1,4 +1,4 @@
-"""Factors that are chosen: as rows, as columns, and what then varies beside them."""
+"""Test chosen factors as rows and columns, and factors that vary besides."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -87,7 +87,7 @@ def test_a_factor_that_varies_beside_the_chosen_ones_is_refused(
 
 
 def test_what_follows_from_a_chosen_factor_needs_no_fixing(table: Table, runs: Path) -> None:
-    """A rate that goes with the optimizer is no third factor."""
+    """A learning rate that the optimizer determines is no third factor."""
     lay_sweep(runs / "more", {f"loss=focal optimizer={name}": [0.5] for name in ("momentum", "adamw")})
     shown = table("--where", "loss=focal", "--rows", "optimizer")
     assert [row["optimizer"] for row in shown.rows] == ["adamw", "momentum"]

@@ -1,4 +1,4 @@
-"""What runs were made with, and whether they can stand in one table."""
+"""Test what runs were made with, and whether they may be in one table."""
 
 import subprocess
 import sys

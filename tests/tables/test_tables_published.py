@@ -1,4 +1,4 @@
-"""Figures that others have published, beside one's own."""
+"""Test published figures by others, beside one's own."""
 
 import dataclasses
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""Words that ask for what is not there: one sentence, exit code 2, and nothing on stdout."""
+"""Test invalid requests: one sentence, exit code 2, and no output on stdout."""
 
 from collections.abc import Callable
 from pathlib import Path

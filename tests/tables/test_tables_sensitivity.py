@@ -1,4 +1,4 @@
-"""What a tuned sweep tried, below the table, in its warnings and as a chart of the report."""
+"""Test what a tuned sweep tried, below the table, in its warnings and in a chart of the report."""
 
 import json
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""The moving average of the weights: PyTorch's own, to the bit, without waiting for the device."""
+"""Test that the moving average of the weights is bit-equal to PyTorch's, and does not wait for the device."""
 
 from types import SimpleNamespace
 from typing import Any
@@ -77,7 +77,7 @@ def test_steps_read_nothing_back_from_the_device() -> None:
 
 
 def test_the_average_lies_where_the_network_will_be_trained() -> None:
-    """Lightning moves the network later: at this moment it is on the CPU still."""
+    """Lightning moves the network later: at this time it is still on the CPU."""
     trainer: Any = SimpleNamespace(strategy=SimpleNamespace(root_device=torch.device("meta")))
     module = lightning.LightningModule()
     module.net = network()

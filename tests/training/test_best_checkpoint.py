@@ -1,4 +1,4 @@
-"""`best.ckpt` that is gone, damaged or another run's is said, never scored in silence, and ends no retry."""
+"""Test a `best.ckpt` that is missing, damaged or of another run: it is reported, never scored, and a retry goes on."""
 
 import json
 import shutil
@@ -103,7 +103,7 @@ def test_a_best_that_previous_or_last_still_hold_is_restored(
 def test_a_state_without_the_digest_goes_on_with_its_best(
     past_its_best: Callable[..., list[str]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As an older version wrote it: the row in the file itself has to agree."""
+    """An older version wrote the state, so that the description in the file itself has to agree."""
     from imgrec.training.saver import Saver
 
     older = Saver.state_dict

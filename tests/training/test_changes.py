@@ -1,7 +1,7 @@
-"""A resumed run with changes: each key that takes effect does so as in a run that always had it; others are refused.
+"""Test resumed runs with changes: each key takes effect as in a run that always had it, or is refused.
 
-What is in force at the first step of the resumed run is compared with what is in force in a run of that configuration
-from its beginning. The table is in imgrec.config.changes.
+The settings in force at the resumed run's first step are compared with those of a new run of that configuration. The
+table is in imgrec.config.changes.
 """
 
 import math
@@ -313,7 +313,7 @@ def test_the_rate_follows_the_share_of_the_training_when_the_batches_change(
 
 
 def test_the_patience_is_the_new_one(tiny: list[str], workplace: Path) -> None:
-    """At this rate no epoch is better than the first."""
+    """At this learning rate no epoch is better than the first."""
     base = launch.train([*tiny, "optimizer.lr=1e-12", "trainer.max_epochs=9", "trainer.early_stopping=1"])
     assert base.record.progress["epochs"] == 2
     more = launch.train(resumed(base.folder, "trainer.early_stopping=3"))

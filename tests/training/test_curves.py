@@ -1,4 +1,4 @@
-"""curves.csv: on the disk before the checkpoint after which its rows are not logged again, and whole or refused."""
+"""Test curves.csv: its rows are on the disk before the checkpoint that follows them, and complete or refused."""
 
 import os
 import shutil

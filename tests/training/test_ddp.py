@@ -1,4 +1,4 @@
-"""Two processes, gradients averaged, on the CPU."""
+"""Test two processes with averaged gradients, on the CPU."""
 
 import json
 import signal
@@ -14,7 +14,7 @@ from runs import assert_same_run, state
 def test_two_processes_train_as_one_with_the_batches_of_both(
     tiny: list[str], imgrec: Callable[..., Any], workplace: Path
 ) -> None:
-    """And leave out the same images in the third epoch."""
+    """They also leave out the same images in the third epoch."""
     words = [*tiny, "optimizer=sgd", "optimizer.lr=0.1", "data.prune=0.4", "trainer.max_epochs=3"]  # 60 images
     one = imgrec("train", *words, "data.batch_size=12", "hydra.run.dir=one")
     assert one.wait() == 0, one.log.read_text()

@@ -1,4 +1,4 @@
-"""Images that are exchanged under the same names and sizes: another run, before, while and after it trains."""
+"""Test images that are exchanged under the same names and sizes, before, during and after a run's training."""
 
 import importlib
 import json

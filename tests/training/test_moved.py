@@ -1,4 +1,4 @@
-"""Runs that were moved, or that are called for from another folder: what a record says of paths decides nothing."""
+"""Test runs that were moved, or are used from another folder: recorded paths decide nothing."""
 
 import json
 import shutil
@@ -64,7 +64,7 @@ def project(line: Path, workplace: Path) -> Path:
 def test_a_run_that_went_on_from_another_goes_on(
     project: Path, workplace: Path, monkeypatch: pytest.MonkeyPatch, cwd: str, older: bool
 ) -> None:
-    """From anywhere, also when both runs and the images were moved."""
+    """The command is given in any folder, also after both runs and the images were moved."""
     second = project / "outputs/default/second"
     if older:
         alter(second, as_older_versions)

@@ -1,4 +1,4 @@
-"""A loss that is no number: what the run says, what it keeps, what it leaves out."""
+"""Test a loss that is not finite: the message, the stored files, and the skipped steps."""
 
 import json
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""What a run may go on from: the images that were trained on, and states that have what the new settings need."""
+"""Test what a run may continue from: the images that were trained on, and states that fit the new settings."""
 
 import shutil
 from pathlib import Path
@@ -31,7 +31,7 @@ def going_on(base: Any, *words: str, may: str = "") -> Any:
 def test_a_run_over_images_that_have_changed_is_refused_before_anything_is_written(
     photos: tuple[list[str], Path], workplace: Path
 ) -> None:
-    """Split anew, many of the images that were trained on would be test images."""
+    """With a new split, many of the images that were trained on would be test images."""
     words, root = photos
     base = launch.train(words)
     Image.new("RGB", (8, 8)).save(root / "row" / "000.png")

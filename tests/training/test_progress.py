@@ -1,4 +1,4 @@
-"""What a run shows on a terminal while it trains."""
+"""Test what a run shows on a terminal while it trains."""
 
 import re
 from collections.abc import Callable

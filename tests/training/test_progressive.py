@@ -1,4 +1,4 @@
-"""Runs whose images grow and whose first layer is set from data: what is trained, and that resuming changes nothing."""
+"""Test runs with growing images and a first layer set from data: the trained network, and resuming."""
 
 import functools
 import signal
@@ -69,7 +69,7 @@ def test_the_first_layer_is_set_from_the_images_and_stays(growing: list[str]) ->
 def test_an_interrupted_run_goes_on_at_its_size(
     growing: list[str], imgrec: Callable[..., Any], workplace: Path, steps: int, more: tuple[str, ...]
 ) -> None:
-    """In bfloat16 through the weight gradients of small images."""
+    """It trains in bfloat16, with the weight gradients of small images."""
     growing = [*growing, *more]
     straight, cut = workplace / "straight", workplace / "cut"
     assert imgrec("train", *growing, f"hydra.run.dir={straight}").wait() == 0
@@ -81,7 +81,7 @@ def test_an_interrupted_run_goes_on_at_its_size(
 
 
 def test_a_compiled_network_trains_as_the_plain_one(growing: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    """Through Dynamo, over growing images and under an average; what a compiler would make of it is another matter."""
+    """It is traced by Dynamo, with growing images and an average. The compiler itself is not tested."""
     words = [
         *growing,
         "augment.sizes=[6]",

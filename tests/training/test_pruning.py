@@ -1,4 +1,4 @@
-"""Runs that leave the easiest training images out on their way."""
+"""Test runs that leave out the easiest training images."""
 
 import shutil
 import signal
@@ -73,7 +73,7 @@ def test_a_run_cut_around_its_choice_ends_as_the_undisturbed_one(
     noting: bool,
     pruned: bool,
 ) -> None:
-    """8 steps an epoch: losses are noted from step 9 to 16."""
+    """An epoch has 8 steps: losses are noted from step 9 to 16."""
     words = ["train", *tiny, *PRUNED, f"data.num_workers={workers}"]
     cut = workplace / "cut"
     child = imgrec(*words, f"hydra.run.dir={cut}")

@@ -1,4 +1,4 @@
-"""A run that was interrupted and goes on ends bit for bit as the one that was not."""
+"""Test that an interrupted and resumed run ends with the same bits as an uninterrupted one."""
 
 import contextlib
 import json
@@ -111,7 +111,7 @@ def test_the_number_of_workers_may_change_when_a_run_goes_on(
 def test_a_signal_that_ends_in_an_error_of_the_code_that_it_cut_is_no_failure(
     tiny: list[str], workplace: Path, monkeypatch: pytest.MonkeyPatch, command: Callable[..., tuple[int, str, str]]
 ) -> None:
-    """As when it comes while OmegaConf puts an object together, and its clearing up stumbles over the half of one."""
+    """For example, it comes while OmegaConf creates an object, and the clean-up fails on the incomplete object."""
     from imgrec.training import run
 
     def cut(*arguments: Any) -> Any:

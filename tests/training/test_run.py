@@ -1,4 +1,4 @@
-"""One run through its public door: what it leaves behind, and that its options do what they say."""
+"""Test one run through its public function: the files that it writes, and that its options work."""
 
 import csv
 import json
@@ -244,7 +244,7 @@ def test_accumulated_batches_step_as_one_batch(tiny: list[str]) -> None:
 
 
 def test_an_epochs_last_step_follows_the_mean_gradient_of_the_batches_that_are_left(tiny: list[str]) -> None:
-    """64 images in 4 batches: 3 of them make a step, and so does the fourth, which moves the weights no less."""
+    """64 images in 4 batches: 3 batches make a step, and the last batch alone makes another, which is no smaller."""
     words = [
         *tiny,
         "optimizer=sgd",
@@ -275,7 +275,7 @@ def test_every_optimizer_trains(tiny: list[str], optimizer: str) -> None:
 
 @pytest.mark.parametrize("loss", ["cross_entropy", "label_smoothing", "mse", "brier", "focal", "hinge"])
 def test_every_loss_takes_hard_and_mixed_targets(tiny: list[str], loss: str) -> None:
-    """Mixed ones of the training images, hard ones of the validation images."""
+    """The targets of training images are mixed, those of validation images hard."""
     assert run(tiny, f"loss={loss}", "augment=cutmix", "trainer.max_epochs=1").record.status == "finished"
 
 
@@ -288,7 +288,7 @@ def test_the_final_reading_measures_the_protocols_that_are_named(tiny: list[str]
 
 @pytest.mark.parametrize("split", ["train", "val", "test"])
 def test_no_worker_outlives_a_failure(tiny: list[str], tiny_images: Path, workplace: Path, split: str) -> None:
-    """Left to the garbage collector, each would take another five seconds to end."""
+    """If the garbage collector ended the workers, each would take another five seconds."""
     for each in ("train", "val", "test"):
         shutil.copytree(tiny_images, workplace / "photos" / each)
     (workplace / "photos" / split / "row/00.png").write_bytes(b"text")

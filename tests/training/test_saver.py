@@ -1,4 +1,4 @@
-"""What the processes of a distributed run keep apart."""
+"""Test what the processes of a distributed run keep separate."""
 
 from pathlib import Path
 from types import SimpleNamespace

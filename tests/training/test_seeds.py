@@ -1,4 +1,4 @@
-"""Sources of variance, each varied alone: initial weights, order and augmentation, the validation split."""
+"""Test sources of variance, each varied alone: initial weights, order and augmentation, the validation split."""
 
 import json
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""What a refusal to go on, to verify or to freeze offers is tried: it works."""
+"""Test the advice in refusals to continue, to verify or to freeze: following it works."""
 
 import json
 import re
@@ -223,7 +223,7 @@ def test_runs_of_a_random_backbone_of_before_stay_usable(
 def test_a_last_batch_of_one_image_is_refused_where_it_has_no_variance(
     tiny: list[str], begins: Callable[..., None], model: str
 ) -> None:
-    """60 training images: 59 and one. Two stages of whitened_cnn leave one value of 5 px."""
+    """60 training images make batches of 59 and one. Two stages of whitened_cnn leave one value of 5 px."""
     words = [word for word in tiny if not word.startswith(("model.", "data.batch_size"))]
     words += [f"model={model}", "data.batch_size=59"]
     if model == "whitened_cnn":

@@ -1,6 +1,6 @@
-"""The parts that a configuration picks by name, a file each. Their modules import torch in `build` alone.
+"""Components that a configuration selects by name, one per file. Their modules import torch only in `build`.
 
-A part from outside of imgrec derives from one of the classes here, declares its settings, and registers itself:
+A component from outside of imgrec derives from one of these classes, declares its settings, and registers itself:
 
     from imgrec.components import Loss, register, setting
 """

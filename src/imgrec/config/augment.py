@@ -1,6 +1,7 @@
-"""The augment axis: what happens to a training image before the network sees it.
+"""Define the augment axis: the transformations of a training image before the network gets it.
 
-One dataclass: the choices in conf/augment are named combinations of its keys, and any key can be added to any choice.
+The axis has one dataclass. The choices in conf/augment are named combinations of its keys. Any key can be added to any
+choice.
 """
 
 from typing import ClassVar
@@ -97,6 +98,6 @@ class Augment(Component):
                 raise UsageError(f"augment.{key} must ascend from stage to stage, got {list(values)}")
 
     def _refuse_idle(self, key: str, default: float | str, needs: str) -> None:
-        """Refuse a value that nothing would read."""
+        """Refuse a value of a key that has no effect in this configuration."""
         if getattr(self, key) != default:
             raise UsageError(f"augment.{key}={getattr(self, key)} has no effect without {needs}; add that, or drop it")

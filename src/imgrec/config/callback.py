@@ -1,4 +1,4 @@
-"""The callback axis: what is called beside the training loop, before imgrec's own callbacks."""
+"""Define the callback axis: Lightning callbacks that a run adds before imgrec's own callbacks."""
 
 from abc import abstractmethod
 from dataclasses import dataclass
@@ -12,11 +12,11 @@ if TYPE_CHECKING:
 
 @dataclass(kw_only=True)
 class Callback(Listed):
-    """A callback of Lightning's kind. Its `state_dict` goes into each checkpoint, and comes back when a run goes on.
+    """A callback of Lightning's kind. Each checkpoint stores its `state_dict`, and a resumed run restores it.
 
     Attributes:
-        observes: True if it changes no result, so that a run with it is the same run. Otherwise its name and settings
-            are part of the run's identity.
+        observes: True if the callback changes no result. It is then no part of the run's identity; otherwise its name
+            and settings are.
     """
 
     axis: ClassVar[str] = "callback"
@@ -24,4 +24,4 @@ class Callback(Listed):
 
     @abstractmethod
     def build(self) -> "LightningCallback":
-        """Make the callback. Its state must be of plain containers, numbers, texts and tensors."""
+        """Return the callback. Its state may contain plain containers, numbers, texts and tensors only."""

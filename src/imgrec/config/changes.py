@@ -1,4 +1,4 @@
-"""What becomes of each key that a resumed run changes (`resume=RUN key=value resume_override=[key]`).
+"""Define for each key how a resumed run can change it (`resume=RUN key=value resume_override=[key]`).
 
 `python -m imgrec.config.changes` prints the table of docs/resuming.md.
 """
@@ -131,20 +131,23 @@ OF_AXES: Mapping[str, Change] = {
 
 
 def change_of(key: str) -> Change:
-    """What becomes of a key that a resumed run changes."""
+    """Return the verdict on a key that a resumed run changes."""
     return CHANGES.get(key) or OF_AXES[key.partition(".")[0]]
 
 
 def changeable_keys() -> Iterator[str]:
-    """Every key that a command can change: the choices of the axes (`model.name`), and the keys of all choices."""
-    yield from (f"{axis}.name" for axis in GROUPS if axis != "trainer")  # its choices set keys, and are none
+    """Yield every key that a command can change: the axes' choices (`model.name`), then the keys of all choices."""
+    yield from (f"{axis}.name" for axis in GROUPS if axis != "trainer")  # its choices only set keys
     yield from known_keys()
 
 
 def why_refused(changed: list[str], then: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, str]:
-    """The keys among `changed` that no resumed run can change so, each with the reason.
+    """Return the keys among `changed` that no resumed run can change in this way, each with the reason.
 
-    then, now: the flat configurations before and after.
+    Args:
+        changed: The dotted keys that differ.
+        then: The flat configuration before.
+        now: The flat configuration after.
     """
     refused = {key: change_of(key).says for key in changed if change_of(key).verdict == REFUSED}
     if then["trainer.ema_decay"] and not now["trainer.ema_decay"]:
@@ -157,13 +160,16 @@ def why_refused(changed: list[str], then: Mapping[str, Any], now: Mapping[str, A
 
 
 def needs_whole_epoch(then: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
-    """The keys that differ and take effect at an epoch's beginning only. A key that one side lacks does not count."""
+    """Return the differing keys that take effect only at the beginning of an epoch.
+
+    A key that only one of the configurations has does not count.
+    """
     differ = [key for key in then if key in now and then[key] != now[key]]
     return [key for key in differ if change_of(key).verdict == AT_EPOCH]
 
 
 def markdown() -> str:
-    """The table as Markdown, a row a key."""
+    """Return the table as Markdown, one row per key."""
     outside = keys_outside_identity()
     rows = ["| Key | Named in resume_override | A change is | How, or why |", "| --- | --- | --- | --- |"]
     for key in sorted(changeable_keys()):

@@ -1,4 +1,4 @@
-"""What every part of a configuration has in common: a name, and values within their declared ranges."""
+"""Define the base classes of all parts of a configuration: a name, and values within their declared ranges."""
 
 import dataclasses
 from abc import ABC
@@ -15,9 +15,9 @@ class Component(ABC):
     """One choice of an axis.
 
     Attributes:
-        axis: The axis that it is a choice of.
-        is_choice: False for a class whose named choices are files of conf/ alone (augment, trainer).
-        name: What records and checkpoints call it.
+        axis: The axis of the choice.
+        is_choice: False for a class whose named choices are only files of conf/ (augment, trainer).
+        name: The component's name in records and checkpoints.
     """
 
     axis: ClassVar[str]
@@ -26,26 +26,31 @@ class Component(ABC):
     name: str = MISSING
 
     def __post_init__(self) -> None:
-        """Refuse values outside of their declared ranges. Raises UsageError."""
+        """Check the values against their declared ranges.
+
+        Raises:
+            UsageError: A value is outside of its range.
+        """
         for name, known in ranges(type(self)).items():
             known.check(f"{self.prefix}.{name}", getattr(self, name))
 
     @classmethod
     def settings(cls) -> list[dataclasses.Field[Any]]:
-        """The fields that a command may give: all but the name."""
+        """Return the fields that a command can set: all but the name."""
         return [field for field in dataclasses.fields(cls) if field.name != "name"]
 
     @property
     def prefix(self) -> str:
-        """Where its keys stand in the configuration, such as `optimizer`."""
+        """The place of the component's keys in the configuration, such as `optimizer`."""
         return self.axis
 
 
 @dataclass(kw_only=True)
 class Listed(Component):
-    """A component of which a configuration has any number, by name in a list: `callbacks=[gradient_norm]`.
+    """A component that a configuration selects by its name in a list, such as `callbacks=[gradient_norm]`.
 
-    The settings of each stand below its axis and its name: `callback.gradient_norm.every=10`.
+    A list takes any number of components. The settings of each follow its axis and name:
+    `callback.gradient_norm.every=10`.
     """
 
     @property

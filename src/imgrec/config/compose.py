@@ -1,4 +1,4 @@
-"""Command-line overrides -> one checked, typed configuration. Imports no torch.
+"""Compose command-line overrides into one checked, typed configuration. Imports no torch.
 
 Hydra composes the choices of conf/ over the dataclasses of this folder.
 """
@@ -36,16 +36,17 @@ from imgrec.config.registry import components
 from imgrec.config.root import GROUPS, Config
 from imgrec.errors import UsageError
 
-# Hydra's own settings that a command may give. Others start code by name: a callback's or a log handler's class.
+# Hydra's own settings that a command may give. Others can name a class to run, such as a callback or a log handler.
 _HYDRA_KEYS = ("hydra.run.dir", "hydra.sweep.dir", "hydra.verbose", "hydra.mode")
 State = frozenset[tuple[str, int, int, int, int]]
 
 
 def compose(overrides: Sequence[str]) -> Config:
-    """One run's configuration out of Hydra overrides (`key=value`), checked.
+    """Return one run's checked configuration from Hydra overrides (`key=value`).
 
-    Raises UsageError for an unknown key or choice, a value of the wrong type or out of range, a missing value, a
-    declared contrast that no table could answer.
+    Raises:
+        UsageError: A key or choice is unknown, a value is missing, out of range or of the wrong type, or no table could
+            answer a declared contrast.
     """
     made = typed(compose_raw(overrides))
     try:
@@ -56,10 +57,10 @@ def compose(overrides: Sequence[str]) -> Config:
 
 
 def compose_raw(overrides: Sequence[str]) -> DictConfig:
-    """As `compose`, but the container that Hydra built, as Hydra itself would hand it to a job.
+    """Return the container that Hydra builds from the overrides, as Hydra passes it to a job. See `compose`.
 
-    The choices are composed once a process. Values are set in a copy, which takes a tenth of the time: a sweep's runs
-    differ in values above all.
+    The choices are composed once in a process. The values are set in a copy, which takes a tenth of the time, as the
+    runs of a sweep differ mostly in values.
     """
     words = parsed(overrides)
     for word in words:
@@ -74,7 +75,7 @@ def compose_raw(overrides: Sequence[str]) -> DictConfig:
     choices = [word for word in words if _chooses(word)]
     values = [word for word in words if not _chooses(word)]
     hydras = any(word.is_hydra_override() for word in values)
-    setup_globals()  # Hydra's resolvers: a program around this one may have cleared them
+    setup_globals()  # Hydra's resolvers; the calling program may have cleared them
     try:
         known = data.default_root(), registry.generation()
         places = folders.folders()
@@ -90,10 +91,10 @@ def compose_raw(overrides: Sequence[str]) -> DictConfig:
 
 
 def _set(config: DictConfig, word: Override) -> None:
-    """Set a value as Hydra does."""
+    """Set a value in the configuration as Hydra does."""
     try:
         ConfigLoaderImpl._apply_overrides_to_config([word], config)
-    except ValueError as error:  # OmegaConf's for a name where an index belongs
+    except ValueError as error:  # OmegaConf raises it for a name in the place of an index
         owner, _, leaf = word.key_or_group.rpartition(".")
         raise UsageError(
             f"{owner} is a list: {leaf!r} must be the number of an item, from 0; or give it whole, {owner}=[...]"
@@ -101,7 +102,7 @@ def _set(config: DictConfig, word: Override) -> None:
 
 
 def _chooses(word: Override) -> bool:
-    """Whether the word says which files of conf/ are composed; else it sets a value."""
+    """Return True if the override selects files of conf/, and False if it sets a value."""
     key = word.key_or_group
     return key in (*GROUPS, "experiment", "study") or word.package is not None or "/" in key
 
@@ -110,14 +111,14 @@ def _chooses(word: Override) -> bool:
 def _chosen(
     places: tuple[Path, ...], state: tuple[State, ...], known: tuple[str, int], words: tuple[str, ...], hydra: bool
 ) -> bytes:
-    """What Hydra composes from the words that choose, pickled, so that each caller gets a copy.
+    """Return what Hydra composes from the overrides that select choices. It is pickled, so each caller gets a copy.
 
     Args:
-        places: conf/, and a folder of the user's own.
-        state: what their files looked like, so that an edited one is read again.
-        known: the default of data.root, which comes from the environment, and the generation of the components.
-        words: choices such as `optimizer=adam`.
-        hydra: with Hydra's own settings, which are the larger part.
+        places: The folder conf/, and the user's own folder if there is one.
+        state: The state of the files in them, so that a changed file is read again.
+        known: The default of data.root, which comes from the environment, and the generation of the components.
+        words: Overrides that select choices, such as `optimizer=adam`.
+        hydra: True to include Hydra's own settings, which are the larger part.
     """
     schemas.register()
     with own_hydra(), initialize_config_dir(str(places[0]), version_base="1.3"):
@@ -137,10 +138,10 @@ def _without_hydra(config: DictConfig) -> DictConfig:
 
 
 def _state(folder: Path) -> State:
-    """Name of each file below the folder, and by what a change of it is seen. Links are followed."""
+    """Return the name of each file below the folder, and the numbers that show a change of it. Links are followed."""
     found, seen = [], set()
     for place, inner, names in os.walk(folder, followlinks=True):
-        if (real := os.path.realpath(place)) in seen:  # a link that leads back
+        if (real := os.path.realpath(place)) in seen:  # a link to a folder that was visited
             inner.clear()
             continue
         seen.add(real)
@@ -148,7 +149,7 @@ def _state(folder: Path) -> State:
             path = f"{place}/{name}"
             try:
                 stat = os.stat(path)  # noqa: PTH116 - a Path for each of them takes longer than the question
-            except OSError:  # gone, or a link to nothing, such as Emacs leaves beside an edited file
+            except OSError:  # removed meanwhile, or a link without a target, such as Emacs puts beside an edited file
                 found.append((path, 0, 0, 0, 0))
             else:
                 found.append((path, stat.st_ino, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_size))
@@ -157,7 +158,7 @@ def _state(folder: Path) -> State:
 
 @contextlib.contextmanager
 def own_hydra() -> Iterator[None]:
-    """Let Hydra begin anew while the block runs: a program around this one may be in the middle of its own task."""
+    """Give the block a Hydra without state, and restore the calling program's Hydra afterwards."""
     outer, base, job = GlobalHydra.instance().hydra, VersionBase.instance(), JobRuntime.instance()
     version, name = base.version_base, copy.deepcopy(job.conf)
     GlobalHydra.instance().clear()
@@ -169,7 +170,7 @@ def own_hydra() -> Iterator[None]:
 
 
 def typed(config: DictConfig) -> Config:
-    """The one door from YAML: Hydra's container as the dataclasses of this folder, checked."""
+    """Convert Hydra's container into the checked dataclasses of this folder. All YAML passes through this function."""
     for key in _keys(config):
         _refuse_unknown(config, key)
     referring = [key for key in _keys(config) if _refers(config, key)]
@@ -177,7 +178,7 @@ def typed(config: DictConfig) -> Config:
         made = OmegaConf.to_object(config)
         if not isinstance(made, Config):
             raise UsageError(f"the configuration must follow conf/config.yaml's schema, got {type(made).__name__}")
-        # OmegaConf checks the types of values, and not of what a ${...} stands for
+        # OmegaConf checks the types of values, but not of values that a ${...} refers to
         return serialize.from_flat(serialize.flat(made)) if referring else made
     except OmegaConfBaseException as error:
         raise explained(error) from error
@@ -188,9 +189,14 @@ def typed(config: DictConfig) -> Config:
 
 
 def protocol(name: str, overrides: Sequence[str]) -> Protocol:
-    """A protocol with these settings, such as `protocol.gaussian_noise.sigmas=[0.1]`.
+    """Return a protocol with these settings.
 
-    Raises UsageError for settings of something else.
+    Args:
+        name: The protocol's name.
+        overrides: Its settings, such as `protocol.gaussian_noise.sigmas=[0.1]`.
+
+    Raises:
+        UsageError: An override is no setting of this protocol.
     """
     for text in overrides:
         if not key_of(text).startswith(f"protocol.{name}."):
@@ -200,7 +206,7 @@ def protocol(name: str, overrides: Sequence[str]) -> Protocol:
 
 
 def expand(overrides: Sequence[str]) -> list[list[str]]:
-    """The runs of a sweep: every combination of the values after commas, in Hydra's own order."""
+    """Return the overrides of each run of a sweep: every combination of the values after commas, in Hydra's order."""
     words = parsed(overrides)
     for override in words:
         if override.is_sweep_override():
@@ -209,7 +215,7 @@ def expand(overrides: Sequence[str]) -> list[list[str]]:
             _check_choice(override)
     try:
         batches = BasicSweeper.split_arguments(words, max_batch_size=None)
-    except HydraException as error:  # interval(...): values without end; glob(...): needs Hydra's own file listing
+    except HydraException as error:  # interval(...) lists no values; glob(...) needs Hydra's own file listing
         raise UsageError(
             f"a sweep must list its values (key=a,b or key=range(1,4)); intervals need sweep=optuna: {error}"
         ) from error
@@ -217,9 +223,9 @@ def expand(overrides: Sequence[str]) -> list[list[str]]:
 
 
 def of_study(overrides: Sequence[str]) -> list[str] | None:
-    """The words of the grid that `study=` names, which come before the command's own; None for one run.
+    """Return the overrides of the grid that `study=` names, which precede the command's own; None for a single run.
 
-    A study asks for several runs by itself, unless hydra.mode=RUN says otherwise.
+    A study consists of several runs, unless hydra.mode=RUN asks for one.
     """
     name = given(overrides, "study")
     if name is None or given(overrides, "hydra.mode") is not None:
@@ -244,7 +250,7 @@ def of_study(overrides: Sequence[str]) -> list[str] | None:
 
 
 def _check_choice(override: Override) -> None:
-    """Refuse what Hydra would take for something else: an unknown choice, a lost key, a changed name."""
+    """Refuse an override that Hydra would misread: an unknown choice, a missing key, a changed name."""
     key = override.key_or_group
     axis, _, rest = key.partition(".")
     if not key:
@@ -266,12 +272,12 @@ def _check_choice(override: Override) -> None:
 
 
 def _check_hydra(override: Override) -> None:
-    """Refuse a setting of Hydra itself that has no place in a command."""
+    """Refuse a setting of Hydra itself that a command may not give."""
     key = override.key_or_group
     if key.partition(".")[0].partition("/")[0] != "hydra":
         return
     value = override.value()
-    if key == "hydra.job.name" and str(value).isidentifier():  # Lightning's words for a run's other processes
+    if key == "hydra.job.name" and str(value).isidentifier():  # Lightning gives it to a run's other processes
         return
     if key == "hydra.output_subdir" and value is None:
         return
@@ -296,14 +302,14 @@ def _keys(config: DictConfig, prefix: str = "") -> Iterator[str]:
 
 
 def _refers(config: DictConfig, key: str) -> bool:
-    """Whether the value at that dotted key is a ${...}."""
+    """Return True if the value at that dotted key is a ${...}."""
     parent, _, leaf = key.rpartition(".")
     owner = OmegaConf.select(config, parent) if parent else config
     return isinstance(owner, DictConfig) and OmegaConf.is_interpolation(owner, leaf)
 
 
 def _refuse_unknown(config: DictConfig, key: str) -> None:
-    """Refuse a key that was forced in with `+`: nothing would read it."""
+    """Refuse a key that was added with `+` although no dataclass has it."""
     parent, _, leaf = key.rpartition(".")
     if parent in LISTS and leaf not in components(parent):
         raise unknown_choice(parent, leaf)

@@ -1,4 +1,4 @@
-"""The data axis: which images, how they are split and batched."""
+"""Define the data axis: the images, and their splits and batches."""
 
 import dataclasses
 import math
@@ -21,7 +21,7 @@ FIXED_SIZE = 32  # pixels of a side of CIFAR-10's images, and of the digits afte
 
 
 def default_root() -> str:
-    """Where data sets lie unless `data.root` says otherwise."""
+    """Return the folder of data sets where `data.root` is not given."""
     return os.environ.get("IMGREC_DATA_DIR") or "~/.cache/imgrec"
 
 
@@ -30,7 +30,7 @@ class Data(Component):
     """A data set.
 
     Attributes:
-        named_by_root: True if the end of data.root tells these images from others of the same choice.
+        named_by_root: True if the end of data.root distinguishes these images from others of the same choice.
         streams: True if images are read from disk batch by batch, and not held in memory.
     """
 
@@ -79,7 +79,7 @@ class Data(Component):
 
     @property
     def place(self) -> str | None:
-        """Where the images lie, as data.root says; None for embedded ones."""
+        """The place of the images, as data.root gives it; None for images that a package contains."""
         root: str | None = getattr(self, "root", None)
         return root
 
@@ -95,52 +95,68 @@ class Data(Component):
 
     @property
     def has_validation(self) -> bool | None:
-        """Whether there are validation images; None where only the images tell."""
+        """True if there are validation images; None where only the images themselves can tell."""
         return None
 
     def look(self) -> "Inventory | None":
-        """What the images are, before they are loaded; None: `fingerprint` tells all that there is to tell.
+        """Return the inventory of the images before they are loaded; None where `fingerprint` already identifies them.
 
-        Raises UsageError or RunError where there are none.
+        Raises:
+            UsageError, RunError: There are no images.
         """
         return None
 
     def fingerprint(self) -> str:
-        """A text that differs when the images do. It is part of what a run is. Nothing asks where `look` tells more."""
+        """Return a text that differs when the images differ, as part of a run's identity. Not used with `look`."""
         raise UsageError(f"data={self.name} must define fingerprint(), or look(), in {type(self).__name__}")
 
     def counts(self, listing: "Listing | None" = None) -> tuple[int, int]:
-        """How many training and validation images there will be. listing: of a folder, where it has been listed."""
+        """Return the numbers of training and validation images.
+
+        Args:
+            listing: The listing of a folder, where one was made already.
+        """
         source = self.load(listing)
         return len(source.train), 0 if source.val is None else len(source.val)
 
     @abstractmethod
     def load(self, listing: "Listing | None" = None) -> "Source":
-        """Load the images. Raises UsageError or RunError where that cannot be done.
+        """Load the images.
 
         Args:
-            listing: Of a folder, where it has been listed already.
+            listing: The listing of a folder, where one was made already.
+
+        Raises:
+            UsageError, RunError: The images cannot be loaded.
         """
 
     def some(self, listing: "Listing", files: "Files") -> "Images":
-        """These images of a folder alone, as `load` would have them read. Only a data set with a listing has them."""
+        """Return only these images of a folder, read as `load` reads them. Only a data set with a listing has it."""
         raise NotImplementedError(f"data={self.name} lists no files")
 
     def at_hand(self) -> "Data":
-        """The same images, without a download. Raises RunError where only one would bring them."""
+        """Return the same images without a download.
+
+        Raises:
+            RunError: The images would have to be downloaded.
+        """
         return self
 
     def moved(self, root: str) -> "Data":
-        """The same data set in another place. Raises UsageError for one that lies in none."""
+        """Return the same data set in another place.
+
+        Raises:
+            UsageError: The data set has no place.
+        """
         return dataclasses.replace(self, root=root)  # type: ignore[call-arg] # of those that have one
 
     def pruned_after(self, epochs: int) -> int:
-        """How many of that many epochs visit all images."""
+        """Return the number of epochs, of `epochs` in all, that visit all images."""
         return max(1, math.ceil(round(self.prune_after * epochs, 6)))  # 0.55 of 20 is 11
 
 
 def split_seed_setting() -> Any:
-    """The setting `split_seed` of a data set that holds its validation images out itself."""
+    """Return the field `split_seed`, for a data set whose validation images are taken from its training images."""
     return setting(
         0,
         "another validation split of the same size for each number; 0 is the usual one. The test split stays",
@@ -150,7 +166,7 @@ def split_seed_setting() -> Any:
 
 
 def refuse_split_seed(split_seed: int, val_size: float) -> None:
-    """Refuse a number of a validation split where there is none. Raises UsageError."""
+    """Refuse a seed of the validation split where there is no such split."""
     if split_seed and not val_size:
         raise UsageError(
             f"data.split_seed={split_seed} varies the validation split, and data.val_size=0 leaves none; give one of"

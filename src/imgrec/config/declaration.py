@@ -1,4 +1,4 @@
-"""Checks what a study declares as primary against the scores, keys and choices that there are."""
+"""Check a study's declaration of `primary` against the existing scores, keys and choices."""
 
 import functools
 import json
@@ -32,10 +32,10 @@ def check(declared: Sequence[str]) -> None:
     """Refuse a declaration that no table could answer.
 
     Args:
-        declared: the words of `primary`, each of the right form.
+        declared: The entries of `primary`, each of the right form.
 
     Raises:
-        UsageError: for an unknown score, key or choice, and for a choice that records call by another name.
+        UsageError: A score, key or choice is unknown, or records have another name for the choice.
     """
     for words in declared:
         each = primary.parse(words)
@@ -50,7 +50,7 @@ def check(declared: Sequence[str]) -> None:
 
 
 def _varied(each: Primary) -> dict[str, tuple[str, str]]:
-    """Both sides' values by key."""
+    """Return the values of both sides by key."""
     return {key: (value, each.theirs[key]) for key, value in each.ours.items()}
 
 
@@ -70,13 +70,13 @@ def _check_values(key: str, values: Sequence[str]) -> None:
 
 @functools.cache
 def _factors() -> tuple[str, ...]:
-    """The keys that tables tell settings apart by, as a command gives them."""
+    """Return the keys that distinguish the settings of a table, as a command gives them."""
     outside = schemas.keys_outside_identity() | {*MEASURED, "seed"}
     return ("experiment", *_CHOSEN, "data.root", *(key for key in schemas.known_keys() if key not in outside))
 
 
 def _as_recorded(each: Primary) -> str:
-    """The words with each choice called as records call it; "" where both sides are then one setting.
+    """Return the declaration with the names that records have for choices; "" if both sides are then the same setting.
 
     A record has the name of a choice's dataclass (`momentum` for `optimizer=momentum_plain`). Two choices of one
     dataclass differ in the keys that their files set.
@@ -100,7 +100,7 @@ def _as_recorded(each: Primary) -> str:
 
 
 def _differing(axis: str, ours: str, theirs: str) -> dict[str, tuple[str, str]]:
-    """The keys in which two choices of one dataclass differ, with both values as a command gives them."""
+    """Return the keys in which two choices of one dataclass differ, with both values as a command gives them."""
     one, other = schemas.settings(axis, ours), schemas.settings(axis, theirs)
     return {key: (_text(one[key]), _text(other.get(key))) for key in one if one[key] != other.get(key)}
 

@@ -1,4 +1,4 @@
-"""What Hydra and OmegaConf refuse, said as one sentence: key, rule, value, way out."""
+"""Turn errors of Hydra and OmegaConf into one sentence each: key, rule, value, advice."""
 
 import dataclasses
 import os
@@ -18,7 +18,7 @@ from imgrec.config.root import GROUPS, Config
 from imgrec.config.schemas import choices, known_keys
 from imgrec.errors import UsageError
 
-# What people call a key elsewhere -> what it is called here.
+# Common names of a key elsewhere, with its name here.
 SYNONYMS = {
     "learning_rate": "optimizer.lr",
     "eta": "optimizer.lr",
@@ -38,7 +38,7 @@ SYNONYMS = {
 
 
 def unknown_choice(axis: str, value: str) -> UsageError:
-    """The refusal of a name that conf/<axis> does not have."""
+    """Return the error for a name that conf/<axis> does not have."""
     known = choices(axis)
     guess = nearest(value, known)
     own = "--components FILE or --config-dir DIR" if axis in KINDS and axis not in LISTS else "--components FILE"
@@ -48,7 +48,7 @@ def unknown_choice(axis: str, value: str) -> UsageError:
 
 
 def unknown_key(key: str, owner: type) -> UsageError:
-    """The refusal of a key that `owner`, the dataclass in that place, does not have; names the nearest that exists."""
+    """Return the error for a key that the dataclass `owner` does not have. It names the nearest key that exists."""
     parent, _, leaf = key.rpartition(".")
     axis, _, rest = key.partition(".")
     if axis in LISTS and rest and rest.partition(".")[0] not in components(axis):
@@ -78,9 +78,9 @@ def _has(schema: type, leaf: str) -> bool:
 
 
 def explained(error: BaseException) -> UsageError:
-    """Hydra's or OmegaConf's refusal as one sentence, from the innermost cause that knows the key.
+    """Return the error of Hydra or OmegaConf as one sentence, from the innermost cause that knows the key.
 
-    The file comes first where something in a file of conf/ is refused.
+    The sentence begins with the file if the error is in a file of conf/.
     """
     if isinstance(error, yaml.YAMLError):
         return _broken(error)
@@ -94,7 +94,7 @@ def explained(error: BaseException) -> UsageError:
             if bare := _without_package(str(cause.full_key).partition(".")[0]):
                 return bare
             return UsageError(f"{where}{_explained_key(cause, str(cause.full_key))}")
-        # Hydra names the file in an exception of its own, which it raises while it handles the one that knows the key
+        # Hydra names the file in its own exception, which it raises while it handles the exception that knows the key
         cause = cause.__cause__ or (cause.__context__ if isinstance(cause, ConfigCompositionException) else None)
     if isinstance(error, MissingConfigException) and error.missing_cfg_file:
         return _missing(str(error.missing_cfg_file), where)
@@ -107,9 +107,10 @@ def explained(error: BaseException) -> UsageError:
 
 
 def _without_package(place: str) -> UsageError | None:
-    """The refusal of a recipe or a study that Hydra would put below a key of its own.
+    """Return the error for a recipe or a study that Hydra would put below a key of its own; None if there is none.
 
-    place: `study/mine` for a file, `study` for any of them; else there is nothing to refuse.
+    Args:
+        place: `study/mine` for a file, `study` for any of them. Other places are never an error.
     """
     axis, _, stem = place.partition("/")
     if axis in ("experiment", "study"):
@@ -125,18 +126,18 @@ def _without_package(place: str) -> UsageError | None:
 
 
 def file_of(name: str) -> Path:
-    """The file of conf/ that Hydra calls by this name (`experiment/demo`); relative if below the working folder."""
+    """Return the file of conf/ that Hydra calls `name` (`experiment/demo`); relative if below the working folder."""
     path = folders.file_for(name) or folders.conf_dir() / f"{name}.yaml"
-    return _near(path)
+    return _relative(path)
 
 
-def _near(path: Path) -> Path:
+def _relative(path: Path) -> Path:
     near = Path(os.path.relpath(path))
     return path if ".." in near.parts else near
 
 
 def _broken(error: yaml.YAMLError) -> UsageError:
-    """The refusal of a file that is no YAML."""
+    """Return the error for a file that is not valid YAML."""
     mark = getattr(error, "problem_mark", None)
     where = f"{mark.name}, line {mark.line + 1}" if mark is not None else "a file of conf/"
     reason = getattr(error, "problem", None) or str(error).strip().splitlines()[0]
@@ -144,16 +145,21 @@ def _broken(error: yaml.YAMLError) -> UsageError:
 
 
 def _missing(name: str, where: str) -> UsageError:
-    """The refusal of a choice that a file's defaults name. name: as Hydra has it, such as `data/digits`."""
+    """Return the error for an unknown choice in the defaults of a file.
+
+    Args:
+        name: The choice as Hydra names it, such as `data/digits`.
+        where: The beginning of the sentence, which names the file; "" if unknown.
+    """
     axis, _, value = name.removeprefix("/").rpartition("/")
     if value.endswith("_schema") and components(axis):
         known = [f"{schema}_schema" for schema in components(axis)]
     else:
         known = choices(axis) if axis else []
-    if not where:  # Hydra names the primary file, whichever names the choice
+    if not where:  # Hydra names the primary file, even if another file names the choice
         named = re.compile(rf"/?{re.escape(axis)}\s*:\s*[\"']?{re.escape(value)}\b")
         naming = [path for path in folders.files() if named.search(path.read_text("utf-8"))]
-        where = f"{_near(naming[0])}: " if naming else ""
+        where = f"{_relative(naming[0])}: " if naming else ""
     guess = nearest(value, known)
     hint = f"; did you mean {guess}?" if guess else ""
     return UsageError(f"{where}defaults must name one of {', '.join(known)} for {axis}, got {value!r}{hint}")
@@ -176,7 +182,7 @@ def _explained_key(error: OmegaConfBaseException, key: str) -> UsageError:
 
 
 def _without_schema(axis: str) -> UsageError:
-    """The refusal of a file that does not say which dataclass its values are for."""
+    """Return the error for a file that does not name the dataclass of its values."""
     files = [path for path in folders.files(axis) if "defaults" not in path.read_text("utf-8")]
     where = ", ".join(str(file_of(f"{axis}/{path.stem}")) for path in files) or f"the chosen file of conf/{axis}"
     known = ", ".join(f"{name}_schema" for name in components(axis))

@@ -1,4 +1,4 @@
-"""What every config dataclass is built from: a documented field, and the range checks of its values."""
+"""Define the fields of configuration dataclasses: their help text, and the range of their values."""
 
 import dataclasses
 import difflib
@@ -14,7 +14,7 @@ from imgrec.errors import UsageError
 
 @dataclass(frozen=True)
 class Range:
-    """The values that a field takes; of a list, each of its items. None is always allowed where the type allows it.
+    """The allowed values of a field. In a list, they apply to each item. None is allowed where the type allows it.
 
     Attributes:
         above: The value must be greater.
@@ -22,7 +22,7 @@ class Range:
         below: The value must be less.
         at_most: The value must be this or less.
         among: The value must be one of these.
-        way_out: What a refusal recommends; with `above`, for a value that is too small.
+        way_out: The advice of the error message; with `above`, only for a value that is too small.
     """
 
     above: float | None = None
@@ -33,7 +33,15 @@ class Range:
     way_out: str = ""
 
     def check(self, key: str, value: Any) -> None:
-        """Refuse a value outside. Raises UsageError. key: dotted, for the refusal."""
+        """Check a value.
+
+        Args:
+            key: The dotted key, for the error message.
+            value: The value.
+
+        Raises:
+            UsageError: The value is outside of the range.
+        """
         if value is None:
             return
         for item in value if isinstance(value, (list, tuple, ListConfig)) else [value]:
@@ -85,19 +93,19 @@ def setting(
     among: tuple[str, ...] | None = None,
     way_out: str = "",
 ) -> Any:
-    """A dataclass field with its line of explanation and the range of its values.
+    """Return a dataclass field with its help text and the range of its values.
 
     Args:
         default: The value, or a callable that makes it (lists, the environment).
         help: One line for `imgrec train --help`.
-        identity: Whether the value belongs to what a run *is*. False for paths, workers, logging and hardware: they
-            leave the run's id as it is.
+        identity: True if the value is part of a run's identity. False for paths, workers, logging and hardware, which
+            do not change the run's id.
         above: As in `Range`, like all that follow.
-        at_least: See there.
-        below: See there.
-        at_most: See there.
-        among: See there.
-        way_out: See there.
+        at_least: As in `Range`.
+        below: As in `Range`.
+        at_most: As in `Range`.
+        among: As in `Range`.
+        way_out: As in `Range`.
     """
     if (above is not None and at_least is not None) or (below is not None and at_most is not None):
         raise ValueError(f"a setting has one lower bound and one upper bound at most: {help}")
@@ -112,7 +120,7 @@ def setting(
 
 @functools.cache
 def ranges(schema: type) -> Mapping[str, Range]:
-    """The declared ranges of a dataclass' fields. A field that is declared anew keeps the range of its base class."""
+    """Return the declared ranges of a dataclass' fields. A redefined field keeps the range of its base class."""
     found: dict[str, Range] = {}
     for cls in reversed(schema.__mro__):
         for name, field in getattr(cls, "__dataclass_fields__", {}).items():
@@ -130,16 +138,16 @@ def is_identity(field: Field[Any]) -> bool:
 
 
 def default_of(field: Field[Any]) -> Any:
-    """The field's default value, made anew where it has a factory."""
+    """Return the field's default value, a new object where the field has a factory."""
     if field.default_factory is not dataclasses.MISSING:
         return field.default_factory()
     return field.default
 
 
 def nearest(word: str, known: Iterable[str], cutoff: float = 0.6) -> str | None:
-    """The known word that looks most like `word`; None when nothing comes near.
+    """Return the known word that is most similar to `word`; None if no word is similar.
 
-    Look-alikes count: `resnet5O` (letter O) is `resnet50`.
+    Characters that look alike count as equal: `resnet5O` (letter O) is `resnet50`.
     """
     plain = {_plain(name): name for name in known}
     found = difflib.get_close_matches(_plain(word), plain, n=1, cutoff=cutoff)
@@ -151,7 +159,7 @@ def _plain(word: str) -> str:
 
 
 def choice(key: str, value: str, known: Sequence[str]) -> None:
-    """Refuse a value outside `known`, naming the choices and the nearest one."""
+    """Refuse a value outside `known`. The error message lists the choices and names the nearest one."""
     if value not in known:
         guess = nearest(value, known)
         hint = f"; did you mean {guess}?" if guess else ""

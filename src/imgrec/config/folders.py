@@ -1,4 +1,4 @@
-"""Where the YAML files of choices, recipes and studies lie: imgrec's conf/, and a folder of the user's own."""
+"""Find the YAML files of choices, recipes and studies, in imgrec's conf/ and in a folder of the user."""
 
 import contextlib
 import os
@@ -19,7 +19,7 @@ _own: ContextVar[Path | None] = ContextVar("config_dir", default=None)
 
 
 def conf_dir() -> Path:
-    """The folder of imgrec's own: inside the package in a wheel, at the repository's top in an editable install."""
+    """Return imgrec's own folder: inside the package in a wheel, at the repository's top in an editable install."""
     package = Path(__file__).resolve().parents[1]
     for folder in (package / "conf", package.parents[1] / "conf"):
         if (folder / "config.yaml").is_file():
@@ -28,28 +28,28 @@ def conf_dir() -> Path:
 
 
 def folders() -> tuple[Path, ...]:
-    """The folders in which choices are looked for."""
+    """Return the folders that contain choices."""
     own = _own.get()
     return (conf_dir(),) if own is None else (conf_dir(), own)
 
 
 def names(kind: str) -> set[str]:
-    """The files of an axis, of `experiment` or of `study`."""
+    """Return the names of the files of an axis, of `experiment` or of `study`."""
     return {path.stem for folder in folders() for path in (folder / kind).glob("*.yaml")}
 
 
 def file_for(name: str) -> Path | None:
-    """The file that Hydra calls by this name (`experiment/demo`); None where there is none."""
+    """Return the file that Hydra calls by this name (`experiment/demo`); None if there is none."""
     return next((path for folder in folders() if (path := folder / f"{name}.yaml").is_file()), None)
 
 
 def files(kind: str = "") -> list[Path]:
-    """The YAML files of an axis, or all that choices are looked for in."""
+    """Return the YAML files of an axis, or of all folders of choices."""
     return [path for folder in folders() for path in sorted((folder / kind).rglob("*.yaml"))]
 
 
 def search_path() -> list[str]:
-    """The words that let Hydra look into the user's folder too."""
+    """Return the overrides that add the user's folder to Hydra's search path."""
     own = _own.get()
     if own is None:
         return []
@@ -59,13 +59,16 @@ def search_path() -> list[str]:
 
 @contextlib.contextmanager
 def also(folder: StrPath | None) -> Iterator[None]:
-    """Look for choices, recipes and studies in this folder too while the block runs. None: in imgrec's own alone.
+    """Search choices, recipes and studies in this folder too while the block runs.
 
-    The folder has a subfolder for each axis, and experiment/ and study/, as conf/ has them. Its files set values.
+    The folder has the same subfolders as conf/: one for each axis, experiment/ and study/. Its files set values.
+
+    Args:
+        folder: The folder; None to search only imgrec's own.
 
     Raises:
-        UsageError: The folder is not there, has a file that no command could choose, takes a name that is there
-            already, or sets something else than values.
+        UsageError: The folder does not exist, has a file that no command could choose, uses a name that is taken, or
+            sets anything else than values.
     """
     if folder is None:
         yield
@@ -105,14 +108,14 @@ def _checked(folder: Path) -> Path:
 
 
 def _refuse_code(path: Path, told: str, kind: str) -> None:
-    """Refuse a file that says how Hydra itself works: its settings may name classes."""
+    """Refuse a file that configures Hydra itself, as such settings may name classes."""
     try:
         rows = yaml.safe_load(path.read_text("utf-8"))
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or "no UTF-8"
         raise UsageError(f"{told} must be YAML, and cannot be read: {reason}; mend it") from error
     except yaml.YAMLError:
-        return  # told where it is composed, with the line
+        return  # composing the file reports the error, with the line
     hydra = rows.get("hydra") if isinstance(rows, dict) else None
     sweeper = hydra.get("sweeper") if isinstance(hydra, dict) else None
     if hydra is not None and not (

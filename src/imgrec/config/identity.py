@@ -1,4 +1,4 @@
-"""What a run *is*: the hash that tells two runs apart, and the name that a reader tells them apart by."""
+"""Compute a run's identity: the hash that distinguishes it from other runs, and its readable name."""
 
 import dataclasses
 import hashlib
@@ -15,15 +15,15 @@ from imgrec.config.root import AXES, GROUPS, SECTIONS, Config
 from imgrec.config.schemas import keys_outside_identity
 
 SHORT = 8  # hexadecimal digits of the id in a folder's name
-_PARTS = 2  # of a folder's root in a name: siblings often hold an `images` each
+_PARTS = 2  # last parts of data.root in a folder's name; sibling folders often have an `images` each
 LONGEST_NAME = 120  # characters before the hash; file systems end at 255 bytes
 
 
 def essence(config: Config) -> dict[str, Any]:
-    """Every axis' chosen name and every value that differs from its default, with dotted keys.
+    """Return the chosen name of every axis, and every value that differs from its default, by dotted keys.
 
-    Paths, workers, logging, the accelerator and what only steers the command stay out, so that the same experiment
-    has the same id everywhere; a new option with a default renames no old run.
+    Paths, workers, logging, the accelerator and keys that only steer the command are left out, so that the same
+    experiment has the same id on every machine. A new key with a default changes no id of an old run.
     """
     rows: dict[str, Any] = {}
     for axis in AXES:
@@ -48,9 +48,13 @@ def essence(config: Config) -> dict[str, Any]:
 
 
 def run_id(config: Config, fingerprint: str, parent: str | None = None) -> str:
-    """SHA-256 over the run's essence and its data's fingerprint, as 64 hexadecimal digits.
+    """Return the SHA-256 of the run's essence and its data's fingerprint, as 64 hexadecimal digits.
 
-    parent: the id of the run that this one went on from with changes: it is not the run that was trained straight.
+    Args:
+        config: The run's configuration.
+        fingerprint: The fingerprint of its images.
+        parent: The id of the run that this one continues with changes. The result differs from that of a run without
+            a parent.
     """
     rows = {"config": essence(config), "data": fingerprint, **({"parent": parent} if parent else {})}
     text = json.dumps(rows, sort_keys=True, separators=(",", ":"))
@@ -58,11 +62,11 @@ def run_id(config: Config, fingerprint: str, parent: str | None = None) -> str:
 
 
 def run_name(config: Config, overrides: Sequence[str], identity: str) -> str:
-    """A folder name that reads: the overrides in the order given, the seed, and the id's first digits last.
+    """Return a readable folder name: the overrides in the given order, the seed, and the first digits of the id.
 
-    Overrides that say where and how, not what, stay out of it, but for the end of a folder's root, which tells images
-    apart.
-    Letters, digits, `.`, `_` and `-` only, so that it survives any shell and Hydra's own grammar.
+    Overrides that are no part of the identity are left out, except the end of a folder's root, which distinguishes
+    images. The name contains letters, digits, `.`, `_` and `-` only, so that shells and Hydra's grammar take it
+    unquoted.
     """
     silent = {"seed", "trainer", "launcher", "sweep", *keys_outside_identity(), *_outside_identity(config)}
     parts = []
@@ -74,12 +78,12 @@ def run_name(config: Config, overrides: Sequence[str], identity: str) -> str:
             continue
         parts.append(f"{_plain(key.rpartition('.')[2])}-{_plain(value)}")
     seed = f"seed-{config.seed}"
-    shown = "_".join(parts)[: LONGEST_NAME - len(seed) - 1].rstrip("_.-")  # a long command loses its end, not its seed
+    shown = "_".join(parts)[: LONGEST_NAME - len(seed) - 1].rstrip("_.-")  # a long command keeps the seed
     return "_".join(filter(None, (shown, seed))) + f"-{identity[:SHORT]}"
 
 
 def _outside_identity(config: Config) -> set[str]:
-    """The dotted keys of these very choices that are no part of what the run is."""
+    """Return the dotted keys of these choices that are no part of the run's identity."""
     roots = {field.name for field in dataclasses.fields(config) if field.name not in GROUPS and not is_identity(field)}
     fields = [(axis, field) for axis in GROUPS for field in getattr(config, axis).settings()]
     return roots | {f"{axis}.{field.name}" for axis, field in fields if not is_identity(field)}

@@ -1,4 +1,4 @@
-"""The launcher axis: how the runs of a sweep are carried out. No part of what a run is."""
+"""Define the launcher axis: how the runs of a sweep are carried out. It is no part of a run's identity."""
 
 from abc import abstractmethod
 from dataclasses import dataclass
@@ -15,8 +15,8 @@ class Launcher(Component):
     """A launcher.
 
     Attributes:
-        in_process: True if it carries runs out in the process of the sweep, which sees nothing of how they end where
-            they end it.
+        in_process: True if it carries out runs in the process of the sweep. A run that ends this process ends the sweep
+            as well.
     """
 
     axis: ClassVar[str] = "launcher"
@@ -24,4 +24,4 @@ class Launcher(Component):
 
     @abstractmethod
     def build(self) -> "Runner":
-        """What carries out the jobs of a sweep, see `sweep.watch.Launcher`."""
+        """Return the object that carries out the jobs of a sweep, see `sweep.watch.Launcher`."""

@@ -1,4 +1,4 @@
-"""Lists of components in a configuration: `callbacks=[a,b]`, with the settings of each below `callback.a` and so on."""
+"""Handle lists of components in a configuration: `callbacks=[a,b]`, with the settings of `a` below `callback.a`."""
 
 import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
@@ -10,19 +10,19 @@ from imgrec.config.registry import components
 from imgrec.errors import UsageError
 
 LISTS: Mapping[str, str] = {"protocol": "test_protocols", "callback": "callbacks", "logger": "loggers"}
-"""Each axis of such components, with the key of the configuration that lists its names."""
+"""Each axis whose components are listed, with the key that lists their names."""
 
 
 def named(axis: str, names: Sequence[str], settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the components that a list names, in its order.
+    """Return the components that a list names, in the order of the list.
 
     Args:
         axis: One of LISTS.
-        names: What the list holds.
-        settings: Components by their names; those that lack here have their defaults.
+        names: The names in the list.
+        settings: Components by their names. A component that is missing here has its defaults.
 
     Raises:
-        UsageError: A name is unknown or stands twice, or settings belong to a component that the list does not name.
+        UsageError: A name is unknown or given twice, or settings belong to a component that the list does not name.
     """
     key, known = LISTS[axis], components(axis)
     for name in names:
@@ -40,20 +40,20 @@ def named(axis: str, names: Sequence[str], settings: Mapping[str, Any]) -> dict[
 
 
 def changed(component: Listed) -> dict[str, Any]:
-    """The settings of a component that differ from their defaults."""
+    """Return the settings of a component that differ from their defaults."""
     values = {field.name: (getattr(component, field.name), default_of(field)) for field in component.settings()}
     return {name: value for name, (value, default) in values.items() if value != default}
 
 
 def flat(axis: str, found: Mapping[str, Listed]) -> Iterator[tuple[str, Any]]:
-    """The settings of components with their dotted keys, such as `callback.gradient_norm.every`."""
+    """Yield the settings of components with their dotted keys, such as `callback.gradient_norm.every`."""
     for name, component in found.items():
         for field in component.settings():
             yield f"{axis}.{name}.{field.name}", getattr(component, field.name)
 
 
 def essence(axis: str, found: Mapping[str, Any]) -> dict[str, Any]:
-    """The settings that belong to what a run is, by their dotted keys, without callbacks that only observe."""
+    """Return the settings that are part of a run's identity, by dotted keys, without callbacks that only observe."""
     rows: dict[str, Any] = {}
     for name, component in found.items():
         if not getattr(component, "observes", False):
@@ -63,14 +63,14 @@ def essence(axis: str, found: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def schema_of(place: str) -> type[Listed] | None:
-    """The component whose settings stand at `callback.gradient_norm`, say; None where there is none."""
+    """Return the component of a place such as `callback.gradient_norm`; None if there is none."""
     axis, _, name = place.partition(".")
     found = components(axis).get(name) if axis in LISTS else None
     return found if found is not None and issubclass(found, Listed) else None
 
 
 def settings() -> Iterator[tuple[str, dataclasses.Field[Any]]]:
-    """Every dotted key of all such components, with its field."""
+    """Yield every dotted key of all listed components, with its field."""
     for axis in LISTS:
         for name, schema in components(axis).items():
             for field in schema.settings():

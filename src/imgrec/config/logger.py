@@ -1,4 +1,4 @@
-"""The logger axis: where a run's numbers go beside curves.csv, which every run writes. No part of what a run is."""
+"""Define the logger axis: destinations of a run's numbers besides curves.csv. It is no part of a run's identity."""
 
 from abc import abstractmethod
 from dataclasses import dataclass
@@ -19,10 +19,11 @@ class Logger(Listed):
 
     @abstractmethod
     def build(self, folder: Path, *, run_id: str, step: int) -> "LightningLogger":
-        """Make the logger of a run.
+        """Return the logger of a run.
 
         Args:
             folder: The run's folder, whose last part is the run's name.
             run_id: The run's id, 64 hexadecimal digits.
-            step: The step that the run goes on from; later entries of an earlier process are void. 0 for a new run.
+            step: The step that the run continues from; 0 for a new run. Later entries of an earlier process are
+                invalid.
         """

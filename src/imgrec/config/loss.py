@@ -1,4 +1,4 @@
-"""The loss axis: what every loss has."""
+"""Define the base class of the loss axis."""
 
 from abc import abstractmethod
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ class Loss(Component):
     """A loss.
 
     Attributes:
-        gives_probabilities: True if the softmax of outputs that were trained with it estimates probabilities.
+        gives_probabilities: True if the softmax of a network that was trained with the loss estimates probabilities.
     """
 
     axis: ClassVar[str] = "loss"
@@ -23,4 +23,4 @@ class Loss(Component):
 
     @abstractmethod
     def build(self) -> "LossFunction":
-        """The function of logits (N, K) and targets."""
+        """Return the function of logits (N, K) and targets."""

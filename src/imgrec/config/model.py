@@ -1,4 +1,4 @@
-"""The model axis: what every network has."""
+"""Define the base class of the model axis."""
 
 from abc import abstractmethod
 from collections.abc import Sequence
@@ -21,40 +21,40 @@ class Model(Component):
 
     @property
     def smallest(self) -> int | None:
-        """The smallest side that the network takes, in pixels; None where the first image's side settles it."""
+        """The smallest side of images that the network takes, in pixels; None if the first image sets the side."""
         return None
 
     def check_side(self, side: int, *, resizable: bool) -> None:
-        """Refuse images that the network cannot take. Raises UsageError.
+        """Refuse images that the network cannot take.
 
         Args:
-            side: Of the images, in pixels.
-            resizable: True if data.image_size sets it, False if the data set has it.
+            side: The side of the images, in pixels.
+            resizable: True if data.image_size sets the side, False if the data set determines it.
         """
 
     def check_beginning(self) -> None:
-        """Refuse a network that a new run cannot begin with. Raises UsageError."""
+        """Refuse a network that a new run cannot start with."""
 
     def normalisation(self, mean: Sequence[float], std: Sequence[float]) -> tuple[Sequence[float], Sequence[float]]:
-        """The mean and the deviation, a value a channel, by which the network normalises pixels in [0, 1].
+        """Return the mean and the deviation of each channel with which the network normalises pixels in [0, 1].
 
         Args:
-            mean: The data's.
-            std: The data's.
+            mean: The means of the data's channels.
+            std: The deviations of the data's channels.
         """
         return mean, std
 
     @abstractmethod
     def build(self, *, num_classes: int, image_size: int, channels: int, fetch: bool) -> "nn.Module":
-        """A module from normalised images (N, channels, image_size, image_size) to logits (N, num_classes).
+        """Return a module that maps normalised images (N, channels, image_size, image_size) to logits (N, num_classes).
 
         Args:
-            num_classes: K.
+            num_classes: The number of classes.
             image_size: The side of the images, in pixels.
-            channels: Of the images.
-            fetch: False leaves pretrained weights out, for a network that gets its weights from a checkpoint.
+            channels: The channels of the images.
+            fetch: False to omit pretrained weights, for a network that gets its weights from a checkpoint.
 
         Raises:
             UsageError: The images do not fit the network.
-            RunError: Pretrained weights cannot be had.
+            RunError: Pretrained weights are not available.
         """

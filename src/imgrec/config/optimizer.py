@@ -1,4 +1,4 @@
-"""The optimizer axis: what every optimizer has."""
+"""Define the base class of the optimizer axis."""
 
 from abc import abstractmethod
 from dataclasses import dataclass
@@ -19,8 +19,8 @@ class Optimizer(Component):
     """An optimizer.
 
     Attributes:
-        begins_with: Settings whose part of the state exists only where they are not 0 from the first step on. A resumed
-            run cannot begin with them.
+        begins_with: Settings that have a state only if they are not 0 from the first step on. A resumed run cannot
+            change them from 0 to another value.
     """
 
     axis: ClassVar[str] = "optimizer"
@@ -33,12 +33,15 @@ class Optimizer(Component):
 
     @property
     def peak(self) -> float:
-        """The rate that the schedule multiplies."""
+        """The learning rate that the schedule multiplies."""
         return self.lr * self.lr_scale
 
     @abstractmethod
     def build(self, module: "nn.Module") -> "TorchOptimizer":
-        """The optimizer of everything in `module` that trains, at the peak rate.
+        """Return the optimizer of all trainable parameters of `module`, at the peak rate.
 
-        Build it once the module is on its device. Raises ValueError if nothing trains.
+        Call it after the module is on its device.
+
+        Raises:
+            ValueError: No parameter is trainable.
         """

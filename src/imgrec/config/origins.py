@@ -1,4 +1,4 @@
-"""Where components from outside of imgrec come from, and whether they are still what something was made with."""
+"""Find the origins of components from outside of imgrec, and check whether their code has changed since a run."""
 
 import dataclasses
 import hashlib
@@ -20,30 +20,36 @@ from imgrec.config.listed import LISTS
 from imgrec.config.root import GROUPS, Config
 from imgrec.errors import UsageError, shown
 
-CODE = "outside"  # what the digests of such components begin with among those of the modules of a run
+CODE = "outside"  # prefix of the digests of such components among those of a run's modules
 VARIABLE = "IMGREC_COMPONENTS"
 _DIGITS = 12  # hexadecimal digits of a digest, as in `codebase`
 
 
 @dataclasses.dataclass(frozen=True)
 class File:
-    """A file whose components are loaded. sha256: of its bytes then. tree: the digest of its syntax tree."""
+    """A file whose components are loaded.
+
+    Attributes:
+        path: The file's path.
+        sha256: The SHA-256 of the loaded bytes.
+        tree: The digest of the syntax tree.
+    """
 
     path: str
     sha256: str
     tree: str = ""
 
 
-files: dict[str, File] = {}  # by the name of the module that was made of it
+files: dict[str, File] = {}  # by the name of the module that was created from the file
 distributions: dict[str, str] = {}  # by module: name and version of the distribution whose entry point loaded it
 
 
 def used(config: Config) -> dict[str, dict[str, Any]]:
-    """What records and checkpoints keep of the outside components of a configuration, by `axis=name`.
+    """Return what records and checkpoints store of the outside components of a configuration, by `axis=name`.
 
     Returns:
-        For each: what `origin_of` tells; `defaults` of its keys; `outside_identity`, the keys that are no part of what
-        a run is; `gives_probabilities`, of a loss; `observes`, of a callback.
+        For each component: the result of `origin_of`; `defaults` of its keys; `outside_identity`, the keys that are no
+        part of a run's identity; `gives_probabilities` of a loss; `observes` of a callback.
     """
     found = {}
     for section in _components_of(config):
@@ -65,18 +71,18 @@ def used(config: Config) -> dict[str, dict[str, Any]]:
 
 
 def _components_of(config: Config) -> Iterator[Component]:
-    """Every component of a configuration."""
+    """Yield every component of a configuration."""
     yield from (getattr(config, axis) for axis in GROUPS)
     for axis in LISTS:
         yield from getattr(config, axis).values()
 
 
 def origin_of(component: type) -> dict[str, str] | None:
-    """Where a component comes from; None for one of imgrec's own.
+    """Return the origin of a component; None for one of imgrec's own.
 
     Returns:
         `distribution` (name and version) or `file`, with `sha256` of the source and `tree`, the digest of its syntax
-        tree without docstrings. Both are empty where there is no source, as in `python -c`.
+        tree without docstrings. Both digests are empty where there is no source, as in `python -c`.
     """
     module = component.__module__
     if module.partition(".")[0] == "imgrec":
@@ -94,7 +100,11 @@ def origin_of(component: type) -> dict[str, str] | None:
 
 
 def _source_of(component: type) -> bytes:
-    """What a class in no file is made of: the sources of its methods, and its defaults. Raises OSError without them."""
+    """Return the source of a class without a file: the sources of its methods, and its defaults.
+
+    Raises:
+        OSError: The methods have no source.
+    """
     made = vars(dataclasses.make_dataclass("Made", [])).keys()  # the methods that every dataclass gets have no source
     own = [part for name, part in vars(component).items() if inspect.isfunction(part) and name not in made]
     methods = [inspect.getsource(part) for part in own]
@@ -105,7 +115,7 @@ def _source_of(component: type) -> bytes:
 
 
 def of_program(config: Config) -> list[str]:
-    """The components of a configuration, as `axis=name`, that a program defines, so that no other process has them."""
+    """Return the components, as `axis=name`, that the running program defines, and other processes therefore lack."""
     return [
         f"{section.axis}={section.name}"
         for section in _components_of(config)
@@ -116,7 +126,11 @@ def of_program(config: Config) -> list[str]:
 
 
 def code(components: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
-    """The digests of outside components, in the form of `codebase.Code`. components: as `used` gives them."""
+    """Return the digests of outside components, in the form of `codebase.Code`.
+
+    Args:
+        components: The components as `used` returns them.
+    """
     return {
         f"{CODE}.{key.replace('=', '.')}": f"{row['sha256'][:_DIGITS]} {row['tree'][:_DIGITS]}"
         for key, row in components.items()
@@ -124,7 +138,7 @@ def code(components: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
 
 
 def changed(digests: Mapping[str, str]) -> list[str]:
-    """The names among these digests, as `code` gives them, that are other components now, or none."""
+    """Return the names among these digests, as `code` returns them, whose components have changed or are missing."""
     found = []
     for name, then in digests.items():
         axis, _, component = name.removeprefix(f"{CODE}.").partition(".")
@@ -137,21 +151,21 @@ def changed(digests: Mapping[str, str]) -> list[str]:
 
 
 def refuse_other(components: Mapping[str, Mapping[str, Any]], what: str) -> None:
-    """Refuse to work with other components than those that something was made with, or without them.
+    """Refuse to continue if a component is missing or differs from the one that was used before.
 
-    Comments and blank lines make no other component. One whose source was unknown is taken for the same.
+    Changes of comments and blank lines do not count. A component without a known source counts as unchanged.
 
     Args:
-        components: As `used` gave them.
-        what: What was made with them: a run's folder or a checkpoint, for the refusal.
+        components: The components as `used` returned them.
+        what: The run's folder or the checkpoint that was made with them, for the error message.
 
     Raises:
-        UsageError: One of them is not loaded, or its code or its package's version is another.
+        UsageError: A component is not loaded, or its code or the version of its package is another.
     """
     for key, row in components.items():
         axis, _, name = key.partition("=")
         known = registry.components(axis).get(name)
-        then, now = _told(row), None if known is None else origin_of(known)
+        then, now = _described(row), None if known is None else origin_of(known)
         if known is None:
             if "distribution" in row:
                 way_out = f"install {row['distribution']}"
@@ -160,24 +174,24 @@ def refuse_other(components: Mapping[str, Mapping[str, Any]], what: str) -> None
             raise UsageError(f"{what} was made with {key} of {then}, which is not loaded; {way_out}")
         same = now is not None and row.get("distribution") == now.get("distribution")
         if not same or (row.get("sha256") and not _is_same(row, now or {})):
-            this = "imgrec itself" if now is None else _told(now)
+            this = "imgrec itself" if now is None else _described(now)
             raise UsageError(f"{what} was made with {key} of {then}, and {key} is now that of {this}; restore it")
 
 
-def _told(row: Mapping[str, Any]) -> str:
+def _described(row: Mapping[str, Any]) -> str:
     digest = str(row.get("sha256", ""))[:_DIGITS]
     place = row["distribution"] if "distribution" in row else shown(str(row["file"]))
     return f"{place} (SHA-256 {digest or 'unknown'})"
 
 
 def _is_same(row: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
-    """True for the same source, or another one of the same syntax tree; False where either is unknown."""
+    """Return True if the sources or their syntax trees are equal; False if one of them is unknown."""
     pairs = [(str(row.get(key, ""))[:_DIGITS], str(other.get(key, ""))[:_DIGITS]) for key in ("sha256", "tree")]
     return any(one and one == another for one, another in pairs)
 
 
 def digests_of(source: bytes) -> dict[str, str]:
-    """`sha256` of a source, and `tree`, the digest of its syntax tree; empty where there is none."""
+    """Return `sha256` of a source, and `tree`, the digest of its syntax tree; both empty for an empty source."""
     if not source:
         return {"sha256": "", "tree": ""}
     try:

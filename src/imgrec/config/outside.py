@@ -1,6 +1,6 @@
-"""Components from outside of imgrec: of installed packages, and of files that the command or the environment names.
+"""Load components from outside of imgrec: from installed packages, and files that the command or environment names.
 
-A configuration, a record and a checkpoint pick names alone. Nothing in them makes a process load code.
+A configuration, a record and a checkpoint contain only names of components. They never make a process load code.
 """
 
 import dataclasses
@@ -35,20 +35,20 @@ log = logging.getLogger(__name__)
 KINDS: Mapping[str, type[Component]] = {
     kind.axis: kind for kind in (Data, Loss, Model, Optimizer, Schedule, Launcher, Protocol, Callback, Logger)
 }
-"""The axes that take components from outside, each with the class that they derive from."""
+"""The axes that take components from outside, each with its base class."""
 _PLAIN = ("int", "float", "bool", "str")
 _TYPES = (*_PLAIN, *(f"{kind} | None" for kind in _PLAIN), *(f"list[{kind}]" for kind in _PLAIN))
 GROUP = "imgrec.components"  # of entry points
 
 
 def load(files: Sequence[str | os.PathLike[str]] = ()) -> None:
-    """Register the components of these files, of those in $IMGREC_COMPONENTS, and of installed packages.
+    """Register the components of these files, of the files in $IMGREC_COMPONENTS, and of installed packages.
 
-    A file is Python code, and runs. What is loaded already is not loaded again.
+    A file is Python code, which is executed. A file that is already loaded is not loaded again.
 
     Raises:
-        UsageError: A file cannot be read or run, registers nothing, has changed since this process loaded it, or gives
-            a component a name that is taken.
+        UsageError: A file cannot be read or executed, registers nothing, has changed since this process loaded it, or
+            uses a name that is taken.
     """
     _load_installed(tuple(sys.path))
     _load_named(os.environ.get(origins.VARIABLE, ""))
@@ -59,18 +59,22 @@ def load(files: Sequence[str | os.PathLike[str]] = ()) -> None:
 
 
 def load_files(files: Sequence[origins.File]) -> None:
-    """As `load`, of files with these very contents: what a job carries. Raises UsageError for other contents."""
+    """Register the components of the files of a job, as `load` does.
+
+    Raises:
+        UsageError: As in `load`, and if the contents of a file have changed.
+    """
     _load_installed(tuple(sys.path))
     for file in files:
         _load_file(Path(file.path), "the job's components", sha256=file.sha256)
 
 
 def loaded() -> list[origins.File]:
-    """The files whose components are loaded."""
+    """Return the files whose components are loaded."""
     return list(origins.files.values())
 
 
-@functools.cache  # a program may go to another folder, where a relative path would lead elsewhere
+@functools.cache  # a program may change its folder, which would change the meaning of a relative path
 def _load_named(value: str) -> None:
     for name in filter(None, value.split(os.pathsep)):
         _load_file(Path(name), origins.VARIABLE)
@@ -78,19 +82,22 @@ def _load_named(value: str) -> None:
 
 @functools.cache
 def _load_installed(path: tuple[str, ...]) -> None:
-    """Load what installed packages name under the entry point. path: where Python looks for them.
+    """Load the entry points of installed packages.
 
-    A package that cannot be loaded is told of; its components are then unknown names.
+    A package that cannot be loaded causes a warning. Its components are then unknown names.
+
+    Args:
+        path: The folders in which Python searches packages.
     """
     for point in sorted(entry_points(group=GROUP), key=lambda each: each.name):
         where = f"the package {point.dist.name if point.dist else point.value}"
-        before = set(_all())
+        before = set(_all_components())
         try:
             _run(point, where)
         except UsageError as error:
             log.warning("%s", error)
             continue
-        for component in set(_all()) - before:
+        for component in set(_all_components()) - before:
             if point.dist is not None:
                 origins.distributions[component.__module__] = f"{point.dist.name} {point.dist.version}"
 
@@ -112,14 +119,14 @@ def _load_file(path: Path, source: str, *, sha256: str | None = None) -> None:
                 raise UsageError(f"{where} has changed since this process loaded it; start the command again")
             return
     name = f"{registry.FILES}{path.stem}_{digest[:12]}"
-    before = set(_all())
+    before = set(_all_components())
     spec = importlib.util.spec_from_file_location(name, path)
     if spec is None:
         raise UsageError(f"{where} must be a file of Python code, and its name must end with .py; rename it")
     origins.files[name] = origins.File(str(path), digest, origins.digests_of(content)["tree"])
     try:
         _run((spec, content), where)
-        if not set(_all()) - before:
+        if not set(_all_components()) - before:
             raise UsageError(f"{where} registers no component; put @register(axis, name) before a class")
     except BaseException:
         del origins.files[name]
@@ -128,8 +135,12 @@ def _load_file(path: Path, source: str, *, sha256: str | None = None) -> None:
 
 
 def _run(code: EntryPoint | tuple[ModuleSpec, bytes], where: str) -> None:
-    """Run code that registers components. Raises UsageError with the reason where it cannot be run."""
-    before = set(_all())
+    """Execute code that registers components.
+
+    Raises:
+        UsageError: The code cannot be executed; the message has the reason.
+    """
+    before = set(_all_components())
     try:
         if isinstance(code, EntryPoint):
             code.load()
@@ -138,10 +149,10 @@ def _run(code: EntryPoint | tuple[ModuleSpec, bytes], where: str) -> None:
             module = importlib.util.module_from_spec(spec)
             sys.modules[spec.name] = module
             exec(compile(content, str(spec.origin), "exec"), module.__dict__)
-        for component in set(_all()) - before:
+        for component in set(_all_components()) - before:
             _check(component)
     except Exception as error:
-        registry.forget(set(_all()) - before)
+        registry.forget(set(_all_components()) - before)
         reason = " ".join(str(error).split())
         kind = "" if isinstance(error, UsageError) else f"{type(error).__name__}: "
         way_out = "" if ";" in reason else "; mend it"
@@ -149,7 +160,7 @@ def _run(code: EntryPoint | tuple[ModuleSpec, bytes], where: str) -> None:
 
 
 def _check(component: type[Component]) -> None:
-    """Refuse a component that no configuration could pick. Raises UsageError."""
+    """Refuse a component that no configuration could select."""
     axis, name = component.axis, component.name
     told = f"@register({axis!r}, {name!r})"
     base = KINDS.get(axis)
@@ -176,6 +187,6 @@ def _check(component: type[Component]) -> None:
             raise UsageError(f"{told}: {field.name} must be one of {', '.join(_TYPES)}, got {kind}")
 
 
-def _all() -> Iterator[type[Component]]:
+def _all_components() -> Iterator[type[Component]]:
     for axis in SECTIONS:
         yield from registry.components(axis).values()

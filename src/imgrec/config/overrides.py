@@ -1,4 +1,4 @@
-"""The words of a command, `key=value`, as Hydra's grammar reads them. Imports no torch."""
+"""Parse the overrides of a command, `key=value`, with Hydra's grammar. Imports no torch."""
 
 import functools
 import os
@@ -13,39 +13,47 @@ from hydra.errors import HydraException
 
 from imgrec.errors import UsageError
 
-# Any text is a path, whatever Hydra's grammar says.
+# Keys whose values are paths: any text is one, even if Hydra's grammar does not allow it.
 PATHS = ("data.root", "resume", "hydra.run.dir", "hydra.sweep.dir")
 
 
 def key_of(override: str) -> str:
-    """The key that an override speaks of."""
+    """Return the key of an override."""
     return override.partition("=")[0].lstrip("+~")
 
 
 def given(overrides: Sequence[str], key: str) -> str | None:
-    """The value that the command gives `key`, the last one counting; None where it gives none, or null."""
+    """Return the last value that the command gives `key`; None if it gives none, or null."""
     values = [override.value() for override in parsed([text for text in overrides if key_of(text) == key])]
     return str(values[-1]) if values and values[-1] is not None else None
 
 
 def literal(overrides: Sequence[str], *, several: bool = False) -> list[str]:
-    """The words of a command, in which paths are quoted where Hydra's grammar would not read them as they are.
+    """Return the overrides of a command, with quotes around paths that Hydra's grammar would misread.
 
-    `~/photos`, accents, blanks, `=`, brackets and 1e3 are a path's own. What the grammar reads as text stays, quotes
-    and ${...} included. A comma is a path's own where that path exists. several: else it separates values of data.root.
+    A path may contain `~/photos`, accents, blanks, `=`, brackets and 1e3. Values that the grammar reads as text stay as
+    they are, with their quotes and ${...}. A comma is part of a path if that path exists.
+
+    Args:
+        overrides: The overrides.
+        several: True if other commas in data.root separate its values.
     """
     return [_literal(text, several) for text in overrides]
 
 
 def quoted(text: str) -> str:
-    """The text as a quoted value of Hydra's grammar, in which only backslashes before a quote count."""
-    mark = "'" if '"' in text else '"'  # as a rule the one that a shell's own quotes can hold
+    """Return the text as a quoted value of Hydra's grammar, in which only backslashes before a quote are special."""
+    mark = "'" if '"' in text else '"'  # prefer the mark that needs no escape inside a shell's quotes
     text = re.sub(rf"(\\*){mark}", lambda found: f"{found[1]}{found[1]}\\{mark}", text)
     return mark + re.sub(r"\\+$", lambda found: 2 * found[0], text) + mark
 
 
 def parsed(overrides: Sequence[str]) -> list[Override]:
-    """The words as Hydra reads them. Raises UsageError for what it cannot read."""
+    """Return the overrides as Hydra parses them.
+
+    Raises:
+        UsageError: Hydra cannot parse an override.
+    """
     found = []
     for text in overrides:
         override = _read(text)
@@ -75,13 +83,19 @@ def _literal(text: str, several: bool) -> str:
     value = _as_path(value, several=False, one=True)
     override = _read(f"x={value}")
     path = override.value() if override is not None else None
-    if isinstance(path, str) and path.startswith("~"):  # a shell expands it only where a word begins with it
+    if isinstance(path, str) and path.startswith("~"):  # a shell expands ~ only at the beginning of a word
         return f"{key}={quoted(os.path.expanduser(path))}"  # noqa: PTH111 - a Path raises where there is no home
     return f"{key}={value}"
 
 
 def _as_path(value: str, *, several: bool, one: bool) -> str:
-    """The value so that Hydra reads a path, or, where they are allowed, `several`. one: a comma is the path's own."""
+    """Return the value in a form that Hydra reads as a path.
+
+    Args:
+        value: The text after the key.
+        several: True if several values are allowed.
+        one: True if a comma is part of the path.
+    """
     override = _read(f"x={value}")
     if override is None:
         parts = _apart(value) if several else [value]
@@ -94,7 +108,7 @@ def _as_path(value: str, *, several: bool, one: bool) -> str:
 
 
 def _apart(value: str) -> list[str]:
-    """The parts between commas; those inside quotes belong to a part."""
+    """Return the parts between commas. A comma inside quotes separates nothing."""
     return re.findall(r"""(?:'[^']*'|"[^"]*"|[^,])+""", value)
 
 
@@ -105,9 +119,9 @@ def _exists(path: str) -> bool:
         return False
 
 
-@functools.lru_cache(maxsize=1024)  # a command's words are looked at several times
+@functools.lru_cache(maxsize=1024)  # each override of a command is parsed several times
 def _read(text: str) -> Override | None:
-    """The word as Hydra reads it, not to be changed; None where it cannot."""
+    """Return the override as Hydra parses it; None if it cannot. Callers must not change it."""
     try:
         return OverridesParser.create().parse_override(text)
     except HydraException:

@@ -1,4 +1,4 @@
-"""What a study is about, declared before it runs: its primary scores and contrasts, as words of the configuration."""
+"""Parse a study's primary scores and contrasts, which are declared in the configuration before the study runs."""
 
 import re
 from collections.abc import Mapping
@@ -13,10 +13,14 @@ _EXAMPLE = "top1 at last: optimizer=adam vs optimizer=sgd"
 
 @dataclass(frozen=True, kw_only=True)
 class Primary:
-    """A score, and which two settings are compared by it.
+    """A score, and the two settings that it compares.
 
-    at: best or last; None: what the table shows. ours, theirs: what names either side, keys as a command gives
-    them and values as records have them; empty for a score without a contrast. words: as it was declared.
+    Attributes:
+        metric: The score.
+        at: best or last; None for what the table shows.
+        ours: The first setting: keys as a command gives them, values as records have them. Empty without a contrast.
+        theirs: The second setting, with the same keys.
+        words: The text of the declaration.
     """
 
     metric: str
@@ -27,7 +31,11 @@ class Primary:
 
 
 def parse(words: str) -> Primary:
-    """Raises UsageError for words of another form."""
+    """Parse a declaration.
+
+    Raises:
+        UsageError: The text has another form.
+    """
     found = _FORM.fullmatch(words.strip())
     if found is None:
         raise UsageError(

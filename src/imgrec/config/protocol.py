@@ -1,4 +1,4 @@
-"""The protocol axis: how the network's outputs for an image are obtained when it is scored."""
+"""Define the protocol axis: how the outputs that are scored are computed from an image."""
 
 from abc import abstractmethod
 from collections.abc import Callable, Mapping
@@ -29,8 +29,9 @@ class Protocol(Listed):
 
     @abstractmethod
     def build(self) -> "Measure":
-        """Return the function of network and batch that gives the logits (N, K) of each row of scores.
+        """Return a function that takes the network and a batch, and returns the logits (N, K) of each row of scores.
 
-        The network takes images (N, C, H, W) in [0, 1] and gives logits in float32. A protocol with one row calls it
-        ""; one with several, at five severities say, gives each a name, and scores are those of `<protocol>:<row>`.
+        The network maps images (N, C, H, W) in [0, 1] to logits in float32. A protocol with one row names it "". A
+        protocol with several rows, such as one per severity, names each, and its scores are those of
+        `<protocol>:<row>`.
         """

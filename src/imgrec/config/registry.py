@@ -1,4 +1,4 @@
-"""Which component stands behind which name: the losses, networks, optimizers and so on that a configuration picks from.
+"""Register the components that a configuration selects by name: losses, networks, optimizers and so on.
 
 A component registers itself where it is defined:
 
@@ -23,22 +23,22 @@ from imgrec.config.component import Component
 
 C = TypeVar("C", bound=Component)
 
-# the modules of these rooms are imported by name, so that no floor below knows them
-_ROOMS = (
+# the modules of these packages are imported by name, so that no lower layer depends on them
+_PACKAGES = (
     "imgrec.components",
     "imgrec.sweep.launchers",
     "imgrec.sweep.strategies",
     "imgrec.training.callbacks",
     "imgrec.training.loggers",
 )
-FILES = "imgrec_components_"  # what the names of modules begin with that are made of the user's files
+FILES = "imgrec_components_"  # prefix of the names of modules that are created from the user's files
 _registered: dict[str, dict[str, type[Component]]] = {}
 _changes = 0
 
 
-@dataclass_transform(kw_only_default=True)  # `setting` stands for a default like any other value
+@dataclass_transform(kw_only_default=True)  # type checkers treat `setting` as an ordinary default
 def register(axis: str, name: str) -> Callable[[type[C]], type[C]]:
-    """Make a class the component that `axis=name` picks, and a dataclass with keyword arguments alone.
+    """Register a class as the component of `axis=name`, and make it a dataclass with keyword-only arguments.
 
     Args:
         axis: The axis of the configuration, such as `loss`.
@@ -52,12 +52,12 @@ def register(axis: str, name: str) -> Callable[[type[C]], type[C]]:
         if cls.axis != axis:
             raise ValueError(f"@register({axis!r}, {name!r}) stands before a class of the axis {cls.axis}")
         if cls.__module__.partition(".")[0] != "imgrec":
-            _import_all()  # their names are taken
+            _import_all()  # imgrec's own names are taken
         known = _registered.setdefault(axis, {})
         other = known.get(name)
         if other is not None and (
             (other.__module__, other.__qualname__) != (cls.__module__, cls.__qualname__)
-            or cls.__module__.startswith(FILES)  # a program may define a class anew, and a file has each once
+            or cls.__module__.startswith(FILES)  # a program may define a class again, but a file may not
         ):
             where = "another class of this file" if other.__module__ == cls.__module__ else other.__module__
             raise ValueError(f"{axis}={name} must be a name that is free, and {where} has it; give another one")
@@ -72,19 +72,19 @@ def register(axis: str, name: str) -> Callable[[type[C]], type[C]]:
 
 
 def components(axis: str) -> Mapping[str, type[Component]]:
-    """The components of an axis, in the order of their names; none for what is no axis."""
+    """Return the components of an axis, sorted by name; none for an unknown axis."""
     _import_all()
     return MappingProxyType(dict(sorted(_registered.get(axis, {}).items())))
 
 
 def generation() -> int:
-    """A number that changes with each component that comes, goes, or is defined anew."""
+    """Return a number that changes whenever a component is added, removed or redefined."""
     _import_all()
     return _changes
 
 
 def forget(classes: Collection[type]) -> None:
-    """Take these components out again: the code that registered them could not be run to its end."""
+    """Remove these components, as the code that registered them has failed."""
     for known in _registered.values():
         for name in [name for name, cls in known.items() if cls in classes]:
             del known[name]
@@ -98,8 +98,8 @@ def _count() -> None:
 
 @functools.cache
 def _import_all() -> None:
-    """Import every module of the rooms of components. None of them imports torch before it builds something."""
-    for name in _ROOMS:
-        room = importlib.import_module(name)
-        for module in pkgutil.walk_packages(room.__path__, f"{name}."):
+    """Import every module of the component packages. No module imports torch before a component builds something."""
+    for name in _PACKAGES:
+        package = importlib.import_module(name)
+        for module in pkgutil.walk_packages(package.__path__, f"{name}."):
             importlib.import_module(module.name)

@@ -1,4 +1,4 @@
-"""The root schema: one run's whole configuration, and the checks that span axes."""
+"""Define the root of the configuration, with the checks that concern several axes."""
 
 import dataclasses
 from dataclasses import dataclass
@@ -20,18 +20,18 @@ from imgrec.config.sweep import Sweep
 from imgrec.config.trainer import Trainer
 from imgrec.errors import UsageError
 
-AXES = ("data", "augment", "model", "loss", "optimizer", "schedule", "trainer")  # what a run is
-STEERING = ("launcher", "sweep")  # how a command with -m goes through its runs
+AXES = ("data", "augment", "model", "loss", "optimizer", "schedule", "trainer")  # the identity of a run
+STEERING = ("launcher", "sweep")  # how a command with -m carries out its runs
 GROUPS = (*AXES, *STEERING)
 SECTIONS = (*GROUPS, *LISTS)  # the fields of Config that hold components; the others are keys
-MEASURED = ("test", "test_protocols", "test_calibration")  # of a network, when it has been trained
+MEASURED = ("test", "test_protocols", "test_calibration")  # keys of the measurements after the training
 TEST_PRECISIONS = ("32", "bf16")
 CODE_RULES = ("auto", "ignore", "warn", "refuse")
 
 
 @dataclass(kw_only=True)
 class Config:
-    """One run. The axes' keys are explained at their own dataclasses."""
+    """The configuration of one run. The dataclass of each axis documents its keys."""
 
     data: Data = MISSING
     augment: Augment = MISSING
@@ -145,5 +145,9 @@ class Config:
 
 
 def elsewhere(config: Config, data_root: str) -> Config:
-    """The same run with its images in another place. Raises UsageError for a data set that lies in none."""
+    """Return the same run with its images in another place.
+
+    Raises:
+        UsageError: The data set has no place.
+    """
     return dataclasses.replace(config, data=config.data.moved(data_root))

@@ -1,4 +1,4 @@
-"""The choices of each axis: components by their names, and files of conf/ that give them values."""
+"""List the choices of each axis: components by their names, and files of conf/ that set their values."""
 
 import dataclasses
 import functools
@@ -17,17 +17,22 @@ from imgrec.config.root import GROUPS, SECTIONS, Config
 
 
 def register() -> None:
-    """Make the components known to Hydra. Calling it again adds those that have come since."""
+    """Make the components known to Hydra. A later call adds the components that were registered since."""
     _register(data.default_root(), registry.generation())
 
 
-@functools.lru_cache(maxsize=1)  # an eighth of a composition
+@functools.lru_cache(maxsize=1)  # takes an eighth of the time of a composition
 def _register(root: str, generation: int) -> None:
-    """root: the one default that comes from the environment, when it is registered. generation: of the components."""
+    """Register the components once for each combination of the arguments.
+
+    Args:
+        root: The default of data.root, the only default that comes from the environment.
+        generation: The generation of the components.
+    """
     store = ConfigStore.instance()
     schema: DictConfig = OmegaConf.structured(Config)
     with open_dict(schema):
-        for axis in LISTS:  # the settings of each have a place; typed configurations keep those of the named ones
+        for axis in LISTS:  # all listed components; a typed configuration keeps only the named ones
             OmegaConf.update(
                 schema, axis, {name: OmegaConf.structured(node) for name, node in components(axis).items()}
             )
@@ -40,14 +45,15 @@ def _register(root: str, generation: int) -> None:
 
 
 def choices(axis: str) -> list[str]:
-    """The names that `axis=` or a list takes: components, and files of conf/<axis>."""
+    """Return the names that `axis=` or a list takes: components, and files of conf/<axis>."""
     return sorted(folders.names(axis) | {name for name, node in components(axis).items() if node.is_choice})
 
 
 def settings(axis: str, name: str) -> dict[str, Any]:
-    """The values that a choice of an axis gives its dataclass: those of its file, and the defaults of the rest.
+    """Return the values that a choice of an axis gives its dataclass: those of its file, else the defaults.
 
-    Raises yaml.YAMLError for a file that is no YAML.
+    Raises:
+        yaml.YAMLError: The file is not valid YAML.
     """
     schema, given = written(axis, name)
     values = {} if schema is None else {field.name: default_of(field) for field in dataclasses.fields(schema)}
@@ -55,9 +61,10 @@ def settings(axis: str, name: str) -> dict[str, Any]:
 
 
 def written(axis: str, name: str) -> tuple[type[Component] | None, dict[str, Any]]:
-    """The component of a choice, None where its file names none, and the values that files of conf/ give it.
+    """Return the component of a choice, None if its file names none, and the values that files of conf/ set.
 
-    Raises yaml.YAMLError for a file that is no YAML.
+    Raises:
+        yaml.YAMLError: A file is not valid YAML.
     """
     path = folders.file_for(f"{axis}/{name}")
     if path is None:
@@ -75,12 +82,12 @@ def written(axis: str, name: str) -> tuple[type[Component] | None, dict[str, Any
 
 
 def recorded_name(axis: str, name: str) -> str:
-    """What records call a choice: `momentum` for optimizer=momentum_plain."""
+    """Return the name of a choice in records: `momentum` for optimizer=momentum_plain."""
     return str(settings(axis, name).get("name", name))
 
 
 def explanation(axis: str, name: str) -> str:
-    """The line that explains a choice: the first comment of its file, or of its component's docstring."""
+    """Return the line that explains a choice: the first comment of its file, or the first line of its docstring."""
     path = folders.file_for(f"{axis}/{name}")
     if path is None:
         return str(components(axis)[name].__doc__).strip().splitlines()[0]
@@ -91,7 +98,7 @@ def explanation(axis: str, name: str) -> str:
 
 
 def known_keys() -> Iterator[str]:
-    """Every dotted key of the root and of all choices of all axes, each once."""
+    """Yield every dotted key of the root and of all choices of all axes once."""
     seen = set()
     for field in dataclasses.fields(Config):
         if field.name not in SECTIONS:
@@ -108,9 +115,9 @@ def known_keys() -> Iterator[str]:
 
 
 def keys_outside_identity() -> set[str]:
-    """The dotted keys that are no part of what a run is: paths, workers, logging, hardware, the command's own.
+    """Return the dotted keys that are no part of a run's identity: of paths, workers, logging, hardware, the command.
 
-    A key that several choices have counts only where it is so for all of them.
+    A key of several choices is included only if this holds for all of them.
     """
     own = [field for field in dataclasses.fields(Config) if field.name not in SECTIONS]
     outside, inside = {field.name for field in own if not is_identity(field)}, set[str]()

@@ -1,4 +1,4 @@
-"""The configuration as plain containers, for records and checkpoints, and back."""
+"""Convert a configuration to plain containers, for records and checkpoints, and back."""
 
 import dataclasses
 import functools
@@ -17,13 +17,13 @@ from imgrec.config.registry import components
 from imgrec.config.root import AXES, GROUPS, SECTIONS, Config
 from imgrec.errors import UsageError
 
-_BEFORE = {"launcher": "basic", "sweep": "grid"}  # what runs had before records named them
+_BEFORE = {"launcher": "basic", "sweep": "grid"}  # the choices of runs whose records do not name them
 # the root (""), each axis, and each listed component (`callback.NAME`): its dataclass and its values
 _Sections = dict[str, tuple[type[Any], dict[str, Any]]]
 
 
 def flat(config: Config) -> dict[str, Any]:
-    """The complete configuration with dotted keys and plain values, as records store it."""
+    """Return the complete configuration with dotted keys and plain values, as records store it."""
     rows: dict[str, Any] = {}
     for field in dataclasses.fields(config):
         value = getattr(config, field.name)
@@ -39,14 +39,14 @@ def flat(config: Config) -> dict[str, Any]:
 
 
 def to_yaml(config: Config) -> str:
-    """The resolved configuration as YAML, an axis a block."""
+    """Return the resolved configuration as YAML, one block per axis."""
     return OmegaConf.to_yaml(OmegaConf.create(dataclasses.asdict(config)))
 
 
 def from_flat(rows: dict[str, Any]) -> Config:
-    """The configuration that `flat` wrote, checked anew. The names pick among the known dataclasses only.
+    """Return the configuration that `flat` wrote, checked again. The names select only known dataclasses.
 
-    Keys that this version does not know are refused; keys that the writer did not know take their defaults.
+    Keys that this version does not know are refused. Keys that the stored configuration lacks take their defaults.
     """
     for key in rows:
         if key in SECTIONS:
@@ -76,7 +76,7 @@ def from_flat(rows: dict[str, Any]) -> Config:
 
 
 def _nested(found: dict[str, Any]) -> dict[str, Any]:
-    """The fields of Config: what stands at `callback.NAME` goes into a dictionary `callback`."""
+    """Return the fields of Config: the value at `callback.NAME` goes into a dictionary `callback`."""
     fields: dict[str, Any] = {}
     for place, value in found.items():
         axis, dot, name = place.partition(".")
@@ -88,12 +88,16 @@ def _nested(found: dict[str, Any]) -> dict[str, Any]:
 
 
 def _copied(values: dict[str, Any]) -> dict[str, Any]:
-    """The values for an object of its own: lists are not shared."""
+    """Return a copy of the values that shares no list with the original."""
     return {key: list(value) if isinstance(value, list) else value for key, value in values.items()}
 
 
 def _schema(axis: str, values: dict[str, Any]) -> type[Any]:
-    """The dataclass that stands behind the axis' choice. Raises UsageError for an unknown one."""
+    """Return the dataclass of the axis' choice.
+
+    Raises:
+        UsageError: The choice is unknown.
+    """
     schemas = components(axis)
     name = str(values.get("name"))
     schema = next(iter(schemas.values())) if len(schemas) == 1 else schemas.get(name)
@@ -110,7 +114,7 @@ def _refuse_unknown(schema: type[Any], values: dict[str, Any], prefix: str) -> N
 
 
 def _fits(schema: type[Any], values: dict[str, Any]) -> bool:
-    """Return True if every value has its field's very type, and none is missing, so that nothing need be converted."""
+    """Return True if every value has exactly its field's type and none is missing, so that no conversion is needed."""
     types = _types(schema)  # type: ignore[arg-type] # a class is hashable
     given = all(_is(value, types[key]) for key, value in values.items())
     return given and all(field.name in values or not _is_required(field) for field in dataclasses.fields(schema))
@@ -130,12 +134,12 @@ def _is(value: Any, kind: Any) -> bool:
 
 
 def _is_required(field: dataclasses.Field[Any]) -> bool:
-    """Return True if the field has no default. The axes' own fields of the root are filled in any case."""
+    """Return True if the field has no default. The root's fields of components do not count, as they are always set."""
     return field.name not in SECTIONS and default_of(field) == MISSING
 
 
 def _converted(sections: _Sections) -> Config:
-    """The configuration of values that OmegaConf converts (1 or "0.1" for a float), or refuses."""
+    """Return the configuration from values that OmegaConf converts (1 or "0.1" for a float) or refuses."""
     made = _structured(*sections[""], "")
     for field, value in _nested(
         {place: _structured(*sections[place], f"{place}.") for place in sections if place}
@@ -155,7 +159,7 @@ def _structured(schema: type[Any], values: dict[str, Any], prefix: str) -> DictC
 
 
 def _literal(value: Any) -> Any:
-    """The value as OmegaConf takes it literally: a stored ${...} is text, and nothing is looked up for it."""
+    """Return the value in a form that OmegaConf takes literally: a stored ${...} is text and is not resolved."""
     if isinstance(value, str):
         return re.sub(r"(\\*)\$\{", r"\1\1\\${", value)
     if isinstance(value, list):

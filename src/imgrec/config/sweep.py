@@ -1,4 +1,4 @@
-"""The sweep axis: which runs a command with -m asks for, and what follows when one fails. No part of what a run is."""
+"""Define the sweep axis: the runs of a command with -m, and what follows a failed run. No part of a run's identity."""
 
 from abc import abstractmethod
 from collections.abc import Sequence
@@ -16,11 +16,11 @@ ON_ERROR = ("continue", "stop")
 
 @dataclass(kw_only=True)
 class Sweep(Component):
-    """What every sweep has.
+    """The base class of all sweeps.
 
     Attributes:
         chooses: True if it compares runs by their validation top1, so that each needs validation images.
-        proposes: True if it makes up runs on the way, and takes intervals of values.
+        proposes: True if it creates runs as it goes on, and takes intervals of values.
     """
 
     axis: ClassVar[str] = "sweep"
@@ -41,9 +41,9 @@ class Sweep(Component):
 
     @property
     def tries(self) -> Sequence[str]:
-        """The words of values that it tries besides those of the command."""
+        """The overrides that it tries besides those of the command."""
         return ()
 
     @abstractmethod
     def build(self) -> "Strategy":
-        """Make what decides which runs there are, see `sweep.strategy.Strategy`."""
+        """Return the object that decides which runs there are, see `sweep.strategy.Strategy`."""

@@ -1,4 +1,4 @@
-"""The trainer axis: how long, on what, and in which arithmetic."""
+"""Define the trainer axis: the length, the hardware and the arithmetic of the training."""
 
 from typing import ClassVar
 

@@ -1,1 +1,1 @@
-"""What a checkpoint file holds, looked at value by value before anything acts on it."""
+"""Read the contents of a checkpoint file, and check each value before it is used."""

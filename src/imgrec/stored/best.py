@@ -1,4 +1,4 @@
-"""The best epoch of a run, and the file that holds its state."""
+"""Describe the best epoch of a run, and the file with its state."""
 
 from dataclasses import dataclass
 from typing import Any, Self
@@ -16,28 +16,32 @@ class Best:
     step: int
 
     def is_better_than(self, other: "Best | None") -> bool:
-        """Whether the top1 is higher, or the loss lower at the same top1."""
+        """Return True if the top1 is higher, or equal with a lower loss."""
         return other is None or (-self.top1, self.loss) < (-other.top1, other.loss)
 
     def to_plain(self) -> dict[str, Any]:
-        """As a checkpoint and a record hold it."""
+        """Return the values as a checkpoint and a record store them."""
         return {"top1": self.top1, "loss": self.loss, "epoch": self.epoch, "step": self.step}
 
     @classmethod
     def from_plain(cls, value: Any, what: str) -> Self:
-        """What `to_plain` gave. Raises ValueError or KeyError for anything else."""
+        """Return the object that `to_plain` stored.
+
+        Raises:
+            ValueError, KeyError: The value has another form.
+        """
         plain = value_checks.mapping(value, what)
         value_checks.number(plain["top1"], "best's top1", low=0)
         for key in ("epoch", "step"):
             value_checks.integer(plain[key], f"best's {key}")
-        if not isinstance(plain["loss"], float):  # of any size, or none: of a network that has diverged
+        if not isinstance(plain["loss"], float):  # any size, or NaN, as a network may have diverged
             raise ValueError(f"best's loss must be a number, got {value_checks.brief(plain['loss'])}")
         return cls(top1=plain["top1"], loss=plain["loss"], epoch=plain["epoch"], step=plain["step"])
 
 
 @dataclass(frozen=True, kw_only=True)
 class LostBest:
-    """A best whose file is gone, damaged or another run's, and which of these it is."""
+    """A best epoch whose file is missing, damaged or of another run, and why."""
 
     best: Best
     why: str
@@ -53,7 +57,7 @@ class LostBest:
 
 @dataclass(frozen=True, kw_only=True)
 class BestFile:
-    """`best.ckpt`: its SHA-256, and the run whose state it is."""
+    """The SHA-256 of `best.ckpt`, and the id of the run whose state it is."""
 
     sha256: str
     run_id: str

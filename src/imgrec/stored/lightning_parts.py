@@ -1,4 +1,4 @@
-"""Checks of what PyTorch and Lightning themselves store in a checkpoint, as far as they do not check it on loading."""
+"""Check the parts of a checkpoint that PyTorch and Lightning store, where these do not check them on loading."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -10,14 +10,18 @@ from imgrec.stored.tensors import dense, described
 
 
 def check(checkpoint: Mapping[str, Any]) -> None:
-    """Raise ValueError or KeyError for optimizers, schedules, averages, counters or early stopping of another form."""
+    """Check the form of optimizers, schedules, averages, counters and early stopping.
+
+    Raises:
+        ValueError, KeyError: A part has another form.
+    """
     for held in value_checks.items(checkpoint["optimizer_states"], "optimizer_states"):
         _check_optimizer(value_checks.mapping(held, "an optimizer's state"))
     for held in value_checks.items(checkpoint["lr_schedulers"], "lr_schedulers"):
         for name, value in value_checks.mapping(held, "a schedule's state").items():
             if isinstance(value, Tensor):
                 raise ValueError(f"a schedule's {name} must be plain, got {described(value)}")
-    if "current_model_state" in checkpoint:  # under a moving average: the weights that train
+    if "current_model_state" in checkpoint:  # with a moving average: the weights that are trained
         weights = value_checks.mapping(checkpoint["current_model_state"], "current_model_state")
         _check_alike(weights, checkpoint["state_dict"])
     _check_counters(value_checks.mapping(checkpoint["loops"], "loops"), "loops")
@@ -27,7 +31,7 @@ def check(checkpoint: Mapping[str, Any]) -> None:
 
 
 def _check_optimizer(held: dict[str, Any]) -> None:
-    """Groups of parameters by number, and for each parameter real tensors and plain values."""
+    """Check the groups of parameters by number, and the real tensors and plain values of each parameter."""
     for group in value_checks.items(held["param_groups"], "param_groups"):
         for number in value_checks.items(value_checks.mapping(group, "a group of parameters")["params"], "params"):
             value_checks.integer(number, "a parameter's number")
@@ -43,7 +47,7 @@ def _check_optimizer(held: dict[str, Any]) -> None:
 
 
 def _check_alike(weights: dict[str, Any], others: Mapping[str, Any]) -> None:
-    """Weights of the names, shapes and types of the others."""
+    """Check that the weights have the names, shapes and types of the others."""
     if weights.keys() != others.keys():
         raise ValueError(f"current_model_state must have the names of state_dict, got {value_checks.brief(weights)}")
     for name, value in weights.items():
@@ -51,7 +55,7 @@ def _check_alike(weights: dict[str, Any], others: Mapping[str, Any]) -> None:
 
 
 def _check_counters(found: dict[str, Any], what: str) -> None:
-    """Lightning's counters of steps and epochs: integers, and whether a batch was the last."""
+    """Check Lightning's counters of steps and epochs: integers, and whether a batch was the last."""
     for name, value in found.items():
         if isinstance(value, dict):
             _check_counters(value, f"{what}' {name}")
@@ -60,7 +64,7 @@ def _check_counters(found: dict[str, Any], what: str) -> None:
 
 
 def _check_stopping(stopping: dict[str, Any]) -> None:
-    """Lightning's counts of early stopping, and the best score so far: a real number, as a tensor."""
+    """Check Lightning's counts of early stopping, and the best score so far: a real number, as a tensor."""
     for key in ("wait_count", "stopped_epoch", "patience"):
         value_checks.integer(stopping[key], f"EarlyStopping's {key}")
     score = dense(stopping["best_score"], "EarlyStopping's best_score")

@@ -1,4 +1,4 @@
-"""What a checkpoint says of its network and of its run, beside what Lightning stores."""
+"""Describe the network and the run of a checkpoint, in addition to what Lightning stores."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -17,19 +17,19 @@ _MOST_CLASSES = 10**6
 
 @dataclass(frozen=True, kw_only=True)
 class Meta:
-    """What a network is rebuilt from, and which run it comes from.
+    """The description from which a network is rebuilt, and its run.
 
     Attributes:
         run_id: The run's id.
-        config: The run's configuration, flat: each key with its value.
-        fingerprint: Of the images.
-        classes: Their names, in the order of the logits.
-        image_size: Side of an image, in pixels.
-        channels: Of an image.
-        mean: The network's normalisation: one value a channel.
-        std: Likewise.
-        components: Where components of the user's own come from, as in `Record`.
-        version: Of imgrec.
+        config: The run's flat configuration: each key with its value.
+        fingerprint: The fingerprint of the images.
+        classes: The names of the classes, in the order of the logits.
+        image_size: The side of an image, in pixels.
+        channels: The channels of an image.
+        mean: The network's normalisation: one mean per channel.
+        std: The network's normalisation: one deviation per channel.
+        components: The origins of the user's own components, as in `Record`.
+        version: The version of imgrec.
     """
 
     run_id: str
@@ -44,7 +44,7 @@ class Meta:
     version: str = ""
 
     def to_plain(self) -> dict[str, Any]:
-        """As a checkpoint holds it."""
+        """Return the values as a checkpoint stores them."""
         plain: dict[str, Any] = {
             "version": self.version,
             "run_id": self.run_id,
@@ -60,7 +60,15 @@ class Meta:
 
     @classmethod
     def of(cls, path: Path, checkpoint: Mapping[str, Any]) -> Self:
-        """What the checkpoint in the file `path` says. Raises RunError for one that imgrec did not write."""
+        """Return the description in a checkpoint.
+
+        Args:
+            path: The file, for the error message.
+            checkpoint: Its contents.
+
+        Raises:
+            RunError: The checkpoint was not written by imgrec.
+        """
         try:
             found = cls._checked(value_checks.mapping(checkpoint[META], META))
             value_checks.integer(checkpoint["global_step"], "global_step")

@@ -1,23 +1,23 @@
-"""Where a run stands in its training."""
+"""Describe the position of a run in its training."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
 class Position:
-    """A place in the training: epochs done, and batches done in the next one."""
+    """A position in the training: epochs done, and batches done in the next epoch."""
 
     epoch: int = 0
     batch: int = 0
 
 
 class RunPosition:
-    """The position of a run: one object, which the Saver moves and the others read.
+    """The position of a run: one object, which the Saver moves and other parts read.
 
     Attributes:
-        start: Where this process begins.
-        saved: That of the newest saved state.
-        step: Optimizer steps done in that state.
+        start: The position at which this process begins.
+        saved: The position of the newest saved state.
+        step: The number of optimizer steps in that state.
     """
 
     def __init__(self, start: Position | None = None, *, step: int = 0) -> None:

@@ -1,4 +1,4 @@
-"""The states of the global random generators of a process, from which a resumed run draws on."""
+"""Store and restore the states of a process' global random generators, for a resumed run."""
 
 import random
 from dataclasses import dataclass
@@ -11,20 +11,20 @@ from torch import Tensor
 from imgrec import value_checks
 from imgrec.stored.tensors import dense
 
-_WORDS = 624  # of a Mersenne Twister's state, which is Python's generator and NumPy's
-_PYTHON_VERSION = 3  # of that state in Python
+_WORDS = 624  # in the state of a Mersenne Twister, the generator of Python and NumPy
+_PYTHON_VERSION = 3  # version of Python's form of that state
 
 
 @dataclass(frozen=True, kw_only=True)
 class RandomState:
-    """The generators of Python, NumPy, PyTorch on the CPU (dropout draws from it), and PyTorch on each GPU.
+    """The states of the generators of Python, NumPy, PyTorch on the CPU (used by dropout), and PyTorch on each GPU.
 
     Attributes:
-        python: As `random.getstate` gives it.
+        python: The value of `random.getstate`.
         numpy_words: int64 (624,).
-        numpy_rest: The place in the words, whether a normal number is kept, and that number.
+        numpy_rest: The position in the words, whether a normal number is stored, and that number.
         torch: uint8.
-        cuda: uint8, one a GPU.
+        cuda: uint8, one per GPU.
     """
 
     python: tuple[int, tuple[int, ...], float | None]
@@ -46,7 +46,7 @@ class RandomState:
         )
 
     def restore(self) -> None:
-        """Let the generators draw on from here; those of the GPUs where there are as many as there were."""
+        """Set the generators to these states; those of GPUs only if their number is the same."""
         random.setstate(self.python)
         np.random.set_state(("MT19937", self.numpy_words.numpy().astype(np.uint32), *self.numpy_rest))
         torch.set_rng_state(self.torch)
@@ -54,7 +54,7 @@ class RandomState:
             torch.cuda.set_rng_state_all(self.cuda)
 
     def to_plain(self) -> dict[str, Any]:
-        """As a checkpoint holds it."""
+        """Return the values as a checkpoint stores them."""
         version, words, gauss = self.python
         return {
             "python": [version, list(words), gauss],
@@ -65,7 +65,11 @@ class RandomState:
 
     @classmethod
     def from_plain(cls, value: Any) -> Self:
-        """What `to_plain` gave. Raises ValueError or KeyError for anything else."""
+        """Return the object that `to_plain` stored.
+
+        Raises:
+            ValueError, KeyError: The value has another form.
+        """
         plain = value_checks.mapping(value, "Saver's random")
         version, numbers, gauss = value_checks.items(plain["python"], "python's generator", length=3)
         value_checks.integer(version, "python's generator", low=_PYTHON_VERSION, high=_PYTHON_VERSION)

@@ -1,7 +1,8 @@
-"""What imgrec itself stores in a checkpoint so that a run can go on: the one place that knows keys and types.
+"""Define imgrec's own part of a checkpoint, with which a run continues. Only this module knows its keys and types.
 
-Lightning stores the state of each callback under `callbacks`, by its `state_key`, and that of the images beside it.
-The keys are those of all versions of imgrec, and stay: older files are read, and older versions read new files.
+Lightning stores the state of each callback under `callbacks` by its `state_key`, and the state of the images beside it.
+The keys are those of all versions of imgrec, and never change: older files can be read, and older versions can read new
+files.
 """
 
 from collections.abc import Mapping
@@ -21,25 +22,25 @@ from imgrec.stored.random_state import RandomState
 from imgrec.stored.tensors import dense
 from imgrec.stored.train_scores import TRAIN_SCORES
 
-DATA = "ImageData"  # the position again, and the images that are left
+DATA = "ImageData"  # also contains the position, and the images that are left
 
 _PARTS = ("optimizer_states", "lr_schedulers", "loops", "callbacks", TRAIN_SCORES)
 
 
 @dataclass(frozen=True, kw_only=True)
 class SaverState:
-    """How far the training has come, and what lies beside the checkpoint.
+    """The progress of the training, and the files beside the checkpoint.
 
     Attributes:
-        best: None before the first validation.
-        best_file: None where `best` is this state itself, and where an older version noted none.
+        best: The best epoch; None before the first validation.
+        best_file: The file of the best; None if `best` is this state itself, or an older version stored none.
         best_lost: The newest best that was lost; None without one.
         over: True at the training's end.
-        position: Of this state.
-        step: Optimizer steps done.
-        rows: Of curves.csv at this state; None where an older version did not count them.
-        rows_lost: Of those that the run has logged.
-        random: Of each process, by rank.
+        position: The position of this state.
+        step: The number of optimizer steps done.
+        rows: The rows of curves.csv at this state; None if an older version did not count them.
+        rows_lost: The number of logged rows that were lost.
+        random: The random state of each process, by rank.
     """
 
     KEY: ClassVar[str] = "Saver"
@@ -55,7 +56,7 @@ class SaverState:
     random: tuple[RandomState, ...]
 
     def to_plain(self) -> dict[str, Any]:
-        """As a checkpoint holds it."""
+        """Return the values as a checkpoint stores them."""
         return {
             "best": None if self.best is None else self.best.to_plain(),
             "best_file": None if self.best_file is None else self.best_file.to_plain(),
@@ -70,7 +71,11 @@ class SaverState:
 
     @classmethod
     def from_plain(cls, value: Any) -> Self:
-        """What `to_plain` gave. Raises ValueError or KeyError for anything else."""
+        """Return the object that `to_plain` stored.
+
+        Raises:
+            ValueError, KeyError: The value has another form.
+        """
         plain = value_checks.mapping(value, "Saver")
         if not isinstance(plain["over"], bool):
             raise ValueError(f"Saver's over must be true or false, got {value_checks.brief(plain['over'])}")
@@ -96,7 +101,7 @@ class SaverState:
 
 @dataclass(frozen=True, kw_only=True)
 class SpeedState:
-    """Training images shown so far, the seconds of their steps, and the seconds of all processes of the run."""
+    """The training images so far, the seconds of their steps, and the seconds of all processes of the run."""
 
     KEY: ClassVar[str] = "Speed"
 
@@ -117,7 +122,7 @@ class SpeedState:
 
 @dataclass(frozen=True, kw_only=True)
 class SkipperState:
-    """How many steps were left out, as their loss or gradient was not finite."""
+    """The number of steps that were skipped, as their loss or gradient was not finite."""
 
     KEY: ClassVar[str] = "Finite"
 
@@ -133,7 +138,7 @@ class SkipperState:
 
 @dataclass(frozen=True, kw_only=True)
 class KeptImages:
-    """The training images that are left: bool (N,), since which epoch, and the share that was left out, in (0, 1)."""
+    """The training images that are left: bool (N,), the first epoch without the others, and their share, in (0, 1)."""
 
     kept_n: Tensor
     since: int
@@ -150,13 +155,13 @@ class KeptImages:
 
 @dataclass(frozen=True, kw_only=True)
 class DataState:
-    """The position, and the images that are left; None where none was left out."""
+    """The position, and the images that are left; None if none were left out."""
 
     position: Position
     subset: KeptImages | None = None
 
     def to_plain(self) -> dict[str, Any]:
-        """As a checkpoint holds it."""
+        """Return the values as a checkpoint stores them."""
         plain: dict[str, Any] = {"epoch": self.position.epoch, "batch": self.position.batch}
         if self.subset is not None:
             plain["subset"] = {"kept": self.subset.kept_n, "since": self.subset.since, "share": self.subset.share}
@@ -164,7 +169,11 @@ class DataState:
 
     @classmethod
     def from_plain(cls, value: Any) -> Self:
-        """What `to_plain` gave. Raises ValueError or KeyError for anything else."""
+        """Return the object that `to_plain` stored.
+
+        Raises:
+            ValueError, KeyError: The value has another form.
+        """
         plain = value_checks.mapping(value, DATA)
         epoch, batch = (value_checks.integer(plain[key], f"{DATA}'s {key}") for key in ("epoch", "batch"))
         subset = plain.get("subset")
@@ -173,10 +182,10 @@ class DataState:
 
 @dataclass(frozen=True, kw_only=True)
 class ResumeState:
-    """All that imgrec stores in a checkpoint beside the network's weights.
+    """All that imgrec stores in a checkpoint in addition to the network's weights.
 
-    What Lightning and the classifier load by themselves (weights, optimizer, schedule, counts of the epoch) is checked,
-    and not kept here.
+    The parts that Lightning and the classifier load themselves (weights, optimizer, schedule, counts of the epoch) are
+    checked, but not included.
     """
 
     meta: Meta
@@ -192,7 +201,15 @@ class ResumeState:
 
     @classmethod
     def of(cls, path: Path, checkpoint: Mapping[str, Any]) -> Self:
-        """The state in the checkpoint of the file `path`. Raises RunError for one that no run can go on from."""
+        """Return the state in a checkpoint.
+
+        Args:
+            path: The file, for the error message.
+            checkpoint: Its contents.
+
+        Raises:
+            RunError: No run can continue from the checkpoint.
+        """
         meta = Meta.of(path, checkpoint)
         try:
             for part in _PARTS:
@@ -218,7 +235,7 @@ class ResumeState:
 
 
 def best_of(checkpoint: Mapping[str, Any]) -> Best | None:
-    """The best so far of any checkpoint; None where it tells of none."""
+    """Return the best epoch according to any checkpoint; None if it names none."""
     try:
         return Best.from_plain(checkpoint["callbacks"][SaverState.KEY]["best"], "Saver's best")
     except (KeyError, TypeError, ValueError):

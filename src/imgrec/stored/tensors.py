@@ -1,4 +1,4 @@
-"""Checks of tensors in a checkpoint, as `value_checks` does them for plain values."""
+"""Check tensors in a checkpoint, as `value_checks` does for plain values."""
 
 from typing import Any
 
@@ -9,7 +9,11 @@ from imgrec import value_checks
 
 
 def dense(value: Any, what: str, *, like: Tensor | None = None) -> Tensor:
-    """The value, if it is a dense tensor; of the type and shape of `like`, where one is given. Raises ValueError."""
+    """Return the value if it is a dense tensor, with the type and shape of `like` if given.
+
+    Raises:
+        ValueError: The value is no such tensor.
+    """
     if not isinstance(value, Tensor) or value.layout != torch.strided:
         found = value.layout if isinstance(value, Tensor) else value_checks.brief(value)
         raise ValueError(f"{what} must be a dense tensor, got {found}")
@@ -19,5 +23,5 @@ def dense(value: Any, what: str, *, like: Tensor | None = None) -> Tensor:
 
 
 def described(value: Tensor) -> str:
-    """Type and shape, for a sentence."""
+    """Return type and shape in words."""
     return f"{value.dtype} of shape {tuple(value.shape)}"

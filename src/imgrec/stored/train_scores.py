@@ -1,4 +1,4 @@
-"""Checks of the counts of an epoch under way, as `Scores.state` gives them."""
+"""Check the stored counts of an unfinished epoch, as `Scores.state` returns them."""
 
 from typing import Any
 
@@ -11,7 +11,11 @@ TRAIN_SCORES = "train_scores"  # the key in the checkpoint
 
 
 def check(value: Any, *, classes: int) -> None:
-    """Raise ValueError or KeyError for anything but counts of that many classes, an entry a process."""
+    """Check that the value contains counts of that many classes, one entry per process.
+
+    Raises:
+        ValueError, KeyError: The value has another form.
+    """
     for counts in value_checks.items(value, TRAIN_SCORES):
         held = value_checks.mapping(counts, TRAIN_SCORES)
         for name, count in value_checks.mapping(held["counts"], "counts").items():
@@ -21,7 +25,7 @@ def check(value: Any, *, classes: int) -> None:
 
 
 def _check_waiting(batch: list[Any], classes: int) -> None:
-    """Logits (N, K), targets (N,) or (N, K), and their loss."""
+    """Check logits (N, K), targets (N,) or (N, K), and their loss."""
     logits_nk, targets, loss = (dense(value, "a waiting batch") for value in batch)
     images = logits_nk.shape[0] if logits_nk.ndim == 2 else -1
     fits = logits_nk.shape == (images, classes) and targets.shape in ((images,), (images, classes)) and loss.ndim == 0

@@ -1,4 +1,7 @@
-"""sweep.bases: words that a choice begins with, around which a tuned sweep tries its values. Imports no torch."""
+"""Check and apply `sweep.bases`: fixed overrides of a choice, in addition to the values that a tuned sweep tries.
+
+Imports no torch.
+"""
 
 from collections.abc import Collection, Sequence
 
@@ -15,9 +18,14 @@ _NO_PART = ("seed", "test", "resume", "resume_override", "force", "code", "study
 
 
 def check(bases: Sequence[str], tuned: Collection[str]) -> None:
-    """Refuse a base of a choice that does not exist, or that says what a base cannot say.
+    """Refuse a base of an unknown choice, or one that sets a key that a base may not set.
 
-    tuned: the keys whose values are tried. Raises UsageError.
+    Args:
+        bases: The values of `sweep.bases`.
+        tuned: The keys whose values are tried.
+
+    Raises:
+        UsageError: A base is invalid.
     """
     for base in bases:
         of, words = _halves(base)
@@ -36,7 +44,7 @@ def check(bases: Sequence[str], tuned: Collection[str]) -> None:
 
 
 def words_for(base: str, job: Job) -> list[str]:
-    """The words of a base, if it is of the run's choice, which the command or a recipe gives; else none."""
+    """Return the overrides of a base if the run has the base's choice, else none."""
     of, words = _halves(base)
     return words if all(_holds(word, job) for word in of) else []
 
@@ -47,7 +55,7 @@ def _halves(base: str) -> tuple[list[str], list[str]]:
 
 
 def _holds(word: str, job: Job) -> bool:
-    """True if the run has what the word says, also where a recipe or a study says it."""
+    """Return True if the run has the value of the override, set by the command, a recipe or a study."""
     key, _, value = word.partition("=")
     given = [each.partition("=")[2] for each in job.command if key_of(each) == key]
     if given:

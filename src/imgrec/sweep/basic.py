@@ -1,4 +1,4 @@
-"""launcher=basic: the runs of a sweep one after the other, in this process."""
+"""Implement launcher=basic: carry out the runs of a sweep one after the other, in this process."""
 
 import gc
 from collections.abc import Sequence
@@ -11,14 +11,14 @@ from imgrec.sweep.watch import Watch
 
 
 class Basic:
-    """Carries the jobs out one by one; images in memory are loaded once."""
+    """Carry out the jobs one by one. Images in memory are loaded once."""
 
     def at_a_time(self, configs: Sequence[Config]) -> int:
-        """As in `Launcher`: one."""
+        """Return 1; see `Launcher`."""
         return 1
 
     def run(self, jobs: Sequence[Job], watch: Watch) -> None:
-        """As in `Launcher`."""
+        """See `Launcher`."""
         from imgrec.data import sources  # imports torch, as does `_free`
 
         kept = sources.Kept()
@@ -43,7 +43,7 @@ class Basic:
 
 
 def _free() -> None:
-    """Give back what the run before still holds: its callbacks, or its error, refer to themselves in circles."""
+    """Free the memory of the previous run, whose callbacks and error contain reference cycles."""
     import torch
 
     gc.collect()

@@ -1,4 +1,4 @@
-"""sweep=grid: every combination of the values that the words of a command list. Imports no torch."""
+"""Implement sweep=grid: every combination of the values that the command lists. Imports no torch."""
 
 from collections.abc import Sequence
 
@@ -15,5 +15,5 @@ class Grid:
         return [jobs.job(job) for job in expand(words)]
 
     def run(self, runs: Runs) -> None:
-        """Carry them out."""
+        """Carry out all runs."""
         runs.finish(self.planned(runs.words, runs.jobs), "runs")

@@ -1,4 +1,4 @@
-"""The runs that a sweep asks for: what each is, where it lies, and what is left to do of it. Imports no torch."""
+"""Determine the runs of a sweep: their configurations, their folders, and what is left to do. Imports no torch."""
 
 import dataclasses
 import logging
@@ -24,28 +24,31 @@ log = logging.getLogger(__name__)
 
 State = Literal["finished", "failed", "to resume", "to do"]
 
-PATIENCE = 70.0  # seconds in which the processes of a pool that was killed save their runs, or end themselves
+PATIENCE = 70.0  # seconds in which the processes of a killed pool save their runs or exit
 
 
 @dataclass(frozen=True, kw_only=True)
 class SweepJob(Job):
-    """A run that a sweep asks for, with what is known of it before it begins.
+    """A run of a sweep.
 
-    seen: its images. known: the file of a finished record of it that lies elsewhere.
+    Attributes:
+        seen: The run's images.
+        known: The file of a finished record of the run in another place.
     """
 
     seen: Inventory
     known: Path | None = None
 
     def record(self) -> Record | None:
-        """The record in the run's folder, else the one that is known."""
+        """Return the record in the run's folder, else the known record."""
         found = super().record()
         return found if found is not None or self.known is None else records.read(self.known)
 
     def adopt(self) -> bool:
-        """Copy the known record, and what is kept of its predictions, into a folder that has none.
+        """Copy the known record and its stored predictions into the run's folder, if that has no record.
 
-        Returns True if there was something to copy.
+        Returns:
+            True if something was copied.
         """
         if self.known is None or runfolder.look(self.folder) is not None:
             return False
@@ -60,10 +63,16 @@ class SweepJob(Job):
 
 
 class Jobs:
-    """Makes the jobs of one sweep, each once. sweep: the folder of its runs.
+    """Create the jobs of one sweep, each once.
 
-    varied: the keys that new folders are named by; None: by every word. Folders that are there keep their names.
-    known: a folder of records, of which finished ones count. Raises UsageError where there is no such folder.
+    Args:
+        sweep: The folder of the sweep's runs.
+        varied: The keys that a new folder's name contains; None for all keys of the command. Existing folders keep
+            their names.
+        known: A folder of records. Its finished records count as finished runs of the sweep.
+
+    Raises:
+        UsageError: The folder `known` does not exist.
     """
 
     def __init__(self, sweep: Path, varied: Collection[str] | None = None, known: Path | None = None) -> None:
@@ -74,13 +83,14 @@ class Jobs:
         self._made: dict[tuple[str, ...], SweepJob] = {}
         self._by_id: dict[str, SweepJob] = {}
         self._seen: dict[str, Inventory] = {}
-        self._served: dict[str, tuple[str, str]] = {}  # by an older id: its contents' fingerprint, and their place
-        self._told = False
+        self._served: dict[str, tuple[str, str]] = {}  # by older id: the images' fingerprint and place
+        self._warned = False
 
     def job(self, words: Sequence[str]) -> SweepJob:
-        """The run of these words; the very same object for other words of the same run.
+        """Return the run of these overrides; the same object for other overrides of the same run.
 
-        Raises UsageError for words that make none.
+        Raises:
+            UsageError: The overrides are invalid.
         """
         key = tuple(text for text in words if not text.startswith("hydra."))
         if key not in self._made:
@@ -107,7 +117,10 @@ class Jobs:
         return self._made[key]
 
     def _place(self, config: Config, named: Sequence[str], seen: Inventory) -> Place:
-        """As `run_lookup.place`. An older id serves the first contents that ask for it; others have their new id."""
+        """Return the place of a run, as `run_lookup.place`.
+
+        The first images that have an older id keep it. Other images with that id get their new id.
+        """
         found = run_lookup.place(config, named, seen, within=self.sweep)
         if found.seen.by_contents:
             return found
@@ -124,14 +137,14 @@ class Jobs:
         return run_lookup.place(config, named, dataclasses.replace(seen, older=None), within=self.sweep)
 
     def _tell_unknown(self, found: Place) -> None:
-        """Say once that runs of this sweep know their images by names and sizes alone."""
-        if not found.seen.by_contents and not self._told:
-            self._told = True
+        """Warn once if the records of this sweep identify their images by names and sizes only."""
+        if not found.seen.by_contents and not self._warned:
+            self._warned = True
             log.warning("%s", run_lookup.unknown_contents(found.folder, anew="another hydra.sweep.dir"))
 
 
 def _finished_in(folder: Path) -> dict[str, Path]:
-    """The files of finished records in a folder, by the ids of their runs."""
+    """Return the files of finished records in a folder, by the ids of their runs."""
     if not folder.is_dir():
         raise UsageError(
             f"sweep.known={shown(folder)} must be a folder of records, and does not exist; make it, or leave"
@@ -151,7 +164,12 @@ def _finished_in(folder: Path) -> dict[str, Path]:
 
 
 def state(job: Job, *, until: float) -> State:
-    """What is left to do of the run. Waits for a process of a sweep that is no more, `until` then (time.monotonic)."""
+    """Return what is left to do of the run.
+
+    Args:
+        job: The run.
+        until: The time (time.monotonic) until which to wait for a process of an earlier sweep.
+    """
     while (record := job.record()) is not None and record.status == "running" and time.monotonic() < until:
         time.sleep(0.1)
     if record is None:
@@ -163,18 +181,18 @@ def state(job: Job, *, until: float) -> State:
 
 
 def deaths(job: Job) -> int:
-    """How many processes of the run have ended without a word, in a row, since it reached its newest checkpoint.
+    """Return how many processes of the run in a row ended without recording their end, since its newest checkpoint.
 
-    Whether by themselves or killed from outside, nobody knows: such a run is tried again, after the others.
+    The cause is unknown: the process itself, or a signal from outside. Such a run is tried again after the others.
     """
     record = job.record()
     if record is None or record.status != "interrupted" or records.read(job.folder / RECORD).status != "running":
-        return 0  # one that was asked to end says so itself, in the file
+        return 0  # a process that was asked to end has written this into the record
     return record.deaths + 1 if record.progress.get("from") == runfolder.newest_state(job.folder) else 0
 
 
 def reason_of(job: Job) -> str:
-    """Why the run failed, as its record tells, or that it was cut off."""
+    """Return why the run failed, according to its record, or that it was interrupted."""
     record = job.record()
     if record is not None and record.status == "interrupted":
         return "it was interrupted, and the same command goes on with it"
@@ -183,7 +201,7 @@ def reason_of(job: Job) -> str:
 
 
 def close_dead(folder: Path, reason: str) -> None:
-    """Record as failed a run that still says running, though its process is gone. Without a record, nothing."""
+    """Set the record of a run to failed if it says running although its process has ended."""
     if not (folder / RECORD).is_file():
         return
     with runfolder.lock(folder):
@@ -195,9 +213,11 @@ def close_dead(folder: Path, reason: str) -> None:
 
 
 def objective(record: Record, *, at: str = "best") -> float | None:
-    """What a search looks at: the best validation top1, else the last one, never the test set's.
+    """Return the score that a search maximises: a validation top1, never the test set's. None if there is none.
 
-    at: best, or last for the last one alone.
+    Args:
+        record: The run's record.
+        at: best for the best score, else the last; last for the last only.
     """
     for place in ("best", "last") if at == "best" else (at,):
         if score := record.score("top1", split="val", at=place):
@@ -206,5 +226,5 @@ def objective(record: Record, *, at: str = "best") -> float | None:
 
 
 def each_once(jobs: Sequence[SweepJob]) -> list[SweepJob]:
-    """A run that was asked for twice is one."""
+    """Return the jobs without repetitions."""
     return list({job.run_id: job for job in jobs}.values())

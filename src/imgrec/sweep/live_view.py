@@ -1,4 +1,4 @@
-"""What has become of each run of a sweep so far, told on stderr: a live view on a terminal, else a line at a time."""
+"""Show the state of each run of a sweep on stderr: a live view on a terminal, else line by line."""
 
 import contextlib
 import csv
@@ -19,9 +19,9 @@ from imgrec.summary import headline
 from imgrec.sweep.jobs import State, objective, reason_of
 from imgrec.untrusted_text import visible
 
-_SECONDS = 0.5  # from one drawing of the live view to the next
-_TAIL = 4096  # bytes at the end of curves.csv that hold the newest numbers
-_BRIEF = 100  # characters of a reason while others still run; the whole of it comes at the end
+_SECONDS = 0.5  # between two updates of the live view
+_TAIL = 4096  # bytes at the end of curves.csv that contain the newest numbers
+_BRIEF = 100  # characters of a reason while other runs go on; the whole reason is printed at the end
 _DONE, _LEFT = ("finished", "failed", "refused"), ("to resume", "to retry", "to do")
 
 Kind = Literal["runs", "runs that tune", "trials"]
@@ -29,14 +29,17 @@ _ONE: dict[Kind, str] = {"runs": "run", "runs that tune": "run that tunes", "tri
 
 
 class _Console(Console):
-    """A reader who has gone away (`imgrec train -m ... 2>&1 | head`) is no reason to end a sweep."""
+    """A console that becomes quiet when its reader has closed the pipe (`imgrec train -m ... 2>&1 | head`).
+
+    A closed pipe does not end the sweep.
+    """
 
     def on_broken_pipe(self) -> None:
         self.quiet = True
 
 
 class LiveView:
-    """Counts, and tells."""
+    """Count the runs by their state, and print changes."""
 
     def __init__(self) -> None:
         self._console = _Console(stderr=True, highlight=False, markup=False, emoji=False, soft_wrap=True)
@@ -54,17 +57,21 @@ class LiveView:
         self.without_runs: dict[str, str] = {}
 
     def expect(self, total: int) -> None:
-        """Count with so many runs in all, although not all of them are known yet."""
+        """Set the total number of runs, including runs that are not known yet."""
         self._expected = total
 
     def open(
         self, jobs: Sequence[tuple[Job, State]], kind: Kind, *, processes: int, retry: bool, repeated: int = 0
     ) -> None:
-        """Take in jobs, and say how many of them are in which state.
+        """Add jobs, and print how many of them are in which state.
 
-        kind: a run that tunes may fail without failing the sweep; trials come in batches, and those that are expected
-        are told of with the first. processes: how many go on at a time. retry: those that failed are tried again.
-        repeated: so many more of the expected ones are runs that were taken in already.
+        Args:
+            jobs: The jobs with their states.
+            kind: A failure of a run that tunes is not counted as a failure of the sweep. Trials come in batches; all
+                expected trials are printed with the first batch.
+            processes: The number of runs at a time.
+            retry: True if failed runs are tried again.
+            repeated: The number of expected runs that were added earlier.
         """
         self._processes, self._tolerant, self._trials = processes, kind == "runs that tune", kind == "trials"
         told = self._trials and self._opened > 0
@@ -91,7 +98,12 @@ class LiveView:
             self.say(f"[{self._done}/{self.total}] running   {job.name}")
 
     def ended(self, job: Job, reason: str | None = None) -> None:
-        """Take down the end of a run. reason: why it failed."""
+        """Note the end of a run.
+
+        Args:
+            job: The run.
+            reason: The reason of a failure; None for a finished run.
+        """
         self._running.pop(job.run_id, None)
         if reason is None:
             record = job.record()
@@ -107,53 +119,53 @@ class LiveView:
             self.say(f"[{self._done}/{self.total}] failed    {job.name}: {brief}")
 
     def refused(self) -> None:
-        """Take down that one of the expected runs is none, and that this is no failure of the sweep."""
+        """Note that one of the expected runs is invalid. This is no failure of the sweep."""
         self._counts["refused"] += 1
 
     def lost(self, name: str, reason: str) -> None:
-        """Take down that there are no runs where there should be."""
+        """Note that a choice has no runs."""
         self.without_runs[name] = reason
 
     def cut(self, job: Job) -> None:
-        """Take down a run that was interrupted: it is to be resumed."""
+        """Note that a run was interrupted and can be resumed."""
         self._running.pop(job.run_id, None)
         self._counts["to resume"] += 1
 
     def tell_standing(self) -> None:
-        """Say how many runs are in which state, and why some failed, when the sweep ends before they are done."""
+        """Print how many runs are in which state, and the failures, when the sweep ends early."""
         if self._opened:
             self._tell(self._counts + Counter({"to do": self.to_do}), "trials" if self._trials else "runs")
             self.tell_failures()
 
     def tell_failures(self) -> None:
-        """Say of each run that failed, and of each choice that has none, why."""
+        """Print the reason for each failed run, and for each choice without runs."""
         for name, reason in (*self.failures.items(), *self.without_runs.items()):
             self.say(f"failed: {name}: {reason}")
 
     @property
     def total(self) -> int:
-        """The runs that are known, or expected."""
+        """The number of known or expected runs."""
         return max(self._opened, self._expected)
 
     @property
     def to_resume(self) -> int:
-        """The runs that were cut off."""
+        """The number of interrupted runs."""
         return self._counts["to resume"]
 
     @property
     def to_do(self) -> int:
-        """The runs that have not begun."""
+        """The number of runs that have not started."""
         return max(0, self.total - self._done - self.to_resume)
 
     def say(self, line: str) -> None:
         try:
             self._console.print(Text(visible(" ".join(line.splitlines()))))
-        except OSError:  # a full disk under a log is not the sweep's either
+        except OSError:  # a full disk under a log must not end the sweep
             self._console.quiet = True
 
     @contextlib.contextmanager
     def shown(self) -> Iterator[None]:
-        """Keep the view up to date while the block runs, on a terminal."""
+        """Update the view while the block runs, if stderr is a terminal."""
         if not self._console.is_terminal:
             yield
             return
@@ -185,7 +197,7 @@ class LiveView:
             self._best = (score, job.name)
 
     def _time_left(self, left: int) -> str | None:
-        """As if the runs that are left took as long as those that have finished; None where none has."""
+        """Return the remaining time, estimated from the mean time of the finished runs; None if there are none."""
         if not self._seconds:
             return None
         seconds = sum(self._seconds) / len(self._seconds) * left / min(self._processes, left)
@@ -200,13 +212,13 @@ class LiveView:
             parts.append(f"{time_left} left")
         if self._best:
             parts.append(f"best val top1 {self._best[0]:.4f} {_without(self._shared, self._best[1])}")
-        running = list(self._running.values())  # the main thread adds and removes
+        running = list(self._running.values())  # a copy, as the main thread changes the dictionary
         lines = [Text(visible(f"  {job.name}  {_where(job)}")) for job in running]
         return Group(Text("  ".join(parts), style="bold"), *lines)
 
     @property
     def _shared(self) -> str:
-        """What all names of runs begin with, in whole words: it tells no run from another."""
+        """The words with which the names of all runs begin."""
         words = zip(*(name.split("_") for name in self._names), strict=False)
         return "_".join(same[0] for same in takewhile(lambda each: len(set(each)) == 1, words))
 
@@ -216,7 +228,7 @@ def _without(shared: str, name: str) -> str:
 
 
 def _where(job: Job) -> str:
-    """How far a run has come, from the end of its curves."""
+    """Return the progress of a run, from the end of its curves."""
     newest = {(row[2], row[3]): row for row in _tail(job.folder / CURVES)}
     parts = []
     if row := newest.get(("train", "step_loss")) or newest.get(("val", "top1")):
@@ -229,19 +241,19 @@ def _where(job: Job) -> str:
 
 
 def _tail(path: Path) -> list[list[str]]:
-    """The last whole rows of a file that another process may be writing."""
+    """Return the last complete rows of a file that another process may be writing."""
     try:
         with path.open("rb") as file:
             file.seek(max(0, path.stat().st_size - _TAIL))
             text = file.read().decode("utf-8", "replace")
-    except OSError:  # not begun, or begun anew at this moment
+    except OSError:  # the file does not exist, or is being replaced
         return []
-    lines = text.split("\n")[1:-1]  # the first may be cut, the last is not whole
+    lines = text.split("\n")[1:-1]  # the first and the last line may be incomplete
     return [row for row in csv.reader(lines) if len(row) == 5]
 
 
 def spoken(seconds: float) -> str:
-    """A length of time as people say it."""
+    """Return a duration in words, in its largest suitable unit."""
     for size, unit in ((86400, "day"), (3600, "hour"), (60, "minute")):
         if seconds >= 1.5 * size:
             return f"{seconds / size:.0f} {unit}s"

@@ -1,8 +1,9 @@
-"""launcher=pool: several runs of a sweep at a time, each in a process of its own.
+"""Implement launcher=pool: carry out several runs of a sweep at a time, each in its own process.
 
-Processes are forked from a server that has imported what a run needs and computed nothing. A process that dies hard is
-a failed run. Each leads a session of its own, so that Ctrl-C reaches this process alone, which asks them to save; and
-each ends itself, saved, when this one is gone. The server, and a process until it can answer, hold signals back.
+The processes are forked from a server that has imported what a run needs, and computed nothing. A process that crashes
+is a failed run. Each process leads its own session, so that Ctrl-C reaches only this process, which then asks the
+others to save their runs. When this process has ended, each of the others saves its run and exits. The server blocks
+signals, and so does each process until it can handle them.
 """
 
 import contextlib
@@ -28,16 +29,21 @@ from imgrec.sweep.jobs import close_dead
 from imgrec.sweep.watch import Watch
 from imgrec.training.interruption import SIGNALS, Interruption
 
-_LOOK = 0.2  # seconds from one look for a signal to the next
-_GRACE = 60.0  # seconds for a process to save its run when the sweep is gone, before it is ended as it is
-_SETTLE = 1.0  # seconds: whoever kills all processes of a job does not reach them at the same moment
-_LONGEST = 4000  # characters of a reason: a pipe takes so many without a reader
-_PRELOAD = ["imgrec.training.run", "imgrec.execution"]  # Lightning and torchvision with it: seconds, once
+_LOOK = 0.2  # seconds between two checks for a signal
+_GRACE = 60.0  # seconds for a process to save its run after the sweep has ended, before it is killed
+_SETTLE = 1.0  # seconds, as the processes of a job that is killed do not end at the same moment
+_LONGEST = 4000  # characters of a reason, which fit into a pipe without a reader
+_PRELOAD = ["imgrec.training.run", "imgrec.execution"]  # imports Lightning and torchvision as well, which takes seconds
 
 
 @dataclass(frozen=True, kw_only=True)
 class Share:
-    """What of the machine one process has. gpus: their numbers; none where the run is on the CPU."""
+    """The share of the machine that one process has.
+
+    Attributes:
+        threads: The number of CPU threads.
+        gpus: The numbers of the GPUs; none for a run on the CPU.
+    """
 
     threads: int
     gpus: tuple[int, ...] = ()
@@ -59,10 +65,17 @@ class _Running:
 
 
 def shares(configs: Sequence[Config], processes: int) -> list[Share]:
-    """Divide the machine among that many processes at a time; 0: as many as there are GPUs, else cores, for.
+    """Divide the machine among several processes.
 
-    None has more threads than a run alone would have (OMP_NUM_THREADS), so that one at a time sums as without a pool.
-    Raises RunError where the runs ask for more GPUs than there are.
+    No process has more threads than a run without a pool (OMP_NUM_THREADS), so that a pool of one process computes the
+    same sums.
+
+    Args:
+        configs: The configurations of the runs.
+        processes: The number of processes at a time; 0 for as many as the GPUs, else the cores, allow.
+
+    Raises:
+        RunError: The runs need more GPUs than there are.
     """
     import torch
 
@@ -80,32 +93,32 @@ def shares(configs: Sequence[Config], processes: int) -> list[Share]:
 
 
 def whole() -> Share:
-    """All that a run without a pool would have, for one process at a time."""
+    """Return the share of a run without a pool, for one process at a time."""
     import torch
 
     return Share(threads=torch.get_num_threads())
 
 
 class Pool:
-    """Carries out several jobs at a time.
+    """Carry out several jobs at a time.
 
     Args:
-        processes: How many; 0: as many as there are GPUs, else cores, for.
-        parts: What of the machine each process has, instead of equal shares.
+        processes: The number of processes; 0 for as many as the GPUs, else the cores, allow.
+        parts: The share of each process, instead of equal shares.
     """
 
     def __init__(self, *, processes: int = 0, parts: Sequence[Share] | None = None) -> None:
         self._processes, self._parts = processes, parts
 
     def at_a_time(self, configs: Sequence[Config]) -> int:
-        """As in `Launcher`: the processes that there is room for."""
+        """Return the number of processes; see `Launcher`."""
         return len(self._shares(configs))
 
     def _shares(self, configs: Sequence[Config]) -> list[Share]:
         return list(self._parts) if self._parts is not None else shares(configs, self._processes)
 
     def run(self, jobs: Sequence[Job], watch: Watch) -> None:
-        """As in `Launcher`. Signals are held back."""
+        """See `Launcher`. Signals are deferred."""
         with watch.deferred():
             self._run(jobs, watch)
 
@@ -114,8 +127,8 @@ class Pool:
         context.set_forkserver_preload(_PRELOAD)
         waiting, running = list(jobs), list[_Running]()
         free = self._shares([job.config for job in jobs])
-        # both for good in the server; signals are held back in its children until they can answer
-        with safepath.for_processes(), _held_back():
+        # both stay in effect in the server; its children block signals until they can handle them
+        with safepath.for_processes(), _blocked_signals():
             forkserver.ensure_running()
         try:
             while running or (waiting and not watch.stop):
@@ -131,13 +144,13 @@ class Pool:
                     for each in running:
                         each.ask_to_end()
         finally:
-            for each in running:  # something went wrong here
+            for each in running:  # only after an error here
                 each.ask_to_end()
 
 
 @contextlib.contextmanager
-def _held_back() -> Iterator[None]:
-    """What is started while the block runs has these signals blocked; here they arrive afterwards."""
+def _blocked_signals() -> Iterator[None]:
+    """Block the signals in processes that the block starts. This process receives them after the block."""
     before = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
     try:
         yield
@@ -154,9 +167,9 @@ def _start(context: ForkServerContext, job: Job, share: Share) -> _Running:
 
 
 def _end(ended: _Running, watch: Watch) -> None:
-    """Tell what became of a run whose process is no more; its record decides.
+    """Report the end of a run after its process has ended. The run's record decides.
 
-    Where the sweep ends, a run that was cut off is to be resumed.
+    While the sweep ends, an interrupted run counts as resumable.
     """
     said = ""
     with contextlib.suppress(EOFError, OSError), ended.answer:
@@ -181,13 +194,19 @@ def _end(ended: _Running, watch: Watch) -> None:
         said = f"its process ended {how} without a word; see {ended.job.folder / 'train.log'}"
         try:
             close_dead(ended.job.folder, said)
-        except RunError as error:  # a full disk, or something of the run that still holds its lock
+        except RunError as error:  # a full disk, or another process of the run still has the lock
             said += f", and its record could not be closed: {error}"
     watch.ended(ended.job, said)
 
 
 def _child(text: str, share: Share, answer: Connection) -> None:
-    """One run, in a process of its own; what any of it prints goes to the run's train.log. text: the job as JSON."""
+    """Carry out one run in its own process. All output of the process goes to the run's train.log.
+
+    Args:
+        text: The job as JSON.
+        share: The process' share of the machine.
+        answer: The pipe that takes the reason of a failure.
+    """
     os.setsid()
     os.environ["OMP_NUM_THREADS"] = str(share.threads)  # for the other processes of a distributed run
     if share.gpus:
@@ -196,7 +215,7 @@ def _child(text: str, share: Share, answer: Connection) -> None:
     from imgrec import allocator, execution, runfolder
 
     allocator.keep_freed_memory()
-    interruption = Interruption(ignore_repeated=True)  # a group's signal and this sweep's own ask for the same
+    interruption = Interruption(ignore_repeated=True)  # a signal to the process group and the sweep's own mean the same
     try:
         with interruption.watched():
             signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
@@ -210,7 +229,7 @@ def _child(text: str, share: Share, answer: Connection) -> None:
 
             torch.set_num_threads(share.threads)
             execution.run(job, swept=True, interruption=interruption)
-            signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)  # it is done
+            signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)  # the run has finished
     except (Exception, Interrupted) as error:
         if cut := interruption_in(error):
             sys.exit(cut.exit_code)
@@ -219,7 +238,7 @@ def _child(text: str, share: Share, answer: Connection) -> None:
 
 
 def _visible(gpus: Sequence[int]) -> list[str]:
-    """The names of these GPUs, where the sweep itself was given only some of the machine's."""
+    """Return the names of these GPUs, where CUDA_VISIBLE_DEVICES gives the sweep only some of them."""
     given = os.environ.get("CUDA_VISIBLE_DEVICES", "")
     names = given.split(",") if given else []
     return [names[gpu] if names else str(gpu) for gpu in gpus]
@@ -229,6 +248,6 @@ def _end_with_parent() -> None:
     parent = multiprocessing.parent_process()
     if parent is not None:
         parent.join()
-        os.kill(os.getpid(), signal.SIGTERM)  # the run alone: it ends its own workers when it has saved
+        os.kill(os.getpid(), signal.SIGTERM)  # to the run only, which ends its workers after it has saved
         time.sleep(_GRACE)
         os.killpg(0, signal.SIGKILL)

@@ -1,6 +1,6 @@
-"""`imgrec train -m`, and a study: many runs, of which each is done once, whatever happens on the way.
+"""Run `imgrec train -m` or a study: carry out every run once, also after interruptions.
 
-What is left to do is decided by the records in the runs' folders, never by what is remembered.
+The records in the runs' folders decide what is left to do.
 """
 
 import signal
@@ -33,14 +33,17 @@ from imgrec.sweep.live_view import Kind, LiveView
 from imgrec.sweep.watch import Watch
 from imgrec.training.interruption import Interruption, requeue
 
-_MANY = 1024  # more runs than any launcher carries out at a time
-_WATCHED = 2  # ends without a word, after which a process of its own tells a run's end from one that came from outside
+_MANY = 1024  # more than any launcher carries out at a time
+_WATCHED = 2  # unexplained ends after which a run gets its own process, which shows whether the run itself caused them
 
 
 class Sweep:
-    """The runs that these words ask for: those of a study, or of `-m`. Raises UsageError for words that make none.
+    """The runs of a study, or of `-m`.
 
-    Nothing is written before `run`. Several threads make and carry out their sweeps one after the other.
+    Nothing is written before `run`. Several threads of a process create and carry out their sweeps one after the other.
+
+    Raises:
+        UsageError: The overrides are invalid.
     """
 
     @runfolder.in_turn()
@@ -90,18 +93,23 @@ class Sweep:
 
     @property
     def outcomes(self) -> list[tuple[Path, Record]]:
-        """The runs that were asked for and have a record, in the order of the grid."""
+        """The folders and records of the requested runs that have a record, in the order of the grid."""
         found = [(job.folder, job.record()) for job in self._asked.values()]
         return [(folder, record) for folder, record in found if record is not None]
 
     @property
     def complete(self) -> bool:
-        """Whether no run is left to do: each has finished or failed."""
+        """True if each run has finished or failed."""
         return not self.view.to_do and not self.view.to_resume
 
     @runfolder.in_turn()
     def run(self) -> None:
-        """Carry out what is left to do. Raises RunError when a run has failed, Interrupted when it was asked to end."""
+        """Carry out what is left to do.
+
+        Raises:
+            RunError: A run has failed.
+            Interrupted: The process was asked to end.
+        """
         runfolder.prepare(self.folder)
         self._tell_of_code(self._code_warning)
         if self._config.sweep.known is not None:
@@ -123,22 +131,26 @@ class Sweep:
         self._raise_failures()
 
     def _finish_all(self) -> None:
-        """Keep what was asked for, and carry out its runs."""
+        """Store the request, and carry out its runs."""
         with runlog.refusing_disk():
             text_files.write_text(self.folder / "multirun.yaml", self._multirun)
             self._strategy.run(self)
 
     def _first(self, words: Sequence[str]) -> Config:
-        """The configuration of one of the runs: what it says of the sweep holds for all."""
+        """Return the configuration of one of the runs. Its settings of the sweep hold for all runs."""
         return compose(search.example(words) if _names_intervals(words) else expand(words)[0])
 
     @property
     def at_a_time(self) -> int:
-        """How many runs the launcher carries out side by side."""
+        """The number of runs that the launcher carries out at a time."""
         return self._launcher.at_a_time([self._config] * _MANY)
 
     def _judge_code(self, jobs: Sequence[SweepJob]) -> str | None:
-        """A warning about runs that other code has made, of those not judged before. Raises RunError as `code` says."""
+        """Return a warning about those of the runs that other code has made, without runs that were checked before.
+
+        Raises:
+            RunError: The key `code` refuses such runs.
+        """
         left = ("running", "interrupted", *(["failed"] if self._config.sweep.retry_failed else []))
         new = [job for job in each_once(jobs) if job.run_id not in self._judged]
         self._judged.update(job.run_id for job in new)
@@ -151,13 +163,17 @@ class Sweep:
         )
 
     def _tell_of_code(self, warning: str | None) -> None:
-        """Say it, once a sweep: later runs of a search or a tuning were made by the same hands."""
+        """Print the warning once for the sweep. Later runs of a search or a tuning have the same code."""
         if warning is not None and not self._told_of_code:
             self._told_of_code = True
             self.view.say(warning)
 
     def finish(self, wanted: Sequence[SweepJob], kind: Kind) -> None:
-        """Carry out those of the runs that are not finished yet. Raises Interrupted."""
+        """Carry out those of the runs that have not finished.
+
+        Raises:
+            Interrupted: The process was asked to end.
+        """
         jobs = each_once(wanted)
         if adopted := sum(job.adopt() for job in jobs):
             self.view.say(f"{adopted} finished in {shown(str(self._config.sweep.known))}: their records are copied")
@@ -201,7 +217,7 @@ class Sweep:
                 )
 
     def _warn_of_slow_arithmetic(self, todo: Sequence[Job]) -> None:
-        """Say once for the sweep what each run says in its train.log alone."""
+        """Print once for the sweep the warning that each run writes into its train.log only."""
         if not todo:
             return
         from imgrec.environment import slow_arithmetic  # imports torch
@@ -213,7 +229,7 @@ class Sweep:
                 self.view.say(warning)
 
     def _raise_failures(self) -> None:
-        """Tell of each run that failed, and raise RunError, where there is one."""
+        """Print the reason of each failure, and raise RunError if there is any."""
         view = self.view
         failures, without = view.failures, view.without_runs
         if not failures and not without:
@@ -239,7 +255,7 @@ class Sweep:
 
 
 def _refuse_lists(words: Sequence[str]) -> None:
-    """Refuse several values for what holds for a sweep as a whole."""
+    """Refuse several values of a key that applies to the sweep as a whole."""
     for override in parsed(words):
         if not override.is_sweep_override():
             continue
@@ -253,10 +269,10 @@ def _refuse_lists(words: Sequence[str]) -> None:
 
 
 def _varied(words: Sequence[str], config: Config) -> set[str] | None:
-    """The keys that a sweep varies, a study's also where the command narrows it; None where nothing varies."""
+    """Return the keys that a sweep varies, including a study's keys that the command sets; None if nothing varies."""
     return {each.key_or_group for each in parsed([*words, *config.sweep.tries]) if each.is_sweep_override()} or None
 
 
 def _names_intervals(words: Sequence[str]) -> bool:
-    """Whether some word holds values without end, which only a search takes."""
+    """Return True if an override contains an interval, which only a search takes."""
     return any("interval(" in word for word in words)

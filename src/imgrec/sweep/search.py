@@ -1,7 +1,7 @@
-"""sweep=optuna: Optuna proposes runs, and goes on where it was when the command is given again.
+"""Implement sweep=optuna: Optuna proposes runs. A repeated command continues the search.
 
-Trials lie in optuna.db in the sweep's folder. A trial's parameters are stored before its run begins, so one that was
-cut off is carried on as the run that it was; what counts is the record of the run.
+Trials are stored in optuna.db in the sweep's folder. A trial's parameters are stored before its run begins, so that an
+interrupted trial is continued with the same run. The record of the run has the result.
 """
 
 from collections.abc import Callable, Sequence
@@ -27,12 +27,12 @@ if TYPE_CHECKING:
 
 STORAGE = "optuna.db"
 
-_BEGUN = "begun"  # a trial's attribute: its parameters are known, and its run may have begun
-_SPACE, _RETIRED = "space", "retired"  # the study's: what is searched; failed trials whose runs were done over
-_REFUSED = "refused"  # the study's: trials that proposed what is no run
+_BEGUN = "begun"  # attribute of a trial: its parameters are known, and its run may have started
+_SPACE, _RETIRED = "space", "retired"  # of the study: what is searched; failed trials whose runs were repeated
+_REFUSED = "refused"  # of the study: trials that proposed an invalid run
 
 Launch = Callable[[Sequence[Sequence[str]]], Sequence[float | None]]
-"""Carries out the runs of these words, and returns the validation top1 of each."""
+"""Carry out the runs of these overrides, and return the validation top1 of each."""
 
 
 class Search:
@@ -42,7 +42,7 @@ class Search:
         self._sweep = sweep
 
     def planned(self, words: Sequence[str], jobs: Jobs) -> list[SweepJob]:
-        """Return one run out of the space."""
+        """Return one run of the search space."""
         return [jobs.job(example(words))]
 
     def run(self, runs: Runs) -> None:
@@ -57,7 +57,7 @@ class Search:
 
 
 def _top1(job: SweepJob) -> float | None:
-    """The validation top1 of a finished run."""
+    """Return the validation top1 of a finished run; None for another run."""
     record = job.record()
     return objective(record) if record is not None and record.status == "finished" else None
 
@@ -65,10 +65,13 @@ def _top1(job: SweepJob) -> float | None:
 def search(
     words: Sequence[str], sweep: Optuna, folder: Path, launch: Launch, view: LiveView, *, at_a_time: int
 ) -> None:
-    """Carry out trials until there are `sweep.trials` that ended, those of earlier starts included.
+    """Carry out trials until `sweep.trials` have ended, including those of earlier commands.
 
-    A trial's value is its run's validation top1; one whose run failed has failed, and ends nothing.
-    Raises RunError without Optuna, UsageError for another space than the folder's.
+    A trial's value is the validation top1 of its run. A failed run is a failed trial, and the search goes on.
+
+    Raises:
+        RunError: Optuna is not installed.
+        UsageError: The folder has a search of another space.
     """
     study = _study(words, sweep, folder)
     space = _space(words)
@@ -77,7 +80,7 @@ def search(
         fixed.append("test=false")
 
     def run_of(trial: "FrozenTrial | Trial") -> list[str]:
-        """With today's words: the images may lie elsewhere now."""
+        """Return the overrides of a trial's run, with the present command's values, as the images may have moved."""
         return [*fixed, *(f"{key}={_word(trial.params[key], space[key])}" for key in space)]
 
     view.expect(sweep.trials)
@@ -96,9 +99,10 @@ def search(
 
 
 def example(words: Sequence[str]) -> list[str]:
-    """The words of one run out of the space: the first of each list, the middle of each interval.
+    """Return the overrides of one run of the space: the first value of each list, the middle of each interval.
 
-    Raises UsageError for words that search nothing.
+    Raises:
+        UsageError: The overrides contain nothing to search.
     """
     found = _parsed(words)
     if not any(override.is_sweep_override() for override in found):
@@ -120,17 +124,17 @@ def _study(words: Sequence[str], sweep: Optuna, folder: Path) -> "Study":
         study = optuna.create_study(
             storage=f"sqlite:///{path}", study_name="imgrec", direction="maximize", load_if_exists=True
         )
-        study.get_trials(deepcopy=False)  # reads it all
-    except Exception as error:  # of Optuna, of SQLAlchemy and of what lies below
+        study.get_trials(deepcopy=False)  # reads the whole file
+    except Exception as error:  # from Optuna, SQLAlchemy or SQLite
         if cut := interruption_in(error):
             raise cut from None
         raise RunError(
             f"{path} must be a study that Optuna wrote, got {sentence(error).partition(' [SQL')[0]}; restore it, or"
             " remove it: the search begins anew then, and its finished runs count where they are proposed again"
         ) from error
-    # a sampler that began anew with the same seed would propose the first trials again
+    # a sampler with the same seed would propose the first trials again
     study.sampler = optuna.samplers.TPESampler(seed=sweep.sampler_seed + len(study.trials), constant_liar=True)
-    what = _what(words)
+    what = _searched(words)
     if study.user_attrs.get(_SPACE, what) != what:
         raise UsageError(
             f"{folder} holds a search for {' '.join(study.user_attrs[_SPACE])}, and this one is for {' '.join(what)};"
@@ -140,8 +144,8 @@ def _study(words: Sequence[str], sweep: Optuna, folder: Path) -> "Study":
     return study
 
 
-def _what(words: Sequence[str]) -> list[str]:
-    """The words that say what is searched, not where and how."""
+def _searched(words: Sequence[str]) -> list[str]:
+    """Return the overrides that define what is searched, without those of place and hardware."""
     silent = {"trainer", *keys_outside_identity()}
     return sorted(
         str(override.input_line)
@@ -183,12 +187,12 @@ def _first(override: Override) -> str:
 
 
 def _parsed(words: Sequence[str]) -> list[Override]:
-    """The words, of several for one key the last: the command's stand over a study's."""
+    """Return the parsed overrides. Of several for one key the last counts, so that the command overrides the study."""
     return list({override.get_key_element(): override for override in parsed(words)}.values())
 
 
 def _take_in(study: "Study", launch: Launch, run_of: "Callable[[FrozenTrial], list[str]]") -> None:
-    """Show the runs of earlier trials to the sweep: failed ones are told of again, or, on request, tried again."""
+    """Add the runs of earlier trials to the sweep. Failed runs are reported again, or tried again on request."""
     from optuna.trial import TrialState, create_trial
 
     refused = study.user_attrs.get(_REFUSED, [])
@@ -217,7 +221,7 @@ def _ask(study: "Study", space: "dict[str, BaseDistribution]") -> "Trial":
 
 
 def _composes(study: "Study", trial: "FrozenTrial | Trial", words: Sequence[str], view: LiveView) -> bool:
-    """Whether the proposal is a run at all; one that is none has failed."""
+    """Return True if the proposal is a valid run. An invalid one becomes a failed trial."""
     try:
         compose(words)
     except UsageError as error:
@@ -232,7 +236,7 @@ def _composes(study: "Study", trial: "FrozenTrial | Trial", words: Sequence[str]
 
 
 def _word(value: Any, distribution: "BaseDistribution") -> str:
-    """Six digits of a proposal are enough for its run, its name, and whoever reads them; more in a narrow interval."""
+    """Return the value as text with six digits, which suffice for a run and its name; with all in a narrow interval."""
     from optuna.distributions import FloatDistribution
 
     if not isinstance(distribution, FloatDistribution):
@@ -243,7 +247,7 @@ def _word(value: Any, distribution: "BaseDistribution") -> str:
 
 
 def _ended(study: "Study") -> "list[FrozenTrial]":
-    """The trials that count: not those that were cut off before they had a run, nor failed ones that were done over."""
+    """Return the trials that count: all but those interrupted before their run, and failed ones that were repeated."""
     retired = study.user_attrs.get(_RETIRED, [])
     return [
         trial
@@ -253,7 +257,7 @@ def _ended(study: "Study") -> "list[FrozenTrial]":
 
 
 def _cut_off(study: "Study") -> "list[Any]":
-    """The trials that an earlier start left running, to be carried on."""
+    """Return the trials that an earlier command left running, which are to be continued."""
     from optuna.trial import TrialState
 
     left = []

@@ -1,4 +1,4 @@
-"""What decides which runs a sweep makes, and in which order. Imports no torch."""
+"""Define the interface of strategies, which decide on the runs of a sweep and their order. Imports no torch."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,13 +9,13 @@ from imgrec.sweep.live_view import Kind, LiveView
 
 
 class Runs(Protocol):
-    """What a strategy has of its sweep.
+    """The parts of a sweep that a strategy uses.
 
     Attributes:
-        words: The sweep's words, values after commas included, without Hydra's own.
+        words: The sweep's overrides, including values after commas, without Hydra's own.
         folder: The sweep's folder.
-        jobs: Finds the run that words ask for.
-        view: Is told what happens.
+        jobs: Creates the run of given overrides.
+        view: Shows the progress.
     """
 
     words: Sequence[str]
@@ -25,19 +25,24 @@ class Runs(Protocol):
 
     @property
     def at_a_time(self) -> int:
-        """How many runs the launcher carries out side by side."""
+        """The number of runs that the launcher carries out at a time."""
 
     def finish(self, wanted: Sequence[SweepJob], kind: Kind) -> None:
-        """Carry out those of the runs that are not finished yet. Raises Interrupted."""
+        """Carry out those of the runs that have not finished.
+
+        Raises:
+            Interrupted: The process was asked to end.
+        """
 
 
 class Strategy(Protocol):
-    """Decides which runs a sweep makes. Records say what came of each; a command that is given again goes on."""
+    """Decides on the runs of a sweep. Records store the results, so that a repeated command continues."""
 
     def planned(self, words: Sequence[str], jobs: Jobs) -> list[SweepJob]:
-        """Return the runs that can be known before the first one has run; one of them stands for those that cannot.
+        """Return the runs that are known before the first one has run, with at least one run as an example.
 
-        Raises UsageError for words that ask for what cannot be.
+        Raises:
+            UsageError: The overrides are invalid.
         """
 
     def run(self, runs: Runs) -> None:

@@ -1,4 +1,4 @@
-"""sweep=tuned: each choice of a grid gets the values that served it best on validation, at equal budgets."""
+"""Implement sweep=tuned: choose the values of each choice of a grid by validation scores, at equal budgets."""
 
 from collections.abc import Sequence
 from statistics import fmean
@@ -15,11 +15,11 @@ from imgrec.sweep.strategies.tuned import Tuned as Asked
 from imgrec.sweep.strategy import Runs
 from imgrec.tuning_file import Tuned, Words
 
-_MOST_STEPS = 8  # beyond either end of the values, until the best is inside
+_MOST_STEPS = 8  # beyond the ends of the values, until the best value is inside
 
 
 class TunedGrid:
-    """A `sweep.strategy.Strategy`: first the runs that try values, then those of the grid with the chosen ones."""
+    """A `sweep.strategy.Strategy`: first the runs that try values, then the grid's runs with the chosen values."""
 
     def __init__(self, sweep: Asked) -> None:
         self._sweep = sweep
@@ -44,12 +44,14 @@ class TunedGrid:
 
 
 class Tuning:
-    """The runs that try values, and what they say.
+    """The runs that try values, and their results.
 
-    A choice is the words of a run of the grid without its seed. Each choice tries every value over every tuning seed,
-    with the test set closed, and goes on beyond an end of the values where `sweep.extend` asks for it.
+    A choice is the overrides of a run of the grid without its seed. Each choice tries every value with every tuning
+    seed, and without a test. With `sweep.extend` it tries further values beyond an end.
 
-    Raises UsageError when the grid gives a key that is tuned, or a tuning seed; RunError for a damaged tuning.json.
+    Raises:
+        UsageError: The grid gives a key that is tuned, or a tuning seed.
+        RunError: tuning.json is damaged.
     """
 
     def __init__(self, wanted: Sequence[SweepJob], sweep: Asked, jobs: Jobs) -> None:
@@ -80,7 +82,7 @@ class Tuning:
         self._steps = dict.fromkeys(self._tried, 0)
 
     def tell(self, view: LiveView) -> None:
-        """Say what of the request has no effect, and which final seeds have tuned."""
+        """Print which parts of the request have no effect, and which final seeds were used for the tuning."""
         for base in self._unused:
             view.say(f"sweep.bases: {base!r} is of no run of this sweep")
         if self._flattered:
@@ -91,16 +93,16 @@ class Tuning:
 
     @property
     def jobs(self) -> list[SweepJob]:
-        """Every run that tries a value, as far as they are known."""
+        """All known runs that try a value."""
         return [job for tried in self._tried.values() for runs in tried.values() for job in runs]
 
     def extend(self, view: LiveView) -> list[SweepJob]:
-        """More runs, of choices whose best value lies at an end of those tried; none where all lie inside."""
+        """Return further runs of choices whose best value is at an end of the tried values; none if all are inside."""
         if not self._sweep.extend:
             return []
         more: list[SweepJob] = []
         for choice in self._tried:
-            own = self._told(choice)
+            own = self._result(choice)
             if own.chosen is None or self._steps[choice] >= _MOST_STEPS:
                 continue
             for values in self._beyond(own):
@@ -113,14 +115,15 @@ class Tuning:
         return more
 
     def settle(self, view: LiveView) -> list[SweepJob]:
-        """The grid's runs with the values that each choice is best with; a choice whose every try failed has none.
+        """Return the grid's runs with the best values of each choice. A choice whose tries have all failed has no runs.
 
-        The highest mean validation top1 decides, then the first. tuning.json keeps every value tried.
+        The highest mean validation top1 decides; of equal ones the first. tuning.json stores every value that was
+        tried.
         """
         best: dict[Words, Words] = {}
         rows = dict(self._before)
         for choice, tried in self._tried.items():
-            rows[choice] = own = self._told(choice)
+            rows[choice] = own = self._result(choice)
             chosen, name = own.chosen, self._name(choice)
             runs = [job for each in tried.values() for job in each]
             failed = [job for job in runs if (record := job.record()) is None or record.status != "finished"]
@@ -143,13 +146,13 @@ class Tuning:
         return [self._jobs.job((*job.command, *self._base(job), *best[tuning_file.of(job.command)])) for job in finals]
 
     def _seeds(self, choice: Words) -> tuple[int, ...]:
-        """Those that were given, else those that the choice was tuned with in this folder, else the default."""
+        """Return the given seeds, else the seeds of the choice's earlier tuning in this folder, else the default."""
         if self._sweep.tune_seeds is not None:
             return tuple(self._sweep.tune_seeds)
         return self._before[choice].seeds if choice in self._before else (TUNING_SEED,)
 
     def _check_seed(self, job: SweepJob, choice: Words) -> None:
-        """Refuse a final seed that tunes by default. A folder that was tuned with other seeds only warns."""
+        """Refuse a final seed that the tuning uses by default. Only warn if the folder was tuned with others."""
         if self._sweep.tune_seeds is not None or job.config.seed not in self._seeds(choice):
             return
         if job.config.seed == TUNING_SEED:
@@ -160,14 +163,18 @@ class Tuning:
         self._flattered.append(f"seed={job.config.seed}")
 
     def _try(self, choice: Words, values: Words) -> list[SweepJob]:
-        """Take in the runs that try these values for a choice. Raises UsageError where they make none."""
+        """Add the runs that try these values for a choice.
+
+        Raises:
+            UsageError: The values make no valid run.
+        """
         words = (*self._words[choice], *values)
         runs = [self._jobs.job((*words, f"seed={seed}", "test=false")) for seed in self._seeds(choice)]
         self._tried[choice][values] = runs
         return runs
 
     def _base(self, job: SweepJob) -> Words:
-        """The words of sweep.bases that are of this run's choice, given by the command or by a recipe."""
+        """Return the overrides of `sweep.bases` for this run's choice."""
         found: list[str] = []
         for base in self._sweep.bases:
             if words := bases.words_for(base, job):
@@ -177,7 +184,7 @@ class Tuning:
         return tuple(found)
 
     def _means(self, choice: Words) -> dict[Words, float]:
-        """The mean over the seeds for each of the values; without those of which a run failed."""
+        """Return the mean score over the seeds by values. Values with a failed run are left out."""
         means = {}
         for values, runs in self._tried[choice].items():
             found = [job.record() for job in runs]
@@ -188,8 +195,8 @@ class Tuning:
                 means[values] = fmean(known)
         return means
 
-    def _told(self, choice: Words) -> Tuned:
-        """What the choice tried, as far as its runs have finished."""
+    def _result(self, choice: Words) -> Tuned:
+        """Return the values that the choice tried, with the results of its finished runs."""
         means = self._means(choice)
         return Tuned(
             choice=choice,
@@ -199,7 +206,7 @@ class Tuning:
         )
 
     def _beyond(self, own: Tuned) -> list[Words]:
-        """The chosen values with one of them a step beyond the end that it lies at."""
+        """Return the chosen values with one of them moved one step beyond the end at which it is."""
         chosen, found = own.chosen or (), []
         for position, word in enumerate(chosen):
             if word in own.at_an_end and (more := tuning_steps.beyond(own.column(position), word)) is not None:
@@ -207,5 +214,5 @@ class Tuning:
         return [values for values in found if values not in own.tried]
 
     def _name(self, choice: Words) -> str:
-        """The choice by the words that not all choices have."""
+        """Return the overrides that distinguish the choice from others."""
         return " ".join(word for word in choice if not all(word in other for other in self._tried)) or "the run"

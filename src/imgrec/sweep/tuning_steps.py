@@ -1,19 +1,23 @@
-"""The next value of a tuning beyond an end of those that were tried. Imports no torch."""
+"""Compute the next value of a tuning beyond an end of the tried values. Imports no torch."""
 
 import itertools
 from collections.abc import Sequence
 
 from imgrec.tuning_file import number
 
-_DIGITS = 6  # of a value that is computed: 0.1 * 3 is 0.3
+_DIGITS = 6  # significant digits of a computed value: 0.1 * 3 is 0.3
 _EVEN = 1e-6  # share of a step by which equal steps may differ
 
 
 def beyond(words: Sequence[str], end: str) -> str | None:
-    """The word of the same key one step beyond that end; None where the steps say nothing of it.
+    """Return the override of the same key one step beyond that end; None if the values determine no step.
 
-    Equal differences go on as they are. Other positive numbers go on by their ratio, over two steps where there are
-    three numbers, so that 0.1, 0.3, 1 becomes 3 and then 10.
+    Equally spaced values continue with the same difference. Other positive values continue with their ratio, over two
+    steps if there are three values: 0.1, 0.3, 1 continues with 3 and 10.
+
+    Args:
+        words: The overrides that were tried, such as `optimizer.lr=0.1`.
+        end: The one of them at an end.
     """
     numbers = sorted({found for word in words if (found := number(word)) is not None})
     own = number(end)

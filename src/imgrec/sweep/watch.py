@@ -1,4 +1,4 @@
-"""What a launcher tells the sweep of its jobs, and asks it before it starts another one."""
+"""Define the interface of launchers, and the object that a launcher reports to and asks whether to stop."""
 
 import contextlib
 from collections.abc import Iterator, Sequence
@@ -10,13 +10,13 @@ from imgrec.job import Job
 from imgrec.sweep.live_view import LiveView
 from imgrec.training.interruption import Interruption
 
-_RENEWED = 30.0  # seconds between two looks at all records, for the columns of HPARAMS while a sweep goes on
+_RENEWED = 30.0  # seconds between two readings of all records, for the columns of HPARAMS during a sweep
 
 
 class Watch:
-    """Told when a job has begun and how it ended. Says whether the launcher is to stop.
+    """Receives the beginning and the end of each job, and tells the launcher when to stop.
 
-    Records decide what has become of a job; what is told here is for those who look on.
+    The reports are for display only. Records decide on the state of a job.
     """
 
     def __init__(self, view: LiveView, interruption: Interruption, *, stops_at_failure: bool) -> None:
@@ -26,39 +26,44 @@ class Watch:
 
     @property
     def stop(self) -> bool:
-        """True when no further job may begin, and those that run are to save and end."""
+        """True if no further job may begin, and running jobs must save and end."""
         return self._interruption.signum is not None or (self._failed and self._stops_at_failure)
 
     @contextlib.contextmanager
     def deferred(self) -> Iterator[None]:
-        """While the block runs, a signal is noted alone, and `stop` tells of it; elsewhere it raises Interrupted."""
+        """Note signals while the block runs, and set `stop`. Outside of the block a signal raises Interrupted."""
         with self._interruption.deferred():
             yield
 
     def began(self, job: Job) -> None:
-        """Take down that the job begins."""
+        """Note that the job begins."""
         self._view.began(job)
 
     def ended(self, job: Job, reason: str | None = None) -> None:
-        """Take down that the job has ended. reason: why it failed; None where it finished."""
+        """Note that the job has ended.
+
+        Args:
+            job: The job.
+            reason: The reason of a failure; None for a finished job.
+        """
         self._failed = self._failed or reason is not None
         launch.show_on_board(job.folder.absolute().parent, test=False, at_most_every=_RENEWED)
         self._view.ended(job, reason)
 
     def cut(self, job: Job) -> None:
-        """Take down that the job was interrupted: it is to be resumed."""
+        """Note that the job was interrupted and can be resumed."""
         self._view.cut(job)
 
 
 class Launcher(Protocol):
-    """Carries out jobs, wherever that is."""
+    """Carries out jobs."""
 
     def at_a_time(self, configs: Sequence[Config]) -> int:
-        """How many of the runs with these configurations go on at a time, at least 1."""
+        """Return how many runs with these configurations go on at a time, at least 1."""
 
     def run(self, jobs: Sequence[Job], watch: Watch) -> None:
-        """Carry the jobs out, in this order, until all have ended or `watch.stop` says so.
+        """Carry out the jobs in this order, until all have ended or `watch.stop` is True.
 
-        Each job is told to `watch`. A signal to this process raises Interrupted, unless `watch.deferred()` holds it
-        back; then the launcher asks its jobs to save, and returns when they have ended.
+        The launcher reports each job to `watch`. A signal to this process raises Interrupted, except inside
+        `watch.deferred()`. There, the launcher asks its jobs to save, and returns when they have ended.
         """

@@ -1,4 +1,4 @@
-"""`best.ckpt`: whether it is the one that the run's states tell of; another one is never scored in its place."""
+"""Check that `best.ckpt` is the checkpoint that the run's states name, so that no other file is scored as the best."""
 
 import contextlib
 import logging
@@ -12,14 +12,17 @@ from imgrec.stored.resume_state import best_of
 
 log = logging.getLogger(__name__)
 
-ASIDE = "best.lost.ckpt"  # where another file than the run's best is moved to
+ASIDE = "best.lost.ckpt"  # new name of a file that is not the run's best
 
 
 def strange(path: Path, best: Best, sha256: str | None) -> str | None:
-    """Why the file is not this best; None if it is.
+    """Return why the file is not this best; None if it is.
 
-    best: As the run's states have it. sha256: of the file; None where an older version did not note it, and what the
-    file itself says of its best has to agree.
+    Args:
+        path: The file.
+        best: The best epoch according to the run's states.
+        sha256: The file's SHA-256; None if an older version did not store it. The file's own description of its best
+            must then agree.
     """
     try:
         if sha256 is not None and checkpoint.file_digest(path) == sha256:
@@ -33,9 +36,15 @@ def strange(path: Path, best: Best, sha256: str | None) -> str | None:
 
 
 def restored(folder: Path, best: Best, step: int) -> bool:
-    """True if the state of the best is in one of the generations, and `best.ckpt` a copy of it now.
+    """Copy the best state from one of the generations to `best.ckpt`.
 
-    step: where `last` is. The epoch's end that brought the best saved it as `last`, which may have become `previous`.
+    Args:
+        folder: The run's checkpoints.
+        best: The best epoch.
+        step: The step of `last`. The state of the best was saved as `last`, and may have become `previous`.
+
+    Returns:
+        True if a generation has the best state.
     """
     if best.step == step:
         checkpoint.link_or_copy(folder / LAST, folder / BEST)
@@ -52,7 +61,7 @@ def restored(folder: Path, best: Best, step: int) -> bool:
 
 
 def put_aside(folder: Path) -> str:
-    """Move a file that is not the run's best out of the way, and say where it is; nothing where there is none."""
+    """Rename a file that is not the run's best, and return words that say where it is; "" if there is no file."""
     with contextlib.suppress(OSError):
         (folder / f"{BEST}.sha256").unlink(missing_ok=True)
         (folder / BEST).replace(folder / ASIDE)

@@ -1,4 +1,4 @@
-"""The callbacks of a run: which there are, in which order, and why."""
+"""Create the callbacks of a run, and order them."""
 
 import sys
 from collections.abc import Sequence
@@ -31,7 +31,7 @@ from imgrec.training.writer import Writer
 
 @dataclass(frozen=True, kw_only=True)
 class Callbacks:
-    """All callbacks, in the order in which Lightning calls each of their hooks, and those of them that others ask."""
+    """All callbacks, in the order in which Lightning calls their hooks, and those that other code uses."""
 
     ordered: list[Callback]
     speed: Speed
@@ -48,18 +48,18 @@ class Callbacks:
         writer: Writer,
         interruption: Interruption,
     ) -> Self:
-        """The callbacks that the configuration asks for, and those that every run has.
+        """Return the callbacks that the configuration selects, and those of every run.
 
         Args:
             job: The run.
-            start: What it begins with.
-            data: Its images.
-            position: Of the run, for the Saver to move.
-            writer: Carries out what changes the disk.
+            start: The state that the run begins with.
+            data: The run's images.
+            position: The run's position, which the Saver moves.
+            writer: Carries out changes of the disk.
             interruption: Notes the signals that end the run.
 
         Raises:
-            UsageError: One of them needs validation images, and there are none.
+            UsageError: A callback needs validation images, and there are none.
         """
         trainer, checkpoints = job.config.trainer, job.folder / CHECKPOINTS
         state = start.state
@@ -81,36 +81,36 @@ class Callbacks:
             keep_random=start.same_seed,
         )
         imgrecs: list[Callback] = [
-            # takes in a step before anything looks at it
+            # adds a step before other callbacks read it
             *([Averaging(decay=trainer.ema_decay)] if trainer.ema_decay else []),
-            # logs the step, and shows what it has logged
+            # logs the step, and shows the logged values
             speed,
             *progress.callbacks(trainer.progress, speed, terminal=sys.stderr.isatty()),
-            # act on what was logged: the choices of the configuration, each with its own condition
+            # read the logged values: the choices of the configuration, each with its own condition
             *_chosen(job.config, start, data),
-            # leaves a bad step out before the guard would end the run for it
+            # skips a bad step before the guard ends the run for it
             StepSkipper(limit=trainer.nonfinite_skips, refusals=refusals, resumed=state.skipper if state else None),
-            # refuses what is not finite before it is saved
+            # refuses values that are not finite before they are saved
             guard,
-            # last, as it saves what all others have done; Lightning moves a Checkpoint here anyway
+            # last, as it saves the results of all others; Lightning moves a Checkpoint here in any case
             saver,
         ]
-        # before them, so that what a callback of the configuration changes is averaged, logged and saved
+        # first, so that the changes by a callback of the configuration are averaged, logged and saved
         ordered = [*_named(job.config, imgrecs), *imgrecs]
         return cls(ordered=ordered, speed=speed, saver=saver)
 
 
 def _named(config: Config, others: Sequence[Callback]) -> list[Callback]:
-    """The callbacks that a configuration names.
+    """Return the callbacks that a configuration names.
 
     Raises:
-        UsageError: Two share a state_key.
-        RunError: The state of one could not be loaded again.
+        UsageError: Two callbacks have the same state_key.
+        RunError: The state of a callback could not be loaded again.
     """
     named = {name: each.build() for name, each in config.callback.items()}
     keys = [each.state_key for each in (*others, *named.values())]
     for name, each in named.items():
-        checkpoint.check_plain(each.state_dict(), f"callback={name}")  # now, as a run could not be read at its end
+        checkpoint.check_plain(each.state_dict(), f"callback={name}")  # before the training
         if keys.count(each.state_key) > 1:
             raise UsageError(
                 f"callback={name} must have a state_key of its own, and another has {each.state_key!r} too; rename its"
@@ -120,7 +120,7 @@ def _named(config: Config, others: Sequence[Callback]) -> list[Callback]:
 
 
 def _chosen(config: Config, start: Start, data: ImageData) -> list[Callback]:
-    """The callbacks that a configuration picks, in the order in which they act."""
+    """Return the callbacks that settings of the configuration select, in the order in which they act."""
     chosen: list[Callback] = []
     if config.trainer.early_stopping:
         if data.source.val is None:
@@ -133,7 +133,7 @@ def _chosen(config: Config, start: Start, data: ImageData) -> list[Callback]:
 
 
 def _last_good(checkpoints: Path, writer: Writer, position: RunPosition) -> str | None:
-    """Where the run stood when it was last saved, for a reader."""
+    """Return the position of the newest saved state in words; None without one."""
     path = checkpoints / LAST
     try:
         writer.wait()

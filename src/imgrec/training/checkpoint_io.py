@@ -1,4 +1,4 @@
-"""Lightning's reading and writing of checkpoints, by imgrec's own files."""
+"""Let Lightning read and write checkpoints with imgrec's functions."""
 
 import os
 from pathlib import Path
@@ -11,7 +11,7 @@ from imgrec.training.writer import Writer
 
 
 class DurableIO(CheckpointIO):
-    """Saves durably in two generations, `last` and `previous`, and loads verified files, executing nothing."""
+    """Save durably in two generations, `last` and `previous`, and load verified files without executing code."""
 
     def __init__(self, writer: Writer) -> None:
         self._writer = writer
@@ -22,7 +22,7 @@ class DurableIO(CheckpointIO):
         for key, state in checkpoint["callbacks"].items():
             check_plain(state, f"the callback {key}")
         if self._writer.in_background:
-            self._writer.wait()  # two copies in memory would be one too many
+            self._writer.wait()  # keep at most one copy of a state in memory
             checkpoint = snapshot(checkpoint)
         self._writer.do(save_generation, checkpoint, Path(path).parent)
 

@@ -1,4 +1,4 @@
-"""curves.csv: every logged number of a run, one a row: step, epoch, split, metric, value."""
+"""Write every logged number of a run to curves.csv, one per row: step, epoch, split, metric, value."""
 
 import csv
 import logging
@@ -27,8 +27,8 @@ class Curves(Logger):
     def __init__(self, path: Path) -> None:
         super().__init__()
         self._path = path
-        self._folder: os.stat_result | None = None  # the run's own, to be told from one that takes its place
-        self._held: IO[bytes] | None = None  # the file as it was begun: its rows stay readable when it is removed
+        self._folder: os.stat_result | None = None  # identifies the run's own folder, as another may replace it
+        self._held: IO[bytes] | None = None  # the open file, whose rows stay readable when it is removed
         self.rows = 0  # in the file
 
     @property
@@ -44,10 +44,19 @@ class Curves(Logger):
         return ""
 
     def start(self, step: int, *, rows: int = 0) -> int:
-        """Begin, or go on after `step`: rows beyond it belong to steps that will be taken again.
+        """Begin the file, or continue it after `step`. Later rows are removed, as their steps will be repeated.
 
-        rows: how many there were at that step. Returns how many of them are lacking. Raises RunError for a damaged row
-        with one of these steps behind it; damaged ones at the end are cut off.
+        Damaged rows at the end are removed as well.
+
+        Args:
+            step: The step that the run continues from.
+            rows: The number of rows at that step.
+
+        Returns:
+            The number of rows that are missing.
+
+        Raises:
+            RunError: A damaged row is followed by a row that is needed.
         """
         kept = _lines_until(self._path, step) if step and os.path.lexists(self._path) else []
         write_text(self._path, "\n".join([",".join(CURVE_COLUMNS), *kept]) + "\n")
@@ -70,14 +79,14 @@ class Curves(Logger):
         self.rows += len(rows)
 
     def sync(self) -> None:
-        """See that the rows are on the disk, before a checkpoint after which they are not logged again."""
+        """Write the rows to the disk, before a checkpoint after which they are not logged again."""
         self._put_back()
         with self._path.open("rb") as file:
             os.fsync(file.fileno())
 
     @rank_zero_only
     def finalize(self, status: str) -> None:
-        """Let go of the file."""
+        """Close the file."""
         if self._held is not None:
             self._held.close()
             self._held = None
@@ -88,10 +97,11 @@ class Curves(Logger):
         self._held = self._path.open("rb")
 
     def _put_back(self) -> None:
-        """Write the rows again where somebody has removed or replaced the file while the run trains.
+        """Write the rows again if the file was removed or replaced during the training.
 
-        Raises RunError where the whole folder is gone, or another one has taken its place: a checkpoint without the
-        rest of the run would pass for a run.
+        Raises:
+            RunError: The whole folder was removed or replaced. A checkpoint without the other files would look like a
+                run.
         """
         if self._held is None or self._folder is None:
             return
@@ -99,7 +109,7 @@ class Curves(Logger):
             if os.path.samestat(self._path.stat(), os.fstat(self._held.fileno())):
                 return
         except OSError:
-            pass  # it is gone
+            pass  # the file was removed
         try:
             same = os.path.samestat(self._path.parent.stat(), self._folder)
         except OSError:
@@ -115,13 +125,14 @@ class Curves(Logger):
         self._hold()
 
     def log_hyperparams(self, *args: Any, **kwargs: Any) -> None:
-        """Nothing: config.yaml holds them."""
+        """Do nothing, as config.yaml contains them."""
 
 
 def _lines_until(path: Path, step: int) -> list[str]:
-    """The lines of the rows up to that step. A crash may have cut off the last one, or damaged what came later.
+    """Return the lines of the rows up to that step. A crash may have damaged later rows.
 
-    Raises RunError for a file that is no such table, and for a damaged row among those that are needed.
+    Raises:
+        RunError: The file is no such table, or one of the needed rows is damaged.
     """
     try:
         rows = read_curves(path)
@@ -134,11 +145,11 @@ def _lines_until(path: Path, step: int) -> list[str]:
 
 
 def _before_damage(path: Path, step: int) -> list[str] | None:
-    """The lines of the rows up to that step, where all damage lies behind them; None where it does not."""
+    """Return the lines of the rows up to that step; None if damage is among them."""
     if not path.is_file():
         return None
     heading, *lines = path.read_bytes().split(b"\n")
-    steps = [_step_of(line) for line in lines[:-1]]  # what follows the last line's end is no whole line
+    steps = [_step_of(line) for line in lines[:-1]]  # the text after the last line's end is no complete line
     needed = [number for number, at in enumerate(steps) if at is not None and at <= step]
     if heading.decode("utf-8", "replace") != ",".join(CURVE_COLUMNS) or None in steps[: len(needed)]:
         return None
@@ -146,7 +157,7 @@ def _before_damage(path: Path, step: int) -> list[str] | None:
 
 
 def _step_of(line: bytes) -> int | None:
-    """The step of a row; None for a line that is none."""
+    """Return the step of a row; None for a line that is no row."""
     try:
         (row,) = csv.DictReader([line.decode("utf-8")], CURVE_COLUMNS)
         return int(checked_row(row)["step"])

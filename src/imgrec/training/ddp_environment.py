@@ -1,4 +1,4 @@
-"""The environment in which Lightning finds the processes of a run, which imgrec has started itself."""
+"""Define the environment in which Lightning finds the processes of a run, which imgrec has started itself."""
 
 from lightning.fabric.plugins.environments.cluster_environment import ClusterEnvironment
 from lightning.fabric.plugins.environments.lightning import find_free_network_port
@@ -8,9 +8,9 @@ from imgrec import ddp_processes
 
 
 class OwnProcesses(ClusterEnvironment):
-    """This process and its companions, on one machine.
+    """The processes of a run on one machine.
 
-    Lightning would take SLURM's or torchrun's environment where it sees one, and count their processes as the run's.
+    Without this class Lightning would use an environment of SLURM or torchrun, and count its processes as the run's.
     """
 
     def __init__(self) -> None:
@@ -20,7 +20,7 @@ class OwnProcesses(ClusterEnvironment):
 
     @property
     def creates_processes_externally(self) -> bool:
-        """True: Lightning starts none."""
+        """True, so that Lightning starts no processes."""
         return True
 
     @property
@@ -29,14 +29,14 @@ class OwnProcesses(ClusterEnvironment):
 
     @property
     def main_port(self) -> int:
-        """Where the first process waits; looked for when it is asked for, so that it is still free."""
+        """The port of the first process. It is chosen at the first use, so that it is still free."""
         if self._port is None:
             self._port = ddp_processes.port() if ddp_processes.rank() else find_free_network_port()
         return self._port
 
     @staticmethod
     def detect() -> bool:
-        """False: nothing chooses this environment by itself."""
+        """Return False, as this environment is never selected automatically."""
         return False
 
     def world_size(self) -> int:

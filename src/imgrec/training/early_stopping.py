@@ -1,4 +1,4 @@
-"""Early stopping by validation top1, with the patience of the present configuration."""
+"""Stop a training early by its validation top1, with the patience of the present configuration."""
 
 from typing import Any
 
@@ -6,12 +6,14 @@ from lightning.pytorch.callbacks import early_stopping
 
 
 class EarlyStopping(early_stopping.EarlyStopping):
-    """Stops the training after `patience` epochs without a better validation top1.
+    """Stop the training after `patience` epochs without a better validation top1.
 
-    Lightning's own takes its patience from the checkpoint. Here the checkpoint brings the best top1 and the epochs
-    since then alone. The class's name is part of the checkpoint's key, and stays Lightning's.
+    Lightning's class restores its patience from the checkpoint. This class restores only the best top1 and the number
+    of epochs since then. Its name is part of the checkpoint's key, and is therefore Lightning's.
 
-    comparable: False where a resumed state's top1 were measured on other images. Then the count begins anew.
+    Args:
+        patience: The number of epochs.
+        comparable: False if the top1 of a resumed state were measured on other images. The count then starts again.
     """
 
     def __init__(self, *, patience: int, comparable: bool) -> None:

@@ -1,4 +1,4 @@
-"""The final reading of a run: validation and test scores of `best` and `last`, the test set opened once."""
+"""Measure `best` and `last` at the end of a run on validation and test images. The test set is read only here."""
 
 import logging
 from dataclasses import dataclass, field
@@ -25,7 +25,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(kw_only=True)
 class Reading:
-    """What a run's end measures: scores, digests of the weights, diagnostics by place and split, predictions."""
+    """The measurements at a run's end: scores, digests of the weights, diagnostics by place and split, predictions."""
 
     scores: list[Score] = field(default_factory=list)
     weights: dict[str, str] = field(default_factory=dict)
@@ -34,7 +34,7 @@ class Reading:
 
 
 def read(config: Config, folder: Path, fitting: Fitting) -> Reading:
-    """Measure `best` and `last`, as they lie on disk, on validation and, unless test=false, on the test set."""
+    """Measure the checkpoints `best` and `last` on validation and, unless test=false, on the test set."""
     splits: dict[str, Images] = {}
     if fitting.source.val is not None:
         splits["val"] = fitting.source.val
@@ -55,13 +55,13 @@ def read(config: Config, folder: Path, fitting: Fitting) -> Reading:
         if not path.exists():
             continue
         trained = assembly.trained(path)
-        loss = config.loss.build()  # this run's own, also where `best` comes from a run that it went on from
+        loss = config.loss.build()  # this run's own loss, even if `best` is from a run that it continues
         reading.weights[at] = checkpoint.digest(trained.network.state_dict())
         temperatures: dict[str, float] = {}
         for split, images in splits.items():
             found = _predicted(config, fitting, trained, images, split=split, at=at)
             for label, predictions in found.items():
-                if calibrates and split == "val":  # the first of the splits
+                if calibrates and split == "val":  # val comes first
                     temperatures |= _temperature(predictions, label, at)
                 predictions.temperature = temperatures.get(label)
                 reading.predictions[split, label, at] = predictions.kept()
@@ -78,9 +78,10 @@ def read(config: Config, folder: Path, fitting: Fitting) -> Reading:
 def _predicted(
     config: Config, fitting: Fitting, trained: Trained, images: Images, *, split: str, at: str
 ) -> dict[str, Predictions]:
-    """The predictions for a split under each protocol, by label.
+    """Return the predictions for a split under each protocol, by label.
 
-    Validation is measured as the curves have it, and as the test set is, so that a choice may rest on it.
+    Validation is also measured under `clean`, as in the curves, and under the protocols of the test set, so that a
+    choice can be based on it.
     """
     protocols = dict(config.protocol)
     if split == "val":
@@ -102,7 +103,7 @@ def _predicted(
 
 
 def _temperature(predictions: Predictions, label: str, at: str) -> dict[str, float]:
-    """The temperature that fits these predictions best, by their label; empty, and a warning, where none does."""
+    """Return the best temperature for these predictions by their label; empty, with a warning, if there is none."""
     fitted = calibration.fit_temperature(predictions.logits_nk, predictions.targets_n)
     if fitted is not None:
         return {label: fitted}

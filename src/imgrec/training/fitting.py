@@ -1,4 +1,4 @@
-"""The fit of one run by Lightning's trainer, from the beginning or from a checkpoint."""
+"""Train one run with Lightning's trainer, from the beginning or from a checkpoint."""
 
 import contextlib
 import logging
@@ -31,14 +31,14 @@ log = logging.getLogger(__name__)
 
 
 class Fitting:
-    """Trains the network of a job. After `run`, `checkpoints/last.ckpt` is the run's end.
+    """Train the network of a job. After `run`, `checkpoints/last.ckpt` is the run's final state.
 
-    It goes on from the checkpoints in the job's folder, else from those of the job's parent.
+    The training continues from the checkpoints in the job's folder, else from those of the job's parent.
 
     Args:
         job: The run.
-        seen: The images as they lay there when the run began.
-        load: Loads them: `sources.load`, or a function that keeps what it loaded.
+        seen: The inventory of the images when the run began.
+        load: Loads the images: `sources.load`, or a function that keeps loaded images.
         interruption: Notes the signals that end the run.
     """
 
@@ -49,17 +49,17 @@ class Fitting:
         lightning_trainer.quieten(self.config)
         lightning.seed_everything(self.config.seed, verbose=False)
 
-        # load the state to go on from
+        # load the state to continue from
         checkpoints = job.folder / CHECKPOINTS
         found = resume_point.newest(checkpoints, job.parent)
         self._start = Start.of(found.state if found else None, job, seen)
         self._position = RunPosition(self._start.position, step=self._start.saved_step)
 
-        # build the network, its images and all that watches the training
+        # build the network, its images and the callbacks
         self.source = load(self.config.data, seen.listing)
         self.classifier = self._build_classifier(seen)
         self._resumed = None
-        if found is not None:  # nothing is written for a state that does not fit the network
+        if found is not None:  # check first, so that nothing is written if the state does not fit the network
             resume_point.check_architecture(found.path, found.weights, self.classifier)
             self._resumed = take_over(found, checkpoints, with_best=self._start.best_compares)
         self.data = assembly.datamodule(self.config, self.source, position=self._position)
@@ -77,7 +77,7 @@ class Fitting:
         ]
         self.board = next((each for each in loggers if isinstance(each, tensorboard.Board)), None)
 
-        # attach all of it to Lightning's trainer
+        # attach all parts to Lightning's trainer
         self._environment = OwnProcesses()
         self.trainer = lightning_trainer.make(
             self.config,
@@ -93,7 +93,7 @@ class Fitting:
         return self.trainer.strategy.root_device
 
     def run(self) -> None:
-        """Train to the end. Returns at once where `last` is the end already."""
+        """Train to the end. Return at once if `last` is already the end."""
         if self.trainer.is_global_zero:
             self._start_curves()
         if self._start.is_over:
@@ -113,20 +113,20 @@ class Fitting:
                 raise refusal from error
             raise
         finally:
-            self.trainer.fit_loop.teardown()  # Lightning forgets the training's workers when the validation fails
+            self.trainer.fit_loop.teardown()  # Lightning does not end the training's workers when the validation fails
             self._writer.close()
         if torch.distributed.is_available() and torch.distributed.is_initialized():
-            torch.distributed.destroy_process_group()  # what follows is the first process' work alone
+            torch.distributed.destroy_process_group()  # only the first process goes on from here
         if self.trainer.is_global_zero:
             self.saver.complete_best()
         self.interruption.raise_if_asked()
 
     def _start_curves(self) -> None:
-        """Begin or continue curves.csv. Rows that this run has logged and that are gone are told of."""
+        """Begin or continue curves.csv. Missing rows that this run has logged are reported."""
         step, state = self._start.step, self._start.state
         noted = state.saver if state and self._start.is_own else None
         rows = noted.rows if noted else 0
-        # an older version did not count them: there was one at least
+        # an older version did not count the rows; there was at least one
         lacking = self.curves.start(step, rows=min(step, 1) if rows is None else rows)
         if lacking:
             log.error(
@@ -139,7 +139,7 @@ class Fitting:
         self.saver.rows_lost = (noted.rows_lost if noted else 0) + lacking
 
     def _refused_state(self, error: Exception) -> RunError | None:
-        """What Lightning's or PyTorch's own parts of a checkpoint hold, and what is wrong with it, if that is why."""
+        """Return the error for a checkpoint whose values Lightning or PyTorch cannot use; None for another cause."""
         if self._resumed is None or self.saver.has_stepped or not isinstance(error, _OF_VALUES):
             return None
         if isinstance(error, (RunError, UsageError)) or any(said in str(error) for said in NO_MEMORY):
@@ -151,7 +151,7 @@ class Fitting:
         )
 
     def _build_classifier(self, seen: Inventory) -> Classifier:
-        """The module to train. Its weights are drawn from init_seed, and nothing else is."""
+        """Return the module to train. The seed init_seed determines only its weights."""
         seed, init_seed = self.config.seed, self.config.init_seed
         if init_seed is not None:
             lightning.seed_everything(init_seed, verbose=False)
@@ -169,7 +169,7 @@ class Fitting:
 
     @contextlib.contextmanager
     def _companions(self) -> Iterator[None]:
-        """Let the other processes of a distributed run, if it has any, train along while the block runs."""
+        """Start the other processes of a distributed run, if it has any, for the block."""
         if self.trainer.world_size == 1 or not self.trainer.is_global_zero:
             yield
             return
@@ -182,7 +182,10 @@ class Fitting:
             yield
 
     def cost(self) -> dict[str, Any]:
-        """What the training took. FLOPs: of one forward pass of one image, a multiplication and an addition each."""
+        """Return the times of the run, and the parameters and FLOPs of its network.
+
+        FLOPs are those of one forward pass of one image, with a multiplication and an addition counted as two.
+        """
         network = self.classifier.network
         parameters = sum(parameter.numel() for parameter in network.parameters())
         source = self.source
@@ -199,7 +202,7 @@ class Fitting:
         }
 
     def progress(self) -> dict[str, Any]:
-        """How far the training came, and where its best lies."""
+        """Return how far the training has come, and its best epoch."""
         best, lost = self.saver.best, self.saver.best_lost
         told: dict[str, Any] = {"epochs": self._position.saved.epoch, "steps": self.saver.step}
         told["best"] = best.to_plain() if best else None
@@ -219,7 +222,7 @@ class Fitting:
                 tensorboard.show_graph(self.board, self.classifier.network, self.source)
 
 
-NO_MEMORY = ("can't allocate memory", "out of memory")  # PyTorch's words, on the CPU and on a GPU
+NO_MEMORY = ("can't allocate memory", "out of memory")  # parts of PyTorch's messages, on the CPU and on a GPU
 
-# What values of another type, name or shape end in.
+# The errors that values of another type, name or shape cause.
 _OF_VALUES = (LookupError, TypeError, ValueError, AttributeError, RuntimeError, AssertionError, ArithmeticError)

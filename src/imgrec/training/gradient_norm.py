@@ -1,4 +1,4 @@
-"""The norm of the gradient over the training."""
+"""Log the norm of the gradient during the training."""
 
 import lightning
 import torch
@@ -9,10 +9,11 @@ from torch.optim import Optimizer
 class LogGradientNorm(Callback):
     """Log the Euclidean norm of the gradient of all parameters, before clipping, as `train/gradient_norm`.
 
-    Under 16-mixed the norm is that of the unscaled gradient. Gradients that are not finite are logged as they are.
+    With 16-mixed precision the norm is that of the unscaled gradient. Gradients that are not finite are logged as they
+    are.
 
     Args:
-        every: Optimizer steps from one logged norm to the next.
+        every: Optimizer steps between two logged norms.
     """
 
     def __init__(self, *, every: int) -> None:
@@ -21,7 +22,7 @@ class LogGradientNorm(Callback):
     def on_before_optimizer_step(
         self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, optimizer: Optimizer
     ) -> None:
-        step = trainer.global_step + 1  # the step that is about to be taken
+        step = trainer.global_step + 1  # the step that begins now
         if step % self._every:
             return
         gradients = [weight.grad for weight in pl_module.parameters() if weight.grad is not None]

@@ -1,9 +1,9 @@
-"""SIGTERM, Ctrl-C and SIGHUP end a run in order: at the next step it is saved, and goes on when started again.
+"""End a run on SIGTERM, Ctrl-C or SIGHUP: it saves its state at the next step, and the same command continues it.
 
-SIGHUP comes when a terminal is closed, from the kernel and often from the shell as well. Under nohup it stays ignored.
+When a terminal closes, the kernel and often the shell as well send SIGHUP. Under nohup SIGHUP stays ignored.
 
-SIGUSR1 does so too, and puts a SLURM job back into the queue: the warning before its time is over
-(`#SBATCH --signal=USR1@90`, to a run that `srun` started).
+SIGUSR1 ends a run as well, and puts a SLURM job back into the queue. SLURM sends it before the job's time ends
+(`#SBATCH --signal=USR1@90`, for a run that `srun` started).
 """
 
 import contextlib
@@ -24,11 +24,11 @@ SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGHUP)
 
 
 class Interruption:
-    """Notes signals. Outside of the training loop they take effect at once; inside, the loop asks at every step.
+    """Note signals. They take effect at once outside of the training loop; inside, the loop checks them at every step.
 
     Args:
-        ignore_repeated: True to ignore a second signal, for a process of a pool, which no terminal reaches. Otherwise a
-            second signal ends the process at once, unsaved, unless it is SIGHUP.
+        ignore_repeated: True to ignore a second signal, for a pool's process, which has no terminal. Otherwise a second
+            signal ends the process at once without saving, unless it is SIGHUP.
     """
 
     def __init__(self, *, ignore_repeated: bool = False) -> None:
@@ -51,7 +51,7 @@ class Interruption:
                 signal.signal(signum, handler)
 
     def install(self) -> None:
-        """Take the signals over, also from Lightning, whose handlers would end a step unsaved."""
+        """Install the handlers, also in place of Lightning's, which would end a step without saving."""
         if threading.current_thread() is threading.main_thread():
             for signum in SIGNALS:
                 if signum != signal.SIGHUP or signal.getsignal(signum) != signal.SIG_IGN:
@@ -59,7 +59,7 @@ class Interruption:
 
     @contextlib.contextmanager
     def deferred(self) -> Iterator[None]:
-        """While the block runs, a signal waits until somebody asks."""
+        """Note signals without acting on them while the block runs."""
         self._deferred = True
         try:
             yield
@@ -67,12 +67,12 @@ class Interruption:
             self._deferred = False
 
     def raise_if_asked(self) -> None:
-        """End here if a signal came."""
+        """Raise Interrupted if a signal was noted."""
         if self.signum is not None:
             self.stop()
 
     def stop(self) -> NoReturn:
-        """End here, by the signal that came to this process, or to another one of the same run."""
+        """Raise Interrupted for the signal to this process, or to another process of the same run."""
         raise Interrupted(self.signum or signal.SIGTERM)
 
     def _note(self, signum: int, frame: FrameType | None) -> None:
@@ -86,7 +86,7 @@ class Interruption:
 
 
 def requeue() -> None:
-    """Ask SLURM to start this job again; where that cannot be done, the log says so. Outside of SLURM: nothing."""
+    """Ask SLURM to start this job again, and log a failure. Do nothing outside of SLURM."""
     job = os.environ.get("SLURM_JOB_ID")
     if job is None:
         return

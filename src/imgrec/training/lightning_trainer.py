@@ -1,4 +1,4 @@
-"""Lightning's trainer as a run configures it, and Lightning's own messages."""
+"""Create Lightning's trainer for a run, and filter Lightning's messages."""
 
 import logging
 import sys
@@ -25,20 +25,20 @@ def make(
     loggers: list[Logger],
     plugins: list[Any],
 ) -> lightning.Trainer:
-    """Lightning's trainer for this configuration.
+    """Return Lightning's trainer for this configuration.
 
     Args:
-        config: The run's.
-        folder: The run's.
+        config: The run's configuration.
+        folder: The run's folder.
         validates: True if there are validation images.
-        callbacks: In the order in which their hooks are called.
-        loggers: Where metrics go.
-        plugins: What takes the place of Lightning's own files and processes.
+        callbacks: The callbacks, in the order in which their hooks are called.
+        loggers: The loggers of metrics.
+        plugins: Replacements of Lightning's handling of files and processes.
     """
     trainer = config.trainer
     accelerator = _accelerator(trainer.accelerator)
     deterministic = accelerator == "cpu" if trainer.deterministic == "auto" else trainer.deterministic == "true"
-    # filling fresh memory would guard against reading it unset, at the price of every allocation
+    # filling new memory would make reads of unset memory deterministic, but slows every allocation
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     return lightning.Trainer(
         default_root_dir=folder,
@@ -49,7 +49,7 @@ def make(
         strategy=trainer.strategy,
         precision=cast(Literal["32", "bf16-mixed", "16-mixed"], trainer.precision),
         deterministic=deterministic,
-        benchmark=(accelerator == "gpu" and not deterministic) or None,  # None: as PyTorch has it
+        benchmark=(accelerator == "gpu" and not deterministic) or None,  # None keeps PyTorch's setting
         accumulate_grad_batches=trainer.accumulate,
         gradient_clip_val=trainer.gradient_clip or None,
         callbacks=callbacks,
@@ -57,39 +57,39 @@ def make(
         plugins=plugins,
         limit_val_batches=(TRIED if trainer.fast_dev_run else 1.0) if validates else 0,
         num_sanity_val_steps=0,
-        use_distributed_sampler=False,  # the loaders deal their batches out themselves
+        use_distributed_sampler=False,  # the loaders distribute their batches themselves
         enable_model_summary=False,
         enable_progress_bar=progress.shows_bar(trainer.progress, terminal=sys.stderr.isatty()),
-        log_every_n_steps=1,  # Speed decides
+        log_every_n_steps=1,  # Speed decides when to log
     )
 
 
 def quieten(config: Config) -> None:
-    """Keep Lightning's own information, and warnings that say nothing to the user of a run, out of the log."""
+    """Filter Lightning's information, and warnings that do not concern the user of a run, out of the log."""
     for name in ("lightning.pytorch", "lightning.fabric"):
         logging.getLogger(name).setLevel(logging.WARNING)
     for message in _EXPECTED:
         warnings.filterwarnings("ignore", message=message)
-    if not (config.data.streams and torch.cuda.is_available()):  # a GPU would wait for them
+    if not (config.data.streams and torch.cuda.is_available()):  # else more would help
         warnings.filterwarnings("ignore", message=r".*does not have many workers.*")
 
 
 def _accelerator(asked: str) -> str:
-    """Cpu or gpu (CUDA's: the scores count in float64, which Apple's GPUs do not have)."""
+    """Return cpu or gpu (CUDA). Apple's GPUs have no float64, in which the scores are computed."""
     return asked if asked != "auto" else "gpu" if torch.cuda.is_available() else "cpu"
 
 
 # Warnings of the libraries underneath that say nothing to the user of a run.
 _EXPECTED = (
-    r".*LeafSpec.*",  # PyTorch renamed what Lightning 2.6 calls
+    r".*LeafSpec.*",  # PyTorch renamed a class that Lightning 2.6 uses
     r".*Checkpoint directory .* exists and is not empty.*",
-    r".*your dataloader is not resumable.*",  # it is: the sampler begins at the stored batch
-    r".*callbacks used to create the checkpoint.*",  # a run may go on without them: imgrec says what may change
-    r".*checkpoint was not created with WeightAveraging.*",  # a run may go on with an average that begins now
+    r".*your dataloader is not resumable.*",  # it is resumable: the sampler begins at the stored batch
+    r".*callbacks used to create the checkpoint.*",  # a run may continue without them
+    r".*checkpoint was not created with WeightAveraging.*",  # a run may continue with an average that begins now
     r".*The ``compute`` method of metric .* was called before.*",
     r".*GPU available but not used.*",
-    r".*The `srun` command is available.*",  # on any machine with SLURM; imgrec starts its processes itself
-    r".*`torch\.jit\.trace.*` is deprecated.*",  # TensorBoard's graph (trainer.log_graph) is made by it
-    r".*Glyph .* missing from font.*",  # a class' name in Chinese, say, in TensorBoard's pictures: boxes, there alone
-    r".*sync_dist=True.*",  # the scores are torchmetrics' own, which have been summed over the processes already
+    r".*The `srun` command is available.*",  # appears on any machine with SLURM; imgrec starts its processes itself
+    r".*`torch\.jit\.trace.*` is deprecated.*",  # TensorBoard's graph (trainer.log_graph) uses it
+    r".*Glyph .* missing from font.*",  # a class name in Chinese, for example, has boxes in TensorBoard's figures only
+    r".*sync_dist=True.*",  # the scores are of torchmetrics, and are already summed over the processes
 )

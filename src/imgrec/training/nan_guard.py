@@ -1,4 +1,4 @@
-"""A loss or a weight that is no finite number stops the run, before anything that came of it is saved."""
+"""Stop a run at a loss or a weight that is not finite, before anything computed from it is saved."""
 
 import logging
 import math
@@ -16,11 +16,11 @@ from imgrec.errors import RunError
 
 log = logging.getLogger(__name__)
 
-_SHOWN = 8  # indices in the sentence; the log has all
+_SHOWN = 8  # indices in the error message; the log has all
 
 
 class LossPlace(NamedTuple):
-    """Where a training loss belongs: step (from 1), epoch and batch (from 0), and the learning rate."""
+    """The place of a training loss: step (from 1), epoch and batch (from 0), and the learning rate."""
 
     step: int
     epoch: int
@@ -29,17 +29,17 @@ class LossPlace(NamedTuple):
 
     @classmethod
     def now(cls, trainer: lightning.Trainer) -> Self:
-        """That of the batch at hand."""
+        """Return the place of the current batch."""
         rate = float(trainer.optimizers[0].param_groups[0]["lr"])
         return cls(trainer.global_step + 1, trainer.current_epoch, trainer.fit_loop.epoch_loop.batch_idx, rate)
 
 
 class Refusals:
-    """Words the refusals of numbers that are not finite.
+    """Create the errors for numbers that are not finite.
 
     Args:
-        indices: (epoch, batch number) -> which training images.
-        last_good: () -> which checkpoint is saved, for a reader; None for none.
+        indices: Returns the indices of the training images for an epoch and a batch number.
+        last_good: Returns the newest saved checkpoint in words; None for none.
     """
 
     def __init__(self, *, indices: Callable[[int, int], list[int]], last_good: Callable[[], str | None]) -> None:
@@ -47,7 +47,7 @@ class Refusals:
         self._last_good = last_good
 
     def of_loss(self, loss: Tensor, place: LossPlace) -> RunError:
-        """The refusal of a training loss; the log names all images of its batch."""
+        """Return the error for a training loss. The log names all images of its batch."""
         images = self._indices(place.epoch, place.batch)
         log.error("the training images of that batch: %s", images)
         some = ", ".join(map(str, images[:_SHOWN])) + (f", ... {len(images)} in all" if len(images) > _SHOWN else "")
@@ -69,15 +69,15 @@ class Refusals:
 
 
 class FiniteGuard(Callback):
-    """Stops a run whose training loss, validation loss or weights are not finite.
+    """Stop a run whose training loss, validation loss or weights are not finite.
 
-    On the CPU each loss is judged at once. On a GPU, or with several processes, the losses wait until the next logged
-    step or save, so that no step waits for another device: the step is named exactly all the same.
+    On the CPU each loss is checked at once. On a GPU, or with several processes, the losses are checked at the next
+    logged step or save, so that no step waits for another device. The error still names the exact step.
 
     Args:
-        every: Steps from one look at the training losses to the next.
-        judges_losses: False where a `StepSkipper` judges the training losses.
-        refusals: Words what the run ends with.
+        every: Steps between two checks of the training losses.
+        judges_losses: False if a `StepSkipper` checks the training losses.
+        refusals: Creates the errors.
     """
 
     def __init__(self, *, every: int, judges_losses: bool, refusals: Refusals) -> None:
@@ -120,7 +120,7 @@ class FiniteGuard(Callback):
             )
 
     def check(self, trainer: lightning.Trainer) -> None:
-        """Raise RunError when a loss since the last look, or a weight, is not finite; for the moment before a save."""
+        """Raise RunError if a loss since the last check, or a weight, is not finite. To be called before a save."""
         self._look(trainer)
         assert isinstance(trainer.lightning_module, Classifier)
         weights = trainer.lightning_module.network.state_dict()
@@ -129,7 +129,7 @@ class FiniteGuard(Callback):
             raise self._refusals.of(f"step {trainer.global_step}: every weight must be finite, {broken} is not")
 
     def _look(self, trainer: lightning.Trainer) -> None:
-        """Stop at the first loss that is not finite; forget the others."""
+        """Stop at the first loss that is not finite, and drop the others."""
         if not self._losses:
             return
         bad = (~torch.isfinite(torch.stack(self._losses))).nonzero().flatten().tolist()
@@ -142,6 +142,6 @@ class FiniteGuard(Callback):
 
 
 def all_finite(tensors: Iterable[Tensor]) -> bool:
-    """Whether every number of these tensors is finite, asked of their device once."""
+    """Return True if all numbers of these tensors are finite, with one read from their device."""
     found = [torch.isfinite(tensor).all() for tensor in tensors]
     return not found or bool(torch.stack(found).all())

@@ -1,4 +1,4 @@
-"""What a run changes in its process, and changes back: a program may call for a run in the middle of its own work."""
+"""Restore what a run changes in its process, as a program may start a run in the middle of its own work."""
 
 import contextlib
 import logging
@@ -15,14 +15,14 @@ from lightning.pytorch.utilities import rank_zero_only
 from imgrec import ddp_processes
 
 _QUIETENED = ("lightning.pytorch", "lightning.fabric")
-_RANK = "rank"  # of the process, as Lightning took it from the environment when it was imported
+_RANK = "rank"  # the process' rank, which Lightning reads from the environment at its import
 
 
 @contextlib.contextmanager
 def left_as_found() -> Iterator[None]:
-    """Let the block change PyTorch's settings, random states, environment, warning filters and Lightning's log freely.
+    """Restore PyTorch's settings, random states, environment, warning filters and Lightning's log after the block.
 
-    All of it is as before afterwards. What another thread changes of it meanwhile is lost.
+    Changes that another thread makes meanwhile are lost.
     """
     environment = dict(os.environ)
     levels = {name: logging.getLogger(name).level for name in _QUIETENED}

@@ -1,4 +1,4 @@
-"""What a run says while it runs, on stderr: a bar on a terminal, a line an epoch elsewhere; and its speed."""
+"""Show the progress and speed of a run on stderr: a bar on a terminal, else one line per epoch."""
 
 import logging
 import time
@@ -14,9 +14,11 @@ log = logging.getLogger(__name__)
 
 
 class Speed(Callback):
-    """Counts images and seconds of training alone, without validation and saving, and logs the step's numbers.
+    """Count images and seconds of the training without validation and saving, and log the numbers of a step.
 
-    every: steps from one logged row to the next. resumed: what earlier processes of this run counted.
+    Args:
+        every: Steps between two logged rows.
+        resumed: The counts of earlier processes of this run.
     """
 
     def __init__(self, *, every: int, resumed: SpeedState | None = None) -> None:
@@ -26,7 +28,7 @@ class Speed(Callback):
         self.seconds = before.seconds
         self.wall = before.wall  # of earlier processes of this run
         self._began = time.perf_counter()
-        self._since: float | None = None  # the clock at the last reading, while steps are taken
+        self._since: float | None = None  # the time of the last reading during the steps
         self._lr = 0.0
         self._epoch = (0, 0.0)
 
@@ -47,7 +49,7 @@ class Speed(Callback):
     def on_train_batch_start(
         self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, batch: Any, batch_idx: int
     ) -> None:
-        self._lr = float(trainer.optimizers[0].param_groups[0]["lr"])  # after the step it is the next one's
+        self._lr = float(trainer.optimizers[0].param_groups[0]["lr"])  # after the step it is that of the next step
 
     def on_train_batch_end(
         self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, outputs: Any, batch: Any, batch_idx: int
@@ -57,7 +59,7 @@ class Speed(Callback):
         logs = step % self._every == 0 and (batch_idx + 1) % trainer.accumulate_grad_batches == 0
         if logs or batch_idx + 1 >= trainer.num_training_batches:
             if torch.cuda.is_available() and pl_module.device.type == "cuda":
-                torch.cuda.synchronize()  # or the clock would run ahead of the device
+                torch.cuda.synchronize()  # wait for the device, which may be behind
             self._read_clock()
         if logs:
             self._log(trainer, float(outputs["loss"]) * trainer.accumulate_grad_batches)
@@ -69,11 +71,11 @@ class Speed(Callback):
         self._since = None
 
     def resume_clock(self) -> None:
-        """Leave out the time since the last reading: a checkpoint was saved."""
+        """Leave out the time since the last reading, in which a checkpoint was saved."""
         self._since = time.perf_counter()
 
     def epoch_rate(self) -> float:
-        """Images per second since the epoch's start."""
+        """Return the images per second since the epoch's start."""
         images, seconds = self.images - self._epoch[0], self.seconds - self._epoch[1]
         return images / seconds if seconds else 0.0
 
@@ -104,7 +106,7 @@ class Speed(Callback):
 
 
 class EpochLines(Callback):
-    """A line an epoch, for pipes and log files."""
+    """Print one line per epoch, for pipes and log files."""
 
     def __init__(self, speed: Speed) -> None:
         self._speed = speed
@@ -121,7 +123,7 @@ class EpochLines(Callback):
 
 
 class Bar(RichProgressBar):
-    """Lightning's bar on stderr, whose epochs count from 1 as everywhere else."""
+    """Lightning's bar on stderr, with epochs counted from 1 as everywhere else."""
 
     def __init__(self) -> None:
         super().__init__(console_kwargs={"stderr": True})
@@ -131,12 +133,17 @@ class Bar(RichProgressBar):
 
 
 def shows_bar(kind: str, *, terminal: bool) -> bool:
-    """Whether `trainer.progress` asks for a moving bar here. kind: auto, rich, plain or none."""
+    """Return True if `trainer.progress` asks for a moving bar here.
+
+    Args:
+        kind: auto, rich, plain or none.
+        terminal: True if stderr is a terminal.
+    """
     return kind == "rich" or (kind == "auto" and terminal)
 
 
 def callbacks(kind: str, speed: Speed, *, terminal: bool) -> list[Callback]:
-    """The callbacks that show progress."""
+    """Return the callbacks that show progress."""
     if kind == "none":
         return []
     bar = [Bar()] if shows_bar(kind, terminal=terminal) else []

@@ -1,4 +1,4 @@
-"""The easiest training images are left out, after an epoch that showed which they are (data.prune)."""
+"""Leave out the easiest training images, after an epoch in which their losses were measured (data.prune)."""
 
 import logging
 from typing import Any
@@ -17,10 +17,12 @@ log = logging.getLogger(__name__)
 
 
 class Pruning(Callback):
-    """Notes every training image's loss, as it is shown, in one whole epoch, and has the easiest left out from then on.
+    """Note the loss of every training image in one whole epoch, and leave out the easiest images from then on.
 
-    share: of the images, in (0, 1). after: epochs that visit all of them; a resumed run that has had more takes its
-    next whole one. seed: draws among equal losses.
+    Args:
+        share: The share of the images to leave out, in (0, 1).
+        after: The number of epochs that visit all images. A resumed run that has done more uses its next whole epoch.
+        seed: Decides between equal losses.
     """
 
     def __init__(self, data: ImageData, *, share: float, after: int, seed: int) -> None:
@@ -28,11 +30,11 @@ class Pruning(Callback):
         self._share = share
         self._after = after
         self._seed = seed
-        self._losses_n: Tensor | None = None  # of the epoch at hand, NaN where this process has not met the image
-        self._new: list[tuple[int, int, Tensor]] = []  # epoch, batch number, losses: they wait on their device
+        self._losses_n: Tensor | None = None  # of this epoch, NaN for an image that this process has not visited
+        self._new: list[tuple[int, int, Tensor]] = []  # epoch, batch number, losses, which stay on their device for now
 
     def on_train_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
-        """After a resume in the middle of that epoch, forget it where it is too early now, or of other images."""
+        """Drop the losses of a resumed epoch if it is too early now, or was of other images."""
         if self._losses_n is not None and (
             trainer.current_epoch + 1 < self._after or len(self._losses_n) != len(self._data.source.train)
         ):
@@ -41,7 +43,7 @@ class Pruning(Callback):
     def on_train_batch_start(
         self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, batch: Any, batch_idx: int
     ) -> None:
-        """Begin with a whole epoch; Lightning calls `on_train_epoch_start` not for every one after a resume."""
+        """Begin with a whole epoch. After a resume, Lightning does not call `on_train_epoch_start` for every epoch."""
         done = trainer.current_epoch + 1
         if batch_idx > 0 or done < self._after or self._data.pruned:
             return
@@ -58,12 +60,12 @@ class Pruning(Callback):
         assert isinstance(pl_module, Classifier)
         _, labels_b = batch
         losses_b = pl_module.loss(outputs["logits"], labels_b, reduction="none").float()
-        # a loss that is not a number is no small one; it is none at all that NaN stands for
+        # a loss of NaN counts as large, since NaN here stands for an image without a loss
         self._new.append((trainer.current_epoch, batch_idx, torch.where(losses_b.isnan(), torch.inf, losses_b)))
 
     def on_train_epoch_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         losses_n, self._losses_n = self._merged(), None
-        if losses_n is None or losses_n.isnan().any():  # resumed in batches of another size: the next epoch is whole
+        if losses_n is None or losses_n.isnan().any():  # resumed with another batch size: the next epoch is whole
             return
         kept_n = all_but_easiest(losses_n, self._share, seed=self._seed)
         self._data.keep(kept_n, since=trainer.current_epoch + 1)
@@ -77,14 +79,14 @@ class Pruning(Callback):
         self._losses_n = state_dict["losses"]
 
     def _merged(self) -> Tensor | None:
-        """What all processes have noted; all must ask at the same moment."""
+        """Return the losses of all processes; None if there are none. All processes must call this at the same time."""
         if self._losses_n is None:
             return None
         for epoch, batch, losses_b in self._new:
             self._losses_n[self._data.indices(epoch, batch)] = losses_b.cpu()
         self._new.clear()
         merged_n = torch.full_like(self._losses_n, torch.nan)
-        for its_n in gathered(self._losses_n):  # by rank: an image that several have met counts alike for all of them
+        for its_n in gathered(self._losses_n):  # by rank: all agree on an image that several visited
             merged_n = torch.where(merged_n.isnan(), its_n, merged_n)
         return merged_n
 

@@ -1,4 +1,4 @@
-"""The checkpoint that a run goes on from: which one, what it is of, and whether this run can."""
+"""Find the checkpoint that a run continues from, and check that the run can continue from it."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -25,7 +25,13 @@ Shapes = dict[str, tuple[int, ...]]
 
 @dataclass(frozen=True, kw_only=True)
 class Found:
-    """A checkpoint file to go on from, and what it holds: imgrec's own part, and the module's weights."""
+    """A checkpoint file to continue from.
+
+    Attributes:
+        path: The file.
+        state: imgrec's own part of its contents.
+        weights: The module's weights.
+    """
 
     path: Path
     state: ResumeState
@@ -33,10 +39,15 @@ class Found:
 
 
 def newest(own: Path, parent: Path | None, *, anew: str = "start without resume=") -> Found | None:
-    """The checkpoint to go on from: in the folder `own`, else the parent's; None for a new network.
+    """Return the checkpoint to continue from: in the folder `own`, else the parent's; None for a new network.
 
-    anew: how to start without the parent. Raises RunError where the parent has no whole checkpoint, and for one that
-    no run of imgrec's can go on from.
+    Args:
+        own: The run's checkpoints.
+        parent: The folder of the parent run.
+        anew: How to start without the parent, for the error message.
+
+    Raises:
+        RunError: The parent has no complete checkpoint, or no run can continue from the checkpoint.
     """
     found = _newest_file(own, parent, anew)
     return None if found is None else _read(*found)
@@ -61,9 +72,13 @@ def _read(path: Path, content: Mapping[str, Any]) -> Found:
 
 
 def measures_alike(known: Meta, config: Config, seen: Inventory, *, losses: bool = True) -> bool:
-    """True if a checkpoint's validation top1 compare with those to come: the same images, at the same size.
+    """Return True if a checkpoint's validation top1 are comparable with later ones: same images, same size.
 
-    known: of the checkpoint. seen: the images now. losses: whether their losses must compare as well.
+    Args:
+        known: The checkpoint's description.
+        config: The run's configuration.
+        seen: The present images.
+        losses: True if the losses must be comparable as well.
     """
     before, now = known.config, serialize.flat(config)
     compared = [key for key in before if (losses and key.startswith("loss.")) or key == "data.image_size"]
@@ -71,7 +86,7 @@ def measures_alike(known: Meta, config: Config, seen: Inventory, *, losses: bool
 
 
 def check_architecture(path: Path, weights: Mapping[str, Tensor], module: nn.Module) -> None:
-    """Refuse to go on with another network's weights, before anything is written."""
+    """Refuse the weights of another network, before anything is written."""
     own = module.state_dict()
     difference = _difference(own, weights) or next(
         (
@@ -97,11 +112,21 @@ def check_parent(
     changed: Sequence[str] = (),
     anew: str = "start without resume=",
 ) -> None:
-    """Refuse a configuration that cannot go on from the parent's newest checkpoint, before `folder` is made.
+    """Refuse a configuration that cannot continue from the parent's newest checkpoint, before `folder` is created.
 
-    seen: the images as they lie there now. For the ways out, changed: the keys in which the configuration differs from
-    the parent's; anew: how to start without the parent. Raises UsageError with the reason, RunError where there is no
-    whole checkpoint. A folder with a checkpoint of its own goes on from that one.
+    A folder with its own checkpoint continues from that one, and is not checked.
+
+    Args:
+        config: The run's configuration.
+        folder: The run's folder.
+        parent: The parent's folder.
+        seen: The present images.
+        changed: The keys in which the configuration differs from the parent's, for the advice.
+        anew: How to start without the parent, for the advice.
+
+    Raises:
+        UsageError: The configuration cannot continue from the checkpoint.
+        RunError: There is no complete checkpoint.
     """
     own = folder / CHECKPOINTS
     file = _newest_file(own, parent, anew)
@@ -121,7 +146,7 @@ def check_parent(
 
 
 def _check_epochs(config: Config, path: Path, position: Position, changed: Sequence[str]) -> None:
-    """Refuse fewer epochs than the checkpoint has begun, and no more than it has done."""
+    """Refuse fewer epochs than the checkpoint has begun, or a number of epochs that it has already done."""
     epoch = position.epoch
     epochs, begun = config.trainer.max_epochs, epoch + (position.batch > 0)
     more = f"give trainer.max_epochs={epoch + 1} or more, with {_allowing(changed, 'trainer.max_epochs')}"
@@ -137,7 +162,7 @@ def _check_epochs(config: Config, path: Path, position: Position, changed: Seque
 
 
 def _check_images(config: Config, path: Path, known: Meta, seen: Inventory, changed: Sequence[str]) -> None:
-    """Refuse images that have changed where `resume_override` does not name data.root, and other classes."""
+    """Refuse changed images if `resume_override` does not name data.root, and images of other classes."""
     if seen.known_as(known.fingerprint) is not None:
         return
     if "data.root" not in config.resume_override:
@@ -148,13 +173,13 @@ def _check_images(config: Config, path: Path, known: Meta, seen: Inventory, chan
         )
     if seen.listing is not None and list(seen.listing.classes) != list(known.classes):
         raise UsageError(
-            f"data.root must hold the classes that {path} was trained on, {_some(known.classes)}, got"
-            f" {_some(seen.listing.classes)}; name a folder of these classes"
+            f"data.root must hold the classes that {path} was trained on, {_first_names(known.classes)}, got"
+            f" {_first_names(seen.listing.classes)}; name a folder of these classes"
         )
 
 
 def _check_pruning(config: Config, found: Found, seen: Inventory, changed: Sequence[str]) -> None:
-    """Refuse to leave out others of changed images, and to take images in again in the middle of an epoch."""
+    """Refuse to leave out different images after the data changed, or to add images again in the middle of an epoch."""
     path, position, chosen = found.path, found.state.position, found.state.subset
     if chosen is None:
         return
@@ -180,7 +205,7 @@ def _check_pruning(config: Config, found: Found, seen: Inventory, changed: Seque
 
 
 def _check_middle(config: Config, path: Path, known: Meta, epoch: int, seen: Inventory) -> None:
-    """Refuse what takes effect at an epoch's beginning only, in the middle of the epoch of that index."""
+    """Refuse changes that take effect only at the beginning of an epoch, in the middle of the epoch of that index."""
     then, now = known.config, serialize.flat(config)
     differing = [f"{key} {then[key]} -> {now[key]}" for key in needs_whole_epoch(then, now)]
     if seen.known_as(known.fingerprint) is None:
@@ -193,11 +218,11 @@ def _check_middle(config: Config, path: Path, known: Meta, epoch: int, seen: Inv
 
 
 def _check_weights(config: Config, found: Found) -> None:
-    """Refuse a network whose weights have other names or shapes than the checkpoint's."""
+    """Refuse a network whose weights have other names or shapes than those of the checkpoint."""
     known = found.state.meta
     if config.data.resizable:
         known = replace(known, image_size=config.data.side)
-    with torch.device("meta"):  # shapes alone: no memory, no random numbers
+    with torch.device("meta"):  # shapes only: no memory, no random numbers
         network = assembly.network_of(config, known)
     weights = {name: value for name, value in found.weights.items() if name.startswith("network.")}
     if difference := _difference(nn.ModuleDict({"network": network}).state_dict(), weights):
@@ -208,23 +233,23 @@ def _check_weights(config: Config, found: Found) -> None:
 
 
 def _allowing(changed: Sequence[str], key: str) -> str:
-    """The word that allows these changes, and that of `key` as well."""
+    """Return the override that allows these changes, and a change of `key`."""
     return f"'resume_override=[{','.join(sorted({*changed, key}))}]'"
 
 
-def _some(classes: Sequence[str]) -> str:
+def _first_names(classes: Sequence[str]) -> str:
     return ", ".join(map(shown, classes[:5])) + (", ..." if len(classes) > 5 else "")
 
 
 def _same_images(known: Meta, config: Config, seen: Inventory) -> bool:
-    """Whether the images, as they are split and in their order, are those of the checkpoint."""
+    """Return True if the images, their splits and their order are those of the checkpoint."""
     now = serialize.flat(config)
     sizes = (key for key in known.config if key in ("data.val_size", "data.test_size"))
     return seen.known_as(known.fingerprint) is not None and all(now.get(key) == known.config[key] for key in sizes)
 
 
 def _difference(own: Mapping[str, Tensor], found: Mapping[str, Tensor]) -> str | None:
-    """The first weight whose shape differs; None where they all agree."""
+    """Return the first weight whose shape differs, in words; None if all agree."""
     here, there = _shapes(own), _shapes(found)
     for name in (*here, *there):
         if here.get(name) != there.get(name):

@@ -1,4 +1,4 @@
-"""One run, from its configuration to its record: fit or go on, final reading, record."""
+"""Carry out one run, from its configuration to its record: training, final measurements, record."""
 
 import contextlib
 import logging
@@ -43,22 +43,25 @@ from imgrec.training.process_state import left_as_found
 
 log = logging.getLogger(__name__)
 
-codebase.remember()  # what is imported by now is what runs, whatever is written into its files later
+codebase.remember()  # note the imported code now, as its files may change later
 
 
 def train(job: Job, *, load: Load | None = None, interruption: Interruption | None = None) -> Record:
-    """Carry the run in `job.folder` to its end, from its own `last` where there is one, and return its record.
+    """Carry out the run in `job.folder` to its end, from its own `last` if there is one, and return its record.
+
+    A finished run is not repeated.
 
     Args:
-        job: The run; its folder is there.
-        load: Loads the images, instead of `sources.load`, which reads them from disk.
-        interruption: Notes the signals; a new one without it.
+        job: The run; its folder exists.
+        load: Loads the images; None for `sources.load`, which reads them from disk.
+        interruption: Notes the signals; None for a new one.
 
-    A finished run is left as it is. Raises RunError or UsageError with the reason when it cannot be carried out,
-    Interrupted when it was asked to end; the record then says so.
+    Raises:
+        RunError, UsageError: The run cannot be carried out; its record has the reason.
+        Interrupted: The process was asked to end; the record says so.
     """
     check_hardware(job.config)
-    with left_as_found(), safepath.for_processes():  # processes of a distributed run, and of torch.compile
+    with left_as_found(), safepath.for_processes():  # for processes of a distributed run, and of torch.compile
         if job.config.trainer.threads:
             torch.set_num_threads(job.config.trainer.threads)
         return _train(job, load or sources.load, interruption or Interruption())
@@ -66,8 +69,8 @@ def train(job: Job, *, load: Load | None = None, interruption: Interruption | No
 
 def _train(job: Job, load: Load, interruption: Interruption) -> Record:
     config, folder, parent = job.config, job.folder, job.parent
-    seen = _still(inventory.take(config.data), job)  # a sweep's run may start hours after it was asked for
-    if ddp_processes.rank() > 0:  # started by the first process of a distributed run, to train along
+    seen = _unchanged(inventory.take(config.data), job)  # a sweep's run may start hours after the command
+    if ddp_processes.rank() > 0:  # started by the first process of a distributed run
         Fitting(job, seen, load=load, interruption=interruption).run()
         sys.exit(0)
     runfolder.prepare(folder)
@@ -78,7 +81,7 @@ def _train(job: Job, load: Load, interruption: Interruption) -> Record:
             return before
         if not seen.by_contents:
             log.warning("%s", run_lookup.unknown_contents(folder))
-        begun = runfolder.newest_state(folder)  # a later process compares: did this one reach a checkpoint?
+        begun = runfolder.newest_state(folder)  # lets a later process find out whether this one reached a checkpoint
         if before is not None and begun:
             _keep_threads(before, config)
         code, code_since = _code(config, folder, before, parent)
@@ -111,19 +114,23 @@ def _train(job: Job, load: Load, interruption: Interruption) -> Record:
                 interruption.raise_if_asked()  # Python drops what a handler raises in a weak reference's callback
         except (Exception, SystemExit, Interrupted) as raised:
             if cut := interruption_in(raised):
-                _close_anyhow(record, folder, "finished" if record.status == "finished" else "interrupted")
+                _close_if_possible(record, folder, "finished" if record.status == "finished" else "interrupted")
                 raise cut from None
-            error = workers.told(raised, config.data.num_workers) or _told(raised, folder, foreign)
+            error = workers.told(raised, config.data.num_workers) or _explained(raised, folder, foreign)
             record.error = f"{type(error).__name__}: {error}"
-            _close_anyhow(record, folder, "failed")
+            _close_if_possible(record, folder, "failed")
             if error is raised:
                 raise
             raise error from raised
     return record
 
 
-def _still(seen: Inventory, job: Job) -> Inventory:
-    """The images under the fingerprint that they had when the run was asked for. Raises RunError for other ones."""
+def _unchanged(seen: Inventory, job: Job) -> Inventory:
+    """Return the images under the fingerprint that they had when the run was requested.
+
+    Raises:
+        RunError: The images have changed.
+    """
     known = seen.known_as(job.fingerprint)
     if known is None:
         root = shown(job.config.data.place or job.config.data.name)
@@ -136,14 +143,14 @@ def _still(seen: Inventory, job: Job) -> Inventory:
 
 
 def _images_of(seen: Inventory, before: Record | None) -> dict[str, Any]:
-    """As in `Record`; what was counted when the run began stays."""
+    """Return the value of `Record.images`. Counts from the run's beginning stay."""
     found = {"sizes": seen.older.fingerprint} if seen.older is not None else {}
     counted = before.images.get("trained_on") if before is not None else None
     return {**found, **({"trained_on": counted} if counted else {})}
 
 
 def _id_of(parent: Path | None, before: Record | None) -> str | None:
-    """The parent's id; from the run's own record where the parent is gone."""
+    """Return the parent's id, from the run's own record if the parent no longer exists."""
     if parent is None:
         return None
     found = runfolder.look(parent)
@@ -151,7 +158,10 @@ def _id_of(parent: Path | None, before: Record | None) -> str | None:
 
 
 def _code(config: Config, folder: Path, before: Record | None, parent: Path | None) -> tuple[Code, list[Code]]:
-    """The code that the run began with, and went on with, as in `Record`. Warns or refuses as config.code says."""
+    """Return the code that the run began with, and its later changes, as in `Record`.
+
+    A change causes a warning or an error, according to config.code.
+    """
     now = {**codebase.of_run(), **origins.code(origins.used(config))}
     if before is not None and runfolder.has_state(folder):
         place, record = folder, before
@@ -165,16 +175,20 @@ def _code(config: Config, folder: Path, before: Record | None, parent: Path | No
 
 
 def _keep_threads(before: Record, config: Config) -> None:
-    """Sum in the order in which the run began, where it was left to PyTorch and this machine has the cores for it."""
+    """Set the number of threads that the run began with, if PyTorch chose it and the machine has the cores.
+
+    The order of sums then stays the same.
+    """
     threads = before.environment.get("threads", 0)
     if not config.trainer.threads and config.trainer.devices == 1 and 0 < threads <= cores():
         torch.set_num_threads(threads)
 
 
 def _deaths(before: Record | None, begun: str | None) -> int:
-    """How many processes in a row went on from this state and ended without a word: killed, or by os._exit.
+    """Return how many processes in a row continued from this state and ended without recording their end.
 
-    The number alone proves nothing of the run: a preempted machine ends processes as well.
+    They were killed, or called os._exit. The number alone does not show that the run is the cause: a preempted machine
+    ends processes as well.
     """
     if before is None or before.status != "running" or before.progress.get("from") != begun:
         return 0
@@ -182,20 +196,23 @@ def _deaths(before: Record | None, begun: str | None) -> int:
 
 
 def _states(folder: Path, parent: Path | None) -> Path:
-    """Where the state lies that a run goes on from: in its own folder, else in its parent's."""
+    """Return the folder with the state that a run continues from: its own, else its parent's."""
     return folder / CHECKPOINTS if parent is None or runfolder.has_state(folder) else parent / CHECKPOINTS
 
 
 def _saved_since(folder: Path, foreign: Path) -> bool:
-    """True if the run has saved a state of its own since it went on from that one."""
+    """Return True if the run has saved a state of its own since it continued from that one."""
     newest = runfolder.newest_state(folder)
     return newest is not None and foreign.exists() and checkpoint.file_digest(foreign) not in newest
 
 
-def _told(error: BaseException, folder: Path, foreign: Path | None) -> BaseException:
-    """The error as a sentence, where it is a disk's (of a log, a curve, an event file) or that memory is short.
+def _explained(error: BaseException, folder: Path, foreign: Path | None) -> BaseException:
+    """Return the error as one sentence, if the disk (of a log, a curve, an event file) or missing memory is the cause.
 
-    foreign: a state of unknown origin that the run went on from, whose contents may lead to any error.
+    Args:
+        error: The error.
+        folder: The run's folder.
+        foreign: A state of unknown origin that the run continued from, whose contents may cause any error.
     """
     if isinstance(error, MemoryError) or any(said in str(error) for said in NO_MEMORY):
         reason = str(error).splitlines()[0] if str(error) else "out of memory"
@@ -212,7 +229,7 @@ def _told(error: BaseException, folder: Path, foreign: Path | None) -> BaseExcep
             f"{foreign} has no .sha256 beside it, and no run could go on from what it holds, got:"
             f" {text_files.reason(error)}; restore the run's own, or start over in another folder"
         )
-    if isinstance(error.__context__, RunError):  # a logger that failed too, when it was closed; the first reason counts
+    if isinstance(error.__context__, RunError):  # a logger that failed when it was closed; the first error counts
         return error.__context__
     return RunError(
         f"{error.filename or folder} cannot be written or read: {error.strerror or error}; free the disk, or mend what"
@@ -221,14 +238,14 @@ def _told(error: BaseException, folder: Path, foreign: Path | None) -> BaseExcep
 
 
 def fit_and_read(record: Record, job: Job, seen: Inventory, load: Load, interruption: Interruption) -> None:
-    """Train the network of the job, measure it, and write all that the run leaves, the record last."""
+    """Train the network of the job, measure it, and write the run's files, the record last."""
     config, folder = job.config, job.folder
     text_files.write_text(folder / CONFIG, serialize.to_yaml(config))
     records.write(folder / RECORD, record)
     fitting = Fitting(job, seen, load=load, interruption=interruption)
     if record.progress["from"] is None:
         _note_images(record, config, folder, fitting, seen, job.parent)
-        records.write(folder / RECORD, record)  # it may have counted some of them
+        records.write(folder / RECORD, record)  # the counts of images may have changed
     fitting.run()
     reading = final.read(config, folder, fitting)
     inventory.check_unchanged(seen)
@@ -246,9 +263,9 @@ def fit_and_read(record: Record, job: Job, seen: Inventory, load: Load, interrup
 def _note_images(
     record: Record, config: Config, folder: Path, fitting: Fitting, seen: Inventory, parent: Path | None
 ) -> None:
-    """Write down which images of a folder the run trains on, those of the run that it goes on from included.
+    """Store which images of a folder the run trains on, including those of the run that it continues.
 
-    Where that run noted none, this one does not either: whoever reads them takes them for all.
+    If that run stored none, this one stores none either, as the list would look complete.
     """
     images = fitting.source.train
     if not isinstance(images, FolderImages):
@@ -267,7 +284,7 @@ def _note_images(
 def _count_trained_on(
     record: Record, config: Config, fitting: Fitting, seen: Inventory, parent: Path, before: Briefs
 ) -> None:
-    """Count in the record, and tell, which validation and test images of a new split the parent was trained on."""
+    """Count the validation and test images of a new split that the parent was trained on, in the record and the log."""
     counts = {}
     for split, images in (("val", fitting.source.val), ("test", fitting.source.open_test() if config.test else None)):
         if isinstance(images, FolderImages) and (count := int(np.isin(seen.briefs(images.files), before).sum())):
@@ -289,12 +306,12 @@ def _close(record: Record, folder: Path, status: str) -> None:
     records.write(folder / RECORD, record)
 
 
-def _close_anyhow(record: Record, folder: Path, status: str) -> None:
-    """As `_close`, after a first reason to end, which counts: a full disk may refuse this as well."""
+def _close_if_possible(record: Record, folder: Path, status: str) -> None:
+    """Close the record after an earlier error, which counts. A full disk may make this fail as well."""
     try:
         _close(record, folder, status)
     except RunError as error:
-        with contextlib.suppress(OSError):  # of train.log, where the whole folder is gone
+        with contextlib.suppress(OSError):  # of train.log, if the whole folder was removed
             log.error("%s", error)
 
 

@@ -1,4 +1,4 @@
-"""Saves a run under way: `last` at the end of every epoch and on interruption, `best` by validation."""
+"""Save a run during its training: `last` at the end of every epoch and on interruption, `best` by validation."""
 
 import logging
 from pathlib import Path
@@ -27,25 +27,26 @@ log = logging.getLogger(__name__)
 
 
 class Saver(Checkpoint):
-    """Saves the run so that it can go on from any saved step, bit for bit.
+    """Save the run so that it can continue from any saved step with the same bits.
 
-    `best` is the highest validation top1, then the lower loss, then the earlier; without validation there is none.
-    A save happens between two training steps only: in validation the weights may be the averaged ones.
-    Each state notes the SHA-256 of `best`, so that a later process tells the run's own from another file.
+    `best` is the epoch with the highest validation top1; of equal ones the one with the lower loss, then the earlier
+    one. Without validation there is none. A save happens only between two training steps, as the weights may be
+    averaged ones during validation. Each state stores the SHA-256 of `best`, so that a later process recognises another
+    file.
 
     Args:
         folder: The run's checkpoints.
-        run_id: Of this run.
-        position: Of the run; the Saver moves it at each save.
-        every: Steps from one save to the next; 0 for the ends of epochs alone.
-        interruption: Asked after each step whether to save and end.
-        speed: Its clock does not run while a checkpoint is saved.
-        guard: Refuses to save what is not finite.
-        writer: Carries out what follows a save.
-        resumed: What the Saver stored in the state that the run goes on from.
-        state_of: The run of that state, where it is another one.
-        keep_best: False where the best of that state was measured by another loss, or on other images.
-        keep_random: False where the random generators of that state belong to another seed.
+        run_id: The run's id.
+        position: The run's position, which the Saver moves at each save.
+        every: Steps between two saves; 0 to save only at the end of an epoch.
+        interruption: Says after each step whether to save and end.
+        speed: Its clock stops while a checkpoint is saved.
+        guard: Refuses to save values that are not finite.
+        writer: Carries out the work after a save.
+        resumed: The Saver's part of the state that the run continues from.
+        state_of: The id of that state's run, if it is another one.
+        keep_best: False if the best of that state was measured with another loss, or on other images.
+        keep_random: False if the random generators of that state belong to another seed.
     """
 
     def __init__(
@@ -72,17 +73,17 @@ class Saver(Checkpoint):
         self._interruption = interruption
         self._position = position
         self.over = False
-        self.rows = 0  # of curves.csv at this state
-        self.rows_lost = 0  # of those that the run has logged
+        self.rows = 0  # rows of curves.csv at this state
+        self.rows_lost = 0  # logged rows that were lost
         self._run_id = run_id
         self._state_of = state_of or run_id
         kept = resumed if keep_best else None
         self.best: Best | None = kept.best if kept else None
-        self._best_file: BestFile | None = kept.best_file if kept else None  # None also where `best` is `last` itself
+        self._best_file: BestFile | None = kept.best_file if kept else None  # None also if `best` is `last` itself
         self.best_lost: LostBest | None = kept.best_lost if kept else None
         self.has_stepped = False  # in this process
         self._began_at = 0
-        self._random_states = resumed.random if resumed and keep_random else ()  # to be in force again, by process
+        self._random_states = resumed.random if resumed and keep_random else ()  # to be restored, by process
 
     @property
     def state_key(self) -> str:
@@ -90,16 +91,16 @@ class Saver(Checkpoint):
 
     @property
     def step(self) -> int:
-        """Optimizer steps done at the newest save."""
+        """The number of optimizer steps at the newest save."""
         return self._position.step
 
     def on_train_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         self._began_at = trainer.global_step
-        self._interruption.install()  # Lightning has just put its own handlers in place
+        self._interruption.install()  # Lightning has just installed its own handlers
         if trainer.world_size > 1:
-            # which asks all processes at every step, and waits for the GPU, whether Lightning's own handler was met
+            # the method asks all processes at every step whether Lightning's handler was called, and waits for the GPU
             setattr(trainer.fit_loop.epoch_loop, "_broadcast_sigterm_tensor", _no_op)  # noqa: B010 (mypy: a method)
-        if trainer.global_rank > 0:  # with the first one's numbers, all would drop the same units of their batches
+        if trainer.global_rank > 0:  # with the same random numbers, all processes would drop the same units
             own_seed = np.random.SeedSequence([torch.initial_seed(), trainer.global_rank]).generate_state(1)
             torch.manual_seed(int(own_seed[0]))
         if trainer.is_global_zero:
@@ -108,7 +109,7 @@ class Saver(Checkpoint):
     def on_train_batch_start(
         self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, batch: Any, batch_idx: int
     ) -> None:
-        if self._random_states:  # the last moment before something draws
+        if self._random_states:  # just before the first draw
             if (state := own(self._random_states, trainer)) is not None:
                 state.restore()
             self._random_states = ()
@@ -119,7 +120,7 @@ class Saver(Checkpoint):
         self.has_stepped |= trainer.global_step > self._began_at
         last = batch_idx + 1 >= trainer.num_training_batches
         if last or (batch_idx + 1) % trainer.accumulate_grad_batches:
-            return  # the epoch's end saves after validation; half an accumulated step is no state
+            return  # an epoch's end saves after validation; a part of an accumulated step cannot be saved
         asked = self._asked(trainer)
         if asked or (self._every and trainer.global_step % self._every == 0):
             self._save(trainer, Position(trainer.current_epoch, batch_idx + 1))
@@ -140,11 +141,11 @@ class Saver(Checkpoint):
         self._writer.wait()
 
     def complete_best(self) -> None:
-        """Where a run goes on, and where it is read, see that `best.ckpt` is the best that the state tells of.
+        """Make sure that `best.ckpt` is the best that the state names. Call it when a run continues, and at its end.
 
-        A crash between the two saves of an epoch's end has left the older one. One that is gone, damaged or another
-        run's is restored from `last` or `previous`, or is lost: then an error is logged, the record tells of it, and
-        the best is chosen among the epochs to come.
+        A crash between the two saves of an epoch's end leaves the older file. A missing or damaged file, or one of
+        another run, is restored from `last` or `previous`. If this fails, the best is lost: an error is logged, the
+        record says so, and the best is chosen among later epochs.
         """
         if self.best is None:
             return
@@ -185,19 +186,19 @@ class Saver(Checkpoint):
         return state.to_plain()
 
     def _asked(self, trainer: lightning.Trainer) -> bool:
-        """Whether any process was asked to end; they must all stop at the same step."""
+        """Return True if any process was asked to end. All processes must stop at the same step."""
         return anywhere(self._interruption.signum is not None, trainer)
 
     def _stop(self, trainer: lightning.Trainer) -> NoReturn:
         self._writer.wait()
-        trainer.strategy.barrier()  # the first process does not wait for ever for one that has ended
+        trainer.strategy.barrier()  # so that the first process never waits for one that has ended
         self._interruption.stop()
 
     def _save(self, trainer: lightning.Trainer, position: Position) -> None:
         self._guard.check(trainer)
         if self._writer.in_background:
-            self._writer.wait()  # what is kept as best by now has its SHA-256 in the state
-        for logger in trainer.loggers:  # what comes after the save must not lack what came before it, after a crash
+            self._writer.wait()  # the state contains the SHA-256 of the best, which must be complete
+        for logger in trainer.loggers:  # write earlier log entries first, so that a crash cannot lose them
             if isinstance(logger, TensorBoardLogger) and trainer.is_global_zero:
                 logger.experiment.flush()
             if isinstance(logger, Curves) and trainer.is_global_zero:
@@ -224,4 +225,4 @@ class Saver(Checkpoint):
 
 
 def _no_op() -> None:
-    """Do nothing, in place of one of Lightning's own hooks."""
+    """Do nothing. It replaces a Lightning hook."""

@@ -1,4 +1,4 @@
-"""What a run begins with: nothing, a state of its own, or the state of another run."""
+"""Describe what a run begins with: nothing, its own state, or the state of another run."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,15 +16,14 @@ from imgrec.training.resume_point import Found
 
 @dataclass(frozen=True, kw_only=True)
 class Start:
-    """The state that a run goes on from, and what of it the run can use.
+    """The state that a run continues from, and which parts of it the run can use.
 
     Attributes:
-        state: What imgrec stored in the checkpoint; None for a new network, of which all that follows is True but
-            `is_own`.
-        is_own: The state is of this very run.
-        best_compares: Its best was measured by the same loss, on the same images, as those to come will be.
-        top1_compares: Its validation top1 were measured on the same images.
-        same_seed: Its random generators were seeded as this run's are.
+        state: imgrec's part of the checkpoint; None for a new network. All attributes below but `is_own` are then True.
+        is_own: True if the state is of this run.
+        best_compares: True if its best was measured with the same loss and on the same images as later epochs will be.
+        top1_compares: True if its validation top1 were measured on the same images.
+        same_seed: True if its random generators had the seed of this run.
     """
 
     state: ResumeState | None
@@ -35,7 +34,7 @@ class Start:
 
     @classmethod
     def of(cls, state: ResumeState | None, job: Job, seen: Inventory) -> Self:
-        """Compare a state with the run. seen: the images now."""
+        """Compare a state with the run and the present images."""
         if state is None:
             return cls(state=None, is_own=False, best_compares=True, top1_compares=True, same_seed=True)
         meta, config = state.meta, job.config
@@ -50,12 +49,12 @@ class Start:
 
     @property
     def step(self) -> int:
-        """Optimizer steps done."""
+        """The number of optimizer steps done."""
         return self.state.step if self.state else 0
 
     @property
     def saved_step(self) -> int:
-        """The same, as the Saver counted them."""
+        """The number of optimizer steps done, as the Saver counted them."""
         return self.state.saver.step if self.state else 0
 
     @property
@@ -64,14 +63,17 @@ class Start:
 
     @property
     def is_over(self) -> bool:
-        """Whether nothing is left to train. The end of a parent's training is not the end of this one."""
+        """True if nothing is left to train. The end of a parent's training is not the end of this one."""
         return self.state is not None and self.is_own and self.state.saver.over
 
 
 def take_over(found: Found, folder: Path, *, with_best: bool) -> Path:
-    """Let the found checkpoint be `last` in the run's own folder of checkpoints, and return it there.
+    """Make the found checkpoint `last` in the run's own folder of checkpoints, and return its new path.
 
-    with_best: take the other run's best along.
+    Args:
+        found: The checkpoint.
+        folder: The run's checkpoints.
+        with_best: True to copy the other run's best as well.
     """
     last = folder / LAST
     if found.path.parent != folder:
@@ -79,6 +81,6 @@ def take_over(found: Found, folder: Path, *, with_best: bool) -> Path:
         if with_best and (found.path.parent / BEST).exists():
             checkpoint.link_or_copy(found.path.parent / BEST, folder / BEST)
         checkpoint.link_or_copy(found.path, last)
-    elif found.path != last:  # now, or the next save would keep the damaged file as the older generation
+    elif found.path != last:  # do it now, else the next save would keep the damaged file as the older generation
         checkpoint.link_or_copy(found.path, last)
     return last

@@ -1,4 +1,4 @@
-"""Steps whose loss or gradient is not finite are left out, as many as trainer.nonfinite_skips allows."""
+"""Skip steps whose loss or gradient is not finite, at most as many as trainer.nonfinite_skips allows."""
 
 import logging
 import math
@@ -17,21 +17,21 @@ log = logging.getLogger(__name__)
 
 
 class StepSkipper(Callback):
-    """Judges each step before it is taken, and leaves out the bad ones: no weight, statistic or score moves.
+    """Check each step before it is done, and skip bad ones: no weight, statistic or score changes.
 
     Args:
-        limit: Steps that may be left out in the whole run. With 0 none is judged, and the count stays as it is.
-        refusals: Words what the run ends with after that.
-        resumed: What earlier processes of this run left out.
+        limit: The number of steps that may be skipped in the whole run. With 0 none is checked, and the count stays.
+        refusals: Creates the error that ends the run after that.
+        resumed: The number of steps that earlier processes of this run skipped.
     """
 
     def __init__(self, *, limit: int, refusals: Refusals, resumed: SkipperState | None = None) -> None:
         self._limit = limit
         self._refusals = refusals
         self._skipped = resumed.skipped if resumed else 0
-        self._bad_batch = False  # the one at hand
+        self._bad_batch = False  # the current batch
         self._leave_out = False  # the whole step
-        self._buffers: list[tuple[Tensor, Tensor]] = []  # each with its value before the step
+        self._buffers: list[tuple[Tensor, Tensor]] = []  # each buffer with its value before the step
 
     @property
     def state_key(self) -> str:
@@ -77,17 +77,17 @@ class StepSkipper(Callback):
     ) -> None:
         if not self._limit:
             return
-        # 16-mixed has its scaler for gradients that are not finite
+        # the scaler of 16-mixed handles gradients that are not finite
         if not self._leave_out and trainer.precision != "16-mixed" and not _finite_gradients(pl_module):
             self._count_one(f"step {trainer.global_step + 1}: a gradient", trainer)
             self._leave_out = True
             self._restore_buffers()
         if self._leave_out:
-            optimizer.zero_grad(set_to_none=True)  # without gradients the optimizer leaves every weight as it is
+            optimizer.zero_grad(set_to_none=True)  # without gradients the optimizer changes no weight
             self._leave_out = False
 
     def _restore_buffers(self) -> None:
-        """Put batch-norm's running statistics back, which the forward pass has moved already."""
+        """Restore the running statistics of batch-norm, which the forward pass has changed."""
         for buffer, before in self._buffers:
             buffer.copy_(before)
 

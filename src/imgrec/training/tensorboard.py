@@ -1,4 +1,4 @@
-"""What TensorBoard shows of a run: its curves, its row of the HPARAMS table, confusion matrix, mistakes, the graph."""
+"""Write what TensorBoard shows of a run: curves, a row of the HPARAMS table, confusion matrix, mistakes, graph."""
 
 import threading
 from collections.abc import Mapping, Sequence
@@ -25,8 +25,8 @@ _FIRST = {
     "train/loss": "2 training/loss",
     "train/top1": "2 training/top1",
 }
-"""Curves that are shown a second time: TensorBoard sorts tags by name and opens the first two groups."""
-_MOST_CLASSES = 24  # of a confusion matrix whose counts and names can be read; records and reports hold larger ones
+"""Curves that are written a second time, as TensorBoard sorts tags by name and opens the first two groups."""
+_MOST_CLASSES = 24  # in a readable confusion matrix; records and reports contain larger ones
 
 
 class Board(TensorBoardLogger):
@@ -39,12 +39,17 @@ class Board(TensorBoardLogger):
 
     @rank_zero_only
     def save(self) -> None:
-        """Flush, without Lightning's hparams.yaml: config.yaml of the run's folder says it all."""
+        """Flush, but do not write Lightning's hparams.yaml, as config.yaml in the run's folder contains all values."""
         super(TensorBoardLogger, self).save()
 
 
 def logger(folder: Path, *, step: int) -> Board:
-    """The event files of a run. step: events after it, of an interrupted run, are dropped from the curves."""
+    """Return the event files of a run.
+
+    Args:
+        folder: The run's folder.
+        step: Later events, of an interrupted run, are removed from the curves.
+    """
     threading.excepthook = _without_the_writer
     return Board(
         save_dir=folder.parent,
@@ -56,22 +61,28 @@ def logger(folder: Path, *, step: int) -> Board:
 
 
 def _without_the_writer(failed: threading.ExceptHookArgs) -> None:
-    """Print what ended a thread, but for the event writer's: it raises the same again at its next use, to be told."""
+    """Print the exception that ended a thread, except for the event writer, which raises it again at its next use."""
     if type(failed.thread).__name__ != "_AsyncWriterThread":
         threading.__excepthook__(failed)
 
 
 def open_hparams(board: Board, config: Config, *, trial: str, parent: Path | None) -> None:
-    """Enter the run into the HPARAMS table, where it has no scores yet. trial: the name of its folder.
+    """Add the run to the HPARAMS table, without scores.
 
-    Which of its values become columns is decided by the runs beside it (`imgrec.board`).
+    The runs in the same folder decide which of its values become columns (`imgrec.board`).
+
+    Args:
+        board: The event files.
+        config: The run's configuration.
+        trial: The name of the run's folder.
+        parent: The folder of the parent run.
     """
     values = hparams.values_of(serialize.flat(config), parent.name if parent else None)
     _write(board, hparams.run_began(values, trial=trial))
 
 
 def close_hparams(board: Board, scores: Sequence[Score], *, protocol: str, step: int) -> None:
-    """Fill in the scores that were measured, the test set's under this protocol."""
+    """Add the measured scores to the HPARAMS table; of the test set those under this protocol."""
     values = {
         hparams.score_tag(score.split, score.metric, score.at): score.value
         for score in scores
@@ -88,9 +99,9 @@ def _write(board: Board, message: Summary) -> None:
 def show_confusion(
     board: Board, matrix: Sequence[Sequence[int]], classes: Sequence[str], *, title: str, step: int
 ) -> None:
-    """The confusion matrix as a figure: true class by row, predicted by column, shaded by the row's share.
+    """Draw the confusion matrix: true class by row, predicted by column, shaded by the share of the row.
 
-    A matrix of more than 24 classes is left out: no name or count in it could be read.
+    A matrix of more than 24 classes is left out, as its names and counts would be unreadable.
     """
     if len(classes) > _MOST_CLASSES:
         return
@@ -124,7 +135,7 @@ def show_mistakes(
     step: int,
     count: int = 24,
 ) -> None:
-    """A grid of the most confident mistakes: predicted class and its probability over the true class."""
+    """Draw a grid of the most confident mistakes: the predicted class and its probability above the true class."""
     worst = predictions.worst(count)
     if not len(worst):
         return
@@ -146,5 +157,5 @@ def show_mistakes(
 
 
 def show_graph(board: Board, network: nn.Module, source: Source) -> None:
-    """The network's graph, traced on one grey image."""
+    """Write the network's graph, traced on one grey image."""
     board.experiment.add_graph(network, torch.full((1, source.channels, source.image_size, source.image_size), 0.5))

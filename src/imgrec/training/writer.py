@@ -1,4 +1,4 @@
-"""Work on the disk, carried out at once or in a thread beside the training."""
+"""Carry out work on the disk, at once or in a thread beside the training."""
 
 import logging
 from collections.abc import Callable
@@ -9,12 +9,12 @@ log = logging.getLogger(__name__)
 
 
 class Writer:
-    """Carries out what changes the disk, one piece of work after the other.
+    """Carry out changes of the disk one after the other.
 
-    After something failed in the thread nothing more is carried out, and every later call raises its reason.
+    After a failure in the thread no more work is carried out, and every later call raises the failure.
 
     Args:
-        in_background: True for a thread beside the training; False to carry out each piece before `do` returns.
+        in_background: True for a thread beside the training; False to carry out each work before `do` returns.
     """
 
     def __init__(self, *, in_background: bool) -> None:
@@ -27,7 +27,7 @@ class Writer:
         return self._pool is not None
 
     def do(self, work: Callable[..., None], *arguments: Any) -> None:
-        """Carry out this work, after all that was asked for before."""
+        """Carry out this work after all earlier work."""
         if self._pool is None:
             work(*arguments)
             return
@@ -35,20 +35,20 @@ class Writer:
         self._newest = self._pool.submit(self._attempt, work, *arguments)
 
     def wait(self) -> None:
-        """Return when everything is on the disk."""
+        """Return when all work is on the disk."""
         if self._newest is not None:
             self._newest.result()
         self._raise_failure()
 
     def close(self) -> None:
-        """Finish what was begun, and end the thread. What fails now comes after a graver reason, which is told."""
+        """Finish the work and end the thread. A failure is only logged, as an earlier error may be more important."""
         if self._pool is not None:
             self._pool.shutdown()
             if self._failure is not None:
                 log.error("%s", self._failure)
 
     def _attempt(self, work: Callable[..., None], *arguments: Any) -> None:
-        if self._failure is not None:  # `best` must not become a copy of a `last` that was to be replaced first
+        if self._failure is not None:  # otherwise `best` could become a copy of an old `last`
             return
         try:
             work(*arguments)

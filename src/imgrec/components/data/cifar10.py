@@ -1,4 +1,4 @@
-"""data=cifar10."""
+"""Define data=cifar10."""
 
 import dataclasses
 from pathlib import Path
@@ -47,14 +47,14 @@ class Cifar10(Data):
         return self.val_size > 0
 
     def look(self) -> "Inventory":
-        """Known by the official archive's SHA-256."""
+        """Return the inventory; the official archive's SHA-256 identifies the images."""
         from imgrec.data.cifar10_files import ARCHIVE_SHA256
         from imgrec.data.inventory import Inventory
 
         return Inventory(fingerprint=ARCHIVE_SHA256)
 
     def counts(self, listing: "Listing | None" = None) -> tuple[int, int]:
-        """As in `Data`."""
+        """See `Data`."""
         return 50_000 - self.val_size, self.val_size
 
     def load(self, listing: "Listing | None" = None) -> "Source":
@@ -64,7 +64,7 @@ class Cifar10(Data):
         return cifar10.load(self)
 
     def at_hand(self) -> "Cifar10":
-        """As in `Data`."""
+        """See `Data`."""
         from imgrec.data import cifar10_files
 
         folder = Path(self.root).expanduser() / cifar10_files.FOLDER

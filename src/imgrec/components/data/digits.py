@@ -1,4 +1,4 @@
-"""data=digits."""
+"""Define data=digits."""
 
 from typing import TYPE_CHECKING
 
@@ -40,17 +40,17 @@ class Digits(Data):
         raise UsageError(f"--data-root={root} does not apply: the digits are embedded; leave it out")
 
     def look(self) -> "Inventory":
-        """Known by a constant."""
+        """Return the inventory; a constant identifies the images."""
         from imgrec.data.inventory import DIGITS, Inventory
 
         return Inventory(fingerprint=DIGITS)
 
     def counts(self, listing: "Listing | None" = None) -> tuple[int, int]:
-        """As in `Data`."""
+        """See `Data`."""
         return 1437 - self.val_size, self.val_size
 
     def load(self, listing: "Listing | None" = None) -> "Source":
         """See `data.digits.load`."""
-        from imgrec.data import digits  # scikit-learn alone costs a second
+        from imgrec.data import digits  # importing scikit-learn takes a second
 
         return digits.load(self)

@@ -1,4 +1,4 @@
-"""data=folder."""
+"""Define data=folder."""
 
 from typing import TYPE_CHECKING, ClassVar
 
@@ -66,13 +66,17 @@ class Folder(Data):
         return True
 
     def look(self) -> "Inventory":
-        """Known by names and contents: the folder's place does not count."""
+        """Return the inventory; names and contents identify the images, but not the folder's place."""
         from imgrec.data import inventory
 
         return inventory.of_folder(self.root)
 
     def counts(self, listing: "Listing | None" = None) -> tuple[int, int]:
-        """As in `Data`. No image is opened. Raises UsageError or RunError for a folder that cannot be split so."""
+        """See `Data`. No image is opened.
+
+        Raises:
+            UsageError, RunError: The folder's images cannot be split in this way.
+        """
         from imgrec.data import folder
 
         found = folder.split(self, listing)

@@ -1,4 +1,4 @@
-"""loss=brier."""
+"""Define loss=brier."""
 
 from typing import TYPE_CHECKING
 

@@ -1,4 +1,4 @@
-"""loss=cross_entropy."""
+"""Define loss=cross_entropy."""
 
 from typing import TYPE_CHECKING
 

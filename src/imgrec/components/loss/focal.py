@@ -1,4 +1,4 @@
-"""loss=focal."""
+"""Define loss=focal."""
 
 from functools import partial
 from typing import TYPE_CHECKING

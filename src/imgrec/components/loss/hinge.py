@@ -1,4 +1,4 @@
-"""loss=hinge."""
+"""Define loss=hinge."""
 
 from functools import partial
 from typing import TYPE_CHECKING, ClassVar

@@ -1,4 +1,4 @@
-"""loss=label_smoothing."""
+"""Define loss=label_smoothing."""
 
 from functools import partial
 from typing import TYPE_CHECKING

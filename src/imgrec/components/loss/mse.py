@@ -1,4 +1,4 @@
-"""loss=mse."""
+"""Define loss=mse."""
 
 from functools import partial
 from typing import TYPE_CHECKING, ClassVar

@@ -1,4 +1,4 @@
-"""model=cnn."""
+"""Define model=cnn."""
 
 from typing import TYPE_CHECKING
 
@@ -30,7 +30,7 @@ class Cnn(Model):
             raise UsageError("model.widths must name at least one stage, got []; the default is [32,64,128]")
 
     def check_side(self, side: int, *, resizable: bool) -> None:
-        """Refuse a side that the stages cannot halve."""
+        """Refuse a side that the three stages cannot halve."""
         stages = len(self.widths)
         factor = 2**stages
         if side % factor == 0:

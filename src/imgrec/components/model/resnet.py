@@ -1,4 +1,4 @@
-"""What some choices of model share."""
+"""Define the base class of the choices with a residual network."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -36,12 +36,12 @@ class Resnet(Model):
 
     @property
     def smallest(self) -> int:
-        return 8 if self.stem == "cifar" else 32  # a pixel is left after all halvings
+        return 8 if self.stem == "cifar" else 32  # leaves one pixel after all halvings
 
     def check_beginning(self) -> None:
-        """Refuse to train a last layer on features that are random and stay so.
+        """Refuse to train only the last layer on features that are random and frozen.
 
-        Not in the configuration's own check: runs of older versions must stay readable.
+        This is no check of the configuration itself, as runs of older versions must stay readable.
         """
         if self.freeze_backbone and not self.pretrained:
             raise UsageError(
@@ -50,7 +50,7 @@ class Resnet(Model):
             )
 
     def normalisation(self, mean: Sequence[float], std: Sequence[float]) -> tuple[Sequence[float], Sequence[float]]:
-        """ImageNet's constants with pretrained weights, else the data's."""
+        """Return ImageNet's constants with pretrained weights, else those of the data."""
         if not self.pretrained:
             return mean, std
         from imgrec.models.pretrained import IMAGENET_MEAN, IMAGENET_STD

@@ -1,4 +1,4 @@
-"""model=resnet18."""
+"""Define model=resnet18."""
 
 from imgrec.components.model.resnet import Resnet
 from imgrec.config.registry import register

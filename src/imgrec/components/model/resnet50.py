@@ -1,4 +1,4 @@
-"""model=resnet50."""
+"""Define model=resnet50."""
 
 from imgrec.components.model.resnet import Resnet
 from imgrec.config.registry import register

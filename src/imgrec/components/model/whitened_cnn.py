@@ -1,4 +1,4 @@
-"""model=whitened_cnn."""
+"""Define model=whitened_cnn."""
 
 from typing import TYPE_CHECKING
 

@@ -1,4 +1,4 @@
-"""optimizer=adagrad."""
+"""Define optimizer=adagrad."""
 
 from typing import TYPE_CHECKING
 
@@ -26,6 +26,6 @@ class Adagrad(Optimizer):
         from imgrec.optim.parameters import groups
 
         parameters = groups(module, decay_norm_and_bias=self.decay_norm_and_bias, weight_decay=self.weight_decay)
-        # its fused kernel is the CPU's alone in the oldest PyTorch that imgrec takes
+        # in the oldest PyTorch that imgrec supports, only the CPU has a fused kernel for it
         on_cpu = all(parameter.device.type == "cpu" for group in parameters for parameter in group["params"])
         return torch.optim.Adagrad(parameters, lr=self.peak, eps=self.eps, fused=fused(parameters) if on_cpu else None)

@@ -1,4 +1,4 @@
-"""optimizer=adam."""
+"""Define optimizer=adam."""
 
 from typing import TYPE_CHECKING
 

@@ -1,4 +1,4 @@
-"""optimizer=adamw."""
+"""Define optimizer=adamw."""
 
 from typing import TYPE_CHECKING
 

@@ -1,4 +1,4 @@
-"""optimizer=momentum."""
+"""Define optimizer=momentum."""
 
 from typing import TYPE_CHECKING
 

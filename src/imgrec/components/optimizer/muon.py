@@ -1,4 +1,4 @@
-"""optimizer=muon."""
+"""Define optimizer=muon."""
 
 from typing import TYPE_CHECKING
 

@@ -1,4 +1,4 @@
-"""optimizer=muon_sgd."""
+"""Define optimizer=muon_sgd."""
 
 from typing import TYPE_CHECKING
 

@@ -1,4 +1,4 @@
-"""optimizer=rmsprop."""
+"""Define optimizer=rmsprop."""
 
 from typing import TYPE_CHECKING, ClassVar
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 class RmsProp(Optimizer):
     """RMSprop (Hinton 2012, Coursera lecture 6e, which names no rate) at Keras' default rate."""
 
-    # its state has no past updates without momentum, and PyTorch makes none later
+    # without momentum the state has no past updates, and PyTorch adds none later
     begins_with: ClassVar[tuple[str, ...]] = ("momentum",)
 
     lr: float = setting(1e-3, "peak learning rate; Keras' default (PyTorch's is 0.01)")

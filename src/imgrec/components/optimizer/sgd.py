@@ -1,4 +1,4 @@
-"""optimizer=sgd."""
+"""Define optimizer=sgd."""
 
 from typing import TYPE_CHECKING
 
@@ -18,7 +18,7 @@ class Sgd(Optimizer):
     lr: float = setting(0.01, "learning rate; 0.01 is the documented default of Keras' SGD")
 
     def build(self, module: "nn.Module") -> "TorchOptimizer":
-        """See `torch.optim.SGD`. A fused kernel is no faster, as there is no state to save a pass over."""
+        """See `torch.optim.SGD`. A fused kernel is no faster here, as there is no state to update."""
         import torch
 
         from imgrec.optim.parameters import groups

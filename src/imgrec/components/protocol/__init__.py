@@ -1,1 +1,1 @@
-"""The protocols: how a network is measured."""
+"""The protocols: how the outputs of a network are computed when it is scored."""

@@ -1,4 +1,4 @@
-"""protocol=clean."""
+"""Define protocol=clean."""
 
 from typing import TYPE_CHECKING
 

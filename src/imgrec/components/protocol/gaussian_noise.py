@@ -1,4 +1,4 @@
-"""protocol=gaussian_noise."""
+"""Define protocol=gaussian_noise."""
 
 from functools import partial
 from typing import TYPE_CHECKING

@@ -1,4 +1,4 @@
-"""protocol=tta_flip."""
+"""Define protocol=tta_flip."""
 
 from typing import TYPE_CHECKING
 

@@ -1,4 +1,4 @@
-"""protocol=tta_flip_shift."""
+"""Define protocol=tta_flip_shift."""
 
 from typing import TYPE_CHECKING
 

@@ -1,4 +1,4 @@
-"""schedule=constant."""
+"""Define schedule=constant."""
 
 from imgrec.config.registry import register
 from imgrec.config.schedule import Schedule
@@ -9,5 +9,5 @@ class Constant(Schedule):
     """The peak rate throughout."""
 
     def after_warmup(self, progress: float, step: int, total_steps: int) -> float:
-        """As in `Schedule`."""
+        """See `Schedule`."""
         return 1.0

@@ -1,4 +1,4 @@
-"""schedule=cosine."""
+"""Define schedule=cosine."""
 
 from imgrec.config.fields import setting
 from imgrec.config.registry import register
@@ -12,5 +12,5 @@ class Cosine(Schedule):
     final: float = setting(0.0, "share of the peak that is left at the end", at_least=0, at_most=1)
 
     def after_warmup(self, progress: float, step: int, total_steps: int) -> float:
-        """As in `Schedule`."""
+        """See `Schedule`."""
         return half_cosine(1.0, self.final, progress)

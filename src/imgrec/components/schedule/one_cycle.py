@@ -1,4 +1,4 @@
-"""schedule=one_cycle."""
+"""Define schedule=one_cycle."""
 
 from imgrec.config.fields import setting
 from imgrec.config.registry import register
@@ -20,7 +20,10 @@ class OneCycle(Schedule):
             raise UsageError(f"schedule.warmup must be 0 with one_cycle, which warms up by itself, got {self.warmup}")
 
     def after_warmup(self, progress: float, step: int, total_steps: int) -> float:
-        """PyTorch's OneCycleLR with anneal_strategy=cos: the peak lies at step peak_at * total_steps - 1."""
+        """Return the rate of PyTorch's OneCycleLR with anneal_strategy=cos.
+
+        Its peak is at step peak_at * total_steps - 1.
+        """
         peak, last = self.peak_at * total_steps - 1, total_steps - 1
         step = min(step, last)
         if step <= peak:

@@ -1,4 +1,4 @@
-"""schedule=step."""
+"""Define schedule=step."""
 
 from imgrec.config.fields import setting
 from imgrec.config.registry import register
@@ -21,7 +21,7 @@ class Step(Schedule):
             raise UsageError(f"schedule.milestones must ascend, got {list(self.milestones)}")
 
     def after_warmup(self, progress: float, step: int, total_steps: int) -> float:
-        """As in `Schedule`."""
-        # rounded: 0.55 * 100 is 55.00000000000001 in floating point, and would fall a step late
+        """See `Schedule`."""
+        # rounded, as 0.55 * 100 is 55.00000000000001 in floating point, which would delay the fall by a step
         passed = sum(step >= round(milestone * total_steps) for milestone in self.milestones)
         return float(self.gamma**passed)

@@ -1,1 +1,1 @@
-"""The launchers, as configurations pick them. Their modules import what carries runs out in `build` alone."""
+"""Launchers that a configuration selects by name. Their modules import the code that carries out runs in `build`."""

@@ -1,4 +1,4 @@
-"""launcher=basic."""
+"""Define launcher=basic."""
 
 from typing import TYPE_CHECKING, ClassVar
 

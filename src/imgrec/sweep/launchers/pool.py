@@ -1,4 +1,4 @@
-"""launcher=pool."""
+"""Define launcher=pool."""
 
 from typing import TYPE_CHECKING
 

@@ -1,1 +1,1 @@
-"""The sweeps, as configurations pick them. Their modules import what decides on runs in `build` alone."""
+"""Sweeps that a configuration selects by name. Their modules import the code that decides on runs only in `build`."""

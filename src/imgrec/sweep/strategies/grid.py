@@ -1,4 +1,4 @@
-"""sweep=grid."""
+"""Define sweep=grid."""
 
 from typing import TYPE_CHECKING
 

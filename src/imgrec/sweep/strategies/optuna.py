@@ -1,4 +1,4 @@
-"""sweep=optuna."""
+"""Define sweep=optuna."""
 
 from typing import TYPE_CHECKING, ClassVar
 

@@ -1,4 +1,4 @@
-"""sweep=tuned."""
+"""Define sweep=tuned."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, ClassVar
@@ -11,7 +11,7 @@ from imgrec.errors import UsageError
 if TYPE_CHECKING:
     from imgrec.sweep.strategy import Strategy
 
-TUNING_SEED = 100  # far from 0, 1, 2, ..., with which final runs are made
+TUNING_SEED = 100  # far from 0, 1, 2, ..., the usual seeds of final runs
 
 
 @register("sweep", "tuned")

@@ -1,1 +1,1 @@
-"""The callbacks, as configurations pick them. Their modules import what computes in `build` alone."""
+"""Callbacks that a configuration selects by name. Their modules import the code that computes only in `build`."""

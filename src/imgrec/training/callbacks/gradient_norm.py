@@ -1,4 +1,4 @@
-"""callback=gradient_norm."""
+"""Define callback=gradient_norm."""
 
 from typing import TYPE_CHECKING, ClassVar
 

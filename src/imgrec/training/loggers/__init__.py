@@ -1,1 +1,1 @@
-"""The loggers, as configurations pick them. Their modules import what writes in `build` alone."""
+"""Loggers that a configuration selects by name. Their modules import the code that writes only in `build`."""

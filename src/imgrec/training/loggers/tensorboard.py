@@ -1,4 +1,4 @@
-"""logger=tensorboard."""
+"""Define logger=tensorboard."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING
