@@ -108,6 +108,10 @@ CONFIGURATION = [
         "test_protocols must be one of clean, gaussian_noise, tta_flip, tta_flip_shift, got 'tta'",
     ),
     ("trainer.precision=16-mixed", "trainer.precision=16-mixed needs a CUDA GPU; use bf16-mixed, or 32"),
+    (
+        "callback.gradient_norm.every=3",
+        "callback.gradient_norm.every=3 has no effect without callbacks=[gradient_norm]",
+    ),
     ("augment.mix_alpha=0.3", "augment.mix_alpha=0.3 has no effect without augment.mix=mixup or cutmix"),
     ("augment.mix_probability=0.3", "augment.mix_probability=0.3 has no effect without augment.mix=mixup or cutmix"),
     ("hydra.run.dir=runs/${seed}", "hydra.run.dir must be a plain path, got 'runs/${seed}'"),

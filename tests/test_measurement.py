@@ -2,7 +2,7 @@
 
 import json
 import math
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
@@ -190,13 +190,25 @@ def test_a_protocol_may_take_gradients_of_the_images_and_leaves_the_network_as_i
 @pytest.mark.parametrize(
     ("rows", "sentence"),
     [
-        ({"a/b": torch.zeros(4, 3)}, "protocol=given must name its rows by letters, digits and _ \\. \\+ -, got 'a/b'"),
-        ({"": torch.zeros(3, 3)}, r"protocol=given must give logits \(4, K\) for 4 images, got \(3, 3\)"),
-        ({"": 0.5}, r"protocol=given must give logits \(4, K\) for 4 images, got float"),
+        (
+            {"a/b": torch.zeros(4, 3)},
+            r"must name its rows by at most 64 letters, digits and _ \. \+ -, got 'a/b'; rename it",
+        ),
+        (
+            {"": torch.zeros(3, 3)},
+            r"must give logits \(4, K\) of floating point, one a class, for 4 images, got \(3, 3\)",
+        ),
+        (
+            {"": 0.5},
+            r"must give logits \(4, K\) of floating point, one a class, for 4 images, got float",
+        ),
+        ({0: torch.zeros(4, 3)}, "must give logits by the names of rows"),
+        (None, "must give logits by the names of rows, such as .*, got NoneType; mend its build"),
+        ({"": torch.zeros(4, 3, dtype=torch.int64)}, "of floating point"),
         ({}, "protocol=given must give the same rows for each batch, got "),
     ],
 )
-def test_a_protocol_that_gives_no_logits_is_refused(rows: dict[str, Any], sentence: str) -> None:
+def test_a_protocol_that_gives_no_logits_is_refused(rows: Any, sentence: str) -> None:
     class Given(Protocol):
         """What the test says."""
 
@@ -310,3 +322,25 @@ def test_the_calibration_bins_hold_every_image_and_add_up_to_the_error() -> None
     scores.update(found.logits_nk, found.targets_n, torch.zeros(()))
     gaps = [row["n"] / 300 * abs(row["accuracy"] - row["confidence"]) for row in rows if row["n"]]
     assert scores.scalars()["ece"] == pytest.approx(sum(gaps), abs=1e-6)
+
+
+def test_a_protocol_can_change_neither_the_true_classes_nor_the_number_of_classes() -> None:
+    class Given(Protocol):
+        """What the test says."""
+
+        wide: ClassVar[int] = 1
+
+        def build(self) -> Any:
+            def changed(network: Any, batch: Batch) -> dict[str, Tensor]:
+                batch.targets_n.zero_()
+                batch.indices_n.zero_()
+                return {"": network(batch.images_nchw).repeat(1, self.wide)}
+
+            return changed
+
+    found = predict_rows(Probe(50), images(4), Given(name="given"), device=CPU, batch_size=2)["given"]
+    assert found.targets_n.tolist() == [0, 1, 2, 0]
+    assert found.indices_n.tolist() == [0, 1, 2, 3]
+    Given.wide = 2
+    with pytest.raises(RunError, match=r"must give logits \(2, 3\) of floating point, .*got \(2, 6\)"):
+        predict_rows(Probe(50), images(4), Given(name="given"), device=CPU, batch_size=2)

@@ -66,7 +66,7 @@ def check_plain(state: object, what: str) -> None:
         return
     else:
         inner = []
-    if type(state) not in (dict, list, tuple, set, OrderedDict):
+    if type(state) not in (dict, list, tuple, set, OrderedDict, torch.Size):
         raise RunError(
             f"{what} must have a state of numbers, texts, tensors and plain containers, got"
             f" {type(state).__module__}.{type(state).__name__}; change its state_dict()"

@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from imgrec import codechange, ddp_processes, execution, preflight, resuming, run_lookup, runfolder, runlog
-from imgrec.config import folders, outside
+from imgrec.config import folders, listed, outside
 from imgrec.config.compose import compose
+from imgrec.config.listed import LISTS
 from imgrec.config.overrides import given, key_of, literal, parsed, quoted
 from imgrec.config.root import STEERING, Config
 from imgrec.data import inventory
@@ -72,6 +73,7 @@ def _train_one(overrides: Sequence[str]) -> Outcome:
         resumed = resuming.resolve(Path(run), words)
         words = resumed.words
     config = compose(words)
+    listed.refuse_idle(overrides, {axis: list(getattr(config, axis)) for axis in LISTS})
     seen = inventory.take(config.data)
     if config.trainer.fast_dev_run:
         return _try_out(words, config, seen, resumes=run is not None)

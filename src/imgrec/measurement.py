@@ -27,7 +27,7 @@ from imgrec.protocols import Batch
 from imgrec.records import Score, wilson
 from imgrec.scores import CALIBRATION_BINS, Scores, calibration_bins
 
-_ROW = re.compile(r"[A-Za-z0-9_.+-]*")  # the name of a protocol's row
+_ROW = re.compile(r"[A-Za-z0-9_.+-]{0,64}")  # the name of a protocol's row
 
 
 @dataclass(kw_only=True)
@@ -118,9 +118,12 @@ def predict(
         images, batch_size=batch_size, num_workers=num_workers, pin_memory=device.type == "cuda", with_indices=True
     )
 
+    classes = [0]
+
     def in_float32(images_nchw: Tensor) -> Tensor:
         """Return the logits in float32, so that views are averaged in full precision."""
         logits_nk: Tensor = network(images_nchw).float()
+        classes[0] = logits_nk.shape[1]
         return logits_nk
 
     measured = protocol.build()
@@ -129,9 +132,12 @@ def predict(
         try:
             for batch_nchw, targets_n, indices_n in loader:
                 batch_nchw = batch_nchw.to(device).contiguous(memory_format=memory_format)
-                batch = Batch(images_nchw=batch_nchw, targets_n=targets_n.to(device), indices_n=indices_n)
-                for row, logits_nk in measured(in_float32, batch).items():
-                    label = _label(protocol, row, logits_nk, len(indices_n))
+                # copies: a protocol may change what it is given
+                batch = Batch(
+                    images_nchw=batch_nchw, targets_n=targets_n.to(device, copy=True), indices_n=indices_n.clone()
+                )
+                for row, logits_nk in _rows(protocol, measured(in_float32, batch)).items():
+                    label = _label(protocol, row, logits_nk, (len(indices_n), classes[0]))
                     logits.setdefault(label, []).append(logits_nk.detach().cpu())
                 targets.append(targets_n)
                 indices.append(indices_n)
@@ -147,21 +153,53 @@ def predict(
             targets_n=torch.cat(targets),
             indices_n=torch.cat(indices),
             precision=precision,
-            settings=listed.changed(protocol),
+            settings={key: value for key, value in listed.changed(protocol).items() if key != protocol.rows_from},
         )
         for label, found in logits.items()
     }
 
 
-def _label(protocol: Protocol, row: str, logits_nk: Tensor, count: int) -> str:
-    """Return the label of a row's scores. Refuse a row that has an invalid name, or no logits of `count` images."""
+def _rows(protocol: Protocol, found: object) -> Mapping[str, Tensor]:
+    """Return what a protocol gave for a batch.
+
+    Raises:
+        RunError: It is no mapping from names to logits.
+    """
+    if not isinstance(found, Mapping) or not all(isinstance(row, str) for row in found):
+        raise RunError(
+            f"protocol={protocol.name} must give logits by the names of rows, such as {{'': logits}}, got"
+            f" {type(found).__name__}; mend its build()"
+        )
+    return found
+
+
+def _label(protocol: Protocol, row: str, logits_nk: Tensor, shape: tuple[int, int]) -> str:
+    """Return the name under which scores of this row are recorded.
+
+    Raises:
+        RunError: The row cannot be scored.
+    """
     if _ROW.fullmatch(row) is None:
         raise RunError(
-            f"protocol={protocol.name} must name its rows by letters, digits and _ . + -, got {row!r}; rename it"
+            f"protocol={protocol.name} must name its rows by at most 64 letters, digits and _ . + -, got {row[:80]!r};"
+            " rename it"
         )
-    if not isinstance(logits_nk, Tensor) or logits_nk.ndim != 2 or len(logits_nk) != count:
-        shape = tuple(logits_nk.shape) if isinstance(logits_nk, Tensor) else type(logits_nk).__name__
-        raise RunError(f"protocol={protocol.name} must give logits ({count}, K) for {count} images, got {shape}")
+    count, classes = shape
+    if (
+        not isinstance(logits_nk, Tensor)
+        or not logits_nk.is_floating_point()
+        or logits_nk.ndim != 2
+        or tuple(logits_nk.shape) != (count, classes or logits_nk.shape[1])
+    ):
+        got = (
+            f"{tuple(logits_nk.shape)}, {logits_nk.dtype}"
+            if isinstance(logits_nk, Tensor)
+            else type(logits_nk).__name__
+        )
+        raise RunError(
+            f"protocol={protocol.name} must give logits ({count}, {classes or 'K'}) of floating point, one a class, for"
+            f" {count} images, got {got}; mend its build()"
+        )
     return f"{protocol.name}:{row}" if row else protocol.name
 
 
@@ -215,9 +253,12 @@ def measure(predictions: Predictions, loss: LossFunction, *, split: str, protoco
     n = len(predictions.targets_n)
     values = scores.scalars()
     if not math.isfinite(values["loss"]):
+        way_out = "train again with a lower optimizer.lr or trainer.gradient_clip=1"
+        if protocol != "clean":
+            way_out += f", or, where clean images have scores, leave {protocol.partition(':')[0]} out of test_protocols"
         raise RunError(
             f"the loss on {split} at {at} ({protocol}) must be finite, got {values['loss']}: the network's outputs are"
-            " no numbers to score; train again with a lower optimizer.lr or trainer.gradient_clip=1"
+            f" no numbers to score; {way_out}"
         )
     settings: dict[str, Any] = {"precision": predictions.precision, **predictions.settings}
     calibrated = settings

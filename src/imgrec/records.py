@@ -221,6 +221,8 @@ def _check(record: Record) -> None:
     check_components(record.components)
     for word in value_checks.items(record.command, "command"):
         value_checks.text(word, "a word of the command")
+    for name in value_checks.items(record.config.get("callbacks", []), "config's callbacks"):
+        value_checks.text(name, "a name in config's callbacks")
     value_checks.integer(record.config.get("seed", 0), "config's seed", low=-(2**63), high=2**64)
     for key in _COSTS:
         if record.cost.get(key) is not None:

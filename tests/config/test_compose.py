@@ -181,10 +181,10 @@ def test_a_recipe_changes_choices_and_the_command_line_changes_the_recipe() -> N
         ),
         (["callbacks=[gradient_nrm]"], "callbacks must be one of gradient_norm, got 'gradient_nrm'; did you mean gr"),
         (["callbacks=[gradient_norm,gradient_norm]"], "callbacks must name each callback once, got ['gradient_norm', "),
-        (
-            ["callback.gradient_norm.every=3"],
-            "callback.gradient_norm.every=3 has no effect without callbacks=[gradient_norm]; add that, or drop it",
-        ),
+        (["callback.gradient_norm.name=x"], "callback.gradient_norm.name follows from the list; write callbacks=[...]"),
+        (["callback.gradient_norm=null"], "callback.gradient_norm must have its settings below it, got None; drop it"),
+        (["callbacks=[[gradient_norm]]"], "callbacks"),
+        (["protocols=[clean]"], "protocols is not a key; did you mean test_protocols?"),
         (
             ["callbacks=[gradient_norm]", "callback.gradient_norm.every=0"],
             "callback.gradient_norm.every must be >= 1 and finite, got 0",

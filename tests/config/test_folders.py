@@ -44,10 +44,10 @@ def folder(tmp_path: Path) -> Callable[[Mapping[str, str]], Path]:
 
     def laid(files: Mapping[str, str]) -> Path:
         for name, text in files.items():
-            path = tmp_path / "it's my, conf=1" / name
+            path = tmp_path / "it's my, c\\onf=1" / name
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(text)
-        return tmp_path / "it's my, conf=1"
+        return tmp_path / "it's my, c\\onf=1"
 
     return laid
 
@@ -107,13 +107,29 @@ def test_an_edited_file_is_read_again(folder: Callable[[Mapping[str, str]], Path
         ({"notes.txt": ""}, "must hold YAML files, such as experiment/mine.yaml, and holds none; name another"),
         ({"mine.yaml": ""}, "mine.yaml must lie in a folder of its axis, experiment/ or study/, such as"),
         ({"optimiser/mine.yaml": ""}, "optimiser/mine.yaml must lie in a folder of its axis"),
-        ({"optimizer/my-sgd.yaml": ""}, "my-sgd.yaml must be named by letters, digits and underscores; rename it"),
+        (
+            {"optimizer/my-sgd.yaml": ""},
+            "my-sgd.yaml must be named by letters, digits and underscores, as no number and no null, and must not",
+        ),
         ({"optimizer/adam.yaml": ""}, "optimizer/adam.yaml must have a name that is free, and optimizer=adam is th"),
         ({"experiment/demo.yaml": ""}, "experiment/demo.yaml must have a name that is free, and experiment=demo is "),
         (
             {"experiment/mine.yaml": "hydra:\n  callbacks:\n    x: {_target_: os.system}\n"},
             "must set values alone, and a study hydra.sweeper.params; remove its other hydra: keys",
         ),
+        (
+            {"experiment/mine.yaml": "# @package hydra.callbacks\nx: {_target_: os.system}\n"},
+            "got @package hydra.callb",
+        ),
+        ({"optimizer/mine.yaml": "# @package _global_\nlr: 1\n"}, "got @package _global_; remove that line"),
+        ({"experiment/mine.yaml": "defaults: [{override /hydra/launcher: basic}]\n"}, "none of Hydra's own groups"),
+        (
+            {"experiment/mine.yaml": "x: !!python/object/apply:pathlib.Path [a]\nhydra: {verbose: true}\n"},
+            "must set values alone, and a study hydra.sweeper.params; remove its other hydra: keys",
+        ),
+        ({"optimizer/momentum_schema.yaml": "lr: 0.7\n"}, "must not end with _schema; rename it"),
+        ({"optimizer/null.yaml": "lr: 0.7\n"}, "as no number and no null"),
+        ({"optimizer/mine.yml": "lr: 0.7\n"}, "optimizer/mine.yml must end with .yaml to be found; rename it"),
         (
             {"study/mine.yaml": "hydra:\n  sweeper:\n    _target_: os.system\n    params: {}\n"},
             "must set values alone, and a study hydra.sweeper.params; remove its other hydra: keys",
@@ -137,6 +153,7 @@ def test_a_folder_that_no_command_could_use_is_refused(
         ("defaults: [sgd_schema]\n_target_: os.system\n", "optimizer._target_ is not a key"),
         ("lr: 1\n", "it must name its schema; add a line such as defaults: ["),
         ("lr: [\n", "it must be YAML, and cannot be read"),
+        ("defaults: [mine]\nlr: 1\n", "must not name itself in its defaults"),
     ],
 )
 def test_what_is_wrong_in_a_file_is_said_with_its_place(
@@ -144,7 +161,7 @@ def test_what_is_wrong_in_a_file_is_said_with_its_place(
 ) -> None:
     with (
         folders.also(folder({"optimizer/mine.yaml": text})),
-        pytest.raises(UsageError, match=r"mine|optimizer") as refused,
+        pytest.raises(UsageError, match="must|is not a key|value") as refused,
     ):
         compose(["optimizer=mine"])
     assert sentence in str(refused.value)

@@ -4,7 +4,9 @@ import pytest
 
 from imgrec.config.compose import compose
 from imgrec.config.identity import essence, run_id
+from imgrec.config.listed import refuse_idle
 from imgrec.config.serialize import flat, from_flat
+from imgrec.errors import UsageError
 
 NOISE = "test_protocols=[clean,gaussian_noise]"
 SIGMAS = "protocol.gaussian_noise.sigmas=[0.5,1]"
@@ -40,3 +42,30 @@ def test_settings_of_protocols_are_part_of_a_run_and_those_that_only_observe_are
         "test_protocols": ["clean", "gaussian_noise"],
         "protocol.gaussian_noise.sigmas": [0.5, 1.0],
     }
+
+
+@pytest.mark.parametrize(
+    ("rows", "sentence"),
+    [
+        ({"protocol.clean.name": "tta_flip"}, "protocol.clean.name is not a key"),
+        ({"protocol.mine.x": 1}, "protocol must be one of"),
+        ({"callbacks": [{"a": 1}]}, "callbacks must"),
+        ({"loggers": [["tensorboard"]]}, "loggers must"),
+    ],
+)
+def test_a_record_whose_lists_no_command_could_give_is_refused(rows: dict[str, object], sentence: str) -> None:
+    with pytest.raises(UsageError, match=sentence):
+        from_flat({**flat(compose([])), **rows})
+
+
+def test_deviations_whose_rows_would_have_one_name_are_refused() -> None:
+    with pytest.raises(UsageError, match="sigmas must name deviations, each once"):
+        compose([NOISE, "protocol.gaussian_noise.sigmas=[0.1,0.1000000001]"])
+
+
+def test_settings_of_a_component_that_a_run_of_a_sweep_does_not_name_are_left_out() -> None:
+    words = ["callback.gradient_norm.every=3"]
+    refuse_idle(words, {"protocol": [], "callback": ["gradient_norm"], "logger": []})
+    assert compose(words).callback == {}
+    with pytest.raises(UsageError, match=r"every=3 has no effect without callbacks=\[gradient_norm\]; add that"):
+        refuse_idle(words, {"protocol": [], "callback": [], "logger": []})

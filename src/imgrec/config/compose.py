@@ -87,6 +87,10 @@ def compose_raw(overrides: Sequence[str]) -> DictConfig:
             _set(config, word)
     except (HydraException, OmegaConfBaseException, yaml.YAMLError) as error:
         raise explained(error) from error
+    except RecursionError as error:
+        raise UsageError(
+            "a file of choices must not name itself in its defaults, nor nest thousands deep; mend it"
+        ) from error
     return _without_hydra(config) if hydras else config
 
 
@@ -269,6 +273,8 @@ def _check_choice(override: Override) -> None:
     elif axis in GROUPS and rest == "name":
         name = override.get_value_string()
         raise UsageError(f"{key} follows from the choice; write {axis}={name} instead")
+    elif axis in LISTS and rest.endswith(".name"):
+        raise UsageError(f"{key} follows from the list; write {LISTS[axis]}=[...] instead")
 
 
 def _check_hydra(override: Override) -> None:

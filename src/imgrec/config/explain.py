@@ -43,7 +43,7 @@ def unknown_choice(axis: str, value: str) -> UsageError:
     guess = nearest(value, known)
     own = "--components FILE or --config-dir DIR" if axis in KINDS and axis not in LISTS else "--components FILE"
     own = f"; one of your own needs {own if axis in KINDS else '--config-dir DIR'}"
-    hint = f"; did you mean {axis}={guess}?" if guess else own
+    hint = f"; did you mean {f'{axis}.{guess}' if axis in LISTS else f'{axis}={guess}'}?" if guess else own
     return UsageError(f"{axis} must be one of {', '.join(known)}, got {value!r}{hint}")
 
 
@@ -54,13 +54,17 @@ def unknown_key(key: str, owner: type) -> UsageError:
     if axis in LISTS and rest and rest.partition(".")[0] not in components(axis):
         return unknown_choice(axis, rest.partition(".")[0])
     owner = listed.schema_of(parent) or owner
-    siblings = [field.name for field in dataclasses.fields(owner) if field.name != "name"]
-    where = f" ({owner.__name__} has {', '.join(siblings)})" if parent else "; imgrec train --help all lists the keys"
+    siblings = [LISTS.get(field.name, field.name) for field in dataclasses.fields(owner) if field.name != "name"]
+    where = (
+        f" ({owner.__name__} has {', '.join(siblings) or 'no settings'})"
+        if parent
+        else "; imgrec train --help all lists the keys"
+    )
     if near := _sibling(parent, leaf, siblings):
         return UsageError(f"{key} is not a key; did you mean {near}?{where}")
     if owners := [name for name, schema in components(parent).items() if _has(schema, leaf)]:
         return UsageError(f"{key} is not a key of this choice, only of {parent}={'|'.join(owners)}{where}")
-    leaves = {name.rpartition(".")[2]: name for name in known_keys()}
+    leaves = {name.rpartition(".")[2]: name for name in known_keys()} | dict(LISTS)
     near = SYNONYMS.get(leaf) or leaves.get(nearest(leaf, leaves, cutoff=0.75) or "")
     return UsageError(f"{key} is not a key; {f'did you mean {near}?' if near else 'remove it'}{where}")
 

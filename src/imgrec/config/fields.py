@@ -161,6 +161,8 @@ def _plain(word: str) -> str:
 def choice(key: str, value: str, known: Sequence[str]) -> None:
     """Refuse a value outside `known`. The error message lists the choices and names the nearest one."""
     if value not in known:
+        if not isinstance(value, str):
+            raise UsageError(f"{key} must be one of {', '.join(known)}, got {value!r}")
         guess = nearest(value, known)
         hint = f"; did you mean {guess}?" if guess else ""
         raise UsageError(f"{key} must be one of {', '.join(known)}, got {value!r}{hint}")

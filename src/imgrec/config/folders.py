@@ -8,7 +8,10 @@ from contextvars import ContextVar
 from pathlib import Path
 
 import yaml
+from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 
+from imgrec.config.overrides import quoted
 from imgrec.config.registry import components
 from imgrec.config.root import GROUPS
 from imgrec.errors import StrPath, UsageError, shown
@@ -53,8 +56,7 @@ def search_path() -> list[str]:
     own = _own.get()
     if own is None:
         return []
-    place = str(own).replace("\\", "\\\\").replace("'", "\\'")
-    return [f"hydra.searchpath=['file://{place}']"]
+    return [f"hydra.searchpath=[{quoted(f'file://{own}')}]"]
 
 
 @contextlib.contextmanager
@@ -87,6 +89,8 @@ def _checked(folder: Path) -> Path:
         raise UsageError(f"{told} must be a folder of YAML files, as conf/ is, and there is none; name another")
     if "${" in str(place):
         raise UsageError(f"{told} must have no ${{ in its path, which Hydra resolves; name another")
+    for path in sorted(place.rglob("*.yml")):
+        raise UsageError(f"{told}: {shown(path.relative_to(place))} must end with .yaml to be found; rename it")
     found = [path.relative_to(place) for path in sorted(place.rglob("*.yaml"))]
     for path in found:
         kind, name = path.parts[0], path.stem
@@ -95,8 +99,11 @@ def _checked(folder: Path) -> Path:
                 f"{told}: {shown(path)} must lie in a folder of its axis, experiment/ or study/, such as"
                 f" optimizer/mine.yaml ({', '.join(_KINDS)}); move it"
             )
-        if not re.fullmatch(r"\w+", name):
-            raise UsageError(f"{told}: {shown(path)} must be named by letters, digits and underscores; rename it")
+        if not name.isidentifier() or yaml.safe_load(name) != name or name.endswith("_schema"):
+            raise UsageError(
+                f"{told}: {shown(path)} must be named by letters, digits and underscores, as no number and no null, and"
+                " must not end with _schema; rename it"
+            )
         if (conf_dir() / path).is_file() or name in components(kind):
             raise UsageError(
                 f"{told}: {shown(path)} must have a name that is free, and {kind}={name} is there; rename it"
@@ -108,15 +115,28 @@ def _checked(folder: Path) -> Path:
 
 
 def _refuse_code(path: Path, told: str, kind: str) -> None:
-    """Refuse a file that configures Hydra itself, as such settings may name classes."""
+    """Refuse a file that says how Hydra itself works, as such settings may name classes.
+
+    Raises:
+        UsageError: The file does so, or cannot be read.
+    """
     try:
-        rows = yaml.safe_load(path.read_text("utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
-        reason = getattr(error, "strerror", None) or "no UTF-8"
-        raise UsageError(f"{told} must be YAML, and cannot be read: {reason}; mend it") from error
+        text = path.read_text("utf-8")
+        rows = OmegaConf.to_container(OmegaConf.load(path))
     except yaml.YAMLError:
-        return  # composing the file reports the error, with the line
-    hydra = rows.get("hydra") if isinstance(rows, dict) else None
+        return  # the refusal names the line, when the file is composed
+    except (OSError, ValueError, RecursionError, OmegaConfBaseException) as error:
+        reason = getattr(error, "strerror", None) or str(error).splitlines()[0]
+        raise UsageError(f"{told} must be YAML, and cannot be read: {reason}; mend it") from error
+    package = re.findall(r"^#\s*@package\s+(\S+)", text, re.MULTILINE)
+    if set(package) - ({"_global_"} if kind in ("experiment", "study") else set()):
+        raise UsageError(f"{told} must set values of its own place, got @package {package[0]}; remove that line")
+    settings = rows if isinstance(rows, dict) else {}
+    if "hydra" in str(settings.get("defaults")):
+        raise UsageError(
+            f"{told} must choose none of Hydra's own groups in its defaults; remove what names hydra there"
+        )
+    hydra = settings.get("hydra")
     sweeper = hydra.get("sweeper") if isinstance(hydra, dict) else None
     if hydra is not None and not (
         kind == "study" and isinstance(sweeper, dict) and [*hydra] == ["sweeper"] and [*sweeper] == ["params"]

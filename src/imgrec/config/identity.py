@@ -76,6 +76,8 @@ def run_name(config: Config, overrides: Sequence[str], identity: str) -> str:
             value = "/".join(PurePath(config.data.place or "").parts[-_PARTS:])
         elif key in silent or key.startswith("hydra."):
             continue
+        elif key in LISTS.values() and value == "[]":
+            value = "none"
         parts.append(f"{_plain(key.rpartition('.')[2])}-{_plain(value)}")
     seed = f"seed-{config.seed}"
     shown = "_".join(parts)[: LONGEST_NAME - len(seed) - 1].rstrip("_.-")  # a long command keeps the seed

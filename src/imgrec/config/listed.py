@@ -1,11 +1,12 @@
 """Handle lists of components in a configuration: `callbacks=[a,b]`, with the settings of `a` below `callback.a`."""
 
 import dataclasses
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 from imgrec.config.component import Listed
 from imgrec.config.fields import choice, default_of, is_identity
+from imgrec.config.overrides import key_of
 from imgrec.config.registry import components
 from imgrec.errors import UsageError
 
@@ -22,21 +23,39 @@ def named(axis: str, names: Sequence[str], settings: Mapping[str, Any]) -> dict[
         settings: Components by their names. A component that is missing here has its defaults.
 
     Raises:
-        UsageError: A name is unknown or given twice, or settings belong to a component that the list does not name.
+        UsageError: A name is unknown or given twice, or what should be settings of a component is something else.
     """
     key, known = LISTS[axis], components(axis)
     for name in names:
+        if not isinstance(name, str):
+            raise UsageError(f"{key} must hold names, got {name!r}; write {key}=[{','.join(known)}], say")
         choice(key, name, list(known))
     if len(set(names)) < len(names):
         raise UsageError(f"{key} must name each {axis} once, got {list(names)}")
     for name, component in settings.items():
-        if name not in names and (given := changed(component)):
-            leaf, value = next(iter(given.items()))
-            raise UsageError(
-                f"{axis}.{name}.{leaf}={value} has no effect without {key}=[{','.join([*names, name])}]; add that, or"
-                " drop it"
-            )
+        if name in known and not isinstance(component, known[name]):
+            raise UsageError(f"{axis}.{name} must have its settings below it, got {component!r}; drop it")
+        if name in known and component.name != name:
+            raise UsageError(f"{axis}.{name}.name must be {name}, got {component.name!r}; drop it")
     return {name: settings[name] if name in settings else known[name]() for name in names}
+
+
+def refuse_idle(overrides: Sequence[str], names: Mapping[str, Collection[str]]) -> None:
+    """Refuse words that set a value of a component which no list names, as nothing would read it.
+
+    Args:
+        overrides: The words of a command.
+        names: The names that the lists hold, by axis.
+
+    Raises:
+        UsageError: There is such a word.
+    """
+    for text in overrides:
+        axis, _, rest = key_of(text).partition(".")
+        name = rest.partition(".")[0]
+        if axis in LISTS and rest and name not in names[axis]:
+            named_with = ",".join([*names[axis], name])
+            raise UsageError(f"{text} has no effect without {LISTS[axis]}=[{named_with}]; add that, or drop it")
 
 
 def changed(component: Listed) -> dict[str, Any]:

@@ -21,10 +21,13 @@ class Protocol(Listed):
     """A protocol: the images as they are, averaged views, corrupted or attacked images.
 
     Attributes:
+        rows_from: The setting whose values have a row each, if there is one; other settings tell scores of the same row
+            apart.
         takes_gradients: True if it needs gradients with respect to the images, as an attack does.
     """
 
     axis: ClassVar[str] = "protocol"
+    rows_from: ClassVar[str] = ""
     takes_gradients: ClassVar[bool] = False
 
     @abstractmethod

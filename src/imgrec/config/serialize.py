@@ -65,7 +65,7 @@ def from_flat(rows: dict[str, Any]) -> Config:
     for key in rows:
         if key.partition(".")[0] in LISTS:
             place, _, leaf = key.rpartition(".")
-            if (listing := listed.schema_of(place)) is None:
+            if (listing := listed.schema_of(place)) is None or leaf == "name":
                 raise unknown_key(key, Config)
             sections.setdefault(place, (listing, {}))[1][leaf] = rows[key]
             _refuse_unknown(*sections[place], f"{place}.")

@@ -3,6 +3,7 @@
 The records in the runs' folders decide what is left to do.
 """
 
+import re
 import signal
 import time
 from collections.abc import Sequence
@@ -19,8 +20,9 @@ from imgrec import (
     runlog,
     text_files,
 )
-from imgrec.config import outside
+from imgrec.config import listed, outside
 from imgrec.config.compose import compose, expand, of_study
+from imgrec.config.listed import LISTS
 from imgrec.config.overrides import given, key_of, literal, parsed
 from imgrec.config.root import STEERING, Config
 from imgrec.errors import Interrupted, RunError, UsageError, interruption_in, shown
@@ -83,6 +85,7 @@ class Sweep:
         self._told_of_code = False
         with runlog.shown():
             planned = self._strategy.planned(words, self.jobs)
+        listed.refuse_idle(words, {axis: self._listed(axis, words, planned) for axis in LISTS})
         self._code_warning = self._judge_code(planned)
         chooses = f"sweep={self._config.sweep.name}" if self._config.sweep.chooses else None
         for job in planned:
@@ -90,6 +93,12 @@ class Sweep:
             if record is None or record.status != "finished":
                 begun = runfolder.newest_state(job.folder) is not None
                 preflight.check(job.config, job.seen, job.folder, chooses=chooses, begun=begun)
+
+    @staticmethod
+    def _listed(axis: str, words: Sequence[str], planned: Sequence[SweepJob]) -> set[str]:
+        """Return the names that a list holds in any of the runs, as far as words or known runs tell."""
+        given = [name for text in words if key_of(text) == LISTS[axis] for name in re.findall(r"\w+", text)]
+        return {*given, *(name for job in planned for name in getattr(job.config, axis))}
 
     @property
     def outcomes(self) -> list[tuple[Path, Record]]:

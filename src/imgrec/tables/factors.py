@@ -138,6 +138,8 @@ def _choices(runs: Sequence[Run], names: Sequence[str]) -> list[str]:
 def _same_axis(key: str, other: str) -> bool:
     """Return True if both are keys of one axis, such as `optimizer.lr` and `optimizer.name`."""
     axis, dot, _ = key.rpartition(".")
+    if axis.startswith("callback."):  # the settings of a component that the list names
+        return other == listed.LISTS["callback"]
     return bool(dot) and other.startswith(f"{axis}.")
 
 
@@ -216,6 +218,8 @@ def training(record: Record) -> list[tuple[str, str]]:
     for key, value in record.config.items():
         axis, _, leaf = key.rpartition(".")
         usual = _defaults_in(record, axis) if leaf != "name" else {}
+        if key == listed.LISTS["callback"]:
+            value = value_of(record, key)  # without those that only observe
         if (
             (axis in AXES or axis.startswith("callback.") or key in _roots())
             and key not in outside

@@ -145,12 +145,12 @@ def tell_of_settings(table: Table) -> None:
     """Note which protocols were measured with several settings, as scores under different settings do not compare."""
     for column in table.columns:
         scores = [run_score.found(run, column, table.at) for row in table.rows for run in row.runs]
-        told = {_settings(score) for score in scores if score is not None}
+        told = {settings_of(score) for score in scores if score is not None}
         if len(told) > 1:
             table.notes.append(f"warning: {column.label} was measured with several settings: {'; '.join(sorted(told))}")
 
 
-def _settings(score: Score) -> str:
+def settings_of(score: Score) -> str:
     """Return how a score was measured. The temperature is left out, as it is fitted for each run."""
     settings = {"precision": "32", **score.settings}  # older records have no precision
     return " ".join(f"{key}={text(value)}" for key, value in sorted(settings.items()) if key != "temperature")

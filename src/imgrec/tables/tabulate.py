@@ -182,7 +182,15 @@ def _merge_repeats(runs: Sequence[Run], notes: list[str]) -> list[Run]:
             kept.append(run)
             continue
         more, less = sorted((kept[place], run), key=lambda each: -len(each.record.scores))
-        known = {_measured(score) for score in more.record.scores}
+        known = {_measured(score): notes_below.settings_of(score) for score in more.record.scores}
+        if any(
+            notes_below.settings_of(score) != known.get(_measured(score), notes_below.settings_of(score))
+            for score in less.record.scores
+        ):
+            notes.append(
+                f"warning: {shown(more.name)} and {shown(less.name)} are one training, measured with several settings;"
+                " the scores of the first are shown"
+            )
         more.record.scores += [score for score in less.record.scores if _measured(score) not in known]
         kept[place] = more
         notes.append(f"one training, counted once: {shown(more.name)} and {shown(less.name)}")

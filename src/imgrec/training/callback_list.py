@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
-from lightning.pytorch.callbacks import Callback
+from lightning.pytorch.callbacks import Callback, Checkpoint
 
 from imgrec import checkpoint
 from imgrec.checkpoint import LAST
@@ -36,6 +36,7 @@ class Callbacks:
     ordered: list[Callback]
     speed: Speed
     saver: Saver
+    named: list[Callback]
 
     @classmethod
     def of(
@@ -96,8 +97,8 @@ class Callbacks:
             saver,
         ]
         # first, so that the changes by a callback of the configuration are averaged, logged and saved
-        ordered = [*_named(job.config, imgrecs), *imgrecs]
-        return cls(ordered=ordered, speed=speed, saver=saver)
+        named = _named(job.config, imgrecs)
+        return cls(ordered=[*named, *imgrecs], speed=speed, saver=saver, named=named)
 
 
 def _named(config: Config, others: Sequence[Callback]) -> list[Callback]:
@@ -108,6 +109,12 @@ def _named(config: Config, others: Sequence[Callback]) -> list[Callback]:
         RunError: The state of a callback could not be loaded again.
     """
     named = {name: each.build() for name, each in config.callback.items()}
+    for name, each in named.items():
+        if not isinstance(each, Callback) or isinstance(each, Checkpoint):
+            raise UsageError(
+                f"callback={name} must build a callback of Lightning's that saves no checkpoints, got"
+                f" {type(each).__name__}; mend its build()"
+            )
     keys = [each.state_key for each in (*others, *named.values())]
     for name, each in named.items():
         checkpoint.check_plain(each.state_dict(), f"callback={name}")  # before the training

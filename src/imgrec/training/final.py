@@ -13,6 +13,7 @@ from imgrec.config.root import Config
 from imgrec.config.trainer import TRIED
 from imgrec.data.source import Few, Images
 from imgrec.diagnostics import matrix
+from imgrec.errors import RunError
 from imgrec.measurement import Predictions
 from imgrec.predictions import Place, Predicted
 from imgrec.records import Score
@@ -70,6 +71,11 @@ def read(config: Config, folder: Path, fitting: Fitting) -> Reading:
             reading.diagnostics.setdefault(at, {})[split] = measurement.diagnose(first, trained.classes)
             if shown is None or (split == "test" and shown[1] == "val"):
                 shown = (at, split, first)
+    if not reading.weights:
+        raise RunError(
+            f"{folder / CHECKPOINTS} must hold {BEST} or {LAST}, and holds neither: the training ended before a step"
+            " was saved; a callback may have ended it"
+        )
     if fitting.board is not None:
         _show(fitting, reading, splits, shown)
     return reading

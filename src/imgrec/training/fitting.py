@@ -3,6 +3,7 @@
 import contextlib
 import logging
 import time
+import traceback
 from collections.abc import Iterator
 from typing import Any
 
@@ -67,7 +68,7 @@ class Fitting:
         callbacks = Callbacks.of(
             job, self._start, data=self.data, position=self._position, writer=self._writer, interruption=interruption
         )
-        self.speed, self.saver = callbacks.speed, callbacks.saver
+        self.speed, self.saver, self._named_callbacks = callbacks.speed, callbacks.saver, callbacks.named
         self.curves = Curves(job.folder / CURVES)
         self._board_is_new = not (job.folder / TENSORBOARD).is_dir()
         loggers = [
@@ -144,6 +145,9 @@ class Fitting:
             return None
         if isinstance(error, (RunError, UsageError)) or any(said in str(error) for said in NO_MEMORY):
             return None
+        theirs = {type(each).__module__ for each in self._named_callbacks}
+        if any(frame.f_globals.get("__name__") in theirs for frame, _ in traceback.walk_tb(error.__traceback__)):
+            return None  # a callback of the configuration failed, and the state is as good as it was
         reason = f"no {error}" if isinstance(error, KeyError) else " ".join(str(error).split()) or "no reason"
         return RunError(
             f"{self._resumed} must hold a state that the run can go on from, and its first step from there ended with:"

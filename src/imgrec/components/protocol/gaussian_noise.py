@@ -1,7 +1,7 @@
 """Define protocol=gaussian_noise."""
 
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from imgrec.config.fields import setting
 from imgrec.config.protocol import Protocol
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 class GaussianNoise(Protocol):
     """Gaussian noise on the images, a row of scores for each deviation (Hendrycks & Dietterich 2019)."""
 
+    rows_from: ClassVar[str] = "sigmas"
     sigmas: list[float] = setting(
         lambda: [0.04, 0.06, 0.08, 0.09, 0.1],
         "standard deviations in shares of the pixel range; the default: severities 1 to 5 of CIFAR-10-C",
@@ -25,7 +26,7 @@ class GaussianNoise(Protocol):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not self.sigmas or len(set(self.sigmas)) < len(self.sigmas):
+        if not self.sigmas or len({f"{sigma:g}" for sigma in self.sigmas}) < len(self.sigmas):  # as rows are named
             raise UsageError(f"{self.prefix}.sigmas must name deviations, each once, got {list(self.sigmas)}")
 
     def build(self) -> "Measure":
