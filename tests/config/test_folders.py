@@ -161,7 +161,7 @@ def test_what_is_wrong_in_a_file_is_said_with_its_place(
 ) -> None:
     with (
         folders.also(folder({"optimizer/mine.yaml": text})),
-        pytest.raises(UsageError, match="must|is not a key|value") as refused,
+        pytest.raises(UsageError, match=r"must|is not a key|value") as refused,
     ):
         compose(["optimizer=mine"])
     assert sentence in str(refused.value)
