@@ -10,7 +10,7 @@ from imgrec import curve_file, records
 def add_curves(folder: Path, curves: Mapping[str, Sequence[float]]) -> None:
     """Values after each epoch by `split metric`; the seed's hundredths are added."""
     seed = records.read(folder / "record.json").config["seed"]
-    lines = [",".join(curve_file.COLUMNS)]
+    lines = [",".join(curve_file.CURVE_COLUMNS)]
     for name, values in curves.items():
         split, metric = name.split()
         lines += [f"{10 * k},{k},{split},{metric},{value + seed / 100}" for k, value in enumerate(values, start=1)]

@@ -141,7 +141,7 @@ def test_curves_have_a_row_a_number_with_what_was_varied(runs: Path) -> None:
     for path in sorted(runs.iterdir()):
         add_curves(path, {"val top1": [0.1, 0.2], "train lr": [0.5, 0.25]})
     frame = quietly(imgrec.load_curves, runs)
-    assert list(frame) == ["run_id", "name", "seed", "optimizer.name", *curve_file.COLUMNS]
+    assert list(frame) == ["run_id", "name", "seed", "optimizer.name", *curve_file.CURVE_COLUMNS]
     assert len(frame) == 4 * 4, "that of the failed run too"
     one = frame[(frame["optimizer.name"] == "adam") & (frame["seed"] == 1) & (frame["metric"] == "top1")]
     assert one[["step", "epoch", "split"]].to_numpy().tolist() == [[10, 1, "val"], [20, 2, "val"]]
