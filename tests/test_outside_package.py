@@ -76,6 +76,7 @@ def _digest(content: bytes) -> str:
     return "sha256=" + base64.urlsafe_b64encode(hashlib.sha256(content).digest()).decode().rstrip("=")
 
 
+@pytest.mark.slow  # test_outside.py does the same with a file
 def test_its_parts_are_used_for_everything_and_refused_without_it(
     package: Path, workplace: Path, command: Callable[..., Any]
 ) -> None:

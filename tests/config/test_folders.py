@@ -25,6 +25,7 @@ STUDY = """\
 # Two rates of one recipe.
 study: rates
 hydra:
+  mode: MULTIRUN
   sweeper:
     params:
       experiment: mine

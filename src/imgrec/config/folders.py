@@ -139,7 +139,7 @@ def _refuse_code(path: Path, told: str, kind: str) -> None:
     hydra = settings.get("hydra")
     sweeper = hydra.get("sweeper") if isinstance(hydra, dict) else None
     if hydra is not None and not (
-        kind == "study" and isinstance(sweeper, dict) and [*hydra] == ["sweeper"] and [*sweeper] == ["params"]
+        kind == "study" and isinstance(sweeper, dict) and {*hydra} <= {"sweeper", "mode"} and [*sweeper] == ["params"]
     ):
         raise UsageError(
             f"{told} must set values alone, and a study hydra.sweeper.params; remove its other hydra: keys"

@@ -49,6 +49,8 @@ def register(axis: str, name: str) -> Callable[[type[C]], type[C]]:
     """
 
     def add(cls: type[C]) -> type[C]:
+        if not isinstance(cls.axis, str):
+            raise ValueError(f"@register({axis!r}, {name!r}): axis and name are taken; rename the setting")
         if cls.axis != axis:
             raise ValueError(f"@register({axis!r}, {name!r}) stands before a class of the axis {cls.axis}")
         if cls.__module__.partition(".")[0] != "imgrec":
