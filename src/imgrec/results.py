@@ -17,7 +17,7 @@ _SplitOption = Annotated[
     str | None, typer.Option(help="test or val; without it, test where it was opened (test=false keeps it closed).")
 ]
 _ProtocolOption = Annotated[
-    str | None, typer.Option(help="clean, tta_flip, tta_flip_shift; without it, clean, or what was measured.")
+    str | None, typer.Option(help="clean, tta_flip, gaussian_noise:0.1; without it, clean, or what was measured.")
 ]
 _RowsOption = Annotated[
     str, typer.Option(metavar="KEY,KEY", help="Factors to tell settings apart by; nothing else may vary.")
