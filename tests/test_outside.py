@@ -18,95 +18,15 @@ from imgrec.job import Job
 
 Said = tuple[int, str, str]
 
-PARTS = '''
-"""A loss, a network, a data set and a launcher, in a file that imports torch at its top."""
-
-from pathlib import Path
-from typing import ClassVar
-
-import torch
-from torch import Tensor, nn
-
-from imgrec import execution, losses
-from imgrec.components import Data, Launcher, Loss, Model, register, setting
-from imgrec.data.source import MemoryImages, Source
-
-Path("loaded").touch()
-
-
-@register("loss", "poly")
-class Poly(Loss):
-    """Cross-entropy with a heavier first polynomial term (Leng et al. 2022)."""
-
-    epsilon: float = setting(1.0, "weight of the first polynomial term; 0 is cross-entropy", above=-1)
-    note: str = setting("", "what the user wants to remember", identity=False)
-
-    def build(self):
-        def poly(logits_nk: Tensor, target: Tensor, *, reduction: str = "mean") -> Tensor:
-            q_nk = losses.wide(logits_nk).softmax(dim=1)
-            first_n = (losses.probabilities(target, q_nk) * (1 - q_nk)).sum(dim=1)
-            plain_n = losses.cross_entropy(logits_nk, target, reduction="none")
-            return losses.reduced(plain_n + self.epsilon * first_n, reduction)
-
-        return poly
-
-
-@register("data", "noise")
-class Noise(Data):
-    """Noise, of two classes."""
-
-    count: int = setting(40, "training images", at_least=1)
-
-    @property
-    def side(self):
-        return 8
-
-    def fingerprint(self):
-        return "noise 1"
-
-    def load(self, listing=None):
-        def drawn(seed, count):
-            draws = torch.Generator().manual_seed(seed)
-            images = torch.randint(0, 256, (count, 3, 8, 8), generator=draws, dtype=torch.uint8)
-            return MemoryImages(images, torch.arange(count) % 2)
-
-        splits = {"train": drawn(0, self.count), "val": drawn(1, 12)}
-        half = (0.5, 0.5, 0.5)
-        return Source(name="noise", classes=("a", "b"), image_size=8, channels=3, open_test=lambda: drawn(2, 12),
-                      mean=half, std=half, **splits)
-
-
-@register("launcher", "backwards")
-class Backwards(Launcher):
-    """The last run first."""
-
-    in_process: ClassVar[bool] = True
-
-    def build(self):
-        return Runner()
-
-
-class Runner:
-    def at_a_time(self, configs):
-        return 1
-
-    def run(self, jobs, watch):
-        for job in reversed(jobs):
-            watch.began(job)
-            execution.run(job, swept=True)
-            watch.ended(job)
-
-
-@register("model", "mlp")
-class Mlp(Model):
-    """Two layers on all pixels."""
-
-    width: int = setting(8, "hidden units", at_least=1)
-
-    def build(self, *, num_classes, image_size, channels, fetch):
-        inputs = channels * image_size**2
-        return nn.Sequential(nn.Flatten(), nn.Linear(inputs, self.width), nn.ReLU(), nn.Linear(self.width, num_classes))
-'''
+PACKAGE = Path(__file__).parent / "robustness_parts"
+PARTS = "".join(
+    [
+        "from pathlib import Path\n",
+        *((PACKAGE / f"{name}.py").read_text() for name in ("data", "launcher", "loss", "network")),
+        '\nPath("loaded").touch()\n',
+    ]
+)
+"""A data set, a launcher, a loss and a network in one file, which imports torch at its top."""
 
 
 ANOTHER = PARTS.replace("plain_n + ", "plain_n - ")
@@ -160,7 +80,7 @@ def test_a_file_s_components_are_trained_measured_verified_and_resumed(
         on = launch.train(["resume=run", "trainer.max_epochs=2", "resume_override=[trainer.max_epochs]"])
         assert on.record.progress["epochs"] == 2
         swept = [word for word in {words!r} if not word.startswith(("data", "hydra."))]
-        sweep = Sweep([*swept, "data=noise", "data.batch_size=8", "data.count=16,24", "launcher=backwards"])
+        sweep = Sweep([*swept, "data=stripes", "data.batch_size=8", "data.count=16,24", "launcher=backwards"])
         sweep.run()
         assert [record.status for _, record in sweep.outcomes] == ["finished", "finished"]
         assert sweep.outcomes[1][1].began <= sweep.outcomes[0][1].began

@@ -1,5 +1,6 @@
 """Test choices, recipes and studies in a folder of the user: --config-dir."""
 
+import contextlib
 import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -140,8 +141,8 @@ def test_an_edited_file_is_read_again(folder: Callable[[Mapping[str, str]], Path
 def test_a_folder_that_no_command_could_use_is_refused(
     folder: Callable[[Mapping[str, str]], Path], files: Mapping[str, str], sentence: str
 ) -> None:
-    with pytest.raises(UsageError) as refused, folders.also(folder(files)):
-        pass
+    with contextlib.ExitStack() as stack, pytest.raises(UsageError) as refused:
+        stack.enter_context(folders.also(folder(files)))
     assert str(refused.value).startswith("--config-dir ")
     assert sentence in str(refused.value)
 

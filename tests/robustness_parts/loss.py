@@ -9,6 +9,7 @@ class Poly(Loss):
     """Cross-entropy with a heavier first polynomial term (Leng et al. 2022)."""
 
     epsilon: float = setting(1.0, "weight of the first polynomial term; 0 is cross-entropy", above=-1)
+    note: str = setting("", "what the user wants to remember", identity=False)
 
     def build(self):
         def poly(logits_nk, target, *, reduction="mean"):

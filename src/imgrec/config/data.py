@@ -131,8 +131,12 @@ class Data(Component):
         """
 
     def some(self, listing: "Listing", files: "Files") -> "Images":
-        """Return only these images of a folder, read as `load` reads them. Only a data set with a listing has it."""
-        raise NotImplementedError(f"data={self.name} lists no files")
+        """Return only these images of a folder, read as `load` reads them. A data set that lists its files defines it.
+
+        Raises:
+            UsageError: This data set does not define it.
+        """
+        raise UsageError(f"data={self.name} must define some() to have other images measured, as it lists its files")
 
     def at_hand(self) -> "Data":
         """Return the same images without a download.

@@ -158,13 +158,21 @@ def _plain(word: str) -> str:
     return word.lower().replace("o", "0").replace("l", "1").replace("-", "_")
 
 
-def choice(key: str, value: str, known: Sequence[str]) -> None:
-    """Refuse a value outside `known`. The error message lists the choices and names the nearest one."""
+def choice(key: str, value: str, known: Sequence[str], way_out: str = "") -> None:
+    """Refuse a value that is not in `known`, with the known values and the nearest one.
+
+    Args:
+        key: What the value is of, for the refusal.
+        value: The value.
+        known: The values that there are.
+        way_out: What the refusal recommends where no known value is near.
+
+    Raises:
+        UsageError: The value is not known.
+    """
     if value not in known:
-        if not isinstance(value, str):
-            raise UsageError(f"{key} must be one of {', '.join(known)}, got {value!r}")
-        guess = nearest(value, known)
-        hint = f"; did you mean {guess}?" if guess else ""
+        guess = nearest(value, known) if isinstance(value, str) else None
+        hint = _hint(f"did you mean {guess}?" if guess else way_out)
         raise UsageError(f"{key} must be one of {', '.join(known)}, got {value!r}{hint}")
 
 

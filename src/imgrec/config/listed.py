@@ -5,7 +5,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 from imgrec.config.component import Listed
-from imgrec.config.fields import default_of, is_identity, nearest
+from imgrec.config.fields import choice, default_of, is_identity
 from imgrec.config.overrides import key_of
 from imgrec.config.registry import components
 from imgrec.errors import UsageError
@@ -29,10 +29,7 @@ def named(axis: str, names: Sequence[str], settings: Mapping[str, Any]) -> dict[
     for name in names:
         if not isinstance(name, str):
             raise UsageError(f"{key} must hold names, got {name!r}; write {key}=[{','.join(known)}], say")
-        if name not in known:
-            guess = nearest(name, known)
-            hint = f"did you mean {guess}?" if guess else "one of your own needs --components FILE"
-            raise UsageError(f"{key} must be one of {', '.join(known)}, got {name!r}; {hint}")
+        choice(key, name, list(known), "one of your own needs --components FILE")
     if len(set(names)) < len(names):
         raise UsageError(f"{key} must name each {axis} once, got {list(names)}")
     for name, component in settings.items():
