@@ -185,7 +185,17 @@ def test_all_that_computes_a_runs_numbers_is_its_code() -> None:
     rooms = [path for room in ("data", "models", "optim", "training") for path in (package / room).rglob("*.py")]
     names = {".".join(path.relative_to(package.parent).with_suffix("").parts) for path in rooms}
     computing = {name.removesuffix(".__init__") for name in names} - codebase.COMPUTES_NOTHING.keys()
-    singles = ("assembly", "checkpoint", "classifier", "cores", "datamodule", "cpu_features", "losses", "measurement")
+    singles = (
+        "assembly",
+        "checkpoint",
+        "classifier",
+        "cores",
+        "datamodule",
+        "cpu_features",
+        "inference",
+        "losses",
+        "measurement",
+    )
     settings = ("augment", "data", "loss", "model", "optimizer", "root", "schedule", "trainer")
     computing |= {f"imgrec.{name}" for name in (*singles, "scores", "records")}
     computing |= {f"imgrec.config.{name}" for name in settings}

@@ -9,7 +9,7 @@ import torch
 
 from imgrec import diagnostics, measurement, text_files
 from imgrec.errors import RunError
-from imgrec.measurement import Predictions
+from imgrec.inference import Predictions
 
 
 def diagnosed(classes: int, images: int) -> dict[str, Any]:

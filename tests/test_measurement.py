@@ -15,8 +15,9 @@ from imgrec.config.protocol import Protocol
 from imgrec.config.registry import components
 from imgrec.data.source import MemoryImages
 from imgrec.errors import RunError
-from imgrec.measurement import Predictions, diagnose, measure
-from imgrec.measurement import predict as predict_rows
+from imgrec.inference import Predictions
+from imgrec.inference import predict as predict_rows
+from imgrec.measurement import diagnose, measure
 from imgrec.protocols import Batch
 from imgrec.records import wilson
 from imgrec.scores import Scores

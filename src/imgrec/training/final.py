@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from imgrec import assembly, calibration, checkpoint, measurement
+from imgrec import assembly, calibration, checkpoint, inference, measurement
 from imgrec.assembly import Trained
 from imgrec.checkpoint import BEST, LAST
 from imgrec.config.registry import components
@@ -14,7 +14,7 @@ from imgrec.config.trainer import TRIED
 from imgrec.data.source import Few, Images
 from imgrec.diagnostics import matrix
 from imgrec.errors import RunError
-from imgrec.measurement import Predictions
+from imgrec.inference import Predictions
 from imgrec.predictions import Place, Predicted
 from imgrec.records import Score
 from imgrec.runfolder import CHECKPOINTS
@@ -95,7 +95,7 @@ def _predicted(
     found: dict[str, Predictions] = {}
     for name, protocol in protocols.items():
         log.info("reading %s at %s, %s: %d images", split, at, name, len(images))
-        found |= measurement.predict(
+        found |= inference.predict(
             trained.network,
             images,
             protocol,

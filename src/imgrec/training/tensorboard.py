@@ -16,7 +16,7 @@ from imgrec.config import serialize
 from imgrec.config.root import Config
 from imgrec.data.source import Images, Source
 from imgrec.errors import shown
-from imgrec.measurement import Predictions
+from imgrec.inference import Predictions
 from imgrec.records import Score
 
 _FIRST = {

@@ -1,0 +1,226 @@
+"""Run a trained network over a split under a protocol.
+
+N images, K classes. Logits are float32, whatever the arithmetic of the training.
+"""
+
+import contextlib
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from imgrec.config import listed
+from imgrec.config.protocol import Protocol
+from imgrec.data import workers
+from imgrec.data.loader import eval_loader
+from imgrec.data.source import Images
+from imgrec.errors import RunError
+from imgrec.predictions import Predicted, predicted
+from imgrec.protocols import Batch
+
+_ROW = re.compile(r"[A-Za-z0-9_.+-]{0,64}")  # the name of a protocol's row
+
+
+@dataclass(kw_only=True)
+class Predictions:
+    """The outputs of a network for the N readable images of a split.
+
+    Attributes:
+        logits_nk: Logits (N, K).
+        targets_n: True classes (N,).
+        indices_n: The images' positions in the split (N,).
+        precision: The network's arithmetic, "32" or "bf16".
+        temperature: The divisor of the logits for calibrated confidences (`calibration`); None if none was fitted.
+        settings: The protocol's settings that differ from their defaults.
+    """
+
+    logits_nk: Tensor
+    targets_n: Tensor
+    indices_n: Tensor
+    precision: str = "32"
+    temperature: float | None = None
+    settings: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def confidence_n(self) -> Tensor:
+        """The probability of the predicted class, in [0, 1]."""
+        return self.logits_nk.softmax(dim=1).amax(dim=1)
+
+    @property
+    def predicted_n(self) -> Tensor:
+        return self.logits_nk.argmax(dim=1)
+
+    def kept(self) -> Predicted:
+        """Return what `predictions.npz` stores of the predictions."""
+        probabilities_nk = self.logits_nk.double().softmax(dim=1)
+        calibrated_n = None
+        if self.temperature is not None:
+            calibrated_n = (self.logits_nk.double() / self.temperature).softmax(dim=1).amax(dim=1).numpy()
+        return predicted(
+            indices_n=self.indices_n.numpy(),
+            targets_n=self.targets_n.numpy(),
+            predicted_n=self.predicted_n.numpy(),
+            confidence_n=probabilities_nk.amax(dim=1).numpy(),
+            true_n=probabilities_nk.gather(1, self.targets_n[:, None]).squeeze(1).numpy(),
+            calibrated_n=calibrated_n,
+        )
+
+    def worst(self, count: int) -> Tensor:
+        """Return the rows of the most confident mistakes, at most `count`, in order of falling confidence."""
+        wrong = (self.predicted_n != self.targets_n).nonzero().squeeze(1)
+        order = self.confidence_n[wrong].argsort(descending=True, stable=True)
+        return wrong[order[:count]]
+
+
+def predict(
+    network: nn.Module,
+    images: Images,
+    protocol: Protocol,
+    *,
+    device: torch.device,
+    batch_size: int,
+    num_workers: int = 0,
+    channels_last: bool = True,
+    precision: str = "32",
+) -> dict[str, Predictions]:
+    """Run the network in eval mode over a split under a protocol, in one pass, in order.
+
+    Args:
+        network: Maps images (N, C, H, W) in [0, 1] to logits (N, K).
+        images: The split.
+        protocol: The protocol; its settings are stored in the result.
+        device: The device that the network is moved to.
+        batch_size: The number of images at a time.
+        num_workers: The number of processes that read images.
+        channels_last: True to pass images in NHWC memory format.
+        precision: "32", or "bf16" by autocast.
+
+    Returns:
+        Predictions by label: the protocol's name, or `<name>:<row>` if it has several rows.
+
+    Raises:
+        RunError: The protocol returns anything else than logits of these images.
+    """
+    network = network.eval().to(device)  # before inference mode, whose tensors could never be trained again
+    targets, indices = [], []
+    logits: dict[str, list[Tensor]] = {}
+    memory_format = torch.channels_last if channels_last else torch.contiguous_format
+    loader = eval_loader(
+        images, batch_size=batch_size, num_workers=num_workers, pin_memory=device.type == "cuda", with_indices=True
+    )
+
+    classes = [0]
+
+    def in_float32(images_nchw: Tensor) -> Tensor:
+        """Return the logits in float32, so that views are averaged in full precision."""
+        logits_nk: Tensor = network(images_nchw).float()
+        classes[0] = logits_nk.shape[1]
+        return logits_nk
+
+    measured = protocol.build()
+    lower = torch.autocast(device.type, torch.bfloat16) if precision == "bf16" else contextlib.nullcontext()
+    with _gradients(network, protocol.takes_gradients), _full_float32(), lower:
+        try:
+            for batch_nchw, targets_n, indices_n in loader:
+                batch_nchw = batch_nchw.to(device).contiguous(memory_format=memory_format)
+                # copies: a protocol may change what it is given
+                batch = Batch(
+                    images_nchw=batch_nchw, targets_n=targets_n.to(device, copy=True), indices_n=indices_n.clone()
+                )
+                for row, logits_nk in _rows(protocol, measured(in_float32, batch)).items():
+                    label = _label(protocol, row, logits_nk, (len(indices_n), classes[0]))
+                    logits.setdefault(label, []).append(logits_nk.detach().cpu())
+                targets.append(targets_n)
+                indices.append(indices_n)
+        except (OSError, RuntimeError) as error:
+            raise workers.told(error, num_workers) or error from error
+        finally:
+            workers.end(loader)
+    if not logits or any(len(found) < len(targets) for found in logits.values()):
+        raise RunError(f"protocol={protocol.name} must give the same rows for each batch, got {', '.join(logits)}")
+    return {
+        label: Predictions(
+            logits_nk=torch.cat(found),
+            targets_n=torch.cat(targets),
+            indices_n=torch.cat(indices),
+            precision=precision,
+            settings={key: value for key, value in listed.changed(protocol).items() if key != protocol.rows_from},
+        )
+        for label, found in logits.items()
+    }
+
+
+def _rows(protocol: Protocol, found: object) -> Mapping[str, Tensor]:
+    """Return what a protocol gave for a batch.
+
+    Raises:
+        RunError: It is no mapping from names to logits.
+    """
+    if not isinstance(found, Mapping) or not all(isinstance(row, str) for row in found):
+        raise RunError(
+            f"protocol={protocol.name} must give logits by the names of rows, such as {{'': logits}}, got"
+            f" {type(found).__name__}; mend its build()"
+        )
+    return found
+
+
+def _label(protocol: Protocol, row: str, logits_nk: Tensor, shape: tuple[int, int]) -> str:
+    """Return the name under which scores of this row are recorded.
+
+    Raises:
+        RunError: The row cannot be scored.
+    """
+    if _ROW.fullmatch(row) is None:
+        raise RunError(
+            f"protocol={protocol.name} must name its rows by at most 64 letters, digits and _ . + -, got {row[:80]!r};"
+            " rename it"
+        )
+    count, classes = shape
+    if (
+        not isinstance(logits_nk, Tensor)
+        or not logits_nk.is_floating_point()
+        or logits_nk.ndim != 2
+        or tuple(logits_nk.shape) != (count, classes or logits_nk.shape[1])
+    ):
+        got = (
+            f"{tuple(logits_nk.shape)}, {logits_nk.dtype}"
+            if isinstance(logits_nk, Tensor)
+            else type(logits_nk).__name__
+        )
+        raise RunError(
+            f"protocol={protocol.name} must give logits ({count}, {classes or 'K'}) of floating point, one a class, for"
+            f" {count} images, got {got}; mend its build()"
+        )
+    return f"{protocol.name}:{row}" if row else protocol.name
+
+
+@contextlib.contextmanager
+def _gradients(network: nn.Module, taken: bool) -> Iterator[None]:
+    """Disable gradients in the block, or enable them with respect to the images only."""
+    if not taken:
+        with torch.inference_mode():
+            yield
+        return
+    trained = [parameter for parameter in network.parameters() if parameter.requires_grad]
+    try:
+        for parameter in trained:
+            parameter.requires_grad_(False)
+        with torch.enable_grad():
+            yield
+    finally:
+        for parameter in trained:
+            parameter.requires_grad_(True)
+
+
+@contextlib.contextmanager
+def _full_float32() -> Iterator[None]:
+    """Disable TF32 on GPUs in the block, so that convolutions and matrix products are in full float32."""
+    convolutions, matrices = torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32
+    torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = False
+    try:
+        yield
+    finally:
+        torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32 = convolutions, matrices
