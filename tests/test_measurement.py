@@ -18,8 +18,8 @@ from imgrec.errors import RunError
 from imgrec.inference import Predictions
 from imgrec.inference import predict as predict_rows
 from imgrec.measurement import diagnose, measure
+from imgrec.proportions import wilson
 from imgrec.protocols import Batch
-from imgrec.records import wilson
 from imgrec.scores import Scores
 
 CPU = torch.device("cpu")

@@ -12,7 +12,8 @@ from scipy.stats import binomtest
 
 from imgrec import records, text_files
 from imgrec.errors import RunError
-from imgrec.records import Record, Score, wilson
+from imgrec.proportions import wilson
+from imgrec.records import Record, Score
 
 
 def score(**changes: Any) -> Score:

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from imgrec.records import wilson
+from imgrec.proportions import wilson
 from imgrec.statistics import Interval, contrast, difference_over_both, interval_over_both, summarise
 
 seeded = settings(max_examples=60, deadline=None, database=None, derandomize=True)

@@ -23,6 +23,7 @@ COMPUTES_NOTHING = {
     "imgrec.codechange": "says and refuses what was made by other code",
     "imgrec.config.changes": "says and refuses what a resumed run cannot change",
     "imgrec.config.explain": "words refusals of the configuration",
+    "imgrec.config.word_checks": "refuses words of a command",
     "imgrec.config.launcher": "how a sweep goes, not one of its runs",
     "imgrec.config.sweep": "how a sweep goes, not one of its runs",
     "imgrec.errors": "exceptions and how names are written in sentences",

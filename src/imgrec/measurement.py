@@ -14,7 +14,8 @@ from imgrec.diagnostics import confusion as as_stored
 from imgrec.errors import RunError
 from imgrec.inference import Predictions
 from imgrec.losses import LossFunction
-from imgrec.records import Score, wilson
+from imgrec.proportions import wilson
+from imgrec.records import Score
 from imgrec.scores import CALIBRATION_BINS, Scores, calibration_bins
 
 

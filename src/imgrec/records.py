@@ -296,11 +296,3 @@ def _score_of(row: Any) -> Score:
 def write(path: Path, record: Record) -> None:
     """Write the record completely or not at all."""
     text_files.write_json(path, dataclasses.asdict(record))
-
-
-def wilson(share: float, n: int) -> tuple[float, float]:
-    """Return the 95 % interval of a proportion (Wilson 1927): share in [0, 1] of n trials."""
-    z = 1.959963984540054  # the normal distribution's 97.5 % quantile
-    centre = (share + z * z / (2 * n)) / (1 + z * z / n)
-    half = z / (1 + z * z / n) * math.sqrt(share * (1 - share) / n + z * z / (4 * n * n))
-    return max(0.0, centre - half), min(1.0, centre + half)

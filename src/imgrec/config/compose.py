@@ -34,10 +34,9 @@ from imgrec.config.overrides import PATHS, given, key_of, parsed, quoted
 from imgrec.config.protocol import Protocol
 from imgrec.config.registry import components
 from imgrec.config.root import GROUPS, Config
+from imgrec.config.word_checks import check_choice, check_hydra
 from imgrec.errors import UsageError
 
-# Hydra's own settings that a command may give. Others can name a class to run, such as a callback or a log handler.
-_HYDRA_KEYS = ("hydra.run.dir", "hydra.sweep.dir", "hydra.verbose", "hydra.mode")
 State = frozenset[tuple[str, int, int, int, int]]
 
 
@@ -64,7 +63,7 @@ def compose_raw(overrides: Sequence[str]) -> DictConfig:
     """
     words = parsed(overrides)
     for word in words:
-        _check_choice(word)
+        check_choice(word)
         if word.is_sweep_override():
             key, _, value = str(word.input_line).partition("=")
             one = shlex.quote(f"{key}={quoted(value)}")
@@ -214,9 +213,9 @@ def expand(overrides: Sequence[str]) -> list[list[str]]:
     words = parsed(overrides)
     for override in words:
         if override.is_sweep_override():
-            _check_hydra(override)
+            check_hydra(override)
         else:
-            _check_choice(override)
+            check_choice(override)
     try:
         batches = BasicSweeper.split_arguments(words, max_batch_size=None)
     except HydraException as error:  # interval(...) lists no values; glob(...) needs Hydra's own file listing
@@ -251,51 +250,6 @@ def of_study(overrides: Sequence[str]) -> list[str] | None:
             hint = f"did you mean {guess}?" if guess else "remove it"
             raise UsageError(f"{file_of(f'study/{name}')}: {key} is not a key; {hint}")
     return [f"{key}={value}" for key, value in params.items()]
-
-
-def _check_choice(override: Override) -> None:
-    """Refuse an override that Hydra would misread: an unknown choice, a missing key, a changed name."""
-    key = override.key_or_group
-    axis, _, rest = key.partition(".")
-    if not key:
-        raise UsageError(f"an override must read key=value, got {override.input_line!r}")
-    _check_hydra(override)
-    if override.is_delete():
-        known = ", ".join(schemas.choices(key)) if key in GROUPS else ""
-        way_out = f"choose one of {known}" if known else "leave it out for its default"
-        raise UsageError(f"{key} cannot be deleted (~{key}); {way_out}")
-    if key in (*GROUPS, "experiment", "study"):
-        value = override.value()
-        if value is None and key not in GROUPS:
-            raise UsageError(f"{key} must be a name, got null; leave {key} out for none")
-        if not override.is_sweep_override() and str(value) not in schemas.choices(key):
-            raise unknown_choice(key, str(value))
-    elif axis in GROUPS and rest == "name":
-        name = override.get_value_string()
-        raise UsageError(f"{key} follows from the choice; write {axis}={name} instead")
-    elif axis in LISTS and rest.endswith(".name"):
-        raise UsageError(f"{key} follows from the list; write {LISTS[axis]}=[...] instead")
-
-
-def _check_hydra(override: Override) -> None:
-    """Refuse a setting of Hydra itself that a command may not give."""
-    key = override.key_or_group
-    if key.partition(".")[0].partition("/")[0] != "hydra":
-        return
-    value = override.value()
-    if key == "hydra.job.name" and str(value).isidentifier():  # Lightning gives it to a run's other processes
-        return
-    if key == "hydra.output_subdir" and value is None:
-        return
-    known = key in _HYDRA_KEYS and not override.is_delete() and not isinstance(value, (dict, list))
-    if not known or (key == "hydra.mode" and str(value) != "RUN"):
-        ours = {"hydra/launcher": "launcher", "hydra/sweeper": "sweep"}.get(key)
-        way_out = (
-            f"{ours}={'|'.join(schemas.choices(ours))} says how a sweep goes"
-            if ours
-            else f"of Hydra's own, a command may give {', '.join(_HYDRA_KEYS)}"
-        )
-        raise UsageError(f"{override.input_line} is no setting of imgrec; {way_out}")
 
 
 def _keys(config: DictConfig, prefix: str = "") -> Iterator[str]:

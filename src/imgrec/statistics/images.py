@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import betainc, ndtri, stdtr
 
+from imgrec.proportions import wilson
 from imgrec.statistics.seeds import LEVEL, Difference, critical, summarise, unpaired
 from imgrec.statistics.seeds import paired as paired_over_seeds
 
@@ -156,11 +157,9 @@ def _variance(groups: Sequence[NDArray[np.float64]]) -> tuple[float, float]:
     return variance, min(max(variance**2 / squares, 1.0), _MANY) if squares > 0 else _MANY
 
 
-def _wilson(share: float, n: float, t: float) -> Interval:
-    """Return Wilson's interval (1927) of a share of n trials, with t instead of the normal quantile."""
-    centre = (share + t * t / (2 * n)) / (1 + t * t / n)
-    half = t / (1 + t * t / n) * math.sqrt(share * (1 - share) / n + t * t / (4 * n * n))
-    return Interval(low=max(0.0, centre - half), high=min(1.0, centre + half))
+def _wilson(share: float, n: float, quantile: float) -> Interval:
+    low, high = wilson(share, n, quantile)
+    return Interval(low=low, high=high)
 
 
 def _run_against_run(ours_n: Correct, theirs_n: Correct) -> Both:
