@@ -55,6 +55,7 @@ def test_what_the_page_on_extending_adds_is_there(examples: Path, imgrec: Callab
 
         outside.load(sorted(Path().glob("my_*.py")))
         words = ["experiment=demo", "trainer.max_epochs=1", "trainer.progress=none", "trainer.tensorboard=false"]
+        words += ["trainer.accelerator=cpu", "data.eval_batch_size=512"]
         run = launch.train([*words, "loss=poly", "model=mlp", "model.width=8", "test_protocols=[clean,fgsm]"])
         assert run.record.status == "finished"
         top1 = {score.protocol: score.value for score in run.record.scores if score.metric == "top1"}

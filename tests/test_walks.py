@@ -12,6 +12,7 @@ SMALL = [
     "experiment=demo",
     "model.widths=[2]",
     "model.hidden=2",
+    "data.batch_size=512",
     "trainer.max_epochs=1",
     "trainer.accelerator=cpu",
     "trainer.progress=none",

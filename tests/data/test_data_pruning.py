@@ -9,10 +9,11 @@ from noise import EVERYTHING
 
 from imgrec.config.augment import Augment
 from imgrec.data.augment_params import draw, order
-from imgrec.data.epoch_table import EpochTable, Visits, box_edges, epoch_table, visits
+from imgrec.data.epoch_table import EpochTable, box_edges, epoch_table
 from imgrec.data.loader import train_loader
 from imgrec.data.pruning import Subset, all_but_easiest
 from imgrec.data.source import MemoryImages
+from imgrec.data.visits import Visits, visits
 
 COUNT = 50
 CROP_FLIP = Augment(name="crop_flip", crop_padding=2, flip=True, flip_rule="alternating")

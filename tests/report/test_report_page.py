@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from runs import one_line
 
 from imgrec import records
-from imgrec.report.charts import COLOURS
+from imgrec.report.chart_style import COLOURS
 
 Said = tuple[int, str, str]
 

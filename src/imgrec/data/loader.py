@@ -66,7 +66,7 @@ class TrainBatches(Dataset[Batch]):
     """The finished batch for (epoch, number): a pure function of the images, the seed, the key and the subset.
 
     An epoch visits every image once, in an order of its own, until `subset` leaves some out. The last batch may be
-    smaller. Several devices divide the visits among them (`epoch_table.visits`).
+    smaller. Several devices divide the visits among them (`visits.visits`).
     """
 
     def __init__(

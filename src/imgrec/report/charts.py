@@ -1,26 +1,17 @@
 """Build the report's charts as Vega-Lite specifications, with Altair. Their colours suit the page (page.css)."""
 
-import dataclasses
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import altair as alt
 
+from imgrec.report import chart_style
 from imgrec.report.chart_data import Bin
 from imgrec.report.context import ReportContext
 from imgrec.tables.factors import ABSENT
 from imgrec.tables.sensitivity import Sensitivity
 
-# Blue, orange, green, magenta, brown, grey. Each has a contrast of 3:1 (WCAG 2.2, 1.4.11) on the page's light and dark
-# backgrounds. Any two differ by 20 (CIE 1976), also for colour-blind readers (Machado et al. 2009). A test checks this.
-COLOURS = ("#3b56f5", "#c17525", "#39a579", "#c926ba", "#825e31", "#686876")
-_DASHES = ([1, 0], [6, 3], [2, 2], [8, 3, 2, 3], [4, 4], [1, 3])
-_SHAPES = ("circle", "square", "triangle-up", "diamond", "cross", "triangle-down")
-_HEIGHT = 300  # pixels; the width is the page's
 _FEW_CLASSES = 12  # largest number of classes whose cells show their counts
-_ALL = "all"  # the choice of all settings
-_LONG = 24  # length of a setting's name above which a legend has one column
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,31 +52,31 @@ def _curves(context: ReportContext, name: str, number: int) -> Chart:
     share = name.endswith("top1")
     points = context.chart_data.curves[name]
     shown = f"shown{number}"
-    chosen = _select(context, shown, {point.setting for point in points}, everything=True)
-    picked = f"{shown} == '{_ALL}' || datum.setting == {shown}"
+    chosen = chart_style.select(context, shown, {point.setting for point in points}, everything=True)
+    picked = f"{shown} == '{chart_style.ALL}' || datum.setting == {shown}"
     y = alt.Y("mean:Q", title=name, axis=alt.Axis(format=".0%" if share else ""), scale=alt.Scale(zero=False))
-    base = alt.Chart(_data(points)).encode(
-        x=alt.X("epoch:Q", title="epoch", axis=alt.Axis(tickMinStep=1)), color=_colour(context)
+    base = alt.Chart(chart_style.data(points)).encode(
+        x=alt.X("epoch:Q", title="epoch", axis=alt.Axis(tickMinStep=1)), color=chart_style.colour(context)
     )
     band = base.mark_area().encode(
         y=alt.Y("low:Q", title=name), y2="high:Q", opacity=alt.condition(picked, alt.value(0.18), alt.value(0.0))
     )
     line = base.mark_line(strokeWidth=2, point=alt.OverlayMarkDef(size=24)).encode(
         y=y,
-        strokeDash=_dash(context),
+        strokeDash=chart_style.dash(context),
         opacity=alt.condition(picked, alt.value(1.0), alt.value(0.08)),
         tooltip=["setting:N", "epoch:Q", alt.Tooltip("mean:Q", format=".4f"), "n:Q"],
     )
     seeds = max(point.n for point in points)
     band_said = "the band is the standard deviation" if seeds > 1 else "one seed a setting, so there is no band"
-    cells = {(point.setting, point.epoch): _digits(point.mean) for point in points}
+    cells = {(point.setting, point.epoch): chart_style.digits(point.mean) for point in points}
     settings = [setting for setting in context.settings_names if any(point.setting == setting for point in points)]
     epochs = sorted({point.epoch for point in points})
     return Chart(
         key=f"curves-{name.replace(' ', '-')}",
         title=f"{name} after each epoch",
         caption=f"Mean over seeds of each setting; {band_said}.",
-        spec=_to_spec((band + line).add_params(chosen)),
+        spec=chart_style.to_spec((band + line).add_params(chosen)),
         header=["epoch", *settings],
         rows=[[str(epoch), *(cells.get((setting, epoch), ABSENT) for setting in settings)] for epoch in epochs],
     )
@@ -113,13 +104,19 @@ def _tuning(found: Sensitivity, number: int) -> Chart:
         x=x,
         y=alt.Y("top1:Q", title="val top1 %", scale=alt.Scale(zero=False, padding=10)),
         color=alt.Color(
-            "choice:N", sort=found.choices, scale=_scale(found.choices, COLOURS), legend=_legend(found.choices)
+            "choice:N",
+            sort=found.choices,
+            scale=chart_style.scale(found.choices, chart_style.COLOURS),
+            legend=chart_style.legend(found.choices),
         ),
         tooltip=["choice:N", "value:N", alt.Tooltip("top1:Q", format=".2f"), "is:N"],
     )
     line = base.mark_line(strokeWidth=2).encode(
         strokeDash=alt.StrokeDash(
-            "choice:N", sort=found.choices, scale=_scale(found.choices, _DASHES), legend=_legend(found.choices)
+            "choice:N",
+            sort=found.choices,
+            scale=chart_style.scale(found.choices, chart_style.DASHES),
+            legend=chart_style.legend(found.choices),
         )
     )
     kinds = ["chosen", "tried"]
@@ -138,7 +135,7 @@ def _tuning(found: Sensitivity, number: int) -> Chart:
         key=f"tuning-{number}",
         title="Tuning",
         caption=f"{found.title}. A diamond is what the choice was then run with.{more}",
-        spec=_to_spec(line + point),
+        spec=chart_style.to_spec(line + point),
         header=[keys, *found.choices],
         rows=[[value, *(shown(choice, value) for choice in found.choices)] for value in found.values],
     )
@@ -152,9 +149,9 @@ def _is_positive(value: str) -> bool:
 
 
 def _costs(context: ReportContext) -> Chart:
-    base = alt.Chart(_data(context.costs)).encode(
+    base = alt.Chart(chart_style.data(context.costs)).encode(
         x=alt.X("seconds:Q", title="seconds a run", scale=alt.Scale(zero=False, padding=20)),
-        color=_colour(context, "circle"),
+        color=chart_style.colour(context, "circle"),
     )
     interval = base.mark_rule().encode(
         y=alt.Y("low:Q", title=context.score, scale=alt.Scale(zero=False, padding=10)), y2="high:Q"
@@ -164,8 +161,8 @@ def _costs(context: ReportContext) -> Chart:
         shape=alt.Shape(
             "setting:N",
             sort=context.settings_names,
-            scale=_scale(context.settings_names, _SHAPES),
-            legend=_legend(context.settings_names, "circle"),
+            scale=chart_style.scale(context.settings_names, chart_style.SHAPES),
+            legend=chart_style.legend(context.settings_names, "circle"),
         ),
         tooltip=["setting:N", alt.Tooltip("seconds:Q", format=".1f"), alt.Tooltip("mean:Q", format=".4f")],
     )
@@ -173,25 +170,27 @@ def _costs(context: ReportContext) -> Chart:
         key="cost",
         title="Score against cost",
         caption="Mean score of each setting, with its 95 % interval over seeds, against the mean seconds of its runs.",
-        spec=_to_spec(interval + point),
+        spec=chart_style.to_spec(interval + point),
         header=["setting", "seconds", context.score, "low", "high"],
-        rows=[[row.setting, *map(_digits, (row.seconds, row.mean, row.low, row.high))] for row in context.costs],
+        rows=[
+            [row.setting, *map(chart_style.digits, (row.seconds, row.mean, row.low, row.high))] for row in context.costs
+        ],
     )
 
 
 def _calibration(context: ReportContext) -> Chart:
-    ends = _data([Bin(setting="ideal", confidence=end, accuracy=end, n=0) for end in (0.0, 1.0)])
+    ends = chart_style.data([Bin(setting="ideal", confidence=end, accuracy=end, n=0) for end in (0.0, 1.0)])
     x = alt.X("confidence:Q", title="confidence", axis=alt.Axis(format=".0%"), scale=alt.Scale(domain=[0, 1]))
     y = alt.Y("accuracy:Q", title="accuracy", axis=alt.Axis(format=".0%"), scale=alt.Scale(domain=[0, 1]))
-    ideal = alt.Chart(ends).mark_line(color=COLOURS[-1], strokeDash=[2, 4]).encode(x=x, y=y)
+    ideal = alt.Chart(ends).mark_line(color=chart_style.COLOURS[-1], strokeDash=[2, 4]).encode(x=x, y=y)
     line = (
-        alt.Chart(_data(context.chart_data.bins))
+        alt.Chart(chart_style.data(context.chart_data.bins))
         .mark_line(point=True)
         .encode(
             x=x,
             y=y,
-            color=_colour(context),
-            strokeDash=_dash(context),
+            color=chart_style.colour(context),
+            strokeDash=chart_style.dash(context),
             tooltip=[
                 "setting:N",
                 alt.Tooltip("confidence:Q", format=".1%"),
@@ -205,42 +204,45 @@ def _calibration(context: ReportContext) -> Chart:
         title="Calibration",
         caption=f"{context.reading}: accuracy of the images of each range of confidence, over all seeds. Below the"
         " dotted line, a network is too sure.",
-        spec=_to_spec(ideal + line),
+        spec=chart_style.to_spec(ideal + line),
         header=["setting", "confidence", "accuracy", "images"],
         rows=[
-            [row.setting, _digits(row.confidence), _digits(row.accuracy), str(row.n)] for row in context.chart_data.bins
+            [row.setting, chart_style.digits(row.confidence), chart_style.digits(row.accuracy), str(row.n)]
+            for row in context.chart_data.bins
         ],
     )
 
 
 def _classes(context: ReportContext) -> Chart:
-    chosen = _select(context, "setting_of_classes", {row.setting for row in context.chart_data.classes})
+    chosen = chart_style.select(context, "setting_of_classes", {row.setting for row in context.chart_data.classes})
     names = list(dict.fromkeys(row.name for row in context.chart_data.classes))
-    base = alt.Chart(_data(context.chart_data.classes)).transform_filter("datum.setting == setting_of_classes")
-    means = {(row.setting, row.name): _digits(row.mean) for row in context.chart_data.classes}
+    base = alt.Chart(chart_style.data(context.chart_data.classes)).transform_filter(
+        "datum.setting == setting_of_classes"
+    )
+    means = {(row.setting, row.name): chart_style.digits(row.mean) for row in context.chart_data.classes}
     settings = list(dict.fromkeys(row.setting for row in context.chart_data.classes))
     y = alt.Y("name:N", sort=names, title=None)
-    bar = base.mark_bar(color=COLOURS[0]).encode(
+    bar = base.mark_bar(color=chart_style.COLOURS[0]).encode(
         y=y,
         x=alt.X("mean:Q", title="accuracy %", scale=alt.Scale(domain=[0, 100])),
         tooltip=["setting:N", "name:N", alt.Tooltip("mean:Q", format=".2f")],
     )
-    interval = base.mark_rule(color=COLOURS[1], strokeWidth=3).encode(y=y, x=alt.X("low:Q"), x2="high:Q")
+    interval = base.mark_rule(color=chart_style.COLOURS[1], strokeWidth=3).encode(y=y, x=alt.X("low:Q"), x2="high:Q")
     return Chart(
         key="classes",
         title="Accuracy by class",
         caption=f"{context.reading}: mean over seeds of one setting, with the mean's 95 % interval over seeds.",
-        spec=_to_spec((bar + interval).add_params(chosen), height=max(_HEIGHT, 18 * len(names))),
+        spec=chart_style.to_spec((bar + interval).add_params(chosen), height=max(chart_style.HEIGHT, 18 * len(names))),
         header=["class", *settings],
         rows=[[name, *(means.get((setting, name), ABSENT) for setting in settings)] for name in names],
     )
 
 
 def _confusion(context: ReportContext) -> Chart:
-    chosen = _select(context, "setting_of_confusion", {row.setting for row in context.chart_data.confusions})
+    chosen = chart_style.select(context, "setting_of_confusion", {row.setting for row in context.chart_data.confusions})
     names = list(dict.fromkeys(row.true for row in context.chart_data.confusions))
     base = (
-        alt.Chart(_data(context.chart_data.confusions))
+        alt.Chart(chart_style.data(context.chart_data.confusions))
         .transform_filter("datum.setting == setting_of_confusion")
         .encode(
             x=alt.X("predicted:N", sort=names, title="predicted", axis=alt.Axis(labelAngle=-90)),
@@ -266,86 +268,10 @@ def _confusion(context: ReportContext) -> Chart:
         title="Confusion",
         caption=f"{context.reading}: images of a true class (row) by the class they were given (column), over all"
         " seeds.",
-        spec=_to_spec(layers.add_params(chosen), height=max(_HEIGHT, 30 * len(names))),
+        spec=chart_style.to_spec(layers.add_params(chosen), height=max(chart_style.HEIGHT, 30 * len(names))),
         header=["setting", "true class", *(f"given {name}" for name in names)],
         rows=[
             [setting, true, *(str(counts.get((setting, true, name), 0)) for name in names)]
             for setting, true in dict.fromkeys((row.setting, row.true) for row in context.chart_data.confusions)
         ],
     )
-
-
-def _select(context: ReportContext, name: str, drawn: set[str], *, everything: bool = False) -> alt.Parameter:
-    """Return a control that selects one setting, or all."""
-    names = [*([_ALL] if everything else []), *(setting for setting in context.settings_names if setting in drawn)]
-    return alt.param(name=name, value=names[0], bind=alt.binding_select(options=names, name="setting "))
-
-
-def _colour(context: ReportContext, symbol: str = "stroke") -> alt.Color:
-    return alt.Color(
-        "setting:N",
-        sort=context.settings_names,
-        scale=_scale(context.settings_names, COLOURS),
-        legend=_legend(context.settings_names, symbol),
-    )
-
-
-def _dash(context: ReportContext) -> alt.StrokeDash:
-    return alt.StrokeDash(
-        "setting:N",
-        sort=context.settings_names,
-        scale=_scale(context.settings_names, _DASHES),
-        legend=_legend(context.settings_names),
-    )
-
-
-def _legend(names: Sequence[str], symbol: str = "stroke") -> alt.Legend:
-    columns = 1 if max(map(len, names)) > _LONG else 2
-    return alt.Legend(
-        orient="bottom",
-        title=None,
-        columns=columns,
-        labelLimit=420,
-        symbolLimit=0,
-        symbolOpacity=1,
-        symbolType=symbol,
-        symbolSize=300 if symbol == "stroke" else 90,
-        symbolStrokeWidth=2.5,
-        direction="vertical",
-    )
-
-
-def _scale(names: Sequence[str], marks: Sequence[Any]) -> alt.Scale:
-    """Return the marks of the settings, by their position.
-
-    Colours are used in turn. Dashes and shapes are shifted after every round of colours.
-    """
-    turns = range(len(names))
-    if marks is COLOURS:
-        return alt.Scale(domain=names, range=[marks[k % len(marks)] for k in turns])
-    return alt.Scale(domain=names, range=[marks[(k // len(COLOURS) + k) % len(marks)] for k in turns])
-
-
-def _data(rows: Sequence[Any]) -> alt.Data:
-    values = [{key: _rounded(value) for key, value in dataclasses.asdict(row).items()} for row in rows]
-    return alt.Data(values=values)  # type: ignore[no-untyped-call] # Altair's own
-
-
-def _digits(value: float | None) -> str:
-    return ABSENT if value is None else f"{value:.4g}"
-
-
-def _rounded(value: Any) -> Any:
-    """Round a number to the digits that a chart can show."""
-    return float(f"{value:.6g}") if isinstance(value, float) else value
-
-
-def _to_spec(chart: Any, *, height: int = _HEIGHT) -> dict[str, Any]:
-    """Return the specification, as wide as its container on the page. Vega's own ARIA texts are switched off."""
-    spec: dict[str, Any] = (
-        chart.properties(width="container", height=height, background="transparent")
-        .configure(aria=False, font="inherit")
-        .configure_view(stroke=None)
-        .to_dict()
-    )
-    return spec

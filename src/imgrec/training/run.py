@@ -32,12 +32,12 @@ from imgrec.data.inventory import Inventory
 from imgrec.data.sources import Load
 from imgrec.data.trained import Briefs
 from imgrec.environment import check_hardware, environment, slow_arithmetic
-from imgrec.errors import Interrupted, RunError, UsageError, interruption_in, shown
+from imgrec.errors import Interrupted, RunError, interruption_in, shown
 from imgrec.job import Job
 from imgrec.records import Record
 from imgrec.runfolder import CHECKPOINTS, CONFIG, DIAGNOSTICS, RECORD
-from imgrec.training import final
-from imgrec.training.fitting import NO_MEMORY, Fitting
+from imgrec.training import failures, final
+from imgrec.training.fitting import Fitting
 from imgrec.training.interruption import Interruption
 from imgrec.training.process_state import left_as_found
 
@@ -116,7 +116,7 @@ def _train(job: Job, load: Load, interruption: Interruption) -> Record:
             if cut := interruption_in(raised):
                 _close_if_possible(record, folder, "finished" if record.status == "finished" else "interrupted")
                 raise cut from None
-            error = workers.told(raised, config.data.num_workers) or _explained(raised, folder, foreign)
+            error = workers.told(raised, config.data.num_workers) or failures.explained(raised, folder, foreign)
             record.error = f"{type(error).__name__}: {error}"
             _close_if_possible(record, folder, "failed")
             if error is raised:
@@ -198,43 +198,6 @@ def _deaths(before: Record | None, begun: str | None) -> int:
 def _states(folder: Path, parent: Path | None) -> Path:
     """Return the folder with the state that a run continues from: its own, else its parent's."""
     return folder / CHECKPOINTS if parent is None or runfolder.has_state(folder) else parent / CHECKPOINTS
-
-
-def _saved_since(folder: Path, foreign: Path) -> bool:
-    """Return True if the run has saved a state of its own since it continued from that one."""
-    newest = runfolder.newest_state(folder)
-    return newest is not None and foreign.exists() and checkpoint.file_digest(foreign) not in newest
-
-
-def _explained(error: BaseException, folder: Path, foreign: Path | None) -> BaseException:
-    """Return the error as one sentence, if the disk (of a log, a curve, an event file) or missing memory is the cause.
-
-    Args:
-        error: The error.
-        folder: The run's folder.
-        foreign: A state of unknown origin that the run continued from, whose contents may cause any error.
-    """
-    if isinstance(error, MemoryError) or any(said in str(error) for said in NO_MEMORY):
-        reason = str(error).splitlines()[0] if str(error) else "out of memory"
-        return RunError(
-            f"there must be memory for the network and a batch, got: {reason}; lower data.batch_size"
-            " (trainer.accumulate makes up for it), data.eval_batch_size, data.image_size or the model's widths"
-        )
-    if isinstance(error, SystemExit):
-        return RunError(f"a run must end by returning or raising, and something in it called sys.exit({error.code!r})")
-    if not isinstance(error, OSError):
-        if foreign is None or isinstance(error, (RunError, UsageError)) or _saved_since(folder, foreign):
-            return error
-        return RunError(
-            f"{foreign} has no .sha256 beside it, and no run could go on from what it holds, got:"
-            f" {text_files.reason(error)}; restore the run's own, or start over in another folder"
-        )
-    if isinstance(error.__context__, RunError):  # a logger that failed when it was closed; the first error counts
-        return error.__context__
-    return RunError(
-        f"{error.filename or folder} cannot be written or read: {error.strerror or error}; free the disk, or mend what"
-        " the reason says, and start the same command again: it goes on from its last checkpoint"
-    )
 
 
 def fit_and_read(record: Record, job: Job, seen: Inventory, load: Load, interruption: Interruption) -> None:
