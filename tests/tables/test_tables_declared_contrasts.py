@@ -123,6 +123,17 @@ def test_choices_of_one_name_are_told_apart_by_a_key_of_both_sides(other: str, t
     assert table().verdict.startswith(f"{BEGINS}best: loss=focal loss.gamma=3 leads {other.removesuffix('.0')} by 9.75")
 
 
+def test_a_setting_that_one_choice_lacks_hinders_no_contrast(table: Table, runs: Path) -> None:
+    lay_declared(
+        runs,
+        {"loss=focal_3": ADAM, "loss=focal": BEST, "loss=cross_entropy": SGD},
+        "top1: loss=focal vs loss=cross_entropy",
+    )
+    said = table().verdict
+    for gamma, lead in (("2", "21.75"), ("3", "9.75")):
+        assert f"best: loss=focal loss.gamma={gamma} leads loss=cross_entropy loss.gamma=– by {lead} points [" in said
+
+
 def test_one_run_each_tells_of_these_two_networks_and_not_of_their_settings(table: Table, runs: Path) -> None:
     """This holds whatever their images show, as another seed may reverse the difference."""
     answers = {

@@ -138,6 +138,30 @@ def test_a_run_that_went_on_from_another_is_no_repetition_of_one_that_did_not(ta
     assert {row["parent"]: row["n"] for row in shown.rows} == {"–": "1", "optimizer-sgd": "2", "a run": "1"}
 
 
+def test_that_runs_were_resumed_is_no_column_where_their_settings_tell_it(table: Table, runs: Path) -> None:
+    lay_sweep(runs, {"trainer.max_epochs=10": TOPS})
+    lay_sweep(runs, {"trainer.max_epochs=20": TOPS}, parent=f"{Path.cwd()}/outputs/demo/{'x' * 80}_seed-0-0123abcd")
+    shown = table("--baseline", "trainer.max_epochs=10")
+    assert factors(shown) == ["trainer.max_epochs"]
+    assert [row["Δ test top1 %"] for row in shown.rows] == ["baseline", "+0.00"]
+    assert "goes along: resumed from another run: trainer.max_epochs=20" in shown.notes
+    lay_sweep(runs, {"trainer.max_epochs=20": (None, None, 0.7)})
+    shown = table()
+    assert settings(shown) == ["10 –", "20 resumed", "20 –"], "a run from the start is another setting"
+    assert [row["n"] for row in shown.rows] == ["2", "2", "1"]
+    assert settings(table("--where", "parent=resumed")) == ["all runs"]
+    assert table("--where", "parent=resumed").rows[0]["n"] == "2"
+
+
+def test_parents_are_told_apart_by_the_words_that_differ(table: Table, runs: Path) -> None:
+    for name in ("sgd", "adam"):
+        parent = f"outputs/demo/data-digits_optimizer-{name}_widths-4-8_seed-0-0123abcd"
+        lay_sweep(runs, {"optimizer=adam": TOPS}, parent=parent)
+    shown = table()
+    assert settings(shown) == ["optimizer-adam", "optimizer-sgd"]
+    assert settings(table("--where", "parent=optimizer-sgd")) == ["all runs"]
+
+
 @pytest.mark.parametrize(
     ("where", "keys", "rows"),
     [

@@ -1,17 +1,23 @@
 """Compare two settings of a table, and each setting with its baseline, by their runs. Imports no torch."""
 
-from collections.abc import Mapping, Sequence
+import shlex
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from imgrec import statistics
+from imgrec.config import listed
 from imgrec.config.registry import components
 from imgrec.errors import UsageError
 from imgrec.records import Record
 from imgrec.statistics import Both, Contrast
 from imgrec.tables import factors
 from imgrec.tables.column import Column
-from imgrec.tables.factors import DATA, ROOT, full, short
+from imgrec.tables.factors import ABSENT, DATA, ROOT, full, short
 from imgrec.tables.table import Cell, Row, Table
+
+MayDiffer = Callable[[str, str, str], bool]
+"""Whether two rows may have these two values of a key."""
+_LISTED = 5  # rows that are named in a note; the rest is counted
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,7 +54,7 @@ def cells(cell: Cell, other: Cell, column: Column) -> Compared | None:
 
 
 def with_baseline(table: Table, baseline: Mapping[str, str]) -> None:
-    """Compare each row with its baseline row: the row that has the baseline's values and is otherwise the same.
+    """Compare each row with its baseline row: one that has the baseline's values and is otherwise the same.
 
     Raises:
         UsageError: The baseline is no setting of the table.
@@ -56,28 +62,101 @@ def with_baseline(table: Table, baseline: Mapping[str, str]) -> None:
     if not baseline:
         return
     wanted = _baseline_values(table, baseline)
-    by_setting = {row.setting: row for row in table.rows}
+    fitting = [row for row in table.rows if _has(table, row, wanted)]
     compared: list[Row] = []
+    unlike: list[str] = []
     for row in table.rows:
-        base = tuple(wanted.get(key, value) for key, value in zip(table.factors.keys, row.setting, strict=True))
-        if base == row.setting:
-            row.is_baseline = True
-        elif base not in by_setting:
-            table.notes.append(f"no run of {table.name_of(base)}, the baseline of {table.name_of(row.setting)}")
+        row.is_baseline = row in fitting
+        if row.is_baseline:
+            continue
+        others = partners(table, row, fitting, wanted)
+        name = table.name_of(row.setting)
+        if not others:
+            base = tuple(wanted.get(key, value) for key, value in zip(table.factors.keys, row.setting, strict=True))
+            table.notes.append(f"no run of {table.name_of(base)}, the baseline of {name}")
+        elif len(others) > 1:
+            table.notes.append(_ambiguous(table, row, others, wanted))
         else:
-            other = by_setting[base]
+            (other,) = others
             for column, cell, basis in zip(table.columns, row.cells, other.cells, strict=True):
                 if is_comparable(row, other, column) and (found := cells(cell, basis, column)) is not None:
                     cell.difference, cell.difference_over_both = found.seeds, found.both
             compared.append(row)
             if not any(cell.difference for cell in row.cells):
-                table.notes.append(f"no score to compare with its baseline: {table.name_of(row.setting)}")
+                table.notes.append(f"no score to compare with its baseline: {name}")
+            elif not _agrees(table, row, other, wanted, lambda _, one, another: ABSENT in (one, another)):
+                unlike.append(f"{name} with {table.name_of(other.setting)}")
+    if unlike:
+        more = f"; and {len(unlike) - _LISTED} more" if len(unlike) > _LISTED else ""
+        table.notes.append(f"compared although settings of the choice differ too: {'; '.join(unlike[:_LISTED])}{more}")
     _correct(table, compared)
     named = " ".join(table.names.words(full(key), value) for key, value in baseline.items())
     table.notes.append(
         f"Δ: the difference of means to {named}, with its 95 % interval (not corrected). {_rule(compared)}"
     )
     table.notes.append(f"p: two-sided; Holm-corrected over {_counted(table, compared)}.")
+
+
+def partners(
+    table: Table, row: Row, among: Sequence[Row], named: Collection[str], *, strictly: bool = False
+) -> list[Row]:
+    """Return those of some rows that agree with a row in all factors but the named ones.
+
+    Where none does, a setting of a named choice needs not agree: first only where one of both lacks it (`loss.gamma` of
+    `loss=cross_entropy`), then at all.
+
+    Args:
+        table: The table.
+        row: The row.
+        among: The rows to choose from.
+        named: The dotted keys in which they may differ.
+        strictly: True if a setting that both have must always agree.
+    """
+    rules: list[MayDiffer] = [
+        lambda key, one, another: False,
+        lambda key, one, another: _belongs(key, named) and ABSENT in (one, another),
+        lambda key, one, another: _belongs(key, named),
+    ]
+    for may_differ in rules[:2] if strictly else rules:
+        if found := [other for other in among if _agrees(table, row, other, named, may_differ)]:
+            return found
+    return []
+
+
+def _has(table: Table, row: Row, wanted: Mapping[str, str]) -> bool:
+    return all(row.setting[table.factors.keys.index(key)] == value for key, value in wanted.items())
+
+
+def _agrees(table: Table, row: Row, other: Row, named: Collection[str], may_differ: MayDiffer) -> bool:
+    """Return True if two rows agree in the factors that are not named, except where they may differ."""
+    values = zip(table.factors.keys, row.setting, other.setting, strict=True)
+    return all(key in named or one == another or may_differ(key, one, another) for key, one, another in values)
+
+
+def _belongs(key: str, named: Collection[str]) -> bool:
+    """Return True if the key is a setting of a named choice."""
+    return any(_is_choice(choice) and factors.is_setting_of(key, choice) for choice in named)
+
+
+def _is_choice(key: str) -> bool:
+    return key.endswith(".name") or key == listed.LISTS["callback"]
+
+
+def _ambiguous(table: Table, row: Row, others: Sequence[Row], wanted: Mapping[str, str]) -> str:
+    """Return a note that several rows may be the baseline of a row, and how to choose one."""
+    first = others[0]
+    key, value = next(
+        (key, first.setting[place])
+        for place, key in enumerate(table.factors.keys)
+        if key not in wanted and len({other.setting[place] for other in others}) > 1
+    )
+    word = shlex.quote(f"{short(key)}={value}")
+    names = ", ".join(table.name_of(other.setting) for other in others[:_LISTED])
+    more = f" and {len(others) - _LISTED} more" if len(others) > _LISTED else ""
+    return (
+        f"no baseline of {table.name_of(row.setting)}, as {len(others)} rows fit: {names}{more}; choose with another"
+        f" --baseline, such as --baseline {word}"
+    )
 
 
 def _baseline_values(table: Table, baseline: Mapping[str, str]) -> dict[str, str]:
@@ -89,8 +168,9 @@ def _baseline_values(table: Table, baseline: Mapping[str, str]) -> dict[str, str
     wanted = {full(key): value for key, value in baseline.items()}
     for key, value in wanted.items():
         if key not in table.factors.keys:
-            varied = ", ".join(map(short, table.factors.keys)) or "nothing"
-            raise UsageError(f"--baseline {short(key)}={value} must name a factor of the table, which are {varied}")
+            varied = ", ".join(map(short, table.factors.keys))
+            there = f"which are {varied}" if varied else "and its runs differ in their seeds alone; leave it out"
+            raise UsageError(f"--baseline {short(key)}={value} must name a factor of the table, {there}")
     for key, value in wanted.items():
         place = table.factors.keys.index(key)
         known = sorted({row.setting[place] for row in table.rows}, key=lambda text: factors.order((text,)))

@@ -8,7 +8,7 @@ from imgrec import statistics
 from imgrec.config import primary
 from imgrec.config.primary import Primary
 from imgrec.errors import UsageError
-from imgrec.tables import compare, factors
+from imgrec.tables import compare, factor_words
 from imgrec.tables.cells import cell_of
 from imgrec.tables.column import Column
 from imgrec.tables.compare import Compared
@@ -122,27 +122,27 @@ def _outcomes_of(table: Table, each: Primary, reader: Reader) -> list[Outcome]:
     at = each.at or table.at
     nothing = Outcome(declared=each, column=column, at=at)
     outcomes = []
-    for row in table.rows:
-        if not _has(row, each.ours):
-            continue
-        for other in table.rows:
-            if not _has(other, each.theirs) or not _alike(table, row, other, each):
-                continue
-            ours, theirs = (Side(row=one, cell=cell_of(one.runs, column, at, reader)) for one in (row, other))
-            found = compare.cells(ours.cell, theirs.cell, column)
-            missing = "" if found else "one of both has no score"
-            if found and not compare.is_comparable(row, other, column):
-                found, missing = None, "they do not measure the same"
-            outcomes.append(dataclasses.replace(nothing, ours=ours, theirs=theirs, found=found, missing=missing))
+    for row, other in _pairs(table, each):
+        ours, theirs = (Side(row=one, cell=cell_of(one.runs, column, at, reader)) for one in (row, other))
+        found = compare.cells(ours.cell, theirs.cell, column)
+        missing = "" if found else "one of both has no score"
+        if found and not compare.is_comparable(row, other, column):
+            found, missing = None, "they do not measure the same"
+        outcomes.append(dataclasses.replace(nothing, ours=ours, theirs=theirs, found=found, missing=missing))
     return outcomes or [dataclasses.replace(nothing, missing="there are no runs of both that are alike otherwise")]
 
 
 def _has(row: Row, side: Mapping[str, str]) -> bool:
-    return all(factors.matches(row.runs[0], full(key), [value]) for key, value in side.items())
+    return all(factor_words.matches(row.runs[0], full(key), [value]) for key, value in side.items())
 
 
-def _alike(table: Table, row: Row, other: Row, each: Primary) -> bool:
-    """Return True if the two settings differ only in the contrast's keys."""
-    own = {full(key) for key in each.ours}
-    pairs = zip(table.factors.keys, row.setting, other.setting, strict=True)
-    return all(key in own or one == another for key, one, another in pairs)
+def _pairs(table: Table, each: Primary) -> list[tuple[Row, Row]]:
+    """Return the pairs of settings that a contrast is about: those that are alike in all but its keys.
+
+    A setting that only one of both choices has may differ, where it leaves no choice of the other setting.
+    """
+    keys = [full(key) for key in each.ours]
+    ours, theirs = ([row for row in table.rows if _has(row, side)] for side in (each.ours, each.theirs))
+    found = {id(row): compare.partners(table, row, theirs, keys, strictly=True) for row in ours}
+    found |= {id(row): compare.partners(table, row, ours, keys, strictly=True) for row in theirs}
+    return [(row, other) for row in ours for other in theirs if found[id(row)] == [other] or found[id(other)] == [row]]

@@ -2,9 +2,8 @@
 
 import dataclasses
 import re
-import shlex
 from collections.abc import Hashable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -12,11 +11,10 @@ from typing import Any
 from omegaconf import MISSING
 
 from imgrec.config import listed
-from imgrec.config.fields import default_of, nearest
+from imgrec.config.fields import default_of
 from imgrec.config.registry import components
 from imgrec.config.root import AXES, GROUPS, MEASURED, SECTIONS, Config
 from imgrec.config.schemas import keys_outside_identity
-from imgrec.errors import UsageError
 from imgrec.records import Record
 from imgrec.tables import images
 from imgrec.tables.gather import Run
@@ -25,6 +23,8 @@ EXPERIMENT, DATA, ROOT, PARENT = "experiment", "data.name", "data.root", "parent
 _TEST_SIZE = "data.test_size"
 DRAWN = {"test": (_TEST_SIZE,), "val": ("data.split_seed", "data.val_size", _TEST_SIZE)}  # val is drawn after test
 ABSENT = "–"  # the value of a key that the run's choice does not have
+RESUMED = "resumed"  # the value of PARENT that says no more, where all parents have one name
+_UNNAMED = "a run"  # the value of PARENT where the parent's folder is named by seed and id alone
 _SEED_AND_ID = re.compile(r"_?seed-\d+|(_take-\d+)?-[0-9a-f]{8}$")  # the parts of a folder's name that differ by seed
 
 Setting = tuple[str, ...]
@@ -41,13 +41,16 @@ class Factors:
     Attributes:
         keys: The dotted keys that were varied.
         along: The keys that vary as well, but are fully determined by `keys`; each in words.
+        parents: The names of the runs' parents as they are shown, as of `parents_of`.
     """
 
     keys: tuple[str, ...]
     along: tuple[str, ...] = ()
+    parents: Mapping[str, str] = field(default_factory=dict)
 
     def setting(self, run: Run) -> Setting:
-        return tuple(text(value_of(run.record, key)) for key in self.keys)
+        values = {key: text(value_of(run.record, key)) for key in self.keys}
+        return tuple(self.parents.get(value, value) if key == PARENT else value for key, value in values.items())
 
 
 def short(key: str) -> str:
@@ -67,7 +70,7 @@ def value_of(record: Record, key: str) -> Any:
     where the choice has no such key.
     """
     if key == PARENT:
-        return _SEED_AND_ID.sub("", Path(record.parent).name) or "a run" if record.parent else ABSENT
+        return _SEED_AND_ID.sub("", Path(record.parent).name) or _UNNAMED if record.parent else ABSENT
     if key == EXPERIMENT:
         return record.experiment or "none"
     if key == ROOT:
@@ -104,24 +107,43 @@ def derive(runs: Sequence[Run]) -> Factors:
 
     Recipes come first, then the choice of each axis, then single keys. A key is no factor of its own where its value is
     determined by the recipe, by the choice of its axis, or by recipe and choices together (a rate that was tuned for
-    each, for example).
+    each, for example). The parent is no setting. It is a factor only where runs differ in nothing else, as a resumed
+    run is no repetition of one that began anew.
     """
-    varied = [key for key in _keys(runs) if len(_values(runs, (key,))) > 1]
+    varied = [key for key in keys_of(runs) if len(_values(runs, (key,))) > 1]
     names = [key for key in varied if key in (EXPERIMENT, ROOT) or key.endswith(".name")]
     choices = _choices(runs, names)
     keys, along = list(choices), list[str]()
     for key in varied:
-        if key in names:
+        if key in names or key == PARENT:
             continue
-        own = [known for known in keys if known == EXPERIMENT or _same_axis(key, known)]
-        if own and _determined(runs, key, own):
+        own = [known for known in keys if known == EXPERIMENT or is_setting_of(key, known)]
+        if own and is_determined(runs, key, own):
             if _is_given(runs, key):  # else the choice itself says it
                 along.append(_words_along(runs, key, own))
-        elif choices and _determined(runs, key, choices):
+        elif choices and is_determined(runs, key, choices):
             along.append(_words_along(runs, key, choices))
         else:
             keys.append(key)
-    return Factors(keys=tuple(keys), along=tuple(along))
+    parents = parents_of(runs)
+    if PARENT in varied and keys and is_determined(runs, PARENT, keys):
+        along.append(_words_of_resumed(runs, keys, parents))
+    elif PARENT in varied:
+        keys.append(PARENT)
+    return Factors(keys=tuple(keys), along=tuple(along), parents=parents)
+
+
+def parents_of(runs: Sequence[Run]) -> Mapping[str, str]:
+    """Return the names of the runs' parents as tables show them: without the words that all of them share.
+
+    A single name is shown as RESUMED.
+    """
+    names = dict.fromkeys(text(value_of(run.record, PARENT)) for run in runs if run.record.parent)
+    if len(names) <= 1:
+        return dict.fromkeys(names, RESUMED)
+    shared = set.intersection(*(set(name.split("_")) for name in names))
+    brief = {name: "_".join(word for word in name.split("_") if word not in shared) or _UNNAMED for name in names}
+    return brief if len(set(brief.values())) == len(names) else {name: name for name in names}
 
 
 def _choices(runs: Sequence[Run], names: Sequence[str]) -> list[str]:
@@ -130,71 +152,17 @@ def _choices(runs: Sequence[Run], names: Sequence[str]) -> list[str]:
     for name in names:
         # runs on different images are never one setting, even with the same recipe
         by = {DATA: [], ROOT: [DATA]}.get(name, [EXPERIMENT])
-        if not (set(by) & set(found) and _determined(runs, name, by)):
+        if not (set(by) & set(found) and is_determined(runs, name, by)):
             found.append(name)
     return found
 
 
-def _same_axis(key: str, other: str) -> bool:
+def is_setting_of(key: str, other: str) -> bool:
     """Return True if both are keys of one axis, such as `optimizer.lr` and `optimizer.name`."""
     axis, dot, _ = key.rpartition(".")
     if axis.startswith("callback."):  # the settings of a component that the list names
         return other == listed.LISTS["callback"]
     return bool(dot) and other.startswith(f"{axis}.")
-
-
-def chosen(runs: Sequence[Run], keys: Sequence[str]) -> Factors:
-    """Return these keys as the factors.
-
-    Raises:
-        UsageError: A key is unknown, or another key varies independently of them.
-    """
-    derived = derive(runs)
-    for key in keys:
-        check_known(runs, key, as_factor=True)
-        if list(keys).count(key) > 1:
-            raise UsageError(f"{short(key)} must be named once, got it twice; it is a row or a column")
-    for key in derived.keys:
-        if key not in keys and not _determined(runs, key, keys):
-            values = sorted({text(value_of(run.record, key)) for run in runs})
-            one = shlex.quote(f"{short(key)}={values[0]}")
-            raise UsageError(
-                f"{short(key)} must be a factor of the table, as it varies ({', '.join(values)}) beside"
-                f" {', '.join(map(short, keys))}; name it as well, or fix it with --where {one}"
-            )
-    return Factors(keys=tuple(keys), along=derived.along)
-
-
-def matches(run: Run, key: str, values: Sequence[str]) -> bool:
-    """Return True if the run has one of the values. Numbers may be written in any form: 1e-3 matches 0.001."""
-    owns = {text(value_of(run.record, key))}
-    if key == ROOT:
-        owns.add(str(run.record.config.get(ROOT)))
-    return any(own == value or _number(own) == _number(value) is not None for own in owns for value in values)
-
-
-def _number(value: str) -> float | None:
-    try:
-        return float(value)
-    except ValueError:
-        return None
-
-
-def check_known(runs: Sequence[Run], key: str, *, as_factor: bool) -> None:
-    """Check that some run has the key, or, with `as_factor`, that the key can be a factor.
-
-    Raises:
-        UsageError: It does not hold; the message names the nearest known key.
-    """
-    known = [short(name) for name in _keys(runs)]
-    if not as_factor:
-        known += [short(name) for run in runs for name in run.record.config]
-    if short(key) not in known:
-        guess = nearest(short(key), known)
-        varied = ", ".join(map(short, derive(runs).keys)) or "their seeds alone"
-        hint = f"did you mean {guess}?" if guess else f"the runs differ in {varied}"
-        what = "be a factor of the runs" if as_factor else "be a key of the runs"
-        raise UsageError(f"{short(key)} must {what}, and is none; {hint}")
 
 
 def order(setting: Setting) -> tuple[tuple[int, float, str], ...]:
@@ -229,7 +197,7 @@ def training(record: Record) -> list[tuple[str, str]]:
     return sorted(found)
 
 
-def _keys(runs: Sequence[Run]) -> list[str]:
+def keys_of(runs: Sequence[Run]) -> list[str]:
     """Return every key that may be a factor.
 
     The order is: recipe, choices of the axes, images, keys of the axes, keys of the root, the parent's id.
@@ -253,8 +221,21 @@ def _values(runs: Sequence[Run], keys: Sequence[str]) -> set[Hashable]:
     return {tuple(text(value_of(run.record, key)) for key in keys) for run in runs}
 
 
-def _determined(runs: Sequence[Run], key: str, by: Sequence[str]) -> bool:
+def is_determined(runs: Sequence[Run], key: str, by: Sequence[str]) -> bool:
     return len(_values(runs, [*by, key])) == len(_values(runs, by))
+
+
+def _words_of_resumed(runs: Sequence[Run], by: Sequence[str], parents: Mapping[str, str]) -> str:
+    """Return in words which settings went on from another run, by the first factor that tells it, or else by all."""
+    owners = next(([one] for one in by if is_determined(runs, PARENT, [one])), list(by))
+    found = {
+        " ".join(f"{short(owner)}={text(value_of(run.record, owner))}" for owner in owners): run.record
+        for run in runs
+        if run.record.parent
+    }
+    names = {owner: parents[text(value_of(record, PARENT))] for owner, record in found.items()}
+    told = [owner if name == RESUMED else f"{owner} from {name}" for owner, name in names.items()]
+    return f"resumed from another run: {', '.join(told)}"
 
 
 def _is_given(runs: Sequence[Run], key: str) -> bool:
@@ -268,7 +249,7 @@ def _words_along(runs: Sequence[Run], key: str, by: Sequence[str]) -> str:
     An example is `optimizer.lr_scale: 3 with optimizer=sgd, 1 with optimizer=adam`. The text uses the first factor that
     determines the key by itself, or else all factors.
     """
-    owners = next(([one] for one in by if _determined(runs, key, [one])), list(by))
+    owners = next(([one] for one in by if is_determined(runs, key, [one])), list(by))
     pairs = {
         " ".join(f"{short(owner)}={text(value_of(run.record, owner))}" for owner in owners): text(
             value_of(run.record, key)

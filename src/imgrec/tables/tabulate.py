@@ -13,6 +13,7 @@ from imgrec.tables import (
     compare,
     declared_contrasts,
     derived_scores,
+    factor_words,
     factors,
     leader,
     marginal_means,
@@ -156,8 +157,11 @@ def keep(runs: Sequence[Run], where: Sequence[Condition]) -> list[Run]:
     kept = list(runs)
     for condition in where:
         key = full(condition.key)
-        factors.check_known(runs, key, as_factor=False)
-        left = [run for run in kept if factors.matches(run, key, condition.values) != condition.is_negated]
+        factor_words.check_known(runs, key, as_factor=False)
+        values = condition.values
+        if key == factors.PARENT:  # as a table of these runs shows it
+            values += tuple(name for name, brief in factors.parents_of(kept).items() if brief in values)
+        left = [run for run in kept if factor_words.matches(run, key, values) != condition.is_negated]
         if not left:
             there = sorted({factors.text(factors.value_of(run.record, key)) for run in kept})
             raise UsageError(f"--where {condition.words} must leave runs, and leaves none; there is {', '.join(there)}")
@@ -214,7 +218,7 @@ def _factors(runs: Sequence[Run], request: Request) -> Factors:
     across = full(request.columns) if request.columns else None
     if request.rows:
         keys = [*map(full, request.rows), *([across] if across else [])]
-        return factors.chosen(
+        return factor_words.chosen(
             runs, [*keys, *(key for key in marginal_means.keys_of(request.average) if key not in keys)]
         )
     found = factors.derive(runs)
