@@ -10,7 +10,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from imgrec import records
+from imgrec import records, text_files
 from imgrec.config import serialize
 from imgrec.config.compose import compose
 from imgrec.config.identity import run_id
@@ -97,6 +97,17 @@ def lay(place: Path, record: Record, name: str | None = None) -> Path:
     path = place / f"{name}.json" if place.name == "records" else place / name / "record.json"
     path.parent.mkdir(parents=True, exist_ok=True)
     records.write(path, record)
+    return path
+
+
+def measure(
+    folder: Path, owner: str, *scores: Score, name: str = "tta_flip-0.json", weights: str | None = None
+) -> Path:
+    """Write what `imgrec evaluate` writes."""
+    path = folder / "evaluations" / name
+    path.parent.mkdir(exist_ok=True)
+    rows = {"schema": 1, "run_id": owner, "scores": [dataclasses.asdict(row) for row in scores]}
+    text_files.write_json(path, rows if weights is None else rows | {"weights": weights})
     return path
 
 

@@ -17,7 +17,12 @@ _SplitOption = Annotated[
     str | None, typer.Option(help="test or val; without it, test where it was opened (test=false keeps it closed).")
 ]
 _ProtocolOption = Annotated[
-    str | None, typer.Option(help="clean, tta_flip, gaussian_noise:0.1; without it, clean, or what was measured.")
+    str | None,
+    typer.Option(
+        metavar="NAME,NAME",
+        help="clean, tta_flip; gaussian_noise (all its rows), gaussian_noise:0.1 (one), gaussian_noise:0.1:seed=2 (as"
+        " measured so); without it, clean, or what was measured.",
+    ),
 ]
 _RowsOption = Annotated[
     str, typer.Option(metavar="KEY,KEY", help="Factors to tell settings apart by; nothing else may vary.")

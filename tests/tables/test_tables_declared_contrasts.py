@@ -38,7 +38,7 @@ def test_a_declared_contrast_is_told_first_with_its_uncorrected_p(table: Table, 
     assert found.p is not None
     assert found.low is not None
     assert found.high is not None
-    shown = table()
+    shown = table("--at", "last")
     p = "p < 0.001" if found.p < 0.001 else f"p = {found.p:.2g}"
     assert shown.verdict.startswith(
         f"{BEGINS}last: optimizer=adam leads optimizer=sgd by {100 * found.mean:.2f} points [{100 * found.low:.2f},"
@@ -50,8 +50,8 @@ def test_a_declared_contrast_is_told_first_with_its_uncorrected_p(table: Table, 
 def test_whoever_leads_is_named_first_and_lower_errors_lead(table: Table, runs: Path) -> None:
     values = {"optimizer=adam": ADAM, "optimizer=sgd": SGD}
     lay_declared(runs, values, "top1: optimizer=sgd vs optimizer=adam", "ece at last: optimizer=adam vs optimizer=sgd")
-    said = table().verdict
-    assert f"{BEGINS}best: optimizer=adam leads optimizer=sgd by 9.75 points [" in said
+    said = table("--scores", "top1,ece", "--at", "last").verdict
+    assert f"{BEGINS}last: optimizer=adam leads optimizer=sgd by 9.75 points [" in said
     assert "test ece % at last: optimizer=sgd leads optimizer=adam by 0.98 points [0." in said
 
 
@@ -158,8 +158,69 @@ def test_differences_without_a_spread_tell_nothing_of_the_settings(table: Table,
 def test_a_contrast_without_runs_is_told_to_have_none(table: Table, runs: Path) -> None:
     lay_declared(runs, {"optimizer=adam": ADAM}, "top1: optimizer=adam vs optimizer=sgd")
     assert table().verdict.startswith(
-        f"{BEGINS}best, optimizer=adam vs optimizer=sgd: there are no runs of both that are alike otherwise. "
+        f"{BEGINS}best, optimizer=adam vs optimizer=sgd: no run here has optimizer=sgd; there is adam. "
     )
+    lay_declared(runs, {"optimizer=sgd loss=mse": SGD}, "top1: optimizer=adam vs optimizer=sgd")
+    assert "optimizer=adam vs optimizer=sgd: there are no runs of both that are alike otherwise. " in table().verdict
+
+
+def test_values_that_no_run_has_are_named_with_those_that_there_are(table: Table, runs: Path) -> None:
+    words = "top1: optimizer=adam optimizer.lr_scale=3 vs optimizer=sgd optimizer.lr_scale=0.5"
+    lay_declared(runs, {"optimizer=adam optimizer.lr_scale=0.1": ADAM, "optimizer=sgd": SGD}, words)
+    assert (
+        f"{words.partition(': ')[2]}: no run here has optimizer.lr_scale=3 or optimizer.lr_scale=0.5; there is 0.1, 1."
+        in table().verdict
+    )
+    swapped = "top1: optimizer=adam optimizer.lr_scale=1 vs optimizer=sgd optimizer.lr_scale=0.1"
+    lay_declared(runs, {"optimizer=muon": SGD}, swapped)
+    assert "no run here has optimizer=adam and optimizer.lr_scale=1 at once." in table().verdict
+
+
+@pytest.mark.parametrize(
+    ("declaration", "words", "way_out"),
+    [
+        ("top1", "--protocol tta_flip", "--protocol clean"),
+        ("top1 at last", "", "--at last"),
+        ("top1", "--scores loss", "--scores top1"),
+        ("top1 at best", "--split val --at last --protocol tta_flip", "--split test --protocol clean --at best"),
+    ],
+)
+def test_another_score_than_the_declared_one_is_not_told_as_primary(
+    table: Table, runs: Path, declaration: str, words: str, way_out: str
+) -> None:
+    for name, top1 in (("adam", 0.8), ("sgd", 0.7)):
+        for seed in range(2):
+            made = [
+                score(metric, top1 + seed / 50, split=split, at=at, protocol=protocol)
+                for metric in ("top1", "loss")
+                for split in ("test", "val")
+                for at in ("best", "last")
+                for protocol in ("clean", "tta_flip")
+            ]
+            config = declare(f"{declaration}: optimizer=adam vs optimizer=sgd")
+            lay(runs, run(f"optimizer={name} seed={seed}", *made, config=config))
+    said = table(*words.split()).verdict
+    at = "last" if "last" in declaration else "best"
+    assert said.startswith(
+        "The primary contrast of the study, optimizer=adam vs optimizer=sgd, was declared for test top1 % at"
+        f" {at}, which this table does not show; give {way_out}. "
+    )
+    assert "Primary contrast, declared" not in said
+    assert table(*way_out.split()).verdict.startswith(f"{BEGINS}{at}: ")
+
+
+def test_a_contrast_that_is_not_shown_counts_in_the_correction_of_p(table: Table, runs: Path) -> None:
+    rows = {"optimizer=adam": [0.80, 0.82, 0.81, 0.80], "optimizer=sgd": [0.79, 0.80, 0.80, 0.80]}
+    lay_declared(runs, rows, "top1: optimizer=adam vs optimizer=sgd", "ece: optimizer=adam vs optimizer=sgd")
+    found = [
+        re.search(r"top1 % at last: .*? p = ([\d.]+)\)", table("--at", "last", *more).verdict)
+        for more in ((), ("--scores", "top1,ece"))
+    ]
+    assert found[0] is not None
+    assert found[1] is not None
+    assert found[0][1] == found[1][1]
+    p = ttest_rel(*rows.values()).pvalue
+    assert float(found[0][1]) == pytest.approx(2 * p, rel=0.05)
 
 
 def test_losses_of_different_criteria_are_no_contrast(table: Table, runs: Path) -> None:
@@ -167,7 +228,8 @@ def test_losses_of_different_criteria_are_no_contrast(table: Table, runs: Path) 
         for seed in range(2):
             both = [score("loss", 0.5 + seed / 10), score("top1", 0.5)]
             lay(runs, run(f"{words} seed={seed}", *both, config=declare("loss at last: loss=mse vs loss=brier")))
-    assert "test loss at last, loss=mse vs loss=brier: they do not measure the same." in table().verdict
+    said = table("--scores", "loss", "--at", "last").verdict
+    assert "test loss at last, loss=mse vs loss=brier: they do not measure the same." in said
 
 
 def test_a_primary_score_is_what_the_verdict_is_about(table: Table, runs: Path) -> None:

@@ -6,10 +6,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from fake_runs import Shown, lay, lay_sweep, of_markdown, run, score
+from fake_runs import Shown, lay, lay_sweep, measure, of_markdown, run, score
 
 from imgrec import runfolder, text_files
-from imgrec.records import Score
 
 Said = tuple[int, str, str]
 Table = Callable[..., Shown]
@@ -22,17 +21,6 @@ def numbers(shown: Shown) -> tuple[str, str]:
     """The count and the score of the only row."""
     (row,) = shown.rows
     return row["n"], row["test top1 %"]
-
-
-def measure(
-    folder: Path, owner: str, *scores: Score, name: str = "tta_flip-0.json", weights: str | None = None
-) -> Path:
-    """Write what `imgrec evaluate` writes."""
-    path = folder / "evaluations" / name
-    path.parent.mkdir(exist_ok=True)
-    rows = {"schema": 1, "run_id": owner, "scores": [dataclasses.asdict(row) for row in scores]}
-    text_files.write_json(path, rows if weights is None else rows | {"weights": weights})
-    return path
 
 
 @pytest.mark.parametrize(

@@ -139,8 +139,10 @@ def figure(places: Sequence[Path], asked: Request, wanted: Look, output: Path) -
         raise UsageError(
             f"a figure has room for {_MOST_SETTINGS} settings, got {len(table.rows)}; choose some with --where"
         )
-    if wanted.limits is not None and len(metrics) > 1:
-        raise UsageError(f"--limits is of one score's axis, and --scores names {len(metrics)}; draw a figure for each")
+    axes = len(metrics) if wanted.kind == "curves" else len(table.columns)
+    if wanted.limits is not None and axes > 1:
+        words = "--scores names" if axes == len(metrics) else "--scores and --protocol name"
+        raise UsageError(f"--limits is of one score's axis, and {words} {axes}; draw a figure for each")
     groups = group(table, wanted.colour, table.names, many=wanted.kind == "curves")
     with style.in_print():
         drawn, notes, problems = _draw(table, groups, metrics, wanted)

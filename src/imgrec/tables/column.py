@@ -6,6 +6,9 @@ Imports no torch.
 import math
 from dataclasses import dataclass
 
+Settings = tuple[tuple[str, str], ...]
+"""Keys and values as texts, sorted by key."""
+
 NO_FRACTIONS = ("loss", "nll", "nll_calibrated")  # all other metrics are fractions in [0, 1], shown in percent
 
 
@@ -15,12 +18,16 @@ class Column:
 
     Attributes:
         named: The score's name from a file of names.
+        settings: The settings that it must have been measured with; empty for any.
+        usual: The settings that count where a run has the score with several.
     """
 
     metric: str
     split: str
     protocol: str
     named: str | None = None
+    settings: Settings = ()
+    usual: Settings = ()
 
     @property
     def scale(self) -> int:
@@ -58,8 +65,13 @@ class Column:
         return "" if self.scale == 1 else " points"
 
     @property
+    def measured(self) -> str:
+        """The protocol, with the settings that were asked for: `gaussian_noise:0.1 seed=1`."""
+        return " ".join([self.protocol, *(f"{key}={value}" for key, value in self.settings)])
+
+    @property
     def label(self) -> str:
         if self.named:
             return self.named
-        under = "" if self.protocol == "clean" else f", {self.protocol}"
+        under = "" if self.measured == "clean" else f", {self.measured}"
         return f"{self.split} {self.metric}{'' if self.scale == 1 else ' %'}{under}"

@@ -7,8 +7,8 @@ from pathlib import Path
 
 from imgrec.config.fields import choice
 from imgrec.errors import UsageError
+from imgrec.tables import column_words, per_run
 from imgrec.tables import names as naming
-from imgrec.tables import per_run
 from imgrec.tables import published as figures
 from imgrec.tables.gather import Gathered, gather
 from imgrec.tables.layout import Layout
@@ -64,7 +64,7 @@ def request(
         scores=tuple(_names(scores)),
         split=split,
         at=at,
-        protocol=protocol,
+        protocols=column_words.listed(protocol),
         baseline=_pairs("--baseline", baseline),
         where=tuple(map(_condition, where)),
         rows=tuple(_names(rows)),
@@ -135,6 +135,12 @@ def table(
     if not found.runs:
         return Made(text="", problems=found.problems, remarks=found.notes)
     made = of(found, asked, published)
+    if asked.columns is not None and form != "csv" and len(made.columns) > 1:
+        labels = ", ".join(column.measured for column in made.columns)
+        raise UsageError(
+            f"--columns={asked.columns} shows one score, and --protocol names {len(made.columns)} ({labels}); name one"
+            " of them, or give --format csv"
+        )
     warnings = [f"warning: {warning}" for warning in made.warnings]
     remarks = [made.verdict, *made.notes, *warnings] if form == "csv" else []
     return Made(

@@ -15,6 +15,7 @@ from imgrec.tables import factors
 from imgrec.tables.column import Column
 from imgrec.tables.gather import Run
 from imgrec.tables.images import named
+from imgrec.tables.measured import settings_of
 from imgrec.tables.stored_predictions import StoredPredictions
 
 Key = tuple[int, int]
@@ -60,7 +61,7 @@ class Reader:
         """Return the network's predictions for the score's images; None where they were not kept."""
         place = score.split, score.protocol, score.at
         key = predictions.key_of(place)
-        if key not in run.record.predictions:
+        if key not in run.record.predictions or not _is_of_kept(run, score):
             return None
         self.named.add(run.path)
         try:
@@ -106,6 +107,12 @@ class Reader:
             correct[key] = found.correct_n
             images.add(repr((found.images(), named(run.record), factors.drawn(run.record, score.split))))
         return Answers(images=images.pop(), correct=correct) if len(images) == 1 else None
+
+
+def _is_of_kept(run: Run, score: Score) -> bool:
+    """Return True if the score was measured with the settings of the kept predictions, which are those of the first."""
+    first = run.record.score(_METRIC, split=score.split, at=score.at, protocol=score.protocol)
+    return first is None or settings_of(run, first) == settings_of(run, score)
 
 
 def _check(found: Predicted, run: Run, score: Score) -> None:

@@ -1,14 +1,14 @@
 """Compute the results of the contrasts that a study declared before it ran. Imports no torch."""
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from imgrec import statistics
 from imgrec.config import primary
 from imgrec.config.primary import Primary
 from imgrec.errors import UsageError
-from imgrec.tables import compare, factor_words
+from imgrec.tables import compare, factor_words, factors, measured
 from imgrec.tables.cells import cell_of
 from imgrec.tables.column import Column
 from imgrec.tables.compare import Compared
@@ -40,6 +40,7 @@ class Outcome:
         p: Over seeds, Holm-corrected over all outcomes of the study, with those that the table leaves out.
         p_over_both: Over new images, corrected in the same way.
         missing: Why there is no comparison, in words.
+        is_shown: True if the score is a column of the table.
     """
 
     declared: Primary
@@ -51,6 +52,7 @@ class Outcome:
     p: float | None = None
     p_over_both: float | None = None
     missing: str = ""
+    is_shown: bool = True
 
 
 def declared(runs: Sequence[Run]) -> list[Primary]:
@@ -71,7 +73,11 @@ def declared(runs: Sequence[Run]) -> list[Primary]:
 
 
 def of(
-    table: Table, contrasts: Sequence[Primary], reader: Reader, whole: Table | None = None
+    table: Table,
+    contrasts: Sequence[Primary],
+    reader: Reader,
+    column_of: Callable[[str], Column],
+    whole: Table | None = None,
 ) -> tuple[list[Outcome], int]:
     """Return the outcome of each declared contrast, once for each combination of the other factors.
 
@@ -79,15 +85,16 @@ def of(
         table: The table.
         contrasts: The declared contrasts.
         reader: Reads predictions.
+        column_of: Returns the column that a declared score means.
         whole: The table of all runs of the study, where this table leaves out some.
 
     Returns:
         The outcomes, and the number of pairs with an outcome that the table leaves out; p is corrected over these, too.
     """
-    outcomes = _outcomes(table, contrasts, reader)
+    outcomes = _outcomes(table, contrasts, reader, column_of)
     left_out = []
     if whole is not None:
-        every = _outcomes(whole, declared([run for row in whole.rows for run in row.runs]), reader)
+        every = _outcomes(whole, declared([run for row in whole.rows for run in row.runs]), reader, column_of)
         left_out = [each for each in every if each.found and not any(_is_part(one, each) for one in outcomes)]
     counted = [*outcomes, *left_out]
     ps = statistics.holm([each.found.seeds.shown.p if each.found else None for each in counted])
@@ -99,8 +106,15 @@ def of(
     return corrected[: len(outcomes)], len(left_out)
 
 
-def _outcomes(table: Table, contrasts: Sequence[Primary], reader: Reader) -> list[Outcome]:
-    return [outcome for each in contrasts if each.ours for outcome in _outcomes_of(table, each, reader)]
+def _outcomes(
+    table: Table, contrasts: Sequence[Primary], reader: Reader, column_of: Callable[[str], Column]
+) -> list[Outcome]:
+    return [
+        outcome
+        for each in contrasts
+        if each.ours
+        for outcome in _outcomes_of(table, each, reader, column_of(each.metric))
+    ]
 
 
 def _is_part(outcome: Outcome, other: Outcome) -> bool:
@@ -115,12 +129,10 @@ def _is_part(outcome: Outcome, other: Outcome) -> bool:
     )
 
 
-def _outcomes_of(table: Table, each: Primary, reader: Reader) -> list[Outcome]:
-    shown = table.columns[0]
-    named = table.names.label(each.metric, shown.split)
-    column = Column(metric=each.metric, split=shown.split, protocol=shown.protocol, named=named)
+def _outcomes_of(table: Table, each: Primary, reader: Reader, column: Column) -> list[Outcome]:
     at = each.at or table.at
-    nothing = Outcome(declared=each, column=column, at=at)
+    is_shown = column in table.columns and _place(table, column, at) == _place(table, column, table.at)
+    nothing = Outcome(declared=each, column=column, at=at, is_shown=is_shown)
     outcomes = []
     for row, other in _pairs(table, each):
         ours, theirs = (Side(row=one, cell=cell_of(one.runs, column, at, reader)) for one in (row, other))
@@ -129,7 +141,32 @@ def _outcomes_of(table: Table, each: Primary, reader: Reader) -> list[Outcome]:
         if found and not compare.is_comparable(row, other, column):
             found, missing = None, "they do not measure the same"
         outcomes.append(dataclasses.replace(nothing, ours=ours, theirs=theirs, found=found, missing=missing))
-    return outcomes or [dataclasses.replace(nothing, missing="there are no runs of both that are alike otherwise")]
+    return outcomes or [dataclasses.replace(nothing, missing=_why_none(table, each))]
+
+
+def _place(table: Table, column: Column, at: str) -> str:
+    """Return where the scores are taken from: last for best, if no run has a best."""
+    runs = (run for row in table.rows for run in row.runs)
+    return at if any(measured.scores(run, column, at) for run in runs) else "last"
+
+
+def _why_none(table: Table, each: Primary) -> str:
+    """Return in words why no pair of settings is the contrast's: values that no run has, and those that there are."""
+    told = []
+    runs = [run for row in table.rows for run in row.runs]
+    for key in each.ours:
+        values = (each.ours[key], each.theirs[key])
+        absent = [value for value in values if not any(factor_words.matches(run, full(key), [value]) for run in runs)]
+        if absent:
+            there = dict.fromkeys(factors.text(factors.value_of(run.record, full(key))) for run in runs)
+            known = ", ".join(sorted(there, key=lambda value: factors.order((value,))))
+            told.append(f"no run here has {' or '.join(f'{key}={value}' for value in absent)}; there is {known}")
+    if told:
+        return ", and ".join(told)
+    for side in (each.ours, each.theirs):
+        if not any(_has(row, side) for row in table.rows):
+            return f"no run here has {' and '.join(f'{key}={value}' for key, value in side.items())} at once"
+    return "there are no runs of both that are alike otherwise"
 
 
 def _has(row: Row, side: Mapping[str, str]) -> bool:

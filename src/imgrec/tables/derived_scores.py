@@ -48,7 +48,15 @@ def _derived(run: Run, score: Score, metric: str, reader: Reader) -> Score | Non
     if found is None:
         return None
     value = found.debiased if metric.endswith("debiased") else found.perfect
-    return Score(split=score.split, protocol=score.protocol, metric=metric, value=value, n=score.n, at=score.at)
+    return Score(
+        split=score.split,
+        protocol=score.protocol,
+        metric=metric,
+        value=value,
+        n=score.n,
+        at=score.at,
+        settings=score.settings,
+    )
 
 
 def _calibration(run: Run, score: Score, base: str, reader: Reader) -> Calibration | None:

@@ -51,7 +51,12 @@ def matches(run: Run, key: str, values: Sequence[str]) -> bool:
         owns.add(str(run.record.config.get(ROOT)))
     if key == PARENT and run.record.parent:
         owns.add(RESUMED)
-    return any(own == value or _number(own) == _number(value) is not None for own in owns for value in values)
+    return any(is_value(own, value) for own in owns for value in values)
+
+
+def is_value(own: str, value: str) -> bool:
+    """Return True if both are the same text or the same number."""
+    return own == value or _number(own) == _number(value) is not None
 
 
 def _number(value: str) -> float | None:

@@ -79,7 +79,7 @@ def value_of(record: Record, key: str) -> Any:
         value = record.config[key]
         return [name for name in value if not _observes(record, name)] if key == listed.LISTS["callback"] else value
     axis, _, leaf = key.rpartition(".")
-    return _defaults_in(record, axis).get(leaf, ABSENT)
+    return defaults_in(record, axis).get(leaf, ABSENT)
 
 
 def drawn(record: Record, split: str) -> Setting:
@@ -185,7 +185,7 @@ def training(record: Record) -> list[tuple[str, str]]:
     found = []
     for key, value in record.config.items():
         axis, _, leaf = key.rpartition(".")
-        usual = _defaults_in(record, axis) if leaf != "name" else {}
+        usual = defaults_in(record, axis) if leaf != "name" else {}
         if key == listed.LISTS["callback"]:
             value = value_of(record, key)  # without those that only observe
         if (
@@ -259,7 +259,7 @@ def _words_along(runs: Sequence[Run], key: str, by: Sequence[str]) -> str:
     return f"{short(key)}: {', '.join(f'{value} with {owner}' for owner, value in pairs.items())}"
 
 
-def _defaults_in(record: Record, axis: str) -> Mapping[str, Any]:
+def defaults_in(record: Record, axis: str) -> Mapping[str, Any]:
     """Return the default values of a run's choice of an axis, or of the root for an empty axis.
 
     The defaults of an outside component are those that the run recorded.

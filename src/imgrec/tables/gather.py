@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from imgrec import codebase, codechange, predictions, records, runfolder
 from imgrec.config.identity import SHORT
@@ -195,6 +196,7 @@ def _read(path: Path, found: Gathered) -> Run:
         if reason := _why_excluded(later, record):
             found.notes.append(f"left out, as {reason}: {shown(file)}")
             continue
+        found.notes += _differing(later, record, file)
         record.scores += _new_scores(later, record)
         for key, digest in later.predictions.items():
             if key not in record.predictions and _is_counted(later, record, key):
@@ -240,8 +242,33 @@ def _why_excluded(later: Evaluation, record: Record) -> str:
 
 def _new_scores(later: Evaluation, record: Record) -> list[Score]:
     """Return the measurement's scores that the record does not have."""
-    known = [(score.split, score.protocol, score.metric, score.at, score.settings) for score in record.scores]
-    return [s for s in later.scores if (s.split, s.protocol, s.metric, s.at, s.settings) not in known]
+    return [own for own in later.scores if not any(_is_same(score, own) for score in record.scores)]
+
+
+def _differing(later: Evaluation, record: Record, file: Path) -> list[str]:
+    """Return notes on top1 of the measurement that do not count, as the record has others with the same settings."""
+    told = []
+    for own in later.scores:
+        if own.metric != "top1":
+            continue
+        same = [score for score in record.scores if _is_same(score, own)]
+        if same and same[0].value != own.value:
+            told.append(
+                f"{own.split} top1 of {own.protocol} at {own.at} is {own.value:g} in {shown(file)}, and another"
+                f" measurement with the same settings counts, {same[0].value:g}; remove one of them"
+            )
+    return told
+
+
+def _is_same(score: Score, other: Score) -> bool:
+    """Return True if the two are the same score with the same settings."""
+    keys = [(each.split, each.protocol, each.metric, each.at) for each in (score, other)]
+    return keys[0] == keys[1] and _settings(score) == _settings(other)
+
+
+def _settings(score: Score) -> dict[str, Any]:
+    """Return the settings of a score. Older records do not name a precision; they were measured in float32."""
+    return {"precision": "32", **score.settings}
 
 
 def _is_counted(later: Evaluation, record: Record, key: str) -> bool:
@@ -253,12 +280,9 @@ def _is_counted(later: Evaluation, record: Record, key: str) -> bool:
     return False
 
 
-def _value_and_basis(score: Score) -> tuple[float, int, str]:
-    """Return the value, the number of images and the arithmetic's precision of a score.
-
-    Older records do not name a precision; they were measured in float32.
-    """
-    return score.value, score.n, str(score.settings.get("precision", "32"))
+def _value_and_basis(score: Score) -> tuple[float, int, dict[str, Any]]:
+    """Return the value, the number of images and the settings of a score."""
+    return score.value, score.n, _settings(score)
 
 
 def _newest(takes: Sequence[Run]) -> Run:

@@ -1,6 +1,7 @@
 """Compute marginal means: average settings over the values of some factors, seed by seed. Imports no torch."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from imgrec import statistics
 from imgrec.errors import UsageError
@@ -54,7 +55,7 @@ def over(
     groups: dict[Setting, dict[Setting, Row]] = {}
     for row in rows:
         groups.setdefault(_pick(row.setting, kept), {})[_pick(row.setting, places)] = row
-    left = Factors(keys=tuple(found.keys[place] for place in kept), along=found.along)
+    left = replace(found, keys=tuple(found.keys[place] for place in kept))
 
     def name(keys: Sequence[str], values: Setting) -> str:
         return " ".join(names.words(key, value) for key, value in zip(keys, values, strict=True)) or "the runs"

@@ -67,9 +67,9 @@ class Names:
 
     def score(self, column: Column) -> str:
         """Return the name of a score with its unit: `Test top-1 accuracy (%)`."""
-        if given := self.label(column.metric, column.split):
+        if given := column.named or self.label(column.metric, column.split):
             return given
-        under = "" if column.protocol == "clean" else f", {column.protocol}"
+        under = "" if column.measured == "clean" else f", {column.measured}"
         unit = "" if column.scale == 1 else " (%)"
         split = _SPLITS.get(column.split, column.split)
         return f"{split} {_METRICS.get(column.metric, column.metric)}{under}{unit}"

@@ -2,16 +2,16 @@
 
 import itertools
 import math
+import shlex
 from collections.abc import Sequence
 from typing import Any
 
 from imgrec import predictions
 from imgrec.errors import shown
-from imgrec.records import Score
-from imgrec.tables import derived_scores, run_score
+from imgrec.tables import derived_scores, measured, run_score
 from imgrec.tables.column import Column
 from imgrec.tables.correctness import Reader
-from imgrec.tables.factors import Setting, text
+from imgrec.tables.factors import Setting
 from imgrec.tables.gather import Run
 from imgrec.tables.table import Row, Table
 
@@ -103,9 +103,7 @@ def tell_of_predictions(table: Table, reader: Reader) -> None:
 
 
 def _has_best(run: Run, columns: Sequence[Column]) -> bool:
-    return any(
-        run.record.score(column.metric, split=column.split, at="best", protocol=column.protocol) for column in columns
-    )
+    return any(measured.scores(run, column, "best") for column in columns)
 
 
 def _lost_best(run: Run) -> dict[str, Any] | None:
@@ -142,18 +140,38 @@ def tell_what_is_missing(table: Table) -> None:
 
 
 def tell_of_settings(table: Table) -> None:
-    """Note which protocols were measured with several settings, as scores under different settings do not compare."""
+    """Note which scores were measured with several settings, which of these a table shows, and how to show the others.
+
+    Scores with different settings do not compare.
+    """
+    runs = [run for row in table.rows for run in row.runs]
+    alike: dict[tuple[str, str, tuple[str, ...]], dict[str, None]] = {}
     for column in table.columns:
-        scores = [run_score.found(run, column, table.at) for row in table.rows for run in row.runs]
-        told = {settings_of(score) for score in scores if score is not None}
-        if len(told) > 1:
-            table.notes.append(f"warning: {column.label} was measured with several settings: {'; '.join(sorted(told))}")
-
-
-def settings_of(score: Score) -> str:
-    """Return how a score was measured. The temperature is left out, as it is fitted for each run."""
-    settings = {"precision": "32", **score.settings}  # older records have no precision
-    return " ".join(f"{key}={text(value)}" for key, value in sorted(settings.items()) if key != "temperature")
+        scored = [(run, score) for run in runs if (score := run_score.found(run, column, table.at)) is not None]
+        shown = dict.fromkeys(measured.settings_of(run, score) for run, score in scored)
+        if len(shown) > 1:
+            told = sorted(" ".join(f"{key}={value}" for key, value in settings) for settings in shown)
+            table.notes.append(f"warning: {column.label} was measured with several settings: {'; '.join(told)}")
+        others = dict.fromkeys(
+            settings
+            for run, score in scored
+            for other in measured.scores(run, column, score.at)
+            if (settings := measured.settings_of(run, other)) not in shown and other.value != score.value
+        )
+        if others:
+            every = [*shown, *others]
+            ours = " or ".join(" ".join(measured.words(each, every)) for each in shown)
+            demanded = [f"{key}={value}" for key, value in column.settings]
+            ways = tuple(":".join([*demanded, *measured.words(each, every)]) for each in others)
+            alike.setdefault((measured.name_of(column.protocol), ours, ways), {})[column.protocol] = None
+    for (name, ours, ways), labels in alike.items():
+        chosen = name if len(labels) > 1 else next(iter(labels))
+        told = [f"--protocol {shlex.quote(f'{chosen}:{way}')}" for way in ways[:_LISTED]]
+        more = f" and {len(ways) - _LISTED} more" if len(ways) > _LISTED else ""
+        table.notes.append(
+            f"{', '.join(labels)} {'are' if len(labels) > 1 else 'is'} shown as measured with {ours}; runs were"
+            f" measured with other settings as well: {', '.join(told)}{more}"
+        )
 
 
 def _missing_scores(table: Table, row: Row) -> list[str]:
@@ -165,7 +183,7 @@ def _missing_scores(table: Table, row: Row) -> list[str]:
         ]
         if lacking:
             others = {s.protocol for run in lacking for s in run.record.scores if s.split == column.split}
-            others -= {column.protocol}
+            others -= {each.protocol for each in table.columns}
             way_out = f"; it has {', '.join(sorted(others))} (--protocol)" if others else ""
             seeds = ",".join(str(run.seed) for run in lacking)
             told.append(f"no {column.label} that is a number: {table.name_of(row.setting)} seed={seeds}{way_out}")

@@ -3,6 +3,7 @@
 import math
 
 from imgrec.records import Score
+from imgrec.tables import measured
 from imgrec.tables.column import Column
 from imgrec.tables.gather import Run
 
@@ -32,7 +33,6 @@ def _recorded(run: Run, column: Column, at: str) -> Score | None:
     if run.record.status != "finished":
         return None
     for place in (at, "last") if at == "best" else (at,):
-        score = run.record.score(column.metric, split=column.split, at=place, protocol=column.protocol)
-        if score is not None:
-            return score
+        if found := measured.scores(run, column, place):
+            return found[0]
     return None

@@ -38,7 +38,7 @@ class Request:
         scores: Metrics, one column each.
         split: test or val; None for test where a run opened it, else val.
         at: best or last; a run without best is shown at last.
-        protocol: The protocol; None for clean, else for the first that was measured.
+        protocols: Words for protocols (`column_words.listed`); none for clean, else for the first that was measured.
         baseline: Keys and values that name the settings to compare with.
         where: Conditions that the runs must all meet.
         rows: Factors to use instead of those that were varied.
@@ -51,7 +51,7 @@ class Request:
     scores: tuple[str, ...] = ("top1",)
     split: str | None = None
     at: str = "best"
-    protocol: str | None = None
+    protocols: tuple[str, ...] = ()
     baseline: Mapping[str, str] = field(default_factory=dict)
     where: tuple[Condition, ...] = ()
     rows: tuple[str, ...] = ()

@@ -5,11 +5,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from imgrec import predictions
 from imgrec.config.fields import nearest
 from imgrec.errors import UsageError, shown
 from imgrec.records import Score
 from imgrec.tables import (
+    column_words,
     compare,
     declared_contrasts,
     derived_scores,
@@ -17,6 +17,7 @@ from imgrec.tables import (
     factors,
     leader,
     marginal_means,
+    measured,
     provenance,
     verdict,
 )
@@ -43,7 +44,7 @@ def tabulate(runs: Sequence[Run], request: Request, figures: Sequence[Figure] = 
     """
     notes: list[str] = []
     kept = _merge_repeats(keep(runs, request.where), notes)
-    split = request.split or ("test" if any(_has(run, "test") for run in kept) else "val")
+    split = request.split or column_words.split_of(kept)
     closed = [run for run in kept if split == "test" and _is_closed(run)]
     if len(closed) == len(kept):
         raise UsageError("--split test needs runs that opened the test set, and all kept it closed; give --split val")
@@ -51,15 +52,15 @@ def tabulate(runs: Sequence[Run], request: Request, figures: Sequence[Figure] = 
         kept = [run for run in kept if run not in closed]
         left_out = f"{len(closed)} run{'s' * (len(closed) > 1)}"
         notes.append(f"left out: {left_out} with test=false, as tuning has them; --split val shows them")
-    protocol = request.protocol or _protocol(kept, split)
-    columns = [
-        Column(metric=metric, split=split, protocol=protocol, named=request.names.label(metric, split))
-        for metric in request.scores
-    ]
     reader = Reader()
     declared = declared_contrasts.declared(kept)
+
+    def declared_column(metric: str) -> Column:
+        return column_words.declared(kept, metric, request.names)
+
     derived_scores.add(kept, {*request.scores, *(each.metric for each in declared)}, reader)
-    _check_scores(kept, columns)
+    columns = column_words.columns(kept, request.scores, split, request.protocols, request.names)
+    column_words.check_scores(kept, columns)
     found = _factors(kept, request)
     rows = _rows(kept, found, columns, request.at, notes, reader)
     if over := marginal_means.keys_of(request.average):
@@ -86,7 +87,7 @@ def tabulate(runs: Sequence[Run], request: Request, figures: Sequence[Figure] = 
         notes.append(f"kept: {' '.join(condition.words for condition in request.where)}")
     compare.with_baseline(table, request.baseline)
     whole = _whole_study(table, runs, kept, request, reader) if request.where and declared else None
-    outcomes, unshown = declared_contrasts.of(table, declared, reader, whole)
+    outcomes, unshown = declared_contrasts.of(table, declared, reader, declared_column, whole)
     verdict.give(table, leader.mark(table), outcomes, declared, unshown)
     for row in rows:
         row.published = [
@@ -96,6 +97,7 @@ def tabulate(runs: Sequence[Run], request: Request, figures: Sequence[Figure] = 
         keys = ", ".join(dict.fromkeys(figure.source.key for figure in figures))
         notes.append(f"no published figure of {keys} is of these settings, data, split and protocol")
     notes_below.tell_of_predictions(table, reader)
+    column_words.tell_of_rows(kept, columns, notes)
     notes_below.tell_of_settings(table)
     notes_below.tell_what_is_missing(table)
     notes += [f"goes along: {line}" for line in found.along]
@@ -186,16 +188,10 @@ def _merge_repeats(runs: Sequence[Run], notes: list[str]) -> list[Run]:
             kept.append(run)
             continue
         more, less = sorted((kept[place], run), key=lambda each: -len(each.record.scores))
-        known = {_measured(score): notes_below.settings_of(score) for score in more.record.scores}
-        if any(
-            notes_below.settings_of(score) != known.get(_measured(score), notes_below.settings_of(score))
-            for score in less.record.scores
-        ):
-            notes.append(
-                f"warning: {shown(more.name)} and {shown(less.name)} are one training, measured with several settings;"
-                " the scores of the first are shown"
-            )
-        more.record.scores += [score for score in less.record.scores if _measured(score) not in known]
+        known = {(_measured(score), measured.settings_of(more, score)) for score in more.record.scores}
+        more.record.scores += [
+            score for score in less.record.scores if (_measured(score), measured.settings_of(less, score)) not in known
+        ]
         kept[place] = more
         notes.append(f"one training, counted once: {shown(more.name)} and {shown(less.name)}")
     return kept
@@ -226,27 +222,6 @@ def _factors(runs: Sequence[Run], request: Request) -> Factors:
         varied = ", ".join(map(short, found.keys)) or "nothing"
         raise UsageError(f"--columns {short(across)} must be a factor of the runs, and in them {varied} varies")
     return found
-
-
-def _protocol(runs: Sequence[Run], split: str) -> str:
-    measured = dict.fromkeys(score.protocol for run in runs for score in run.record.scores if score.split == split)
-    return "clean" if "clean" in measured or not measured else next(iter(measured))
-
-
-def _check_scores(runs: Sequence[Run], columns: Sequence[Column]) -> None:
-    """Refuse a score that no run has. The message names the scores that exist."""
-    known = {(score.metric, score.split, score.protocol) for run in runs for score in run.record.scores}
-    if not known:
-        return  # no run has finished; the table itself says so
-    for column in columns:
-        if (column.metric, column.split, column.protocol) not in known:
-            if column.metric in derived_scores.OF:
-                raise UsageError(
-                    f"--scores {column.metric} needs predictions that runs have kept, and none is there; give --scores"
-                    f" {derived_scores.OF[column.metric]}, or restore {predictions.NAME}"
-                )
-            there = ", ".join(sorted(f"{metric} ({split}, {protocol})" for metric, split, protocol in known))
-            raise UsageError(f"no run has the score {column.label.replace(' %', '')}; there are {there}")
 
 
 def _rows(

@@ -32,10 +32,13 @@ def give(
         primary: What the runs' studies declared.
         left_out: How many declared pairs the table's conditions leave out.
     """
+    elsewhere = {each.declared.words: each for each in outcomes if not each.is_shown}
+    outcomes = [each for each in outcomes if each.is_shown]
     told = [_contrast_sentence(table, outcome) for outcome in outcomes[:_MOST]]
     if len(outcomes) > _MOST:
         told.append(f"{len(outcomes) - _MOST} more pairs were declared.")
-    if left_out:
+    told += [_elsewhere_sentence(table, outcome) for outcome in elsewhere.values()]
+    if left_out and outcomes:
         told.append(
             f"--where leaves out {left_out} more; p is corrected over {'it' if left_out == 1 else 'them'}, too."
         )
@@ -95,6 +98,27 @@ def _contrast_sentence(table: Table, outcome: Outcome) -> str:
         return f"{begins}: can't tell; {ours} and {theirs} have the same mean."
     told = lead(column, abs(amount), found, p=outcome.p, p_over_both=outcome.p_over_both)
     return f"{begins}: {doubt}{ours} leads {theirs} by {told}."
+
+
+def _elsewhere_sentence(table: Table, outcome: Outcome) -> str:
+    """Return in words that the table does not show the score of a declared contrast, and how to show it."""
+    column, contrast = outcome.column, outcome.declared.words.partition(": ")[2]
+    way_out = []
+    shown = table.columns[0]
+    metrics = dict.fromkeys(each.metric for each in table.columns)
+    if column.metric not in metrics:
+        way_out.append(f"--scores {column.metric}")
+    if column.split != shown.split:
+        way_out.append(f"--split {column.split}")
+    if all((each.protocol, each.settings) != (column.protocol, column.settings) for each in table.columns):
+        way_out.append(f"--protocol {column.protocol}")
+    if outcome.at != table.at:
+        way_out.append(f"--at {outcome.at}")
+    missing = "" if outcome.ours else f"; {outcome.missing}"
+    return (
+        f"The primary contrast of the study, {contrast}, was declared for {column.label} at {outcome.at}, which this"
+        f" table does not show; give {' '.join(way_out)}{missing}."
+    )
 
 
 def _sentence(table: Table, column: Column, number: int, standing: Standing) -> str:
