@@ -130,6 +130,17 @@ def test_of_several_settings_one_is_shown_for_all_runs_and_the_others_are_told(
     assert shares(table("--protocol", "gaussian_noise:seed=2")) == ["–", "85.00", "90.00"]
 
 
+@pytest.mark.parametrize("names", [("a.json", "b.json"), ("b.json", "a.json")])
+def test_measurements_with_default_settings_come_first_whatever_their_files_are_called(
+    table: Table, runs: Path, names: Sequence[str]
+) -> None:
+    for seed in range(2):
+        for noise_seed, name in enumerate(names):
+            found = dataclasses.replace(noisy(0.2 + noise_seed / 2, "1", noise_seed), protocol="gaussian_noise:1")
+            measure_again(runs, seed, found, name=name)
+    assert shares(table("--protocol", "gaussian_noise:1")) == ["20.00"]
+
+
 def test_settings_that_all_runs_have_come_before_those_of_a_few(table: Table, runs: Path) -> None:
     """The order in which files lie decides nothing: neither measurement is of the final reading."""
     values = {0: {1: 0.2, 2: 0.6}, 1: {2: 0.7}}

@@ -187,12 +187,14 @@ def _read(path: Path, found: Gathered) -> Run:
         return Run(path=path, folder=None, record=records.read(path))
     record = runfolder.record_of(folder)
     kept_in = {key: [folder / predictions.NAME] for key in record.predictions}
+    measurements = []
     for file in sorted((folder / EVALUATIONS).glob("*.json")):
         try:
-            later = _read_evaluation(file, record)
+            measurements.append((file, _read_evaluation(file, record)))
         except RunError as error:
             found.problems.append(str(error))
-            continue
+    # in one order for all runs, as files are named by digests: defaults come first
+    for file, later in sorted(measurements, key=lambda each: _order(each[1])):
         if reason := _why_excluded(later, record):
             found.notes.append(f"left out, as {reason}: {shown(file)}")
             continue
@@ -278,6 +280,11 @@ def _is_counted(later: Evaluation, record: Record, key: str) -> bool:
             counts = record.score("top1", split=own.split, at=own.at, protocol=own.protocol)
             return counts is not None and _value_and_basis(counts) == _value_and_basis(own)
     return False
+
+
+def _order(later: Evaluation) -> list[list[str]]:
+    """Return a sort key: the settings of the measurement's scores."""
+    return [[f"{key}={value}" for key, value in sorted(_settings(score).items())] for score in later.scores[:1]]
 
 
 def _value_and_basis(score: Score) -> tuple[float, int, dict[str, Any]]:
