@@ -152,6 +152,61 @@ def test_an_edited_file_is_other_code_and_a_comment_is_none(
     assert "run finished with other code: outside.loss.poly, outside.model.mlp have changed since" in said
 
 
+PROTOCOL = """
+import numpy as np
+import torch
+from imgrec.components import Protocol, register
+
+
+@register("protocol", "mine")
+class Mine(Protocol):
+    "Noise from the global random states, which refuses some batches."
+
+    def build(self):
+        def measure(network, batch):
+            if len(batch.images_nchw) {FAILS}:
+                raise ValueError("a batch that is not foreseen")
+            noise = torch.rand(1) + np.random.rand()
+            return {"": network(batch.images_nchw + 0 * noise)}
+
+        return measure
+"""
+
+
+def test_a_protocol_is_tried_before_training_and_its_mended_code_finishes_the_run(
+    tiny: list[str], one_run: Path, imgrec: Callable[..., Any], command: Callable[..., Said]
+) -> None:
+    def train(fails: str, *more: str) -> tuple[int, str]:
+        Path("mine.py").write_text(PROTOCOL.replace("{FAILS}", fails))
+        asked = ["test_protocols=[clean,mine]", "trainer.max_epochs=1", "hydra.run.dir=run"]
+        child = imgrec("train", "--components", "mine.py", *tiny, *asked, *more)
+        return child.wait(), " ".join(child.log.read_text().split())
+
+    code, said = train("== 2")  # two images are tried
+    assert (code, "a batch that is not foreseen" in said) == (1, True), said
+    assert not list(Path("run").glob("checkpoints/*"))
+    code, said = train("> 2")
+    assert (code, "a batch that is not foreseen" in said) == (1, True), said
+    assert list(Path("run").glob("checkpoints/*"))
+    code, said = train("> 99", "code=refuse")
+    assert code == 1
+    assert "must go on with the code that it began with, and outside.protocol.mine has changed since" in said
+    code, said = train("> 99")
+    assert code == 0, said
+    assert "training is over at step 8: only the final reading is left" in said
+    assert "run goes on with other code: outside.protocol.mine has changed since" in said
+    record = runfolder.record_of(Path("run"))
+    assert [list(part) for part in record.code_since] == [["outside.protocol.mine"]]
+    clean, mine = (record.score("top1", split="test", at="best", protocol=name) for name in ("clean", "mine"))
+    assert clean is not None
+    assert mine is not None
+    assert clean.value == mine.value
+    assert record.weights == runfolder.record_of(one_run).weights, "the trial leaves the training as it was"
+    Path("mine.py").write_text(PROTOCOL.replace("{FAILS}", "> 98"))
+    assert command("evaluate", "run")[0] == 0, "the protocol's file decides nothing of clean scores"
+    assert imgrec("evaluate", "run", "--components", "mine.py", "--protocol", "mine").wait() == 0
+
+
 NOTEBOOK = """
 from imgrec import losses
 from imgrec.components import Loss, register, setting

@@ -10,7 +10,8 @@ from torch import Tensor, nn
 import imgrec
 from imgrec import checkpoint
 from imgrec.classifier import Classifier
-from imgrec.config import origins, serialize
+from imgrec.config import listed, origins, serialize
+from imgrec.config.listed import LISTS
 from imgrec.config.root import Config
 from imgrec.data import sources
 from imgrec.data.files import Files
@@ -230,14 +231,20 @@ def normalises_single_values(config: Config, side: int) -> bool:
     return alone
 
 
-def trained(path: StrPath) -> Trained:
+def trained(path: StrPath, *, other_code: bool = False) -> Trained:
     """Return the network of a checkpoint file, rebuilt from the configuration in the file.
 
     The configuration is data: it only selects known networks and losses. With a moving average of the weights, the
     weights are the averaged ones. They have the memory format of the training, so that the rebuilt network computes the
-    same bits as the saved one on the same machine.
+    same bits as the saved one on the same machine. Listed components that are not loaded, such as the protocols of the
+    run, are left out of the result's configuration.
+
+    Args:
+        path: The file.
+        other_code: True if an outside network, loss or data set may have changed since.
 
     Raises:
+        UsageError: An outside component of the run is not loaded, or what decides its scores has changed.
         RunError: The file is damaged, or its weights are those of another network.
     """
     path = Path(path)
@@ -247,9 +254,13 @@ def trained(path: StrPath) -> Trained:
     meta = Meta.of(path, state)
     prefix = "network."
     weights = {name[len(prefix) :]: value for name, value in state["state_dict"].items() if name.startswith(prefix)}
-    origins.refuse_other(meta.components, shown(path))
+    axes = {key: key.partition("=")[0] for key in meta.components}
+    origins.refuse_missing({key: meta.components[key] for key in axes if axes[key] not in LISTS}, shown(path))
+    if not other_code:
+        of_scores = {key: meta.components[key] for key in axes if axes[key] in origins.OF_SCORES}
+        origins.refuse_other(of_scores, shown(path))
     try:
-        config = serialize.from_flat(meta.config)
+        config = serialize.from_flat(listed.without(meta.config, origins.missing(meta.components)))
         with torch.device("meta"):  # shapes only, as the network may be larger than the memory
             outline = network_of(config, meta)
     except (TypeError, ValueError, AttributeError, RuntimeError, OverflowError) as error:  # UsageError is a ValueError

@@ -13,6 +13,8 @@ from imgrec.config import origins
 from imgrec.errors import RunError, done_over, shown
 from imgrec.records import Record
 
+_AFTER = (f"{origins.CODE}.protocol.", f"{origins.CODE}.logger.")
+
 
 def modules(record: Record) -> list[str]:
     """Return the modules of the run whose present code differs from that of any part of the run."""
@@ -21,7 +23,12 @@ def modules(record: Record) -> list[str]:
         others = {name: digests for name, digests in part.items() if name.partition(".")[0] == origins.CODE}
         own = {name: digests for name, digests in part.items() if name not in others}
         found.update(codebase.changed(own), origins.changed(others))
-    return sorted(found)
+    return sorted(found.union(origins.of_other_versions(record.components)))
+
+
+def _deciding(names: Sequence[str]) -> list[str]:
+    """Return the names without those of outside protocols and loggers, which decide nothing of a training."""
+    return [name for name in names if not name.startswith(_AFTER)]
 
 
 def of_finished(folder: Path, record: Record, rule: str, *, named: bool = False) -> str | None:
@@ -60,14 +67,14 @@ def of_state(folder: Path, record: Record, rule: str, *, anew: str | None = None
         anew: How to start a run without the checkpoint, for the error message.
 
     Raises:
-        RunError: The rule is auto or refuse.
+        RunError: The rule is refuse, or it is auto and the code decides how the training goes on.
     """
     other = _changed(record, rule)
     if not other:
         return _unknown_code(folder) if other is None else None
-    if rule != "warn":
+    if rule != "warn" and (refused := other if rule == "refuse" else _deciding(other)):
         raise RunError(
-            f"{shown(folder)} must go on with the code that it began with, and {changed_since(other)}; restore the"
+            f"{shown(folder)} must go on with the code that it began with, and {changed_since(refused)}; restore the"
             f" code, or allow it with code=warn; {anew or 'a new run needs another hydra.run.dir'}"
         )
     return f"{shown(folder)} goes on with other code: {changed_since(other)}"
@@ -97,11 +104,14 @@ def of_sweep(
     if rule == "ignore":
         return None
     done, cut = _changed_of_each(finished), _changed_of_each([record for _, record in going_on])
-    if cut and rule != "warn":
-        first = next(folder for folder, record in going_on if record.code and modules(record))
+    refused = (
+        cut if rule == "refuse" else [] if rule == "warn" else [found for each in cut if (found := _deciding(each))]
+    )
+    if refused:
+        first = next(folder for folder, record in going_on if record.code and set(modules(record)) & set(refused[0]))
         raise RunError(
-            f"{len(cut)} of {total} runs must go on with the code that they began with, such as {shown(first)}, and"
-            f" {changed_since(_union(cut))}; restore the code, do all in another hydra.sweep.dir, or allow it with"
+            f"{len(refused)} of {total} runs must go on with the code that they began with, such as {shown(first)}, and"
+            f" {changed_since(_union(refused))}; restore the code, do all in another hydra.sweep.dir, or allow it with"
             " code=warn"
         )
     if done and rule == "refuse":

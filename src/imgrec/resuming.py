@@ -63,7 +63,7 @@ def resolve(run: Path, words: Sequence[str]) -> Resumption:
         UsageError: No resumed run can have a change, or resume_override names an unknown key.
     """
     record = runfolder.record_of(run)
-    origins.refuse_other(record.components, shown(run))
+    origins.refuse_missing(record.components, shown(run))  # changes are for the rule `code`
     said = {key_of(text) for text in words} | {"resume", "resume_override", "force", "code"}
     before = serialize.from_flat(record.config)
     own = [text for text in record.command if key_of(text) not in said]

@@ -12,6 +12,7 @@ import pytest
 from runs import tree
 
 from imgrec import launch, preflight
+from imgrec.config import registry
 from imgrec.config.compose import compose
 from imgrec.data import inventory
 from imgrec.errors import RunError, UsageError
@@ -210,7 +211,7 @@ def test_runs_of_a_random_backbone_of_before_stay_usable(
 ) -> None:
     words = [word for word in tiny if not word.startswith("model.")]
     with monkeypatch.context() as before:
-        before.setattr(launch, "_refuse_random_backbone", lambda config: None)
+        before.setattr(registry.components("model")["resnet18"], "check_beginning", lambda model: None)
         launch.train([*words, *FROZEN, "trainer.max_epochs=1", "hydra.run.dir=old"])
     assert launch.train([*words, *FROZEN, "trainer.max_epochs=1", "hydra.run.dir=old"]).already
     assert command("evaluate", "old")[0] == 0

@@ -64,6 +64,21 @@ def changed(component: Listed) -> dict[str, Any]:
     return {name: value for name, (value, default) in values.items() if value != default}
 
 
+def without(rows: Mapping[str, Any], gone: Collection[str]) -> dict[str, Any]:
+    """Return a flat configuration without some listed components and their settings.
+
+    Args:
+        rows: The configuration as `serialize.flat` returns it.
+        gone: The components as `axis=name`; those of other axes are ignored.
+    """
+    places = {tuple(key.split("=", 1)) for key in gone if key.partition("=")[0] in LISTS}
+    kept = {key: value for key, value in rows.items() if tuple(key.split(".")[:2]) not in places}
+    for axis, key in LISTS.items():
+        if key in kept:
+            kept[key] = [name for name in kept[key] if (axis, name) not in places]
+    return kept
+
+
 def flat(axis: str, found: Mapping[str, Listed]) -> Iterator[tuple[str, Any]]:
     """Yield the settings of components with their dotted keys, such as `callback.gradient_norm.every`."""
     for name, component in found.items():

@@ -21,6 +21,8 @@ from imgrec.config.root import GROUPS, Config
 from imgrec.errors import UsageError, shown
 
 CODE = "outside"  # prefix of the digests of such components among those of a run's modules
+OF_SCORES = ("data", "model", "loss")
+"""The axes whose code decides how trained weights are scored; that of the protocol counts besides."""
 VARIABLE = "IMGREC_COMPONENTS"
 _DIGITS = 12  # hexadecimal digits of a digest, as in `codebase`
 
@@ -150,6 +152,43 @@ def changed(digests: Mapping[str, str]) -> list[str]:
     return found
 
 
+def of_other_versions(components: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """Return the components, named as in `code`, that now come from another distribution or version than these."""
+    return [
+        f"{CODE}.{key.replace('=', '.')}"
+        for key, row in components.items()
+        if (now := _loaded(key)) is not None and row.get("distribution") != (origin_of(now) or {}).get("distribution")
+    ]
+
+
+def missing(components: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """Return the components, as `axis=name`, that are not loaded.
+
+    Args:
+        components: The components as `used` returned them.
+    """
+    return [key for key in components if _loaded(key) is None]
+
+
+def refuse_missing(components: Mapping[str, Mapping[str, Any]], what: str) -> None:
+    """Refuse to continue if a component is not loaded.
+
+    Args:
+        components: The components as `used` returned them.
+        what: The run's folder or the checkpoint that was made with them, for the error message.
+
+    Raises:
+        UsageError: A component is not loaded.
+    """
+    for key in missing(components):
+        row = components[key]
+        if "distribution" in row:
+            way_out = f"install {row['distribution']}"
+        else:
+            way_out = f"give --components {shlex.quote(str(row['file']))}, or put it into {VARIABLE}"
+        raise UsageError(f"{what} was made with {key} of {_described(row)}, which is not loaded; {way_out}")
+
+
 def refuse_other(components: Mapping[str, Mapping[str, Any]], what: str) -> None:
     """Refuse to continue if a component is missing or differs from the one that was used before.
 
@@ -162,20 +201,22 @@ def refuse_other(components: Mapping[str, Mapping[str, Any]], what: str) -> None
     Raises:
         UsageError: A component is not loaded, or its code or the version of its package is another.
     """
+    refuse_missing(components, what)
     for key, row in components.items():
-        axis, _, name = key.partition("=")
-        known = registry.components(axis).get(name)
-        then, now = _described(row), None if known is None else origin_of(known)
-        if known is None:
-            if "distribution" in row:
-                way_out = f"install {row['distribution']}"
-            else:
-                way_out = f"give --components {shlex.quote(str(row['file']))}, or put it into {VARIABLE}"
-            raise UsageError(f"{what} was made with {key} of {then}, which is not loaded; {way_out}")
+        known = _loaded(key)
+        now = None if known is None else origin_of(known)
         same = now is not None and row.get("distribution") == now.get("distribution")
         if not same or (row.get("sha256") and not _is_same(row, now or {})):
             this = "imgrec itself" if now is None else _described(now)
-            raise UsageError(f"{what} was made with {key} of {then}, and {key} is now that of {this}; restore it")
+            raise UsageError(
+                f"{what} was made with {key} of {_described(row)}, and {key} is now that of {this}; restore it"
+            )
+
+
+def _loaded(key: str) -> type | None:
+    """Return the component that is registered as this `axis=name`."""
+    axis, _, name = key.partition("=")
+    return registry.components(axis).get(name)
 
 
 def _described(row: Mapping[str, Any]) -> str:

@@ -5,9 +5,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from imgrec import assembly, calibration, checkpoint, inference, measurement
 from imgrec.assembly import Trained
 from imgrec.checkpoint import BEST, LAST
+from imgrec.config import origins
 from imgrec.config.registry import components
 from imgrec.config.root import Config
 from imgrec.config.trainer import TRIED
@@ -18,7 +21,7 @@ from imgrec.inference import Predictions
 from imgrec.predictions import Place, Predicted
 from imgrec.records import Score
 from imgrec.runfolder import CHECKPOINTS
-from imgrec.training import tensorboard
+from imgrec.training import process_state, tensorboard
 from imgrec.training.fitting import Fitting
 
 log = logging.getLogger(__name__)
@@ -55,7 +58,7 @@ def read(config: Config, folder: Path, fitting: Fitting) -> Reading:
         path = folder / CHECKPOINTS / name
         if not path.exists():
             continue
-        trained = assembly.trained(path)
+        trained = assembly.trained(path, other_code=config.code in ("warn", "ignore"))
         loss = config.loss.build()  # this run's own loss, even if `best` is from a run that it continues
         reading.weights[at] = checkpoint.digest(trained.network.state_dict())
         temperatures: dict[str, float] = {}
@@ -79,6 +82,32 @@ def read(config: Config, folder: Path, fitting: Fitting) -> Reading:
     if fitting.board is not None:
         _show(fitting, reading, splits, shown)
     return reading
+
+
+def try_protocols(config: Config, fitting: Fitting) -> None:
+    """Run each outside protocol of the configuration on two training images, so that its errors come before training.
+
+    The network, its mode and all random states are the same afterwards.
+
+    Raises:
+        RunError: A protocol returns anything else than logits of these images.
+    """
+    network, images = fitting.classifier.network, Few(fitting.source.train, 2)
+    training = network.training
+    for protocol in config.protocol.values():
+        if origins.origin_of(type(protocol)) is None:
+            continue
+        with process_state.random_states_kept():
+            inference.predict(
+                network,
+                images,
+                protocol,
+                device=torch.device("cpu"),
+                batch_size=len(images),
+                channels_last=config.trainer.channels_last,
+                precision=config.test_precision,
+            )
+        network.train(training)
 
 
 def _predicted(

@@ -93,11 +93,16 @@ class Fitting:
     def device(self) -> torch.device:
         return self.trainer.strategy.root_device
 
+    @property
+    def is_over(self) -> bool:
+        """True if the state to continue from is already the training's end."""
+        return self._start.is_over
+
     def run(self) -> None:
         """Train to the end. Return at once if `last` is already the end."""
         if self.trainer.is_global_zero:
             self._start_curves()
-        if self._start.is_over:
+        if self.is_over:
             log.info("training is over at step %d: only the final reading is left", self._start.step)
             self.saver.complete_best()
             return

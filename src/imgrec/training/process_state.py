@@ -26,16 +26,15 @@ def left_as_found() -> Iterator[None]:
     """
     environment = dict(os.environ)
     levels = {name: logging.getLogger(name).level for name in _QUIETENED}
-    settings, states, rank = _settings(), _random_states(), getattr(rank_zero_only, _RANK, None)
+    settings, rank = _settings(), getattr(rank_zero_only, _RANK, None)
     try:
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), random_states_kept():
             ddp_processes.forget_foreign_rank()
             setattr(rank_zero_only, _RANK, ddp_processes.rank())
             yield
     finally:
         setattr(rank_zero_only, _RANK, rank)
         _restore_settings(settings)
-        _restore_random_states(states)
         for name, level in levels.items():
             logging.getLogger(name).setLevel(level)
         for name in os.environ.keys() - environment.keys():
@@ -43,6 +42,16 @@ def left_as_found() -> Iterator[None]:
         for name, value in environment.items():
             if os.environ.get(name) != value:
                 os.environ[name] = value
+
+
+@contextlib.contextmanager
+def random_states_kept() -> Iterator[None]:
+    """Restore the random states of Python, NumPy and PyTorch after the block."""
+    states = _random_states()
+    try:
+        yield
+    finally:
+        _restore_random_states(states)
 
 
 def _settings() -> dict[str, Any]:

@@ -209,6 +209,8 @@ def fit_and_read(record: Record, job: Job, seen: Inventory, load: Load, interrup
     if record.progress["from"] is None:
         _note_images(record, config, folder, fitting, seen, job.parent)
         records.write(folder / RECORD, record)  # the counts of images may have changed
+    if not fitting.is_over:
+        final.try_protocols(config, fitting)
     fitting.run()
     reading = final.read(config, folder, fitting)
     inventory.check_unchanged(seen)
