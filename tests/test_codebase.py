@@ -147,7 +147,7 @@ def test_files_that_stay_are_read_once(top: Path, monkeypatch: pytest.MonkeyPatc
     read: list[str] = []
     whole = Path.read_bytes
     monkeypatch.setattr(Path, "read_bytes", lambda path: read.append(path.stem) or whole(path))  # type: ignore[func-returns-value]
-    monkeypatch.setattr(codebase, "_SETTLED", -1)  # as if the files were older
+    monkeypatch.setattr(codebase, "SETTLED", -1)  # as if the files were older
     recorded = code(top)
     read.clear()
     assert codebase.changed(recorded, top=top) == []

@@ -170,7 +170,7 @@ def test_companions_that_do_not_end_are_killed(
     as_companions: Callable[[str], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     as_companions("import time; time.sleep(600)")
-    monkeypatch.setattr(ddp_processes, "_GRACE", 0.1)
+    monkeypatch.setattr(ddp_processes, "GRACE", 0.1)
     before = children()
     with started():
         pass

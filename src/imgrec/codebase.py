@@ -46,7 +46,7 @@ COMPUTES_NOTHING = {
 """Modules that a run imports but that no number depends on, with the reason. A change in them is no change of code."""
 _TOP = Path(__file__).resolve().parents[1]  # the folder that contains the package
 _DIGITS = 12  # hexadecimal digits of a digest
-_SETTLED = 2 * 10**9  # ns: a second edit within this time may leave a file's times and size unchanged
+SETTLED = 2 * 10**9  # ns: a second edit within this time may leave a file's times and size unchanged
 _LISTED = 4  # modules that are named; the rest is counted
 
 
@@ -219,7 +219,7 @@ def _content(path: Path) -> bytes | None:
         source = path.read_bytes()
     except (FileNotFoundError, NotADirectoryError):
         return None
-    if time.time_ns() - status.st_ctime_ns > _SETTLED:
+    if time.time_ns() - status.st_ctime_ns > SETTLED:
         _files[path] = _Read(state, source)
     return source
 

@@ -23,7 +23,7 @@ ADDRESS = "127.0.0.1"  # all processes of a run are on this machine
 _STARTED_BY, _PORT = "IMGREC_STARTED_BY", "MASTER_PORT"
 # variables by which other programs give a process its rank; Lightning would use them
 _RANKS = ("LOCAL_RANK", "NODE_RANK", "GROUP_RANK", "RANK")
-_GRACE = 60.0  # seconds for a companion to exit after the training
+GRACE = 60.0  # seconds for a companion to exit after the training
 _LOOK = 1.0  # seconds between two checks of the companions
 _SETTLE = 10.0  # seconds for the first process to notice by itself that a companion has ended
 
@@ -100,7 +100,7 @@ def started(job: str, *, count: int, at_port: int, noted: Callable[[], int | Non
         raise
     finally:
         over.set()
-        until = time.monotonic() + _GRACE
+        until = time.monotonic() + GRACE
         for other in others:
             try:
                 other.wait(timeout=max(0.0, until - time.monotonic()))

@@ -150,7 +150,7 @@ def peaks(monkeypatch: pytest.MonkeyPatch) -> dict[str, float]:
         value = 1 / (1 + abs(math.log10(rate / found[config.optimizer.name])))
         common = {"split": "val", "protocol": "clean", "metric": "top1", "n": 12}
         record.scores = [Score(value=value, at="last", **common), Score(value=1 - value, at="best", **common)]
-        room._close(record, job.folder, "finished")
+        room.close(record, job.folder, "finished")
 
     monkeypatch.setattr(room, "fit_and_read", scored)
     return found
@@ -211,7 +211,7 @@ def test_an_extension_ends_where_the_configuration_does(
     def scored(record, job, *rest) -> None:  # type: ignore[no-untyped-def]
         common = {"split": "val", "protocol": "clean", "metric": "top1", "n": 12, "at": "last"}
         record.scores = [Score(value=job.config.model.dropout, **common)]
-        room._close(record, job.folder, "finished")
+        room.close(record, job.folder, "finished")
 
     monkeypatch.setattr(room, "fit_and_read", scored)
     words = ["sweep=tuned", 'sweep.tune=["model.dropout=0,0.4,0.8"]', "sweep.extend=true", "seed=0"]

@@ -222,7 +222,7 @@ def fit_and_read(record: Record, job: Job, seen: Inventory, load: Load, interrup
     record.predictions = {predictions.key_of(place): found.digest() for place, found in reading.predictions.items()}
     text_files.write_json(folder / DIAGNOSTICS, reading.diagnostics)
     predictions.write(folder / predictions.NAME, {record.run_id: reading.predictions})
-    _close(record, folder, "finished")
+    close(record, folder, "finished")
 
 
 def _note_images(
@@ -265,7 +265,8 @@ def _count_trained_on(
         record.images["trained_on"] = counts
 
 
-def _close(record: Record, folder: Path, status: str) -> None:
+def close(record: Record, folder: Path, status: str) -> None:
+    """Write the record of a run that has ended, with the status finished, interrupted or failed."""
     record.status = status
     record.ended = _now()
     records.write(folder / RECORD, record)
@@ -274,7 +275,7 @@ def _close(record: Record, folder: Path, status: str) -> None:
 def _close_if_possible(record: Record, folder: Path, status: str) -> None:
     """Close the record after an earlier error, which counts. A full disk may make this fail as well."""
     try:
-        _close(record, folder, status)
+        close(record, folder, status)
     except RunError as error:
         with contextlib.suppress(OSError):  # of train.log, if the whole folder was removed
             log.error("%s", error)
