@@ -207,6 +207,50 @@ def test_a_protocol_is_tried_before_training_and_its_mended_code_finishes_the_ru
     assert imgrec("evaluate", "run", "--components", "mine.py", "--protocol", "mine").wait() == 0
 
 
+FAULTY = """
+import os
+from lightning.pytorch.callbacks import Callback as LightningCallback
+from imgrec.components import Callback, register
+
+
+@register("callback", "faulty")
+class Faulty(Callback):
+    "What goes wrong, an environment variable says."
+
+    def build(self):
+        return Hooks()
+
+
+class Hooks(LightningCallback):
+    def on_train_batch_end(self, trainer, pl_module, outputs, batch, batch_idx):
+        if os.environ.get("FAULT") == "raises":
+            raise ValueError("a batch that is not foreseen")
+
+    def on_save_checkpoint(self, trainer, pl_module, checkpoint):
+        if os.environ.get("FAULT") == "stores":
+            checkpoint["mine"] = object()
+"""
+
+
+def test_a_callback_that_fails_in_a_resumed_run_is_not_told_as_a_damaged_checkpoint(
+    tiny: list[str], imgrec: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Path("faulty.py").write_text(FAULTY)
+    asked = ["train", "--components", "faulty.py"]
+    first = imgrec(*asked, *tiny, "callbacks=[faulty]", "trainer.max_epochs=1", "hydra.run.dir=run")
+    assert first.wait() == 0, first.log.read_text()
+    for fault, sentence in (
+        ("raises", "ValueError: a batch that is not foreseen"),
+        ("stores", "got builtins.object; change the callback whose on_save_checkpoint adds it"),
+    ):
+        monkeypatch.setenv("FAULT", fault)
+        again = imgrec(*asked, "resume=run", "trainer.max_epochs=2", "resume_override=[trainer.max_epochs]")
+        assert again.wait() != 0
+        said = " ".join(again.log.read_text().split())
+        assert sentence in said
+        assert "must hold a state that the run can go on from" not in said
+
+
 NOTEBOOK = """
 from imgrec import losses
 from imgrec.components import Loss, register, setting

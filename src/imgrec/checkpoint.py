@@ -48,12 +48,13 @@ def save(state: Mapping[str, Any], path: Path) -> None:
         ) from cause
 
 
-def check_plain(state: object, what: str) -> None:
+def check_plain(state: object, what: str, *, mend: str = "its state_dict()") -> None:
     """Refuse a state that could be saved but not loaded, as loading creates no objects.
 
     Args:
         state: The state of a callback.
         what: The name of the callback, for the error message.
+        mend: What must be changed, for the error message.
 
     Raises:
         RunError: The state contains anything else than numbers, texts, tensors and plain containers.
@@ -69,10 +70,10 @@ def check_plain(state: object, what: str) -> None:
     if type(state) not in (dict, list, tuple, set, OrderedDict, torch.Size):
         raise RunError(
             f"{what} must have a state of numbers, texts, tensors and plain containers, got"
-            f" {type(state).__module__}.{type(state).__name__}; change its state_dict()"
+            f" {type(state).__module__}.{type(state).__name__}; change {mend}"
         )
     for value in inner:
-        check_plain(value, what)
+        check_plain(value, what, mend=mend)
 
 
 def save_generation(state: Mapping[str, Any], folder: Path) -> None:

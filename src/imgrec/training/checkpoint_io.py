@@ -23,7 +23,7 @@ class DurableIO(CheckpointIO):
             check_plain(state, f"the callback {key}")
         for key, value in checkpoint.items():  # a callback's on_save_checkpoint may have put anything here
             if key != "callbacks":
-                check_plain(value, f"{key} of a checkpoint")
+                check_plain(value, f"{key} of a checkpoint", mend="the callback whose on_save_checkpoint adds it")
         if self._writer.in_background:
             self._writer.wait()  # keep at most one copy of a state in memory
             checkpoint = snapshot(checkpoint)
