@@ -238,7 +238,7 @@ BUILD = "\n    def build(self): return None"
         ("x = 1", "registers no component; put @register(axis, name) before a class"),
         (
             "@register('loss', 'focal')\nclass Focal(Loss): ...",
-            "ValueError: loss=focal must be a name that is free, and imgrec.components.loss.focal has it; give another",
+            "loss=focal must be a name that is free, and imgrec.components.loss.focal has it; give another",
         ),
         (
             "@register('loss', 'focal_3')\nclass Mine(Loss): ...",
@@ -246,7 +246,7 @@ BUILD = "\n    def build(self): return None"
         ),
         (
             "@register('model', 'mine')\nclass Mine(Loss): ...",
-            "ValueError: @register('model', 'mine') stands before a class of the axis loss",
+            "@register('model', 'mine') must stand before a class of the axis model, and Mine is of the axis loss; ",
         ),
         (
             "@register('loss', 'my-loss')\nclass Mine(Loss): ...",
@@ -266,8 +266,29 @@ BUILD = "\n    def build(self): return None"
         (f"{MINE}\n    w: complex = setting(1j, 'w'){BUILD}", "w must be one of int, float, bool, str, "),
         (
             f"{MINE}\n    w: float = setting(1.0, 'w', above=0, at_least=1){BUILD}",
-            "ValueError: a setting has one lower",
+            "a setting must have one lower bound and one upper bound at most: w; drop a bound",
         ),
+        (
+            f"{MINE}\n    w: float = setting(2.0, 'w', above=0, below=1){BUILD}",
+            "loaded: @register('loss', 'mine'): the default of Mine.w must lie in (0, 1), got 2.0; give another",
+        ),
+        (
+            f"{MINE}\n    w: list[int] = setting(lambda: [4, 0], 'w', at_least=1){BUILD}",
+            "the default of Mine.w must be >= 1 and finite, got 0; give another default, or another range",
+        ),
+        (
+            f"{MINE}\n    w: str = setting('a', 'w', among=('b', 'c')){BUILD}",
+            "the default of Mine.w must be one of b, c, got 'a'; give another default, or another range",
+        ),
+        (
+            f"{MINE}\n    w: int = setting(0.5, 'w'){BUILD}",
+            "the default of Mine.w must be of the type int, got 0.5; give another default, or another type",
+        ),
+        (
+            f"{MINE}\n    w: float = setting(None, 'w', above=0){BUILD}",
+            "the default of Mine.w must be of the type float, got None; give another default, or another type",
+        ),
+        (f"{MINE}\n    w: list[int] = setting([1], 'w'){BUILD}", "got [1]: w; write setting(lambda: [1], ...)"),
         (
             "@register('loss', 'mine')\nclass Mine(Loss): ...\n1 / 0",
             "cannot be loaded: ZeroDivisionError: division by zero; mend it",
@@ -287,6 +308,15 @@ def test_a_file_that_gives_no_component_is_refused_and_leaves_none(
     assert {axis: registry.components(axis) for axis in outside.KINDS} == before
     assert not outside.loaded()
     assert not Path("outputs").exists()
+
+
+def test_a_name_that_another_file_has_is_told_with_that_file(imgrec: Callable[..., Any], workplace: Path) -> None:
+    for name in ("one.py", "two.py"):
+        Path(name).write_text(f"from imgrec.components import Loss, register\n# {name}\n{MINE}{BUILD}\n")
+    child = imgrec("train", "--components", "one.py", "--components", "two.py", "--help", "loss")
+    assert child.wait() == 2
+    told = f"loss=mine must be a name that is free, and {Path('one.py').resolve()} has it; give another one"
+    assert f"--components two.py cannot be loaded: {told}" in one_line(child.log.read_text())
 
 
 def test_a_job_loads_the_files_that_it_carries_as_they_were(

@@ -230,7 +230,7 @@ def test_a_recipe_changes_choices_and_the_command_line_changes_the_recipe() -> N
         (["model.widths.x=3"], "model.widths is a list: 'x' must be the number of an item"),
         (["optimizer.lr=abc", "epochs=3"], "optimizer.lr: value 'abc' could not be converted"),  # the first one
         (["data.prune=0.95"], "data.prune must lie in [0, 0.9], got 0.95"),
-        (["data.prune=0.1", "data.prune_after=0"], "data.prune_after must be > 0 and finite, got 0"),
+        (["data.prune=0.1", "data.prune_after=0"], "data.prune_after must lie in (0, 1), got 0"),
         (["test_precision=8"], "test_precision must be one of 32, bf16, got '8'"),
         (
             ["test_protocols=[]"],

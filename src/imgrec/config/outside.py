@@ -28,7 +28,7 @@ from imgrec.config.optimizer import Optimizer
 from imgrec.config.protocol import Protocol
 from imgrec.config.root import SECTIONS
 from imgrec.config.schedule import Schedule
-from imgrec.errors import UsageError, shown
+from imgrec.errors import RefusalError, UsageError, shown
 
 log = logging.getLogger(__name__)
 
@@ -153,10 +153,10 @@ def _run(code: EntryPoint | tuple[ModuleSpec, bytes], where: str) -> None:
             _check(component)
     except Exception as error:
         registry.forget(set(_all_components()) - before)
-        reason = " ".join(str(error).split())
-        kind = "" if isinstance(error, UsageError) else f"{type(error).__name__}: "
-        way_out = "" if ";" in reason else "; mend it"
-        raise UsageError(f"{where} cannot be loaded: {kind}{reason}{way_out}") from error
+        if isinstance(error, RefusalError):
+            raise UsageError(f"{where} cannot be loaded: {error.reason}", way_out=error.way_out) from error
+        reason = f"{type(error).__name__}: {' '.join(str(error).split())}"
+        raise UsageError(f"{where} cannot be loaded: {reason}", way_out="mend it") from error
 
 
 def _check(component: type[Component]) -> None:
@@ -165,26 +165,38 @@ def _check(component: type[Component]) -> None:
     told = f"@register({axis!r}, {name!r})"
     base = KINDS.get(axis)
     if base is None:
-        raise UsageError(f"{told} must name one of {', '.join(KINDS)}")
+        raise UsageError(f"{told} must name one of {', '.join(KINDS)}", way_out="name another axis")
     if not issubclass(component, base):
-        raise UsageError(f"{told} must stand before a class that derives from {base.__name__}")
+        raise UsageError(
+            f"{told} must stand before a class that derives from {base.__name__}",
+            way_out="derive it",
+        )
     if not name.isidentifier():
-        raise UsageError(f"{told} must give a name of letters, digits and underscores")
+        raise UsageError(f"{told} must give a name of letters, digits and underscores", way_out="give another")
     if (taken := folders.file_for(f"{axis}/{name}")) is not None:
-        raise UsageError(f"{told} must give a name that is free, and {shown(taken)} has it")
+        raise UsageError(f"{told} must give a name that is free, and {shown(taken)} has it", way_out="give another one")
     if not component.__doc__ or component.__doc__.startswith(f"{component.__name__}("):  # as dataclasses make one
-        raise UsageError(f"{told} must stand before a class with a docstring, whose first line --help shows")
+        raise UsageError(
+            f"{told} must stand before a class with a docstring, whose first line --help shows", way_out="write one"
+        )
     lacking = sorted(component.__abstractmethods__)
     if issubclass(component, Data) and component.look is Data.look and component.fingerprint is Data.fingerprint:
         lacking.append("fingerprint")
     if lacking:
-        raise UsageError(f"{told} must stand before a class that defines {'() and '.join(lacking)}()")
+        raise UsageError(
+            f"{told} must stand before a class that defines {'() and '.join(lacking)}()",
+            way_out="define it",
+        )
     for field in dataclasses.fields(component):
         if field.name != "name" and "help" not in field.metadata:
-            raise UsageError(f"{told}: {field.name} must be a setting; write {field.name} = setting(DEFAULT, 'HELP')")
+            raise UsageError(
+                f"{told}: {field.name} must be a setting", way_out=f"write {field.name} = setting(DEFAULT, 'HELP')"
+            )
         kind = str(typing.get_type_hints(component)[field.name]).removeprefix("<class '").removesuffix("'>")
         if kind not in _TYPES:
-            raise UsageError(f"{told}: {field.name} must be one of {', '.join(_TYPES)}, got {kind}")
+            raise UsageError(
+                f"{told}: {field.name} must be one of {', '.join(_TYPES)}, got {kind}", way_out="give it another type"
+            )
 
 
 def _all_components() -> Iterator[type[Component]]:
