@@ -45,22 +45,6 @@ def words(tiny: list[str]) -> list[str]:
     return [*chosen, "model=mlp", "loss=poly", "loss.note=mine", "trainer.max_epochs=1", "hydra.run.dir=run"]
 
 
-@pytest.fixture
-def python(imgrec: Callable[..., Any]) -> Callable[[str], str]:
-    """Runs code in a process of its own, which may load what it likes, and returns what that printed."""
-
-    def run(code: str) -> str:
-        def script() -> None:
-            exec(textwrap.dedent(code), {})
-            raise SystemExit(0)
-
-        child = imgrec(before=script)
-        assert child.wait() == 0, child.log.read_text()
-        return str(child.log.read_text())
-
-    return run
-
-
 def test_a_file_s_components_are_trained_measured_verified_and_resumed(
     parts: Path, words: list[str], python: Callable[[str], str], command: Callable[..., Said]
 ) -> None:
@@ -234,7 +218,8 @@ BUILD = "\n    def build(self): return None"
     [
         (None, "must be a file of Python code, got: No such file or directory; name one"),
         ("def f(:", "cannot be loaded: SyntaxError: invalid syntax"),
-        ("1 / 0", "cannot be loaded: ZeroDivisionError: division by zero; mend it"),
+        ("1 / 0", "cannot be loaded: ZeroDivisionError: division by zero (mine.py, line 2); mend it"),
+        ("raise SystemExit(0)", "cannot be loaded: SystemExit: 0 (mine.py, line 2); mend it"),
         ("x = 1", "registers no component; put @register(axis, name) before a class"),
         (
             "@register('loss', 'focal')\nclass Focal(Loss): ...",
@@ -291,7 +276,7 @@ BUILD = "\n    def build(self): return None"
         (f"{MINE}\n    w: list[int] = setting([1], 'w'){BUILD}", "got [1]: w; write setting(lambda: [1], ...)"),
         (
             "@register('loss', 'mine')\nclass Mine(Loss): ...\n1 / 0",
-            "cannot be loaded: ZeroDivisionError: division by zero; mend it",
+            "cannot be loaded: ZeroDivisionError: division by zero (mine.py, line 4); mend it",
         ),
     ],
 )

@@ -237,7 +237,7 @@ def _exit_code() -> Any:
         elif hasattr(error, "format_message"):  # click's own errors, of whichever copy typer uses
             code = _report_error(error.format_message(), error, 2)
         else:
-            code = _report_error(f"{type(error).__name__}: {error} (IMGREC_DEBUG=1 shows where)", error, 1)
+            code = _report_error(_unexpected(error), error, 1)
     try:
         sys.stdout.flush()  # flushes what Hydra printed; at exit Python would only report an ignored exception
     except BrokenPipeError:
@@ -245,6 +245,14 @@ def _exit_code() -> Any:
     except RunError as error:
         code = _report_error(str(error), error, code or 1)
     return code
+
+
+def _unexpected(error: Exception) -> str:
+    """Return the sentence for an error that is no refusal; it names the component from outside that raised it."""
+    from imgrec.config import outside_errors
+
+    told = outside_errors.explained(error)
+    return f"{type(error).__name__}: {error} (IMGREC_DEBUG=1 shows where)" if told is None else str(told)
 
 
 def _invoke() -> Any:

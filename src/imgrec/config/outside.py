@@ -10,6 +10,7 @@ import importlib.util
 import logging
 import os
 import sys
+import traceback
 import typing
 from collections.abc import Iterator, Mapping, Sequence
 from importlib.machinery import ModuleSpec
@@ -151,12 +152,23 @@ def _run(code: EntryPoint | tuple[ModuleSpec, bytes], where: str) -> None:
             exec(compile(content, str(spec.origin), "exec"), module.__dict__)
         for component in set(_all_components()) - before:
             _check(component)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         registry.forget(set(_all_components()) - before)
         if isinstance(error, RefusalError):
             raise UsageError(f"{where} cannot be loaded: {error.reason}", way_out=error.way_out) from error
-        reason = f"{type(error).__name__}: {' '.join(str(error).split())}"
-        raise UsageError(f"{where} cannot be loaded: {reason}", way_out="mend it") from error
+        reason = f"{type(error).__name__}: {' '.join(str(error).split())}".removesuffix(": ")
+        raise UsageError(f"{where} cannot be loaded: {reason}{_line_of(error, code)}", way_out="mend it") from error
+
+
+def _line_of(error: BaseException, code: EntryPoint | tuple[ModuleSpec, bytes]) -> str:
+    """Return the innermost line of the loaded code that raised the error, in brackets; "" where none is known."""
+    package = (code.module if isinstance(code, EntryPoint) else code[0].name).partition(".")[0]
+    lines = [
+        (frame.f_code.co_filename, line)
+        for frame, line in traceback.walk_tb(error.__traceback__)
+        if str(frame.f_globals.get("__name__")).partition(".")[0] == package
+    ]
+    return f" ({shown(Path(lines[-1][0]).name)}, line {lines[-1][1]})" if lines else ""
 
 
 def _check(component: type[Component]) -> None:
