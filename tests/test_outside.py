@@ -11,7 +11,7 @@ import pytest
 from runs import one_line
 
 from imgrec import evaluate, runfolder, verify
-from imgrec.config import outside, registry
+from imgrec.config import origins, outside, registry
 from imgrec.config.schemas import choices
 from imgrec.errors import UsageError
 from imgrec.job import Job
@@ -97,8 +97,8 @@ def _check_refusals(parts: Path, words: list[str], command: Callable[..., Said],
     for asked in (["evaluate", "run"], ["verify", "run"], ["train", "resume=run", "trainer.max_epochs=3"]):
         code, out, err = command(*asked)
         assert (code, out) == (2, ""), asked
-        assert "was made with model=mlp of my_parts.py (SHA-256 " in one_line(err)
-        assert "which is not loaded; give --components my_parts.py, or put it into IMGREC_COMPONENTS" in err
+        assert "was made with model=mlp and loss=poly of my_parts.py (SHA-256 " in one_line(err)
+        assert "which are not loaded; give --components my_parts.py, or put it into IMGREC_COMPONENTS" in err
     code, _, err = command("train", *words)
     assert code == 2
     assert "got 'mlp'; one of your own needs --components FILE" in one_line(err)
@@ -117,6 +117,19 @@ def _check_refusals(parts: Path, words: list[str], command: Callable[..., Said],
                 print(error)
     """)
     assert said.count("and model=mlp is now that of my_parts.py (SHA-256 ") == 2
+
+
+def test_a_refusal_names_every_component_that_is_missing() -> None:
+    mine, other = {"file": "a b.py", "sha256": "1" * 64}, {"file": "two.py", "sha256": "2" * 64}
+    lab = {"distribution": "my-lab 1.2", "sha256": ""}
+    rows = {"loss=x1": mine, "model=x2": mine, "data=x3": other, "protocol=x4": lab}
+    with pytest.raises(UsageError) as refusal:
+        origins.refuse_other(rows, "r/a")
+    assert str(refusal.value) == (
+        "r/a was made with loss=x1 and model=x2 of a b.py (SHA-256 111111111111), and with data=x3 of two.py (SHA-256"
+        " 222222222222), and with protocol=x4 of my-lab 1.2 (SHA-256 unknown), which are not loaded; install my-lab 1.2,"
+        " and give --components 'a b.py' --components two.py, or put them into IMGREC_COMPONENTS"
+    )
 
 
 def test_an_edited_file_is_other_code_and_a_comment_is_none(
@@ -356,7 +369,7 @@ def test_an_installed_package_s_components_are_there_and_recorded_with_its_versi
     assert "one of your own" not in said
     kept = json.loads(Path("run/record.json").read_text())["components"]["loss=poly"]
     assert kept["distribution"] == "my-lab 1.2"
-    with pytest.raises(UsageError, match=r"which is not loaded; install my-lab 1\.2"):
+    with pytest.raises(UsageError, match=r"which are not loaded; install my-lab 1\.2"):
         evaluate.evaluate("run")
     with pytest.raises(UsageError, match=r"install my-lab 1\.2"):
         verify.verify("run")

@@ -62,7 +62,9 @@ def _load_named_in(args: list[str], ctx: Any) -> list[str]:
 
 Components = Annotated[
     list[Path] | None,
-    typer.Option("--components", metavar="FILE", help="A file of components. It is code, and runs."),
+    typer.Option(
+        "--components", metavar="FILE", help="A file of components; give it again for another. It is code, and runs."
+    ),
 ]
 
 
@@ -137,7 +139,12 @@ def evaluate(
         typer.Argument(metavar="[KEY=VALUE]...", help="Settings of the protocol: protocol.gaussian_noise.sigmas=[0.1]"),
     ] = None,
     protocol: Annotated[str, typer.Option(help="How to measure; imgrec train --help protocol lists them.")] = "clean",
-    at: Annotated[str | None, typer.Option(help="best or last; without it, best where there is one.")] = None,
+    at: Annotated[
+        str | None,
+        typer.Option(
+            help="last, or best: highest top1 on validation, then lowest loss; without it, best if there is one."
+        ),
+    ] = None,
     split: Annotated[str, typer.Option(help="test or val.")] = "test",
     precision: Annotated[str | None, typer.Option(help="32 or bf16; without it, the run's test_precision.")] = None,
     data_root: Annotated[
