@@ -127,8 +127,8 @@ def test_a_refusal_names_every_component_that_is_missing() -> None:
         origins.refuse_other(rows, "r/a")
     assert str(refusal.value) == (
         "r/a was made with loss=x1 and model=x2 of a b.py (SHA-256 111111111111), and with data=x3 of two.py (SHA-256"
-        " 222222222222), and with protocol=x4 of my-lab 1.2 (SHA-256 unknown), which are not loaded; install my-lab 1.2,"
-        " and give --components 'a b.py' --components two.py, or put them into IMGREC_COMPONENTS"
+        " 222222222222), and with protocol=x4 of my-lab 1.2 (SHA-256 unknown), which are not loaded; install my-lab"
+        " 1.2, and give --components 'a b.py' --components two.py, or put them into IMGREC_COMPONENTS"
     )
 
 

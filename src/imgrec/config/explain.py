@@ -61,7 +61,10 @@ def unknown_key(key: str, owner: type) -> UsageError:
     if near := _sibling(parent, leaf, siblings):
         return UsageError(f"{key} is not a key; did you mean {near}?{where}")
     if owners := [name for name, schema in components(parent).items() if _has(schema, leaf)]:
-        return UsageError(f"{key} is not a key of this choice, only of {parent}={'|'.join(owners)}{where}")
+        choose = f"choose {parent}={'|'.join(owners)}" if len(owners) == 1 else "choose one of these"
+        return UsageError(
+            f"{key} is not a key of this choice, only of {parent}={'|'.join(owners)}{where}; {choose}, or leave it out"
+        )
     leaves = {name.rpartition(".")[2]: name for name in known_keys()} | dict(LISTS)
     near = SYNONYMS.get(leaf) or leaves.get(nearest(leaf, leaves, cutoff=0.75) or "")
     return UsageError(f"{key} is not a key; {f'did you mean {near}?' if near else 'remove it'}{where}")
