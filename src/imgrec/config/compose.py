@@ -5,7 +5,6 @@ Hydra composes the choices of conf/ over the dataclasses of this folder.
 
 import contextlib
 import copy
-import dataclasses
 import functools
 import os
 import pickle
@@ -26,13 +25,11 @@ from hydra.version import VersionBase
 from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
-from imgrec.config import data, declaration, folders, registry, schemas, serialize, yaml_files
-from imgrec.config.explain import explained, unknown_choice, unknown_key
+from imgrec.config import data, declaration, folders, references, registry, schemas, serialize, yaml_files
+from imgrec.config.explain import explained, unknown_choice
 from imgrec.config.fields import nearest
-from imgrec.config.listed import LISTS
 from imgrec.config.overrides import PATHS, given, key_of, parsed, quoted
 from imgrec.config.protocol import Protocol
-from imgrec.config.registry import components
 from imgrec.config.root import GROUPS, Config
 from imgrec.config.word_checks import check_choice, check_hydra
 from imgrec.errors import UsageError
@@ -202,9 +199,7 @@ def own_hydra() -> Iterator[None]:
 
 def typed(config: DictConfig) -> Config:
     """Convert Hydra's container into the checked dataclasses of this folder. All YAML passes through this function."""
-    for key in _keys(config):
-        _refuse_unknown(config, key)
-    referring = [key for key in _keys(config) if _refers(config, key)]
+    referring = references.check(config)
     try:
         made = OmegaConf.to_object(config)
         if not isinstance(made, Config):
@@ -274,31 +269,3 @@ def of_study(overrides: Sequence[str]) -> list[str] | None:
             hint = f"did you mean {guess}?" if guess else "remove it"
             raise UsageError(f"{folders.file_of(f'study/{name}')}: {key} is not a key; {hint}")
     return [f"{key}={value}" for key, value in params.items()]
-
-
-def _keys(config: DictConfig, prefix: str = "") -> Iterator[str]:
-    for key in map(str, config):
-        name = f"{prefix}{key}"
-        yield name
-        node = config._get_node(key)
-        if isinstance(node, DictConfig) and not node._is_none() and not node._is_missing():
-            yield from _keys(node, f"{name}.")
-
-
-def _refers(config: DictConfig, key: str) -> bool:
-    """Return True if the value at that dotted key is a ${...}."""
-    parent, _, leaf = key.rpartition(".")
-    owner = OmegaConf.select(config, parent) if parent else config
-    return isinstance(owner, DictConfig) and OmegaConf.is_interpolation(owner, leaf)
-
-
-def _refuse_unknown(config: DictConfig, key: str) -> None:
-    """Refuse a key that was added with `+` although no dataclass has it."""
-    parent, _, leaf = key.rpartition(".")
-    if parent in LISTS and leaf not in components(parent):
-        raise unknown_choice(parent, leaf)
-    owner = OmegaConf.get_type(OmegaConf.select(config, parent)) if parent else Config
-    if owner is not None and dataclasses.is_dataclass(owner):
-        names = [field.name for field in dataclasses.fields(owner)]
-        if leaf not in names:
-            raise unknown_key(key, owner)

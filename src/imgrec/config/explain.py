@@ -5,7 +5,13 @@ import re
 
 import yaml
 from hydra.errors import ConfigCompositionException, MissingConfigException
-from omegaconf.errors import ConfigKeyError, MissingMandatoryValue, OmegaConfBaseException
+from omegaconf.errors import (
+    ConfigKeyError,
+    InterpolationKeyError,
+    InterpolationResolutionError,
+    MissingMandatoryValue,
+    OmegaConfBaseException,
+)
 
 from imgrec.config import folders, listed, yaml_files
 from imgrec.config.fields import nearest
@@ -162,6 +168,16 @@ def _explained_key(error: OmegaConfBaseException, key: str) -> UsageError:
         owner = error.object_type
         return unknown_key(key, owner if isinstance(owner, type) and dataclasses.is_dataclass(owner) else Config)
     first_line = re.sub(r" of type '\w+'", "", str(error.msg or error).strip().splitlines()[0]).rstrip(".")
+    if told := re.match(r"While dereferencing interpolation '(.+)': Value '(.*)'.* converted to (\w+)", first_line):
+        return UsageError(
+            f"{key} must be of the type {told[3]}, and {told[1]} stands for {told[2]!r}; refer to a key of that type"
+        )
+    if isinstance(error, (InterpolationKeyError, InterpolationResolutionError)):
+        reason = f"{first_line[0].lower()}{first_line[1:]}"
+        return UsageError(
+            f"{key} must refer to a key of the configuration, such as ${{seed}}: {reason}; imgrec train --help all"
+            " lists the keys"
+        )
     if kind := re.search(r"(\w+) is not a ListConfig", first_line):
         return UsageError(f"{key} must be a list, got a value ({kind[1]}); put it into brackets: '{key}=[...]'")
     return UsageError(f"{key}: {first_line[0].lower()}{first_line[1:]}; give a value of the right type")
