@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import textwrap
 import traceback
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -284,3 +285,19 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
         terminalreporter.section(f"{len(rows)} faults and their outcomes")
         for fault, what in rows:
             terminalreporter.write_line(f"{fault}  ->  {what}")
+
+
+@pytest.fixture
+def python(imgrec: Callable[..., Any]) -> Callable[[str], str]:
+    """Runs code in a process of its own, which may load what it likes, and returns what that printed."""
+
+    def run(code: str) -> str:
+        def script() -> None:
+            exec(textwrap.dedent(code), {})
+            raise SystemExit(0)
+
+        child = imgrec(before=script)
+        assert child.wait() == 0, child.log.read_text()
+        return str(child.log.read_text())
+
+    return run

@@ -2,17 +2,19 @@
 
 import dataclasses
 import re
+import shlex
 from collections.abc import Callable
 
 import pytest
 import yaml
 
-from imgrec.config.compose import compose
+from imgrec.config.compose import compose, expand, of_study
 from imgrec.config.fields import default_of, help_of, ranges
 from imgrec.config.folders import conf_dir
 from imgrec.config.registry import components
 from imgrec.config.root import GROUPS
 from imgrec.config.schemas import choices, known_keys
+from imgrec.config.yaml_files import LABELLED
 from imgrec.errors import UsageError
 from imgrec.help_page import help_page
 
@@ -117,6 +119,20 @@ def test_a_recipe_and_a_study_show_what_they_stand_for() -> None:
     assert "    optimizer=sgd,momentum,adam,adagrad\n" in study
     (words,) = re.findall(r"imgrec train --help (.*)", re.sub(r"\n {3,}", " ", study))
     assert "optimizer.nesterov" in help_page(words.split())
+
+
+@pytest.mark.parametrize(("kind", "name"), [(kind, name) for kind in LABELLED for name in choices(kind)])
+def test_the_words_that_a_recipe_stands_for_make_its_runs(kind: str, name: str) -> None:
+    page = help_page([f"{kind}={name}"])
+    words = shlex.split(page.partition("It stands for:")[2].partition("Their keys")[0])
+    whole = [f"{kind}={name}", *(of_study([f"{kind}={name}"]) or [])]
+    made, asked = expand(words), expand([word for word in whole if kind == "experiment" or word != f"study={name}"])
+    if kind == "experiment":
+        assert dataclasses.replace(compose(words), experiment=name) == compose(asked[0])
+        return
+    assert len(made) == len(asked)
+    for mine, of_file in ((made[0], asked[0]), (made[-1], asked[-1])):
+        assert dataclasses.replace(compose(mine), study=name) == compose([f"study={name}", *of_file])
 
 
 def test_a_key_shows_its_row_and_several_words_a_page_each() -> None:

@@ -11,7 +11,7 @@ import pytest
 from runs import one_line
 
 from imgrec import evaluate, runfolder, verify
-from imgrec.config import outside, registry
+from imgrec.config import origins, outside, registry
 from imgrec.config.schemas import choices
 from imgrec.errors import UsageError
 from imgrec.job import Job
@@ -43,22 +43,6 @@ def parts(workplace: Path) -> Path:
 def words(tiny: list[str]) -> list[str]:
     chosen = [word for word in tiny if not word.startswith("model.")]
     return [*chosen, "model=mlp", "loss=poly", "loss.note=mine", "trainer.max_epochs=1", "hydra.run.dir=run"]
-
-
-@pytest.fixture
-def python(imgrec: Callable[..., Any]) -> Callable[[str], str]:
-    """Runs code in a process of its own, which may load what it likes, and returns what that printed."""
-
-    def run(code: str) -> str:
-        def script() -> None:
-            exec(textwrap.dedent(code), {})
-            raise SystemExit(0)
-
-        child = imgrec(before=script)
-        assert child.wait() == 0, child.log.read_text()
-        return str(child.log.read_text())
-
-    return run
 
 
 def test_a_file_s_components_are_trained_measured_verified_and_resumed(
@@ -113,8 +97,8 @@ def _check_refusals(parts: Path, words: list[str], command: Callable[..., Said],
     for asked in (["evaluate", "run"], ["verify", "run"], ["train", "resume=run", "trainer.max_epochs=3"]):
         code, out, err = command(*asked)
         assert (code, out) == (2, ""), asked
-        assert "was made with model=mlp of my_parts.py (SHA-256 " in one_line(err)
-        assert "which is not loaded; give --components my_parts.py, or put it into IMGREC_COMPONENTS" in err
+        assert "was made with model=mlp and loss=poly of my_parts.py (SHA-256 " in one_line(err)
+        assert "which are not loaded; give --components my_parts.py, or put it into IMGREC_COMPONENTS" in err
     code, _, err = command("train", *words)
     assert code == 2
     assert "got 'mlp'; one of your own needs --components FILE" in one_line(err)
@@ -133,6 +117,19 @@ def _check_refusals(parts: Path, words: list[str], command: Callable[..., Said],
                 print(error)
     """)
     assert said.count("and model=mlp is now that of my_parts.py (SHA-256 ") == 2
+
+
+def test_a_refusal_names_every_component_that_is_missing() -> None:
+    mine, other = {"file": "a b.py", "sha256": "1" * 64}, {"file": "two.py", "sha256": "2" * 64}
+    lab = {"distribution": "my-lab 1.2", "sha256": ""}
+    rows = {"loss=x1": mine, "model=x2": mine, "data=x3": other, "protocol=x4": lab}
+    with pytest.raises(UsageError) as refusal:
+        origins.refuse_other(rows, "r/a")
+    assert str(refusal.value) == (
+        "r/a was made with loss=x1 and model=x2 of a b.py (SHA-256 111111111111), and with data=x3 of two.py (SHA-256"
+        " 222222222222), and with protocol=x4 of my-lab 1.2 (SHA-256 unknown), which are not loaded; install my-lab"
+        " 1.2, and give --components 'a b.py' --components two.py, or put them into IMGREC_COMPONENTS"
+    )
 
 
 def test_an_edited_file_is_other_code_and_a_comment_is_none(
@@ -333,11 +330,12 @@ BUILD = "\n    def build(self): return None"
     [
         (None, "must be a file of Python code, got: No such file or directory; name one"),
         ("def f(:", "cannot be loaded: SyntaxError: invalid syntax"),
-        ("1 / 0", "cannot be loaded: ZeroDivisionError: division by zero; mend it"),
+        ("1 / 0", "cannot be loaded: ZeroDivisionError: division by zero (mine.py, line 2); mend it"),
+        ("raise SystemExit(0)", "cannot be loaded: SystemExit: 0 (mine.py, line 2); mend it"),
         ("x = 1", "registers no component; put @register(axis, name) before a class"),
         (
             "@register('loss', 'focal')\nclass Focal(Loss): ...",
-            "ValueError: loss=focal must be a name that is free, and imgrec.components.loss.focal has it; give another",
+            "loss=focal must be a name that is free, and imgrec.components.loss.focal has it; give another",
         ),
         (
             "@register('loss', 'focal_3')\nclass Mine(Loss): ...",
@@ -345,7 +343,7 @@ BUILD = "\n    def build(self): return None"
         ),
         (
             "@register('model', 'mine')\nclass Mine(Loss): ...",
-            "ValueError: @register('model', 'mine') stands before a class of the axis loss",
+            "@register('model', 'mine') must stand before a class of the axis model, and Mine is of the axis loss; ",
         ),
         (
             "@register('loss', 'my-loss')\nclass Mine(Loss): ...",
@@ -365,11 +363,32 @@ BUILD = "\n    def build(self): return None"
         (f"{MINE}\n    w: complex = setting(1j, 'w'){BUILD}", "w must be one of int, float, bool, str, "),
         (
             f"{MINE}\n    w: float = setting(1.0, 'w', above=0, at_least=1){BUILD}",
-            "ValueError: a setting has one lower",
+            "a setting must have one lower bound and one upper bound at most: w; drop a bound",
         ),
         (
+            f"{MINE}\n    w: float = setting(2.0, 'w', above=0, below=1){BUILD}",
+            "loaded: @register('loss', 'mine'): the default of Mine.w must lie in (0, 1), got 2.0; give another",
+        ),
+        (
+            f"{MINE}\n    w: list[int] = setting(lambda: [4, 0], 'w', at_least=1){BUILD}",
+            "the default of Mine.w must be >= 1 and finite, got 0; give another default, or another range",
+        ),
+        (
+            f"{MINE}\n    w: str = setting('a', 'w', among=('b', 'c')){BUILD}",
+            "the default of Mine.w must be one of b, c, got 'a'; give another default, or another range",
+        ),
+        (
+            f"{MINE}\n    w: int = setting(0.5, 'w'){BUILD}",
+            "the default of Mine.w must be of the type int, got 0.5; give another default, or another type",
+        ),
+        (
+            f"{MINE}\n    w: float = setting(None, 'w', above=0){BUILD}",
+            "the default of Mine.w must be of the type float, got None; give another default, or another type",
+        ),
+        (f"{MINE}\n    w: list[int] = setting([1], 'w'){BUILD}", "got [1]: w; write setting(lambda: [1], ...)"),
+        (
             "@register('loss', 'mine')\nclass Mine(Loss): ...\n1 / 0",
-            "cannot be loaded: ZeroDivisionError: division by zero; mend it",
+            "cannot be loaded: ZeroDivisionError: division by zero (mine.py, line 4); mend it",
         ),
     ],
 )
@@ -386,6 +405,15 @@ def test_a_file_that_gives_no_component_is_refused_and_leaves_none(
     assert {axis: registry.components(axis) for axis in outside.KINDS} == before
     assert not outside.loaded()
     assert not Path("outputs").exists()
+
+
+def test_a_name_that_another_file_has_is_told_with_that_file(imgrec: Callable[..., Any], workplace: Path) -> None:
+    for name in ("one.py", "two.py"):
+        Path(name).write_text(f"from imgrec.components import Loss, register\n# {name}\n{MINE}{BUILD}\n")
+    child = imgrec("train", "--components", "one.py", "--components", "two.py", "--help", "loss")
+    assert child.wait() == 2
+    told = f"loss=mine must be a name that is free, and {Path('one.py').resolve()} has it; give another one"
+    assert f"--components two.py cannot be loaded: {told}" in one_line(child.log.read_text())
 
 
 def test_a_job_loads_the_files_that_it_carries_as_they_were(
@@ -440,7 +468,7 @@ def test_an_installed_package_s_components_are_there_and_recorded_with_its_versi
     assert "one of your own" not in said
     kept = json.loads(Path("run/record.json").read_text())["components"]["loss=poly"]
     assert kept["distribution"] == "my-lab 1.2"
-    with pytest.raises(UsageError, match=r"which is not loaded; install my-lab 1\.2"):
+    with pytest.raises(UsageError, match=r"which are not loaded; install my-lab 1\.2"):
         evaluate.evaluate("run")
     with pytest.raises(UsageError, match=r"install my-lab 1\.2"):
         verify.verify("run")

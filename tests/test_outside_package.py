@@ -94,7 +94,7 @@ def test_its_parts_are_used_for_everything_and_refused_without_it(
         status, out, err = command(*words)
         assert (status, out) == (2, "")
         assert "of robustness-parts 1.2 (SHA-256 " in one_line(err)
-        assert "which is not loaded; install robustness-parts 1.2" in one_line(err)
+        assert "which are not loaded; install robustness-parts 1.2" in one_line(err)
     assert "robustness_parts" not in sys.modules, "nothing that records and checkpoints name is loaded"
 
 

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 import imgrec
 from imgrec import checkpoint
 from imgrec.classifier import Classifier
-from imgrec.config import listed, origins, serialize
+from imgrec.config import listed, origins, outside_errors, serialize
 from imgrec.config.listed import LISTS
 from imgrec.config.root import Config
 from imgrec.data import sources
@@ -153,6 +153,8 @@ def _check_outside(config: Config, network: Network, loss: LossFunction, images:
             try:
                 shape = tuple(loss(logits_nk, target, reduction=reduction).shape)
             except TypeError as error:
+                if outside_errors.origin_of(error) is not None:  # raised in the loss, not by calling it
+                    raise
                 raise UsageError(
                     f"loss={config.loss.name} must take (logits, target, *, reduction), got: {error}"
                 ) from error
@@ -264,6 +266,8 @@ def trained(path: StrPath, *, other_code: bool = False) -> Trained:
         with torch.device("meta"):  # shapes only, as the network may be larger than the memory
             outline = network_of(config, meta)
     except (TypeError, ValueError, AttributeError, RuntimeError, OverflowError) as error:  # UsageError is a ValueError
+        if (told := outside_errors.explained(error)) is not None:
+            raise told from error
         raise RunError(
             f"{path} carries a configuration that this version cannot read: {error}; use the version that wrote it"
         ) from error

@@ -62,7 +62,9 @@ def _load_named_in(args: list[str], ctx: Any) -> list[str]:
 
 Components = Annotated[
     list[Path] | None,
-    typer.Option("--components", metavar="FILE", help="A file of components. It is code, and runs."),
+    typer.Option(
+        "--components", metavar="FILE", help="A file of components; give it again for another. It is code, and runs."
+    ),
 ]
 
 
@@ -137,7 +139,12 @@ def evaluate(
         typer.Argument(metavar="[KEY=VALUE]...", help="Settings of the protocol: protocol.gaussian_noise.sigmas=[0.1]"),
     ] = None,
     protocol: Annotated[str, typer.Option(help="How to measure; imgrec train --help protocol lists them.")] = "clean",
-    at: Annotated[str | None, typer.Option(help="best or last; without it, best where there is one.")] = None,
+    at: Annotated[
+        str | None,
+        typer.Option(
+            help="last, or best: highest top1 on validation, then lowest loss; without it, best if there is one."
+        ),
+    ] = None,
     split: Annotated[str, typer.Option(help="test or val.")] = "test",
     precision: Annotated[str | None, typer.Option(help="32 or bf16; without it, the run's test_precision.")] = None,
     data_root: Annotated[
@@ -237,7 +244,7 @@ def _exit_code() -> Any:
         elif hasattr(error, "format_message"):  # click's own errors, of whichever copy typer uses
             code = _report_error(error.format_message(), error, 2)
         else:
-            code = _report_error(f"{type(error).__name__}: {error} (IMGREC_DEBUG=1 shows where)", error, 1)
+            code = _report_error(_unexpected(error), error, 1)
     try:
         sys.stdout.flush()  # flushes what Hydra printed; at exit Python would only report an ignored exception
     except BrokenPipeError:
@@ -245,6 +252,14 @@ def _exit_code() -> Any:
     except RunError as error:
         code = _report_error(str(error), error, code or 1)
     return code
+
+
+def _unexpected(error: Exception) -> str:
+    """Return the sentence for an error that is no refusal; it names the component from outside that raised it."""
+    from imgrec.config import outside_errors
+
+    told = outside_errors.explained(error)
+    return f"{type(error).__name__}: {error} (IMGREC_DEBUG=1 shows where)" if told is None else str(told)
 
 
 def _invoke() -> Any:

@@ -5,6 +5,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from imgrec import ddp_processes, runfolder, runlog
+from imgrec.config import outside_errors
 from imgrec.errors import Interrupted
 from imgrec.job import Job
 from imgrec.records import Record
@@ -55,4 +56,8 @@ def run(
         except Interrupted as cut:
             if not swept and cut.exit_code == 128 + signal.SIGUSR1 and ddp_processes.rank() == 0:
                 requeue()
+            raise
+        except Exception as error:
+            if (told := outside_errors.explained(error)) is not None:  # before the record was begun
+                raise told from error
             raise

@@ -1,6 +1,7 @@
 """Write `imgrec train --help`: the choices and keys of the configuration, each with its explanation."""
 
 import dataclasses
+import shlex
 from collections.abc import Sequence
 from textwrap import wrap
 from typing import Any
@@ -8,12 +9,15 @@ from typing import Any
 import yaml
 from omegaconf import MISSING
 
-from imgrec.config.explain import file_of, unknown_choice
+from imgrec.config import folders, listed, recipes
+from imgrec.config.explain import unknown_choice
 from imgrec.config.fields import default_of, help_of, nearest, ranges
 from imgrec.config.listed import LISTS
+from imgrec.config.recipes import Recipe
 from imgrec.config.registry import components
 from imgrec.config.root import GROUPS, SECTIONS, Config
 from imgrec.config.schemas import choices, explanation, known_keys, written
+from imgrec.config.yaml_files import LABELLED
 from imgrec.errors import UsageError
 
 _WIDTH = 110
@@ -34,7 +38,8 @@ Usage: imgrec train [-m] [key=value ...]
   The runs of a sweep (-m, or study=, which needs no -m) lie in outputs/<study, or experiment>, or in hydra.sweep.dir.
   The same command goes on with what is left of it, a larger one runs what is new; finished runs are never touched.
   trainer.fast_dev_run=true tries a run out: a few batches of everything, and nothing is recorded.
-  --components FILE brings losses, networks and other parts of your own; --config-dir DIR brings choices and recipes.
+  --components FILE brings losses, networks and other parts of your own, and may be repeated; --config-dir DIR brings
+  choices and recipes.
 """
 _MORE = """\
 More:
@@ -42,7 +47,7 @@ More:
     imgrec train --help optimizer            the choices of an axis, explained, and their keys
     imgrec train --help optimizer=adam       the keys of a choice, and what they are there
     imgrec train --help experiment=demo      what a recipe or a study stands for
-    imgrec train --help trainer.max_epochs   a key
+    imgrec train --help trainer.max_epochs   a key; with experiment=NAME before it, what it is there
     imgrec train --help all                  everything
 """
 _AXES = ("experiment", "study", *GROUPS)
@@ -52,18 +57,21 @@ def help_page(words: Sequence[str] = ()) -> str:
     """Return the page for these words of a command.
 
     Args:
-        words: Axes, choices (`optimizer=adam`), keys, or `all`. Without words, the page shows the form of a command,
-            the names of all choices, and how to see the rest.
+        words: Axes, choices (`optimizer=adam`), keys, or `all`. Beside a recipe or a study, choices and keys are shown
+            with their values there. Without words, the page shows the form of a command, the names of all choices, and
+            how to see the rest.
 
     Raises:
-        UsageError: A word is none of these.
+        UsageError: A word is none of these, or a recipe cannot be composed.
     """
     if not words:
         return _overview()
     if "all" in words:
         return _everything()
     asked = [word for word in dict.fromkeys(words) if not word.startswith("hydra.")]
-    return "\n".join("\n".join(_page(word)) + "\n" for word in asked) or _overview()
+    named = [word.split("=") for word in asked if word.partition("=")[0] in LABELLED and word.partition("=")[2]]
+    there = recipes.find(*named[0]) if len(named) == 1 and named[0][1] in choices(named[0][0]) else None
+    return "\n".join("\n".join(_page(word, there)) + "\n" for word in asked) or _overview()
 
 
 def _overview() -> str:
@@ -86,20 +94,22 @@ def _everything() -> str:
     return "\n".join(lines) + "\n"
 
 
-def _page(word: str) -> list[str]:
-    """Return the explanation of one word."""
+def _page(word: str, there: Recipe | None) -> list[str]:
+    """Return the explanation of one word, with the values in a recipe if there is one."""
     key, given, value = word.lstrip("+").partition("=")
     axis = key.partition(".")[0]
     if key in ("experiment", "study") and given:
         return [line for name in _names(key, value) for line in _recipe(key, name)]
     if key in GROUPS and given:
-        return [line for name in _names(key, value) for line in _choice(key, name)]
+        return [line for name in _names(key, value) for line in _choice(key, name, there)]
     if key in _AXES:
         return [f"{key}:", "", *_choices(key), *(["", *_keys_of(key)] if key in GROUPS else [])]
     if key in LISTS:
         return [line for name in _names(key, value) for line in _component(key, name)] if given else _listed(key)
     if axis in LISTS and (name := key.split(".")[1]) in components(axis):
         return _component(axis, name)
+    if there is not None and key in there.values:
+        return _key_there(key, there)
     if axis in GROUPS and (rows := _keys_of(axis, only=key)):
         return rows
     if rows := _root(only=key):
@@ -123,19 +133,34 @@ def _choices(axis: str) -> list[str]:
     return [line for name in choices(axis) for line in _line(f"{axis}={name}", explanation(axis, name))]
 
 
-def _choice(axis: str, name: str) -> list[str]:
-    """Return a choice with its keys and their values in that choice."""
+def _choice(axis: str, name: str, there: Recipe | None) -> list[str]:
+    """Return a choice with its keys and their values in that choice, or in a recipe that makes it."""
     schema, values = written(axis, name)
     if schema is None:
-        raise UsageError(f"{file_of(f'{axis}/{name}')} must name a component that is loaded; give --components FILE")
+        raise UsageError(
+            f"{folders.file_of(f'{axis}/{name}')} must name a component that is loaded; give --components FILE"
+        )
+    if there is not None and there.choices[axis] == name:
+        values = {field.name: there.values[f"{axis}.{field.name}"] for field in schema.settings()}
     lines = [*_line(f"{axis}={name}", explanation(axis, name)), ""]
     for field in schema.settings():
-        usual = default_of(field)
-        value = values.get(field.name, usual)
-        elsewhere = f"; elsewhere {_shown(usual)}" if value != usual else ""
-        text = f"{help_of(field)} ({_shown(value)}{elsewhere}{_bounds(schema, field)})"
-        lines += _line(f"{axis}.{field.name}", text)
+        lines += _row_with(f"{axis}.{field.name}", schema, field, values.get(field.name, default_of(field)))
     return [*lines, ""]
+
+
+def _key_there(key: str, there: Recipe) -> list[str]:
+    """Return the row of a key with its value in a recipe."""
+    axis, _, leaf = key.rpartition(".")
+    schema = written(axis, there.choices[axis])[0] if axis in GROUPS else listed.schema_of(axis) if axis else Config
+    fields = {field.name: field for field in dataclasses.fields(schema or Config)}
+    return _row_with(key, schema or Config, fields[leaf], there.values[key])
+
+
+def _row_with(key: str, schema: type, field: Any, value: Any) -> list[str]:
+    """Return the row of a key with a value that need not be the default."""
+    usual = default_of(field)
+    elsewhere = f"; elsewhere {_shown(usual)}" if value != usual else ""
+    return _line(key, f"{help_of(field)} ({_shown(value)}{elsewhere}{_bounds(schema, field)})")
 
 
 def _listed(axis: str) -> list[str]:
@@ -152,22 +177,13 @@ def _component(axis: str, name: str) -> list[str]:
 
 def _recipe(kind: str, name: str) -> list[str]:
     """Return what a recipe or a study chooses and sets, in the form of a command."""
-    rows = yaml.safe_load(file_of(f"{kind}/{name}").read_text("utf-8"))
-    words = []
-    for base in rows.pop("defaults", []):
-        if isinstance(base, dict):
-            words += [f"{key.split('/')[-1]}={value}" for key, value in base.items()]
-    params = rows.pop("hydra", {}).get("sweeper", {}).get("params", {})
-    for key, value in rows.items():
-        if isinstance(value, dict):
-            words += [f"{key}.{leaf}={_shown(inner)}" for leaf, inner in value.items()]
-        elif key != kind:
-            words.append(f"{key}={_shown(value)}")
-    words += [f"{key}={value}" for key, value in params.items()]
+    found = recipes.find(kind, name)
+    words = found.words()
     chosen = [word for word in words if word.partition("=")[0] in GROUPS]
+    asked = " ".join([*folders.option(), "--help", f"{kind}={name}", *chosen])
     lines = [*_line(f"{kind}={name}", explanation(kind, name)), "", "  It stands for:", ""]
-    lines += [f"    {word}" for word in words]
-    return [*lines, "", *_wrapped(f"Their keys: imgrec train --help {' '.join(chosen)}" if chosen else ""), ""]
+    lines += [f"    {shlex.quote(word)}" for word in words]
+    return [*lines, "", *_wrapped(f"Their keys, as they are there: imgrec train {asked}" if chosen else ""), ""]
 
 
 def _wrapped(text: str) -> list[str]:
@@ -226,4 +242,4 @@ def _shown(default: Any) -> str:
     """Return the default as YAML writes it."""
     if default == MISSING:
         return "required"
-    return str(yaml.safe_dump(default, default_flow_style=True)).splitlines()[0]
+    return str(yaml.safe_dump(default, default_flow_style=True, width=float("inf"))).splitlines()[0]

@@ -8,14 +8,17 @@ from pathlib import Path
 
 import hydra
 from hydra import initialize_config_dir
+from hydra.core.config_store import ConfigStore
 from hydra.core.global_hydra import GlobalHydra
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
 from imgrec import run_lookup, runlog
 from imgrec.config import folders, schemas
-from imgrec.config.compose import compose, expand, own_hydra
+from imgrec.config.compose import compose, expand, name_after_file, own_hydra
 from imgrec.config.overrides import literal
+from imgrec.config.root import Config
+from imgrec.config.yaml_files import LABELLED
 from imgrec.data import inventory
 from imgrec.errors import UsageError
 
@@ -63,9 +66,19 @@ def show(overrides: Sequence[str], flags: Sequence[str], *, multirun: bool = Fal
     if multirun:
         raise UsageError(f"{flags[0]} prints the configuration of one run, and -m asks for several; leave out -m")
     overrides = literal(overrides)
-    compose(overrides)
-    with _registered(), _called_with([*flags, *folders.search_path(), *overrides]):
+    labels = _labels(compose(overrides))
+    with _registered(), _called_with([*flags, *folders.search_path(), *overrides, *labels]):
         hydra.main(config_path=str(folders.conf_dir()), config_name="config", version_base="1.3")(_nothing)()
+
+
+def _labels(config: Config) -> list[str]:
+    """Return an override by which Hydra too names a recipe or a study whose file does not name itself."""
+    names = {kind: getattr(config, kind) for kind in LABELLED}
+    lacking = {kind: name for kind, name in names.items() if name and kind not in folders.rows_of(f"{kind}/{name}")}
+    if not lacking:
+        return []
+    ConfigStore.instance().store(group="label", name="of_files", node=lacking, package="_global_")
+    return ["+label@_global_=of_files"]
 
 
 def _nothing(raw: DictConfig) -> None:
@@ -93,6 +106,7 @@ def of_sweep(words: Sequence[str]) -> str:
                     f"{group} must stay basic, as {ours}= says how a sweep goes, got {chosen!r} in a file of conf/;"
                     " remove it there"
                 )
+        name_after_file(config)
         return OmegaConf.to_yaml(config)
 
 

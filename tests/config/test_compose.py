@@ -230,7 +230,7 @@ def test_a_recipe_changes_choices_and_the_command_line_changes_the_recipe() -> N
         (["model.widths.x=3"], "model.widths is a list: 'x' must be the number of an item"),
         (["optimizer.lr=abc", "epochs=3"], "optimizer.lr: value 'abc' could not be converted"),  # the first one
         (["data.prune=0.95"], "data.prune must lie in [0, 0.9], got 0.95"),
-        (["data.prune=0.1", "data.prune_after=0"], "data.prune_after must be > 0 and finite, got 0"),
+        (["data.prune=0.1", "data.prune_after=0"], "data.prune_after must lie in (0, 1), got 0"),
         (["test_precision=8"], "test_precision must be one of 32, bf16, got '8'"),
         (
             ["test_protocols=[]"],
@@ -251,7 +251,30 @@ def test_a_target_is_an_unknown_key(override: str) -> None:
 
 def test_an_interpolation_reads_another_key_and_a_broken_one_is_refused() -> None:
     assert compose(["seed=5", "trainer.max_epochs=${seed}"]).trainer.max_epochs == 5
-    assert "optimizer.lr: interpolation key 'nope' not found" in refusal("optimizer.lr=${nope}")
+    assert compose(["model.widths=['${seed}']", "seed=5"]).model.widths == [5]
+    assert refusal("optimizer.lr=${nope}") == (
+        "optimizer.lr must refer to a key of the configuration, such as ${seed}: interpolation key 'nope' not found;"
+        " imgrec train --help all lists the keys"
+    )
+    sigmas = "protocol.gaussian_noise.sigmas"
+    for key, word, value in (
+        ("test_protocols", "${seed}", 0),
+        ("model.widths", "${model.depth}", 1),
+        (sigmas, "${seed}", 0),
+        (sigmas, "${loss.name}", "cross_entropy"),
+    ):
+        assert refusal(f"{key}={word}") == (
+            f"{key} must be a list, and {word} stands for {value!r}; put it into brackets, '{key}=[\"{word}\"]', or"
+            " refer to a list"
+        )
+    for key, word, value, kind in (
+        (f"{sigmas}[0]", "${loss.name}", "cross_entropy", "Float"),
+        ("trainer.max_epochs", "${optimizer.lr}", "0.001", "Integer"),
+    ):
+        given = f"{sigmas}=['{word}']" if key.startswith(sigmas) else f"{key}={word}"
+        assert refusal("test_protocols=[gaussian_noise]", given) == (
+            f"{key} must be of the type {kind}, and {word} stands for {value!r}; refer to a key of that type"
+        )
 
 
 def test_the_raw_configuration_goes_through_the_same_door() -> None:

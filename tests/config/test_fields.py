@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import pytest
 
 from imgrec.config.fields import (
+    Range,
     above,
     at_least,
     below,
@@ -63,6 +64,23 @@ def test_a_range_keeps_its_ends_and_refuses_the_rest(check, limits, good, bad, s
 def test_a_range_tells_the_way_out(check, limits) -> None:
     with pytest.raises(UsageError, match=r"got -3; use 5$"):
         check("k", -3, *limits, "use 5")
+
+
+@pytest.mark.parametrize("lower", [{}, {"above": 0}, {"at_least": 0}])
+@pytest.mark.parametrize("upper", [{}, {"below": 1}, {"at_most": 1}])
+def test_a_refusal_says_the_range_in_the_words_of_the_help(lower: dict[str, float], upper: dict[str, float]) -> None:
+    known = Range(**lower, **upper)
+    if not lower and not upper:
+        return
+    for bad in [-1, *([0] if "above" in lower else [])] if lower else [2, *([1] if "below" in upper else [])]:
+        with pytest.raises(UsageError) as refusal:
+            known.check("k", bad)
+        assert f" {known}" in str(refusal.value)
+        assert str(refusal.value).endswith(f", got {bad}")
+    for bad in (NAN, INF, -INF):
+        with pytest.raises(UsageError, match=r"got (nan|inf|-inf)$"):
+            known.check("k", bad)
+    known.check("k", 0.5)
 
 
 def test_a_choice_is_one_of_the_known_or_names_the_nearest() -> None:

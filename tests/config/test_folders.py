@@ -7,10 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from imgrec import launch
+from imgrec import hydra_runtime, launch, run_lookup
 from imgrec.config import folders
-from imgrec.config.compose import compose
+from imgrec.config.compose import compose, of_study
 from imgrec.errors import UsageError
+from imgrec.help_page import help_page
 
 RECIPE = """\
 # @package _global_
@@ -131,6 +132,62 @@ def test_an_edited_file_is_read_again(folder: Callable[[Mapping[str, str]], Path
         ),
         ({"optimizer/momentum_schema.yaml": "lr: 0.7\n"}, "must not end with _schema; rename it"),
         ({"optimizer/null.yaml": "lr: 0.7\n"}, "as no number and no null"),
+        (
+            {"optimizer/mine.yaml": "defaults: [sgd_schema]\nlr: [\n"},
+            "optimizer/mine.yaml, line 3: it must be YAML, and cannot be read: expected the node content, but found"
+            " '<stream end>'; mend the line, or the one before",
+        ),
+        (
+            {"optimizer/mine.yaml": "lr: 1\nlr: 2\n"},
+            "line 2: it must be YAML, and cannot be read: found duplicate key lr; leave out one of the two",
+        ),
+        (
+            {"experiment/mine.yaml": "trainer:\n\tmax_epochs: 1\n"},
+            "line 2: it must be YAML, and cannot be read: ",
+        ),
+        ({"experiment/mine.yaml": "trainer:\n\tmax_epochs: 1\n"}, "; indent by blanks, not by tabs"),
+        (
+            {"study/mine.yaml": "# @package _global_\n- seed: 1\n"},
+            "line 2: it must hold keys and values, such as tr",
+        ),
+        ({"study/mine.yaml": "# @package _global_\n"}, "such as trainer: {max_epochs: 3}, got nothing; write some"),
+        ({"optimizer/mine.yaml": ""}, "such as defaults: [NAME_schema], got nothing; write some"),
+        (
+            {"optimizer/mine.yaml": "sgd\n"},
+            "such as defaults: [NAME_schema], got a single word; w",
+        ),
+        (
+            {"optimizer/mine.yaml": "3\n"},
+            "such as defaults: [NAME_schema], got a single word; w",
+        ),
+        (
+            {"optimizer/mine.yaml": "lr: 1\n---\nlr: 2\n"},
+            "line 2: it must be YAML, and cannot be read: but ",
+        ),
+        (
+            {"optimizer/mine.yaml": "lr: 1\ndefaults: sgd_schema\n"},
+            "line 2: defaults must be a list such as [NAME_schema] or [override /optimizer: adam], got 'sgd_schema'",
+        ),
+        (
+            {"experiment/mine.yaml": "defaults:\n  - override /data: digits\n  - override /model: 3\n"},
+            "line 3: defaults must be a list such as [NAME_schema] or [override /optimizer: adam], got {",
+        ),
+        (
+            {"experiment/mine.yaml": "# @package _global_\nseed: 1\ntrainer: 3\n"},
+            "line 3: trainer must have its settings below it, got 3; indent them there, and choose by defaults: [",
+        ),
+        (
+            {"study/mine.yaml": "# @package _global_\nhydra:\n  sweeper:\n    params: [1]\n"},
+            "line 4: params must hold keys and values, such as seed: 0,1, got [1]; write them so",
+        ),
+        (
+            {"experiment/mine.yaml": "# @package _global_\nseed: 1\nexperiment: demo\n"},
+            "line 3: experiment must be mine, the name of the file, which names the folder of its runs, got 'demo'; ",
+        ),
+        (
+            {"study/mine.yaml": "# @package _global_\nstudy: digits\n"},
+            "line 2: study must be mine, the name of",
+        ),
         ({"optimizer/mine.yml": "lr: 0.7\n"}, "optimizer/mine.yml must end with .yaml to be found; rename it"),
         (
             {"study/mine.yaml": "hydra:\n  sweeper:\n    _target_: os.system\n    params: {}\n"},
@@ -147,6 +204,64 @@ def test_a_folder_that_no_command_could_use_is_refused(
     assert sentence in str(refused.value)
 
 
+def test_bytes_that_are_no_text_are_refused_with_their_line(folder: Callable[[Mapping[str, str]], Path]) -> None:
+    own = folder(FILES)
+    (own / "optimizer/slow_sgd.yaml").write_bytes(b"# SGD.\ndefaults: [sgd_schema]\n# \xe4\n")
+    sentence = r"slow_sgd\.yaml, line 3: it must be text in UTF-8, got the byte 0xe4; save it as UTF-8$"
+    with contextlib.ExitStack() as stack, pytest.raises(UsageError, match=sentence):
+        stack.enter_context(folders.also(own))
+
+
+def test_what_is_broken_after_the_folder_was_checked_is_refused_where_it_is_read(
+    folder: Callable[[Mapping[str, str]], Path],
+) -> None:
+    own = folder(FILES)
+    with folders.also(own):
+        for name in FILES:
+            (own / name).write_text("a: [\n")
+        for word in ("experiment=mine", "optimizer=slow_sgd", "study=rates"):
+            for asked in (lambda word=word: help_page([word]), lambda word=word: compose([word])):
+                with pytest.raises(UsageError, match=r"yaml\"?, line 2: it must be YAML, and cannot be read: .*; mend"):
+                    asked()
+        with pytest.raises(UsageError, match=r"rates\.yaml\"?, line 2: it must be YAML, and cannot be read: "):
+            of_study(["study=rates"])
+
+
+def test_a_recipe_and_a_study_need_not_name_themselves(
+    folder: Callable[[Mapping[str, str]], Path], command: Callable[..., Said], workplace: Path
+) -> None:
+    nameless = {name: text.replace("experiment: mine\n", "", 1) for name, text in FILES.items()}
+    nameless["experiment/heir.yaml"] = "# @package _global_\ndefaults: [demo, _self_]\nseed: 3\n"
+    nameless["study/seeds_of_mine.yaml"] = (
+        "# @package _global_\ndefaults: [override /experiment: mine]\nhydra: {sweeper: {params: {seed: '0,1'}}}\n"
+    )
+    own = folder(nameless)
+    with folders.also(own):
+        assert (compose(["experiment=mine"]).experiment, compose(["experiment=heir"]).experiment) == ("mine", "heir")
+        both = compose(["study=seeds_of_mine"])
+        assert (both.experiment, both.study) == ("mine", "seeds_of_mine")
+        assert run_lookup.group(compose(["experiment=mine"])) == Path("outputs/mine")
+        assert (compose(["experiment=demo"]).experiment, compose([]).experiment) == ("demo", None)
+        assert "\nstudy: seeds_of_mine\n" in hydra_runtime.of_sweep(["study=seeds_of_mine"])
+    code, out, err = command("train", "--config-dir", str(own), "study=seeds_of_mine", "--cfg", "job")
+    assert code == 0, err
+    assert "\nexperiment: mine\nstudy: seeds_of_mine\n" in out
+
+
+def test_help_shows_a_recipe_with_what_it_builds_on_and_keys_with_their_values_there(
+    folder: Callable[[Mapping[str, str]], Path],
+) -> None:
+    files = {**FILES, "experiment/heir.yaml": "# @package _global_\n# An heir.\ndefaults: [mine, _self_]\nseed: 3\n"}
+    with folders.also(folder(files)):
+        page = help_page(["experiment=heir"])
+        for word in ("optimizer=slow_sgd", "trainer.max_epochs=1", "seed=3"):
+            assert f"    {word}\n" in page
+        assert "imgrec train --config-dir " in " ".join(page.split())
+        page = " ".join(help_page(["experiment=heir", "optimizer.lr", "trainer.max_epochs", "trainer=auto"]).split())
+        assert "(0.003; elsewhere 0.01; > 0)" in page
+        assert page.count("(1; elsewhere 10; in [1, 1000000])") == 2
+
+
 @pytest.mark.parametrize(
     ("text", "sentence"),
     [
@@ -154,7 +269,6 @@ def test_a_folder_that_no_command_could_use_is_refused(
         ("defaults: [sgd_schema]\nrate: 1\n", "optimizer.rate is not a key"),
         ("defaults: [sgd_schema]\n_target_: os.system\n", "optimizer._target_ is not a key"),
         ("lr: 1\n", "it must name its schema; add a line such as defaults: ["),
-        ("lr: [\n", "it must be YAML, and cannot be read"),
         ("defaults: [mine]\nlr: 1\n", "must not name itself in its defaults"),
     ],
 )

@@ -5,6 +5,7 @@ import gc
 import json
 import os
 import re
+import shlex
 import shutil
 import signal
 import sys
@@ -21,7 +22,7 @@ from runs import one_line
 from imgrec import execution, launch
 from imgrec.classifier import Classifier
 from imgrec.config import folders
-from imgrec.errors import Interrupted, RunError
+from imgrec.errors import Interrupted, RunError, UsageError
 from imgrec.job import Job
 from imgrec.sweep.jobs import Jobs, deaths, state
 from imgrec.sweep.run import Sweep
@@ -468,3 +469,48 @@ def test_a_run_of_a_sweep_ends_where_it_began(words: list[str], workplace: Path)
         Sweep([*words, "seed=0", "hydra.sweep.dir=sweep"]).run()
     (record,) = (workplace / "sweep").glob("*/record.json")
     assert json.loads(record.read_text())["status"] == "finished"
+
+
+def test_a_setting_that_only_some_of_the_choices_have_is_refused_with_the_commands_that_work(
+    tiny: list[str], command: Callable[..., Said]
+) -> None:
+    words = [*tiny, "trainer.max_epochs=1"]
+    code, out, err = command("train", "-m", *words, "loss=cross_entropy,focal", "loss.gamma=1,2")
+    assert (code, out) == (2, "")
+    rule, _, ways = one_line(err).partition("; ")
+    assert rule == (
+        "imgrec: loss.gamma must be a setting of each choice of the sweep, and is none of loss=cross_entropy"
+    )
+    for way in ways.partition(": ")[2].split(" and "):
+        program, *asked = shlex.split(way)
+        assert program == "imgrec"
+        code, out, err = command(*asked)
+        assert code == 0, err
+    code, out, err = command("table", "outputs/default", "--format", "csv")
+    assert code == 0, err
+    assert [row.split(",")[0].split(" ")[0] for row in out.splitlines()[1:]] == ["cross_entropy", "focal", "focal"]
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (
+            ["loss=cross_entropy,focal", "loss.gamma=3"],
+            "; give two commands, whose runs share a folder: imgrec tr",
+        ),
+        (
+            ["study=digits", "optimizer.momentum=0.5"],
+            " study=digits optimizer.momentum=0.5 optimizer=momentum and imgrec tr",
+        ),
+        (["study=digits", "optimizer.momentum=0.5"], " -m data=digits study=digits optimizer=sgd,adam,adagrad"),
+        (
+            ["sweep=tuned", "sweep.tune=['loss.gamma=1,2']", "loss=focal,mse"],
+            "and is none of loss=mse; tune loss=focal and loss=mse by two commands",
+        ),
+        (["loss=cross_entropy,mse", "loss.gamma=3"], "loss.gamma is not a key of this choice, only of loss=focal"),
+    ],
+)
+def test_a_setting_of_some_of_the_choices_is_refused_whoever_names_it(words: list[str], sentence: str) -> None:
+    with pytest.raises(UsageError) as refusal:
+        Sweep(["data=digits", *words])
+    assert sentence in str(refusal.value)

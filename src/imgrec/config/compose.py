@@ -5,7 +5,6 @@ Hydra composes the choices of conf/ over the dataclasses of this folder.
 
 import contextlib
 import copy
-import dataclasses
 import functools
 import os
 import pickle
@@ -26,13 +25,11 @@ from hydra.version import VersionBase
 from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
-from imgrec.config import data, declaration, folders, registry, schemas, serialize
-from imgrec.config.explain import explained, file_of, unknown_choice, unknown_key
+from imgrec.config import data, declaration, folders, references, registry, schemas, serialize, yaml_files
+from imgrec.config.explain import explained, unknown_choice
 from imgrec.config.fields import nearest
-from imgrec.config.listed import LISTS
 from imgrec.config.overrides import PATHS, given, key_of, parsed, quoted
 from imgrec.config.protocol import Protocol
-from imgrec.config.registry import components
 from imgrec.config.root import GROUPS, Config
 from imgrec.config.word_checks import check_choice, check_hydra
 from imgrec.errors import UsageError
@@ -61,6 +58,22 @@ def compose_raw(overrides: Sequence[str]) -> DictConfig:
     The choices are composed once in a process. The values are set in a copy, which takes a tenth of the time, as the
     runs of a sweep differ mostly in values.
     """
+    config = _composed(overrides)
+    return _without_hydra(config) if "hydra" in config else config
+
+
+def composed_choices(overrides: Sequence[str]) -> dict[str, str]:
+    """Return the choice of each axis, which the command, a recipe, a study or conf/config.yaml makes.
+
+    Raises:
+        UsageError: As in `compose`.
+    """
+    found = _composed(overrides, with_hydra=True).hydra.runtime.choices
+    return {axis: str(found[axis]) for axis in GROUPS}
+
+
+def _composed(overrides: Sequence[str], *, with_hydra: bool = False) -> DictConfig:
+    """Return what `compose_raw` does, with Hydra's own settings if a word sets one, or if they are asked for."""
     words = parsed(overrides)
     for word in words:
         check_choice(word)
@@ -73,7 +86,7 @@ def compose_raw(overrides: Sequence[str]) -> DictConfig:
             )
     choices = [word for word in words if _chooses(word)]
     values = [word for word in words if not _chooses(word)]
-    hydras = any(word.is_hydra_override() for word in values)
+    hydras = with_hydra or any(word.is_hydra_override() for word in values)
     setup_globals()  # Hydra's resolvers; the calling program may have cleared them
     try:
         known = data.default_root(), registry.generation()
@@ -90,7 +103,7 @@ def compose_raw(overrides: Sequence[str]) -> DictConfig:
         raise UsageError(
             "a file of choices must not name itself in its defaults, nor nest thousands deep; mend it"
         ) from error
-    return _without_hydra(config) if hydras else config
+    return config
 
 
 def _set(config: DictConfig, word: Override) -> None:
@@ -126,12 +139,24 @@ def _chosen(
     schemas.register()
     with own_hydra(), initialize_config_dir(str(places[0]), version_base="1.3"):
         config = hydra_compose("config", overrides=[*folders.search_path(), *words], return_hydra_config=True)
+    name_after_file(config)
     try:
         return pickle.dumps(config if hydra else _without_hydra(config))
     except (pickle.PicklingError, AttributeError) as error:  # pickle finds a class by its module and name
         raise UsageError(
             f"a component must be a class at the top of its module, of a name of its own, got: {error}; move it there"
         ) from error
+
+
+def name_after_file(config: DictConfig) -> None:
+    """Give the keys `experiment` and `study` the names of the files that were chosen, which need not repeat them.
+
+    Args:
+        config: The configuration, with Hydra's own settings.
+    """
+    for kind in yaml_files.LABELLED:
+        if (name := config.hydra.runtime.choices.get(kind)) is not None:
+            config[kind] = name
 
 
 def _without_hydra(config: DictConfig) -> DictConfig:
@@ -174,9 +199,7 @@ def own_hydra() -> Iterator[None]:
 
 def typed(config: DictConfig) -> Config:
     """Convert Hydra's container into the checked dataclasses of this folder. All YAML passes through this function."""
-    for key in _keys(config):
-        _refuse_unknown(config, key)
-    referring = [key for key in _keys(config) if _refers(config, key)]
+    referring = references.check(config)
     try:
         made = OmegaConf.to_object(config)
         if not isinstance(made, Config):
@@ -238,43 +261,11 @@ def of_study(overrides: Sequence[str]) -> list[str] | None:
             raise UsageError(f"study must be one name, got {override.input_line}; give each study by itself")
     if name not in schemas.choices("study"):
         raise unknown_choice("study", name)
-    try:
-        rows = OmegaConf.load(file_of(f"study/{name}"))
-    except yaml.YAMLError as error:
-        raise explained(error) from error
-    params = OmegaConf.select(rows, "hydra.sweeper.params") or {}
+    params = ((folders.rows_of(f"study/{name}").get("hydra") or {}).get("sweeper") or {}).get("params") or {}
     known = [*GROUPS, "experiment", *schemas.known_keys()]
     for key in params:
         if key not in known:
             guess = nearest(str(key), known)
             hint = f"did you mean {guess}?" if guess else "remove it"
-            raise UsageError(f"{file_of(f'study/{name}')}: {key} is not a key; {hint}")
+            raise UsageError(f"{folders.file_of(f'study/{name}')}: {key} is not a key; {hint}")
     return [f"{key}={value}" for key, value in params.items()]
-
-
-def _keys(config: DictConfig, prefix: str = "") -> Iterator[str]:
-    for key in map(str, config):
-        name = f"{prefix}{key}"
-        yield name
-        node = config._get_node(key)
-        if isinstance(node, DictConfig) and not node._is_none() and not node._is_missing():
-            yield from _keys(node, f"{name}.")
-
-
-def _refers(config: DictConfig, key: str) -> bool:
-    """Return True if the value at that dotted key is a ${...}."""
-    parent, _, leaf = key.rpartition(".")
-    owner = OmegaConf.select(config, parent) if parent else config
-    return isinstance(owner, DictConfig) and OmegaConf.is_interpolation(owner, leaf)
-
-
-def _refuse_unknown(config: DictConfig, key: str) -> None:
-    """Refuse a key that was added with `+` although no dataclass has it."""
-    parent, _, leaf = key.rpartition(".")
-    if parent in LISTS and leaf not in components(parent):
-        raise unknown_choice(parent, leaf)
-    owner = OmegaConf.get_type(OmegaConf.select(config, parent)) if parent else Config
-    if owner is not None and dataclasses.is_dataclass(owner):
-        names = [field.name for field in dataclasses.fields(owner)]
-        if leaf not in names:
-            raise unknown_key(key, owner)

@@ -1,15 +1,19 @@
 """Turn errors of Hydra and OmegaConf into one sentence each: key, rule, value, advice."""
 
 import dataclasses
-import os
 import re
-from pathlib import Path
 
 import yaml
 from hydra.errors import ConfigCompositionException, MissingConfigException
-from omegaconf.errors import ConfigKeyError, MissingMandatoryValue, OmegaConfBaseException
+from omegaconf.errors import (
+    ConfigKeyError,
+    InterpolationKeyError,
+    InterpolationResolutionError,
+    MissingMandatoryValue,
+    OmegaConfBaseException,
+)
 
-from imgrec.config import folders, listed
+from imgrec.config import folders, listed, yaml_files
 from imgrec.config.fields import nearest
 from imgrec.config.listed import LISTS
 from imgrec.config.outside import KINDS
@@ -63,7 +67,10 @@ def unknown_key(key: str, owner: type) -> UsageError:
     if near := _sibling(parent, leaf, siblings):
         return UsageError(f"{key} is not a key; did you mean {near}?{where}")
     if owners := [name for name, schema in components(parent).items() if _has(schema, leaf)]:
-        return UsageError(f"{key} is not a key of this choice, only of {parent}={'|'.join(owners)}{where}")
+        choose = f"choose {parent}={'|'.join(owners)}" if len(owners) == 1 else "choose one of these"
+        return UsageError(
+            f"{key} is not a key of this choice, only of {parent}={'|'.join(owners)}{where}; {choose}, or leave it out"
+        )
     leaves = {name.rpartition(".")[2]: name for name in known_keys()} | dict(LISTS)
     near = SYNONYMS.get(leaf) or leaves.get(nearest(leaf, leaves, cutoff=0.75) or "")
     return UsageError(f"{key} is not a key; {f'did you mean {near}?' if near else 'remove it'}{where}")
@@ -87,9 +94,9 @@ def explained(error: BaseException) -> UsageError:
     The sentence begins with the file if the error is in a file of conf/.
     """
     if isinstance(error, yaml.YAMLError):
-        return _broken(error)
+        return yaml_files.broken(error)
     name = re.match(r"In '([^']+)': ", str(error))
-    where = "" if name is None or name[1] == "config" else f"{file_of(name[1])}: "
+    where = "" if name is None or name[1] == "config" else f"{folders.file_of(name[1])}: "
     if name is not None and (bare := _without_package(name[1])):
         return bare
     cause: BaseException | None = error
@@ -123,29 +130,10 @@ def _without_package(place: str) -> UsageError | None:
                 r"^#\s*@package\s+_global_\s*$", path.read_text("utf-8", "replace"), re.MULTILINE
             ):
                 return UsageError(
-                    f"{file_of(f'{axis}/{path.stem}')}: a file of conf/{axis} must begin with the line"
+                    f"{folders.file_of(f'{axis}/{path.stem}')}: a file of conf/{axis} must begin with the line"
                     " '# @package _global_', so that its keys are those of a run; add it"
                 )
     return None
-
-
-def file_of(name: str) -> Path:
-    """Return the file of conf/ that Hydra calls `name` (`experiment/demo`); relative if below the working folder."""
-    path = folders.file_for(name) or folders.conf_dir() / f"{name}.yaml"
-    return _relative(path)
-
-
-def _relative(path: Path) -> Path:
-    near = Path(os.path.relpath(path))
-    return path if ".." in near.parts else near
-
-
-def _broken(error: yaml.YAMLError) -> UsageError:
-    """Return the error for a file that is not valid YAML."""
-    mark = getattr(error, "problem_mark", None)
-    where = f"{mark.name}, line {mark.line + 1}" if mark is not None else "a file of conf/"
-    reason = getattr(error, "problem", None) or str(error).strip().splitlines()[0]
-    return UsageError(f"{where}: it must be YAML, and cannot be read: {reason}; mend the line, or the one before")
 
 
 def _missing(name: str, where: str) -> UsageError:
@@ -163,7 +151,7 @@ def _missing(name: str, where: str) -> UsageError:
     if not where:  # Hydra names the primary file, even if another file names the choice
         named = re.compile(rf"/?{re.escape(axis)}\s*:\s*[\"']?{re.escape(value)}\b")
         naming = [path for path in folders.files() if named.search(path.read_text("utf-8"))]
-        where = f"{_relative(naming[0])}: " if naming else ""
+        where = f"{folders.relative(naming[0])}: " if naming else ""
     guess = nearest(value, known)
     hint = f"; did you mean {guess}?" if guess else ""
     return UsageError(f"{where}defaults must name one of {', '.join(known)} for {axis}, got {value!r}{hint}")
@@ -180,6 +168,16 @@ def _explained_key(error: OmegaConfBaseException, key: str) -> UsageError:
         owner = error.object_type
         return unknown_key(key, owner if isinstance(owner, type) and dataclasses.is_dataclass(owner) else Config)
     first_line = re.sub(r" of type '\w+'", "", str(error.msg or error).strip().splitlines()[0]).rstrip(".")
+    if told := re.match(r"While dereferencing interpolation '(.+)': Value '(.*)'.* converted to (\w+)", first_line):
+        return UsageError(
+            f"{key} must be of the type {told[3]}, and {told[1]} stands for {told[2]!r}; refer to a key of that type"
+        )
+    if isinstance(error, (InterpolationKeyError, InterpolationResolutionError)):
+        reason = f"{first_line[0].lower()}{first_line[1:]}"
+        return UsageError(
+            f"{key} must refer to a key of the configuration, such as ${{seed}}: {reason}; imgrec train --help all"
+            " lists the keys"
+        )
     if kind := re.search(r"(\w+) is not a ListConfig", first_line):
         return UsageError(f"{key} must be a list, got a value ({kind[1]}); put it into brackets: '{key}=[...]'")
     return UsageError(f"{key}: {first_line[0].lower()}{first_line[1:]}; give a value of the right type")
@@ -188,7 +186,9 @@ def _explained_key(error: OmegaConfBaseException, key: str) -> UsageError:
 def _without_schema(axis: str) -> UsageError:
     """Return the error for a file that does not name the dataclass of its values."""
     files = [path for path in folders.files(axis) if "defaults" not in path.read_text("utf-8")]
-    where = ", ".join(str(file_of(f"{axis}/{path.stem}")) for path in files) or f"the chosen file of conf/{axis}"
+    where = (
+        ", ".join(str(folders.file_of(f"{axis}/{path.stem}")) for path in files) or f"the chosen file of conf/{axis}"
+    )
     known = ", ".join(f"{name}_schema" for name in components(axis))
     return UsageError(
         f"{where}: it must name its schema; add a line such as defaults: [{known.partition(',')[0]}] ({known})"

@@ -3,11 +3,12 @@
 import dataclasses
 import difflib
 import functools
+import typing
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import Field, dataclass
 from typing import Any
 
-from omegaconf import ListConfig
+from omegaconf import MISSING, ListConfig
 
 from imgrec.errors import UsageError
 
@@ -47,29 +48,32 @@ class Range:
         for item in value if isinstance(value, (list, tuple, ListConfig)) else [value]:
             if self.among is not None:
                 choice(key, item, self.among)
-            elif isinstance(item, (int, float)):
-                self._check_number(key, item)
-            else:
+            elif not isinstance(item, (int, float)):
                 raise UsageError(f"{key} must be a number, or a list of numbers, got {value!r}")
+            elif not self._holds(item):
+                hinted = self.above is None or not self.above < item < float("inf")
+                raise UsageError(f"{key} must {self.rule}, got {item!r}", way_out=(hinted and self.way_out) or None)
 
-    def _check_number(self, key: str, value: float) -> None:
-        low = self.at_least if self.at_least is not None else self.above
-        high = self.at_most if self.at_most is not None else self.below
-        if self.above is not None:
-            above(key, value, self.above, self.way_out)
-        hint = self.way_out if self.above is None else ""
-        if low is not None and self.at_most is not None:
-            within(key, value, low, self.at_most, hint)
-        elif low is not None and self.below is not None:
-            below(key, value, low, self.below, hint)
-        elif self.at_least is not None:
-            at_least(key, value, self.at_least, hint)
-        elif high is not None and not (-float("inf") < value < high or value == self.at_most):
-            raise UsageError(f"{key} must be {self} and finite, got {value!r}{_hint(hint)}")
+    def _holds(self, value: float) -> bool:
+        """Return True if the number lies in the range; False for NaN and infinities."""
+        if not -float("inf") < value < float("inf"):
+            return False
+        return (
+            (self.above is None or self.above < value)
+            and (self.at_least is None or self.at_least <= value)
+            and (self.below is None or value < self.below)
+            and (self.at_most is None or value <= self.at_most)
+        )
+
+    @property
+    def rule(self) -> str:
+        """What a number must do, with the range as help prints it: `lie in (0, 1]`, `be > 0 and finite`."""
+        told = str(self)
+        return f"lie {told}" if told.startswith("in ") else f"be {told} and finite"
 
     def __str__(self) -> str:
         if self.among is not None:
-            return f"one of {', '.join(self.among)}"
+            return _one_of(self.among)
         low, high = "", ""
         if self.at_least is not None or self.above is not None:
             low = f">= {self.at_least}" if self.above is None else f"> {self.above}"
@@ -106,9 +110,19 @@ def setting(
         at_most: As in `Range`.
         among: As in `Range`.
         way_out: As in `Range`.
+
+    Raises:
+        UsageError: The default is a list itself, or there are two bounds on one side.
     """
+    if isinstance(default, (list, dict, set)):
+        raise UsageError(
+            f"the default of a setting must be made anew for each run, got {default!r}: {help}",
+            way_out=f"write setting(lambda: {default!r}, ...)",
+        )
     if (above is not None and at_least is not None) or (below is not None and at_most is not None):
-        raise ValueError(f"a setting has one lower bound and one upper bound at most: {help}")
+        raise UsageError(
+            f"a setting must have one lower bound and one upper bound at most: {help}", way_out="drop a bound"
+        )
     metadata: dict[str, Any] = {"help": help, "identity": identity}
     bounds = {"above": above, "at_least": at_least, "below": below, "at_most": at_most, "among": among}
     if any(bound is not None for bound in bounds.values()):
@@ -135,6 +149,39 @@ def help_of(field: Field[Any]) -> str:
 
 def is_identity(field: Field[Any]) -> bool:
     return bool(field.metadata["identity"])
+
+
+def check_defaults(schema: type) -> None:
+    """Check the default of each field against the field's type and range.
+
+    Raises:
+        UsageError: A default is of another type, or outside of its range.
+    """
+    kinds, known = typing.get_type_hints(schema), ranges(schema)
+    for field in dataclasses.fields(schema):
+        value = default_of(field)
+        if value in (dataclasses.MISSING, MISSING):  # the command must give a value
+            continue
+        told, way_out = f"the default of {schema.__name__}.{field.name}", "give another default"
+        if not is_of(value, kinds[field.name]):
+            kind = str(field.type.__name__ if isinstance(field.type, type) else field.type)
+            raise UsageError(f"{told} must be of the type {kind}, got {value!r}", way_out=f"{way_out}, or another type")
+        if field.name in known:
+            try:
+                known[field.name].check(told, value)
+            except UsageError as error:
+                raise UsageError(error.reason, way_out=f"{way_out}, or another range") from error
+
+
+def is_of(value: Any, kind: Any) -> bool:
+    """Return True if the value is of a type that a setting can have; a whole number also counts as a float."""
+    if typing.get_origin(kind) is list:
+        return isinstance(value, list) and all(is_of(item, typing.get_args(kind)[0]) for item in value)
+    if options := typing.get_args(kind):
+        return any(is_of(value, option) for option in options)
+    if kind in (int, float):
+        return isinstance(value, (int, kind)) and not isinstance(value, bool)
+    return not isinstance(kind, type) or isinstance(value, kind)
 
 
 def default_of(field: Field[Any]) -> Any:
@@ -172,31 +219,29 @@ def choice(key: str, value: str, known: Sequence[str], way_out: str = "") -> Non
     """
     if value not in known:
         guess = nearest(value, known) if isinstance(value, str) else None
-        hint = _hint(f"did you mean {guess}?" if guess else way_out)
-        raise UsageError(f"{key} must be one of {', '.join(known)}, got {value!r}{hint}")
+        hint = f"did you mean {guess}?" if guess else way_out
+        raise UsageError(f"{key} must be {_one_of(known)}, got {value!r}", way_out=hint or None)
+
+
+def _one_of(known: Sequence[str]) -> str:
+    return f"one of {', '.join(known)}"
 
 
 def at_least(key: str, value: float, low: float, way_out: str = "") -> None:
-    if not low <= value < float("inf"):  # also refuses NaN
-        raise UsageError(f"{key} must be >= {low} and finite, got {value!r}{_hint(way_out)}")
+    """Refuse a value below `low`, NaN and infinity."""
+    Range(at_least=low, way_out=way_out).check(key, value)
 
 
 def above(key: str, value: float, low: float, way_out: str = "") -> None:
-    if not low < value < float("inf"):
-        raise UsageError(f"{key} must be > {low} and finite, got {value!r}{_hint(way_out)}")
+    """Refuse a value that is not greater than `low`, NaN and infinity."""
+    Range(above=low, way_out=way_out).check(key, value)
 
 
 def within(key: str, value: float, low: float, high: float, way_out: str = "") -> None:
     """Refuse a value outside the closed range [low, high]."""
-    if not low <= value <= high:
-        raise UsageError(f"{key} must lie in [{low}, {high}], got {value!r}{_hint(way_out)}")
+    Range(at_least=low, at_most=high, way_out=way_out).check(key, value)
 
 
 def below(key: str, value: float, low: float, high: float, way_out: str = "") -> None:
     """Refuse a value outside the half-open range [low, high)."""
-    if not low <= value < high:
-        raise UsageError(f"{key} must lie in [{low}, {high}), got {value!r}{_hint(way_out)}")
-
-
-def _hint(way_out: str) -> str:
-    return f"; {way_out}" if way_out else ""
+    Range(at_least=low, below=high, way_out=way_out).check(key, value)

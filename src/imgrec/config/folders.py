@@ -3,14 +3,15 @@
 import contextlib
 import os
 import re
+import shlex
 from collections.abc import Iterator
 from contextvars import ContextVar
 from pathlib import Path
+from typing import Any
 
 import yaml
-from omegaconf import OmegaConf
-from omegaconf.errors import OmegaConfBaseException
 
+from imgrec.config import yaml_files
 from imgrec.config.overrides import quoted
 from imgrec.config.registry import components
 from imgrec.config.root import GROUPS
@@ -46,6 +47,24 @@ def file_for(name: str) -> Path | None:
     return next((path for folder in folders() if (path := folder / f"{name}.yaml").is_file()), None)
 
 
+def file_of(name: str) -> Path:
+    """Return the file of conf/ that Hydra calls `name` (`experiment/demo`); relative if below the working folder."""
+    path = file_for(name) or conf_dir() / f"{name}.yaml"
+    return relative(path)
+
+
+def relative(path: Path) -> Path:
+    """Return the path from the working folder if it is below that, else as it is."""
+    near = Path(os.path.relpath(path))
+    return path if ".." in near.parts else near
+
+
+def rows_of(name: str) -> dict[str, Any]:
+    """Return what the file that Hydra calls by this name holds, see `yaml_files.read`."""
+    path = file_of(name)
+    return yaml_files.read(path, shown(path))
+
+
 def files(kind: str = "") -> list[Path]:
     """Return the YAML files of an axis, or of all folders of choices."""
     return [path for folder in folders() for path in sorted((folder / kind).rglob("*.yaml"))]
@@ -57,6 +76,12 @@ def search_path() -> list[str]:
     if own is None:
         return []
     return [f"hydra.searchpath=[{quoted(f'file://{own}')}]"]
+
+
+def option() -> list[str]:
+    """Return the words of a command that name the user's folder; none where there is none."""
+    own = _own.get()
+    return [] if own is None else [OPTION, shlex.quote(str(relative(own)))]
 
 
 @contextlib.contextmanager
@@ -108,35 +133,29 @@ def _checked(folder: Path) -> Path:
             raise UsageError(
                 f"{told}: {shown(path)} must have a name that is free, and {kind}={name} is there; rename it"
             )
-        _refuse_code(place / path, f"{told}: {shown(path)}", kind)
+        _check_file(place / path, f"{told}: {shown(path)}", kind)
     if not found:
         raise UsageError(f"{told} must hold YAML files, such as experiment/mine.yaml, and holds none; name another")
     return place
 
 
-def _refuse_code(path: Path, told: str, kind: str) -> None:
+def _check_file(path: Path, told: str, kind: str) -> None:
     """Refuse a file that says how Hydra itself works, as such settings may name classes.
 
     Raises:
-        UsageError: The file does so, or cannot be read.
+        UsageError: The file does so, cannot be read, or names itself otherwise than it is called.
     """
-    try:
-        text = path.read_text("utf-8")
-        rows = OmegaConf.to_container(OmegaConf.load(path))
-    except yaml.YAMLError:
-        return  # the refusal names the line, when the file is composed
-    except (OSError, ValueError, RecursionError, OmegaConfBaseException) as error:
-        reason = getattr(error, "strerror", None) or str(error).splitlines()[0]
-        raise UsageError(f"{told} must be YAML, and cannot be read: {reason}; mend it") from error
-    package = re.findall(r"^#\s*@package\s+(\S+)", text, re.MULTILINE)
+    rows = yaml_files.read(path, told)
+    package = re.findall(r"^#\s*@package\s+(\S+)", path.read_text("utf-8"), re.MULTILINE)
     if set(package) - ({"_global_"} if kind in ("experiment", "study") else set()):
         raise UsageError(f"{told} must set values of its own place, got @package {package[0]}; remove that line")
-    settings = rows if isinstance(rows, dict) else {}
-    if "hydra" in str(settings.get("defaults")):
+    if refusal := yaml_files.label_refusal(path, told, rows):
+        raise refusal
+    if "hydra" in str(rows.get("defaults")):
         raise UsageError(
             f"{told} must choose none of Hydra's own groups in its defaults; remove what names hydra there"
         )
-    hydra = settings.get("hydra")
+    hydra = rows.get("hydra")
     sweeper = hydra.get("sweeper") if isinstance(hydra, dict) else None
     if hydra is not None and not (
         kind == "study" and isinstance(sweeper, dict) and {*hydra} <= {"sweeper", "mode"} and [*sweeper] == ["params"]

@@ -180,13 +180,8 @@ def refuse_missing(components: Mapping[str, Mapping[str, Any]], what: str) -> No
     Raises:
         UsageError: A component is not loaded.
     """
-    for key in missing(components):
-        row = components[key]
-        if "distribution" in row:
-            way_out = f"install {row['distribution']}"
-        else:
-            way_out = f"give --components {shlex.quote(str(row['file']))}, or put it into {VARIABLE}"
-        raise UsageError(f"{what} was made with {key} of {_described(row)}, which is not loaded; {way_out}")
+    if lacking := {key: components[key] for key in missing(components)}:
+        raise UsageError(f"{what} was made with {_listed(lacking)} not loaded; {_way_to_load(lacking)}")
 
 
 def refuse_other(components: Mapping[str, Mapping[str, Any]], what: str) -> None:
@@ -213,10 +208,31 @@ def refuse_other(components: Mapping[str, Mapping[str, Any]], what: str) -> None
             )
 
 
-def _loaded(key: str) -> type | None:
+def _loaded(key: str) -> type[Component] | None:
     """Return the component that is registered as this `axis=name`."""
     axis, _, name = key.partition("=")
     return registry.components(axis).get(name)
+
+
+def _listed(components: Mapping[str, Mapping[str, Any]]) -> str:
+    """Return the components in words, those of one file or package together."""
+    by_place: dict[str, list[str]] = {}
+    for key, row in components.items():
+        by_place.setdefault(_described(row), []).append(key)
+    found = [f"{' and '.join(keys)} of {place}" for place, keys in by_place.items()]
+    verb = "is" if len(components) == 1 else "are"
+    return f"{', and with '.join(found)}, which {verb}"
+
+
+def _way_to_load(components: Mapping[str, Mapping[str, Any]]) -> str:
+    """Return the advice that names every file and package that these components need."""
+    packages = list(dict.fromkeys(str(row["distribution"]) for row in components.values() if "distribution" in row))
+    files = list(dict.fromkeys(str(row["file"]) for row in components.values() if "distribution" not in row))
+    ways = [f"install {' and '.join(packages)}"] if packages else []
+    if files:
+        options = " ".join(f"--components {shlex.quote(file)}" for file in files)
+        ways.append(f"give {options}, or put {'it' if len(files) == 1 else 'them'} into {VARIABLE}")
+    return ", and ".join(ways)
 
 
 def _described(row: Mapping[str, Any]) -> str:

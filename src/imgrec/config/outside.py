@@ -10,6 +10,7 @@ import importlib.util
 import logging
 import os
 import sys
+import traceback
 import typing
 from collections.abc import Iterator, Mapping, Sequence
 from importlib.machinery import ModuleSpec
@@ -28,7 +29,7 @@ from imgrec.config.optimizer import Optimizer
 from imgrec.config.protocol import Protocol
 from imgrec.config.root import SECTIONS
 from imgrec.config.schedule import Schedule
-from imgrec.errors import UsageError, shown
+from imgrec.errors import RefusalError, UsageError, shown
 
 log = logging.getLogger(__name__)
 
@@ -151,12 +152,23 @@ def _run(code: EntryPoint | tuple[ModuleSpec, bytes], where: str) -> None:
             exec(compile(content, str(spec.origin), "exec"), module.__dict__)
         for component in set(_all_components()) - before:
             _check(component)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         registry.forget(set(_all_components()) - before)
-        reason = " ".join(str(error).split())
-        kind = "" if isinstance(error, UsageError) else f"{type(error).__name__}: "
-        way_out = "" if ";" in reason else "; mend it"
-        raise UsageError(f"{where} cannot be loaded: {kind}{reason}{way_out}") from error
+        if isinstance(error, RefusalError):
+            raise UsageError(f"{where} cannot be loaded: {error.reason}", way_out=error.way_out) from error
+        reason = f"{type(error).__name__}: {' '.join(str(error).split())}".removesuffix(": ")
+        raise UsageError(f"{where} cannot be loaded: {reason}{_line_of(error, code)}", way_out="mend it") from error
+
+
+def _line_of(error: BaseException, code: EntryPoint | tuple[ModuleSpec, bytes]) -> str:
+    """Return the innermost line of the loaded code that raised the error, in brackets; "" where none is known."""
+    package = (code.module if isinstance(code, EntryPoint) else code[0].name).partition(".")[0]
+    lines = [
+        (frame.f_code.co_filename, line)
+        for frame, line in traceback.walk_tb(error.__traceback__)
+        if str(frame.f_globals.get("__name__")).partition(".")[0] == package
+    ]
+    return f" ({shown(Path(lines[-1][0]).name)}, line {lines[-1][1]})" if lines else ""
 
 
 def _check(component: type[Component]) -> None:
@@ -165,26 +177,38 @@ def _check(component: type[Component]) -> None:
     told = f"@register({axis!r}, {name!r})"
     base = KINDS.get(axis)
     if base is None:
-        raise UsageError(f"{told} must name one of {', '.join(KINDS)}")
+        raise UsageError(f"{told} must name one of {', '.join(KINDS)}", way_out="name another axis")
     if not issubclass(component, base):
-        raise UsageError(f"{told} must stand before a class that derives from {base.__name__}")
+        raise UsageError(
+            f"{told} must stand before a class that derives from {base.__name__}",
+            way_out="derive it",
+        )
     if not name.isidentifier():
-        raise UsageError(f"{told} must give a name of letters, digits and underscores")
+        raise UsageError(f"{told} must give a name of letters, digits and underscores", way_out="give another")
     if (taken := folders.file_for(f"{axis}/{name}")) is not None:
-        raise UsageError(f"{told} must give a name that is free, and {shown(taken)} has it")
+        raise UsageError(f"{told} must give a name that is free, and {shown(taken)} has it", way_out="give another one")
     if not component.__doc__ or component.__doc__.startswith(f"{component.__name__}("):  # as dataclasses make one
-        raise UsageError(f"{told} must stand before a class with a docstring, whose first line --help shows")
+        raise UsageError(
+            f"{told} must stand before a class with a docstring, whose first line --help shows", way_out="write one"
+        )
     lacking = sorted(component.__abstractmethods__)
     if issubclass(component, Data) and component.look is Data.look and component.fingerprint is Data.fingerprint:
         lacking.append("fingerprint")
     if lacking:
-        raise UsageError(f"{told} must stand before a class that defines {'() and '.join(lacking)}()")
+        raise UsageError(
+            f"{told} must stand before a class that defines {'() and '.join(lacking)}()",
+            way_out="define it",
+        )
     for field in dataclasses.fields(component):
         if field.name != "name" and "help" not in field.metadata:
-            raise UsageError(f"{told}: {field.name} must be a setting; write {field.name} = setting(DEFAULT, 'HELP')")
+            raise UsageError(
+                f"{told}: {field.name} must be a setting", way_out=f"write {field.name} = setting(DEFAULT, 'HELP')"
+            )
         kind = str(typing.get_type_hints(component)[field.name]).removeprefix("<class '").removesuffix("'>")
         if kind not in _TYPES:
-            raise UsageError(f"{told}: {field.name} must be one of {', '.join(_TYPES)}, got {kind}")
+            raise UsageError(
+                f"{told}: {field.name} must be one of {', '.join(_TYPES)}, got {kind}", way_out="give it another type"
+            )
 
 
 def _all_components() -> Iterator[type[Component]]:

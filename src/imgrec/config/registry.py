@@ -14,12 +14,15 @@ A component registers itself where it is defined:
 import functools
 import importlib
 import pkgutil
+import sys
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import TypeVar, dataclass_transform
 
 from imgrec.config.component import Component
+from imgrec.config.fields import check_defaults
+from imgrec.errors import UsageError, shown
 
 C = TypeVar("C", bound=Component)
 
@@ -45,14 +48,19 @@ def register(axis: str, name: str) -> Callable[[type[C]], type[C]]:
         name: The component's name in configurations, records and checkpoints.
 
     Raises:
-        ValueError: The axis has a component of this name already.
+        UsageError: The axis has a component of this name already, the class is of another axis, or a default is not of
+            its setting's type or range.
     """
 
     def add(cls: type[C]) -> type[C]:
+        told = f"@register({axis!r}, {name!r})"
         if not isinstance(cls.axis, str):
-            raise ValueError(f"@register({axis!r}, {name!r}): axis and name are taken; rename the setting")
+            raise UsageError(f"{told}: a setting must not be called axis or name", way_out="rename it")
         if cls.axis != axis:
-            raise ValueError(f"@register({axis!r}, {name!r}) stands before a class of the axis {cls.axis}")
+            raise UsageError(
+                f"{told} must stand before a class of the axis {axis}, and {cls.__name__} is of the axis {cls.axis}",
+                way_out="change one of the two",
+            )
         if cls.__module__.partition(".")[0] != "imgrec":
             _import_all()  # imgrec's own names are taken
         known = _registered.setdefault(axis, {})
@@ -61,16 +69,30 @@ def register(axis: str, name: str) -> Callable[[type[C]], type[C]]:
             (other.__module__, other.__qualname__) != (cls.__module__, cls.__qualname__)
             or cls.__module__.startswith(FILES)  # a program may define a class again, but a file may not
         ):
-            where = "another class of this file" if other.__module__ == cls.__module__ else other.__module__
-            raise ValueError(f"{axis}={name} must be a name that is free, and {where} has it; give another one")
+            where = "another class of this file" if other.__module__ == cls.__module__ else place_of(other)
+            raise UsageError(
+                f"{axis}={name} must be a name that is free, and {where} has it", way_out="give another one"
+            )
         if cls.is_choice:
             cls.__annotations__ = {"name": str, **cls.__annotations__}
             cls.name = name
-        known[name] = made = dataclass(kw_only=True)(cls)
+        made = dataclass(kw_only=True)(cls)
+        try:
+            check_defaults(made)
+        except UsageError as error:
+            raise UsageError(f"{told}: {error.reason}", way_out=error.way_out) from error
+        known[name] = made
         _count()
         return made
 
     return add
+
+
+def place_of(component: type) -> str:
+    """Return where a component is defined, as people know it: the user's file, or the name of a module."""
+    module = component.__module__
+    path = getattr(sys.modules.get(module), "__file__", None) if module.startswith(FILES) else None
+    return shown(path) if path else module
 
 
 def components(axis: str) -> Mapping[str, type[Component]]:

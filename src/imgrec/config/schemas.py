@@ -53,7 +53,7 @@ def settings(axis: str, name: str) -> dict[str, Any]:
     """Return the values that a choice of an axis gives its dataclass: those of its file, else the defaults.
 
     Raises:
-        yaml.YAMLError: The file is not valid YAML.
+        UsageError: The file cannot be read.
     """
     schema, given = written(axis, name)
     values = {} if schema is None else {field.name: default_of(field) for field in dataclasses.fields(schema)}
@@ -64,21 +64,19 @@ def written(axis: str, name: str) -> tuple[type[Component] | None, dict[str, Any
     """Return the component of a choice, None if its file names none, and the values that files of conf/ set.
 
     Raises:
-        yaml.YAMLError: A file is not valid YAML.
+        UsageError: A file cannot be read.
     """
     path = folders.file_for(f"{axis}/{name}")
     if path is None:
         return components(axis).get(name.removesuffix("_schema")), {}
-    given = OmegaConf.to_container(OmegaConf.load(path))
+    given = folders.rows_of(f"{axis}/{name}")
     schema: type[Component] | None = None
     values: dict[str, Any] = {}
-    if isinstance(given, dict):
-        for base in given.pop("defaults", None) or ():
-            if base not in ("_self_", name):
-                found, below = written(axis, str(base))
-                schema, values = found or schema, values | below
-        values |= {str(key): value for key, value in given.items()}
-    return schema, values
+    for base in given.pop("defaults", None) or ():
+        if base not in ("_self_", name):
+            found, below = written(axis, str(base))
+            schema, values = found or schema, values | below
+    return schema, values | given
 
 
 def recorded_name(axis: str, name: str) -> str:

@@ -29,7 +29,7 @@ from imgrec.errors import Interrupted, RunError, UsageError, interruption_in, sh
 from imgrec.job import Job
 from imgrec.records import Record
 from imgrec.runfolder import SWEEP_LOCK
-from imgrec.sweep import pool, search
+from imgrec.sweep import partial, pool, search
 from imgrec.sweep.jobs import PATIENCE, Jobs, SweepJob, deaths, each_once, state
 from imgrec.sweep.live_view import Kind, LiveView
 from imgrec.sweep.watch import Watch
@@ -62,10 +62,13 @@ class Sweep:
         ):
             if given(overrides, key) is not None:
                 raise UsageError(f"{key} {reason}")
-        words = [*(of_study(overrides) or []), *overrides]
+        study = of_study(overrides) or []
+        words = [*study, *overrides]
         self.words: Sequence[str] = [text for text in words if not key_of(text).startswith("hydra.")]
         _refuse_lists(words)
+        partial.refuse(overrides, study)
         self._config = self._first(words)
+        partial.refuse(overrides, study, self._config.sweep.tries)
         if self._config.trainer.fast_dev_run:
             raise UsageError(
                 "trainer.fast_dev_run tries one run out, and a sweep asks for several; leave out one of the two"

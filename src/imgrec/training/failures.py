@@ -1,10 +1,14 @@
-"""Turn what ended a run into one sentence: missing memory, a disk that refuses, a state of unknown origin."""
+"""Turn what ended a run into one sentence: missing memory, a full disk, an outside component, a foreign state."""
 
+import errno
 from pathlib import Path
 
 from imgrec import checkpoint, runfolder, text_files
+from imgrec.config import outside_errors
 from imgrec.errors import RunError, UsageError
 from imgrec.training.fitting import NO_MEMORY
+
+_OF_CODE = (None, errno.ENOENT, errno.ENOTDIR, errno.EISDIR)  # raised for a wrong path, not for a full or lost disk
 
 
 def _saved_since(folder: Path, foreign: Path) -> bool:
@@ -14,7 +18,9 @@ def _saved_since(folder: Path, foreign: Path) -> bool:
 
 
 def explained(error: BaseException, folder: Path, foreign: Path | None) -> BaseException:
-    """Return the error as one sentence, if the disk (of a log, a curve, an event file) or missing memory is the cause.
+    """Return the error as one sentence where its cause is known, else as it is.
+
+    Causes are the disk (of a log, a curve, an event file), missing memory, and the code of a component from outside.
 
     Args:
         error: The error.
@@ -28,16 +34,19 @@ def explained(error: BaseException, folder: Path, foreign: Path | None) -> BaseE
             " (trainer.accumulate makes up for it), data.eval_batch_size, data.image_size or the model's widths"
         )
     if isinstance(error, SystemExit):
-        return RunError(f"a run must end by returning or raising, and something in it called sys.exit({error.code!r})")
+        what = outside_errors.origin_of(error) or "something in it"
+        return RunError(f"a run must end by returning or raising, and {what} called sys.exit({error.code!r}); mend it")
     if not isinstance(error, OSError):
         if foreign is None or isinstance(error, (RunError, UsageError)) or _saved_since(folder, foreign):
-            return error
+            return outside_errors.explained(error) or error
         return RunError(
             f"{foreign} has no .sha256 beside it, and no run could go on from what it holds, got:"
             f" {text_files.reason(error)}; restore the run's own, or start over in another folder"
         )
     if isinstance(error.__context__, RunError):  # a logger that failed when it was closed; the first error counts
         return error.__context__
+    if error.errno in _OF_CODE and (told := outside_errors.explained(error)) is not None:
+        return told
     return RunError(
         f"{error.filename or folder} cannot be written or read: {error.strerror or error}; free the disk, or mend what"
         " the reason says, and start the same command again: it goes on from its last checkpoint"

@@ -13,6 +13,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from imgrec import assembly, ddp_processes
 from imgrec.classifier import Classifier
+from imgrec.config import outside_errors
 from imgrec.data.inventory import Inventory
 from imgrec.data.sources import Load
 from imgrec.errors import RunError, UsageError
@@ -153,6 +154,8 @@ class Fitting:
         theirs = {type(each).__module__ for each in self._named_callbacks}
         if any(frame.f_globals.get("__name__") in theirs for frame, _ in traceback.walk_tb(error.__traceback__)):
             return None  # a callback of the configuration failed, and the state is as good as it was
+        if outside_errors.origin_of(error) is not None:
+            return None  # so did another component from outside
         reason = f"no {error}" if isinstance(error, KeyError) else " ".join(str(error).split()) or "no reason"
         return RunError(
             f"{self._resumed} must hold a state that the run can go on from, and its first step from there ended with:"
