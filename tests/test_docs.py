@@ -55,7 +55,7 @@ def test_what_the_page_on_extending_adds_is_there(examples: Path, imgrec: Callab
 
         outside.load(sorted(Path().glob("my_*.py")))
         words = ["experiment=demo", "trainer.max_epochs=1", "trainer.progress=none", "trainer.tensorboard=false"]
-        words += ["trainer.accelerator=cpu", "data.eval_batch_size=512"]
+        words += ["trainer.accelerator=cpu", "trainer.threads=1", "data.batch_size=256", "data.eval_batch_size=512"]
         run = launch.train([*words, "loss=poly", "model=mlp", "model.width=8", "test_protocols=[clean,fgsm]"])
         assert run.record.status == "finished"
         top1 = {score.protocol: score.value for score in run.record.scores if score.metric == "top1"}
@@ -64,10 +64,12 @@ def test_what_the_page_on_extending_adds_is_there(examples: Path, imgrec: Callab
         assert {score.protocol for score in told.scores} == {"fgsm:0.500"}
         small = ["model.widths=[4]", "model.hidden=8"]
         sign = [*words, *small, "optimizer=sign_sgd"]
-        assert launch.train(sign).record.weights != launch.train([*sign, "optimizer.lr_scale=2"]).record.weights
-        stripes = launch.train(["data=stripes", *words[1:], *small, "trainer.max_epochs=3", "optimizer.lr=0.01"])
+        plain = launch.train([*words, *small])
+        assert launch.train(sign).record.weights != plain.record.weights
+        words_of_stripes = ["data=stripes", *words[1:], *small, "data.batch_size=64", "trainer.max_epochs=3"]
+        stripes = launch.train([*words_of_stripes, "optimizer.lr=0.01"])
         assert stripes.record.score("top1", split="test", at="last").value > 0.6
-        plain, noisy = (launch.train([*words, *small, f"callbacks={names}"]) for names in ("[]", "[gradient_noise]"))
+        noisy = launch.train([*words, *small, "callbacks=[gradient_noise]"])
         assert plain.record.run_id != noisy.record.run_id
         assert plain.record.weights != noisy.record.weights
         smooth = launch.train([*words, *small, "loss=label_smoothing_03"], config_dir="my_conf")

@@ -28,17 +28,26 @@ from imgrec.config import outside
 from imgrec.sweep.run import Sweep
 from imgrec.tables import command as tables
 
-top = os.path.dirname(imgrec.__file__)
+top, here = os.path.dirname(imgrec.__file__), os.getcwd()
 calls = []
+known = {{}}  # by code: the name of its function, if a walk names it
 
 
 def note(frame, event, argument):
-    code = frame.f_code
-    if event == "call" and code.co_filename.startswith((top, os.getcwd())):
-        place = os.path.relpath(code.co_filename, top) if code.co_filename.startswith(top) else "my_loss.py"
-        name = place.removesuffix(".py").replace(os.sep, ".") + "." + code.co_qualname
-        if name in named:
-            calls.append(name)
+    if event == "call":
+        code = frame.f_code
+        if code not in known:
+            known[code] = name_of(code)
+        if known[code]:
+            calls.append(known[code])
+
+
+def name_of(code):
+    if not code.co_filename.startswith((top, here)):
+        return None
+    place = os.path.relpath(code.co_filename, top) if code.co_filename.startswith(top) else "my_loss.py"
+    name = place.removesuffix(".py").replace(os.sep, ".") + "." + code.co_qualname
+    return name if name in named else None
 
 
 def traced(action):
