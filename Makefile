@@ -32,7 +32,7 @@ lint: $(VENV)/.dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	for folder in experiments/article experiments/report experiments/seeds experiments/speed experiments/sweeps; do $(BIN)/mypy $$folder || exit 1; done
+	for folder in experiments/article experiments/report experiments/seeds experiments/speed experiments/splits experiments/sweeps; do $(BIN)/mypy $$folder || exit 1; done
 	$(BIN)/lint-imports
 
 dev: $(VENV)/.dev

@@ -199,6 +199,11 @@ def test_the_page_on_seeds_states_what_its_records_and_predictions_say() -> None
         assert kept.digest() == record.predictions["test/clean/last"]
 
 
+def test_the_page_on_splits_states_what_its_records_say() -> None:
+    page = (EXPERIMENTS / "splits/README.md").read_text()
+    assert runpy.run_path(str(EXPERIMENTS / "splits/analysis.py"))["main"](EXPERIMENTS / "splits") in page
+
+
 @pytest.mark.parametrize(
     "words", [["--baseline", "optimizer=adam"], ["--rows", "optimizer", "--columns", "loss"]], ids=["rows", "columns"]
 )
