@@ -1,7 +1,7 @@
 """What the records say of the validation split: python experiments/splits/analysis.py [FOLDER].
 
-FOLDER: this one, or another with records/. For validation and test: the deviation of top1 over runs that differ in their
-validation split alone, and the deviation that other images alone would give. Needs the dev tools.
+FOLDER: this one, or another with records/. For validation and test: the deviation of top1 over runs that differ in
+their validation split alone, and the deviation that other images alone would give. Needs the dev tools.
 """
 
 import math
@@ -25,7 +25,8 @@ def main(folder: Path) -> str:
         low, high = (deviation * math.sqrt(free / stats.chi2.ppf(share, free)) for share in (0.975, 0.025))
         other = math.sqrt(mean * (100 - mean) / images)  # of a share among as many images, drawn anew
         lines.append(
-            f"| {images} {split} | {len(values)} | {mean:.2f} | {deviation:.2f} | [{low:.2f}, {high:.2f}] | {other:.2f} |"
+            f"| {images} {split} | {len(values)} | {mean:.2f} | {deviation:.2f} | [{low:.2f}, {high:.2f}]"
+            f" | {other:.2f} |"
         )
     return "\n".join(lines)
 
