@@ -151,7 +151,8 @@ def _union(several: Iterable[Sequence[str]]) -> list[str]:
 def continued(record: Record, now: Code) -> tuple[Code, list[Code]]:
     """Return the code that a run began with, and the modules that have changed since, up to the code `now`.
 
-    Where the record says nothing of its code, no change is known.
+    Where the record says nothing of its code, no change is known. Outside protocols and loggers decide nothing of the
+    training so far, so theirs is the present code.
 
     Args:
         record: The record of the run that made the checkpoint.
@@ -162,9 +163,16 @@ def continued(record: Record, now: Code) -> tuple[Code, list[Code]]:
     latest: Code = dict(record.code)
     for part in record.code_since:
         latest.update(part)
-    other = codebase.differing(latest, now)
-    since = [*record.code_since, *([{name: now.get(name, "") for name in other}] if other else [])]
-    return dict(record.code), since
+    other = _deciding(codebase.differing(latest, now))
+    parts = [*record.code_since, {name: now.get(name, "") for name in other}]
+    since = [kept for part in parts if (kept := {name: part[name] for name in _deciding(list(part))})]
+    present = {name: digests for name, digests in now.items() if name.startswith(_AFTER)}
+    return {name: record.code[name] for name in _deciding(list(record.code))} | present, since
+
+
+def between_outside(records: Iterable[Record]) -> list[str]:
+    """Return the outside components, as `axis.name`, whose code differs between the records."""
+    return [name.partition(".")[2] for name in between(records) if name.partition(".")[0] == origins.CODE]
 
 
 def between(records: Iterable[Record]) -> list[str]:

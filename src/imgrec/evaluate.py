@@ -97,7 +97,7 @@ def evaluate(
     outside.load()
     run, output = Path(run), None if output is None else Path(output)
     data_root = None if data_root is None else str(data_root)
-    choice("--protocol", protocol, list(components("protocol")))
+    choice("--protocol", protocol, list(components("protocol")), "one of your own needs --components FILE")
     measured = compose.protocol(protocol, settings)
     choice("--split", split, ("test", "val"))
     if precision is not None:

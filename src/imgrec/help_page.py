@@ -9,7 +9,7 @@ from typing import Any
 import yaml
 from omegaconf import MISSING
 
-from imgrec.config import folders, listed, recipes
+from imgrec.config import folders, listed, outside, recipes
 from imgrec.config.explain import unknown_choice
 from imgrec.config.fields import default_of, help_of, nearest, ranges
 from imgrec.config.listed import LISTS
@@ -180,7 +180,7 @@ def _recipe(kind: str, name: str) -> list[str]:
     found = recipes.find(kind, name)
     words = found.words()
     chosen = [word for word in words if word.partition("=")[0] in GROUPS]
-    asked = " ".join([*folders.option(), "--help", f"{kind}={name}", *chosen])
+    asked = " ".join([*outside.options(), "--help", f"{kind}={name}", *chosen])
     lines = [*_line(f"{kind}={name}", explanation(kind, name)), "", "  It stands for:", ""]
     lines += [f"    {shlex.quote(word)}" for word in words]
     return [*lines, "", *_wrapped(f"Their keys, as they are there: imgrec train {asked}" if chosen else ""), ""]

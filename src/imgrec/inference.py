@@ -5,7 +5,7 @@ N images, K classes. Logits are float32, whatever the arithmetic of the training
 
 import contextlib
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -139,8 +139,7 @@ def predict(
             raise workers.told(error, num_workers) or error from error
         finally:
             workers.end(loader)
-    if not logits or any(len(found) < len(targets) for found in logits.values()):
-        raise RunError(f"protocol={protocol.name} must give the same rows for each batch, got {', '.join(logits)}")
+    _check_rows(protocol, logits, batches=len(targets))
     return {
         label: Predictions(
             logits_nk=torch.cat(found),
@@ -151,6 +150,27 @@ def predict(
         )
         for label, found in logits.items()
     }
+
+
+def _check_rows(protocol: Protocol, logits: Mapping[str, Sequence[Tensor]], *, batches: int) -> None:
+    """Check that each row has logits of each batch, and that no two values of a setting share a row.
+
+    Raises:
+        RunError: It does not hold.
+    """
+    if not logits:
+        raise RunError(f"protocol={protocol.name} must give one row at least, and gives none; mend its settings")
+    if short := [label for label, found in logits.items() if len(found) < batches]:
+        raise RunError(
+            f"protocol={protocol.name} must give the same rows for each batch, and {', '.join(short)} is not in all of"
+            " them; mend its build()"
+        )
+    values = getattr(protocol, protocol.rows_from) if protocol.rows_from else None
+    if isinstance(values, list) and len(values) != len(logits):
+        raise RunError(
+            f"protocol={protocol.name} must give a row for each value of {protocol.rows_from}, which are"
+            f" {', '.join(map(str, values))}, got {', '.join(logits)}; name the rows so that they differ"
+        )
 
 
 def _rows(protocol: Protocol, found: object) -> Mapping[str, Tensor]:

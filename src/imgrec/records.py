@@ -17,6 +17,10 @@ SCHEMA = 1
 STATUSES = ("running", "finished", "failed", "interrupted")
 
 
+_COUNTED = ("top1", "top5")  # shares of images
+_ROUNDING = 1e-7  # records hold 7 decimals
+
+
 @dataclass(kw_only=True)
 class Score:
     """One measured number.
@@ -40,6 +44,13 @@ class Score:
     settings: dict[str, Any] = field(default_factory=dict)
     ci: tuple[float, float] | None = None
 
+    @property
+    def exact(self) -> float:
+        """The value without the rounding of records, where it is a count of images divided by n; else the value."""
+        count = round(self.value * self.n) if self.metric in _COUNTED and math.isfinite(self.value) else None
+        is_count = count is not None and abs(count / self.n - self.value) <= _ROUNDING
+        return count / self.n if count is not None and is_count else self.value
+
 
 @dataclass(kw_only=True)
 class Record:
@@ -53,7 +64,8 @@ class Record:
         environment: Versions, hardware, threads and commit.
         weights: The digest of the weights at `best` and `last`.
         progress: How far it came.
-        code: Digests of the modules that the run began with (`codebase.Code`); empty in older records.
+        code: Digests of the modules that the run began with (`codebase.Code`), and of the outside protocols and
+            loggers that it ended with; empty in older records.
         code_since: For each time that it continued with other code, the digests of the modules that had changed.
         deaths: How many processes in a row continued from the same state and ended without a report (killed, say).
         parent: The folder of the run that it continued from.

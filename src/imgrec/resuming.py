@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from imgrec import run_lookup, runfolder
-from imgrec.config import origins, serialize
+from imgrec.config import origins, outside, serialize
 from imgrec.config.changes import changeable_keys, why_refused
 from imgrec.config.compose import compose
 from imgrec.config.fields import nearest
@@ -118,7 +118,7 @@ def _literal(value: Any) -> str:
 
 def _restart_command(words: Sequence[str]) -> str:
     kept = [text for text in words if key_of(text) not in ("resume", "resume_override", "hydra.run.dir")]
-    return f"start a new run: {shlex.join(['imgrec', 'train', *kept])}"
+    return f"start a new run: {' '.join(['imgrec train', *outside.options(), shlex.join(kept)])}"
 
 
 def _changed(before: Config, now: Config) -> list[str]:

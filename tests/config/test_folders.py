@@ -276,8 +276,8 @@ def test_what_is_wrong_in_a_file_is_said_with_its_place(
     folder: Callable[[Mapping[str, str]], Path], text: str, sentence: str
 ) -> None:
     with (
-        folders.also(folder({"optimizer/mine.yaml": text})),
         pytest.raises(UsageError, match=r"must|is not a key|value") as refused,
+        folders.also(folder({"optimizer/mine.yaml": text})),
     ):
         compose(["optimizer=mine"])
     assert sentence in str(refused.value)

@@ -212,14 +212,14 @@ def choice(key: str, value: str, known: Sequence[str], way_out: str = "") -> Non
         key: What the value is of, for the refusal.
         value: The value.
         known: The values that there are.
-        way_out: What the refusal recommends where no known value is near.
+        way_out: What the refusal recommends besides the nearest known value.
 
     Raises:
         UsageError: The value is not known.
     """
     if value not in known:
         guess = nearest(value, known) if isinstance(value, str) else None
-        hint = f"did you mean {guess}?" if guess else way_out
+        hint = "; ".join(filter(None, [f"did you mean {guess}?" if guess else "", way_out]))
         raise UsageError(f"{key} must be {_one_of(known)}, got {value!r}", way_out=hint or None)
 
 

@@ -151,6 +151,11 @@ def _check_file(path: Path, told: str, kind: str) -> None:
         raise UsageError(f"{told} must set values of its own place, got @package {package[0]}; remove that line")
     if refusal := yaml_files.label_refusal(path, told, rows):
         raise refusal
+    if kind not in yaml_files.LABELLED and not [base for base in rows.get("defaults", []) if base != "_self_"]:
+        known = ", ".join(f"{name}_schema" for name in components(kind))
+        raise UsageError(
+            f"{told}: it must name its schema; add a line such as defaults: [{known.partition(',')[0]}] ({known})"
+        )
     if "hydra" in str(rows.get("defaults")):
         raise UsageError(
             f"{told} must choose none of Hydra's own groups in its defaults; remove what names hydra there"

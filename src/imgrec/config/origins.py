@@ -204,7 +204,8 @@ def refuse_other(components: Mapping[str, Mapping[str, Any]], what: str) -> None
         if not same or (row.get("sha256") and not _is_same(row, now or {})):
             this = "imgrec itself" if now is None else _described(now)
             raise UsageError(
-                f"{what} was made with {key} of {_described(row)}, and {key} is now that of {this}; restore it"
+                f"{what} was made with {key} of {_described(row)}, and {key} is now that of {this}; restore it, or"
+                " train anew"
             )
 
 

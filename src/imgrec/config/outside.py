@@ -9,6 +9,7 @@ import hashlib
 import importlib.util
 import logging
 import os
+import shlex
 import sys
 import traceback
 import typing
@@ -73,6 +74,12 @@ def load_files(files: Sequence[origins.File]) -> None:
 def loaded() -> list[origins.File]:
     """Return the files whose components are loaded."""
     return list(origins.files.values())
+
+
+def options() -> list[str]:
+    """Return the words of a command that name the loaded files and the user's folder of choices; see `folders.also`."""
+    files = [shlex.quote(shown(folders.relative(Path(file.path)))) for file in loaded()]
+    return [*(word for file in files for word in ("--components", file)), *folders.option()]
 
 
 @functools.cache  # a program may change its folder, which would change the meaning of a relative path

@@ -166,11 +166,18 @@ def _commands(row: Row) -> list[str]:
     studied = any(run.record.study or run.record.parent for run in row.runs)
     if len(rest) == 1 and len(row.runs) > 1 and not studied:
         seeds = ",".join(str(seed) for seed in sorted({run.seed for run in row.runs}))
-        return [_shell(["imgrec", "train", "-m", *next(iter(rest)), f"seed={seeds}"])]
+        return [_shell(["imgrec", "train", *_own(row), "-m", *next(iter(rest)), f"seed={seeds}"])]
     return [
-        _shell(["imgrec", "train", *run.record.command, *(["hydra.mode=RUN"] if run.record.study else [])])
+        _shell(["imgrec", "train", *_own(row), *run.record.command, *(["hydra.mode=RUN"] if run.record.study else [])])
         for run in row.runs
     ]
+
+
+def _own(row: Row) -> list[str]:
+    """Return the words that name the files of the user's own components; a record keeps a file's name alone."""
+    parts = (part for run in row.runs for part in run.record.components.values())
+    files = sorted({str(part["file"]) for part in parts if "file" in part})
+    return [word for file in files for word in ("--components", file)]
 
 
 def _shell(words: Sequence[str]) -> str:

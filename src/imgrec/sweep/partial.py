@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from hydra.core.override_parser.types import Override
 
-from imgrec.config import folders, schemas
+from imgrec.config import outside, schemas
 from imgrec.config.compose import expand
 from imgrec.config.overrides import key_of, parsed
 from imgrec.config.root import GROUPS
@@ -57,4 +57,4 @@ def _command(given: Sequence[str], axis: str, names: Sequence[str]) -> str:
     chosen = f"{axis}={','.join(names)}"
     words = [chosen if key_of(word) == axis else word for word in given]
     words += [] if chosen in words else [chosen]
-    return " ".join(["imgrec train", *folders.option(), "-m", *map(shlex.quote, words)])
+    return " ".join(["imgrec train", *outside.options(), "-m", *map(shlex.quote, words)])

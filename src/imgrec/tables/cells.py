@@ -21,7 +21,7 @@ def cell_of(runs: Sequence[Run], column: Column, at: str, reader: Reader) -> Cel
             by_seed[run.seed, same] = run, score
     if not by_seed:
         return Cell(values={}, summary=None)
-    values = {key: score.value * column.scale for key, (_, score) in by_seed.items()}
+    values = {key: score.exact * column.scale for key, (_, score) in by_seed.items()}
     answers = reader.answers(by_seed, column)
     over_both = statistics.interval_over_both(answers.matrix) if answers else None
     if over_both is None and len(by_seed) == 1:

@@ -163,6 +163,10 @@ def _doubt(table: Table, number: int, first: Row, row: Row) -> Doubt | None:
     if lead == 0:
         return doubt(f"{ours} and {theirs} have the same mean")
     said = f"{ours} leads {theirs} by {lead:.3g}"
+    for each, name in ((first, ours), (row, theirs)):
+        if differ := each.different_code:
+            why = f"the runs of {name} were made by different code of {', '.join(differ)}"
+            return doubt(f"{said}, and {why}", why=why)
     seen = statistics.compare(leader.values, cell.values)
     if seen is None:
         why = "their runs tell nothing of the spread"

@@ -2,7 +2,9 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 
+from imgrec import codechange
 from imgrec.statistics import Both, Contrast, Interval, Summary
 from imgrec.tables.column import Column
 from imgrec.tables.correctness import Answers
@@ -116,6 +118,11 @@ class Row:
         known = [run.record.cost.get(name) for run in self.runs if run.record.status == "finished"]
         numbers = [float(value) for value in known if isinstance(value, (int, float))]
         return sum(numbers) / len(numbers) if numbers else None
+
+    @cached_property
+    def different_code(self) -> list[str]:
+        """The outside components, as `axis=name`, of which these runs had different code."""
+        return [name.replace(".", "=", 1) for name in codechange.between_outside(run.record for run in self.runs)]
 
     @property
     def asked(self) -> int:

@@ -82,6 +82,12 @@ def tabulate(runs: Sequence[Run], request: Request, figures: Sequence[Figure] = 
         problems=reader.problems,
         names=request.names,
     )
+    for row in rows:
+        if differ := row.different_code:
+            table.warnings.append(
+                f"{table.name_of(row.setting)} is of runs that different code of {', '.join(differ)} made; train them"
+                " again in another folder, or leave some out"
+            )
     notes_below.describe(table, notes, reader)
     if request.where:
         notes.append(f"kept: {' '.join(condition.words for condition in request.where)}")
