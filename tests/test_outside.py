@@ -171,11 +171,13 @@ class Mine(Protocol):
 
 
 def test_a_protocol_is_tried_before_training_and_its_mended_code_finishes_the_run(
-    tiny: list[str], one_run: Path, imgrec: Callable[..., Any], command: Callable[..., Said]
+    tiny: list[str], undisturbed: Callable[..., Path], imgrec: Callable[..., Any], command: Callable[..., Said]
 ) -> None:
+    dropped = "model.dropout=0.3"  # draws from the random states that a trial must leave alone
+
     def train(fails: str, *more: str) -> tuple[int, str]:
         Path("mine.py").write_text(PROTOCOL.replace("{FAILS}", fails))
-        asked = ["test_protocols=[clean,mine]", "trainer.max_epochs=1", "hydra.run.dir=run"]
+        asked = [dropped, "test_protocols=[mine]", "trainer.max_epochs=1", "hydra.run.dir=run"]
         child = imgrec("train", "--components", "mine.py", *tiny, *asked, *more)
         return child.wait(), " ".join(child.log.read_text().split())
 
@@ -195,11 +197,15 @@ def test_a_protocol_is_tried_before_training_and_its_mended_code_finishes_the_ru
     record = runfolder.record_of(Path("run"))
     assert record.code_since == [], "what a protocol computes, its last code alone did"
     assert record.code["outside.protocol.mine"].partition(" ")[0] == record.components["protocol=mine"]["sha256"][:12]
-    clean, mine = (record.score("top1", split="test", at="best", protocol=name) for name in ("clean", "mine"))
+    alone = runfolder.record_of(undisturbed("trainer.max_epochs=1", dropped))
+    clean, mine = (
+        alone.score("top1", split="test", at="best"),
+        record.score("top1", split="test", at="best", protocol="mine"),
+    )
     assert clean is not None
     assert mine is not None
     assert clean.value == mine.value
-    assert record.weights == runfolder.record_of(one_run).weights, "the trial leaves the training as it was"
+    assert record.weights == alone.weights, "the trial leaves the training as it was"
     Path("mine.py").write_text(PROTOCOL.replace("{FAILS}", "> 98"))
     assert command("evaluate", "run")[0] == 0, "the protocol's file decides nothing of clean scores"
     assert imgrec("evaluate", "run", "--components", "mine.py", "--protocol", "mine").wait() == 0
@@ -362,6 +368,7 @@ BUILD = "\n    def build(self): return None"
         ),
         (f"{MINE}\n    w: float = 1.0{BUILD}", "w must be a setting; write w = setting(DEFAULT, 'HELP')"),
         (f"{MINE}\n    w: complex = setting(1j, 'w'){BUILD}", "w must be one of int, float, bool, str, "),
+        (f"{MINE}\n    w: int = setting(3, 'w', among=(3, 5)){BUILD}", "among must hold texts, got (3, 5): w; declare"),
         (
             f"{MINE}\n    w: float = setting(1.0, 'w', above=0, at_least=1){BUILD}",
             "a setting must have one lower bound and one upper bound at most: w; drop a bound",

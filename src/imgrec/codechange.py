@@ -23,7 +23,7 @@ def modules(record: Record) -> list[str]:
         others = {name: digests for name, digests in part.items() if name.partition(".")[0] == origins.CODE}
         own = {name: digests for name, digests in part.items() if name not in others}
         found.update(codebase.changed(own), origins.changed(others))
-    return sorted(found.union(origins.of_other_versions(record.components)))
+    return sorted(found)
 
 
 def _deciding(names: Sequence[str]) -> list[str]:

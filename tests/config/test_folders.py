@@ -270,6 +270,8 @@ def test_help_shows_a_recipe_with_what_it_builds_on_and_keys_with_their_values_t
         ("defaults: [sgd_schema]\n_target_: os.system\n", "optimizer._target_ is not a key"),
         ("lr: 1\n", "it must name its schema; add a line such as defaults: ["),
         ("defaults: [mine]\nlr: 1\n", "must not name itself in its defaults"),
+        ("\ufeffdefaults: [sgd_schema]\n", "line 1: it must be UTF-8 without a byte order mark"),
+        ("defaults:\nlr: 1\n", "line 1: defaults must name something, and is empty; leave the line out"),
     ],
 )
 def test_what_is_wrong_in_a_file_is_said_with_its_place(

@@ -502,6 +502,11 @@ def test_a_setting_that_only_some_of_the_choices_have_is_refused_with_the_comman
             ["study=digits", "optimizer.momentum=0.5"],
             " study=digits optimizer.momentum=0.5 optimizer=momentum and imgrec tr",
         ),
+        (
+            ["loss=focal,label_smoothing", "loss.gamma=1,2", "loss.smoothing=0.1,0.2"],
+            "-m data=digits loss=label_smoothing loss.smoothing=0.1,0.2 and imgrec train -m data=digits loss=focal"
+            " loss.gamma=1,2",
+        ),
         (["study=digits", "optimizer.momentum=0.5"], " -m data=digits study=digits optimizer=sgd,adam,adagrad"),
         (
             ["sweep=tuned", "sweep.tune=['loss.gamma=1,2']", "loss=focal,mse"],

@@ -123,6 +123,10 @@ def setting(
         raise UsageError(
             f"a setting must have one lower bound and one upper bound at most: {help}", way_out="drop a bound"
         )
+    if among is not None and not all(isinstance(value, str) for value in among):
+        raise UsageError(
+            f"among must hold texts, got {among!r}: {help}", way_out="declare the setting as a str, or give at_least"
+        )
     metadata: dict[str, Any] = {"help": help, "identity": identity}
     bounds = {"above": above, "at_least": at_least, "below": below, "at_most": at_most, "among": among}
     if any(bound is not None for bound in bounds.values()):

@@ -67,6 +67,8 @@ def changed(component: Listed) -> dict[str, Any]:
 def without(rows: Mapping[str, Any], gone: Collection[str]) -> dict[str, Any]:
     """Return a flat configuration without some listed components and their settings.
 
+    Where no protocol is left, it is measured as clean.
+
     Args:
         rows: The configuration as `serialize.flat` returns it.
         gone: The components as `axis=name`; those of other axes are ignored.
@@ -76,6 +78,8 @@ def without(rows: Mapping[str, Any], gone: Collection[str]) -> dict[str, Any]:
     for axis, key in LISTS.items():
         if key in kept:
             kept[key] = [name for name in kept[key] if (axis, name) not in places]
+    if kept.get(LISTS["protocol"]) == []:
+        kept[LISTS["protocol"]] = ["clean"]
     return kept
 
 

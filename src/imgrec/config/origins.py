@@ -133,10 +133,15 @@ def code(components: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
     Args:
         components: The components as `used` returns them.
     """
-    return {
-        f"{CODE}.{key.replace('=', '.')}": f"{row['sha256'][:_DIGITS]} {row['tree'][:_DIGITS]}"
-        for key, row in components.items()
-    }
+    return {f"{CODE}.{key.replace('=', '.')}": " ".join(_digests(row)) for key, row in components.items()}
+
+
+def _digests(row: Mapping[str, Any]) -> tuple[str, str]:
+    """Return short digests of a component's source and tree; with those of a package goes its version."""
+    found = [str(row[key]) for key in ("sha256", "tree")]
+    if "distribution" in row:
+        found = [hashlib.sha256(f"{part} {row['distribution']}".encode()).hexdigest() if part else "" for part in found]
+    return found[0][:_DIGITS], found[1][:_DIGITS]
 
 
 def changed(digests: Mapping[str, str]) -> list[str]:
@@ -146,19 +151,10 @@ def changed(digests: Mapping[str, str]) -> list[str]:
         axis, _, component = name.removeprefix(f"{CODE}.").partition(".")
         known = registry.components(axis).get(component)
         origin = origin_of(known) if known is not None else None
-        sha256, _, tree = then.partition(" ")
-        if origin is None or not _is_same({"sha256": sha256, "tree": tree}, origin):
+        now = ("", "") if origin is None else _digests(origin)
+        if not any(one and one == other for one, other in zip(then.split(" "), now, strict=False)):
             found.append(name)
     return found
-
-
-def of_other_versions(components: Mapping[str, Mapping[str, Any]]) -> list[str]:
-    """Return the components, named as in `code`, that now come from another distribution or version than these."""
-    return [
-        f"{CODE}.{key.replace('=', '.')}"
-        for key, row in components.items()
-        if (now := _loaded(key)) is not None and row.get("distribution") != (origin_of(now) or {}).get("distribution")
-    ]
 
 
 def missing(components: Mapping[str, Mapping[str, Any]]) -> list[str]:

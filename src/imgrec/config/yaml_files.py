@@ -1,5 +1,6 @@
 """Read the YAML files of choices, recipes and studies, and say what is wrong in one with its file and line."""
 
+import codecs
 import io
 from pathlib import Path
 from typing import Any
@@ -93,8 +94,10 @@ def _text(path: Path, told: str) -> str:
         content = path.read_bytes()
     except OSError as error:
         raise UsageError(f"{told} must be a file of YAML, and cannot be read: {error.strerror}; mend it") from error
+    if content.startswith(codecs.BOM_UTF8):
+        raise UsageError(f"{told}, line 1: it must be UTF-8 without a byte order mark, and has one; save it without")
     try:
-        return content.decode("utf-8-sig")
+        return content.decode("utf-8")
     except UnicodeDecodeError as error:
         line = content.count(b"\n", 0, error.start) + 1
         raise UsageError(
@@ -105,6 +108,9 @@ def _text(path: Path, told: str) -> str:
 def _check_defaults(rows: dict[Any, Any], text: str, told: str) -> None:
     """Refuse a `defaults` that Hydra cannot read."""
     defaults = rows.get("defaults", [])
+    if defaults is None:
+        where = _line(text, "defaults")
+        raise UsageError(f"{told}, line {where}: defaults must name something, and is empty; leave the line out")
     form = "a list such as [NAME_schema] or [override /optimizer: adam]"
     if not isinstance(defaults, list):
         where = _line(text, "defaults")

@@ -60,6 +60,3 @@ def _visits_of_subset(
     pass_t = since + done + (begun + np.arange(total)) // len(kept_k)
     orders = [order(len(kept_k), seed=seed, epoch=number) for number in range(since + done, int(pass_t[-1]) + 1)]
     return kept_k[np.concatenate(orders)[begun : begun + total]], pass_t
-
-
-# ---- how they are transformed

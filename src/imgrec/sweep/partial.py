@@ -1,7 +1,7 @@
 """Refuse a sweep that gives a setting to choices of which only some have it, and write the commands that do it."""
 
 import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from hydra.core.override_parser.types import Override
 
@@ -24,21 +24,41 @@ def refuse(given: Sequence[str], of_study: Sequence[str], tries: Sequence[str] =
         UsageError: There is such a key. The advice is a command for the choices that have it and one for the others.
     """
     words = {override.key_or_group: override for override in parsed([*of_study, *given, *tries])}
-    for key in words:
-        axis, _, leaf = key.partition(".")
-        if axis not in GROUPS or not leaf or axis not in words or not words[axis].is_sweep_override():
-            continue
+    for axis in [key for key, override in words.items() if key in GROUPS and override.is_sweep_override()]:
         names = _names(words[axis])
-        have = [name for name in names if _has(axis, name, leaf)]
-        lack = [name for name in names if name not in have]
-        if have and lack:
-            told = f"{key} must be a setting of each choice of the sweep, and is none of {axis}={','.join(lack)}"
-            if key in map(key_of, tries):
-                raise UsageError(f"{told}; tune {axis}={','.join(have)} and {axis}={','.join(lack)} by two commands")
-            if key not in map(key_of, given):
-                raise UsageError(f"{told}; write two studies, one with {axis}: {','.join(have)}, one without {key}")
-            ways = [_command(given, axis, have), _command([word for word in given if key_of(word) != key], axis, lack)]
-            raise UsageError(f"{told}; give two commands, whose runs share a folder: {' and '.join(ways)}")
+        leaves = {key: key.partition(".")[2] for key in words if key.startswith(f"{axis}.")}
+        keys = [key for key, leaf in leaves.items() if any(_has(axis, name, leaf) for name in names)]
+        groups: dict[tuple[str, ...], list[str]] = {}  # the choices by the keys that they have
+        for name in names:
+            groups.setdefault(tuple(key for key in keys if _has(axis, name, leaves[key])), []).append(name)
+        if len(groups) > 1:
+            raise _refusal(axis, keys, groups, given, tries)
+
+
+def _refusal(
+    axis: str,
+    keys: Sequence[str],
+    groups: Mapping[tuple[str, ...], Sequence[str]],
+    given: Sequence[str],
+    tries: Sequence[str],
+) -> UsageError:
+    """Return the refusal of the first key that only some choices have."""
+    key = next(key for key in keys if not all(key in own for own in groups))
+    have, lack = (
+        ",".join(name for own, names in groups.items() if (key in own) is has for name in names)
+        for has in (True, False)
+    )
+    told = f"{key} must be a setting of each choice of the sweep, and is none of {axis}={lack}"
+    if key in map(key_of, tries):
+        return UsageError(f"{told}; tune {axis}={have} and {axis}={lack} by two commands")
+    if key not in map(key_of, given):
+        return UsageError(f"{told}; write two studies, one with {axis}: {have}, one without {key}")
+    ways = [
+        _command([word for word in given if key_of(word) not in keys or key_of(word) in own], axis, names)
+        for own, names in sorted(groups.items(), reverse=True)
+    ]
+    count = {2: "two", 3: "three"}.get(len(ways), str(len(ways)))
+    return UsageError(f"{told}; give {count} commands, whose runs share a folder: {' and '.join(ways)}")
 
 
 def _names(override: Override) -> list[str]:

@@ -93,21 +93,24 @@ def try_protocols(config: Config, fitting: Fitting) -> None:
         RunError: A protocol returns anything else than logits of these images.
     """
     network, images = fitting.classifier.network, Few(fitting.source.train, 2)
-    training = network.training
-    for protocol in config.protocol.values():
+    training, place = network.training, next(network.parameters()).device
+    if fitting.device.type == "cuda":
+        torch.cuda.init()  # type: ignore[no-untyped-call] # so that its random states can be restored
+    for name, protocol in config.protocol.items():
         if origins.origin_of(type(protocol)) is None:
             continue
+        log.info("trying protocol=%s on %d images", name, len(images))
         with process_state.random_states_kept():
             inference.predict(
                 network,
                 images,
                 protocol,
-                device=torch.device("cpu"),
+                device=fitting.device,
                 batch_size=len(images),
                 channels_last=config.trainer.channels_last,
                 precision=config.test_precision,
             )
-        network.train(training)
+        network.to(place).train(training)
 
 
 def _predicted(
