@@ -140,6 +140,8 @@ def _outcomes_of(table: Table, each: Primary, reader: Reader, column: Column) ->
         missing = "" if found else "one of both has no score"
         if found and not compare.is_comparable(row, other, column):
             found, missing = None, "they do not measure the same"
+        if found and not compare.is_at_one_place(ours.cell, theirs.cell):
+            found, missing = None, "their scores are of different epochs (the best and the last)"
         outcomes.append(dataclasses.replace(nothing, ours=ours, theirs=theirs, found=found, missing=missing))
     return outcomes or [dataclasses.replace(nothing, missing=_why_none(table, each))]
 
