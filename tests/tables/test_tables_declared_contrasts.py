@@ -1,5 +1,6 @@
 """Test that the scores and contrasts that a study declared as primary come first in its table."""
 
+import dataclasses
 import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -207,6 +208,29 @@ def test_another_score_than_the_declared_one_is_not_told_as_primary(
     )
     assert "Primary contrast, declared" not in said
     assert table(*way_out.split()).verdict.startswith(f"{BEGINS}{at}: ")
+
+
+@pytest.mark.parametrize(
+    ("words", "label"),
+    [
+        ("--protocol clean,tta_flip --names names.toml", "Accuracy, clean"),
+        ("--protocol clean:precision=32", "test top1 %, clean precision=32"),
+    ],
+)
+def test_the_declared_scores_are_shown_under_any_name_and_with_the_settings_they_have(
+    table: Table, runs: Path, words: str, label: str
+) -> None:
+    Path("names.toml").write_text('"test top1" = "Accuracy"\n')
+    for name, top1 in (("adam", 0.8), ("sgd", 0.7)):
+        for seed in range(2):
+            scores = [score("top1", top1 + seed / 50, at="best", protocol=each) for each in ("clean", "tta_flip")]
+            scores.append(dataclasses.replace(scores[0], value=0.5, settings={"precision": "bf16"}))
+            config = declare("top1: optimizer=adam vs optimizer=sgd")
+            lay(runs, run(f"optimizer={name} seed={seed}", *scores, config=config))
+    assert table(*words.split()).verdict.startswith(f"Primary contrast, declared in the study: {label} at best: ")
+    others = table("--protocol", "clean:precision=bf16").verdict
+    assert "which this table does not show; give --protocol clean. " in others
+    assert table("--protocol", "clean").verdict.startswith(BEGINS)
 
 
 def test_a_contrast_that_is_not_shown_counts_in_the_correction_of_p(table: Table, runs: Path) -> None:

@@ -8,7 +8,7 @@ from imgrec import statistics
 from imgrec.config import primary
 from imgrec.config.primary import Primary
 from imgrec.errors import UsageError
-from imgrec.tables import compare, factor_words, factors, measured
+from imgrec.tables import compare, factor_words, factors, run_score
 from imgrec.tables.cells import cell_of
 from imgrec.tables.column import Column
 from imgrec.tables.compare import Compared
@@ -131,8 +131,9 @@ def _is_part(outcome: Outcome, other: Outcome) -> bool:
 
 def _outcomes_of(table: Table, each: Primary, reader: Reader, column: Column) -> list[Outcome]:
     at = each.at or table.at
-    is_shown = column in table.columns and _place(table, column, at) == _place(table, column, table.at)
-    nothing = Outcome(declared=each, column=column, at=at, is_shown=is_shown)
+    shown = next((one for one in table.columns if _has_same_scores(table, one, column, at)), None)
+    column = shown or column
+    nothing = Outcome(declared=each, column=column, at=at, is_shown=shown is not None)
     outcomes = []
     for row, other in _pairs(table, each):
         ours, theirs = (Side(row=one, cell=cell_of(one.runs, column, at, reader)) for one in (row, other))
@@ -146,10 +147,17 @@ def _outcomes_of(table: Table, each: Primary, reader: Reader, column: Column) ->
     return outcomes or [dataclasses.replace(nothing, missing=_why_none(table, each))]
 
 
-def _place(table: Table, column: Column, at: str) -> str:
-    """Return where the scores are taken from: last for best, if no run has a best."""
-    runs = (run for row in table.rows for run in row.runs)
-    return at if any(measured.scores(run, column, at) for run in runs) else "last"
+def _has_same_scores(table: Table, shown: Column, column: Column, at: str) -> bool:
+    """Return True if a column of the table shows the scores that another column has at a place.
+
+    Neither a name for print nor demanded settings matter where they choose the same scores.
+    """
+    keys = [(each.metric, each.split, each.protocol) for each in (shown, column)]
+    return keys[0] == keys[1] and all(
+        run_score.found(run, shown, table.at) == run_score.found(run, column, at)
+        for row in table.rows
+        for run in row.runs
+    )
 
 
 def _why_none(table: Table, each: Primary) -> str:
