@@ -13,7 +13,7 @@ from imgrec.tables.cells import cell_of
 from imgrec.tables.column import Column
 from imgrec.tables.compare import Compared
 from imgrec.tables.correctness import Reader
-from imgrec.tables.factors import full
+from imgrec.tables.factors import PARENT, full
 from imgrec.tables.gather import Run
 from imgrec.tables.table import Cell, Row, Table
 
@@ -91,10 +91,12 @@ def of(
     Returns:
         The outcomes, and the number of pairs with an outcome that the table leaves out; p is corrected over these, too.
     """
-    outcomes = _outcomes(table, contrasts, reader, column_of)
+    parents = (whole or table).factors.parents
+    outcomes = _outcomes(table, _in_full(contrasts, parents), reader, column_of)
     left_out = []
     if whole is not None:
-        every = _outcomes(whole, declared([run for row in whole.rows for run in row.runs]), reader, column_of)
+        study = declared([run for row in whole.rows for run in row.runs])
+        every = _outcomes(whole, _in_full(study, parents), reader, column_of)
         left_out = [each for each in every if each.found and not any(_is_part(one, each) for one in outcomes)]
     counted = [*outcomes, *left_out]
     ps = statistics.holm([each.found.seeds.shown.p if each.found else None for each in counted])
@@ -104,6 +106,19 @@ def of(
         for each, p, p_over_both in zip(counted, ps, statistics.holm(over_both), strict=True)
     ]
     return corrected[: len(outcomes)], len(left_out)
+
+
+def _in_full(contrasts: Sequence[Primary], parents: Mapping[str, str]) -> list[Primary]:
+    """Return the contrasts with the full names of parents that they name as a table of the study shows them."""
+    names = {brief: name for name, brief in parents.items()}
+
+    def side(pairs: Mapping[str, str]) -> dict[str, str]:
+        return {
+            key: names.get(value, value) if key == PARENT and value not in parents else value
+            for key, value in pairs.items()
+        }
+
+    return [dataclasses.replace(each, ours=side(each.ours), theirs=side(each.theirs)) for each in contrasts]
 
 
 def _outcomes(
@@ -168,7 +183,9 @@ def _why_none(table: Table, each: Primary) -> str:
         values = (each.ours[key], each.theirs[key])
         absent = [value for value in values if not any(factor_words.matches(run, full(key), [value]) for run in runs)]
         if absent:
-            there = dict.fromkeys(factors.text(factors.value_of(run.record, full(key))) for run in runs)
+            owns = dict.fromkeys(factors.text(factors.value_of(run.record, full(key))) for run in runs)
+            shown = table.factors.parents if key == PARENT else {}
+            there = dict.fromkeys(shown.get(own, own) for own in owns)
             known = ", ".join(sorted(there, key=lambda value: factors.order((value,))))
             told.append(f"no run here has {' or '.join(f'{key}={value}' for value in absent)}; there is {known}")
     if told:
