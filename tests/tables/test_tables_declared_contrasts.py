@@ -1,6 +1,8 @@
 """Test that the scores and contrasts that a study declared as primary come first in its table."""
 
+import dataclasses
 import re
+import shlex
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
@@ -207,6 +209,55 @@ def test_another_score_than_the_declared_one_is_not_told_as_primary(
     )
     assert "Primary contrast, declared" not in said
     assert table(*way_out.split()).verdict.startswith(f"{BEGINS}{at}: ")
+
+
+@pytest.mark.parametrize(
+    ("words", "label"),
+    [
+        ("--protocol clean,tta_flip --names names.toml", "Accuracy, clean"),
+        ("--protocol clean:precision=32", "test top1 %, clean precision=32"),
+    ],
+)
+def test_the_declared_scores_are_shown_under_any_name_and_with_the_settings_they_have(
+    table: Table, runs: Path, words: str, label: str
+) -> None:
+    Path("names.toml").write_text('"test top1" = "Accuracy"\n')
+    for name, top1 in (("adam", 0.8), ("sgd", 0.7)):
+        for seed in range(2):
+            scores = [score("top1", top1 + seed / 50, at="best", protocol=each) for each in ("clean", "tta_flip")]
+            scores.append(dataclasses.replace(scores[0], value=0.5, settings={"precision": "bf16"}))
+            config = declare("top1: optimizer=adam vs optimizer=sgd")
+            lay(runs, run(f"optimizer={name} seed={seed}", *scores, config=config))
+    assert table(*words.split()).verdict.startswith(f"Primary contrast, declared in the study: {label} at best: ")
+    others = table("--protocol", "clean:precision=bf16").verdict
+    assert "which this table does not show; give --protocol clean. " in others
+    assert table("--protocol", "clean").verdict.startswith(BEGINS)
+
+
+def test_parents_are_named_as_the_table_shows_them(
+    table: Table, runs: Path, command: Callable[..., tuple[int, str, str]]
+) -> None:
+    parents = {"outputs/opt-adam_lr-1_seed-3-abcdef01": 0.8, "outputs/opt-adam_lr-2_seed-3-abcdef02": 0.7, None: 0.9}
+    for optimizer in ("adam", "sgd"):
+        for parent, top1 in parents.items():
+            for seed in range(2):
+                owner = {"parent": parent, "parent_id": str(parent)[-8:] * 8} if parent else {}
+                top = score("top1", top1 + seed / 50, at="best")
+                config = declare("top1: parent=lr-1 vs parent=lr-2")
+                made = run(f"optimizer={optimizer} seed={seed}", top, config=config, **owner)
+                lay(runs, made, f"{optimizer}_{seed}_{top1}")
+    assert {row["parent"] for row in table().rows} == {"lr-1", "lr-2", "–"}
+    for words in ((), ("--where", "optimizer=adam")):
+        verdict = table(*words).verdict
+        assert verdict.startswith(f"{BEGINS}best: ")
+        assert re.search(r"parent=lr-1 leads (optimizer=adam )?parent=lr-2 by 10\.00 points", verdict)
+    kept = table("--where", "parent=lr-1").verdict
+    assert "no run here has parent=opt-adam_lr-2; there is resumed." in kept
+    code, _, said = command("table", str(runs), "--rows", "optimizer")
+    assert code == 2
+    assert "as it varies (lr-1, lr-2, –) beside optimizer; name it as well, or fix it with --where parent=lr-1" in said
+    shown = table("--rows", "optimizer", *shlex.split(said[said.index("--where") :]))
+    assert [row["optimizer"] for row in shown.rows] == ["adam", "sgd"]
 
 
 def test_a_contrast_that_is_not_shown_counts_in_the_correction_of_p(table: Table, runs: Path) -> None:

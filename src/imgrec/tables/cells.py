@@ -29,4 +29,5 @@ def cell_of(runs: Sequence[Run], column: Column, at: str, reader: Reader) -> Cel
         over_both = statistics.Interval(low=score.ci[0], high=score.ci[1]) if score.ci else None
     summary = statistics.summarise(list(values.values()), within=column.within)
     lacking = reader.lacking(by_seed, column)
-    return Cell(values=values, summary=summary, answers=answers, over_both=over_both, lacking=lacking)
+    places = frozenset(score.at for _, score in by_seed.values())
+    return Cell(values=values, summary=summary, answers=answers, over_both=over_both, lacking=lacking, places=places)

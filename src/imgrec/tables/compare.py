@@ -79,7 +79,8 @@ def with_baseline(table: Table, baseline: Mapping[str, str]) -> None:
         else:
             (other,) = others
             for column, cell, basis in zip(table.columns, row.cells, other.cells, strict=True):
-                if is_comparable(row, other, column) and (found := cells(cell, basis, column)) is not None:
+                comparable = is_comparable(row, other, column) and is_at_one_place(cell, basis)
+                if comparable and (found := cells(cell, basis, column)) is not None:
                     cell.difference, cell.difference_over_both = found.seeds, found.both
             compared.append(row)
             if not any(cell.difference for cell in row.cells):
@@ -222,6 +223,11 @@ def _counted(table: Table, compared: Sequence[Row]) -> str:
 def is_comparable(row: Row, other: Row, column: Column) -> bool:
     """Return True if two settings' scores measure the same quantity, on images that were drawn in the same way."""
     return measures_same(row, other, column) and not apart(row, other, column)
+
+
+def is_at_one_place(cell: Cell, other: Cell) -> bool:
+    """Return True if all scores of both cells were measured at the best epoch, or all at the last one."""
+    return len(cell.places | other.places) == 1
 
 
 def apart(row: Row, other: Row, column: Column) -> list[str]:

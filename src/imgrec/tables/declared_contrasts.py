@@ -8,12 +8,12 @@ from imgrec import statistics
 from imgrec.config import primary
 from imgrec.config.primary import Primary
 from imgrec.errors import UsageError
-from imgrec.tables import compare, factor_words, factors, measured
+from imgrec.tables import compare, factor_words, factors, run_score
 from imgrec.tables.cells import cell_of
 from imgrec.tables.column import Column
 from imgrec.tables.compare import Compared
 from imgrec.tables.correctness import Reader
-from imgrec.tables.factors import full
+from imgrec.tables.factors import PARENT, full
 from imgrec.tables.gather import Run
 from imgrec.tables.table import Cell, Row, Table
 
@@ -91,10 +91,12 @@ def of(
     Returns:
         The outcomes, and the number of pairs with an outcome that the table leaves out; p is corrected over these, too.
     """
-    outcomes = _outcomes(table, contrasts, reader, column_of)
+    parents = (whole or table).factors.parents
+    outcomes = _outcomes(table, _in_full(contrasts, parents), reader, column_of)
     left_out = []
     if whole is not None:
-        every = _outcomes(whole, declared([run for row in whole.rows for run in row.runs]), reader, column_of)
+        study = declared([run for row in whole.rows for run in row.runs])
+        every = _outcomes(whole, _in_full(study, parents), reader, column_of)
         left_out = [each for each in every if each.found and not any(_is_part(one, each) for one in outcomes)]
     counted = [*outcomes, *left_out]
     ps = statistics.holm([each.found.seeds.shown.p if each.found else None for each in counted])
@@ -104,6 +106,19 @@ def of(
         for each, p, p_over_both in zip(counted, ps, statistics.holm(over_both), strict=True)
     ]
     return corrected[: len(outcomes)], len(left_out)
+
+
+def _in_full(contrasts: Sequence[Primary], parents: Mapping[str, str]) -> list[Primary]:
+    """Return the contrasts with the full names of parents that they name as a table of the study shows them."""
+    names = {brief: name for name, brief in parents.items()}
+
+    def side(pairs: Mapping[str, str]) -> dict[str, str]:
+        return {
+            key: names.get(value, value) if key == PARENT and value not in parents else value
+            for key, value in pairs.items()
+        }
+
+    return [dataclasses.replace(each, ours=side(each.ours), theirs=side(each.theirs)) for each in contrasts]
 
 
 def _outcomes(
@@ -131,8 +146,9 @@ def _is_part(outcome: Outcome, other: Outcome) -> bool:
 
 def _outcomes_of(table: Table, each: Primary, reader: Reader, column: Column) -> list[Outcome]:
     at = each.at or table.at
-    is_shown = column in table.columns and _place(table, column, at) == _place(table, column, table.at)
-    nothing = Outcome(declared=each, column=column, at=at, is_shown=is_shown)
+    shown = next((one for one in table.columns if _has_same_scores(table, one, column, at)), None)
+    column = shown or column
+    nothing = Outcome(declared=each, column=column, at=at, is_shown=shown is not None)
     outcomes = []
     for row, other in _pairs(table, each):
         ours, theirs = (Side(row=one, cell=cell_of(one.runs, column, at, reader)) for one in (row, other))
@@ -140,14 +156,23 @@ def _outcomes_of(table: Table, each: Primary, reader: Reader, column: Column) ->
         missing = "" if found else "one of both has no score"
         if found and not compare.is_comparable(row, other, column):
             found, missing = None, "they do not measure the same"
+        if found and not compare.is_at_one_place(ours.cell, theirs.cell):
+            found, missing = None, "their scores are of different epochs (the best and the last)"
         outcomes.append(dataclasses.replace(nothing, ours=ours, theirs=theirs, found=found, missing=missing))
     return outcomes or [dataclasses.replace(nothing, missing=_why_none(table, each))]
 
 
-def _place(table: Table, column: Column, at: str) -> str:
-    """Return where the scores are taken from: last for best, if no run has a best."""
-    runs = (run for row in table.rows for run in row.runs)
-    return at if any(measured.scores(run, column, at) for run in runs) else "last"
+def _has_same_scores(table: Table, shown: Column, column: Column, at: str) -> bool:
+    """Return True if a column of the table shows the scores that another column has at a place.
+
+    Neither a name for print nor demanded settings matter where they choose the same scores.
+    """
+    keys = [(each.metric, each.split, each.protocol) for each in (shown, column)]
+    return keys[0] == keys[1] and all(
+        run_score.found(run, shown, table.at) == run_score.found(run, column, at)
+        for row in table.rows
+        for run in row.runs
+    )
 
 
 def _why_none(table: Table, each: Primary) -> str:
@@ -158,7 +183,9 @@ def _why_none(table: Table, each: Primary) -> str:
         values = (each.ours[key], each.theirs[key])
         absent = [value for value in values if not any(factor_words.matches(run, full(key), [value]) for run in runs)]
         if absent:
-            there = dict.fromkeys(factors.text(factors.value_of(run.record, full(key))) for run in runs)
+            owns = dict.fromkeys(factors.text(factors.value_of(run.record, full(key))) for run in runs)
+            shown = table.factors.parents if key == PARENT else {}
+            there = dict.fromkeys(shown.get(own, own) for own in owns)
             known = ", ".join(sorted(there, key=lambda value: factors.order((value,))))
             told.append(f"no run here has {' or '.join(f'{key}={value}' for value in absent)}; there is {known}")
     if told:

@@ -34,8 +34,11 @@ def chosen(runs: Sequence[Run], keys: Sequence[str]) -> Factors:
             raise UsageError(f"{short(key)} must be named once, got it twice; it is a row or a column")
     for key in derived.keys:
         if key not in keys and not is_determined(runs, key, keys):
-            values = sorted({text(value_of(run.record, key)) for run in runs})
-            fixed = [values[0], *([ABSENT] if ABSENT in values[1:] else [])]  # the choices that lack the key stay
+            owns = {text(value_of(run.record, key)) for run in runs}
+            values = sorted(derived.parents.get(own, own) if key == PARENT else own for own in owns)
+            fixed = values[:1]
+            if ABSENT in values[1:] and key != PARENT:
+                fixed.append(ABSENT)  # the choices that lack the key stay
             one = shlex.quote(f"{short(key)}={','.join(fixed)}")
             raise UsageError(
                 f"{short(key)} must be a factor of the table, as it varies ({', '.join(values)}) beside"

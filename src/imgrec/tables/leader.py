@@ -104,6 +104,8 @@ def stand(table: Table, number: int) -> Standing:
     first, *others = sorted(entries, key=lambda row: -column.sign * mean_of(row.cells[number]))
     if not all(compare.is_comparable(first, row, column) for row in entries):
         return Standing(incomparable=f"different {_why_incomparable(first, others, column)}")
+    if not all(compare.is_at_one_place(first.cells[number], row.cells[number]) for row in entries):
+        return Standing(incomparable="different epochs (the best and the last)")
     doubts = [doubt for row in others if (doubt := _doubt(table, number, first, row)) is not None]
     return Standing(
         first=first,

@@ -117,4 +117,5 @@ def _mean(cells: Sequence[Cell], column: Column) -> tuple[Cell, list[int]]:
     }
     lacking = sorted({seed for cell in cells for seed, same in cell.values if (seed, same) not in values})
     summary = statistics.summarise(list(values.values()), within=column.within) if values else None
-    return Cell(values=values, summary=summary), lacking
+    places = frozenset[str]().union(*(cell.places for cell in cells))
+    return Cell(values=values, summary=summary, places=places), lacking

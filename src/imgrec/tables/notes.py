@@ -4,11 +4,10 @@ import itertools
 import math
 import shlex
 from collections.abc import Sequence
-from typing import Any
 
 from imgrec import predictions
 from imgrec.errors import shown
-from imgrec.tables import derived_scores, measured, run_score
+from imgrec.tables import derived_scores, measured, places, run_score
 from imgrec.tables.column import Column
 from imgrec.tables.correctness import Reader
 from imgrec.tables.factors import Setting
@@ -24,18 +23,7 @@ _DEBIASED = dict.fromkeys(
 
 def describe(table: Table, notes: list[str], reader: Reader) -> None:
     """Add notes on how to read the numbers."""
-    finished = [run for row in table.rows for run in row.runs if run.record.status == "finished"]
-    without_best = [run for run in finished if table.at == "best" and not _has_best(run, table.columns)]
-    place = {"best": "the epoch with the best validation top1", "last": "the last epoch"}[table.at]
-    if without_best:
-        whole = len(without_best) == len(finished)
-        lost = any(_lost_best(run) for run in without_best)
-        why = "best.ckpt was lost" if lost else "there is no validation"
-        place = f"the last epoch ({why})" if whole else f"{place}, else the last"
-    notes.insert(
-        0,
-        f"Mean ± sample standard deviation over n seeds at {place}. {_intervals_note(table)}",
-    )
+    notes.insert(0, f"Mean ± sample standard deviation over n seeds{places.line(table)}. {_intervals_note(table)}")
     if any(cell.summary and cell.summary.std == 0 for row in table.rows for cell in row.cells):
         notes.append("Equal values (± 0) give no interval.")
     notes += _calibrations(table, reader)
@@ -106,12 +94,6 @@ def _has_best(run: Run, columns: Sequence[Column]) -> bool:
     return any(measured.scores(run, column, "best") for column in columns)
 
 
-def _lost_best(run: Run) -> dict[str, Any] | None:
-    """Return what the run's record says of a lost best checkpoint (epoch, top1, reason); None if none was lost."""
-    lost = run.record.progress.get("best_lost")
-    return lost if isinstance(lost, dict) else None
-
-
 def tell_what_is_missing(table: Table) -> None:
     """Note which runs, scores and settings are missing."""
     missing = []
@@ -121,7 +103,7 @@ def tell_what_is_missing(table: Table) -> None:
             status, error = run.record.status, run.record.error
             if status != "finished":
                 table.notes.append(f"{status}: {name} seed={run.seed}{f': {_reason(error)}' if error else ''}")
-            if lost := _lost_best(run):
+            if lost := places.lost_best(run):
                 instead = "a later epoch" if _has_best(run, table.columns) else "the last"
                 table.notes.append(
                     f"best lost: {name} seed={run.seed}: best.ckpt of epoch {shown(str(lost.get('epoch')))}"

@@ -29,6 +29,12 @@ def is_lost(run: Run, column: Column, at: str) -> bool:
     return score is not None and not math.isfinite(score.value)
 
 
+def place_of(run: Run, column: Column, at: str) -> str | None:
+    """Return where the run's score of a column was measured, best or last; None where it was not measured."""
+    score = _recorded(run, column, at)
+    return None if score is None else score.at
+
+
 def _recorded(run: Run, column: Column, at: str) -> Score | None:
     if run.record.status != "finished":
         return None

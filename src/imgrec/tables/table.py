@@ -73,6 +73,7 @@ class Cell:
         answers: Which images the runs classify correctly; None where it is not known.
         over_both: The interval over new seeds and new images, as shares; for n = 1, of that run on new images.
         lacking: How many of its runs lack predictions that their records name.
+        places: Where the runs' scores were measured: best, last or both.
         difference: The contrast with the baseline over seeds.
         difference_over_both: The contrast with the baseline over seeds and new images.
         p: Of `difference`, Holm-corrected over the column.
@@ -85,6 +86,7 @@ class Cell:
     answers: Answers | None = None
     over_both: Interval | None = None
     lacking: int = 0
+    places: frozenset[str] = frozenset()
     difference: Contrast | None = None
     difference_over_both: Both | None = None
     p: float | None = None

@@ -18,6 +18,7 @@ from imgrec.tables import (
     leader,
     marginal_means,
     measured,
+    places,
     provenance,
     verdict,
 )
@@ -104,6 +105,7 @@ def tabulate(runs: Sequence[Run], request: Request, figures: Sequence[Figure] = 
         notes.append(f"no published figure of {keys} is of these settings, data, split and protocol")
     notes_below.tell_of_predictions(table, reader)
     column_words.tell_of_rows(kept, columns, notes)
+    places.tell(table)
     notes_below.tell_of_settings(table)
     notes_below.tell_what_is_missing(table)
     notes += [f"goes along: {line}" for line in found.along]

@@ -114,10 +114,11 @@ def _elsewhere_sentence(table: Table, outcome: Outcome) -> str:
         way_out.append(f"--protocol {column.protocol}")
     if outcome.at != table.at:
         way_out.append(f"--at {outcome.at}")
+    instead = f"; give {' '.join(way_out)}" if way_out else ""
     missing = "" if outcome.ours else f"; {outcome.missing}"
     return (
         f"The primary contrast of the study, {contrast}, was declared for {column.label} at {outcome.at}, which this"
-        f" table does not show; give {' '.join(way_out)}{missing}."
+        f" table does not show{instead}{missing}."
     )
 
 
