@@ -160,8 +160,14 @@ def test_what_was_measured_later_is_taken_in(table: Table, runs: Path) -> None:
 
 def test_what_the_record_has_is_not_taken_from_a_later_measurement(table: Table, runs: Path) -> None:
     record = run("optimizer=sgd", score("top1", 0.5, at="best"))
-    measure(lay(runs, record).parent, record.run_id, score("top1", 0.9, at="best"), name="clean-0.json")
-    assert numbers(table()) == ONE
+    file = measure(lay(runs, record).parent, record.run_id, score("top1", 0.9, at="best"), name="clean-0.json")
+    shown = table()
+    assert numbers(shown) == ONE
+    assert shown.note("test top1 of clean at best is 0.9 in ").endswith(
+        f"and the run's own measurement with the same settings counts, 0.5; remove {file}"
+    )
+    file.unlink()
+    assert not [note for note in table().notes if "measurement" in note]
 
 
 EARLY, END = "e" * 64, "f" * 64

@@ -181,4 +181,6 @@ def test_a_measurement_with_the_same_settings_and_another_result_is_told(table: 
     shown = table()
     assert shares(shown) == ["85.00"]
     note = shown.note("test top1 of clean at last is 0.3 in outputs/")
-    assert note.endswith("clean-0.json, and another measurement with the same settings counts, 0.8; remove one of them")
+    said = "clean-0.json, and the run's own measurement with the same settings counts, 0.8; remove outputs/"
+    assert said in note
+    assert note.endswith("/evaluations/clean-0.json")

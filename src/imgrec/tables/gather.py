@@ -187,6 +187,7 @@ def _read(path: Path, found: Gathered) -> Run:
         return Run(path=path, folder=None, record=records.read(path))
     record = runfolder.record_of(folder)
     kept_in = {key: [folder / predictions.NAME] for key in record.predictions}
+    own = list(record.scores)
     measurements = []
     for file in sorted((folder / EVALUATIONS).glob("*.json")):
         try:
@@ -198,7 +199,7 @@ def _read(path: Path, found: Gathered) -> Run:
         if reason := _why_excluded(later, record):
             found.notes.append(f"left out, as {reason}: {shown(file)}")
             continue
-        found.notes += _differing(later, record, file)
+        found.notes += _differing(later, record, own, file)
         record.scores += _new_scores(later, record)
         for key, digest in later.predictions.items():
             if key not in record.predictions and _is_counted(later, record, key):
@@ -247,17 +248,18 @@ def _new_scores(later: Evaluation, record: Record) -> list[Score]:
     return [own for own in later.scores if not any(_is_same(score, own) for score in record.scores)]
 
 
-def _differing(later: Evaluation, record: Record, file: Path) -> list[str]:
-    """Return notes on top1 of the measurement that do not count, as the record has others with the same settings."""
+def _differing(later: Evaluation, record: Record, own: Sequence[Score], file: Path) -> list[str]:
+    """Return notes on top1 in the measurement's file that does not count, where another one with its settings does."""
     told = []
-    for own in later.scores:
-        if own.metric != "top1":
+    for new in later.scores:
+        if new.metric != "top1":
             continue
-        same = [score for score in record.scores if _is_same(score, own)]
-        if same and same[0].value != own.value:
+        same = [score for score in record.scores if _is_same(score, new)]
+        if same and same[0].value != new.value:
+            counts, extra = ("the run's own", shown(file)) if same[0] in own else ("another", "one of them")
             told.append(
-                f"{own.split} top1 of {own.protocol} at {own.at} is {own.value:g} in {shown(file)}, and another"
-                f" measurement with the same settings counts, {same[0].value:g}; remove one of them"
+                f"{new.split} top1 of {new.protocol} at {new.at} is {new.value:g} in {shown(file)}, and"
+                f" {counts} measurement with the same settings counts, {same[0].value:g}; remove {extra}"
             )
     return told
 
