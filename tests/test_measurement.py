@@ -206,7 +206,7 @@ def test_a_protocol_may_take_gradients_of_the_images_and_leaves_the_network_as_i
         ({0: torch.zeros(4, 3)}, "must give logits by the names of rows"),
         (None, "must give logits by the names of rows, such as .*, got NoneType; mend its build"),
         ({"": torch.zeros(4, 3, dtype=torch.int64)}, "of floating point"),
-        ({}, "protocol=given must give the same rows for each batch, got "),
+        ({}, "protocol=given must give one row at least, and gives none; mend its settings"),
     ],
 )
 def test_a_protocol_that_gives_no_logits_is_refused(rows: Any, sentence: str) -> None:
