@@ -16,7 +16,6 @@ from imgrec.errors import RunError, StrPath
 SCHEMA = 1
 STATUSES = ("running", "finished", "failed", "interrupted")
 
-
 _COUNTED = ("top1", "top5")  # shares of images
 _ROUNDING = 1e-7  # records hold 7 decimals
 
@@ -153,46 +152,6 @@ def read(path: StrPath) -> Record:
         ) from error
 
 
-@dataclass(frozen=True, kw_only=True)
-class Evaluation:
-    """A later measurement of a run.
-
-    Attributes:
-        fingerprint: The fingerprint of the images, where it is known.
-        weights: The digest of the measured weights, as in a `Record`; None where the file has none.
-        predictions: As in `Record`.
-    """
-
-    run_id: str
-    fingerprint: str | None
-    weights: str | None
-    scores: list[Score]
-    predictions: dict[str, str]
-
-
-def read_evaluation(path: Path) -> Evaluation:
-    """Read a measurement.
-
-    Raises:
-        RunError: The file is no measurement.
-    """
-    try:
-        rows = value_checks.mapping(text_files.read_json(path), "a measurement")
-        images = value_checks.mapping(rows.get("settings", {}), "settings").get("data")
-        known = None if images is None else value_checks.text(images, "settings' data")
-        return Evaluation(
-            run_id=value_checks.text(rows["run_id"], "run_id"),
-            fingerprint=known,
-            weights=None if rows.get("weights") is None else value_checks.name(rows["weights"], "weights"),
-            scores=scores_of(rows["scores"]),
-            predictions=_digests(rows.get("predictions", {}), "predictions"),
-        )
-    except text_files.UNREADABLE as error:
-        raise RunError(
-            f"{path} must be a measurement that imgrec wrote, got {text_files.reason(error)}; measure again"
-        ) from error
-
-
 def check_components(components: Any) -> None:
     """Check an account of outside components.
 
@@ -239,8 +198,8 @@ def _check(record: Record) -> None:
     for key in _COSTS:
         if record.cost.get(key) is not None:
             value_checks.number(record.cost[key], f"cost's {key}", low=0)
-    _digests(record.weights, "weights")
-    _digests(record.predictions, "predictions")
+    digests_by_place(record.weights, "weights")
+    digests_by_place(record.predictions, "predictions")
     value_checks.integer(record.deaths, "deaths")
     value_checks.integer(record.environment.get("threads", 0), "environment's threads", high=_MOST_THREADS)
     if record.images.get("sizes") is not None:
@@ -254,8 +213,16 @@ def _check(record: Record) -> None:
             value_checks.text(digests, f"code of {module}")
 
 
-def _digests(value: Any, what: str) -> dict[str, str]:
-    """Return digests by place, checked."""
+def digests_by_place(value: Any, what: str) -> dict[str, str]:
+    """Return digests by place, checked.
+
+    Args:
+        value: What JSON holds.
+        what: What is digested, for the error message.
+
+    Raises:
+        ValueError: It is no mapping, or a place or a digest is not valid.
+    """
     for place, digest in value_checks.mapping(value, what).items():
         value_checks.name(place, f"a place of {what}")
         value_checks.name(digest, f"the digest of the {what} at {place}")

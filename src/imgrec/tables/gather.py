@@ -8,9 +8,10 @@ from typing import Any
 from imgrec import codebase, codechange, predictions, records, runfolder
 from imgrec.config.identity import SHORT
 from imgrec.errors import RunError, UsageError, shown
-from imgrec.records import Evaluation, Record, Score
+from imgrec.records import Record, Score
 from imgrec.runfolder import EVALUATIONS, RECORD, SWEEP_LOCK, TUNING, VERIFICATIONS
-from imgrec.tables import images
+from imgrec.tables import evaluations, images
+from imgrec.tables.evaluations import Evaluation
 
 _SWEEP_FILES = (TUNING, SWEEP_LOCK, "multirun.yaml", "optuna.db")  # files that a sweep writes beside its runs
 _LISTED = 3  # runs with several copies that are named; the rest is counted
@@ -217,7 +218,7 @@ def _read_evaluation(path: Path, record: Record) -> Evaluation:
     Raises:
         RunError: It belongs to another run.
     """
-    found = records.read_evaluation(path)
+    found = evaluations.read(path)
     if found.run_id != record.run_id:
         raise RunError(
             f"{path} must be a measurement of run {record.run_id[:SHORT]}, and is one of {found.run_id[:SHORT]}; move"
