@@ -10,7 +10,7 @@ import typer
 from typer.core import TyperCommand
 
 from imgrec import results, streams
-from imgrec.errors import Interrupted, RunError, UsageError, interruption_in
+from imgrec.errors import Interrupted, LostProcess, RunError, UsageError, interruption_in
 from imgrec.results import tell
 from imgrec.untrusted_text import folded
 
@@ -204,11 +204,12 @@ def verify(
 @app.command(name="_job", hidden=True)
 def job(path: Annotated[Path, typer.Argument(metavar="JOB.json", help="A job as imgrec writes it; -: stdin.")]) -> None:
     """Carry out the run of a job, or train along in it: so begin the other processes of a distributed run."""
-    from imgrec import allocator, execution
+    from imgrec import allocator, ddp_processes, execution
     from imgrec.job import Job
 
     allocator.keep_freed_memory()
-    execution.run(Job.from_json(sys.stdin.read(), "stdin") if path == Path("-") else Job.read(path))
+    with ddp_processes.telling(ddp_processes.tell):
+        execution.run(Job.from_json(sys.stdin.read(), "stdin") if path == Path("-") else Job.read(path))
 
 
 for command in (results.table, results.report, results.figure):
@@ -228,6 +229,9 @@ def main() -> None:
 def _exit_code() -> Any:
     try:
         code: Any = _invoke()
+    except LostProcess as error:
+        ahead = "the same command goes on from the last checkpoint" if error.resumable else "nothing is recorded"
+        code = _report_error(f"{error}; {ahead}", error, error.exit_code)
     except Interrupted as error:
         ahead = "the same command goes on from here" if error.resumable else "nothing is recorded"
         code = _report_error(f"interrupted by {error}: {ahead}", error, error.exit_code)

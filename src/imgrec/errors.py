@@ -44,6 +44,21 @@ class Interrupted(BaseException):
         self.resumable = True
 
 
+class LostProcess(Interrupted):
+    """Another process of a distributed run was killed, so that this one cannot go on.
+
+    Nothing is saved at that moment. The same command goes on from the run's last checkpoint.
+
+    Args:
+        signum: The signal that ended the process.
+        reason: Which process, how it ended, and where its log is, in a sentence.
+    """
+
+    def __init__(self, signum: int, reason: str) -> None:
+        super().__init__(signum)
+        self.args = (reason,)
+
+
 def interruption_in(error: BaseException) -> Interrupted | None:
     """Return the interruption that caused this error or is it; None if there was none.
 

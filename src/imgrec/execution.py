@@ -4,7 +4,7 @@ import signal
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from imgrec import ddp_processes, runfolder, runlog
+from imgrec import ranks, runfolder, runlog
 from imgrec.config import outside_errors
 from imgrec.errors import Interrupted
 from imgrec.job import Job
@@ -43,9 +43,9 @@ def run(
     from imgrec.training.interruption import requeue
     from imgrec.training.run import train  # imports torch
 
-    ddp_processes.refuse_foreign_rank()
+    ranks.refuse(job.config.trainer.devices)
     job = replace(job, folder=job.folder.absolute())  # the program may change its folder meanwhile
-    if ddp_processes.rank() == 0:
+    if ranks.rank() == 0:
         runfolder.prepare(job.folder)
     trainer = job.config.trainer
     if swept and trainer.progress != "none":
@@ -54,7 +54,7 @@ def run(
         try:
             return train(job, load=load, interruption=interruption)
         except Interrupted as cut:
-            if not swept and cut.exit_code == 128 + signal.SIGUSR1 and ddp_processes.rank() == 0:
+            if not swept and cut.exit_code == 128 + signal.SIGUSR1 and ranks.rank() == 0:
                 requeue()
             raise
         except Exception as error:

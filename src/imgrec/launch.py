@@ -3,13 +3,14 @@
 import logging
 import os
 import shlex
+import sys
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
-from imgrec import codechange, ddp_processes, execution, preflight, resuming, run_lookup, runfolder, runlog
+from imgrec import codechange, ddp_processes, execution, preflight, ranks, resuming, run_lookup, runfolder, runlog
 from imgrec.config import folders, listed, outside
 from imgrec.config.compose import compose
 from imgrec.config.listed import LISTS
@@ -48,7 +49,8 @@ class Outcome:
 def train(overrides: Sequence[str], *, config_dir: StrPath | None = None) -> Outcome:
     """Carry out one run and return its result. A finished run is not repeated.
 
-    The process is left as it was found. Calls from several threads are carried out one after the other.
+    The process is left as it was found. Of several processes that torchrun or srun has started, the first one returns,
+    and the others exit when the training is over. Calls from several threads are carried out one after the other.
 
     Args:
         overrides: `key=value` in Hydra's grammar.
@@ -60,7 +62,29 @@ def train(overrides: Sequence[str], *, config_dir: StrPath | None = None) -> Out
         Interrupted: A signal ended it, after its state was saved.
     """
     with runfolder.in_turn(), runlog.shown(), folders.also(config_dir):
-        return _train_one(overrides)
+        ranks.refuse_scattered()
+        start = ranks.here()
+        if not start.from_outside:
+            return _train_one(overrides)
+        from imgrec.training import rendezvous  # imports torch
+
+        if start.rank > 0:
+            _train_along()
+        with rendezvous.serving():
+            return _train_one(overrides)
+
+
+def _train_along() -> NoReturn:
+    """Train as another process than the first, and exit."""
+    from imgrec.training import rendezvous
+
+    if (job := rendezvous.received()) is not None:
+        try:
+            with ddp_processes.telling(rendezvous.tell):
+                execution.run(Job.from_json(job, "the first process"))
+        finally:
+            rendezvous.leave()
+    sys.exit(0)
 
 
 def _train_one(overrides: Sequence[str]) -> Outcome:
@@ -114,14 +138,13 @@ def _checked_words(overrides: Sequence[str]) -> list[str]:
     """Return the words of one run.
 
     Raises:
-        UsageError: A word is not for a single run, or another program (torchrun, mpirun) started several processes.
+        UsageError: A word is not for a single run.
     """
     refuse_place()
     outside.load()
     overrides = literal(overrides)
     if given(overrides, "hydra.sweep.dir"):
         raise UsageError("hydra.sweep.dir has no effect without -m; give hydra.run.dir, or leave it out")
-    ddp_processes.refuse_foreign_rank()
     for text in overrides:
         if key_of(text).partition(".")[0] in STEERING and given(overrides, "hydra.mode") is None:
             raise UsageError(f"{text} says how a sweep goes, and this is one run; add -m (imgrec train -m ...)")

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from imgrec import codechange, runfolder
+from imgrec import codechange, ranks, runfolder
 from imgrec.config import origins
 from imgrec.config.root import Config
 from imgrec.data.inventory import Inventory
@@ -26,6 +26,7 @@ def check(config: Config, seen: Inventory, folder: Path, *, chooses: str | None 
     """
     from imgrec.environment import check_hardware
 
+    ranks.refuse(config.trainer.devices)
     check_hardware(config)
     if config.trainer.devices > 1 and (own := origins.of_program(config)):
         raise UsageError(

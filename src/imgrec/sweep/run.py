@@ -11,10 +11,10 @@ from pathlib import Path
 
 from imgrec import (
     codechange,
-    ddp_processes,
     hydra_runtime,
     launch,
     preflight,
+    ranks,
     run_lookup,
     runfolder,
     runlog,
@@ -50,7 +50,7 @@ class Sweep:
 
     @runfolder.in_turn()
     def __init__(self, overrides: Sequence[str]) -> None:
-        ddp_processes.refuse_foreign_rank()
+        ranks.refuse_several("imgrec train -m")
         outside.load()
         overrides = literal(overrides, several=True)
         hydra_runtime.refuse_place()

@@ -1,22 +1,26 @@
-"""Define the environment in which Lightning finds the processes of a run, which imgrec has started itself."""
+"""Define the environment in which Lightning finds the processes of a run: imgrec's own, torchrun's or srun's."""
 
 from lightning.fabric.plugins.environments.cluster_environment import ClusterEnvironment
 from lightning.fabric.plugins.environments.lightning import find_free_network_port
 from lightning.pytorch.utilities import rank_zero_only
 
-from imgrec import ddp_processes
+from imgrec import ranks
+
+_FREE = (ranks.ADDRESS, None)
 
 
-class OwnProcesses(ClusterEnvironment):
+class RunProcesses(ClusterEnvironment):
     """The processes of a run on one machine.
 
-    Without this class Lightning would use an environment of SLURM or torchrun, and count its processes as the run's.
+    Without this class Lightning would decide by single variables who started them, and count others as the run's.
     """
 
     def __init__(self) -> None:
         super().__init__()
-        self._rank, self._size = ddp_processes.rank(), 1
-        self._port: int | None = None
+        start = ranks.here()
+        self._local_rank = self._rank = start.rank
+        self._size = 1
+        self._address, self._port = (start.address, start.port) if start.rank or start.from_outside else _FREE
 
     @property
     def creates_processes_externally(self) -> bool:
@@ -25,13 +29,13 @@ class OwnProcesses(ClusterEnvironment):
 
     @property
     def main_address(self) -> str:
-        return ddp_processes.ADDRESS
+        return self._address
 
     @property
     def main_port(self) -> int:
-        """The port of the first process. It is chosen at the first use, so that it is still free."""
+        """The port of the first process. Where nobody gives it, it is chosen at the first use, so that it is free."""
         if self._port is None:
-            self._port = ddp_processes.port() if ddp_processes.rank() else find_free_network_port()
+            self._port = find_free_network_port()
         return self._port
 
     @staticmethod
@@ -53,7 +57,7 @@ class OwnProcesses(ClusterEnvironment):
         rank_zero_only.rank = rank  # type: ignore[attr-defined]
 
     def local_rank(self) -> int:
-        return ddp_processes.rank()
+        return self._local_rank
 
     def node_rank(self) -> int:
         return 0

@@ -4,27 +4,28 @@ import contextlib
 import logging
 import time
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import lightning
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from imgrec import assembly, ddp_processes
+from imgrec import assembly, ddp_processes, distributed, ranks, runlog
 from imgrec.classifier import Classifier
 from imgrec.config import outside_errors
 from imgrec.data.inventory import Inventory
 from imgrec.data.sources import Load
-from imgrec.errors import RunError, UsageError
+from imgrec.ddp_processes import BrokenConnectionError, Cause
+from imgrec.errors import RunError, UsageError, interruption_in
 from imgrec.job import Job
 from imgrec.runfolder import CHECKPOINTS, CURVES, TENSORBOARD
 from imgrec.stored.position import RunPosition
-from imgrec.training import lightning_trainer, resume_point, tensorboard
+from imgrec.training import lightning_trainer, rendezvous, resume_point, tensorboard
 from imgrec.training.callback_list import Callbacks
 from imgrec.training.checkpoint_io import DurableIO
 from imgrec.training.curves import Curves
-from imgrec.training.ddp_environment import OwnProcesses
+from imgrec.training.ddp_environment import RunProcesses
 from imgrec.training.interruption import Interruption
 from imgrec.training.start import Start, take_over
 from imgrec.training.writer import Writer
@@ -80,7 +81,7 @@ class Fitting:
         self.board = next((each for each in loggers if isinstance(each, tensorboard.Board)), None)
 
         # attach all parts to Lightning's trainer
-        self._environment = OwnProcesses()
+        self._environment = RunProcesses()
         self.trainer = lightning_trainer.make(
             self.config,
             job.folder,
@@ -99,8 +100,16 @@ class Fitting:
         """True if the state to continue from is already the training's end."""
         return self._start.is_over
 
-    def run(self) -> None:
-        """Train to the end. Return at once if `last` is already the end."""
+    def run(self, *, give_up: Callable[[Cause], None] | None = None) -> None:
+        """Train to the end. Return at once if `last` is already the end.
+
+        Args:
+            give_up: Is told why the run ends where this process waits for ever for another one, before all exit. Only
+                the first process of a run needs it.
+
+        Raises:
+            RunError, LostProcess: Another process of the run has failed, or was killed.
+        """
         if self.trainer.is_global_zero:
             self._start_curves()
         if self.is_over:
@@ -113,17 +122,18 @@ class Fitting:
             log.info("going on from %s, step %d", self._resumed, self._start.step)
         checkpoint_path = str(self._resumed) if self._resumed else None
         try:
-            with self.interruption.deferred(), self._companions():
-                self.trainer.fit(self.classifier, self.data, ckpt_path=checkpoint_path, weights_only=True)
+            with self.interruption.deferred(), self._others(give_up) as others:
+                self._fit(checkpoint_path, others)
         except Exception as error:
             if (refusal := self._refused_state(error)) is not None:
                 raise refusal from error
             raise
         finally:
-            self.trainer.fit_loop.teardown()  # Lightning does not end the training's workers when the validation fails
-            self._writer.close()
-        if torch.distributed.is_available() and torch.distributed.is_initialized():
-            torch.distributed.destroy_process_group()  # only the first process goes on from here
+            try:
+                self.trainer.fit_loop.teardown()  # Lightning does not end training workers when the validation fails
+                self._writer.close()
+            finally:
+                distributed.leave(failed=False)  # only the first process goes on from here, or a program's next run
         if self.trainer.is_global_zero:
             self.saver.complete_best()
         self.interruption.raise_if_asked()
@@ -149,7 +159,9 @@ class Fitting:
         """Return the error for a checkpoint whose values Lightning or PyTorch cannot use; None for another cause."""
         if self._resumed is None or self.saver.has_stepped or not isinstance(error, _OF_VALUES):
             return None
-        if isinstance(error, (RunError, UsageError)) or any(said in str(error) for said in NO_MEMORY):
+        if isinstance(error, (RunError, UsageError, BrokenConnectionError)) or any(
+            said in str(error) for said in NO_MEMORY
+        ):
             return None
         theirs = {type(each).__module__ for each in self._named_callbacks}
         if any(frame.f_globals.get("__name__") in theirs for frame, _ in traceback.walk_tb(error.__traceback__)):
@@ -179,19 +191,46 @@ class Fitting:
             lightning.seed_everything(seed, verbose=False)
         return classifier
 
+    def _fit(self, checkpoint_path: str | None, others: "Others | None") -> None:
+        """Let Lightning train, together with the other processes of the run.
+
+        Raises:
+            RunError, LostProcess: Another process ended this one, for this reason.
+            BrokenConnectionError: Another process ended this one, which is not the first and knows no reason.
+        """
+        try:
+            if others is not None:
+                others.wait_until_ready()
+            elif ranks.rank() > 0:
+                rendezvous.say_ready()
+            self.trainer.fit(self.classifier, self.data, ckpt_path=checkpoint_path, weights_only=True)
+        except Exception as error:
+            if interruption_in(error) is None:
+                distributed.leave(failed=True)  # so that the others notice
+            if self.trainer.world_size == 1 or not distributed.is_broken(error):
+                raise
+            if others is None:
+                raise BrokenConnectionError(f"lost the connection to another process of the run: {error}") from error
+            if (cause := others.cause()) is not None:
+                raise cause from error
+            raise
+
     @contextlib.contextmanager
-    def _companions(self) -> Iterator[None]:
-        """Start the other processes of a distributed run, if it has any, for the block."""
+    def _others(self, give_up: Callable[[Cause], None] | None) -> Iterator["Others | None"]:
+        """Give the first process the others of a distributed run, which train along during the block; else None."""
         if self.trainer.world_size == 1 or not self.trainer.is_global_zero:
-            yield
+            yield None
             return
+        job, log_path = self._job.to_json(), self._job.folder / runlog.LOG
+        if ranks.here().from_outside:
+            with contextlib.closing(rendezvous.Started(job, log_path, lambda: self.interruption.signum)) as others:
+                yield others
+            return
+        assert give_up is not None, "of the first process"
         with ddp_processes.started(
-            self._job.to_json(),
-            count=self.trainer.world_size,
-            at_port=self._environment.main_port,
-            noted=lambda: self.interruption.signum,
-        ):
-            yield
+            job, count=self.trainer.world_size, at_port=self._environment.main_port, log=log_path, give_up=give_up
+        ) as companions:
+            yield companions
 
     def cost(self) -> dict[str, Any]:
         """Return the times of the run, and the parameters and FLOPs of its network.
@@ -233,6 +272,9 @@ class Fitting:
             if self.config.trainer.log_graph:
                 tensorboard.show_graph(self.board, self.classifier.network, self.source)
 
+
+Others = ddp_processes.Companions | rendezvous.Started
+"""The other processes of a distributed run, as the first one sees them."""
 
 NO_MEMORY = ("can't allocate memory", "out of memory")  # parts of PyTorch's messages, on the CPU and on a GPU
 

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from lightning.pytorch.utilities import rank_zero_only
 
-from imgrec import ddp_processes
+from imgrec import ranks
 
 _QUIETENED = ("lightning.pytorch", "lightning.fabric")
 _RANK = "rank"  # the process' rank, which Lightning reads from the environment at its import
@@ -29,8 +29,8 @@ def left_as_found() -> Iterator[None]:
     settings, rank = _settings(), getattr(rank_zero_only, _RANK, None)
     try:
         with warnings.catch_warnings(), random_states_kept():
-            ddp_processes.forget_foreign_rank()
-            setattr(rank_zero_only, _RANK, ddp_processes.rank())
+            ranks.forget_strays()
+            setattr(rank_zero_only, _RANK, ranks.rank())
             yield
     finally:
         setattr(rank_zero_only, _RANK, rank)

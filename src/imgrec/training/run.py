@@ -5,7 +5,7 @@ import logging
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 import torch
@@ -14,8 +14,9 @@ from imgrec import (
     checkpoint,
     codebase,
     codechange,
-    ddp_processes,
+    distributed,
     predictions,
+    ranks,
     records,
     run_lookup,
     runfolder,
@@ -31,8 +32,9 @@ from imgrec.data.folder import FolderImages
 from imgrec.data.inventory import Inventory
 from imgrec.data.sources import Load
 from imgrec.data.trained import Briefs
+from imgrec.ddp_processes import BrokenConnectionError, Cause
 from imgrec.environment import check_hardware, environment, slow_arithmetic
-from imgrec.errors import Interrupted, RunError, interruption_in, shown
+from imgrec.errors import Interrupted, LostProcess, RunError, interruption_in, shown
 from imgrec.job import Job
 from imgrec.records import Record
 from imgrec.runfolder import CHECKPOINTS, CONFIG, DIAGNOSTICS, RECORD
@@ -61,6 +63,7 @@ def train(job: Job, *, load: Load | None = None, interruption: Interruption | No
         Interrupted: The process was asked to end; the record says so.
     """
     check_hardware(job.config)
+    distributed.refuse_joined()
     with left_as_found(), safepath.for_processes():  # for processes of a distributed run, and of torch.compile
         if job.config.trainer.threads:
             torch.set_num_threads(job.config.trainer.threads)
@@ -70,9 +73,8 @@ def train(job: Job, *, load: Load | None = None, interruption: Interruption | No
 def _train(job: Job, load: Load, interruption: Interruption) -> Record:
     config, folder, parent = job.config, job.folder, job.parent
     seen = _unchanged(inventory.take(config.data), job)  # a sweep's run may start hours after the command
-    if ddp_processes.rank() > 0:  # started by the first process of a distributed run
-        Fitting(job, seen, load=load, interruption=interruption).run()
-        sys.exit(0)
+    if ranks.rank() > 0:  # another process than the first of a distributed run
+        _train_along(job, seen, load, interruption)
     runfolder.prepare(folder)
     runfolder.refuse_stranger(folder, job.run_id)
     with runfolder.lock(folder):
@@ -114,15 +116,29 @@ def _train(job: Job, load: Load, interruption: Interruption) -> Record:
                 interruption.raise_if_asked()  # Python drops what a handler raises in a weak reference's callback
         except (Exception, SystemExit, Interrupted) as raised:
             if cut := interruption_in(raised):
-                _close_if_possible(record, folder, "finished" if record.status == "finished" else "interrupted")
+                _close_after(cut, record, folder)
                 raise cut from None
             error = workers.told(raised, config.data.num_workers) or failures.explained(raised, folder, foreign)
-            record.error = f"{type(error).__name__}: {error}"
-            _close_if_possible(record, folder, "failed")
+            _close_after(error, record, folder)
             if error is raised:
                 raise
             raise error from raised
     return record
+
+
+def _train_along(job: Job, seen: Inventory, load: Load, interruption: Interruption) -> NoReturn:
+    """Train as another process than the first, which has the lock and the record, and exit."""
+    foreign = checkpoint.unverified(_states(job.folder, job.parent))
+    try:
+        Fitting(job, seen, load=load, interruption=interruption).run()
+    except BrokenConnectionError:
+        raise
+    except (Exception, SystemExit) as raised:
+        error = workers.told(raised, job.config.data.num_workers) or failures.explained(raised, job.folder, foreign)
+        if error is raised:
+            raise
+        raise error from raised
+    sys.exit(0)
 
 
 def _unchanged(seen: Inventory, job: Job) -> Inventory:
@@ -211,7 +227,7 @@ def fit_and_read(record: Record, job: Job, seen: Inventory, load: Load, interrup
         records.write(folder / RECORD, record)  # the counts of images may have changed
     if not fitting.is_over:
         final.try_protocols(config, fitting)
-    fitting.run()
+    fitting.run(give_up=lambda cause: _give_up(cause, record, folder))
     reading = final.read(config, folder, fitting)
     inventory.check_unchanged(seen)
     record.scores = reading.scores
@@ -272,8 +288,20 @@ def close(record: Record, folder: Path, status: str) -> None:
     records.write(folder / RECORD, record)
 
 
-def _close_if_possible(record: Record, folder: Path, status: str) -> None:
-    """Close the record after an earlier error, which counts. A full disk may make this fail as well."""
+def _give_up(cause: Cause, record: Record, folder: Path) -> None:
+    """Close the record of a run whose process ends at once, as it waits for ever for another one."""
+    _close_after(cause, record, folder)
+    log.error("%s", cause)
+
+
+def _close_after(error: BaseException, record: Record, folder: Path) -> None:
+    """Close the record after an error, which counts. A full disk may make this fail as well."""
+    if isinstance(error, Interrupted):
+        status = "finished" if record.status == "finished" else "interrupted"
+    else:
+        status = "failed"
+    if status == "failed" or (status == "interrupted" and isinstance(error, LostProcess)):
+        record.error = f"{type(error).__name__}: {error}"
     try:
         close(record, folder, status)
     except RunError as error:
