@@ -3,7 +3,6 @@
 import dataclasses
 import json
 import os
-import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -13,8 +12,9 @@ from typing import Any
 import pytest
 from runs import one_line
 
-from imgrec import ddp_processes, launch, runfolder
+from imgrec import ddp_processes, launch, ranks, runfolder
 from imgrec.config.compose import compose
+from imgrec.errors import LostProcess, RunError
 from imgrec.job import Job
 
 Said = tuple[int, str, str]
@@ -54,7 +54,7 @@ def test_the_first_of_another_program_s_processes_is_a_run_by_itself(
 
 
 def test_only_a_process_that_the_first_one_started_is_a_companion(monkeypatch: pytest.MonkeyPatch) -> None:
-    asked = "from imgrec import ddp_processes; print(ddp_processes.rank())"
+    asked = "from imgrec import ranks; print(ranks.rank())"
 
     def rank_of_a_child(code: str = asked, **environment: str) -> str:
         told = {**os.environ, **environment}
@@ -62,7 +62,7 @@ def test_only_a_process_that_the_first_one_started_is_a_companion(monkeypatch: p
         return done.stdout.strip()
 
     monkeypatch.setenv("LOCAL_RANK", "1")
-    assert ddp_processes.rank() == 0
+    assert ranks.rank() == 0
     assert rank_of_a_child() == "0"
     assert rank_of_a_child(IMGREC_STARTED_BY=str(os.getpid())) == "1"
     grandchild = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {asked!r}])"
@@ -140,20 +140,22 @@ def children() -> list[str]:
 
 
 def started(count: int = 3) -> Any:
-    return ddp_processes.started("the job", count=count, at_port=1, noted=lambda: None)
+    return ddp_processes.started(
+        "the job", count=count, at_port=1, log=Path("train.log"), give_up=lambda cause: pytest.fail(str(cause))
+    )
 
 
 def test_companions_get_the_job_and_their_rank_and_end_by_themselves(
     as_companions: Callable[[str], None], tmp_path: Path
 ) -> None:
     as_companions(
-        "import os, sys; from pathlib import Path; from imgrec import ddp_processes;"
-        f" file = Path({str(tmp_path)!r}, str(ddp_processes.rank()));"
-        " file.write_text(f'{sys.stdin.read()} {ddp_processes.port()}')"
+        "import os, sys; from pathlib import Path; from imgrec import ddp_processes, ranks;"
+        f" file = Path({str(tmp_path)!r}, str(ranks.rank()));"
+        " file.write_text(f'{sys.stdin.read()} {ranks.here().port}'); ddp_processes.say_ready()"
     )
     before = children()
-    with started():
-        pass
+    with started() as companions:
+        companions.wait_until_ready()
     assert {path.name: path.read_text() for path in tmp_path.iterdir()} == {"1": "the job 1", "2": "the job 1"}
     assert children() == before
 
@@ -177,19 +179,63 @@ def test_companions_that_do_not_end_are_killed(
     assert children() == before
 
 
-@pytest.mark.parametrize(("signum", "code"), [(None, 1), (signal.SIGTERM, 143)])
-def test_a_process_that_waits_for_a_companion_that_has_failed_ends_and_says_so(signum: int | None, code: int) -> None:
+@pytest.mark.parametrize(
+    ("end", "kind", "reason"),
+    [
+        ("raise ValueError('boom')", RunError, "process 1 of the run failed: ValueError: boom (<string>, line 3)"),
+        ("raise RunError('no disk; free it')", RunError, "process 1 of the run failed: no disk; free it"),
+        ("os.abort()", RunError, "process 1 of the run crashed with SIGABRT; its log is train.log"),
+        (
+            "os._exit(0)",
+            RunError,
+            "process 1 of the run ended with exit code 0 in the middle of the training, without a word; its log is"
+            " train.log",
+        ),
+        (
+            "os.kill(os.getpid(), signal.SIGKILL)",
+            LostProcess,
+            "process 1 of the run was ended by SIGKILL, as the system does where memory runs out; its log is train.log",
+        ),
+        ("os._exit(143)", LostProcess, "process 1 of the run was ended by SIGTERM; its log is train.log"),
+        ("raise Interrupted(signal.SIGHUP)", LostProcess, "process 1 of the run was ended by SIGHUP; its log is"),
+    ],
+)
+def test_the_first_process_says_why_a_companion_has_ended(
+    as_companions: Callable[[str], None], end: str, kind: type[BaseException], reason: str
+) -> None:
+    """The second companion only loses its connection, and is killed."""
+    as_companions(
+        "import os, signal, time; from imgrec import ddp_processes, ranks; from imgrec.errors import *\n"
+        "with ddp_processes.telling(ddp_processes.tell):\n"
+        f"    if ranks.rank() == 1: {end}\n"
+        "    raise ddp_processes.BrokenConnectionError('closed by peer')"
+    )
+    before = children()
+    with pytest.raises(kind) as raised, started() as companions:
+        companions.wait_until_ready()
+    assert str(raised.value).startswith(reason)
+    assert children() == before
+
+
+@pytest.mark.parametrize(
+    ("end", "code", "how"),
+    [
+        ("raise SystemExit(3)", 1, "ended with exit code 3 in the middle of the training, without a word"),
+        ("import os; os.kill(os.getpid(), 15)", 143, "was ended by SIGTERM"),
+    ],
+)
+def test_a_process_that_waits_for_a_companion_that_has_failed_ends_and_says_so(end: str, code: int, how: str) -> None:
     script = f"""
 import subprocess, sys, time
-from imgrec import ddp_processes, runlog
+from pathlib import Path
+from imgrec import ddp_processes
 
 popen = subprocess.Popen
-subprocess.Popen = lambda _, **options: popen([sys.executable, "-c", "raise SystemExit(3)"], **options)
-ddp_processes._LOOK = ddp_processes._SETTLE = 0.1
-with runlog.shown(), ddp_processes.started("the job", count=2, at_port=1, noted=lambda: {signum and int(signum)}):
+subprocess.Popen = lambda _, **options: popen([sys.executable, "-c", {end!r}], **options)
+ddp_processes._LOOK = ddp_processes.SETTLE = 0.1
+with ddp_processes.started("the job", count=2, at_port=1, log=Path("train.log"), give_up=print):
     time.sleep(600)
 """
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    done = subprocess.run([sys.executable, "-uc", script], capture_output=True, text=True)
     assert done.returncode == code
-    said = "process 1 of the run ended with exit code 3, and the others waited for it: all are ended"
-    assert done.stderr == f"{said}\n"
+    assert done.stdout == f"process 1 of the run {how}; its log is train.log\n"

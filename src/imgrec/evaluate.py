@@ -11,7 +11,17 @@ from typing import Any
 
 import torch
 
-from imgrec import assembly, checkpoint, evaluation_images, inference, measurement, predictions, runfolder, text_files
+from imgrec import (
+    assembly,
+    checkpoint,
+    evaluation_images,
+    inference,
+    measurement,
+    predictions,
+    ranks,
+    runfolder,
+    text_files,
+)
 from imgrec.assembly import Trained
 from imgrec.checkpoint import BEST, LAST
 from imgrec.config import compose, listed, origins, outside
@@ -94,6 +104,7 @@ def evaluate(
         UsageError: The request is invalid.
         RunError: The run's files or the images have changed, or are missing or damaged.
     """
+    ranks.refuse_several("imgrec evaluate")
     outside.load()
     run, output = Path(run), None if output is None else Path(output)
     data_root = None if data_root is None else str(data_root)

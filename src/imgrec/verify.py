@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from imgrec import codebase, codechange, execution, run_diff, run_lookup, runfolder, runlog
+from imgrec import codebase, codechange, execution, ranks, run_diff, run_lookup, runfolder, runlog
 from imgrec.config import origins, outside, serialize
 from imgrec.config.identity import SHORT, run_id
 from imgrec.config.root import Config, elsewhere
@@ -56,6 +56,7 @@ def verify(run: StrPath, *, data_root: StrPath | None = None) -> Verdict:
         Interrupted: A signal ended it, as in training.
     """
     run, data_root = Path(run), None if data_root is None else str(data_root)
+    ranks.refuse_several("imgrec verify")
     outside.load()
     record = _finished(run)
     origins.refuse_other(record.components, shown(run))

@@ -1,14 +1,22 @@
 """Test two processes with averaged gradients, on the CPU."""
 
+import functools
 import json
+import os
 import signal
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from runs import assert_same_run, state
+from lightning.fabric.plugins.environments.lightning import find_free_network_port
+from runs import assert_same_run, one_line, state
+
+from imgrec import launch, runfolder
+from imgrec.errors import RunError
 
 
 def test_two_processes_train_as_one_with_the_batches_of_both(
@@ -55,3 +63,150 @@ def test_a_signal_to_the_first_process_ends_both_at_the_same_step(
     again = imgrec(*words, "hydra.run.dir=cut")
     assert again.wait() == 0, again.log.read_text()
     assert_same_run(workplace / "straight", workplace / "cut")  # the counts of the interrupted epoch included
+
+
+_BREAKS = """
+import os
+import signal
+
+from lightning.pytorch.callbacks import Callback as LightningCallback
+
+from imgrec.components import Callback, register, setting
+
+
+@register("callback", "breaks")
+class Breaks(Callback):
+    \"""End the second process after three steps.\"""
+
+    how: str = setting("raises", "raises, or killed", identity=False)
+
+    def build(self):
+        return Break(self.how)
+
+
+class Break(LightningCallback):
+    def __init__(self, how):
+        self.how = how
+
+    def on_train_batch_end(self, trainer, pl_module, outputs, batch, batch_idx):
+        if trainer.global_rank == 1 and trainer.global_step == 3 and not os.path.exists("mended"):
+            if self.how == "killed":
+                os.kill(os.getpid(), signal.SIGKILL)
+            raise ValueError("no third step")
+"""
+_DDP = ("trainer=ddp", "trainer.accelerator=cpu", "data.batch_size=4", "trainer.max_epochs=1")
+
+
+@pytest.fixture
+def breaking(workplace: Path) -> list[str]:
+    """Words of a run with a component that ends the second process."""
+    (workplace / "breaks.py").write_text(_BREAKS)
+    return ["--components", "breaks.py", "callbacks=[breaks]", *_DDP]
+
+
+@pytest.fixture
+def several(imgrec: Callable[..., Any]) -> Callable[..., list[tuple[int, str]]]:
+    """Start a command in two processes with the variables of srun or torchrun; gives their exit codes and texts."""
+
+    def run(by: str, *words: str) -> list[tuple[int, str]]:
+        port = str(find_free_network_port())
+
+        def arrange(rank: int) -> None:
+            told = {"MASTER_PORT": port}
+            if by == "srun":
+                told |= {"SLURM_STEP_ID": "0", "SLURM_NTASKS": "2", "SLURM_PROCID": str(rank)}
+            else:
+                told |= {"TORCHELASTIC_RUN_ID": "none", "MASTER_ADDR": "localhost", "WORLD_SIZE": "2"}
+                told |= {"LOCAL_WORLD_SIZE": "2", "RANK": str(rank), "LOCAL_RANK": str(rank)}
+            os.environ.update(told)
+
+        processes = [imgrec(*words, before=functools.partial(arrange, rank)) for rank in (0, 1)]
+        return [(each.wait(), each.log.read_text()) for each in processes]
+
+    return run
+
+
+def test_processes_of_srun_and_torchrun_train_the_run_that_imgrec_trains_by_itself(
+    tiny: list[str],
+    imgrec: Callable[..., Any],
+    several: Callable[..., list[tuple[int, str]]],
+    breaking: list[str],
+    workplace: Path,
+) -> None:
+    """The run without them is the second one in its process, whose first one failed as its other process did."""
+
+    def fail() -> None:
+        from imgrec.config import outside
+
+        outside.load(["breaks.py"])
+        with pytest.raises(RunError) as raised:
+            launch.train([*tiny, *breaking[2:], "hydra.run.dir=failed"])
+        reason = f"process 1 of the run failed: ValueError: no third step ({workplace / 'breaks.py'}, line 28)"
+        assert str(raised.value) == reason
+        record = runfolder.record_of(Path("failed"))
+        assert (record.status, record.error) == ("failed", f"RunError: {reason}")
+
+    own = imgrec("train", *tiny, *_DDP, "hydra.run.dir=own", before=fail)
+    assert own.wait() == 0, own.log.read_text()
+    weights = runfolder.record_of(Path("own")).weights
+    for by in ("srun", "torchrun"):
+        (code, text), others = several(by, "train", *tiny, *_DDP, f"hydra.run.dir={by}")
+        assert (code, others[0]) == (0, 0), text + others[1]
+        assert text.count("finished:") == 1
+        assert "finished" not in others[1], "one process speaks"
+        assert runfolder.record_of(Path(by)).weights == weights
+    (code, text), others = several("srun", "train", *tiny, *_DDP, "hydra.run.dir=srun")
+    assert (code, others) == (0, (0, "")), "another process waits, and nothing is to be trained"
+    assert "finished already" in text
+    (code, text), others = several("torchrun", "train", *tiny, "hydra.run.dir=one")
+    assert (code, others) == (2, (0, "")), "one sentence"
+    assert one_line(text).startswith("imgrec: WORLD_SIZE=2 of torchrun must be trainer.devices=1")
+    assert not Path("one").exists()
+
+
+def test_a_lost_process_interrupts_the_run_and_a_failing_one_gives_the_reason(
+    tiny: list[str], several: Callable[..., list[tuple[int, str]]], breaking: list[str]
+) -> None:
+    """The processes are srun's. The same command goes on with the interrupted run."""
+    words = ["train", *tiny, *breaking, "hydra.run.dir=run"]
+    (code, text), (other, said) = several("srun", *words)
+    record = runfolder.record_of(Path("run"))
+    assert (code, other, record.status) == (1, 1, "failed")
+    assert one_line(text).startswith("imgrec: process 1 of the run failed: ValueError: no third step (")
+    assert "imgrec: " not in said, "the first process says it"
+    (code, text), (other, _) = several("srun", *words, "callback.breaks.how=killed")
+    record = runfolder.record_of(Path("run"))
+    assert (code, other, record.status) == (137, -9, "interrupted")
+    log = Path("run/train.log").absolute()
+    how = f"process 1 of the run ended without a word; srun tells of its end, and its log is {log}"
+    assert one_line(text) == f"imgrec: {how}; the same command goes on from the last checkpoint"
+    assert record.error == f"LostProcess: {how}"
+    Path("mended").touch()
+    (code, text), (other, _) = several("srun", *words)
+    assert (code, other, runfolder.record_of(Path("run")).status) == (0, 0, "finished"), text
+
+
+@pytest.mark.slow
+def test_torchrun_itself_starts_the_processes_of_one_run(tiny: list[str], breaking: list[str], workplace: Path) -> None:
+    """Torchrun ends the first process soon after the second, whose reason is told before."""
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", "-m", "imgrec"]
+
+    def run(*words: str) -> tuple[int, str]:
+        done = subprocess.run([*torchrun, "train", *tiny, *words], capture_output=True, text=True)
+        return done.returncode, done.stdout + done.stderr
+
+    code, text = run(*_DDP, "hydra.run.dir=run")
+    assert (code, text.count("finished:")) == (0, 1), text
+    assert runfolder.record_of(Path("run")).progress["steps"] == 8, "60 images, 8 a step: both processes trained"
+    code, text = run("hydra.run.dir=one")
+    assert code == 1
+    assert text.count("imgrec: WORLD_SIZE=2 of torchrun must be trainer.devices=1") == 1
+    for how, status, reason in (
+        ("raises", "failed", "process 1 of the run failed: ValueError: no third step"),
+        ("killed", "interrupted", "process 1 of the run ended without a word; torchrun tells of its end"),
+    ):
+        code, text = run(*breaking, f"callback.breaks.how={how}", f"hydra.run.dir={how}")
+        record = runfolder.record_of(Path(how))
+        assert (code, record.status) == (1, status), text
+        assert reason in text
+        assert reason in str(record.error)

@@ -1,4 +1,7 @@
-"""Implement launcher=basic: carry out the runs of a sweep one after the other, in this process."""
+"""Implement launcher=basic: carry out the runs of a sweep one after the other, in this process.
+
+A distributed run gets a process of its own, as losing one of its processes may end the process that started it.
+"""
 
 import gc
 from collections.abc import Sequence
@@ -7,11 +10,12 @@ from imgrec import execution
 from imgrec.config.root import Config
 from imgrec.errors import Interrupted, interruption_in, sentence
 from imgrec.job import Job
+from imgrec.sweep import pool
 from imgrec.sweep.watch import Watch
 
 
 class Basic:
-    """Carry out the jobs one by one. Images in memory are loaded once."""
+    """Carry out the jobs one by one. Images in memory are loaded once for all runs of one process."""
 
     def at_a_time(self, configs: Sequence[Config]) -> int:
         """Return 1; see `Launcher`."""
@@ -26,6 +30,9 @@ class Basic:
             if watch.stop:
                 break
             _free()
+            if job.config.trainer.devices > 1:
+                pool.Pool(parts=[pool.whole()]).run([job], watch)
+                continue
             watch.began(job)
             try:
                 execution.run(job, swept=True, load=kept.load)

@@ -126,10 +126,17 @@ class LiveView:
         """Note that a choice has no runs."""
         self.without_runs[name] = reason
 
-    def cut(self, job: Job) -> None:
-        """Note that a run was interrupted and can be resumed."""
+    def cut(self, job: Job, reason: str | None = None) -> None:
+        """Note that a run was interrupted and can be resumed.
+
+        Args:
+            job: The run.
+            reason: What interrupted it; None where the sweep as a whole is ended.
+        """
         self._running.pop(job.run_id, None)
         self._counts["to resume"] += 1
+        if reason is not None:
+            self.say(f"[{self._done}/{self.total}] interrupted  {job.name}: {reason}")
 
     def tell_standing(self) -> None:
         """Print how many runs are in which state, and the failures, when the sweep ends early."""

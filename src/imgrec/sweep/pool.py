@@ -169,7 +169,7 @@ def _start(context: ForkServerContext, job: Job, share: Share) -> _Running:
 def _end(ended: _Running, watch: Watch) -> None:
     """Report the end of a run after its process has ended. The run's record decides.
 
-    While the sweep ends, an interrupted run counts as resumable.
+    An interrupted run counts as resumable, and so does a run without a word while the sweep ends.
     """
     said = ""
     with contextlib.suppress(EOFError, OSError), ended.answer:
@@ -180,15 +180,19 @@ def _end(ended: _Running, watch: Watch) -> None:
     if code == -signal.SIGKILL:
         time.sleep(_SETTLE)
     path = ended.job.folder / RECORD
-    status = records.read(path).status if path.is_file() else None
-    if status == "finished":
+    record = records.read(path) if path.is_file() else None
+    if record is not None and record.status == "finished":
         watch.ended(ended.job)
         return
     if watch.stop and not said:
         watch.cut(ended.job)
         return
-    if not said and status == "interrupted":
-        said = "a signal to its process alone interrupted it; it is saved, and the same command goes on from there"
+    reason = ((record.error if record else None) or "").partition(": ")[2]
+    if not said and record is not None and record.status == "interrupted":
+        watch.cut(ended.job, reason or "a signal to its process alone interrupted it")
+        return
+    if not said and record is not None and record.status == "failed" and reason:
+        said = reason  # its process had to end at once
     elif not said:
         how = f"with {signal.Signals(-code).name}" if code is not None and code < 0 else f"with exit code {code}"
         said = f"its process ended {how} without a word; see {ended.job.folder / 'train.log'}"

@@ -241,10 +241,10 @@ class Sweep:
                 self.view.say(warning)
 
     def _raise_failures(self) -> None:
-        """Print the reason of each failure, and raise RunError if there is any."""
+        """Print the reason of each failure, and raise RunError if there is any, or a run to resume."""
         view = self.view
         failures, without = view.failures, view.without_runs
-        if not failures and not without:
+        if not failures and not without and not view.to_resume:
             return
         view.tell_failures()
         total = view.total if self._config.sweep.proposes else len(self._asked)
@@ -257,6 +257,8 @@ class Sweep:
             said.append(f"{view.to_resume} to resume")
         if view.to_do:
             said.append(f"{view.to_do} not begun")
+        if not failures and not without:
+            raise RunError(f"{', '.join(said)}; the same command goes on")
         ways = [
             "the same command",
             "" if self._config.sweep.retry_failed else "with sweep.retry_failed=true",

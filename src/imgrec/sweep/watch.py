@@ -50,9 +50,14 @@ class Watch:
         launch.show_on_board(job.folder.absolute().parent, test=False, at_most_every=_RENEWED)
         self._view.ended(job, reason)
 
-    def cut(self, job: Job) -> None:
-        """Note that the job was interrupted and can be resumed."""
-        self._view.cut(job)
+    def cut(self, job: Job, reason: str | None = None) -> None:
+        """Note that the job was interrupted and can be resumed.
+
+        Args:
+            job: The job.
+            reason: What interrupted it; None where the sweep as a whole is ended.
+        """
+        self._view.cut(job, reason)
 
 
 class Launcher(Protocol):

@@ -212,6 +212,8 @@ class Fitting:
             if others is None:
                 raise BrokenConnectionError(f"lost the connection to another process of the run: {error}") from error
             if (cause := others.cause()) is not None:
+                if ranks.here().from_outside:
+                    log.error("%s", cause)  # the program that has started them may end this one before its last line
                 raise cause from error
             raise
 

@@ -11,7 +11,10 @@ if TYPE_CHECKING:
 
 @register("launcher", "basic")
 class Basic(Launcher):
-    """One run of a sweep after the other, in one process: imports and images are paid for once."""
+    """One run of a sweep after the other, in one process: imports and images are paid for once.
+
+    Each distributed run (trainer.devices > 1) has a process of its own.
+    """
 
     in_process: ClassVar[bool] = True
 
