@@ -40,10 +40,12 @@ def run(
         UsageError, RunError: The run cannot be carried out, or has failed.
         Interrupted: The process was asked to end. The run is saved.
     """
+    from imgrec import distributed  # imports torch, as do the others
     from imgrec.training.interruption import requeue
-    from imgrec.training.run import train  # imports torch
+    from imgrec.training.run import train
 
     ranks.refuse(job.config.trainer.devices)
+    distributed.refuse_joined()
     job = replace(job, folder=job.folder.absolute())  # the program may change its folder meanwhile
     if ranks.rank() == 0:
         runfolder.prepare(job.folder)

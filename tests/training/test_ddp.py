@@ -16,7 +16,7 @@ from lightning.fabric.plugins.environments.lightning import find_free_network_po
 from runs import assert_same_run, one_line, state
 
 from imgrec import launch, runfolder
-from imgrec.errors import RunError
+from imgrec.errors import RunError, UsageError
 
 
 def test_two_processes_train_as_one_with_the_batches_of_both(
@@ -184,6 +184,17 @@ def test_a_lost_process_interrupts_the_run_and_a_failing_one_gives_the_reason(
     Path("mended").touch()
     (code, text), (other, _) = several("srun", *words)
     assert (code, other, runfolder.record_of(Path("run")).status) == (0, 0, "finished"), text
+
+
+def test_a_program_s_own_process_group_is_refused_and_left_alone(tiny: list[str]) -> None:
+    torch.distributed.init_process_group("gloo", store=torch.distributed.HashStore(), rank=0, world_size=1)
+    try:
+        with pytest.raises(UsageError, match="a run must begin without a process group .+ one of 1; end it first"):
+            launch.train([*tiny, "hydra.run.dir=run"])
+        assert torch.distributed.is_initialized()
+    finally:
+        torch.distributed.destroy_process_group()
+    assert not Path("run").exists()
 
 
 @pytest.mark.slow

@@ -70,7 +70,7 @@ def serving() -> Iterator[None]:
             if not store.check([_JOB]):
                 store.set(_JOB, _NOTHING)
             store.set(_OVER, "1")
-            if start.by == "srun":  # the store is in this process
+            if _serves(start):  # the store ends with this process
                 _wait(lambda: store.check([f"{_LEFT}/{rank}" for rank in range(1, start.size)]), seconds=patience)
 
 
@@ -198,12 +198,11 @@ class Started:
 def _store(start: Start) -> Store:
     """Return a store that all processes of the run reach: torchrun's, else one in the first process."""
     assert start.port is not None, start
-    serves = start.rank == 0 and not (start.by == "torchrun" and ranks.has_store())
     try:
         store = TCPStore(
             start.address,
             start.port,
-            is_master=serves,
+            is_master=_serves(start),
             timeout=_CONNECTS,
             wait_for_workers=False,
             multi_tenant=True,  # PyTorch's process group uses the same port
@@ -214,6 +213,11 @@ def _store(start: Start) -> Store:
             f" {str(error).splitlines()[0]}; give another MASTER_PORT"
         ) from error
     return PrefixStore(f"imgrec/{ranks.attempt()}", store)
+
+
+def _serves(start: Start) -> bool:
+    """Return True if the store is in this process."""
+    return start.rank == 0 and not (start.by == "torchrun" and ranks.has_store())
 
 
 def _wait(ready: Callable[[], bool], *, seconds: float = float("inf")) -> None:

@@ -14,7 +14,6 @@ from imgrec import (
     checkpoint,
     codebase,
     codechange,
-    distributed,
     predictions,
     ranks,
     records,
@@ -63,7 +62,6 @@ def train(job: Job, *, load: Load | None = None, interruption: Interruption | No
         Interrupted: The process was asked to end; the record says so.
     """
     check_hardware(job.config)
-    distributed.refuse_joined()
     with left_as_found(), safepath.for_processes():  # for processes of a distributed run, and of torch.compile
         if job.config.trainer.threads:
             torch.set_num_threads(job.config.trainer.threads)
