@@ -189,7 +189,7 @@ def test_a_lost_process_interrupts_the_run_and_a_failing_one_gives_the_reason(
 def test_a_program_s_own_process_group_is_refused_and_left_alone(tiny: list[str]) -> None:
     torch.distributed.init_process_group("gloo", store=torch.distributed.HashStore(), rank=0, world_size=1)
     try:
-        with pytest.raises(UsageError, match="a run must begin without a process group .+ one of 1; end it first"):
+        with pytest.raises(UsageError, match=r"a run must begin without a process group .+ one of 1; end it first"):
             launch.train([*tiny, "hydra.run.dir=run"])
         assert torch.distributed.is_initialized()
     finally:
