@@ -141,7 +141,12 @@ def children() -> list[str]:
 
 def started(count: int = 3) -> Any:
     return ddp_processes.started(
-        "the job", count=count, at_port=1, log=Path("train.log"), give_up=lambda cause: pytest.fail(str(cause))
+        "the job",
+        count=count,
+        at_port=1,
+        log=Path("train.log"),
+        asked=lambda: None,
+        give_up=lambda cause: pytest.fail(str(cause)),
     )
 
 
@@ -218,24 +223,28 @@ def test_the_first_process_says_why_a_companion_has_ended(
 
 
 @pytest.mark.parametrize(
-    ("end", "code", "how"),
+    ("end", "asked", "code", "how"),
     [
-        ("raise SystemExit(3)", 1, "ended with exit code 3 in the middle of the training, without a word"),
-        ("import os; os.kill(os.getpid(), 15)", 143, "was ended by SIGTERM"),
+        ("3", None, 1, "process 1 of the run ended with exit code 3 in the middle of the training, without a word"),
+        ("143", None, 143, "process 1 of the run was ended by SIGTERM"),
+        ("1", 2, 130, "interrupted by SIGINT before process 1 of the run could save"),
     ],
 )
-def test_a_process_that_waits_for_a_companion_that_has_failed_ends_and_says_so(end: str, code: int, how: str) -> None:
+def test_a_process_that_waits_for_a_companion_that_has_failed_ends_and_says_so(
+    end: str, asked: int | None, code: int, how: str
+) -> None:
     script = f"""
 import subprocess, sys, time
 from pathlib import Path
 from imgrec import ddp_processes
 
 popen = subprocess.Popen
-subprocess.Popen = lambda _, **options: popen([sys.executable, "-c", {end!r}], **options)
+subprocess.Popen = lambda _, **options: popen([sys.executable, "-c", "raise SystemExit({end})"], **options)
 ddp_processes._LOOK = ddp_processes.SETTLE = 0.1
-with ddp_processes.started("the job", count=2, at_port=1, log=Path("train.log"), give_up=print):
+told = dict(log=Path("train.log"), asked=lambda: {asked}, give_up=print)
+with ddp_processes.started("the job", count=2, at_port=1, **told):
     time.sleep(600)
 """
     done = subprocess.run([sys.executable, "-uc", script], capture_output=True, text=True)
     assert done.returncode == code
-    assert done.stdout == f"process 1 of the run {how}; its log is train.log\n"
+    assert done.stdout == f"{how}; its log is train.log\n"

@@ -97,7 +97,7 @@ def say_ready() -> None:
     _write(_READY)
 
 
-def cause_of(rank: int, log: Path, *, code: int | None, word: Word | None) -> Cause | None:
+def cause_of(rank: int, log: Path, *, code: int | None, word: Word | None, asked: int | None = None) -> Cause | None:
     """Return the error of a run one of whose processes ended; None if that has only followed another process.
 
     Args:
@@ -105,6 +105,7 @@ def cause_of(rank: int, log: Path, *, code: int | None, word: Word | None) -> Ca
         log: The file with its log.
         code: Its exit code, negative for a signal; None while it runs.
         word: What it said; None for nothing.
+        asked: The signal that asks the whole run to end; None for none. A process may end with any code then.
     """
     who, see = f"process {rank} of the run", f"its log is {shown(log)}"
     if word is not None:
@@ -113,6 +114,8 @@ def cause_of(rank: int, log: Path, *, code: int | None, word: Word | None) -> Ca
         return None if word.broken else RunError(f"{who} failed: {word.text}")
     if code is None:
         return None
+    if asked is not None:
+        return LostProcess(asked, f"interrupted by {signal.Signals(asked).name} before {who} could save; {see}")
     signum = -code if code < 0 else code - 128 if code - 128 in _ASKS else None
     if signum is None:
         return RunError(f"{who} ended with exit code {code} in the middle of the training, without a word; {see}")
@@ -130,10 +133,17 @@ class Companions:
         processes: The processes, from rank 1 on.
         pipes: For each of them the file from which its words are read.
         log: The file with their log.
+        asked: Returns the signal that this process has received; None for none.
     """
 
-    def __init__(self, processes: Sequence["subprocess.Popen[bytes]"], pipes: Sequence[int], log: Path) -> None:
-        self.processes, self._pipes, self._log = processes, pipes, log
+    def __init__(
+        self,
+        processes: Sequence["subprocess.Popen[bytes]"],
+        pipes: Sequence[int],
+        log: Path,
+        asked: Callable[[], int | None],
+    ) -> None:
+        self.processes, self._pipes, self._log, self._asked = processes, pipes, log, asked
         self._said = defaultdict[int, bytes](bytes)
         self._lock = threading.Lock()  # the thread that watches them reads as well
 
@@ -154,7 +164,8 @@ class Companions:
         while True:
             codes = [process.poll() for process in self.processes]  # before the words, which come before the end
             for number, code in enumerate(codes):
-                if cause := cause_of(number + 1, self._log, code=code, word=self._word(number)):
+                word = self._word(number)
+                if cause := cause_of(number + 1, self._log, code=code, word=word, asked=self._asked()):
                     return cause
             if None not in codes or time.monotonic() > until:
                 return None
@@ -174,7 +185,15 @@ class Companions:
 
 
 @contextlib.contextmanager
-def started(job: str, *, count: int, at_port: int, log: Path, give_up: Callable[[Cause], None]) -> Iterator[Companions]:
+def started(
+    job: str,
+    *,
+    count: int,
+    at_port: int,
+    log: Path,
+    asked: Callable[[], int | None],
+    give_up: Callable[[Cause], None],
+) -> Iterator[Companions]:
     """Run companions while the block runs.
 
     They are killed if the block fails; otherwise they exit by themselves. If a companion fails and the block continues
@@ -185,13 +204,14 @@ def started(job: str, *, count: int, at_port: int, log: Path, give_up: Callable[
         count: The number of processes of the run, including this one.
         at_port: The port at which this process waits for them.
         log: The file with the log of the run.
+        asked: Returns the signal that this process has received; None for none.
         give_up: Is told why the run ends, before this process exits at once.
     """
     command = [sys.executable, "-m", "imgrec", "_job", "-"]
     told = {**os.environ, ranks.STARTED_BY: str(os.getpid()), ranks.PORT: str(at_port)}
     others: list[subprocess.Popen[bytes]] = []
     pipes: list[int] = []
-    companions = Companions(others, pipes, log)
+    companions = Companions(others, pipes, log, asked)
     over = threading.Event()
     try:
         for number in range(1, count):

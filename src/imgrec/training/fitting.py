@@ -230,7 +230,12 @@ class Fitting:
             return
         assert give_up is not None, "of the first process"
         with ddp_processes.started(
-            job, count=self.trainer.world_size, at_port=self._environment.main_port, log=log_path, give_up=give_up
+            job,
+            count=self.trainer.world_size,
+            at_port=self._environment.main_port,
+            log=log_path,
+            asked=lambda: self.interruption.signum,
+            give_up=give_up,
         ) as companions:
             yield companions
 
