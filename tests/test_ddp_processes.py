@@ -210,10 +210,10 @@ def test_the_first_process_says_why_a_companion_has_ended(
 ) -> None:
     """The second companion only loses its connection, and is killed."""
     as_companions(
-        "import os, signal, time; from imgrec import ddp_processes, ranks; from imgrec.errors import *\n"
-        "with ddp_processes.telling(ddp_processes.tell):\n"
+        "import os, signal, time; from imgrec import ddp_processes, process_ends, ranks; from imgrec.errors import *\n"
+        "with process_ends.telling(ddp_processes.tell):\n"
         f"    if ranks.rank() == 1: {end}\n"
-        "    raise ddp_processes.BrokenConnectionError('closed by peer')"
+        "    raise process_ends.BrokenConnectionError('closed by peer')"
     )
     before = children()
     with pytest.raises(kind) as raised, started() as companions:
@@ -236,11 +236,11 @@ def test_a_process_that_waits_for_a_companion_that_has_failed_ends_and_says_so(
     script = f"""
 import subprocess, sys, time
 from pathlib import Path
-from imgrec import ddp_processes
+from imgrec import ddp_processes, process_ends
 
 popen = subprocess.Popen
 subprocess.Popen = lambda _, **options: popen([sys.executable, "-c", "raise SystemExit({end})"], **options)
-ddp_processes._LOOK = ddp_processes.SETTLE = 0.1
+process_ends._LOOK = process_ends.SETTLE = 0.1
 told = dict(log=Path("train.log"), asked=lambda: {asked}, give_up=print)
 with ddp_processes.started("the job", count=2, at_port=1, **told):
     time.sleep(600)

@@ -21,29 +21,45 @@ TORCHRUN = {
     "MASTER_PORT": "29500",
 }
 SRUN = {"SLURM_STEP_ID": "0", "SLURM_PROCID": "1", "SLURM_NTASKS": "2", "SLURM_JOB_ID": "7", "SLURM_NNODES": "1"}
+TORCHRUN_ON_TWO = TORCHRUN | {"LOCAL_RANK": "0", "LOCAL_WORLD_SIZE": "1", "GROUP_WORLD_SIZE": "2"}
+SRUN_ON_TWO = SRUN | {
+    "SLURM_NNODES": "2",
+    "SLURM_LOCALID": "0",
+    "SLURM_STEP_NODELIST": "gpu-[03,07-09],big[1-2]",
+    "SLURM_STEP_TASKS_PER_NODE": "1(x2)",
+}
+SRUN_UNEVEN = SRUN_ON_TWO | {"SLURM_NTASKS": "4", "SLURM_STEP_TASKS_PER_NODE": "3,1"}
 NOBODY = Start()
 
 
 @pytest.fixture(autouse=True)
 def nobody(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in (*TORCHRUN, *SRUN):
+    for name in (*TORCHRUN_ON_TWO, *SRUN_ON_TWO):
         monkeypatch.delenv(name, raising=False)
 
 
 @pytest.mark.parametrize(
     ("variables", "start"),
     [
-        (TORCHRUN, Start(by="torchrun", rank=1, size=2, address="here", port=29500)),
-        (
-            TORCHRUN | {"LOCAL_WORLD_SIZE": "1"},
-            Start(by="torchrun", rank=1, size=2, nodes=2, address="here", port=29500),
-        ),
+        (TORCHRUN, Start(by="torchrun", rank=1, local_rank=1, size=2, per_node=2, address="here", port=29500)),
+        (TORCHRUN_ON_TWO, Start(by="torchrun", rank=1, size=2, nodes=2, address="here", port=29500)),
         ({key: value for key, value in TORCHRUN.items() if key != "TORCHELASTIC_RUN_ID"}, NOBODY),
         (TORCHRUN | {"MASTER_PORT": "any"}, NOBODY),
         (TORCHRUN | {"RANK": "2"}, NOBODY),
-        (SRUN, Start(by="srun", rank=1, size=2, port=18707)),
-        (SRUN | {"MASTER_PORT": "5"}, Start(by="srun", rank=1, size=2, port=5)),
-        (SRUN | {"SLURM_NNODES": "2"}, Start(by="srun", rank=1, size=2, nodes=2, port=18707)),
+        (SRUN, Start(by="srun", rank=1, local_rank=1, size=2, per_node=2, port=18707)),
+        (
+            SRUN | {"MASTER_PORT": "5", "MASTER_ADDR": "elsewhere"},
+            Start(by="srun", rank=1, local_rank=1, size=2, per_node=2, port=5),
+        ),
+        (SRUN_ON_TWO, Start(by="srun", rank=1, size=2, nodes=2, address="gpu-03", port=18707)),
+        (
+            SRUN_ON_TWO | {"SLURM_STEP_NODELIST": "r[1-2]n[01-10],x"},
+            Start(by="srun", rank=1, size=2, nodes=2, address="r1n01", port=18707),
+        ),
+        (
+            SRUN_ON_TWO | {"MASTER_ADDR": "named", "SLURM_STEP_TASKS_PER_NODE": "2,1"},
+            Start(by="srun", rank=1, size=2, nodes=2, per_node=None, address="named", port=18707),
+        ),
         (SRUN | {"SLURM_NTASKS": "1", "SLURM_PROCID": "0"}, NOBODY),
         (SRUN | {"SLURM_STEP_NUM_TASKS": "1", "SLURM_PROCID": "0"}, NOBODY),
         ({key: value for key, value in SRUN.items() if key != "SLURM_STEP_ID"}, NOBODY),
@@ -61,34 +77,50 @@ def test_a_program_counts_by_all_of_its_variables_together(
 
 
 @pytest.mark.parametrize(
-    ("variables", "devices", "refusal"),
+    ("variables", "shape", "refusal"),
     [
         (
             TORCHRUN,
-            1,
-            "WORLD_SIZE=2 of torchrun must be trainer.devices=1, as each process trains on one device; give"
-            " --nproc-per-node 1, trainer=ddp trainer.devices=2, or start imgrec without torchrun: it starts the"
-            " processes of a run itself",
+            (1, 1),
+            "WORLD_SIZE=2 of torchrun, on 1 machine, must be trainer.devices=1 x trainer.num_nodes=1, as each process"
+            " trains on one device of its machine; give --nnodes 1 --nproc-per-node 1, trainer=ddp trainer.devices=2"
+            " trainer.num_nodes=1, or start imgrec without torchrun: it starts the processes of a run itself",
         ),
         (
             {name: "0" if "RANK" in name else "1" for name in TORCHRUN},
-            2,
-            "WORLD_SIZE=1 of torchrun must be trainer.devices=2",
+            (2, 1),
+            "WORLD_SIZE=1 of torchrun, on 1 machine, must be trainer.devices=2 x trainer.num_nodes=1,",
         ),
-        (SRUN, 4, "SLURM_NTASKS=2 of srun must be trainer.devices=4.*; give --ntasks 4, "),
-        (SRUN | {"SLURM_NNODES": "2"}, 2, "the processes of a run must be on one machine, and srun has started 2 on 2"),
-        ({"WORLD_SIZE": "2", "RANK": "0"}, 2, "WORLD_SIZE must not be set, as imgrec starts the processes"),
-        ({"OMPI_COMM_WORLD_SIZE": "2", "OMPI_COMM_WORLD_RANK": "0"}, 1, "OMPI_COMM_WORLD_SIZE must not be set"),
-        ({"PMI_RANK": "1"}, 1, "PMI_RANK must not be set"),
+        (SRUN, (4, 1), "SLURM_NTASKS=2 .+ trainer.devices=4 x .+; give --nodes 1 --ntasks 4 --ntasks-per-node 4, "),
+        (SRUN_ON_TWO, (2, 1), "SLURM_NTASKS=2 of srun, on 2 machines, must .+ trainer.devices=1 trainer.num_nodes=2,"),
+        (TORCHRUN, (1, 2), "on 1 machine, must be trainer.devices=1 x trainer.num_nodes=2, .+ trainer.num_nodes=1$"),
+        (SRUN_UNEVEN, (2, 2), "on 2 machines, must .+; give --nodes 2 --ntasks 4 --ntasks-per-node 2$"),
+        (TORCHRUN_ON_TWO | {"WORLD_SIZE": "4", "LOCAL_WORLD_SIZE": "3"}, (2, 2), "; give --nnodes 2 --nproc-per-node 2"),
+        ({}, (1, 2), "trainer.num_nodes=2 needs torchrun or srun, .+, or give trainer.num_nodes=1"),
+        ({"WORLD_SIZE": "2", "RANK": "0"}, (2, 1), "WORLD_SIZE must not be set, as imgrec starts the processes"),
+        ({"OMPI_COMM_WORLD_SIZE": "2", "OMPI_COMM_WORLD_RANK": "0"}, (1, 1), "OMPI_COMM_WORLD_SIZE must not be set"),
+        ({"PMI_RANK": "1"}, (1, 1), "PMI_RANK must not be set"),
     ],
 )
 def test_other_numbers_of_processes_are_refused(
-    monkeypatch: pytest.MonkeyPatch, variables: dict[str, str], devices: int, refusal: str
+    monkeypatch: pytest.MonkeyPatch, variables: dict[str, str], shape: tuple[int, int], refusal: str
 ) -> None:
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
     with pytest.raises(UsageError, match=refusal):
-        ranks.refuse(devices)
+        ranks.refuse(*shape)
+
+
+@pytest.mark.parametrize(
+    ("variables", "shape"),
+    [({}, (2, 1)), (TORCHRUN, (2, 1)), (SRUN, (2, 1)), (TORCHRUN_ON_TWO, (1, 2)), (SRUN_ON_TWO, (1, 2))],
+)
+def test_the_right_numbers_are_not_refused(
+    monkeypatch: pytest.MonkeyPatch, variables: dict[str, str], shape: tuple[int, int]
+) -> None:
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    ranks.refuse(*shape)
 
 
 def test_commands_of_one_process_are_refused_in_several(

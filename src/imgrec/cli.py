@@ -204,11 +204,12 @@ def verify(
 @app.command(name="_job", hidden=True)
 def job(path: Annotated[Path, typer.Argument(metavar="JOB.json", help="A job as imgrec writes it; -: stdin.")]) -> None:
     """Carry out the run of a job, or train along in it: so begin the other processes of a distributed run."""
-    from imgrec import allocator, ddp_processes, execution
+    from imgrec import allocator, ddp_processes, execution, process_ends
     from imgrec.job import Job
 
+    ddp_processes.end_with_first()
     allocator.keep_freed_memory()
-    with ddp_processes.telling(ddp_processes.tell):
+    with process_ends.telling(ddp_processes.tell):
         execution.run(Job.from_json(sys.stdin.read(), "stdin") if path == Path("-") else Job.read(path))
 
 

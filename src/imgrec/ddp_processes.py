@@ -5,86 +5,24 @@ where it would otherwise know only that a connection is closed.
 """
 
 import contextlib
-import json
 import os
-import signal
 import subprocess
 import sys
 import threading
 import time
-import traceback
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Self
 
-from imgrec import ranks
-from imgrec.errors import Interrupted, LostProcess, RefusalError, RunError, interruption_in, sentence, shown
+from imgrec import process_ends, ranks
+from imgrec.errors import LostProcess, RunError, interruption_in, shown
+from imgrec.process_ends import Cause, Word, cause_of
 
 _TELLS = "IMGREC_TELLS"  # the number of the file into which a companion writes
 _READY = "ready"
 GRACE = 60.0  # seconds for a companion to exit after the training
-_LOOK = 1.0  # seconds between two checks of the companions
-SETTLE = 10.0  # seconds for the first process to notice that a companion has ended, or for the cause to become known
 _PAUSE = 0.05  # seconds between two looks at what companions say
-_LONGEST = 3000  # characters of a reason, so that a pipe without a reader takes it at once
-# ends that show a fault of the process itself; other signals come from outside
-_CRASHES = (signal.SIGSEGV, signal.SIGABRT, signal.SIGBUS, signal.SIGFPE, signal.SIGILL, signal.SIGSYS, signal.SIGTRAP)
-_ASKS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGHUP)  # signals that a process notes
-
-Cause = RunError | LostProcess
-"""Why the processes of a run cannot go on."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Word:
-    """What another process than the first says of its end.
-
-    Attributes:
-        text: The reason in a sentence.
-        broken: True if it has only lost its connection, as another process has ended.
-        signum: The signal that it was asked to end with; None for a failure.
-    """
-
-    text: str
-    broken: bool = False
-    signum: int | None = None
-
-    def to_json(self) -> str:
-        return json.dumps(asdict(self))
-
-    @classmethod
-    def from_json(cls, text: str) -> Self:
-        return cls(**json.loads(text))
-
-
-class BrokenConnectionError(RuntimeError):
-    """A process of the run can no longer exchange values with the others, as one of them has ended."""
-
-
-@contextlib.contextmanager
-def telling(tell: Callable[[Word], None]) -> Iterator[None]:
-    """Tell the first process why this one fails in the block. This one then ends without a sentence of its own.
-
-    In a process that is no companion, nothing is told and errors pass.
-
-    Args:
-        tell: Passes the word to the first process.
-    """
-    if ranks.rank() == 0:
-        yield
-        return
-    try:
-        yield
-    except (Exception, Interrupted) as error:
-        if cut := interruption_in(error):
-            tell(Word(text=str(cut), signum=cut.exit_code - 128))
-            raise cut from None
-        tell(Word(text=_told(error)[:_LONGEST], broken=isinstance(error, BrokenConnectionError)))
-        if os.environ.get("IMGREC_DEBUG") == "1":
-            traceback.print_exception(error)
-        raise SystemExit(1) from error
+_LOOK = 1.0  # seconds between two looks of a companion at the first process
 
 
 def tell(word: Word) -> None:
@@ -97,33 +35,19 @@ def say_ready() -> None:
     _write(_READY)
 
 
-def cause_of(rank: int, log: Path, *, code: int | None, word: Word | None, asked: int | None = None) -> Cause | None:
-    """Return the error of a run one of whose processes ended; None if that has only followed another process.
+def end_with_first() -> None:
+    """End this process soon after the first one, in the background, if it is a companion.
 
-    Args:
-        rank: The rank of the process.
-        log: The file with its log.
-        code: Its exit code, negative for a signal; None while it runs.
-        word: What it said; None for nothing.
-        asked: The signal that asks the whole run to end; None for none. A process may end with any code then.
+    It would wait for a killed one for up to half an hour, and keep its GPU.
     """
-    who, see = f"process {rank} of the run", f"its log is {shown(log)}"
-    if word is not None:
-        if word.signum is not None:
-            return LostProcess(word.signum, f"{who} was ended by {signal.Signals(word.signum).name}; {see}")
-        return None if word.broken else RunError(f"{who} failed: {word.text}")
-    if code is None:
-        return None
-    if asked is not None:
-        return LostProcess(asked, f"interrupted by {signal.Signals(asked).name} before {who} could save; {see}")
-    signum = -code if code < 0 else code - 128 if code - 128 in _ASKS else None
-    if signum is None:
-        return RunError(f"{who} ended with exit code {code} in the middle of the training, without a word; {see}")
-    name = signal.Signals(signum).name if signum in signal.valid_signals() else f"signal {signum}"
-    if signum in _CRASHES:
-        return RunError(f"{who} crashed with {name}; {see}")
-    memory = ", as the system does where memory runs out" if signum == signal.SIGKILL else ""
-    return LostProcess(signum, f"{who} was ended by {name}{memory}; {see}")
+    if ranks.here().by == "imgrec":
+        threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
+
+
+def _end_with(first: int) -> None:
+    while os.getppid() == first:
+        time.sleep(_LOOK)
+    os._exit(1)
 
 
 class Companions:
@@ -153,14 +77,17 @@ class Companions:
         Raises:
             RunError, LostProcess: One of them has ended.
         """
-        while not all(_READY in self._lines(number) for number in range(len(self.processes))):
-            if any(process.poll() is not None for process in self.processes):
+        while True:
+            ended = any(process.poll() is not None for process in self.processes)  # before what they say
+            if all(_READY in self._lines(number) for number in range(len(self.processes))):
+                return
+            if ended:
                 raise self.cause() or RunError(f"a process of the run has ended; its log is {shown(self._log)}")
             time.sleep(_PAUSE)
 
     def cause(self) -> Cause | None:
         """Return why one of them has ended; None if none ends within ten seconds, or none of the ends is the cause."""
-        until = time.monotonic() + SETTLE
+        until = time.monotonic() + process_ends.SETTLE
         while True:
             codes = [process.poll() for process in self.processes]  # before the words, which come before the end
             for number, code in enumerate(codes):
@@ -170,6 +97,14 @@ class Companions:
             if None not in codes or time.monotonic() > until:
                 return None
             time.sleep(_PAUSE)
+
+    def have_failed(self) -> bool:
+        """Return True if one of them has ended before the end of the training."""
+        return any(process.poll() for process in self.processes)
+
+    def kill(self) -> None:
+        """Kill all of them."""
+        _kill(self.processes)
 
     def _word(self, number: int) -> Word | None:
         told = [line for line in self._lines(number) if line != _READY]
@@ -212,19 +147,17 @@ def started(
     others: list[subprocess.Popen[bytes]] = []
     pipes: list[int] = []
     companions = Companions(others, pipes, log, asked)
-    over = threading.Event()
     try:
         for number in range(1, count):
             others.append(_start(command, {**told, ranks.LOCAL_RANK: str(number)}, job, pipes))
-        threading.Thread(target=_end_with_any, args=(companions, over, give_up), daemon=True).start()
-        yield companions
+        with process_ends.watched(companions, give_up):
+            yield companions
     except BaseException as error:
         cut = interruption_in(error)
         if cut is None or isinstance(cut, LostProcess):  # else they save and exit by themselves
             _kill(others)  # on GPUs they would wait for half an hour for a failed process
         raise
     finally:
-        over.set()
         until = time.monotonic() + GRACE
         for other in others:
             try:
@@ -254,21 +187,6 @@ def _start(
     return other
 
 
-def _end_with_any(companions: Companions, over: threading.Event, give_up: Callable[[Cause], None]) -> None:
-    """End the whole run when a companion has failed and the first process does not notice."""
-    while not over.wait(_LOOK):
-        codes = [other.poll() for other in companions.processes]
-        if any(codes):
-            if over.wait(SETTLE):
-                return
-            cause = companions.cause() or RunError("a process of the run has ended, and this one waits for it")
-            _kill(companions.processes)
-            give_up(cause)
-            os._exit(cause.exit_code if isinstance(cause, LostProcess) else 1)
-        if None not in codes:
-            return
-
-
 def _kill(others: Sequence["subprocess.Popen[bytes]"]) -> None:
     for other in others:
         other.kill()  # no effect on a process that has ended
@@ -279,12 +197,3 @@ def _write(line: str) -> None:
     if ranks.here().by == "imgrec" and number.isdecimal():
         with contextlib.suppress(OSError):  # the first process has ended
             os.write(int(number), f"{line}\n".encode())
-
-
-def _told(error: BaseException) -> str:
-    """Return the reason in a sentence, with the line that raised it where that is no refusal."""
-    if isinstance(error, RefusalError):
-        return sentence(error)
-    frames = traceback.extract_tb(error.__traceback__)
-    own = [frame for frame in frames if "site-packages" not in frame.filename] or frames
-    return f"{sentence(error)} ({own[-1].filename}, line {own[-1].lineno})" if own else sentence(error)

@@ -44,7 +44,7 @@ def run(
     from imgrec.training.interruption import requeue
     from imgrec.training.run import train
 
-    ranks.refuse(job.config.trainer.devices)
+    ranks.refuse(job.config.trainer.devices, job.config.trainer.num_nodes)
     distributed.refuse_joined()
     job = replace(job, folder=job.folder.absolute())  # the program may change its folder meanwhile
     if ranks.rank() == 0:

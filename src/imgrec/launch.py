@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NoReturn
 
-from imgrec import codechange, ddp_processes, execution, preflight, ranks, resuming, run_lookup, runfolder, runlog
+from imgrec import codechange, execution, preflight, process_ends, ranks, resuming, run_lookup, runfolder, runlog
 from imgrec.config import folders, listed, outside
 from imgrec.config.compose import compose
 from imgrec.config.listed import LISTS
@@ -50,7 +50,7 @@ def train(overrides: Sequence[str], *, config_dir: StrPath | None = None) -> Out
     """Carry out one run and return its result. A finished run is not repeated.
 
     The process is left as it was found. Of several processes that torchrun or srun has started, the first one returns,
-    and the others exit when the training is over. Calls from several threads are carried out one after the other.
+    and the others exit when the run is over. Calls from several threads are carried out one after the other.
 
     Args:
         overrides: `key=value` in Hydra's grammar.
@@ -62,7 +62,7 @@ def train(overrides: Sequence[str], *, config_dir: StrPath | None = None) -> Out
         Interrupted: A signal ended it, after its state was saved.
     """
     with runfolder.in_turn(), runlog.shown(), folders.also(config_dir):
-        ranks.refuse_scattered()
+        ranks.refuse_strays()
         start = ranks.here()
         if not start.from_outside:
             return _train_one(overrides)
@@ -80,7 +80,7 @@ def _train_along() -> NoReturn:
 
     if (job := rendezvous.received()) is not None:
         try:
-            with ddp_processes.telling(rendezvous.tell):
+            with process_ends.telling(rendezvous.tell):
                 execution.run(Job.from_json(job, "the first process"))
         finally:
             rendezvous.leave()

@@ -26,12 +26,13 @@ def check(config: Config, seen: Inventory, folder: Path, *, chooses: str | None 
     """
     from imgrec.environment import check_hardware
 
-    ranks.refuse(config.trainer.devices)
+    ranks.refuse(config.trainer.devices, config.trainer.num_nodes)
     check_hardware(config)
-    if config.trainer.devices > 1 and (own := origins.of_program(config)):
+    if config.trainer.processes > 1 and (own := origins.of_program(config)):
+        key = "devices" if config.trainer.devices > 1 else "num_nodes"
         raise UsageError(
-            f"trainer.devices={config.trainer.devices} needs processes that have {', '.join(own)} too, and a program"
-            " defines it; put it into a file that imgrec.config.outside.load or IMGREC_COMPONENTS names"
+            f"trainer.{key}={getattr(config.trainer, key)} needs processes that have {', '.join(own)} too, and a"
+            " program defines it; put it into a file that imgrec.config.outside.load or IMGREC_COMPONENTS names"
         )
     runfolder.refuse_among(folder, seen)
     if not begun:
@@ -50,10 +51,8 @@ def _refuse_single_image(config: Config, seen: Inventory) -> None:
     """Refuse a last batch of one image if a batch normalisation would have only one value for each channel."""
     from imgrec import assembly
 
-    size, images = (
-        config.data.batch_size,
-        -(-config.data.counts(seen.listing)[0] // config.trainer.devices),
-    )
+    size = config.data.batch_size
+    images = -(-config.data.counts(seen.listing)[0] // config.trainer.processes)
     if images > 1 and size > 1 and images % size != 1:
         return
     side = min([*config.augment.sizes, config.data.side])

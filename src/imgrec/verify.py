@@ -142,12 +142,17 @@ def _config(run: Path, record: Record, data_root: str | None, folder: Path) -> C
 
 
 def _as_recorded(config: Config, record: Record) -> Config:
-    """Fix what the run left to the machine, as another number of threads sums in another order."""
+    """Fix what the run left to the machine, as another number of threads sums in another order.
+
+    As many processes on this machine repeat a run over several machines: their number alone decides the sums.
+    """
     trainer, found = config.trainer, record.environment
     if trainer.accelerator == "auto" and "gpu" in found:
         trainer = dataclasses.replace(trainer, accelerator="gpu" if found["gpu"] else "cpu")
-    if not trainer.threads and trainer.devices == 1:  # Lightning divides the cores among several processes
+    if not trainer.threads and trainer.processes == 1:  # Lightning divides the cores among several processes
         trainer = dataclasses.replace(trainer, threads=found.get("threads", 0))
+    if trainer.num_nodes > 1:
+        trainer = dataclasses.replace(trainer, devices=trainer.processes, num_nodes=1)
     return dataclasses.replace(config, trainer=trainer)
 
 

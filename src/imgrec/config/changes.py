@@ -89,6 +89,7 @@ CHANGES: Mapping[str, Change] = {
     ),
     "trainer.accelerator": Change(EFFECTIVE, _WORKS),
     "trainer.devices": Change(AT_EPOCH, "the learning rate follows the share of the training that is over"),
+    "trainer.num_nodes": Change(AT_EPOCH, "the learning rate follows the share of the training that is over"),
     "trainer.strategy": Change(EFFECTIVE, _WORKS),
     "trainer.precision": Change(EFFECTIVE, _NEXT),
     "trainer.channels_last": Change(EFFECTIVE, _NEXT),

@@ -27,6 +27,9 @@ class Trainer(Component):
         "auto", "cpu, gpu, or auto: the GPU where there is one", identity=False, among=ACCELERATORS
     )
     devices: int = setting(1, "processes, each with its own batch of data.batch_size images", at_least=1)
+    num_nodes: int = setting(
+        1, "machines, each with trainer.devices processes; several: torchrun or srun starts them", at_least=1
+    )
     strategy: str = setting(
         "auto", "auto, or ddp: one process a device, gradients averaged", identity=False, among=STRATEGIES
     )
@@ -88,7 +91,18 @@ class Trainer(Component):
         super().__post_init__()
         if self.log_graph and not self.tensorboard:
             raise UsageError("trainer.log_graph=true needs trainer.tensorboard=true; drop one of the two")
-        if self.devices > 1 and self.strategy != "ddp":
+        for key, value in (("devices", self.devices), ("num_nodes", self.num_nodes)):
+            if value > 1 and self.strategy != "ddp":
+                raise UsageError(
+                    f"trainer.{key}={value} needs trainer.strategy=ddp; choose trainer=ddp, or trainer.{key}=1"
+                )
+        if self.num_nodes > 1 and self.fast_dev_run:
             raise UsageError(
-                f"trainer.devices={self.devices} needs trainer.strategy=ddp; choose trainer=ddp, or trainer.devices=1"
+                f"trainer.fast_dev_run=true needs trainer.num_nodes=1, got {self.num_nodes}, as its temporary place is"
+                " on one machine; try the run out there, without trainer.num_nodes"
             )
+
+    @property
+    def processes(self) -> int:
+        """The number of processes of a run, on all machines."""
+        return self.devices * self.num_nodes

@@ -31,7 +31,7 @@ class Basic:
                 break
             _free()
             if job.config.trainer.devices > 1:
-                pool.Pool(parts=[pool.whole()]).run([job], watch)
+                pool.alone(job, watch)
                 continue
             watch.began(job)
             try:

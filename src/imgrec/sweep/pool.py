@@ -18,12 +18,14 @@ from dataclasses import dataclass
 from multiprocessing import forkserver
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import ForkServerContext, ForkServerProcess
+from pathlib import Path
 
 from imgrec import disk, records, runlog, safepath
 from imgrec.config.root import Config
 from imgrec.cores import cores
 from imgrec.errors import Interrupted, RunError, interruption_in, sentence
 from imgrec.job import Job
+from imgrec.records import Record
 from imgrec.runfolder import RECORD
 from imgrec.sweep.jobs import close_dead
 from imgrec.sweep.watch import Watch
@@ -33,6 +35,7 @@ _LOOK = 0.2  # seconds between two checks for a signal
 _GRACE = 60.0  # seconds for a process to save its run after the sweep has ended, before it is killed
 _SETTLE = 1.0  # seconds, as the processes of a job that is killed do not end at the same moment
 _LONGEST = 4000  # characters of a reason, which fit into a pipe without a reader
+_THREADS = "OMP_NUM_THREADS"
 _PRELOAD = ["imgrec.training.run", "imgrec.execution"]  # imports Lightning and torchvision as well, which takes seconds
 
 
@@ -55,6 +58,7 @@ class _Running:
     process: ForkServerProcess
     answer: Connection
     share: Share
+    before: Record | None
     asked: bool = False
 
     def ask_to_end(self) -> None:
@@ -92,11 +96,14 @@ def shares(configs: Sequence[Config], processes: int) -> list[Share]:
     return [Share(threads=threads, gpus=tuple(range(first, first + devices))) for first in firsts]
 
 
-def whole() -> Share:
-    """Return the share of a run without a pool, for one process at a time."""
+def alone(job: Job, watch: Watch) -> None:
+    """Carry out one run in a process of its own, which has all of the machine and computes as without a pool."""
     import torch
 
-    return Share(threads=torch.get_num_threads())
+    threads, devices = torch.get_num_threads(), job.config.trainer.devices
+    if devices > 1 and _THREADS not in os.environ:
+        threads = max(1, cores() // devices)  # as Lightning divides them among the processes of a run
+    Pool(parts=[Share(threads=threads)]).run([job], watch)
 
 
 class Pool:
@@ -159,11 +166,12 @@ def _blocked_signals() -> Iterator[None]:
 
 
 def _start(context: ForkServerContext, job: Job, share: Share) -> _Running:
+    before = _record_in(job.folder)
     answer, own = context.Pipe(duplex=False)
     process = context.Process(target=_child, args=(job.to_json(), share, own), name=job.name)
     process.start()
     own.close()
-    return _Running(job=job, process=process, answer=answer, share=share)
+    return _Running(job=job, process=process, answer=answer, share=share, before=before)
 
 
 def _end(ended: _Running, watch: Watch) -> None:
@@ -179,11 +187,12 @@ def _end(ended: _Running, watch: Watch) -> None:
     ended.process.close()
     if code == -signal.SIGKILL:
         time.sleep(_SETTLE)
-    path = ended.job.folder / RECORD
-    record = records.read(path) if path.is_file() else None
+    record = _record_in(ended.job.folder)
     if record is not None and record.status == "finished":
         watch.ended(ended.job)
         return
+    if record == ended.before:  # an earlier process wrote it, and this one none
+        record = None
     if watch.stop and not said:
         watch.cut(ended.job)
         return
@@ -203,6 +212,10 @@ def _end(ended: _Running, watch: Watch) -> None:
     watch.ended(ended.job, said)
 
 
+def _record_in(folder: Path) -> Record | None:
+    return records.read(folder / RECORD) if (folder / RECORD).is_file() else None
+
+
 def _child(text: str, share: Share, answer: Connection) -> None:
     """Carry out one run in its own process. All output of the process goes to the run's train.log.
 
@@ -212,7 +225,7 @@ def _child(text: str, share: Share, answer: Connection) -> None:
         answer: The pipe that takes the reason of a failure.
     """
     os.setsid()
-    os.environ["OMP_NUM_THREADS"] = str(share.threads)  # for the other processes of a distributed run
+    os.environ[_THREADS] = str(share.threads)  # for the other processes of a distributed run
     if share.gpus:
         os.environ["CUDA_VISIBLE_DEVICES"] = ",".join(_visible(share.gpus))
     threading.Thread(target=_end_with_parent, daemon=True).start()

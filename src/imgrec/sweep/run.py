@@ -212,9 +212,14 @@ class Sweep:
         if todo:
             with self.view.shown():
                 self._launcher.run(todo[: len(todo) - len(apart)], watch)
-                if apart and not watch.stop:
-                    pool.Pool(parts=[pool.whole()]).run(apart, watch)
+                for job in apart:
+                    if not watch.stop:
+                        pool.alone(job, watch)
             self._interruption.raise_if_asked()
+        if kind != "runs" and self.view.to_resume:
+            raise RunError(
+                f"{self.view.to_resume} to resume, whose scores decide about the runs to come; the same command goes on"
+            )
         if stops:
             self._raise_failures()
 

@@ -2,7 +2,6 @@
 
 from lightning.fabric.plugins.environments.cluster_environment import ClusterEnvironment
 from lightning.fabric.plugins.environments.lightning import find_free_network_port
-from lightning.pytorch.utilities import rank_zero_only
 
 from imgrec import ranks
 
@@ -10,7 +9,7 @@ _FREE = (ranks.ADDRESS, None)
 
 
 class RunProcesses(ClusterEnvironment):
-    """The processes of a run on one machine.
+    """The processes of a run.
 
     Without this class Lightning would decide by single variables who started them, and count others as the run's.
     """
@@ -18,7 +17,8 @@ class RunProcesses(ClusterEnvironment):
     def __init__(self) -> None:
         super().__init__()
         start = ranks.here()
-        self._local_rank = self._rank = start.rank
+        self._rank, self._local_rank = start.rank, start.local_rank
+        self._node = (start.rank - start.local_rank) // (start.per_node or 1) if start.from_outside else 0
         self._size = 1
         self._address, self._port = (start.address, start.port) if start.rank or start.from_outside else _FREE
 
@@ -53,11 +53,10 @@ class RunProcesses(ClusterEnvironment):
         return self._rank
 
     def set_global_rank(self, rank: int) -> None:
-        self._rank = rank
-        rank_zero_only.rank = rank  # type: ignore[attr-defined]
+        """Keep the rank that the starting program gives: SLURM may number the tasks across the machines in turn."""
 
     def local_rank(self) -> int:
         return self._local_rank
 
     def node_rank(self) -> int:
-        return 0
+        return self._node

@@ -11,14 +11,14 @@ import lightning
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from imgrec import assembly, ddp_processes, distributed, ranks, runlog
+from imgrec import assembly, ddp_processes, distributed, process_ends, ranks, runlog
 from imgrec.classifier import Classifier
 from imgrec.config import outside_errors
 from imgrec.data.inventory import Inventory
 from imgrec.data.sources import Load
-from imgrec.ddp_processes import BrokenConnectionError, Cause
 from imgrec.errors import RunError, UsageError, interruption_in
 from imgrec.job import Job
+from imgrec.process_ends import BrokenConnectionError, Cause, Others
 from imgrec.runfolder import CHECKPOINTS, CURVES, TENSORBOARD
 from imgrec.stored.position import RunPosition
 from imgrec.training import lightning_trainer, rendezvous, resume_point, tensorboard
@@ -191,7 +191,7 @@ class Fitting:
             lightning.seed_everything(seed, verbose=False)
         return classifier
 
-    def _fit(self, checkpoint_path: str | None, others: "Others | None") -> None:
+    def _fit(self, checkpoint_path: str | None, others: Others | None) -> None:
         """Let Lightning train, together with the other processes of the run.
 
         Raises:
@@ -202,7 +202,7 @@ class Fitting:
             if others is not None:
                 others.wait_until_ready()
             elif ranks.rank() > 0:
-                rendezvous.say_ready()
+                rendezvous.say_ready(self._start.step)
             self.trainer.fit(self.classifier, self.data, ckpt_path=checkpoint_path, weights_only=True)
         except Exception as error:
             if interruption_in(error) is None:
@@ -218,17 +218,18 @@ class Fitting:
             raise
 
     @contextlib.contextmanager
-    def _others(self, give_up: Callable[[Cause], None] | None) -> Iterator["Others | None"]:
+    def _others(self, give_up: Callable[[Cause], None] | None) -> Iterator[Others | None]:
         """Give the first process the others of a distributed run, which train along during the block; else None."""
         if self.trainer.world_size == 1 or not self.trainer.is_global_zero:
             yield None
             return
+        assert give_up is not None, "of the first process"
         job, log_path = self._job.to_json(), self._job.folder / runlog.LOG
         if ranks.here().from_outside:
-            with contextlib.closing(rendezvous.Started(job, log_path, lambda: self.interruption.signum)) as others:
+            others = rendezvous.Started(job, self._start.step, log_path, lambda: self.interruption.signum)
+            with process_ends.watched(others, give_up):
                 yield others
             return
-        assert give_up is not None, "of the first process"
         with ddp_processes.started(
             job,
             count=self.trainer.world_size,
@@ -279,9 +280,6 @@ class Fitting:
             if self.config.trainer.log_graph:
                 tensorboard.show_graph(self.board, self.classifier.network, self.source)
 
-
-Others = ddp_processes.Companions | rendezvous.Started
-"""The other processes of a distributed run, as the first one sees them."""
 
 NO_MEMORY = ("can't allocate memory", "out of memory")  # parts of PyTorch's messages, on the CPU and on a GPU
 

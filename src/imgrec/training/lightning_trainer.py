@@ -46,6 +46,7 @@ def make(
         limit_train_batches=TRIED if trainer.fast_dev_run else 1.0,
         accelerator=accelerator,
         devices=trainer.devices,
+        num_nodes=trainer.num_nodes,
         strategy=trainer.strategy,
         precision=cast(Literal["32", "bf16-mixed", "16-mixed"], trainer.precision),
         deterministic=deterministic,

@@ -2,30 +2,36 @@
 
 The first process turns the command into a job, as in any run. The others wait for the job, as they could come to
 another one by looking at the same folders a moment later, and train along in it. They say there when they are ready,
-and why they fail. Each waits with its end until the first has ended the run, as torchrun ends all of them with the
-first failure that it sees, and the record needs a moment.
+and why they fail, and count up a number while they live, which tells of them on any machine. Each waits with its end
+until the first has ended the run: torchrun ends all of them with the first failure that it sees, before the record is
+closed, and so does a SLURM with a WaitTime after the first end, in the midst of the final measurements.
 """
 
 import contextlib
 import os
-import select
-import signal
+import socket
+import threading
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
+from signal import SIGKILL
 
 from torch.distributed import DistError, PrefixStore, Store, TCPStore  # type: ignore[attr-defined]
 
-from imgrec import ddp_processes, ranks
-from imgrec.ddp_processes import Cause, Word
-from imgrec.errors import LostProcess, RunError, UsageError, shown
+from imgrec import ddp_processes, process_ends, ranks
+from imgrec.errors import Interrupted, LostProcess, RunError, UsageError, shown
+from imgrec.process_ends import Cause, Word
 from imgrec.ranks import Start
 
-_JOB, _PROCESS, _READY, _END, _OVER, _LEFT = "job", "process", "ready", "end", "over", "left"
+_JOB, _HOST, _BEATS, _READY, _END, _OVER, _LEFT = "job", "host", "beats", "ready", "end", "over", "left"
 _NOTHING = "-"  # in place of a job: nothing is to be trained
 _CONNECTS = timedelta(seconds=300)  # for the slowest process to begin
 _PAUSE = 0.05  # seconds between two looks into the store
+_BEAT = 0.5  # seconds between two signs of life
+_GONE = 5.0  # seconds without one after which a process has ended, where a connection is lost as well
+_SILENT = 60.0  # the same where nothing else tells of an end
 _GRACE = 30.0  # seconds for a process to end after another one
 _LAST_WORDS = 3.0  # seconds for the first process to end once its record is closed
 
@@ -36,10 +42,12 @@ class _Meeting:
     Attributes:
         store: The store of these processes; None outside of `serving`.
         over: True once the first process has carried out its run.
+        left: Set once this process, which is not the first, needs the store no more.
     """
 
     store: Store | None = None
     over = False
+    left = threading.Event()
 
 
 @contextlib.contextmanager
@@ -61,8 +69,8 @@ def serving() -> Iterator[None]:
     patience = _GRACE
     try:
         yield
-    except LostProcess:
-        patience = _LAST_WORDS  # the lost one does not answer
+    except (Interrupted, KeyboardInterrupt):
+        patience = _LAST_WORDS  # a lost process does not answer, and the signal was for all of them
         raise
     finally:
         _Meeting.store, _Meeting.over = None, True
@@ -78,10 +86,12 @@ def received() -> str | None:
     """Wait for the first process to come to its job, and return it as JSON text; None if there is nothing to train."""
     store = _Meeting.store = _store(ranks.here())
     try:
-        store.set(f"{_PROCESS}/{ranks.rank()}", str(os.getpid()))
+        store.set(f"{_HOST}/{ranks.rank()}", socket.gethostname())
+        threading.Thread(target=_live, args=(store, ranks.rank(), _Meeting.left), daemon=True).start()
         _wait(lambda: store.check([_JOB]))
         job = store.get(_JOB).decode()
     except (DistError, RuntimeError) as error:
+        leave()
         raise RunError("the first process of the run has ended before the training; see what it says") from error
     if job == _NOTHING:
         leave()
@@ -101,19 +111,50 @@ def tell(word: Word) -> None:
         time.sleep(_LAST_WORDS)  # torchrun ends the first process once this one has failed
 
 
+def wait_until_over() -> None:
+    """Wait until the first process has ended the run, if torchrun or srun has started this one."""
+    if (store := _Meeting.store) is not None:
+        with contextlib.suppress(DistError, RuntimeError):  # the first process has ended
+            _wait(lambda: store.check([_OVER]))
+
+
 def leave() -> None:
     """Say that this process, which is not the first, needs the store no more."""
+    _Meeting.left.set()
     if _Meeting.store is not None:
         with contextlib.suppress(DistError, RuntimeError):
             _Meeting.store.set(f"{_LEFT}/{ranks.rank()}", "1")
 
 
-def say_ready() -> None:
-    """Say that this process has built its part of the run."""
+def _live(store: Store, rank: int, left: threading.Event) -> None:
+    """Give signs of life. End this process where the first one has ended and it goes on to wait for it."""
+    try:
+        while not left.wait(_BEAT):
+            store.add(f"{_BEATS}/{rank}", 1)
+    except (DistError, RuntimeError):  # the store has ended with the first process
+        if not left.wait(_GRACE):
+            os._exit(1)
+
+
+def say_ready(step: int) -> None:
+    """Say that this process has built its part of the run.
+
+    Args:
+        step: The step from which it goes on.
+    """
     if ranks.here().by == "imgrec":
         ddp_processes.say_ready()
     elif _Meeting.store is not None:
-        _Meeting.store.set(f"{_READY}/{ranks.rank()}", "1")
+        _Meeting.store.set(f"{_READY}/{ranks.rank()}", str(step))
+
+
+@dataclass
+class _Life:
+    """The signs of life of a process: their number at the last look, when that was, and how long it has not risen."""
+
+    beats: int
+    looked: float
+    silent: float = 0.0
 
 
 class Started:
@@ -121,74 +162,93 @@ class Started:
 
     Args:
         job: The job as JSON text, in which they train along.
+        step: The step from which the run goes on.
         log: The file with their log.
         asked: Returns the signal that this process has received; None for none.
     """
 
-    def __init__(self, job: str, log: Path, asked: Callable[[], int | None]) -> None:
+    def __init__(self, job: str, step: int, log: Path, asked: Callable[[], int | None]) -> None:
         assert _Meeting.store is not None, "inside of serving()"
-        self._store, self._start, self._log, self._asked = _Meeting.store, ranks.here(), log, asked
-        self._processes = dict[int, int]()  # files that tell of the end of a process, by its rank
+        self._store, self._start, self._step, self._log = _Meeting.store, ranks.here(), step, log
+        self._asked = asked
+        self._lives = dict[int, _Life]()
+        self._lock = threading.Lock()  # the thread that watches them looks as well
         self._store.set(_JOB, job)
 
     def wait_until_ready(self) -> None:
         """Wait until all have built their part of the run.
 
         Raises:
-            RunError, LostProcess: One of them has ended, or has never come.
+            RunError, LostProcess: One of them has ended, or has never come, or goes on from another step.
         """
         until = time.monotonic() + _CONNECTS.total_seconds()
         while not self._store.check([f"{_READY}/{rank}" for rank in self._others]):
-            if any(self._said(rank) or self._has_ended(rank) for rank in self._others) and (cause := self.cause()):
+            if self.have_failed() and (cause := self.cause()):
                 raise cause
-            absent = [rank for rank in self._others if not self._store.check([f"{_PROCESS}/{rank}"])]
+            absent = [rank for rank in self._others if not self._store.check([f"{_HOST}/{rank}"])]
             if absent and (self._asked() is not None or time.monotonic() > until):
                 raise self._lost(absent[0], "has not come")
             time.sleep(_PAUSE)
+        for rank in self._others:
+            if (step := int(self._store.get(f"{_READY}/{rank}"))) != self._step:
+                raise RunError(
+                    f"{self._named(rank)} must go on from step {self._step} as the first one does, and finds step"
+                    f" {step} in {shown(self._log.parent)}; put the folder on a file system that all machines share,"
+                    " or wait until they all see its newest files"
+                )
 
     def cause(self) -> Cause | None:
         """Return why one of them has ended; None if none ends within ten seconds, or none of the ends is the cause."""
-        until = time.monotonic() + ddp_processes.SETTLE
+        until = time.monotonic() + process_ends.SETTLE
         while True:
-            ended = [rank for rank in self._others if self._has_ended(rank)]  # before the words, which come first
-            late = time.monotonic() > until
-            for rank in self._others:
-                if (word := self._said(rank)) is not None:
-                    if cause := ddp_processes.cause_of(rank, self._log, code=None, word=word):
-                        return cause
-                elif late or rank in ended:
+            silent = [
+                rank for rank in self._others if self._silence(rank) > _GONE
+            ]  # before the words, which come first
+            words = {rank: word for rank in self._others if (word := self._said(rank)) is not None}
+            for rank, word in words.items():
+                if cause := process_ends.cause_of(rank, self._log, code=None, word=word):
+                    return cause
+            for rank in silent:
+                if rank not in words:
                     return self._lost(rank, "ended without a word")
-            if late or all(self._said(rank) for rank in self._others):
+            if len(words) == len(self._others) or time.monotonic() > until:
                 return None
             time.sleep(_PAUSE)
 
+    def have_failed(self) -> bool:
+        """Return True if one of them has said that it fails, or has given no sign of life for a minute."""
+        return any(self._said(rank) is not None or self._silence(rank) > _SILENT for rank in self._others)
+
+    def kill(self) -> None:
+        """Leave them alone: the program that has started them ends them, or they end as this process does."""
+
     def _lost(self, rank: int, how: str) -> LostProcess:
         return LostProcess(
-            self._asked() or signal.SIGKILL,
-            f"process {rank} of the run {how}; {self._start.by} tells of its end, and its log is {shown(self._log)}",
+            self._asked() or SIGKILL,
+            f"{self._named(rank)} {how}; {self._start.by} tells of its end, and its log is {shown(self._log)}",
         )
+
+    def _named(self, rank: int) -> str:
+        where = ""
+        if self._start.nodes > 1 and self._store.check([f"{_HOST}/{rank}"]):
+            where = f", on {self._store.get(f'{_HOST}/{rank}').decode()},"
+        return f"process {rank} of the run{where}"
 
     def _said(self, rank: int) -> Word | None:
         key = f"{_END}/{rank}"
         return Word.from_json(self._store.get(key).decode()) if self._store.check([key]) else None
 
-    def _has_ended(self, rank: int) -> bool:
-        """Return True if the process is known to have ended."""
-        key = f"{_PROCESS}/{rank}"
-        if rank not in self._processes and self._store.check([key]):
-            try:
-                self._processes[rank] = os.pidfd_open(int(self._store.get(key)))
-            except ProcessLookupError:
-                return True
-            except (OSError, AttributeError):  # not Linux, or forbidden: its connection tells of its end, or torchrun
-                return False
-        file = self._processes.get(rank)
-        return file is not None and bool(select.select([file], [], [], 0)[0])
+    def _silence(self, rank: int) -> float:
+        """Return for how many seconds the process has given no sign of life.
 
-    def close(self) -> None:
-        """Forget the processes."""
-        for file in self._processes.values():
-            os.close(file)
+        Time in which this process was suspended hardly counts, as the other one was suspended too.
+        """
+        with self._lock:
+            beats, now = self._store.add(f"{_BEATS}/{rank}", 0), time.monotonic()
+            life = self._lives.setdefault(rank, _Life(beats, now))
+            life.silent = 0.0 if beats != life.beats else life.silent + min(now - life.looked, 1.0)
+            life.beats, life.looked = beats, now
+            return life.silent if beats else 0.0  # it has not begun
 
     @property
     def _others(self) -> range:

@@ -2,12 +2,13 @@
 
 import contextlib
 import logging
+import socket
 import sys
+import time
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import NoReturn
 
-import numpy as np
 import torch
 
 from imgrec import (
@@ -26,23 +27,24 @@ from imgrec.codebase import Code
 from imgrec.config import origins, serialize
 from imgrec.config.root import Config
 from imgrec.cores import cores
-from imgrec.data import inventory, sources, trained, workers
-from imgrec.data.folder import FolderImages
+from imgrec.data import inventory, sources, workers
 from imgrec.data.inventory import Inventory
 from imgrec.data.sources import Load
-from imgrec.data.trained import Briefs
-from imgrec.ddp_processes import BrokenConnectionError, Cause
 from imgrec.environment import check_hardware, environment, slow_arithmetic
 from imgrec.errors import Interrupted, LostProcess, RunError, interruption_in, shown
 from imgrec.job import Job
+from imgrec.process_ends import BrokenConnectionError, Cause
 from imgrec.records import Record
 from imgrec.runfolder import CHECKPOINTS, CONFIG, DIAGNOSTICS, RECORD
-from imgrec.training import failures, final
+from imgrec.training import failures, final, rendezvous, trained_images
 from imgrec.training.fitting import Fitting
 from imgrec.training.interruption import Interruption
 from imgrec.training.process_state import left_as_found
 
 log = logging.getLogger(__name__)
+
+_SHARED = 60.0  # seconds for a shared file system to show a new file to another machine
+_LOOK = 0.2  # seconds between two looks for it
 
 codebase.remember()  # note the imported code now, as its files may change later
 
@@ -65,7 +67,12 @@ def train(job: Job, *, load: Load | None = None, interruption: Interruption | No
     with left_as_found(), safepath.for_processes():  # for processes of a distributed run, and of torch.compile
         if job.config.trainer.threads:
             torch.set_num_threads(job.config.trainer.threads)
-        return _train(job, load or sources.load, interruption or Interruption())
+        return _train(job, load or sources.load, interruption or _interruption())
+
+
+def _interruption() -> Interruption:
+    """Return what notes the signals of a run. torchrun passes on what SLURM sends to all processes anyway."""
+    return Interruption(ignore_repeated=ranks.here().from_outside)
 
 
 def _train(job: Job, load: Load, interruption: Interruption) -> Record:
@@ -102,7 +109,7 @@ def _train(job: Job, load: Load, interruption: Interruption) -> Record:
             components=origins.used(config),
             code_since=code_since,
             deaths=_deaths(before, begun),
-            images=_images_of(seen, before),
+            images=trained_images.counted(seen, before),
             began=(before.began if before is not None else None) or _now(),
         )
         for warning in slow_arithmetic(config):
@@ -126,6 +133,8 @@ def _train(job: Job, load: Load, interruption: Interruption) -> Record:
 
 def _train_along(job: Job, seen: Inventory, load: Load, interruption: Interruption) -> NoReturn:
     """Train as another process than the first, which has the lock and the record, and exit."""
+    if job.config.trainer.num_nodes > 1:
+        _wait_for_folder(job.folder)
     foreign = checkpoint.unverified(_states(job.folder, job.parent))
     try:
         Fitting(job, seen, load=load, interruption=interruption).run()
@@ -136,7 +145,24 @@ def _train_along(job: Job, seen: Inventory, load: Load, interruption: Interrupti
         if error is raised:
             raise
         raise error from raised
+    rendezvous.wait_until_over()
     sys.exit(0)
+
+
+def _wait_for_folder(folder: Path) -> None:
+    """Wait until this machine sees the run's folder, in which the first process has written the record.
+
+    Raises:
+        RunError: It does not see it within a minute.
+    """
+    until = time.monotonic() + _SHARED
+    while not (folder / RECORD).is_file():
+        if time.monotonic() > until:
+            raise RunError(
+                f"{shown(folder)} must be on a file system that all machines of the run share, and"
+                f" {socket.gethostname()} does not see the record there; give another hydra.run.dir"
+            )
+        time.sleep(_LOOK)
 
 
 def _unchanged(seen: Inventory, job: Job) -> Inventory:
@@ -154,13 +180,6 @@ def _unchanged(seen: Inventory, job: Job) -> Inventory:
             " same command again, which does what is left, or start it over the new images, which makes other runs"
         )
     return known
-
-
-def _images_of(seen: Inventory, before: Record | None) -> dict[str, Any]:
-    """Return the value of `Record.images`. Counts from the run's beginning stay."""
-    found = {"sizes": seen.older.fingerprint} if seen.older is not None else {}
-    counted = before.images.get("trained_on") if before is not None else None
-    return {**found, **({"trained_on": counted} if counted else {})}
 
 
 def _id_of(parent: Path | None, before: Record | None) -> str | None:
@@ -194,7 +213,7 @@ def _keep_threads(before: Record, config: Config) -> None:
     The order of sums then stays the same.
     """
     threads = before.environment.get("threads", 0)
-    if not config.trainer.threads and config.trainer.devices == 1 and 0 < threads <= cores():
+    if not config.trainer.threads and config.trainer.processes == 1 and 0 < threads <= cores():
         torch.set_num_threads(threads)
 
 
@@ -221,7 +240,7 @@ def fit_and_read(record: Record, job: Job, seen: Inventory, load: Load, interrup
     records.write(folder / RECORD, record)
     fitting = Fitting(job, seen, load=load, interruption=interruption)
     if record.progress["from"] is None:
-        _note_images(record, config, folder, fitting, seen, job.parent)
+        trained_images.note(record, config, folder, fitting.source, seen, job.parent)
         records.write(folder / RECORD, record)  # the counts of images may have changed
     if not fitting.is_over:
         final.try_protocols(config, fitting)
@@ -237,46 +256,6 @@ def fit_and_read(record: Record, job: Job, seen: Inventory, load: Load, interrup
     text_files.write_json(folder / DIAGNOSTICS, reading.diagnostics)
     predictions.write(folder / predictions.NAME, {record.run_id: reading.predictions})
     close(record, folder, "finished")
-
-
-def _note_images(
-    record: Record, config: Config, folder: Path, fitting: Fitting, seen: Inventory, parent: Path | None
-) -> None:
-    """Store which images of a folder the run trains on, including those of the run that it continues.
-
-    If that run stored none, this one stores none either, as the list would look complete.
-    """
-    images = fitting.source.train
-    if not isinstance(images, FolderImages):
-        return
-    briefs = seen.briefs(images.files)
-    if parent is not None:
-        before = trained.read(parent, runfolder.record_of(parent).run_id)
-        if before is None:
-            return
-        if seen.known_as(runfolder.record_of(parent).fingerprint) is None:
-            _count_trained_on(record, config, fitting, seen, parent, before)
-        briefs = np.concatenate([briefs, before])
-    trained.write(folder, record.run_id, briefs)
-
-
-def _count_trained_on(
-    record: Record, config: Config, fitting: Fitting, seen: Inventory, parent: Path, before: Briefs
-) -> None:
-    """Count the validation and test images of a new split that the parent was trained on, in the record and the log."""
-    counts = {}
-    for split, images in (("val", fitting.source.val), ("test", fitting.source.open_test() if config.test else None)):
-        if isinstance(images, FolderImages) and (count := int(np.isin(seen.briefs(images.files), before).sum())):
-            counts[split] = count
-            log.warning(
-                "%d of %d %s images are among those that %s was trained on: scores of them are too good",
-                count,
-                len(images),
-                split,
-                shown(parent),
-            )
-    if counts:
-        record.images["trained_on"] = counts
 
 
 def close(record: Record, folder: Path, status: str) -> None:
