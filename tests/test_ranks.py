@@ -95,7 +95,7 @@ def test_a_program_counts_by_all_of_its_variables_together(
         (SRUN_ON_TWO, (2, 1), "SLURM_NTASKS=2 of srun, on 2 machines, must .+ trainer.devices=1 trainer.num_nodes=2,"),
         (TORCHRUN, (1, 2), "on 1 machine, must be trainer.devices=1 x trainer.num_nodes=2, .+ trainer.num_nodes=1$"),
         (SRUN_UNEVEN, (2, 2), "on 2 machines, must .+; give --nodes 2 --ntasks 4 --ntasks-per-node 2$"),
-        (TORCHRUN_ON_TWO | {"WORLD_SIZE": "4", "LOCAL_WORLD_SIZE": "3"}, (2, 2), "; give --nnodes 2 --nproc-per-node 2"),
+        (TORCHRUN_ON_TWO | {"WORLD_SIZE": "4", "LOCAL_WORLD_SIZE": "3"}, (2, 2), "give --nnodes 2 --nproc-per-node 2"),
         ({}, (1, 2), "trainer.num_nodes=2 needs torchrun or srun, .+, or give trainer.num_nodes=1"),
         ({"WORLD_SIZE": "2", "RANK": "0"}, (2, 1), "WORLD_SIZE must not be set, as imgrec starts the processes"),
         ({"OMPI_COMM_WORLD_SIZE": "2", "OMPI_COMM_WORLD_RANK": "0"}, (1, 1), "OMPI_COMM_WORLD_SIZE must not be set"),

@@ -110,16 +110,17 @@ def breaking(workplace: Path) -> list[str]:
 def several(imgrec: Callable[..., Any]) -> Callable[..., list[tuple[int, str]]]:
     """Start a command in two processes with the variables of srun or torchrun; gives their exit codes and texts."""
 
-    def run(by: str, *words: str) -> list[tuple[int, str]]:
-        port = str(find_free_network_port())
+    def run(by: str, *words: str, nodes: int = 1) -> list[tuple[int, str]]:
+        port, each = str(find_free_network_port()), str(2 // nodes)
 
         def arrange(rank: int) -> None:
-            told = {"MASTER_PORT": port}
+            told, local = {"MASTER_PORT": port, "MASTER_ADDR": "localhost"}, str(rank // nodes)
             if by == "srun":
-                told |= {"SLURM_STEP_ID": "0", "SLURM_NTASKS": "2", "SLURM_PROCID": str(rank)}
+                told |= {"SLURM_STEP_ID": "0", "SLURM_NTASKS": "2", "SLURM_PROCID": str(rank), "SLURM_LOCALID": local}
+                told |= {"SLURM_STEP_NUM_NODES": str(nodes)}
             else:
-                told |= {"TORCHELASTIC_RUN_ID": "none", "MASTER_ADDR": "localhost", "WORLD_SIZE": "2"}
-                told |= {"LOCAL_WORLD_SIZE": "2", "RANK": str(rank), "LOCAL_RANK": str(rank)}
+                told |= {"TORCHELASTIC_RUN_ID": "none", "WORLD_SIZE": "2", "RANK": str(rank), "LOCAL_RANK": local}
+                told |= {"LOCAL_WORLD_SIZE": each, "GROUP_WORLD_SIZE": str(nodes)}
             os.environ.update(told)
 
         processes = [imgrec(*words, before=functools.partial(arrange, rank)) for rank in (0, 1)]
@@ -128,6 +129,33 @@ def several(imgrec: Callable[..., Any]) -> Callable[..., list[tuple[int, str]]]:
     return run
 
 
+_ON_TWO = ("trainer.devices=1", "trainer.num_nodes=2")
+
+
+def test_processes_on_two_machines_train_one_run_and_wrong_numbers_are_refused(
+    tiny: list[str], several: Callable[..., list[tuple[int, str]]], imgrec: Callable[..., Any]
+) -> None:
+    words = ["train", *tiny, *_DDP, *_ON_TWO, "hydra.run.dir=run"]
+    alone = imgrec(*words)
+    assert alone.wait() == 2
+    assert one_line(alone.log.read_text()).startswith("imgrec: trainer.num_nodes=2 needs torchrun or srun, as imgrec")
+    (code, text), others = several("torchrun", *words)
+    assert (code, others) == (2, (0, "")), "one sentence"
+    way_out = "give --nnodes 2 --nproc-per-node 1, trainer=ddp trainer.devices=2 trainer.num_nodes=1"
+    assert one_line(text).startswith("imgrec: WORLD_SIZE=2 of torchrun, on 1 machine, must be trainer.devices=1 x")
+    assert one_line(text).endswith(way_out)
+    assert not Path("run").exists()
+    (code, text), others = several("srun", *words, nodes=2)
+    assert (code, others[0]) == (0, 0), text + others[1]
+    assert text.count("finished:") == 1
+    assert "finished" not in others[1], "one process speaks"
+    assert runfolder.record_of(Path("run")).progress["steps"] == 8, "60 images, 8 a step: both processes trained"
+    (code, text), others = several("torchrun", *words, nodes=2)
+    assert (code, others) == (0, (0, "")), "another process waits, and nothing is to be trained"
+    assert "finished already" in text
+
+
+@pytest.mark.slow
 def test_processes_of_srun_and_torchrun_train_the_run_that_imgrec_trains_by_itself(
     tiny: list[str],
     imgrec: Callable[..., Any],
@@ -157,15 +185,13 @@ def test_processes_of_srun_and_torchrun_train_the_run_that_imgrec_trains_by_itse
         assert text.count("finished:") == 1
         assert "finished" not in others[1], "one process speaks"
         assert runfolder.record_of(Path(by)).weights == weights
-    (code, text), others = several("srun", "train", *tiny, *_DDP, "hydra.run.dir=srun")
-    assert (code, others) == (0, (0, "")), "another process waits, and nothing is to be trained"
-    assert "finished already" in text
-    (code, text), others = several("torchrun", "train", *tiny, "hydra.run.dir=one")
-    assert (code, others) == (2, (0, "")), "one sentence"
-    assert one_line(text).startswith("imgrec: WORLD_SIZE=2 of torchrun must be trainer.devices=1")
-    assert not Path("one").exists()
+        words = (*_ON_TWO, f"hydra.run.dir={by}2")
+        (code, text), others = several(by, "train", *tiny, *_DDP, *words, nodes=2)
+        assert (code, others[0]) == (0, 0), text + others[1]
+        assert runfolder.record_of(Path(f"{by}2")).weights == weights
 
 
+@pytest.mark.slow
 def test_a_lost_process_interrupts_the_run_and_a_failing_one_gives_the_reason(
     tiny: list[str], several: Callable[..., list[tuple[int, str]]], breaking: list[str]
 ) -> None:
@@ -213,7 +239,7 @@ def test_torchrun_itself_starts_the_processes_of_one_run(tiny: list[str], breaki
     assert runfolder.record_of(Path("run")).progress["steps"] == 8, "60 images, 8 a step: both processes trained"
     code, text = run("hydra.run.dir=one")
     assert code == 1
-    assert text.count("imgrec: WORLD_SIZE=2 of torchrun must be trainer.devices=1") == 1
+    assert text.count("imgrec: WORLD_SIZE=2 of torchrun, on 1 machine, must be trainer.devices=1 x") == 1
     for how, status, reason in (
         ("raises", "failed", f"process 1 of the run failed: {_REASON}"),
         ("killed", "interrupted", "process 1 of the run ended without a word; torchrun tells of its end"),

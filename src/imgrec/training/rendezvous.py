@@ -86,6 +86,7 @@ def received() -> str | None:
     """Wait for the first process to come to its job, and return it as JSON text; None if there is nothing to train."""
     store = _Meeting.store = _store(ranks.here())
     try:
+        store.add(f"{_BEATS}/{ranks.rank()}", 1)
         store.set(f"{_HOST}/{ranks.rank()}", socket.gethostname())
         threading.Thread(target=_live, args=(store, ranks.rank(), _Meeting.left), daemon=True).start()
         _wait(lambda: store.check([_JOB]))
@@ -248,7 +249,7 @@ class Started:
             life = self._lives.setdefault(rank, _Life(beats, now))
             life.silent = 0.0 if beats != life.beats else life.silent + min(now - life.looked, 1.0)
             life.beats, life.looked = beats, now
-            return life.silent if beats else 0.0  # it has not begun
+            return life.silent if beats else 0.0  # else it has not come yet
 
     @property
     def _others(self) -> range:
@@ -270,7 +271,7 @@ def _store(start: Start) -> Store:
     except (DistError, RuntimeError) as error:
         raise RunError(
             f"process {start.rank} of the run must reach the first one at {start.address}:{start.port}, got:"
-            f" {str(error).splitlines()[0]}; give another MASTER_PORT"
+            f" {str(error).splitlines()[0]}; see what the first one says, or give another MASTER_PORT"
         ) from error
     return PrefixStore(f"imgrec/{ranks.attempt()}", store)
 

@@ -2,6 +2,7 @@
 
 import contextlib
 import logging
+import os
 import socket
 import sys
 import time
@@ -65,8 +66,10 @@ def train(job: Job, *, load: Load | None = None, interruption: Interruption | No
     """
     check_hardware(job.config)
     with left_as_found(), safepath.for_processes():  # for processes of a distributed run, and of torch.compile
-        if job.config.trainer.threads:
-            torch.set_num_threads(job.config.trainer.threads)
+        if threads := job.config.trainer.threads:
+            torch.set_num_threads(threads)
+            if job.config.trainer.processes > 1:  # else Lightning would divide the cores among the processes
+                os.environ["OMP_NUM_THREADS"] = str(threads)
         return _train(job, load or sources.load, interruption or _interruption())
 
 
