@@ -78,12 +78,12 @@ def _train_along() -> NoReturn:
     """Train as another process than the first, and exit."""
     from imgrec.training import rendezvous
 
-    if (job := rendezvous.received()) is not None:
-        try:
+    try:
+        if (job := rendezvous.received()) is not None:
             with process_ends.telling(rendezvous.tell):
                 execution.run(Job.from_json(job, "the first process"))
-        finally:
-            rendezvous.leave()
+    finally:
+        rendezvous.leave()
     sys.exit(0)
 
 

@@ -106,11 +106,13 @@ def watched(others: Others, give_up: Callable[[Cause], None]) -> Iterator[None]:
         give_up: Is told why the run ends, before this process exits at once.
     """
     over = threading.Event()
-    threading.Thread(target=_end_with_any, args=(others, over, give_up), daemon=True).start()
+    watch = threading.Thread(target=_end_with_any, args=(others, over, give_up), daemon=True)
+    watch.start()
     try:
         yield
     finally:
         over.set()
+        watch.join()  # a thread in PyTorch's code would abort the process at its exit
 
 
 def _end_with_any(others: Others, over: threading.Event, give_up: Callable[[Cause], None]) -> None:
@@ -119,6 +121,8 @@ def _end_with_any(others: Others, over: threading.Event, give_up: Callable[[Caus
             if over.wait(SETTLE):
                 return
             cause = others.cause() or RunError("a process of the run has ended, and this one waits for it")
+            if over.is_set():
+                return
             others.kill()
             give_up(cause)
             os._exit(cause.exit_code if isinstance(cause, LostProcess) else 1)

@@ -46,3 +46,33 @@ def test_a_run_of_a_sweep_that_loses_a_process_or_fails_costs_only_itself(
     again = sweep(*tiny, *ddp, "optimizer.lr=0.001", "seed=0,1")
     assert again.wait() == 0, again.log.read_text()
     assert "2 runs: 1 finished, 1 to resume" in again.log.read_text()
+
+
+@pytest.mark.slow
+def test_a_sweep_gives_a_distributed_run_the_weights_that_it_has_alone(
+    sweep: Callable[..., Any], imgrec: Callable[..., Any], tiny: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without OMP_NUM_THREADS the cores are divided among the processes of a run, in a sweep as well."""
+    monkeypatch.delenv("OMP_NUM_THREADS")
+    words = [word for word in tiny if not word.startswith("trainer.threads")]
+    words += ["trainer=ddp", "trainer.accelerator=cpu", "data.batch_size=4", "trainer.max_epochs=1"]
+    alone, swept = imgrec("train", *words, "hydra.run.dir=alone"), sweep(*words, "seed=0")
+    assert (alone.wait(), swept.wait()) == (0, 0), alone.log.read_text() + swept.log.read_text()
+    places = [Path("alone/record.json"), *Path("outputs/default").glob("*/record.json")]
+    one, other = (json.loads(path.read_text())["weights"] for path in places)
+    assert one == other
+
+
+@pytest.mark.slow
+def test_a_tuning_chooses_nothing_without_a_run_that_was_interrupted_alone(
+    sweep: Callable[..., Any], tiny: list[str]
+) -> None:
+    words = (*tiny, "trainer.max_epochs=1", "launcher=pool", "launcher.processes=2", "seed=1")
+    words = (*words, "sweep=tuned", "sweep.tune=[optimizer.lr=0.001]", "sweep.tune_seeds=[7,8]")
+    cut = sweep(*words, breaks="7:os.kill(os.getpid(), 15)")
+    assert cut.wait() == 1
+    assert "imgrec: 1 to resume, whose scores decide about the runs to come; the same command" in cut.log.read_text()
+    assert not list(Path("outputs").glob("*/tuning.json"))
+    again = sweep(*words)
+    assert again.wait() == 0, again.log.read_text()
+    assert list(Path("outputs").glob("*/tuning.json"))

@@ -1,6 +1,7 @@
 """Test launcher=pool: several runs at a time, in processes that may die."""
 
 import json
+import multiprocessing
 import os
 import re
 import signal
@@ -8,6 +9,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -16,6 +18,7 @@ from waiting import wait_until
 
 from imgrec import records
 from imgrec.config.compose import compose
+from imgrec.job import Job
 from imgrec.sweep import pool
 from imgrec.sweep.launchers.pool import Pool
 from imgrec.sweep.run import Sweep
@@ -159,3 +162,22 @@ def test_the_machine_is_divided_by_gpus_and_else_by_cores(monkeypatch: pytest.Mo
     doubled = shares_of(monkeypatch, 2, 8, "launcher.processes=4")
     assert [each.gpus for each in doubled] == [(0,), (1,), (0,), (1,)]
     assert shares_of(monkeypatch, 2, 8, "trainer=cpu") == [share(threads=1)] * 8
+
+
+@pytest.mark.parametrize("status", ["interrupted", "failed"])
+def test_a_record_of_an_earlier_process_says_nothing_about_one_that_died_before_its_run_began(
+    finished: Path, status: str
+) -> None:
+    record = records.read(finished / "record.json")
+    record.status, record.error = status, "RunError: an older reason"
+    records.write(finished / "record.json", record)
+    config = compose(["data=digits"])
+    job = Job(config=config, folder=finished, run_id=record.run_id, fingerprint=record.fingerprint, command=())
+    answer, own = multiprocessing.Pipe(duplex=False)
+    own.close()
+    process: Any = SimpleNamespace(join=lambda: None, close=lambda: None, exitcode=-signal.SIGKILL)
+    told: list[str] = []
+    watch: Any = SimpleNamespace(stop=False, ended=lambda job, reason: told.append(reason), cut=None)
+    share = pool.Share(threads=1)
+    pool._end(pool._Running(job=job, process=process, answer=answer, share=share, before=job.record()), watch)
+    assert told == [f"its process ended with SIGKILL without a word; see {finished / 'train.log'}"]

@@ -128,6 +128,7 @@ CASES: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
 }
 ELSEWHERE = {
     "trainer.devices",
+    "trainer.num_nodes",  # the same, where torchrun or srun starts the processes
     "test",
     "test_protocols",
     "test_precision",

@@ -43,11 +43,13 @@ class _Meeting:
         store: The store of these processes; None outside of `serving`.
         over: True once the first process has carried out its run.
         left: Set once this process, which is not the first, needs the store no more.
+        life: The thread in which it gives signs of life.
     """
 
     store: Store | None = None
     over = False
     left = threading.Event()
+    life: threading.Thread | None = None
 
 
 @contextlib.contextmanager
@@ -88,16 +90,13 @@ def received() -> str | None:
     try:
         store.add(f"{_BEATS}/{ranks.rank()}", 1)
         store.set(f"{_HOST}/{ranks.rank()}", socket.gethostname())
-        threading.Thread(target=_live, args=(store, ranks.rank(), _Meeting.left), daemon=True).start()
+        _Meeting.life = threading.Thread(target=_live, args=(store, ranks.rank(), _Meeting.left), daemon=True)
+        _Meeting.life.start()
         _wait(lambda: store.check([_JOB]))
         job = store.get(_JOB).decode()
     except (DistError, RuntimeError) as error:
-        leave()
         raise RunError("the first process of the run has ended before the training; see what it says") from error
-    if job == _NOTHING:
-        leave()
-        return None
-    return job
+    return None if job == _NOTHING else job
 
 
 def tell(word: Word) -> None:
@@ -122,6 +121,8 @@ def wait_until_over() -> None:
 def leave() -> None:
     """Say that this process, which is not the first, needs the store no more."""
     _Meeting.left.set()
+    if _Meeting.life is not None:
+        _Meeting.life.join()  # a thread in PyTorch's code would abort the process at its exit
     if _Meeting.store is not None:
         with contextlib.suppress(DistError, RuntimeError):
             _Meeting.store.set(f"{_LEFT}/{ranks.rank()}", "1")
@@ -181,13 +182,16 @@ class Started:
 
         Raises:
             RunError, LostProcess: One of them has ended, or has never come, or goes on from another step.
+            Interrupted: This process was asked to end, and so were they.
         """
         until = time.monotonic() + _CONNECTS.total_seconds()
         while not self._store.check([f"{_READY}/{rank}" for rank in self._others]):
+            if (signum := self._asked()) is not None:
+                raise Interrupted(signum)
             if self.have_failed() and (cause := self.cause()):
                 raise cause
             absent = [rank for rank in self._others if not self._store.check([f"{_HOST}/{rank}"])]
-            if absent and (self._asked() is not None or time.monotonic() > until):
+            if absent and time.monotonic() > until:
                 raise self._lost(absent[0], "has not come")
             time.sleep(_PAUSE)
         for rank in self._others:

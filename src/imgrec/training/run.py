@@ -140,7 +140,9 @@ def _train_along(job: Job, seen: Inventory, load: Load, interruption: Interrupti
         _wait_for_folder(job.folder)
     foreign = checkpoint.unverified(_states(job.folder, job.parent))
     try:
-        Fitting(job, seen, load=load, interruption=interruption).run()
+        with interruption.watched():
+            Fitting(job, seen, load=load, interruption=interruption).run()
+            rendezvous.wait_until_over()
     except BrokenConnectionError:
         raise
     except (Exception, SystemExit) as raised:
@@ -148,7 +150,6 @@ def _train_along(job: Job, seen: Inventory, load: Load, interruption: Interrupti
         if error is raised:
             raise
         raise error from raised
-    rendezvous.wait_until_over()
     sys.exit(0)
 
 
