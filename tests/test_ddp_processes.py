@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -11,6 +12,7 @@ from typing import Any
 
 import pytest
 from runs import one_line
+from waiting import wait_until
 
 from imgrec import ddp_processes, launch, ranks, runfolder
 from imgrec.config.compose import compose
@@ -248,3 +250,26 @@ with ddp_processes.started("the job", count=2, at_port=1, **told):
     done = subprocess.run([sys.executable, "-uc", script], capture_output=True, text=True)
     assert done.returncode == code
     assert done.stdout == f"{how}; its log is train.log\n"
+
+
+def test_a_companion_ends_soon_after_the_first_process_was_killed(tmp_path: Path) -> None:
+    """It would wait for a connection, here for ten minutes."""
+    companion = (
+        "import os, time; from pathlib import Path; from imgrec import ddp_processes;"
+        f" ddp_processes.end_with_first(); Path({str(tmp_path)!r}, str(os.getpid())).touch(); time.sleep(600)"
+    )
+    script = f"""
+import os, signal, subprocess, time
+from pathlib import Path
+from imgrec import ddp_processes
+
+popen = subprocess.Popen
+subprocess.Popen = lambda command, **options: popen([command[0], "-c", {companion!r}], **options)
+with ddp_processes.started("the job", count=2, at_port=1, log=Path("log"), asked=lambda: None, give_up=print):
+    while not list(Path({str(tmp_path)!r}).iterdir()):
+        time.sleep(0.01)
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+    assert subprocess.run([sys.executable, "-c", script]).returncode == -signal.SIGKILL
+    (number,) = (path.name for path in tmp_path.iterdir())
+    wait_until(lambda: not Path("/proc", number).exists() or " Z " in Path("/proc", number, "stat").read_text())

@@ -88,7 +88,7 @@ def refuse(devices: int, nodes: int) -> None:
         if nodes > 1:
             raise UsageError(
                 f"trainer.num_nodes={nodes} needs torchrun or srun, as imgrec starts processes on its own machine only;"
-                " start the command with one of them (docs/troubleshooting.md), or give trainer.num_nodes=1"
+                " start a single run with one of them (docs/troubleshooting.md), or give trainer.num_nodes=1"
             )
         return
     if (start.nodes, start.per_node, start.size) == (nodes, devices, devices * nodes):

@@ -68,7 +68,7 @@ def test_a_tuning_chooses_nothing_without_a_run_that_was_interrupted_alone(
     sweep: Callable[..., Any], tiny: list[str]
 ) -> None:
     words = (*tiny, "trainer.max_epochs=1", "launcher=pool", "launcher.processes=2", "seed=1")
-    words = (*words, "sweep=tuned", "sweep.tune=[optimizer.lr=0.001]", "sweep.tune_seeds=[7,8]")
+    words = (*words, "sweep=tuned", 'sweep.tune=["optimizer.lr=0.001"]', "sweep.tune_seeds=[7,8]")
     cut = sweep(*words, breaks="7:os.kill(os.getpid(), 15)")
     assert cut.wait() == 1
     assert "imgrec: 1 to resume, whose scores decide about the runs to come; the same command" in cut.log.read_text()

@@ -3,6 +3,7 @@
 import functools
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -67,6 +68,7 @@ def test_a_signal_to_the_first_process_ends_both_at_the_same_step(
 
 _BREAKS = """
 import os
+import shutil
 import signal
 
 from lightning.pytorch.callbacks import Callback as LightningCallback
@@ -249,3 +251,23 @@ def test_torchrun_itself_starts_the_processes_of_one_run(tiny: list[str], breaki
         assert (code, record.status) == (1, status), text
         assert reason in text
         assert reason in str(record.error)
+
+
+@pytest.mark.slow
+def test_srun_itself_starts_the_processes_of_one_run(tiny: list[str], breaking: list[str]) -> None:
+    if shutil.which("srun") is None or subprocess.run(["srun", "--immediate=20", "-n2", "true"]).returncode:
+        pytest.skip("srun starts no step of two tasks here (SLURM_CONF names a cluster)")
+
+    def run(*words: str) -> tuple[int, str]:
+        command = ["srun", "--nodes=1", "--ntasks=2", sys.executable, "-m", "imgrec", "train", *tiny, *words]
+        done = subprocess.run(command, capture_output=True, text=True)
+        return done.returncode, done.stdout + done.stderr
+
+    words = (*breaking, "callback.breaks.how=killed", "hydra.run.dir=run")
+    code, text = run(*words)
+    assert (code, runfolder.record_of(Path("run")).status) == (137, "interrupted"), text
+    assert text.count("imgrec: process 1 of the run ended without a word; srun tells of its end") == 1
+    Path("mended").touch()
+    code, text = run(*words)
+    assert (code, text.count("finished:")) == (0, 1), text
+    assert runfolder.record_of(Path("run")).progress["steps"] == 8, "60 images, 8 a step: both processes trained"
