@@ -204,7 +204,7 @@ class Sweep:
             retry=sweep.retry_failed,
             repeated=len(wanted) - len(jobs) if self._config.sweep.proposes else 0,
         )
-        self._warn_of_slow_arithmetic(todo)
+        self._warn_of_hardware(todo)
         stops = sweep.on_error == "stop" and kind != "runs that tune"
         apart = [job for job in todo if deaths(job) >= _WATCHED] if self._config.launcher.in_process else []
         self._tell_deaths(todo, apart)
@@ -228,14 +228,14 @@ class Sweep:
                     f"{job.name}: its process ended without a word {count} {times} since {since}: it comes last{alone}"
                 )
 
-    def _warn_of_slow_arithmetic(self, todo: Sequence[Job]) -> None:
+    def _warn_of_hardware(self, todo: Sequence[Job]) -> None:
         """Print once for the sweep the warning that each run writes into its train.log only."""
         if not todo:
             return
-        from imgrec.environment import slow_arithmetic  # imports torch
+        from imgrec.environment import hardware_warnings  # imports torch
 
-        warnings = [warning for job in todo for warning in slow_arithmetic(job.config)]
-        for warning in dict.fromkeys(warnings):
+        found = [warning for job in todo for warning in hardware_warnings(job.config)]
+        for warning in dict.fromkeys(found):
             if warning not in self._warned:
                 self._warned.add(warning)
                 self.view.say(warning)

@@ -32,7 +32,7 @@ from imgrec.data.inventory import Inventory
 from imgrec.data.sources import Load
 from imgrec.data.trained import Briefs
 from imgrec.ddp_processes import BrokenConnectionError, Cause
-from imgrec.environment import check_hardware, environment, slow_arithmetic
+from imgrec.environment import check_hardware, environment, hardware_warnings, of_device
 from imgrec.errors import Interrupted, LostProcess, RunError, interruption_in, shown
 from imgrec.job import Job
 from imgrec.records import Record
@@ -105,7 +105,7 @@ def _train(job: Job, load: Load, interruption: Interruption) -> Record:
             images=_images_of(seen, before),
             began=(before.began if before is not None else None) or _now(),
         )
-        for warning in slow_arithmetic(config):
+        for warning in hardware_warnings(config):
             log.warning("%s", warning)
         foreign = checkpoint.unverified(_states(folder, parent))
         try:
@@ -220,6 +220,7 @@ def fit_and_read(record: Record, job: Job, seen: Inventory, load: Load, interrup
     text_files.write_text(folder / CONFIG, serialize.to_yaml(config))
     records.write(folder / RECORD, record)
     fitting = Fitting(job, seen, load=load, interruption=interruption)
+    record.environment |= of_device(fitting.device, devices=config.trainer.devices)
     if record.progress["from"] is None:
         _note_images(record, config, folder, fitting, seen, job.parent)
         records.write(folder / RECORD, record)  # the counts of images may have changed
