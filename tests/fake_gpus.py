@@ -10,7 +10,7 @@ import pytest
 from imgrec import gpus
 
 # For every Python process that is started, before anything else.
-_DRIVER = """
+DRIVER = """
 import ctypes, json, os
 
 class Function:
@@ -86,15 +86,15 @@ def install(
     cuda: int = 13000,
     error: tuple[int, str] = (0, ""),
     capability: tuple[int, int] = (9, 0),
-    uuids: Sequence[str] = (),
+    uuids: Sequence[str] = ("GPU-a", "GPU-b", "GPU-c"),
 ) -> None:
     """Give this process, and those that it starts, GPUs of these names. Nothing can be computed on them.
 
     visible: CUDA_VISIBLE_DEVICES. cuda: the newest version that the driver supports. error: what cuInit ends with.
     """
     said = {"driver": driver, "cuda": cuda, "code": error[0], "error": error[1], "gpus": names}
-    (folder / "driver").mkdir()
-    (folder / "driver" / "sitecustomize.py").write_text(_DRIVER)
+    (folder / "driver").mkdir(exist_ok=True)
+    (folder / "driver" / "sitecustomize.py").write_text(DRIVER)
     monkeypatch.setenv("PYTHONPATH", str(folder / "driver"))
     monkeypatch.setenv("FAKE_DRIVER", json.dumps({**said, "capability": capability, "uuids": uuids}))
     if visible is None:

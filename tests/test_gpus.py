@@ -111,7 +111,7 @@ def test_a_machine_whose_gpus_were_not_given_to_this_container_has_none(
 def test_processes_are_handed_out_what_cuda_would_show(
     driver: Callable[..., None], names: list[str], visible: str | None, handed_out: list[str]
 ) -> None:
-    driver(*names, visible=visible, uuids=["GPU-a", "GPU-b"])
+    driver(*names, visible=visible)
     assert gpus.handed_out() == handed_out
     assert gpus.found().why_not is None
 
@@ -142,9 +142,13 @@ def test_several_devices_of_a_mig_instance_are_refused(driver: Callable[..., Non
         ("an unknown error", False),
     ],
 )
-def test_errors_of_a_broken_gpu_are_told_from_those_of_a_program(text: str, is_broken: bool) -> None:
+def test_errors_of_a_broken_gpu_are_told_from_those_of_a_program(
+    driver: Callable[..., None], text: str, is_broken: bool
+) -> None:
     error = ValueError("while a hook was called")
     error.__cause__ = RuntimeError(text)
+    assert gpus.broken(error) is None, "a program asks for a GPU where there is none"
+    driver(H200)
     assert gpus.broken(error) == (text.splitlines()[0] if is_broken else None)
 
 

@@ -62,6 +62,8 @@ def refuse_without_gpu(asked: str, instead: str) -> None:
         why, ways = usable.why_not, f"{gpus.WAY_OUT}, or "
     elif torch.version.cuda is None and torch.version.hip is None and KERNEL_MODULE.exists():
         why, ways = f"PyTorch {torch.__version__} is built without CUDA", "install a build of PyTorch with CUDA, or "
+    elif KERNEL_MODULE.exists() and gpus.VISIBLE in os.environ:
+        why, ways = f"{gpus.VISIBLE}={os.environ[gpus.VISIBLE]!r} shows none", "name one there, or "
     raise UsageError(f"{asked} needs a CUDA GPU and {why}", way_out=f"{ways}{instead}")
 
 

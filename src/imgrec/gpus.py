@@ -113,6 +113,8 @@ def _judged(said: dict[str, Any], reported: int, built_for: str, version: str) -
         return Found(driver=driver, why_not=reason)
     if error is not None:
         return Found(driver=driver, why_not=f"{who} (built for CUDA {built_for}): {error}")
+    if reported and not said["gpus"]:
+        return Found(driver=driver, why_not=f"{who}: CUDA shows none")
     return Found(
         names=tuple(name for name, _, _ in said["gpus"]),
         capabilities=tuple(major for _, major, _ in said["gpus"]),
@@ -214,15 +216,18 @@ _BROKEN = re.compile(
 def broken(error: BaseException) -> str | None:
     """Return CUDA's reason if the error says that a GPU cannot be used, whatever the program does; else None.
 
-    An illegal memory access, a failed assertion on the device and an unspecified launch failure may be the program's
-    own fault, and are no such errors.
+    Where this process has no GPU, the error is of a program that asks for one. An illegal memory access, a failed
+    assertion on the device and an unspecified launch failure may be the program's own fault, and are no such errors.
     """
+    import torch
+
     seen = set[int]()
     ahead: BaseException | None = error
     while ahead is not None and id(ahead) not in seen:
         seen.add(id(ahead))
         if isinstance(ahead, BrokenGpuError) or (isinstance(ahead, RuntimeError) and _BROKEN.search(str(ahead))):
-            return _first_line(ahead)
+            there = torch.cuda.is_initialized() or found().names  # type: ignore[no-untyped-call]
+            return _first_line(ahead) if there else None
         ahead = ahead.__cause__ or ahead.__context__
     return None
 

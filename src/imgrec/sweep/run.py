@@ -29,10 +29,10 @@ from imgrec.errors import Interrupted, RunError, UsageError, interruption_in, sh
 from imgrec.job import Job
 from imgrec.records import Record
 from imgrec.runfolder import SWEEP_LOCK
-from imgrec.sweep import partial, pool, search
+from imgrec.sweep import partial, pool, search, shares
 from imgrec.sweep.jobs import PATIENCE, Jobs, SweepJob, deaths, each_once, state
 from imgrec.sweep.live_view import Kind, LiveView
-from imgrec.sweep.watch import Watch
+from imgrec.sweep.watch import StoppedError, Watch
 from imgrec.training.interruption import Interruption, requeue
 
 _MANY = 1024  # more than any launcher carries out at a time
@@ -134,9 +134,11 @@ class Sweep:
                     launch.show_on_board(self.folder, test=self.complete)
         except (Exception, Interrupted) as error:
             cut = interruption_in(error)
-            if cut is None:
+            if cut is None and not isinstance(error, StoppedError):
                 raise
             self.view.tell_standing()
+            if cut is None:
+                raise
             if cut.exit_code == 128 + signal.SIGUSR1:
                 requeue()
             raise cut from None
@@ -213,7 +215,7 @@ class Sweep:
             with self.view.shown():
                 self._launcher.run(todo[: len(todo) - len(apart)], watch)
                 if apart and not watch.stop:
-                    pool.Pool(parts=[pool.whole()]).run(apart, watch)
+                    pool.Pool(parts=[shares.whole()]).run(apart, watch)
             self._interruption.raise_if_asked()
         if stops:
             self._raise_failures()

@@ -87,4 +87,5 @@ def _restore_random_states(states: dict[str, Any]) -> None:
     np.random.set_state(states["numpy"])
     torch.set_rng_state(states["torch"])
     if states["cuda"]:
-        torch.cuda.set_rng_state_all(states["cuda"])
+        with contextlib.suppress(RuntimeError):  # the error of a run after which CUDA fails is the one to be raised
+            torch.cuda.set_rng_state_all(states["cuda"])

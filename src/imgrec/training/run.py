@@ -33,7 +33,7 @@ from imgrec.data.sources import Load
 from imgrec.data.trained import Briefs
 from imgrec.ddp_processes import BrokenConnectionError, Cause
 from imgrec.environment import check_hardware, environment, hardware_warnings, of_device
-from imgrec.errors import Interrupted, LostProcess, RunError, interruption_in, shown
+from imgrec.errors import BrokenGpuError, Interrupted, LostProcess, RunError, interruption_in, shown
 from imgrec.job import Job
 from imgrec.records import Record
 from imgrec.runfolder import CHECKPOINTS, CONFIG, DIAGNOSTICS, RECORD
@@ -289,17 +289,17 @@ def close(record: Record, folder: Path, status: str) -> None:
 
 def _give_up(cause: Cause, record: Record, folder: Path) -> None:
     """Close the record of a run whose process ends at once, as it waits for ever for another one."""
-    _close_after(cause, record, folder)
+    _close_after(failures.explained(cause, folder, None), record, folder)
     log.error("%s", cause)
 
 
 def _close_after(error: BaseException, record: Record, folder: Path) -> None:
     """Close the record after an error, which counts. A full disk may make this fail as well."""
-    if isinstance(error, Interrupted):
+    if isinstance(error, (Interrupted, BrokenGpuError)):
         status = "finished" if record.status == "finished" else "interrupted"
     else:
         status = "failed"
-    if status == "failed" or (status == "interrupted" and isinstance(error, LostProcess)):
+    if status == "failed" or (status == "interrupted" and isinstance(error, (LostProcess, BrokenGpuError))):
         record.error = f"{type(error).__name__}: {error}"
     try:
         close(record, folder, status)
