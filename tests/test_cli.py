@@ -6,8 +6,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import fake_gpus
 import pytest
-import torch
 from PIL import Image
 from runs import tree
 
@@ -341,10 +341,9 @@ def test_evaluate_measures_in_the_precision_that_is_asked_for(imgrec: Callable[.
 
 
 def test_evaluate_does_not_ask_a_gpu_for_bfloat16_that_only_emulates_it(
-    imgrec: Callable[..., Said], finished: Path, monkeypatch: pytest.MonkeyPatch
+    imgrec: Callable[..., Said], finished: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation=True: including_emulation)
+    fake_gpus.install(monkeypatch, tmp_path, "Tesla T4", capability=(7, 5))
     before = tree(finished)
     code, out, err = imgrec("evaluate", str(finished), "--precision", "bf16")
     assert (code, out) == (2, "")

@@ -5,21 +5,22 @@ import os
 import subprocess
 from pathlib import Path
 
+import fake_gpus
 import pytest
 import torch
 
 from imgrec import environment
 from imgrec.config.compose import compose
 from imgrec.cpu_features import bfloat16_slowdown, sums_in_float32
-from imgrec.environment import check_hardware, slow_arithmetic
+from imgrec.environment import check_hardware, hardware_warnings
 from imgrec.errors import UsageError
 from imgrec.optim.orthogonal import working_type
 
 
 @pytest.fixture
-def old_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A GPU that computes in bfloat16 only by emulation, as far as PyTorch tells."""
-    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+def old_gpu(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A GPU that computes in bfloat16 only by emulation."""
+    fake_gpus.install(monkeypatch, tmp_path, "Tesla T4", capability=(7, 5))
     monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation=True: including_emulation)
 
 
@@ -58,14 +59,14 @@ def test_a_cpu_that_emulates_bfloat16_says_the_factor_and_the_key_to_give(
 ) -> None:
     config = compose(["trainer.accelerator=cpu", *words])
     monkeypatch.setattr(environment, "bfloat16_slowdown", lambda: 31.96)
-    warnings = slow_arithmetic(config)
+    warnings = hardware_warnings(config)
     assert [warning.partition("; ")[2] for warning in warnings] == [f"{key} is faster" for key in named]
     assert all("32.0 times as long in bfloat16 as in float32 on this CPU" in warning for warning in warnings)
     for key in named:  # the way out
         config = compose(["trainer.accelerator=cpu", *words, *named])
-        assert slow_arithmetic(config) == [], key
+        assert hardware_warnings(config) == [], key
     monkeypatch.setattr(environment, "bfloat16_slowdown", lambda: 0.4)
-    assert slow_arithmetic(compose(["trainer.accelerator=cpu", *words])) == []
+    assert hardware_warnings(compose(["trainer.accelerator=cpu", *words])) == []
 
 
 def test_the_factor_tells_a_cpu_that_emulates_bfloat16() -> None:

@@ -6,11 +6,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import fake_gpus
 import numpy as np
 import pytest
 from PIL import Image
 
-from imgrec import launch
+from imgrec import environment, launch
 from imgrec.tables.gather import gather
 
 Said = tuple[int, str, str]
@@ -44,6 +45,32 @@ def measurements(n: int) -> dict[str, Any]:
 
 def top1(out: str) -> str:
     return out.splitlines()[3].split()[3]
+
+
+def test_a_measurement_names_its_device_and_takes_the_one_that_is_asked_for(
+    evaluate: Callable[..., Said],
+    finished: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    cpu = environment.environment()["cpu"]
+    record = json.loads((finished / "record.json").read_text())
+    assert (record["environment"]["device"], record["environment"]["deterministic"]) == (cpu, True)
+    assert evaluate("--device", "gpu")[2].endswith(
+        "--device=gpu needs a CUDA GPU and this machine has none; use --device cpu\n"
+    )
+    assert evaluate("--device", "tpu")[0] == 2
+    assert evaluate("--device", "cpu")[::2] == (0, "")
+    (path,) = (finished / "evaluations").glob("*.json")
+    rows = json.loads(path.read_text())
+    assert (rows["environment"]["device"], rows["environment"]["deterministic"]) == (cpu, True)
+    own = [score for score in record["scores"] if (score["split"], score["at"]) == ("test", "best")]
+    assert rows["scores"] == own, "as in the final reading"
+    fake_gpus.install(monkeypatch, tmp_path, "NVIDIA H200", driver="470.82.01", cuda=11040)
+    assert evaluate()[0] == 0
+    assert "--device=auto takes the CPU, as the NVIDIA driver 470.82.01 reports GPUs that PyTorch" in caplog.text
+    assert evaluate("--device", "gpu")[0] == 2
 
 
 def test_images_that_only_moved_have_the_runs_own_split(

@@ -147,6 +147,7 @@ def evaluate(
     ] = None,
     split: Annotated[str, typer.Option(help="test or val.")] = "test",
     precision: Annotated[str | None, typer.Option(help="32 or bf16; without it, the run's test_precision.")] = None,
+    device: Annotated[str, typer.Option(help="cpu, gpu, or auto: the GPU where there is one.")] = "auto",
     data_root: Annotated[
         str | None,
         typer.Option(help="Where the run's images lie now; or other images, to measure all, or their test/."),
@@ -170,6 +171,7 @@ def evaluate(
         at=at,
         split=split,
         precision=precision,
+        device=device,
         data_root=data_root,
         allow_trained=allow_trained,
         output=output,

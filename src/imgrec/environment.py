@@ -13,8 +13,10 @@ from typing import Any
 import torch
 
 import imgrec
+from imgrec import gpus
 from imgrec.config.root import Config
 from imgrec.cpu_features import bfloat16_slowdown
+from imgrec.cuda_probe import KERNEL_MODULE
 from imgrec.errors import UsageError
 
 _SLOW = 1.5  # ratio to float32 above which noise of one timing is no explanation
@@ -27,42 +29,83 @@ _ANOTHER_REPOSITORY = ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE")  # git sets
 
 def check_hardware(config: Config) -> None:
     """Refuse an accelerator, or a number of devices, that this machine does not have."""
-    trainer = config.trainer
-    gpus = torch.cuda.device_count()
-    if trainer.accelerator == "gpu" and gpus == 0:
-        raise UsageError(
-            "trainer.accelerator=gpu needs a CUDA GPU and this machine has none",
-            way_out="use trainer=cpu, or trainer=ddp trainer.accelerator=cpu for several processes",
-        )
-    if trainer.precision == "16-mixed" and (trainer.accelerator == "cpu" or gpus == 0):
-        raise UsageError("trainer.precision=16-mixed needs a CUDA GPU", way_out="use bf16-mixed, or 32")
-    uses_gpu = trainer.accelerator == "gpu" or (trainer.accelerator == "auto" and gpus > 0)
-    if uses_gpu and trainer.devices > gpus:
-        raise UsageError(f"trainer.devices must be at most {gpus}, the GPUs of this machine, got {trainer.devices}")
-    if uses_gpu and trainer.precision == "bf16-mixed":
+    trainer, usable = config.trainer, gpus.found()
+    there = bool(usable.names)
+    if trainer.accelerator == "gpu":
+        instead = "use trainer=cpu, or trainer=ddp trainer.accelerator=cpu for several processes"
+        refuse_without_gpu("trainer.accelerator=gpu", instead)
+    if trainer.precision == "16-mixed" and (trainer.accelerator == "cpu" or not there):
+        why = f", and {usable.why_not}" if usable.why_not and trainer.accelerator != "cpu" else ""
+        raise UsageError(f"trainer.precision=16-mixed needs a CUDA GPU{why}", way_out="use bf16-mixed, or 32")
+    if trainer.accelerator == "cpu" or not there:
+        return
+    if too_few := usable.too_few(trainer.devices):
+        raise UsageError(too_few)
+    if trainer.precision == "bf16-mixed":
         check_bfloat16("trainer.precision=bf16-mixed", "16-mixed, or 32")
-    if uses_gpu and config.test_precision == "bf16":
+    if config.test_precision == "bf16":
         check_bfloat16("test_precision=bf16", "test_precision=32")
 
 
+def refuse_without_gpu(asked: str, instead: str) -> None:
+    """Refuse a GPU where PyTorch can use none.
+
+    Args:
+        asked: The setting that asks for a GPU.
+        instead: What to do instead.
+    """
+    usable = gpus.found()
+    if usable.names:
+        return
+    why, ways = "this machine has none", ""
+    if usable.why_not is not None:
+        why, ways = usable.why_not, f"{gpus.WAY_OUT}, or "
+    elif torch.version.cuda is None and torch.version.hip is None and KERNEL_MODULE.exists():
+        why, ways = f"PyTorch {torch.__version__} is built without CUDA", "install a build of PyTorch with CUDA, or "
+    elif KERNEL_MODULE.exists() and gpus.VISIBLE in os.environ:
+        why, ways = f"{gpus.VISIBLE}={os.environ[gpus.VISIBLE]!r} shows none", "name one there, or "
+    raise UsageError(f"{asked} needs a CUDA GPU and {why}", way_out=f"{ways}{instead}")
+
+
 def check_bfloat16(asked: str, instead: str) -> None:
-    """Refuse bfloat16 on a GPU that only emulates it, which is slower than float32. The check initialises CUDA.
+    """Refuse bfloat16 on a GPU that only emulates it, which is slower than float32.
 
     Args:
         asked: The setting that asks for bfloat16.
         instead: The setting to use instead.
     """
-    if not torch.cuda.is_bf16_supported(including_emulation=False):
+    if gpus.found().emulates_bfloat16:
         only = "a GPU of compute capability 8.0 (Ampere), and this one only emulates bfloat16"
         raise UsageError(f"{asked} needs {only}", way_out=f"use {instead}")
 
 
-def slow_arithmetic(config: Config) -> list[str]:
+def hardware_warnings(config: Config) -> list[str]:
+    """Return warnings about what the run does on this machine, other than its configuration may suggest.
+
+    It falls back to the CPU beside GPUs that PyTorch cannot use, or asks for bfloat16 that the CPU only emulates.
+    """
+    told = []
+    if config.trainer.accelerator == "auto" and (fallback := without_gpu("trainer.accelerator=auto")):
+        told.append(f"{fallback}, or silence this with trainer=cpu")
+    return told + _slow_arithmetic(config)
+
+
+def without_gpu(asked: str) -> str | None:
+    """Return the warning that the CPU is used although the driver reports GPUs; None if it reports none, or all work.
+
+    Args:
+        asked: The key or option that takes a GPU where there is one.
+    """
+    why_not = gpus.found().why_not
+    return None if why_not is None else f"{asked} takes the CPU, as {why_not}; {gpus.WAY_OUT}"
+
+
+def _slow_arithmetic(config: Config) -> list[str]:
     """Return warnings about bfloat16 that the run uses but the CPU only emulates, each with the key that avoids it.
 
     The list is empty on a GPU, and where bfloat16 is about as fast as float32.
     """
-    if config.trainer.accelerator == "gpu" or (config.trainer.accelerator == "auto" and torch.cuda.is_available()):
+    if config.trainer.accelerator == "gpu" or (config.trainer.accelerator == "auto" and gpus.found().names):
         return []
     asked = []
     if config.trainer.precision == "bf16-mixed":
@@ -90,7 +133,52 @@ def slow_bfloat16(asked: str, instead: str) -> str | None:
 
 def environment() -> dict[str, Any]:
     """Return versions, hardware, threads and commit, in the form of record.json."""
-    return {**_installed(), "threads": torch.get_num_threads(), **code_in(Path(__file__).resolve().parent)}
+    usable = gpus.found()
+    return {
+        **_installed(),
+        "gpu": list(usable.names),
+        "cuda": torch.version.cuda if usable.names else None,
+        "threads": torch.get_num_threads(),
+        **code_in(Path(__file__).resolve().parent),
+    }
+
+
+def of_device(device: torch.device, *, devices: int = 1, full_float32: bool = False) -> dict[str, Any]:
+    """Return what computes in this process, and how, in the form of record.json. On a GPU this initialises CUDA.
+
+    Args:
+        device: The device of the process.
+        devices: The number of devices of a distributed run, each with a process of its own.
+        full_float32: True if TF32 is disabled where the device computes.
+
+    Returns:
+        device: The name of the GPU, or of the CPU.
+        deterministic: True if only deterministic algorithms are used.
+        driver, cudnn: Of a GPU: the versions of the NVIDIA driver and of cuDNN.
+        tf32: Of a GPU: which operations in float32 it computes in TF32, of convolutions and matmul.
+    """
+    told: dict[str, Any] = {"device": _cpu(), "deterministic": torch.are_deterministic_algorithms_enabled()}
+    if device.type != "cuda":
+        return told
+    names = [torch.cuda.get_device_name(place) for place in (range(devices) if devices > 1 else [device])]
+    usable = gpus.found()
+    version = torch.backends.cudnn.version()  # type: ignore[no-untyped-call]
+    return told | {
+        "device": " + ".join(dict.fromkeys(names)),
+        "driver": usable.driver,
+        "cudnn": f"{version // 10000}.{version // 100 % 100}.{version % 100}" if version else None,
+        "tf32": [] if full_float32 or usable.emulates_bfloat16 else _in_tf32(),
+    }
+
+
+def _in_tf32() -> list[str]:
+    """Return the operations in float32 that PyTorch computes in TF32 on a GPU that has it."""
+    if os.environ.get("NVIDIA_TF32_OVERRIDE") == "0":  # NVIDIA's libraries then never use it
+        return []
+    cudnn = torch.backends.cudnn
+    convolutions = cudnn.enabled and cudnn.conv.fp32_precision == "tf32"  # type: ignore[attr-defined]
+    matmul = torch.backends.cuda.matmul.fp32_precision == "tf32"
+    return ["convolutions"] * convolutions + ["matmul"] * matmul
 
 
 @functools.cache
@@ -102,8 +190,6 @@ def _installed() -> dict[str, Any]:
         "platform": platform.platform(),
         "cpu": _cpu(),
         "cores": os.cpu_count(),
-        "gpu": [torch.cuda.get_device_name(k) for k in range(torch.cuda.device_count())],
-        "cuda": torch.version.cuda if torch.cuda.is_available() else None,
     }
 
 

@@ -30,6 +30,10 @@ class RunError(RefusalError, RuntimeError):
     """The request is valid, but cannot be carried out here (a file, the network, the disk): exit code 1."""
 
 
+class BrokenGpuError(RunError):
+    """A GPU cannot be used, whatever the run does. The run itself has not failed: the same command goes on with it."""
+
+
 class Interrupted(BaseException):
     """The run was asked to end.
 

@@ -15,6 +15,7 @@ from imgrec import (
     assembly,
     checkpoint,
     evaluation_images,
+    gpus,
     inference,
     measurement,
     predictions,
@@ -28,10 +29,13 @@ from imgrec.config import compose, listed, origins, outside
 from imgrec.config.fields import choice
 from imgrec.config.registry import components
 from imgrec.config.root import TEST_PRECISIONS
-from imgrec.environment import check_bfloat16, environment, slow_bfloat16
+from imgrec.config.trainer import ACCELERATORS
+from imgrec.environment import check_bfloat16, environment, of_device, refuse_without_gpu, slow_bfloat16, without_gpu
 from imgrec.errors import RunError, StrPath, UsageError
 from imgrec.records import Score
 from imgrec.runfolder import CHECKPOINTS, EVALUATIONS, RECORD
+from imgrec.training import lightning_trainer
+from imgrec.training.process_state import left_as_found
 
 log = logging.getLogger(__name__)
 
@@ -81,6 +85,7 @@ def evaluate(
     at: str | None = None,
     split: str = "test",
     precision: str | None = None,
+    device: str = "auto",
     data_root: str | None = None,
     allow_trained: bool = False,
     output: Path | None = None,
@@ -94,6 +99,7 @@ def evaluate(
         at: "best" or "last".
         split: "test" or "val".
         precision: "32" or "bf16"; None for the run's test_precision.
+        device: "cpu", "gpu", or "auto": the GPU where there is one.
         data_root: The present place of the run's images, whose own split is measured. Or a folder of other images,
             which are measured in full, or only their test/ (val/) if they have it.
         allow_trained: Measure other images even if the run was trained on some of them.
@@ -113,6 +119,9 @@ def evaluate(
     choice("--split", split, ("test", "val"))
     if precision is not None:
         choice("--precision", precision, TEST_PRECISIONS)
+    choice("--device", device, ACCELERATORS)
+    if device == "gpu":
+        refuse_without_gpu("--device=gpu", "use --device cpu")
     if output is not None and not output.parent.is_dir():
         raise UsageError(f"-o {output}: {output.parent} must be a folder, and there is none; make it, or name another")
     path, place = _checkpoint_of(run, at)
@@ -125,23 +134,30 @@ def evaluate(
     weights = checkpoint.digest(trained.network.state_dict())
     if run.is_dir():
         _refuse_other_weights(run, path, place, weights)
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    on = torch.device("cuda" if device != "cpu" and gpus.found().names else "cpu")
+    if device == "auto" and (fallback := without_gpu("--device=auto")):
+        log.warning("%s, or silence this with --device cpu", fallback)
     asked = "--precision=bf16" if precision else "the run's test_precision=bf16"
     precision = precision or trained.config.test_precision
-    if precision == "bf16" and device.type == "cuda":
+    if precision == "bf16" and on.type == "cuda":
         check_bfloat16(asked, "--precision 32")
     elif precision == "bf16" and (warning := slow_bfloat16(asked, "--precision 32")):
         log.warning("%s", warning)
     chosen = evaluation_images.choose(run, trained, split, data_root, allow_trained)
-    found = inference.predict(
-        trained.network,
-        chosen.images,
-        measured,
-        device=device,
-        batch_size=trained.config.data.eval_batch_size,
-        channels_last=trained.config.trainer.channels_last,
-        precision=precision,
-    )
+    with left_as_found():
+        if trained.config.trainer.threads:
+            torch.set_num_threads(trained.config.trainer.threads)
+        lightning_trainer.choose_algorithms(trained.config, on)
+        found = inference.predict(
+            trained.network,
+            chosen.images,
+            measured,
+            device=on,
+            batch_size=trained.config.data.eval_batch_size,
+            channels_last=trained.config.trainer.channels_last,
+            precision=precision,
+        )
+        made_with = environment() | of_device(on, full_float32=True)
     scores = [
         score
         for label, each in found.items()
@@ -162,7 +178,7 @@ def evaluate(
         "settings": conditions,
         "weights": weights,
         "scores": [dataclasses.asdict(score) for score in scores],
-        "environment": environment(),
+        "environment": made_with,
     }
     target = output
     if target is None and run.is_dir():

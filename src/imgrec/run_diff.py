@@ -14,6 +14,7 @@ Rows = dict[Row, str]
 """The numbers as they were written, in their original order."""
 
 _CLOCKS = ("_per_second", "seconds")  # endings of metrics that measure time, which always differ between runs
+_LATER = ("device", "deterministic", "driver", "cudnn", "tf32")  # values of environments that older records lack
 _COMMIT = 12  # digits of a commit that are shown
 
 
@@ -118,7 +119,7 @@ def compare(before: Run, after: Run) -> Drift:
         weights=[at for at in places if old.weights.get(at) != new.weights.get(at)],
         scores=_changes(scores, scores_now, list(dict.fromkeys([*scores, *scores_now]))),
         environment=[
-            *_changes(_shown(old.environment), _shown(new.environment), list(old.environment | new.environment)),
+            *_changes(_shown(old.environment), _shown(new.environment), _compared(old.environment, new.environment)),
             *_code(old, new),
         ],
     )
@@ -128,6 +129,12 @@ def _changes(before: Mapping[str, str], after: Mapping[str, str], keys: Sequence
     """Return the differences between the two, in the form `torch 2.14.0 -> 2.15.0`."""
     pairs = [(key, before.get(key, "absent"), after.get(key, "absent")) for key in keys]
     return [f"{key} {old} -> {new}" for key, old, new in pairs if old != new]
+
+
+def _compared(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:
+    """Return the keys of two environments that are compared: all but those that one of them is too old to have."""
+    is_older = not ("device" in before and "device" in after)
+    return [key for key in {**before, **after} if not (is_older and key in _LATER)]
 
 
 def _code(before: Record, after: Record) -> list[str]:

@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import fake_gpus
 import pytest
 from omegaconf import OmegaConf
 from runs import one_line
@@ -519,3 +520,44 @@ def test_a_setting_of_some_of_the_choices_is_refused_whoever_names_it(words: lis
     with pytest.raises(UsageError) as refusal:
         Sweep(["data=digits", *words])
     assert sentence in str(refusal.value)
+
+
+def test_a_gpu_that_breaks_ends_the_sweep_and_fails_no_run(
+    words: list[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    fake_gpus.install(monkeypatch, tmp_path, "NVIDIA H200")
+
+    def breaks() -> None:
+        raise RuntimeError("CUDA error: uncorrectable ECC error encountered\nCUDA kernel errors might be reported")
+
+    stopped = (
+        "the GPU cannot be used: CUDA error: uncorrectable ECC error encountered; mend it, .* it goes on with what"
+    )
+    with breaking(0, breaks), pytest.raises(RunError, match=stopped):
+        Sweep([*words, "seed=0,1"]).run()
+    assert statuses() == {0: "interrupted"}
+    assert "2 runs: 1 to resume, 1 to do" in capsys.readouterr().err
+    monkeypatch.undo()
+    Sweep([*words, "seed=0,1"]).run()
+    assert statuses() == {0: "finished", 1: "finished"}
+
+
+def test_an_error_after_which_cuda_fails_ends_the_sweep_and_fails_its_run(
+    words: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A failed assertion on the device is the program's own fault; yet no later run of the process could train."""
+
+    def fails(*rest: Any) -> None:
+        raise RuntimeError("CUDA error: device-side assert triggered")
+
+    def breaks() -> None:
+        monkeypatch.setattr("torch.cuda.is_initialized", lambda: True)
+        monkeypatch.setattr("torch.cuda.synchronize", fails)
+        fails()
+
+    stopped = (
+        "CUDA has failed in this process, .* got: CUDA error: device-side assert triggered; start the same command"
+    )
+    with breaking(0, breaks), pytest.raises(RunError, match=stopped):
+        Sweep([*words, "seed=0,1"]).run()
+    assert statuses() == {0: "failed"}

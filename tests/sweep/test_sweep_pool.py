@@ -12,14 +12,16 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import fake_gpus
 import pytest
 from runs import steps_logged
 from waiting import wait_until
 
 from imgrec import records
 from imgrec.config.compose import compose
+from imgrec.errors import RunError
 from imgrec.job import Job
-from imgrec.sweep import pool
+from imgrec.sweep import pool, shares
 from imgrec.sweep.launchers.pool import Pool
 from imgrec.sweep.run import Sweep
 
@@ -137,31 +139,117 @@ def test_an_exit_code_proves_nothing(sweep: Callable[..., Any], tiny: list[str],
     assert statuses() == {0: "failed", 1: "finished"}
 
 
-def shares_of(
-    monkeypatch: pytest.MonkeyPatch, gpus: int, cores: int, *words: str, runs: int = 100, threads: int = 0
-) -> list[pool.Share]:
-    monkeypatch.setattr("torch.cuda.device_count", lambda: gpus)
-    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: set(range(cores)))
-    monkeypatch.setattr("torch.get_num_threads", lambda: threads or cores)
-    config = compose(["launcher=pool", *words])
-    assert isinstance(config.launcher, Pool)
-    return pool.shares([config] * runs, config.launcher.processes)
+@pytest.fixture
+def shares_of(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., list[shares.Share]]:
+    def divide(
+        gpus: int | str, cores: int, *words: str, runs: int = 100, threads: int = 0, visible: str | None = None
+    ) -> list[shares.Share]:
+        names = [gpus] if isinstance(gpus, str) else ["NVIDIA H200"] * gpus
+        fake_gpus.install(monkeypatch, tmp_path, *names, visible=visible)
+        monkeypatch.setattr(os, "sched_getaffinity", lambda pid: set(range(cores)))
+        monkeypatch.setattr("torch.get_num_threads", lambda: threads or cores)
+        config = compose(["launcher=pool", *words])
+        assert isinstance(config.launcher, Pool)
+        return shares.shares([config] * runs, config.launcher.processes)
+
+    return divide
 
 
-def test_the_machine_is_divided_by_gpus_and_else_by_cores(monkeypatch: pytest.MonkeyPatch) -> None:
-    share = pool.Share
-    assert shares_of(monkeypatch, 0, 8) == [share(threads=1)] * 8
-    assert shares_of(monkeypatch, 0, 8, "launcher.processes=2") == [share(threads=4)] * 2
-    assert shares_of(monkeypatch, 0, 8, "launcher.processes=1") == [share(threads=8)]
-    assert shares_of(monkeypatch, 0, 8, "launcher.processes=2", threads=3) == [share(threads=3)] * 2, "OMP_NUM_THREADS"
-    assert shares_of(monkeypatch, 0, 8, runs=3) == [share(threads=2)] * 3, "no more than there are runs"
-    assert shares_of(monkeypatch, 0, 2, "launcher.processes=3") == [share(threads=1)] * 3
-    assert shares_of(monkeypatch, 2, 8) == [share(threads=4, gpus=(0,)), share(threads=4, gpus=(1,))]
-    pairs = shares_of(monkeypatch, 4, 16, "trainer=ddp", "trainer.devices=2")
-    assert pairs == [share(threads=4, gpus=(0, 1)), share(threads=4, gpus=(2, 3))]
-    doubled = shares_of(monkeypatch, 2, 8, "launcher.processes=4")
-    assert [each.gpus for each in doubled] == [(0,), (1,), (0,), (1,)]
-    assert shares_of(monkeypatch, 2, 8, "trainer=cpu") == [share(threads=1)] * 8
+def test_the_machine_is_divided_by_gpus_and_else_by_cores(shares_of: Callable[..., list[shares.Share]]) -> None:
+    share = shares.Share
+    assert shares_of(0, 8) == [share(threads=1)] * 8
+    assert shares_of(0, 8, "launcher.processes=2") == [share(threads=4)] * 2
+    assert shares_of(0, 8, "launcher.processes=1") == [share(threads=8)]
+    assert shares_of(0, 8, "launcher.processes=2", threads=3) == [share(threads=3)] * 2, "OMP_NUM_THREADS"
+    assert shares_of(0, 8, runs=3) == [share(threads=2)] * 3, "no more than there are runs"
+    assert shares_of(0, 2, "launcher.processes=3") == [share(threads=1)] * 3
+    assert shares_of(2, 8) == [share(threads=4, gpus=("0",)), share(threads=4, gpus=("1",))]
+    pairs = shares_of(4, 16, "trainer=ddp", "trainer.devices=2")
+    assert pairs == [share(threads=4, gpus=("0", "1")), share(threads=4, gpus=("2", "3"))]
+    doubled = shares_of(2, 8, "launcher.processes=4")
+    assert [each.gpus for each in doubled] == [("0",), ("1",), ("0",), ("1",)]
+    assert shares_of(2, 8, "trainer=cpu") == [share(threads=1)] * 8
+
+
+@pytest.mark.parametrize(
+    ("visible", "gpus"),
+    [("2, 0", [("2",), ("0",)]), ("1,-1,0", [("1",)]), ("GPU-b,GPU-a", [("GPU-b",), ("GPU-a",)]), ("", [()] * 8)],
+)
+def test_processes_have_gpus_as_cuda_reads_their_names(
+    shares_of: Callable[..., list[shares.Share]], visible: str, gpus: list[tuple[str, ...]]
+) -> None:
+    assert [share.gpus for share in shares_of(3, 8, visible=visible)] == gpus
+
+
+def test_a_process_has_one_mig_instance_at_most(shares_of: Callable[..., list[shares.Share]]) -> None:
+    mig, visible = "NVIDIA A100-SXM4-40GB MIG 1g.5gb", "MIG-GPU-5c2a/7/0,MIG-11aa"
+    assert [share.gpus for share in shares_of(mig, 8, visible=visible)] == [("MIG-GPU-5c2a/7/0",), ("MIG-11aa",)]
+    with pytest.raises(RunError, match=r"trainer\.devices must be 1 on a MIG instance"):
+        shares_of(mig, 8, "trainer=ddp", visible=visible)
+
+
+TWO_RUNS = ["trainer.accelerator=auto", "trainer.max_epochs=1", "seed=0,1"]
+
+# For the processes of a pool: CUDA shows the GPU that each was given, but for those of FAKE_BROKEN. The CPU trains.
+_CUDA = """
+on_import = patch
+
+def patch(module):
+    on_import(module)
+    import torch
+    from imgrec.training import lightning_trainer
+
+    def init():
+        if os.environ["CUDA_VISIBLE_DEVICES"] in os.environ["FAKE_BROKEN"].split():
+            raise RuntimeError("CUDA error: uncorrectable ECC error encountered\\nCUDA kernel errors might be")
+
+    torch.cuda.init = init
+    torch.cuda.device_count = lambda: int(sys._getframe(1).f_code.co_name in ("check_given", "found"))
+    torch.version.cuda = "13.0"
+    lightning_trainer._accelerator = lambda asked: "cpu"
+"""
+
+
+@pytest.fixture
+def two_gpus(
+    sweep: Callable[..., Any], tiny: list[str], workplace: Path, monkeypatch: pytest.MonkeyPatch
+) -> Callable[..., Any]:
+    """`two_gpus(breaks=..., broken="0 1")`: a sweep of two runs over GPU 0 and GPU 1, some of which may be broken."""
+    fake_gpus.install(monkeypatch, workplace, "NVIDIA H200", "NVIDIA H200")
+    with (workplace / "site" / "sitecustomize.py").open("a") as file:
+        file.write(_CUDA + fake_gpus.DRIVER)
+
+    def start(*, breaks: str, broken: str = "") -> Any:
+        monkeypatch.setenv("FAKE_BROKEN", broken)
+        return sweep(*tiny, *TWO_RUNS, "launcher=pool", breaks=breaks)
+
+    return start
+
+
+def test_a_broken_gpu_is_set_aside_and_its_run_goes_on_with_another(two_gpus: Callable[..., Any]) -> None:
+    busy = "CUDA error: CUDA-capable device(s) is/are busy or unavailable"
+    child = two_gpus(breaks=f"0:if os.environ['CUDA_VISIBLE_DEVICES'] == '1': raise RuntimeError('{busy}')")
+    assert child.wait() == 0, child.log.read_text()
+    said = child.log.read_text()
+    assert statuses() == {0: "finished", 1: "finished"}
+    assert re.search(rf"\] given back  .*seed-0.*: GPU 1 cannot be used and is set aside: {re.escape(busy)}", said)
+    assert "failed" not in said
+    assert said.count("] running ") == 3
+
+
+def test_a_sweep_without_a_gpu_that_works_ends_and_goes_on_later(
+    two_gpus: Callable[..., Any], tiny: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    child = two_gpus(breaks="9:pass", broken="0 1")
+    assert child.wait() == 1
+    said = child.log.read_text()
+    reason = "CUDA cannot use it, got: CUDA error: uncorrectable ECC error encountered"
+    assert f"no GPU is left for the sweep, whose runs need one (GPU 0: {reason}; GPU 1: {reason})" in said
+    assert said.splitlines()[-2] == "2 runs: 2 to do"
+    assert statuses() == {}
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 0)
+    Sweep([*tiny, *TWO_RUNS]).run()
+    assert statuses() == {0: "finished", 1: "finished"}
 
 
 @pytest.mark.parametrize("status", ["interrupted", "failed"])
@@ -178,6 +266,6 @@ def test_a_record_of_an_earlier_process_says_nothing_about_one_that_died_before_
     process: Any = SimpleNamespace(join=lambda: None, close=lambda: None, exitcode=-signal.SIGKILL)
     told: list[str] = []
     watch: Any = SimpleNamespace(stop=False, ended=lambda job, reason: told.append(reason), cut=None)
-    share = pool.Share(threads=1)
+    share = shares.Share(threads=1)
     pool._end(pool._Running(job=job, process=process, answer=answer, share=share, before=job.record()), watch)
     assert told == [f"its process ended with SIGKILL without a word; see {finished / 'train.log'}"]

@@ -7,7 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from fake_runs import ENVIRONMENT, Shown, lay, lay_sweep, run, score
+from fake_runs import ENVIRONMENT, Shown, lay, lay_sweep, measure, run, score
+
+from imgrec import text_files
 
 Said = tuple[int, str, str]
 Table = Callable[..., Shown]
@@ -168,3 +170,43 @@ assert not heavy, heavy
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("adam") >= 3
+
+
+DIFFERENT_CPU = "is of runs that were trained on different devices, which round differently: AMD EPYC / NVIDIA H200"
+ON_H200 = {"device": "NVIDIA H200", "gpu": ["NVIDIA H200"], "tf32": ["convolutions"]}
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "told"),
+    [
+        ({"device": "AMD EPYC"}, {"device": "AMD EPYC"}, []),
+        ({"device": "AMD EPYC"}, {"device": "NVIDIA H200", "tf32": ["convolutions"]}, [DIFFERENT_CPU]),
+        ({"device": "AMD EPYC"}, {}, []),  # an older record
+        (ON_H200, ON_H200, []),
+        (
+            ON_H200,
+            {**ON_H200, "tf32": []},
+            ["is of runs that GPUs trained in different arithmetic: TF32 in convolutions / no TF32"],
+        ),
+    ],
+)
+def test_a_row_of_different_devices_is_warned_about(
+    table: Table, runs: Path, first: dict[str, Any], second: dict[str, Any], told: list[str]
+) -> None:
+    for seed, environment in enumerate([first, second]):
+        lay(runs, run(f"optimizer=sgd seed={seed}", score("top1", 0.5 + seed / 10), environment=environment))
+        lay(runs, run(f"optimizer=adam seed={seed}", score("top1", 0.5 + seed / 10), environment=first))
+    shown = [warning for warning in warnings(table()) if "hardware" not in warning]
+    assert shown == [f"optimizer=sgd {each}" for each in told]
+
+
+def test_scores_that_were_measured_on_different_devices_are_warned_about(table: Table, runs: Path) -> None:
+    for seed in (0, 1):
+        record = run(f"seed={seed}", score("top1", 0.5 + seed / 10), environment=ON_H200)
+        folder = lay(runs, record).parent
+        path = measure(folder, record.run_id, score("top1", 0.6 + seed / 10, protocol="tta_flip"))
+        text_files.write_json(path, text_files.read_json(path) | {"environment": {"device": "AMD EPYC"}})
+    assert warnings(table("--protocol", "tta_flip")) == []
+    text_files.write_json(path, text_files.read_json(path) | {"environment": ON_H200})
+    (warning,) = warnings(table("--protocol", "clean,tta_flip"))
+    assert "tta_flip as measured on different devices: AMD EPYC / NVIDIA H200 (imgrec evaluate" in warning

@@ -1,17 +1,18 @@
 """Implement launcher=basic: carry out the runs of a sweep one after the other, in this process.
 
-A distributed run gets a process of its own, as losing one of its processes may end the process that started it.
+A distributed run gets a process of its own, as losing one of its processes may end the process that started it. An
+error that marks a GPU as broken, or after which CUDA fails in this process, ends the sweep.
 """
 
 import gc
 from collections.abc import Sequence
 
-from imgrec import execution
+from imgrec import execution, gpus
 from imgrec.config.root import Config
-from imgrec.errors import Interrupted, interruption_in, sentence
+from imgrec.errors import BrokenGpuError, Interrupted, interruption_in, sentence
 from imgrec.job import Job
 from imgrec.sweep import pool
-from imgrec.sweep.watch import Watch
+from imgrec.sweep.watch import StoppedError, Watch
 
 
 class Basic:
@@ -43,10 +44,32 @@ class Basic:
                     else:
                         watch.cut(job)
                     raise cut from None
-                watch.ended(job, sentence(error))
+                _end(job, error, watch)
             else:
                 watch.ended(job)
         _free()
+
+
+def _end(job: Job, error: BaseException, watch: Watch) -> None:
+    """Report the end of a job after an error.
+
+    Raises:
+        StoppedError: CUDA or a GPU is of no use to the next run either.
+    """
+    if isinstance(error, BrokenGpuError):
+        record = job.record()
+        name = record.environment.get("device", "the GPU") if record is not None else "the GPU"
+        watch.cut(job, error.reason)
+        raise StoppedError(
+            f"{name} cannot be used: {error.reason}; mend it, or name another in {gpus.VISIBLE}, and start the same"
+            " command again: it goes on with what is left"
+        ) from error
+    watch.ended(job, sentence(error))
+    if (reason := gpus.lost()) is not None:
+        raise StoppedError(
+            f"CUDA has failed in this process, and each later run in it would fail too, got: {reason}; start the same"
+            " command again: it goes on with what is left (launcher=pool gives each run a process of its own)"
+        ) from error
 
 
 def _free() -> None:

@@ -138,6 +138,11 @@ class LiveView:
         if reason is not None:
             self.say(f"[{self._done}/{self.total}] interrupted  {job.name}: {reason}")
 
+    def returned(self, job: Job, reason: str) -> None:
+        """Note that a run ended for a reason of its machine, and will be carried out again."""
+        self._running.pop(job.run_id, None)
+        self.say(f"[{self._done}/{self.total}] given back  {job.name}: {reason}")
+
     def tell_standing(self) -> None:
         """Print how many runs are in which state, and the failures, when the sweep ends early."""
         if self._opened:

@@ -1,9 +1,10 @@
 """Implement launcher=pool: carry out several runs of a sweep at a time, each in its own process.
 
 The processes are forked from a server that has imported what a run needs, and computed nothing. A process that crashes
-is a failed run. Each process leads its own session, so that Ctrl-C reaches only this process, which then asks the
-others to save their runs. When this process has ended, each of the others saves its run and exits. The server blocks
-signals, and so does each process until it can handle them.
+is a failed run. One that finds its GPU broken is none: the GPU is set aside, and the run is carried out again. Each
+process leads its own session, so that Ctrl-C reaches only this process, which then asks the others to save their runs.
+When this process has ended, each of the others saves its run and exits. The server blocks signals, and so does each
+process until it can handle them.
 """
 
 import contextlib
@@ -20,40 +21,41 @@ from multiprocessing.connection import Connection, wait
 from multiprocessing.context import ForkServerContext, ForkServerProcess
 from pathlib import Path
 
-from imgrec import disk, records, runlog, safepath
+from imgrec import disk, gpus, records, runlog, safepath
 from imgrec.config.root import Config
-from imgrec.cores import cores
-from imgrec.errors import Interrupted, RunError, interruption_in, sentence
+from imgrec.errors import BrokenGpuError, Interrupted, RunError, interruption_in, sentence
 from imgrec.job import Job
 from imgrec.records import Record
 from imgrec.runfolder import RECORD
 from imgrec.sweep.jobs import close_dead
-from imgrec.sweep.watch import Watch
+from imgrec.sweep.shares import THREADS, Share, shares, whole
+from imgrec.sweep.watch import StoppedError, Watch
 from imgrec.training.interruption import SIGNALS, Interruption
 
 _LOOK = 0.2  # seconds between two checks for a signal
 _GRACE = 60.0  # seconds for a process to save its run after the sweep has ended, before it is killed
 _SETTLE = 1.0  # seconds, as the processes of a job that is killed do not end at the same moment
 _LONGEST = 4000  # characters of a reason, which fit into a pipe without a reader
-_THREADS = "OMP_NUM_THREADS"
 _PRELOAD = ["imgrec.training.run", "imgrec.execution"]  # imports Lightning and torchvision as well, which takes seconds
 
 
 @dataclass(frozen=True, kw_only=True)
-class Share:
-    """The share of the machine that one process has.
+class _Word:
+    """Why a process could not finish its run.
 
     Attributes:
-        threads: The number of CPU threads.
-        gpus: The numbers of the GPUs; none for a run on the CPU.
+        reason: The reason in a sentence.
+        of_gpu: True if it could not use its GPUs, which is no failure of the run.
     """
 
-    threads: int
-    gpus: tuple[int, ...] = ()
+    reason: str
+    of_gpu: bool = False
 
 
 @dataclass(kw_only=True)
 class _Running:
+    """A run in its process. `before` is when an earlier process of the run ended, as its record says."""
+
     job: Job
     process: ForkServerProcess
     answer: Connection
@@ -68,42 +70,9 @@ class _Running:
                 os.kill(self.process.pid or 0, signal.SIGTERM)
 
 
-def shares(configs: Sequence[Config], processes: int) -> list[Share]:
-    """Divide the machine among several processes.
-
-    No process has more threads than a run without a pool (OMP_NUM_THREADS), so that a pool of one process computes the
-    same sums.
-
-    Args:
-        configs: The configurations of the runs.
-        processes: The number of processes at a time; 0 for as many as the GPUs, else the cores, allow.
-
-    Raises:
-        RunError: The runs need more GPUs than there are.
-    """
-    import torch
-
-    devices = max(config.trainer.devices for config in configs)
-    gpus = 0 if all(config.trainer.accelerator == "cpu" for config in configs) else torch.cuda.device_count()
-    groups = (gpus or cores()) // devices
-    if gpus and not groups:
-        raise RunError(f"trainer.devices must be at most {gpus}, the GPUs of this machine, got {devices}")
-    count = min(processes or max(1, groups), len(configs))
-    threads = max(1, min(torch.get_num_threads(), cores() // (count * devices)))
-    if not gpus:
-        return [Share(threads=threads)] * count
-    firsts = [number % groups * devices for number in range(count)]
-    return [Share(threads=threads, gpus=tuple(range(first, first + devices))) for first in firsts]
-
-
 def alone(job: Job, watch: Watch) -> None:
     """Carry out one run in a process of its own, which has all of the machine and computes as without a pool."""
-    import torch
-
-    threads, devices = torch.get_num_threads(), job.config.trainer.devices
-    if devices > 1 and _THREADS not in os.environ:
-        threads = max(1, cores() // devices)  # as Lightning divides them among the processes of a run
-    Pool(parts=[Share(threads=threads)]).run([job], watch)
+    Pool(parts=[whole(job.config)]).run([job], watch)
 
 
 class Pool:
@@ -133,12 +102,13 @@ class Pool:
         context = multiprocessing.get_context("forkserver")
         context.set_forkserver_preload(_PRELOAD)
         waiting, running = list(jobs), list[_Running]()
-        free = self._shares([job.config for job in jobs])
+        free, aside = self._shares([job.config for job in jobs]), dict[Share, str]()
+        returned = list[Job]()
         # both stay in effect in the server; its children block signals until they can handle them
         with safepath.for_processes(), _blocked_signals():
             forkserver.ensure_running()
         try:
-            while running or (waiting and not watch.stop):
+            while running or (waiting and free and not watch.stop):
                 while waiting and free and not watch.stop:
                     running.append(_start(context, waiting.pop(0), free.pop()))
                     watch.began(running[-1].job)
@@ -146,13 +116,27 @@ class Pool:
                 for each in [each for each in running if not each.process.is_alive()]:
                     running.remove(each)
                     free.append(each.share)
-                    _end(each, watch)
+                    if (reason := _end(each, watch)) is not None:
+                        aside[each.share] = reason
+                        watch.returned(each.job, f"{each.share} cannot be used and is set aside: {reason}")
+                        waiting.append(each.job)  # after the others, as the run may itself be the cause
+                        returned.append(each.job)
+                free = [share for share in free if not any(share.overlaps(other) for other in aside)]
                 if watch.stop:
                     for each in running:
                         each.ask_to_end()
         finally:
             for each in running:  # only after an error here
                 each.ask_to_end()
+        for job in waiting:
+            if job in returned and job.record() is not None:
+                watch.cut(job)
+        if waiting and not watch.stop:
+            told = "; ".join(sorted(f"{share}: {reason}" for share, reason in aside.items()))
+            raise StoppedError(
+                f"no GPU is left for the sweep, whose runs need one ({told}); mend them, or name others in"
+                f" {gpus.VISIBLE}, and start the same command again: it goes on with what is left"
+            )
 
 
 @contextlib.contextmanager
@@ -174,14 +158,18 @@ def _start(context: ForkServerContext, job: Job, share: Share) -> _Running:
     return _Running(job=job, process=process, answer=answer, share=share, before=before)
 
 
-def _end(ended: _Running, watch: Watch) -> None:
+def _end(ended: _Running, watch: Watch) -> str | None:
     """Report the end of a run after its process has ended. The run's record decides.
 
     An interrupted run counts as resumable, and so does a run without a word while the sweep ends.
+
+    Returns:
+        Why its GPUs cannot be used, where that ended it, which is not reported; else None.
     """
-    said = ""
+    word = None
     with contextlib.suppress(EOFError, OSError), ended.answer:
-        said = ended.answer.recv() if ended.answer.poll() else ""
+        word = ended.answer.recv() if ended.answer.poll() else None
+    said = word.reason if word is not None else ""
     ended.process.join()
     code = ended.process.exitcode
     ended.process.close()
@@ -190,16 +178,20 @@ def _end(ended: _Running, watch: Watch) -> None:
     record = _record_in(ended.job.folder)
     if record is not None and record.status == "finished":
         watch.ended(ended.job)
-        return
+        return None
     if record == ended.before:  # an earlier process wrote it, and this one none
         record = None
+    kind, _, reason = ((record.error if record else None) or "").partition(": ")
+    if word is not None and word.of_gpu:
+        return said
+    if not said and kind == BrokenGpuError.__name__:
+        return reason  # its process had to end at once
     if watch.stop and not said:
         watch.cut(ended.job)
-        return
-    reason = ((record.error if record else None) or "").partition(": ")[2]
+        return None
     if not said and record is not None and record.status == "interrupted":
         watch.cut(ended.job, reason or "a signal to its process alone interrupted it")
-        return
+        return None
     if not said and record is not None and record.status == "failed" and reason:
         said = reason  # its process had to end at once
     elif not said:
@@ -210,6 +202,7 @@ def _end(ended: _Running, watch: Watch) -> None:
         except RunError as error:  # a full disk, or another process of the run still has the lock
             said += f", and its record could not be closed: {error}"
     watch.ended(ended.job, said)
+    return None
 
 
 def _record_in(folder: Path) -> Record | None:
@@ -225,9 +218,9 @@ def _child(text: str, share: Share, answer: Connection) -> None:
         answer: The pipe that takes the reason of a failure.
     """
     os.setsid()
-    os.environ[_THREADS] = str(share.threads)  # for the other processes of a distributed run
+    os.environ[THREADS] = str(share.threads)  # for the other processes of a distributed run
     if share.gpus:
-        os.environ["CUDA_VISIBLE_DEVICES"] = ",".join(_visible(share.gpus))
+        os.environ[gpus.VISIBLE] = ",".join(share.gpus)
     threading.Thread(target=_end_with_parent, daemon=True).start()
     from imgrec import allocator, execution, runfolder
 
@@ -245,20 +238,17 @@ def _child(text: str, share: Share, answer: Connection) -> None:
             import torch
 
             torch.set_num_threads(share.threads)
+            if share.gpus and job.config.trainer.accelerator != "cpu":
+                gpus.check_given(share.gpus)  # or trainer.accelerator=auto would take the CPU
             execution.run(job, swept=True, interruption=interruption)
             signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)  # the run has finished
     except (Exception, Interrupted) as error:
         if cut := interruption_in(error):
             sys.exit(cut.exit_code)
-        answer.send(sentence(error)[:_LONGEST])
+        of_gpu = isinstance(error, BrokenGpuError)
+        reason = error.reason if isinstance(error, BrokenGpuError) else sentence(error)
+        answer.send(_Word(reason=reason[:_LONGEST], of_gpu=of_gpu))
         sys.exit(1)
-
-
-def _visible(gpus: Sequence[int]) -> list[str]:
-    """Return the names of these GPUs, where CUDA_VISIBLE_DEVICES gives the sweep only some of them."""
-    given = os.environ.get("CUDA_VISIBLE_DEVICES", "")
-    names = given.split(",") if given else []
-    return [names[gpu] if names else str(gpu) for gpu in gpus]
 
 
 def _end_with_parent() -> None:

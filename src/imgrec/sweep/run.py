@@ -32,7 +32,7 @@ from imgrec.runfolder import SWEEP_LOCK
 from imgrec.sweep import partial, pool, search
 from imgrec.sweep.jobs import PATIENCE, Jobs, SweepJob, deaths, each_once, state
 from imgrec.sweep.live_view import Kind, LiveView
-from imgrec.sweep.watch import Watch
+from imgrec.sweep.watch import StoppedError, Watch
 from imgrec.training.interruption import Interruption, requeue
 
 _MANY = 1024  # more than any launcher carries out at a time
@@ -134,9 +134,11 @@ class Sweep:
                     launch.show_on_board(self.folder, test=self.complete)
         except (Exception, Interrupted) as error:
             cut = interruption_in(error)
-            if cut is None:
+            if cut is None and not isinstance(error, StoppedError):
                 raise
             self.view.tell_standing()
+            if cut is None:
+                raise
             if cut.exit_code == 128 + signal.SIGUSR1:
                 requeue()
             raise cut from None
@@ -204,7 +206,7 @@ class Sweep:
             retry=sweep.retry_failed,
             repeated=len(wanted) - len(jobs) if self._config.sweep.proposes else 0,
         )
-        self._warn_of_slow_arithmetic(todo)
+        self._warn_of_hardware(todo)
         stops = sweep.on_error == "stop" and kind != "runs that tune"
         apart = [job for job in todo if deaths(job) >= _WATCHED] if self._config.launcher.in_process else []
         self._tell_deaths(todo, apart)
@@ -233,14 +235,14 @@ class Sweep:
                     f"{job.name}: its process ended without a word {count} {times} since {since}: it comes last{alone}"
                 )
 
-    def _warn_of_slow_arithmetic(self, todo: Sequence[Job]) -> None:
+    def _warn_of_hardware(self, todo: Sequence[Job]) -> None:
         """Print once for the sweep the warning that each run writes into its train.log only."""
         if not todo:
             return
-        from imgrec.environment import slow_arithmetic  # imports torch
+        from imgrec.environment import hardware_warnings  # imports torch
 
-        warnings = [warning for job in todo for warning in slow_arithmetic(job.config)]
-        for warning in dict.fromkeys(warnings):
+        found = [warning for job in todo for warning in hardware_warnings(job.config)]
+        for warning in dict.fromkeys(found):
             if warning not in self._warned:
                 self._warned.add(warning)
                 self.view.say(warning)

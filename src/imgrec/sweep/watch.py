@@ -6,11 +6,16 @@ from typing import Protocol
 
 from imgrec import launch
 from imgrec.config.root import Config
+from imgrec.errors import RunError
 from imgrec.job import Job
 from imgrec.sweep.live_view import LiveView
 from imgrec.training.interruption import Interruption
 
 _RENEWED = 30.0  # seconds between two readings of all records, for the columns of HPARAMS during a sweep
+
+
+class StoppedError(RunError):
+    """The launcher can carry out no further run in this place. What is left stays to do."""
 
 
 class Watch:
@@ -59,6 +64,15 @@ class Watch:
         """
         self._view.cut(job, reason)
 
+    def returned(self, job: Job, reason: str) -> None:
+        """Note that the job was given back, to be carried out again by this launcher.
+
+        Args:
+            job: The job.
+            reason: What it ended with, which is no failure of the job.
+        """
+        self._view.returned(job, reason)
+
 
 class Launcher(Protocol):
     """Carries out jobs."""
@@ -71,4 +85,7 @@ class Launcher(Protocol):
 
         The launcher reports each job to `watch`. A signal to this process raises Interrupted, except inside
         `watch.deferred()`. There, the launcher asks its jobs to save, and returns when they have ended.
+
+        Raises:
+            StoppedError: No further job can be carried out here.
         """

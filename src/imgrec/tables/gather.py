@@ -11,7 +11,7 @@ from imgrec.errors import RunError, UsageError, shown
 from imgrec.records import Record, Score
 from imgrec.runfolder import EVALUATIONS, RECORD, SWEEP_LOCK, TUNING, VERIFICATIONS
 from imgrec.tables import evaluations, images
-from imgrec.tables.evaluations import Evaluation
+from imgrec.tables.evaluations import Evaluation, key_of, settings_of
 
 _SWEEP_FILES = (TUNING, SWEEP_LOCK, "multirun.yaml", "optuna.db")  # files that a sweep writes beside its runs
 _LISTED = 3  # runs with several copies that are named; the rest is counted
@@ -28,12 +28,15 @@ class Run:
         folder: The run's folder, with curves and diagnostics; None for a record without a folder.
         kept_in: For each place whose predictions the record names (`test/clean/last`), the files in the folder that
             should contain them; empty for a record without a folder.
+        measured_on: For each score that was measured later (`evaluations.key_of`), the name of the device, where it is
+            known.
     """
 
     path: Path
     folder: Path | None
     record: Record
     kept_in: Mapping[str, Sequence[Path]] = field(default_factory=dict)
+    measured_on: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def name(self) -> str:
@@ -190,6 +193,7 @@ def _read(path: Path, found: Gathered) -> Run:
     kept_in = {key: [folder / predictions.NAME] for key in record.predictions}
     own = list(record.scores)
     measurements = []
+    measured_on: dict[str, str] = {}
     for file in sorted((folder / EVALUATIONS).glob("*.json")):
         try:
             measurements.append((file, _read_evaluation(file, record)))
@@ -201,7 +205,10 @@ def _read(path: Path, found: Gathered) -> Run:
             found.notes.append(f"left out, as {reason}: {shown(file)}")
             continue
         found.notes += _differing(later, record, own, file)
-        record.scores += _new_scores(later, record)
+        new = _new_scores(later, record)
+        if later.device is not None:
+            measured_on |= {key_of(score): later.device for score in new}
+        record.scores += new
         for key, digest in later.predictions.items():
             if key not in record.predictions and _is_counted(later, record, key):
                 record.predictions[key] = digest
@@ -209,7 +216,7 @@ def _read(path: Path, found: Gathered) -> Run:
                 kept_in.setdefault(key, []).append(file.with_suffix(".npz"))
             elif key not in record.predictions:
                 found.notes.append(f"predictions left out, as another score than theirs counts: {key} of {shown(file)}")
-    return Run(path=path, folder=folder, record=record, kept_in=kept_in)
+    return Run(path=path, folder=folder, record=record, kept_in=kept_in, measured_on=measured_on)
 
 
 def _read_evaluation(path: Path, record: Record) -> Evaluation:
@@ -268,12 +275,7 @@ def _differing(later: Evaluation, record: Record, own: Sequence[Score], file: Pa
 def _is_same(score: Score, other: Score) -> bool:
     """Return True if the two are the same score with the same settings."""
     keys = [(each.split, each.protocol, each.metric, each.at) for each in (score, other)]
-    return keys[0] == keys[1] and _settings(score) == _settings(other)
-
-
-def _settings(score: Score) -> dict[str, Any]:
-    """Return the settings of a score. Older records do not name a precision; they were measured in float32."""
-    return {"precision": "32", **score.settings}
+    return keys[0] == keys[1] and settings_of(score) == settings_of(other)
 
 
 def _is_counted(later: Evaluation, record: Record, key: str) -> bool:
@@ -287,12 +289,12 @@ def _is_counted(later: Evaluation, record: Record, key: str) -> bool:
 
 def _order(later: Evaluation) -> list[list[str]]:
     """Return a sort key: the settings of the measurement's scores."""
-    return [[f"{key}={value}" for key, value in sorted(_settings(score).items())] for score in later.scores[:1]]
+    return [[f"{key}={value}" for key, value in sorted(settings_of(score).items())] for score in later.scores[:1]]
 
 
 def _value_and_basis(score: Score) -> tuple[float, int, dict[str, Any]]:
     """Return the value, the number of images and the settings of a score."""
-    return score.value, score.n, _settings(score)
+    return score.value, score.n, settings_of(score)
 
 
 def _newest(takes: Sequence[Run]) -> Run:

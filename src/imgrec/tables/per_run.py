@@ -17,6 +17,7 @@ from imgrec.untrusted_text import for_spreadsheet
 
 FORMATS = ("csv", "json")
 _ENVIRONMENT = ("commit", "dirty", "python", "torch", "torchvision", "lightning", "cpu", "cores", "gpu", "threads")
+_OF_DEVICE = ("device", "deterministic", "driver", "cudnn", "tf32")  # only where a record has one: older ones have none
 _IMAGES = "images"  # the column that identifies the runs' data, as a root alone does not
 
 Columns = dict[str, list[Any]]
@@ -54,7 +55,8 @@ def columns(runs: Sequence[Run], said: list[str]) -> Columns:
     found["ended"] = [run.record.ended for run in runs]
     found["command"] = [shlex.join(run.record.command) for run in runs]
     found["parent_id"] = [run.record.parent_id for run in runs]
-    for name in _ENVIRONMENT:
+    later = [name for name in _OF_DEVICE if any(name in run.record.environment for run in runs)]
+    for name in (*_ENVIRONMENT, *later):
         found[name] = [_flat(run.record.environment.get(name)) for run in runs]
     return found
 

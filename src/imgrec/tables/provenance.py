@@ -4,7 +4,9 @@ from collections.abc import Iterable, Sequence
 
 from imgrec import codebase, codechange
 from imgrec.config.identity import SHORT
-from imgrec.tables import images
+from imgrec.tables import images, run_score
+from imgrec.tables.column import Column
+from imgrec.tables.evaluations import key_of
 from imgrec.tables.gather import Run
 
 _COMMIT = 12  # digits of a commit that are shown
@@ -36,6 +38,46 @@ def warnings(runs: Sequence[Run]) -> list[str]:
     if dirty:
         told.append(f"{dirty} of {len(runs)} runs were made with uncommitted changes: their commit does not say it all")
     return told
+
+
+def of_devices(runs: Sequence[Run], columns: Sequence[Column], at: str) -> list[str]:
+    """Return warnings on runs of one setting that were trained or measured on different devices, as clauses.
+
+    Devices round differently, and TF32 rounds the factors of products to 10 bits, so such runs differ in more than
+    their seeds. Records that do not name their device are taken to be as the others.
+    """
+    finished = [run for run in runs if run.record.status == "finished"]
+    told = []
+    if len(devices := _distinct(filter(None, map(_device, finished)))) > 1:
+        told.append(f"is of runs that were trained on different devices, which round differently: {_listed(devices)}")
+    if len(arithmetic := _distinct(filter(None, map(_arithmetic, finished)))) > 1:
+        told.append(f"is of runs that GPUs trained in different arithmetic: {_listed(arithmetic)}")
+    measured: dict[tuple[str, ...], list[str]] = {}
+    for column in columns:
+        scored = [(run, score) for run in finished if (score := run_score.found(run, column, at)) is not None]
+        later = [run.measured_on.get(key_of(score)) for run, score in scored]
+        on = _distinct(device or _device(run) or "" for device, (run, _) in zip(later, scored, strict=True))
+        if any(later) and len(known := tuple(filter(None, on))) > 1:
+            measured.setdefault(known, []).append(column.label)
+    for known, labels in measured.items():
+        told.append(
+            f"has {', '.join(labels)} as measured on different devices: {_listed(known)} (imgrec evaluate --device"
+            " chooses one)"
+        )
+    return told
+
+
+def _device(run: Run) -> str | None:
+    name = run.record.environment.get("device")
+    return name if isinstance(name, str) else None
+
+
+def _arithmetic(run: Run) -> str | None:
+    """Return in words whether a GPU trained the run in TF32; None where that is not known, or where no GPU did."""
+    operations = run.record.environment.get("tf32")
+    if not isinstance(operations, list):
+        return None
+    return f"TF32 in {' and '.join(map(str, operations))}" if operations else "no TF32"
 
 
 def line(runs: Sequence[Run]) -> str:

@@ -89,6 +89,8 @@ def tabulate(runs: Sequence[Run], request: Request, figures: Sequence[Figure] = 
                 f"{table.name_of(row.setting)} is of runs that different code of {', '.join(differ)} made; train them"
                 " again in another folder, or leave some out"
             )
+        differ_on = provenance.of_devices(row.runs, columns, request.at)
+        table.warnings += [f"{table.name_of(row.setting)} {told}" for told in differ_on]
     notes_below.describe(table, notes, reader)
     if request.where:
         notes.append(f"kept: {' '.join(condition.words for condition in request.where)}")

@@ -1,11 +1,11 @@
-"""Turn what ended a run into one sentence: missing memory, a full disk, an outside component, a foreign state."""
+"""Turn what ended a run into a sentence: a broken GPU, missing memory, a full disk, an outside component, a state."""
 
 import errno
 from pathlib import Path
 
-from imgrec import checkpoint, runfolder, text_files
+from imgrec import checkpoint, gpus, runfolder, text_files
 from imgrec.config import outside_errors
-from imgrec.errors import RunError, UsageError
+from imgrec.errors import BrokenGpuError, RunError, UsageError
 from imgrec.training.fitting import NO_MEMORY
 
 _OF_CODE = (None, errno.ENOENT, errno.ENOTDIR, errno.EISDIR)  # raised for a wrong path, not for a full or lost disk
@@ -20,13 +20,22 @@ def _saved_since(folder: Path, foreign: Path) -> bool:
 def explained(error: BaseException, folder: Path, foreign: Path | None) -> BaseException:
     """Return the error as one sentence where its cause is known, else as it is.
 
-    Causes are the disk (of a log, a curve, an event file), missing memory, and the code of a component from outside.
+    Causes are a broken GPU, the disk (of a log, a curve, an event file), missing memory, and the code of a component
+    from outside.
 
     Args:
         error: The error.
         folder: The run's folder.
         foreign: A state of unknown origin that the run continued from, whose contents may cause any error.
     """
+    if isinstance(error, BrokenGpuError):
+        return error
+    if (reason := gpus.broken(error)) is not None:
+        return BrokenGpuError(
+            reason,
+            way_out="the run has not failed: once the GPU works, or on another one (CUDA_VISIBLE_DEVICES), the same"
+            " command goes on from its last checkpoint",
+        )
     if isinstance(error, MemoryError) or any(said in str(error) for said in NO_MEMORY):
         reason = str(error).splitlines()[0] if str(error) else "out of memory"
         return RunError(

@@ -1,6 +1,7 @@
 """Create Lightning's trainer for a run, and filter Lightning's messages."""
 
 import logging
+import os
 import sys
 import warnings
 from pathlib import Path
@@ -11,6 +12,7 @@ import torch
 from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.loggers.logger import Logger
 
+from imgrec import gpus
 from imgrec.config.root import Config
 from imgrec.config.trainer import TRIED
 from imgrec.training import progress
@@ -37,7 +39,7 @@ def make(
     """
     trainer = config.trainer
     accelerator = _accelerator(trainer.accelerator)
-    deterministic = accelerator == "cpu" if trainer.deterministic == "auto" else trainer.deterministic == "true"
+    deterministic = _is_deterministic(config, accelerator)
     # filling new memory would make reads of unset memory deterministic, but slows every allocation
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     return lightning.Trainer(
@@ -65,19 +67,36 @@ def make(
     )
 
 
+def choose_algorithms(config: Config, device: torch.device) -> None:
+    """Let PyTorch choose algorithms as it does in a run of this configuration on that device."""
+    on_gpu = device.type == "cuda"
+    deterministic = _is_deterministic(config, "gpu" if on_gpu else "cpu")
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
+    torch.use_deterministic_algorithms(deterministic)
+    if deterministic:
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # as Lightning
+    elif on_gpu:
+        torch.backends.cudnn.benchmark = True
+
+
+def _is_deterministic(config: Config, accelerator: str) -> bool:
+    asked = config.trainer.deterministic
+    return accelerator == "cpu" if asked == "auto" else asked == "true"
+
+
 def quieten(config: Config) -> None:
     """Filter Lightning's information, and warnings that do not concern the user of a run, out of the log."""
     for name in ("lightning.pytorch", "lightning.fabric"):
         logging.getLogger(name).setLevel(logging.WARNING)
     for message in _EXPECTED:
         warnings.filterwarnings("ignore", message=message)
-    if not (config.data.streams and torch.cuda.is_available()):  # else more would help
+    if not (config.data.streams and gpus.found().names):  # else more would help
         warnings.filterwarnings("ignore", message=r".*does not have many workers.*")
 
 
 def _accelerator(asked: str) -> str:
     """Return cpu or gpu (CUDA). Apple's GPUs have no float64, in which the scores are computed."""
-    return asked if asked != "auto" else "gpu" if torch.cuda.is_available() else "cpu"
+    return asked if asked != "auto" else "gpu" if gpus.found().names else "cpu"
 
 
 # Warnings of the libraries underneath that say nothing to the user of a run.

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from lightning.pytorch.utilities import rank_zero_only
 
-from imgrec import ranks
+from imgrec import gpus, ranks
 
 _QUIETENED = ("lightning.pytorch", "lightning.fabric")
 _RANK = "rank"  # the process' rank, which Lightning reads from the environment at its import
@@ -22,13 +22,13 @@ _RANK = "rank"  # the process' rank, which Lightning reads from the environment 
 def left_as_found() -> Iterator[None]:
     """Restore PyTorch's settings, random states, environment, warning filters and Lightning's log after the block.
 
-    Changes that another thread makes meanwhile are lost.
+    GPUs that CUDA cannot use are hidden in the block. Changes that another thread makes meanwhile are lost.
     """
     environment = dict(os.environ)
     levels = {name: logging.getLogger(name).level for name in _QUIETENED}
     settings, rank = _settings(), getattr(rank_zero_only, _RANK, None)
     try:
-        with warnings.catch_warnings(), random_states_kept():
+        with warnings.catch_warnings(), random_states_kept(), gpus.unusable_hidden():
             ranks.forget_strays()
             setattr(rank_zero_only, _RANK, ranks.rank())
             yield
@@ -87,4 +87,5 @@ def _restore_random_states(states: dict[str, Any]) -> None:
     np.random.set_state(states["numpy"])
     torch.set_rng_state(states["torch"])
     if states["cuda"]:
-        torch.cuda.set_rng_state_all(states["cuda"])
+        with contextlib.suppress(RuntimeError):  # the error of a run after which CUDA fails is the one to be raised
+            torch.cuda.set_rng_state_all(states["cuda"])

@@ -58,7 +58,7 @@ class Speed(Callback):
         step = trainer.global_step
         logs = step % self._every == 0 and (batch_idx + 1) % trainer.accumulate_grad_batches == 0
         if logs or batch_idx + 1 >= trainer.num_training_batches:
-            if torch.cuda.is_available() and pl_module.device.type == "cuda":
+            if pl_module.device.type == "cuda":
                 torch.cuda.synchronize()  # wait for the device, which may be behind
             self._read_clock()
         if logs:

@@ -31,8 +31,8 @@ from imgrec.cores import cores
 from imgrec.data import inventory, sources, workers
 from imgrec.data.inventory import Inventory
 from imgrec.data.sources import Load
-from imgrec.environment import check_hardware, environment, slow_arithmetic
-from imgrec.errors import Interrupted, LostProcess, RunError, interruption_in, shown
+from imgrec.environment import check_hardware, environment, hardware_warnings, of_device
+from imgrec.errors import BrokenGpuError, Interrupted, LostProcess, RunError, interruption_in, shown
 from imgrec.job import Job
 from imgrec.process_ends import BrokenConnectionError, Cause
 from imgrec.records import Record
@@ -115,7 +115,7 @@ def _train(job: Job, load: Load, interruption: Interruption) -> Record:
             images=trained_images.counted(seen, before),
             began=(before.began if before is not None else None) or _now(),
         )
-        for warning in slow_arithmetic(config):
+        for warning in hardware_warnings(config):
             log.warning("%s", warning)
         foreign = checkpoint.unverified(_states(folder, parent))
         try:
@@ -243,6 +243,7 @@ def fit_and_read(record: Record, job: Job, seen: Inventory, load: Load, interrup
     text_files.write_text(folder / CONFIG, serialize.to_yaml(config))
     records.write(folder / RECORD, record)
     fitting = Fitting(job, seen, load=load, interruption=interruption)
+    record.environment |= of_device(fitting.device, devices=config.trainer.devices)
     if record.progress["from"] is None:
         trained_images.note(record, config, folder, fitting.source, seen, job.parent)
         records.write(folder / RECORD, record)  # the counts of images may have changed
@@ -271,17 +272,17 @@ def close(record: Record, folder: Path, status: str) -> None:
 
 def _give_up(cause: Cause, record: Record, folder: Path) -> None:
     """Close the record of a run whose process ends at once, as it waits for ever for another one."""
-    _close_after(cause, record, folder)
+    _close_after(failures.explained(cause, folder, None), record, folder)
     log.error("%s", cause)
 
 
 def _close_after(error: BaseException, record: Record, folder: Path) -> None:
     """Close the record after an error, which counts. A full disk may make this fail as well."""
-    if isinstance(error, Interrupted):
+    if isinstance(error, (Interrupted, BrokenGpuError)):
         status = "finished" if record.status == "finished" else "interrupted"
     else:
         status = "failed"
-    if status == "failed" or (status == "interrupted" and isinstance(error, LostProcess)):
+    if status == "failed" or (status == "interrupted" and isinstance(error, (LostProcess, BrokenGpuError))):
         record.error = f"{type(error).__name__}: {error}"
     try:
         close(record, folder, status)

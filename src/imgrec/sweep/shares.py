@@ -1,0 +1,72 @@
+"""Divide the machine, its cores and GPUs, among the processes of a sweep."""
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from imgrec import gpus
+from imgrec.config.root import Config
+from imgrec.cores import cores
+from imgrec.errors import RunError
+
+THREADS = "OMP_NUM_THREADS"
+"""The variable that gives a process its number of threads."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Share:
+    """The share of the machine that one process has.
+
+    Attributes:
+        threads: The number of CPU threads.
+        gpus: The GPUs, as CUDA_VISIBLE_DEVICES names them; none for a run on the CPU, or with all that there are.
+    """
+
+    threads: int
+    gpus: tuple[str, ...] = ()
+
+    def overlaps(self, other: "Share") -> bool:
+        """Return True if the two have a GPU in common, or are equal."""
+        return self == other or not set(self.gpus).isdisjoint(other.gpus)
+
+    def __str__(self) -> str:
+        """Return the GPUs for a sentence."""
+        return f"GPU{'s' * (len(self.gpus) > 1)} {', '.join(self.gpus)}" if self.gpus else "the GPUs of this machine"
+
+
+def shares(configs: Sequence[Config], processes: int) -> list[Share]:
+    """Divide the machine among several processes.
+
+    No process has more threads than a run without a pool (OMP_NUM_THREADS), so that a pool of one process computes the
+    same sums.
+
+    Args:
+        configs: The configurations of the runs.
+        processes: The number of processes at a time; 0 for as many as the GPUs, else the cores, allow.
+
+    Raises:
+        RunError: The runs need more GPUs than there are.
+    """
+    import torch
+
+    devices = max(config.trainer.devices for config in configs)
+    given = [] if all(config.trainer.accelerator == "cpu" for config in configs) else gpus.handed_out()
+    if given and (too_few := gpus.found().too_few(devices)):
+        raise RunError(too_few)
+    groups = (len(given) or cores()) // devices
+    count = min(processes or max(1, groups), len(configs))
+    threads = max(1, min(torch.get_num_threads(), cores() // (count * devices)))
+    if not given:
+        return [Share(threads=threads)] * count
+    firsts = [number % groups * devices for number in range(count)]
+    return [Share(threads=threads, gpus=tuple(given[first : first + devices])) for first in firsts]
+
+
+def whole(config: Config) -> Share:
+    """Return the share of a run that has the machine for itself, with the threads of a run without a pool."""
+    import torch
+
+    threads, devices = torch.get_num_threads(), config.trainer.devices
+    if devices > 1 and THREADS not in os.environ:
+        threads = max(1, cores() // devices)  # as Lightning divides them among the processes of a run
+    return Share(threads=threads)
