@@ -47,6 +47,12 @@ class Trainer(Component):
     ema_decay: float = setting(
         0.0, "decay of the weights' moving average, which is then what is scored; 0: off", at_least=0, below=1
     )
+    ema_statistics: str = setting(
+        "averaged",
+        "batch-norm statistics with ema_decay: averaged like the weights, or recomputed for them after each epoch from"
+        " 10 000 training images (Izmailov et al. 2018, section 3.2)",
+        among=("averaged", "recomputed"),
+    )
     nonfinite_skips: int = setting(
         0,
         "steps to leave out for a loss or gradient that is not finite, before the run stops; 0: stop at the first",

@@ -283,7 +283,8 @@ class Fitting:
 Others = ddp_processes.Companions | rendezvous.Started
 """The other processes of a distributed run, as the first one sees them."""
 
-NO_MEMORY = ("can't allocate memory", "out of memory")  # parts of PyTorch's messages, on the CPU and on a GPU
+# parts of PyTorch's messages, on the CPU, on a GPU, and of cuDNN and cuBLAS (CUDNN_STATUS_ALLOC_FAILED)
+NO_MEMORY = ("can't allocate memory", "out of memory", "STATUS_ALLOC_FAILED")
 
 # The errors that values of another type, name or shape cause.
 _OF_VALUES = (LookupError, TypeError, ValueError, AttributeError, RuntimeError, AssertionError, ArithmeticError)
