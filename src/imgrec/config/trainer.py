@@ -36,7 +36,7 @@ class Trainer(Component):
         among=PRECISIONS,
     )
     channels_last: bool = setting(True, "NHWC memory format: faster convolutions, same mathematics")
-    compile: bool = setting(False, "torch.compile the network")
+    compile: bool = setting(False, "torch.compile the network for whole training batches, once for each size of images")
     deterministic: str = setting(
         "auto", "true, false, or auto: same seed, same bits, on the CPU", among=("true", "false", "auto")
     )

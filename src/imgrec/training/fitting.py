@@ -122,7 +122,7 @@ class Fitting:
             log.info("going on from %s, step %d", self._resumed, self._start.step)
         checkpoint_path = str(self._resumed) if self._resumed else None
         try:
-            with self.interruption.deferred(), self._others(give_up) as others:
+            with self.interruption.deferred(self._has_steps_to_save), self._others(give_up) as others:
                 self._fit(checkpoint_path, others)
         except Exception as error:
             if (refusal := self._refused_state(error)) is not None:
@@ -216,6 +216,10 @@ class Fitting:
                     log.error("%s", cause)  # the program that has started them may end this one before its last line
                 raise cause from error
             raise
+
+    def _has_steps_to_save(self) -> bool:
+        """Return False as long as a signal may end the training at once, as compiling may take minutes."""
+        return not self.config.trainer.compile or self.saver.has_stepped
 
     @contextlib.contextmanager
     def _others(self, give_up: Callable[[Cause], None] | None) -> Iterator["Others | None"]:

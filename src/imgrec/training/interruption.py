@@ -12,7 +12,7 @@ import os
 import signal
 import subprocess
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from types import FrameType
 from typing import NoReturn
 
@@ -34,7 +34,7 @@ class Interruption:
     def __init__(self, *, ignore_repeated: bool = False) -> None:
         self.signum: int | None = None
         self._ignore_repeated = ignore_repeated
-        self._deferred = False
+        self._deferred: Callable[[], bool] = lambda: False
 
     @contextlib.contextmanager
     def watched(self) -> Iterator[None]:
@@ -58,13 +58,17 @@ class Interruption:
                     signal.signal(signum, self._note)
 
     @contextlib.contextmanager
-    def deferred(self) -> Iterator[None]:
-        """Note signals without acting on them while the block runs."""
-        self._deferred = True
+    def deferred(self, once: Callable[[], bool] = lambda: True) -> Iterator[None]:
+        """Note signals without acting on them while the block runs.
+
+        Args:
+            once: Returns False as long as signals still take effect at once.
+        """
+        self._deferred = once
         try:
             yield
         finally:
-            self._deferred = False
+            self._deferred = lambda: False
 
     def raise_if_asked(self) -> None:
         """Raise Interrupted if a signal was noted."""
@@ -81,7 +85,7 @@ class Interruption:
                 return
             os._exit(128 + signum)
         self.signum = signum
-        if not self._deferred:
+        if not self._deferred():
             raise Interrupted(signum)
 
 
