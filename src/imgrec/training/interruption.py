@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator
 from types import FrameType
 from typing import NoReturn
 
-from imgrec.errors import Interrupted
+from imgrec.errors import Interrupted, interruption_in
 
 log = logging.getLogger(__name__)
 
@@ -89,11 +89,42 @@ class Interruption:
             raise Interrupted(signum)
 
 
-def requeue() -> None:
-    """Ask SLURM to start this job again, and log a failure. Do nothing outside of SLURM."""
-    job = os.environ.get("SLURM_JOB_ID")
-    if job is None:
+@contextlib.contextmanager
+def requeued_at_once() -> Iterator[None]:
+    """Put a SLURM job back into the queue for a SIGUSR1 that comes in the block before the run handles its signals.
+
+    SIGUSR1 would otherwise kill a process that is only loading its libraries or looking at its images. Nothing happens
+    in a thread other than the main one, or where a program handles the signal itself.
+    """
+    main = threading.current_thread() is threading.main_thread()
+    if not main or signal.getsignal(signal.SIGUSR1) != signal.SIG_DFL:
+        yield
         return
+    signal.signal(signal.SIGUSR1, _raise)
+    try:
+        yield
+    except BaseException as error:
+        if cut := interruption_in(error):
+            requeue(cut)
+            raise cut from None
+        raise
+    finally:
+        signal.signal(signal.SIGUSR1, signal.SIG_DFL)
+
+
+def _raise(signum: int, frame: FrameType | None) -> NoReturn:
+    raise Interrupted(signum)
+
+
+def requeue(cut: Interrupted) -> None:
+    """Ask SLURM to start this job again, and log a failure.
+
+    Do nothing outside of SLURM, for another signal than SIGUSR1, or a second time for the same interruption.
+    """
+    job = os.environ.get("SLURM_JOB_ID")
+    if job is None or cut.exit_code != 128 + signal.SIGUSR1 or cut.requeued:
+        return
+    cut.requeued = True
     if array := os.environ.get("SLURM_ARRAY_JOB_ID"):
         job = f"{array}_{os.environ.get('SLURM_ARRAY_TASK_ID', '0')}"
     try:
