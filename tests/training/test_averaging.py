@@ -7,6 +7,7 @@ from typing import Any
 import lightning
 import pytest
 import torch
+from reads_back import ReadsBack
 from torch import nn
 from torch.optim.swa_utils import AveragedModel, get_ema_avg_fn, update_bn
 from torch.utils._python_dispatch import TorchDispatchMode
@@ -38,18 +39,6 @@ class Multiplies(TorchDispatchMode):
         if "mul" in str(func):
             tensors = args[0] if isinstance(args[0], list) else [args[0]]
             self.count += sum(not each.is_floating_point() for each in tensors)
-        return func(*args, **(kwargs or {}))
-
-
-class ReadsBack(TorchDispatchMode):
-    """Counts the numbers that are read from a tensor, for each of which a GPU would be waited for."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.count = 0
-
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        self.count += func is torch.ops.aten._local_scalar_dense.default
         return func(*args, **(kwargs or {}))
 
 

@@ -13,7 +13,7 @@ from lightning.pytorch.loggers.logger import Logger
 
 from imgrec.config.root import Config
 from imgrec.config.trainer import TRIED
-from imgrec.training import progress
+from imgrec.training import loss_scaling, progress
 
 
 def make(
@@ -40,6 +40,7 @@ def make(
     deterministic = accelerator == "cpu" if trainer.deterministic == "auto" else trainer.deterministic == "true"
     # filling new memory would make reads of unset memory deterministic, but slows every allocation
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
+    scales = trainer.precision == "16-mixed"
     return lightning.Trainer(
         default_root_dir=folder,
         max_epochs=1 if trainer.fast_dev_run else trainer.max_epochs,
@@ -47,14 +48,14 @@ def make(
         accelerator=accelerator,
         devices=trainer.devices,
         strategy=trainer.strategy,
-        precision=cast(Literal["32", "bf16-mixed", "16-mixed"], trainer.precision),
+        precision=None if scales else cast(Literal["32", "bf16-mixed"], trainer.precision),
         deterministic=deterministic,
         benchmark=(accelerator == "gpu" and not deterministic) or None,  # None keeps PyTorch's setting
         accumulate_grad_batches=trainer.accumulate,
         gradient_clip_val=trainer.gradient_clip or None,
         callbacks=callbacks,
         logger=loggers,
-        plugins=plugins,
+        plugins=[*plugins, loss_scaling.plugin("cuda")] if scales else plugins,
         limit_val_batches=(TRIED if trainer.fast_dev_run else 1.0) if validates else 0,
         num_sanity_val_steps=0,
         use_distributed_sampler=False,  # the loaders distribute their batches themselves
