@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
-from torch._subclasses.fake_tensor import FakeTensorMode
+from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
@@ -63,6 +63,13 @@ def gpu(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let values be moved to a GPU that is none."""
     monkeypatch.setattr(Tensor, "pin_memory", lambda self: self)
     monkeypatch.setattr(nn.Module, "_apply", lambda self, fn, recurse=True: self)  # modules are made there
+    # PyTorch 2.14 copies the values, which are not there, over other memory
+    monkeypatch.setattr(FakeTensor, "__deepcopy__", _copied, raising=False)
+
+
+def _copied(tensor: Tensor, memo: dict[int, Any]) -> Tensor:
+    copied: Tensor = memo.setdefault(id(tensor), torch.empty_like(tensor, requires_grad=tensor.requires_grad))
+    return copied
 
 
 def network_of(config: Config, device: torch.device) -> nn.Module:
