@@ -40,12 +40,14 @@ class Watch(TorchDispatchMode):
         self.moved: list[str] = []
         self.read = 0
         self.fused = 0
+        self.products = 0
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         name = str(func)
         if func is torch.ops.aten._local_scalar_dense.default:
             self.read += 1
             return 1
+        self.products += name.startswith(("aten.mm", "aten.bmm", "aten.addmm", "aten.baddbmm"))
         if "_fused_" in name:  # PyTorch has no fake form of these kernels
             self.fused += 1
             outcome = None
@@ -135,3 +137,19 @@ def test_a_backward_pass_neither_copies_nor_waits(choices: tuple[str, ...]) -> N
         loss(network(torch.empty(16, 3, 32, 32, device=device)), targets).backward()
     assert all(each.grad is not None for each in network.parameters() if each.requires_grad)
     assert (watch.moved, watch.read) == ([], 0)
+
+
+@pytest.mark.usefixtures("gpu", "workplace")
+def test_filters_of_one_shape_are_multiplied_together() -> None:
+    """A product of each filter would be a kernel of its own: 20 filters of ResNet-18 have 11 shapes."""
+    config = launch.compose(["data=cifar10", "model=resnet18", "optimizer=muon", "optimizer.ns_steps=1"])
+    with FakeTensorMode():
+        network = network_of(config, GPU)
+        optimizer = build_optimizer(config.optimizer, network)
+        for parameter in network.parameters():
+            parameter.grad = torch.empty_like(parameter)
+        with Watch() as watch:
+            optimizer.step()
+    shapes = {each.shape for each in network.parameters() if each.ndim == 4}
+    assert len(shapes) == 11
+    assert watch.products == 3 * len(shapes), "three products an iteration"
