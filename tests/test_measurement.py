@@ -131,6 +131,28 @@ def test_bfloat16_is_used_where_asked_for_and_stands_in_the_scores() -> None:
         assert {row.settings["precision"] for row in rows} == {precision}
 
 
+def test_float32_is_full_also_where_a_program_has_chosen_tf32_by_the_newer_switches() -> None:
+    """PyTorch refuses to read its older switches (allow_tf32) then."""
+    matrices, seen = torch.backends.cuda.matmul, set[str]()
+    convolutions: Any = torch.backends.cudnn.conv  # type: ignore[attr-defined]
+
+    class Watching(Probe):
+        def forward(self, images_nchw: Tensor) -> Tensor:
+            seen.update((matrices.fp32_precision, convolutions.fp32_precision))
+            return super().forward(images_nchw)
+
+    before = [kind.fp32_precision for kind in (matrices, convolutions)]
+    try:
+        matrices.fp32_precision = "tf32"
+        with pytest.raises(RuntimeError, match="allow_tf32"):
+            _ = matrices.allow_tf32
+        predict(Watching(2 * 5 * 5), images(4), batch_size=2)
+        assert seen == {"ieee"}
+        assert [kind.fp32_precision for kind in (matrices, convolutions)] == ["tf32", before[1]]
+    finally:
+        matrices.fp32_precision = before[0]
+
+
 @pytest.mark.parametrize("name", list(components("protocol")))
 def test_the_size_of_the_batches_changes_nothing(name: str) -> None:
     probe, data, protocol = Probe(50), images(11), components("protocol")[name]()

@@ -77,6 +77,11 @@ def datamodule(config: Config, images: Source, *, position: RunPosition | None =
     )
 
 
+def _whole_batch(config: Config, images: int) -> int:
+    """Return the images in a whole training batch of one process, of so many training images."""
+    return min(config.data.batch_size, -(-images // config.trainer.devices))
+
+
 def classifier(
     config: Config,
     images: Source,
@@ -130,7 +135,7 @@ def classifier(
         ),
         position=position,
         channels_last=config.trainer.channels_last,
-        compiled=config.trainer.compile,
+        compiled_batch=_whole_batch(config, len(images.train)) if config.trainer.compile else None,
     )
 
 

@@ -12,6 +12,7 @@ from torch.optim import Optimizer
 from imgrec.checkpoint import snapshot
 from imgrec.distributed import gathered, own
 from imgrec.losses import LossFunction
+from imgrec.models.compiled import Compiled
 from imgrec.optim.schedules import Schedule
 from imgrec.scores import Scores
 from imgrec.stored.meta import META, Meta
@@ -35,7 +36,7 @@ class Classifier(lightning.LightningModule):
         meta: The description of the network that its checkpoints store.
         position: The run's position in the training.
         channels_last: True for the NHWC memory format.
-        compiled: True to compile the network.
+        compiled_batch: The images in a training batch for which the network is compiled; None not to compile it.
     """
 
     def __init__(
@@ -50,7 +51,7 @@ class Classifier(lightning.LightningModule):
         meta: Meta,
         position: RunPosition | None = None,
         channels_last: bool = False,
-        compiled: bool = False,
+        compiled_batch: int | None = None,
     ) -> None:
         super().__init__()
         self.memory_format = torch.channels_last if channels_last else torch.contiguous_format
@@ -65,12 +66,12 @@ class Classifier(lightning.LightningModule):
         self._steps = 1
         self._schedule: Schedule | None = None
         self._position = position or RunPosition()
-        # in a list, which hides it from PyTorch: a compiled module would save the same parameters under other names
-        self._run = [cast(nn.Module, torch.compile(network)) if compiled else network]
+        self._compiled = None if compiled_batch is None else Compiled(network, batch_size=compiled_batch)
 
     def forward(self, images_nchw: Tensor) -> Tensor:
         """Return the logits (N, K) of images (N, C, H, W) in [0, 1]."""
-        return cast(Tensor, self._run[0](images_nchw.contiguous(memory_format=self.memory_format)))
+        run = self._compiled or self.network
+        return cast(Tensor, run(images_nchw.contiguous(memory_format=self.memory_format)))
 
     def training_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
         """Return the loss, and for callbacks the logits (N, K)."""

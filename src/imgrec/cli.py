@@ -92,6 +92,9 @@ def train(
     ] = None,
 ) -> None:
     """Train: one run, or with -m every combination of the values given after commas."""
+    from imgrec.training.interruption import requeued_at_once
+
+    context.with_resource(requeued_at_once())
     from imgrec import allocator, hydra_runtime, launch, summary
     from imgrec.config import folders, outside
     from imgrec.config.compose import of_study

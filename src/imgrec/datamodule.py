@@ -98,6 +98,12 @@ class ImageData(lightning.LightningDataModule):
         assert self._batches is not None, "training has begun"
         return self._batches.indices(epoch, batch)
 
+    def training_images(self, epoch: int, batch: int) -> Tensor:
+        """Return the images of this process' training batch (N, C, H, W), as the epoch shows them, in [0, 1]."""
+        assert self._batches is not None, "training has begun"
+        images_nchw: Tensor = self._batches[epoch, batch][0]
+        return images_nchw
+
     @property
     def pruned(self) -> bool:
         """True if some training images are left out now."""

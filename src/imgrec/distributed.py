@@ -6,6 +6,7 @@ from typing import Any, TypeVar
 
 import lightning
 import torch
+from torch import Tensor
 
 from imgrec.errors import UsageError
 
@@ -42,6 +43,18 @@ def anywhere(here: bool, trainer: lightning.Trainer) -> bool:
         flag, torch.distributed.ReduceOp.MAX, group=_between_cpus(torch.distributed.group.WORLD)
     )
     return bool(flag)
+
+
+def averaged(value: Tensor) -> Tensor:
+    """Return the mean of a tensor of numbers over all processes; the tensor itself for a single process.
+
+    All processes must call this at the same time.
+    """
+    if not _joined():
+        return value
+    total = value.clone()
+    torch.distributed.all_reduce(total)
+    return total / torch.distributed.get_world_size()
 
 
 def refuse_joined() -> None:

@@ -40,12 +40,14 @@ class Interrupted(BaseException):
     Attributes:
         exit_code: 128 + the signal's number, as in shells.
         resumable: True if the same command continues the run.
+        requeued: True once SLURM was asked to start the job again.
     """
 
     def __init__(self, signum: int) -> None:
         super().__init__(signal.Signals(signum).name)
         self.exit_code = 128 + signum
         self.resumable = True
+        self.requeued = False
 
 
 class LostProcess(Interrupted):

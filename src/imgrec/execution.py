@@ -1,6 +1,5 @@
 """Carry out one run in this process, with its folder, log and record."""
 
-import signal
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -56,8 +55,8 @@ def run(
         try:
             return train(job, load=load, interruption=interruption)
         except Interrupted as cut:
-            if not swept and cut.exit_code == 128 + signal.SIGUSR1 and ranks.rank() == 0:
-                requeue()
+            if not swept and ranks.rank() == 0:
+                requeue(cut)
             raise
         except Exception as error:
             if (told := outside_errors.explained(error)) is not None:  # before the record was begun

@@ -237,10 +237,19 @@ def _gradients(network: nn.Module, taken: bool) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _full_float32() -> Iterator[None]:
-    """Disable TF32 on GPUs in the block, so that convolutions and matrix products are in full float32."""
-    convolutions, matrices = torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32
-    torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = False
+    """Disable TF32 on GPUs in the block, so that convolutions and matrix products are in full float32.
+
+    PyTorch's older switches (allow_tf32) cannot be read where a program has used the newer ones, which are used here.
+    """
+    kinds: tuple[Any, ...] = (
+        torch.backends.cudnn.conv,  # type: ignore[attr-defined]
+        torch.backends.cuda.matmul,
+    )
+    before = [kind.fp32_precision for kind in kinds]
+    for kind in kinds:
+        kind.fp32_precision = "ieee"
     try:
         yield
     finally:
-        torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32 = convolutions, matrices
+        for kind, precision in zip(kinds, before, strict=True):
+            kind.fp32_precision = precision

@@ -145,7 +145,11 @@ class Scores(nn.Module):
             return
         logits, targets, losses = zip(*self._waiting, strict=True)
         self._waiting.clear()
-        sizes = torch.tensor([len(batch) for batch in targets], device=losses[0].device)
+        # filled on the device: numbers that are copied to a GPU would be waited for
+        sizes = torch.full((len(targets),), len(targets[0]), device=losses[0].device)
+        for number, batch in enumerate(targets):
+            if len(batch) != len(targets[0]):
+                sizes[number] = len(batch)
         self.counts.update(torch.cat(logits).float().softmax(dim=1), torch.cat(targets), torch.stack(losses), sizes)
 
     def compute(self) -> dict[str, Tensor]:
@@ -154,7 +158,9 @@ class Scores(nn.Module):
         return self.counts.compute()
 
     def scalars(self) -> dict[str, float]:
-        return {name: float(value) for name, value in self.compute().items() if value.ndim == 0}
+        """Return the scalars of `compute`; a GPU is waited for once."""
+        scalars = {name: value for name, value in self.compute().items() if value.ndim == 0}
+        return dict(zip(scalars, torch.stack(list(scalars.values())).tolist(), strict=True))
 
     def state(self) -> dict[str, Any]:
         """Return the counts and the waiting batches as plain containers of tensors, for a checkpoint.

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from imgrec.cpu_features import sums_in_float32
-from imgrec.optim.orthogonal import orthogonalized, working_type
+from imgrec.optim.orthogonal import all_orthogonalized, orthogonalized, working_type
 
 SHAPES = [(6, 6), (5, 20), (20, 5), (1, 4)]
 
@@ -30,6 +30,20 @@ def test_singular_values_end_near_one(shape: tuple[int, int], dtype: torch.dtype
     values = torch.linalg.svdvals(orthogonalized(matrix, steps=5, dtype=dtype).float())
     assert values.max() < 1.3
     assert values[0] > 0.6
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_several_matrices_are_each_as_alone(shape: tuple[int, int], dtype: torch.dtype) -> None:
+    generator = torch.Generator().manual_seed(3)
+    several = [torch.randn(shape, generator=generator) * 10**number for number in range(3)]
+    several.append(torch.zeros(shape))
+    alone = [orthogonalized(each, steps=5, dtype=dtype) for each in several]
+    together = orthogonalized(torch.stack(several), steps=5, dtype=dtype)
+    tolerance = 1e-3 if dtype == torch.float32 else 0.1
+    torch.testing.assert_close(together, torch.stack(alone), atol=tolerance, rtol=tolerance)
+    for one, other in zip(all_orthogonalized(several, steps=5, dtype=dtype), alone, strict=True):
+        assert torch.equal(one, other), "a CPU takes one after the other"
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])

@@ -1,16 +1,18 @@
 """Test that the moving average of the weights is bit-equal to PyTorch's, and does not wait for the device."""
 
+import copy
 from types import SimpleNamespace
 from typing import Any
 
 import lightning
 import pytest
 import torch
+from reads_back import ReadsBack
 from torch import nn
-from torch.optim.swa_utils import AveragedModel, get_ema_avg_fn
+from torch.optim.swa_utils import AveragedModel, get_ema_avg_fn, update_bn
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from imgrec.training.averaging import Average, Averaging
+from imgrec.training.averaging import Average, Averaging, count_statistics
 
 
 def network() -> nn.Module:
@@ -26,15 +28,17 @@ def step(module: nn.Module) -> None:
             parameter.add_(torch.randn_like(parameter))
 
 
-class ReadsBack(TorchDispatchMode):
-    """Counts the numbers that are read from a tensor, for each of which a GPU would be waited for."""
+class Multiplies(TorchDispatchMode):
+    """Counts the tensors of whole numbers that are multiplied."""
 
     def __init__(self) -> None:
         super().__init__()
         self.count = 0
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        self.count += func is torch.ops.aten._local_scalar_dense.default
+        if "mul" in str(func):
+            tensors = args[0] if isinstance(args[0], list) else [args[0]]
+            self.count += sum(not each.is_floating_point() for each in tensors)
         return func(*args, **(kwargs or {}))
 
 
@@ -74,6 +78,42 @@ def test_steps_read_nothing_back_from_the_device() -> None:
     with ReadsBack() as reads:
         average.update_parameters(module)
     assert reads.count == 0
+
+
+def test_whole_numbers_take_one_kernel_for_all_layers() -> None:
+    """Each batch-norm layer counts its batches, and PyTorch's lists of whole numbers take a kernel for each."""
+    launches = []
+    for layers in (2, 20):
+        module = nn.Sequential(*(nn.BatchNorm2d(3) for _ in range(layers)))
+        average = Average(module, device=torch.device("cpu"), decay=0.9)
+        average.update_parameters(module)
+        with Multiplies() as counted:
+            average.update_parameters(module)
+        launches.append(counted.count)
+    assert launches[0] == launches[1] > 0
+
+
+def test_recomputed_statistics_are_pytorchs_own_to_the_bit() -> None:
+    module, batches = network(), [torch.randn(4, 3, 4, 4) for _ in range(3)]
+    step(module)
+    expected = copy.deepcopy(module)
+    update_bn([(each,) for each in batches], expected)
+    modes = [each.training for each in module.eval().modules()]
+    count_statistics(module, iter(batches))
+    for name in ("1.running_mean", "1.running_var"):
+        assert torch.equal(module.state_dict()[name], expected.state_dict()[name])
+    assert [each.training for each in module.modules()] == modes
+    norm = module[1]
+    assert isinstance(norm, nn.BatchNorm2d)
+    assert (norm.momentum, norm.num_batches_tracked) == (0.1, 1)
+
+
+def test_recomputing_statistics_draws_no_random_numbers() -> None:
+    module = nn.Sequential(nn.Dropout(), nn.BatchNorm1d(5), nn.Dropout()).train()
+    module.register_parameter("weight", nn.Parameter(torch.ones(1)))
+    before = torch.get_rng_state()
+    count_statistics(module, iter([torch.randn(8, 5, generator=torch.Generator().manual_seed(1))]))
+    assert torch.equal(torch.get_rng_state(), before)
 
 
 def test_the_average_lies_where_the_network_will_be_trained() -> None:

@@ -120,6 +120,7 @@ CASES: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
             "optimizer.adamw_eps=1e-6",
             "schedule=linear",
             "trainer.ema_decay=0.9",
+            "trainer.ema_statistics=recomputed",
             "trainer.early_stopping=4",
             "trainer.max_epochs=4",
         ),
@@ -193,12 +194,12 @@ def snapshot(trainer: Any, module: Any) -> dict[str, Any]:
         "callbacks": {
             f"{type(each).__name__}.{name}": getattr(each, name)
             for each in trainer.callbacks
-            for name in ("patience", "_decay", "_skips", "_share", "_after", "_seed")
+            for name in ("patience", "_decay", "_skips", "_share", "_after", "_seed", "_batches")
             if hasattr(each, name)
         },
         "trainer": [trainer.max_epochs, trainer.accumulate_grad_batches, trainer.gradient_clip_val, trainer.precision],
         "deterministic": torch.are_deterministic_algorithms_enabled(),
-        "compiled": module._run[0] is not module.network,
+        "compiled": module._compiled is not None,
         "format": [str(module.memory_format), module.network.net.classes.weight.dtype],
         "loss": [repr(module.loss), plain(module.loss)],
         "network": {name: [type(each).__name__, plain(each)] for name, each in module.network.named_modules()},

@@ -1,6 +1,7 @@
 """Test runs with growing images and a first layer set from data: the trained network, and resuming."""
 
 import functools
+import shutil
 import signal
 from collections.abc import Callable
 from pathlib import Path
@@ -81,7 +82,10 @@ def test_an_interrupted_run_goes_on_at_its_size(
 
 
 def test_a_compiled_network_trains_as_the_plain_one(growing: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    """It is traced by Dynamo, with growing images and an average. The compiler itself is not tested."""
+    """It is traced by Dynamo once for each size, with an average. The compiler itself is not tested.
+
+    The last of the 60 images are a batch of 4, and those of the validation have other shapes as well.
+    """
     words = [
         *growing,
         "augment.sizes=[6]",
@@ -90,7 +94,30 @@ def test_a_compiled_network_trains_as_the_plain_one(growing: list[str], monkeypa
         "trainer.ema_decay=0.8",
     ]
     plain = launch.train(words)
-    monkeypatch.setattr(torch, "compile", functools.partial(torch.compile, backend="eager"))
+    traced = []
+
+    def backend(graph: torch.fx.GraphModule, examples: list[Tensor]) -> Callable[..., Any]:
+        traced.append(next(tuple(each.shape) for each in examples if each.ndim == 4 and each.shape[1] == 3))
+        return graph.forward
+
+    monkeypatch.setattr(torch, "compile", functools.partial(torch.compile, backend=backend))
     compiled = launch.train([*words, "trainer.compile=true"])
+    assert sorted(traced) == [(8, 3, 6, 6), (8, 3, 8, 8)]
     assert compiled.folder != plain.folder
     assert compiled.record.weights == plain.record.weights
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("g++") is None, reason="PyTorch's compiler for CPUs needs g++")
+def test_a_run_that_compiles_ends_at_once_and_begins_again(
+    growing: list[str], imgrec: Callable[..., Any], workplace: Path
+) -> None:
+    words = [*growing, "augment.sizes=[]", "augment.sizes_until=[]", "trainer.max_epochs=1", "trainer.compile=true"]
+    run = workplace / "run"
+    child = imgrec("train", *words, f"hydra.run.dir={run}")
+    log = run / "train.log"
+    assert child.signal_when(lambda: log.is_file() and "compiling" in log.read_text(), signal.SIGTERM) == 143
+    assert steps_logged(run) == 0
+    again = imgrec("train", *words, f"hydra.run.dir={run}")
+    assert again.wait() == 0, again.log.read_text()
+    assert steps_logged(run) == 8

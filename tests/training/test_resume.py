@@ -97,6 +97,28 @@ def test_slurm_s_warning_saves_and_requeues(
     assert imgrec(*words).wait() == 0
 
 
+@pytest.mark.parametrize("sweep", [(), ("-m", "seed=0,1")], ids=["run", "sweep"])
+def test_slurm_s_warning_requeues_a_job_that_has_not_begun_its_run(
+    tiny: list[str],
+    imgrec: Callable[..., Any],
+    workplace: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    sweep: tuple[str, ...],
+) -> None:
+    """The signal comes while the user's component is loaded, which stands for PyTorch and slow disks."""
+    scontrol = workplace / "bin/scontrol"
+    scontrol.parent.mkdir()
+    scontrol.write_text('#!/bin/sh\necho "$@" >> requeued\n')
+    scontrol.chmod(0o755)
+    (workplace / "slow.py").write_text("import pathlib, time\npathlib.Path('loads').touch()\ntime.sleep(60)\n")
+    monkeypatch.setenv("PATH", f"{scontrol.parent}:{os.environ['PATH']}")
+    monkeypatch.setenv("SLURM_JOB_ID", "17")
+    child = imgrec("train", "--components", "slow.py", *sweep, *tiny)
+    assert child.signal_when(Path("loads").exists, signal.SIGUSR1) == 138, child.log.read_text()
+    assert Path("requeued").read_text() == "requeue 17\n"
+    assert child.log.read_text().splitlines()[-1].startswith("imgrec: interrupted by SIGUSR1")
+
+
 def test_the_number_of_workers_may_change_when_a_run_goes_on(
     tiny: list[str], imgrec: Callable[..., Any], undisturbed: Callable[..., Path], workplace: Path
 ) -> None:

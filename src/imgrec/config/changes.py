@@ -100,6 +100,7 @@ CHANGES: Mapping[str, Change] = {
     "trainer.ema_decay": Change(
         EFFECTIVE, f"{_NEXT}; an average may begin, and cannot end: best and last are the averaged weights"
     ),
+    "trainer.ema_statistics": Change(EFFECTIVE, "from the end of this epoch on"),
     "trainer.nonfinite_skips": Change(EFFECTIVE, "steps that were left out before count"),
     "trainer.early_stopping": Change(
         EFFECTIVE, "epochs without a better top1 that were counted before count; without it before, from here on"

@@ -39,7 +39,7 @@ class Trainer(Component):
         among=PRECISIONS,
     )
     channels_last: bool = setting(True, "NHWC memory format: faster convolutions, same mathematics")
-    compile: bool = setting(False, "torch.compile the network")
+    compile: bool = setting(False, "torch.compile the network for whole training batches, once for each size of images")
     deterministic: str = setting(
         "auto", "true, false, or auto: same seed, same bits, on the CPU", among=("true", "false", "auto")
     )
@@ -49,6 +49,12 @@ class Trainer(Component):
     gradient_clip: float = setting(0.0, "upper bound of the gradient's norm; 0: off", at_least=0)
     ema_decay: float = setting(
         0.0, "decay of the weights' moving average, which is then what is scored; 0: off", at_least=0, below=1
+    )
+    ema_statistics: str = setting(
+        "averaged",
+        "batch-norm statistics with ema_decay: averaged like the weights, or recomputed for them after each epoch from"
+        " 10 000 training images (Izmailov et al. 2018, section 3.2)",
+        among=("averaged", "recomputed"),
     )
     nonfinite_skips: int = setting(
         0,

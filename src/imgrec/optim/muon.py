@@ -1,5 +1,6 @@
 """Define Muon (Jordan et al. 2024, kellerjordan.github.io/posts/muon), with AdamW or SGD for other parameters."""
 
+from collections import defaultdict
 from collections.abc import Callable, Iterable
 from typing import Any, overload
 
@@ -93,31 +94,37 @@ class Muon(Optimizer):
                 continue
             match group["rule"]:
                 case "muon":
-                    for parameter in parameters:
-                        self._step_muon(parameter, group)
+                    for alike in _by_shape(parameters):
+                        self._step_muon(alike, group)
                 case "adamw":
                     self._step_adamw(parameters, group)
                 case "sgd":
                     self._step_sgd(parameters, group)
         return loss
 
-    def _step_muon(self, parameter: Tensor, group: dict[str, Any]) -> None:
-        gradient = _gradient(parameter)
-        state = self.state[parameter]
-        if not state:
-            state["momentum_buffer"] = torch.zeros_like(parameter)
-        buffer: Tensor = state["momentum_buffer"]
-        buffer.lerp_(gradient, 1 - group["momentum"])
-        matrix_rc = gradient.lerp(buffer, group["momentum"]).flatten(start_dim=1)
-        rows, columns = matrix_rc.shape
-        update_rc = orthogonal.orthogonalized(
-            matrix_rc, steps=group["ns_steps"], dtype=orthogonal.working_type(parameter.device)
+    def _step_muon(self, parameters: list[Tensor], group: dict[str, Any]) -> None:
+        """Update parameters of one shape on one device, with few kernels for all of them."""
+        gradients, buffers = [_gradient(parameter) for parameter in parameters], list[Tensor]()
+        for parameter in parameters:
+            state = self.state[parameter]
+            if not state:
+                state["momentum_buffer"] = torch.zeros_like(parameter)
+            buffers.append(state["momentum_buffer"])
+        torch._foreach_lerp_(buffers, gradients, 1 - group["momentum"])
+        ahead = torch._foreach_lerp(gradients, buffers, group["momentum"])
+        updates = orthogonal.all_orthogonalized(
+            [each.flatten(start_dim=1) for each in ahead],
+            steps=group["ns_steps"],
+            dtype=orthogonal.working_type(parameters[0].device),
         )
+        rows, columns = updates[0].shape
         scale = max(1.0, rows / columns) ** 0.5
         if group["constant_norm"]:
-            parameter.mul_(rows**0.5 / parameter.norm())
-        parameter.mul_(1 - group["lr"] * group["weight_decay"])
-        parameter.add_(update_rc.reshape(parameter.shape), alpha=-group["lr"] * scale)
+            for parameter, norm in zip(parameters, torch._foreach_norm(parameters), strict=True):
+                parameter.mul_(rows**0.5 / norm)
+        torch._foreach_mul_(parameters, 1 - group["lr"] * group["weight_decay"])
+        for parameter, update_rc in zip(parameters, updates, strict=True):
+            parameter.add_(update_rc.reshape(parameter.shape), alpha=-group["lr"] * scale)
 
     def _step_adamw(self, parameters: list[Tensor], group: dict[str, Any]) -> None:
         for parameter in parameters:
@@ -162,6 +169,14 @@ class Muon(Optimizer):
         )
         for parameter, buffer in zip(parameters, buffers, strict=True):
             self.state[parameter]["momentum_buffer"] = buffer
+
+
+def _by_shape(parameters: Iterable[Tensor]) -> Iterable[list[Tensor]]:
+    """Return the parameters in lists of one shape and device each, in the order of the first of each list."""
+    alike = defaultdict[tuple[torch.Size, torch.device], list[Tensor]](list)
+    for parameter in parameters:
+        alike[parameter.shape, parameter.device].append(parameter)
+    return alike.values()
 
 
 def _gradient(parameter: Tensor) -> Tensor:

@@ -11,20 +11,21 @@ from torch import Tensor
 from imgrec import value_checks
 from imgrec.stored.tensors import dense
 
+_Device = torch.device  # the class below has an attribute `torch`
 _WORDS = 624  # in the state of a Mersenne Twister, the generator of Python and NumPy
 _PYTHON_VERSION = 3  # version of Python's form of that state
 
 
 @dataclass(frozen=True, kw_only=True)
 class RandomState:
-    """The states of the generators of Python, NumPy, PyTorch on the CPU (used by dropout), and PyTorch on each GPU.
+    """The states of the generators of Python, NumPy, PyTorch on the CPU (for dropout, say), and PyTorch on the GPU.
 
     Attributes:
         python: The value of `random.getstate`.
         numpy_words: int64 (624,).
         numpy_rest: The position in the words, whether a normal number is stored, and that number.
         torch: uint8.
-        cuda: uint8, one per GPU.
+        cuda: uint8; that of the process' GPU, and none on a CPU. Older versions stored one for each visible GPU.
     """
 
     python: tuple[int, tuple[int, ...], float | None]
@@ -34,7 +35,8 @@ class RandomState:
     cuda: tuple[Tensor, ...]
 
     @classmethod
-    def now(cls) -> Self:
+    def now(cls, device: _Device) -> Self:
+        """Return the states in this process, which trains on that device."""
         version, words, gauss = random.getstate()
         _, keys, at, has_gauss, cached = np.random.get_state(legacy=True)
         return cls(
@@ -42,16 +44,28 @@ class RandomState:
             numpy_words=torch.from_numpy(np.asarray(keys, dtype=np.int64)),
             numpy_rest=(int(at), int(has_gauss), float(cached)),
             torch=torch.get_rng_state(),
-            cuda=tuple(torch.cuda.get_rng_state_all()) if torch.cuda.is_available() else (),
+            cuda=(torch.cuda.get_rng_state(device),) if device.type == "cuda" else (),
         )
 
-    def restore(self) -> None:
-        """Set the generators to these states; those of GPUs only if their number is the same."""
+    def restore(self, device: _Device, *, rank: int = 0) -> bool:
+        """Set the generators to these states.
+
+        Args:
+            device: The device that this process trains on.
+            rank: The process' rank, which tells its GPU among several.
+
+        Returns:
+            False if the device is a GPU and these states hold none of a GPU, so that its generator stays as it is.
+        """
         random.setstate(self.python)
         np.random.set_state(("MT19937", self.numpy_words.numpy().astype(np.uint32), *self.numpy_rest))
         torch.set_rng_state(self.torch)
-        if self.cuda and torch.cuda.device_count() == len(self.cuda):
-            torch.cuda.set_rng_state_all(self.cuda)
+        if device.type != "cuda":
+            return True
+        if not self.cuda:
+            return False
+        torch.cuda.set_rng_state(self.cuda[rank if rank < len(self.cuda) else 0], device)
+        return True
 
     def to_plain(self) -> dict[str, Any]:
         """Return the values as a checkpoint stores them."""

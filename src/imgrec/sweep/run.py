@@ -4,7 +4,6 @@ The records in the runs' folders decide what is left to do.
 """
 
 import re
-import signal
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -139,8 +138,7 @@ class Sweep:
             self.view.tell_standing()
             if cut is None:
                 raise
-            if cut.exit_code == 128 + signal.SIGUSR1:
-                requeue()
+            requeue(cut)
             raise cut from None
         self._raise_failures()
 

@@ -28,6 +28,8 @@ from imgrec.training.start import Start
 from imgrec.training.step_skipper import StepSkipper
 from imgrec.training.writer import Writer
 
+_COUNTED = 10_000  # images; 1 000 to 10 000 are enough (Wu & Johnson 2021, "Rethinking 'Batch' in BatchNorm")
+
 
 @dataclass(frozen=True, kw_only=True)
 class Callbacks:
@@ -83,7 +85,7 @@ class Callbacks:
         )
         imgrecs: list[Callback] = [
             # adds a step before other callbacks read it
-            *([Averaging(decay=trainer.ema_decay)] if trainer.ema_decay else []),
+            *([_averaging(job.config, data)] if trainer.ema_decay else []),
             # logs the step, and shows the logged values
             speed,
             *progress.callbacks(trainer.progress, speed, terminal=sys.stderr.isatty()),
@@ -99,6 +101,14 @@ class Callbacks:
         # first, so that the changes by a callback of the configuration are averaged, logged and saved
         named = _named(job.config, imgrecs)
         return cls(ordered=[*named, *imgrecs], speed=speed, saver=saver, named=named)
+
+
+def _averaging(config: Config, data: ImageData) -> Averaging:
+    """Return the average, whose batch-norm statistics may be computed anew from about `_COUNTED` images."""
+    decay, batch = config.trainer.ema_decay, config.data.batch_size * config.trainer.devices
+    if config.trainer.ema_statistics == "averaged":
+        return Averaging(decay=decay)
+    return Averaging(decay=decay, recount=data.training_images, batches=-(-_COUNTED // batch))
 
 
 def _named(config: Config, others: Sequence[Callback]) -> list[Callback]:

@@ -122,7 +122,7 @@ class Fitting:
             log.info("going on from %s, step %d", self._resumed, self._start.step)
         checkpoint_path = str(self._resumed) if self._resumed else None
         try:
-            with self.interruption.deferred(), self._others(give_up) as others:
+            with self.interruption.deferred(self._has_steps_to_save), self._others(give_up) as others:
                 self._fit(checkpoint_path, others)
         except Exception as error:
             if (refusal := self._refused_state(error)) is not None:
@@ -217,6 +217,10 @@ class Fitting:
                 raise cause from error
             raise
 
+    def _has_steps_to_save(self) -> bool:
+        """Return False as long as a signal may end the training at once, as compiling may take minutes."""
+        return not self.config.trainer.compile or self.saver.has_stepped
+
     @contextlib.contextmanager
     def _others(self, give_up: Callable[[Cause], None] | None) -> Iterator[Others | None]:
         """Give the first process the others of a distributed run, which train along during the block; else None."""
@@ -281,7 +285,8 @@ class Fitting:
                 tensorboard.show_graph(self.board, self.classifier.network, self.source)
 
 
-NO_MEMORY = ("can't allocate memory", "out of memory")  # parts of PyTorch's messages, on the CPU and on a GPU
+# parts of PyTorch's messages, on the CPU, on a GPU, and of cuDNN and cuBLAS (CUDNN_STATUS_ALLOC_FAILED)
+NO_MEMORY = ("can't allocate memory", "out of memory", "STATUS_ALLOC_FAILED")
 
 # The errors that values of another type, name or shape cause.
 _OF_VALUES = (LookupError, TypeError, ValueError, AttributeError, RuntimeError, AssertionError, ArithmeticError)

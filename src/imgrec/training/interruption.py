@@ -12,11 +12,11 @@ import os
 import signal
 import subprocess
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from types import FrameType
 from typing import NoReturn
 
-from imgrec.errors import Interrupted
+from imgrec.errors import Interrupted, interruption_in
 
 log = logging.getLogger(__name__)
 
@@ -34,7 +34,7 @@ class Interruption:
     def __init__(self, *, ignore_repeated: bool = False) -> None:
         self.signum: int | None = None
         self._ignore_repeated = ignore_repeated
-        self._deferred = False
+        self._deferred: Callable[[], bool] = lambda: False
 
     @contextlib.contextmanager
     def watched(self) -> Iterator[None]:
@@ -58,13 +58,17 @@ class Interruption:
                     signal.signal(signum, self._note)
 
     @contextlib.contextmanager
-    def deferred(self) -> Iterator[None]:
-        """Note signals without acting on them while the block runs."""
-        self._deferred = True
+    def deferred(self, once: Callable[[], bool] = lambda: True) -> Iterator[None]:
+        """Note signals without acting on them while the block runs.
+
+        Args:
+            once: Returns False as long as signals still take effect at once.
+        """
+        self._deferred = once
         try:
             yield
         finally:
-            self._deferred = False
+            self._deferred = lambda: False
 
     def raise_if_asked(self) -> None:
         """Raise Interrupted if a signal was noted."""
@@ -81,15 +85,46 @@ class Interruption:
                 return
             os._exit(128 + signum)
         self.signum = signum
-        if not self._deferred:
+        if not self._deferred():
             raise Interrupted(signum)
 
 
-def requeue() -> None:
-    """Ask SLURM to start this job again, and log a failure. Do nothing outside of SLURM."""
-    job = os.environ.get("SLURM_JOB_ID")
-    if job is None:
+@contextlib.contextmanager
+def requeued_at_once() -> Iterator[None]:
+    """Put a SLURM job back into the queue for a SIGUSR1 that comes in the block before the run handles its signals.
+
+    SIGUSR1 would otherwise kill a process that is only loading its libraries or looking at its images. Nothing happens
+    in a thread other than the main one, or where a program handles the signal itself.
+    """
+    main = threading.current_thread() is threading.main_thread()
+    if not main or signal.getsignal(signal.SIGUSR1) != signal.SIG_DFL:
+        yield
         return
+    signal.signal(signal.SIGUSR1, _raise)
+    try:
+        yield
+    except BaseException as error:
+        if cut := interruption_in(error):
+            requeue(cut)
+            raise cut from None
+        raise
+    finally:
+        signal.signal(signal.SIGUSR1, signal.SIG_DFL)
+
+
+def _raise(signum: int, frame: FrameType | None) -> NoReturn:
+    raise Interrupted(signum)
+
+
+def requeue(cut: Interrupted) -> None:
+    """Ask SLURM to start this job again, and log a failure.
+
+    Do nothing outside of SLURM, for another signal than SIGUSR1, or a second time for the same interruption.
+    """
+    job = os.environ.get("SLURM_JOB_ID")
+    if job is None or cut.exit_code != 128 + signal.SIGUSR1 or cut.requeued:
+        return
+    cut.requeued = True
     if array := os.environ.get("SLURM_ARRAY_JOB_ID"):
         job = f"{array}_{os.environ.get('SLURM_ARRAY_TASK_ID', '0')}"
     try:

@@ -15,7 +15,7 @@ from lightning.pytorch.loggers.logger import Logger
 from imgrec import gpus
 from imgrec.config.root import Config
 from imgrec.config.trainer import TRIED
-from imgrec.training import progress
+from imgrec.training import loss_scaling, progress
 
 
 def make(
@@ -42,6 +42,7 @@ def make(
     deterministic = _is_deterministic(config, accelerator)
     # filling new memory would make reads of unset memory deterministic, but slows every allocation
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
+    scales = trainer.precision == "16-mixed"
     return lightning.Trainer(
         default_root_dir=folder,
         max_epochs=1 if trainer.fast_dev_run else trainer.max_epochs,
@@ -50,14 +51,14 @@ def make(
         devices=trainer.devices,
         num_nodes=trainer.num_nodes,
         strategy=trainer.strategy,
-        precision=cast(Literal["32", "bf16-mixed", "16-mixed"], trainer.precision),
+        precision=None if scales else cast(Literal["32", "bf16-mixed"], trainer.precision),
         deterministic=deterministic,
         benchmark=(accelerator == "gpu" and not deterministic) or None,  # None keeps PyTorch's setting
         accumulate_grad_batches=trainer.accumulate,
         gradient_clip_val=trainer.gradient_clip or None,
         callbacks=callbacks,
         logger=loggers,
-        plugins=plugins,
+        plugins=[*plugins, loss_scaling.plugin("cuda")] if scales else plugins,
         limit_val_batches=(TRIED if trainer.fast_dev_run else 1.0) if validates else 0,
         num_sanity_val_steps=0,
         use_distributed_sampler=False,  # the loaders distribute their batches themselves

@@ -84,6 +84,7 @@ class Saver(Checkpoint):
         self.has_stepped = False  # in this process
         self._began_at = 0
         self._random_states = resumed.random if resumed and keep_random else ()  # to be restored, by process
+        self._device = torch.device("cpu")
 
     @property
     def state_key(self) -> str:
@@ -96,6 +97,7 @@ class Saver(Checkpoint):
 
     def on_train_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         self._began_at = trainer.global_step
+        self._device = trainer.strategy.root_device
         self._interruption.install()  # Lightning has just installed its own handlers
         if trainer.world_size > 1:
             # the method asks all processes at every step whether Lightning's handler was called, and waits for the GPU
@@ -110,8 +112,7 @@ class Saver(Checkpoint):
         self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, batch: Any, batch_idx: int
     ) -> None:
         if self._random_states:  # just before the first draw
-            if (state := own(self._random_states, trainer)) is not None:
-                state.restore()
+            self._restore(own(self._random_states, trainer), trainer)
             self._random_states = ()
 
     def on_train_batch_end(
@@ -181,9 +182,25 @@ class Saver(Checkpoint):
             step=self.step,
             rows=self.rows,
             rows_lost=self.rows_lost,
-            random=tuple(gathered(RandomState.now())),
+            random=tuple(gathered(RandomState.now(self._device))),
         )
         return state.to_plain()
+
+    def _restore(self, state: RandomState | None, trainer: lightning.Trainer) -> None:
+        """Restore the random generators, and log where some of them have no stored state."""
+        if state is None:
+            log.warning(
+                "the state to go on from has random numbers of %d processes, and there are %d now: dropout and the like"
+                " draw anew, from the seed",
+                len(self._random_states),
+                trainer.world_size,
+            )
+        elif not state.restore(self._device, rank=trainer.local_rank):
+            log.warning(
+                "the state to go on from was saved on a CPU, and this process trains on %s: dropout and the like draw"
+                " anew there, from the seed",
+                self._device,
+            )
 
     def _asked(self, trainer: lightning.Trainer) -> bool:
         """Return True if any process was asked to end. All processes must stop at the same step."""
