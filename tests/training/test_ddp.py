@@ -68,7 +68,6 @@ def test_a_signal_to_the_first_process_ends_both_at_the_same_step(
 
 _BREAKS = """
 import os
-import shutil
 import signal
 
 from lightning.pytorch.callbacks import Callback as LightningCallback
