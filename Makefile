@@ -5,13 +5,14 @@ BIN := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-slow test-faults lint dev clean
+.PHONY: help demo test test-slow test-faults gpu-check lint dev clean
 
 help:
 	@echo "make demo       install, train on the embedded digits, print the score (a few minutes, mostly the install)"
 	@echo "make test       install the dev tools, run the whole default test suite"
 	@echo "make test-slow  the tests that take minutes, a browser, or the real CIFAR-10 (IMGREC_DATA_DIR)"
 	@echo "make test-faults  kills, damage, full disks, bad and hostile input: a table of what comes of each (25 minutes)"
+	@echo "make gpu-check  tests, speed and sharing on a GPU (ten minutes at most); REHEARSE=1 tries it out on the CPU"
 	@echo "make lint       ruff, mypy --strict, import-linter"
 	@echo "make dev        install every extra and the dev tools"
 	@echo "make clean      remove the virtual environment and caches; outputs/ stays"
@@ -28,11 +29,14 @@ test-slow: $(VENV)/.dev
 test-faults: $(VENV)/.dev
 	$(BIN)/python -m pytest --outcomes tests/faults tests/test_cli.py tests/test_checkpoint.py tests/data
 
+gpu-check: $(VENV)/.dev
+	$(BIN)/python experiments/gpu/check.py
+
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	for folder in experiments/article experiments/report experiments/seeds experiments/speed experiments/splits experiments/sweeps; do $(BIN)/mypy $$folder || exit 1; done
+	for folder in experiments/article experiments/gpu experiments/report experiments/seeds experiments/speed experiments/splits experiments/sweeps; do $(BIN)/mypy $$folder || exit 1; done
 	$(BIN)/lint-imports
 
 dev: $(VENV)/.dev
