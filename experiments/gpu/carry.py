@@ -21,7 +21,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 THERE = ("torch", "torchvision", "lightning", "torchmetrics")  # and what they need in turn
 DATA, SUMS = "cifar-10-batches-py", "sums.json"
-TESTS = ("pytest", "pytest-timeout")
+TOOLS = ("pytest", "pytest-timeout", "editables")  # of the tests, and of an editable installation
 
 
 def pack(folder: Path, mib: int) -> None:
@@ -30,7 +30,7 @@ def pack(folder: Path, mib: int) -> None:
     if not (root / DATA).is_dir():
         sys.exit(f"{root} must hold {DATA}; name its folder in IMGREC_DATA_DIR")
     ours = tomllib.loads((ROOT / "pyproject.toml").read_text())
-    needed = (*ours["build-system"]["requires"], *ours["project"]["dependencies"], *TESTS)
+    needed = (*ours["build-system"]["requires"], *ours["project"]["dependencies"], *TOOLS)
     wanted = [each for each in needed if _name(each) not in THERE]
     wheels = folder / "wheels"
     wheels.mkdir(parents=True, exist_ok=True)
