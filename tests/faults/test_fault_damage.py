@@ -69,7 +69,7 @@ def test_what_a_state_of_unknown_origin_leads_to_is_told_of_it(
     if not verified:
         Path("cut/checkpoints/last.ckpt.sha256").unlink()
 
-    def stumble(*_: Any) -> None:
+    def stumble(*_: Any, **__: Any) -> None:
         raise ZeroDivisionError("odd counters")
 
     with pytest.MonkeyPatch.context() as patched:

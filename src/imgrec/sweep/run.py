@@ -126,7 +126,7 @@ class Sweep:
         if self._config.sweep.known is not None:
             self.view.say(f"{shown(self._config.sweep.known)} holds {self.jobs.known} finished runs")
         try:
-            with runfolder.lock(self.folder, SWEEP_LOCK), self._interruption.watched(), runlog.shown():
+            with self._interruption.watched(), runfolder.lock(self.folder, SWEEP_LOCK), runlog.shown():
                 try:
                     self._finish_all()
                 finally:

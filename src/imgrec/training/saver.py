@@ -97,7 +97,7 @@ class Saver(Checkpoint):
 
     def on_train_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         self._began_at = trainer.global_step
-        self._device = trainer.strategy.root_device
+        self._device = pl_module.device
         self._interruption.install()  # Lightning has just installed its own handlers
         if trainer.world_size > 1:
             # the method asks all processes at every step whether Lightning's handler was called, and waits for the GPU
