@@ -1,7 +1,6 @@
 """Test launcher=pool: several runs at a time, in processes that may die."""
 
 import json
-import multiprocessing
 import os
 import re
 import signal
@@ -261,11 +260,9 @@ def test_a_record_of_an_earlier_process_says_nothing_about_one_that_died_before_
     records.write(finished / "record.json", record)
     config = compose(["data=digits"])
     job = Job(config=config, folder=finished, run_id=record.run_id, fingerprint=record.fingerprint, command=())
-    answer, own = multiprocessing.Pipe(duplex=False)
-    own.close()
-    process: Any = SimpleNamespace(join=lambda: None, close=lambda: None, exitcode=-signal.SIGKILL)
+    place: Any = SimpleNamespace(leave=lambda: -signal.SIGKILL)
+    worker: Any = SimpleNamespace(word=None, waits=False)
     told: list[str] = []
     watch: Any = SimpleNamespace(stop=False, ended=lambda job, reason: told.append(reason), cut=None)
-    share = shares.Share(threads=1)
-    pool._end(pool._Running(job=job, process=process, answer=answer, share=share, before=job.record()), watch)
+    pool._end(pool._Running(job=job, place=place, worker=worker, before=job.record()), watch)
     assert told == [f"its process ended with SIGKILL without a word; see {finished / 'train.log'}"]
