@@ -218,16 +218,20 @@ def two_gpus(
     with (workplace / "site" / "sitecustomize.py").open("a") as file:
         file.write(_CUDA + fake_gpus.DRIVER)
 
-    def start(*, breaks: str, broken: str = "") -> Any:
+    def start(*words: str, breaks: str, broken: str = "") -> Any:
         monkeypatch.setenv("FAKE_BROKEN", broken)
-        return sweep(*tiny, *TWO_RUNS, "launcher=pool", breaks=breaks)
+        return sweep(*tiny, *TWO_RUNS, "launcher=pool", *words, breaks=breaks)
 
     return start
 
 
-def test_a_broken_gpu_is_set_aside_and_its_run_goes_on_with_another(two_gpus: Callable[..., Any]) -> None:
+@pytest.mark.parametrize("per_gpu", [0, pytest.param(1, marks=pytest.mark.slow)])
+def test_a_broken_gpu_is_set_aside_and_its_run_goes_on_with_another(two_gpus: Callable[..., Any], per_gpu: int) -> None:
     busy = "CUDA error: CUDA-capable device(s) is/are busy or unavailable"
-    child = two_gpus(breaks=f"0:if os.environ['CUDA_VISIBLE_DEVICES'] == '1': raise RuntimeError('{busy}')")
+    child = two_gpus(
+        f"launcher.per_gpu={per_gpu}",
+        breaks=f"0:if os.environ['CUDA_VISIBLE_DEVICES'] == '1': raise RuntimeError('{busy}')",
+    )
     assert child.wait() == 0, child.log.read_text()
     said = child.log.read_text()
     assert statuses() == {0: "finished", 1: "finished"}

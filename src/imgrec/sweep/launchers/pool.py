@@ -27,8 +27,8 @@ class Pool(Launcher):
 
     per_gpu: int = setting(
         0,
-        "runs at a time on each GPU, in processes that each carry out several runs, one after the other; 0: a process"
-        " for each run",
+        "runs at a time on each GPU (experimental), in processes that each carry out several runs, one after the other;"
+        " without a GPU there are as many of these as launcher.processes says; 0: a process for each run",
         identity=False,
         at_least=0,
         at_most=64,
