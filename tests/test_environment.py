@@ -122,3 +122,13 @@ def test_code_outside_of_a_repository_has_no_commit_and_no_warning(
     with caplog.at_level(logging.WARNING, logger="imgrec"):
         assert environment.code_in(tmp_path) == {"commit": None, "dirty": None}
     assert caplog.text == ""
+
+
+def test_a_run_that_shared_its_gpu_says_so_also_after_it_went_on_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    gpu = torch.device("cuda", 0)
+    monkeypatch.setattr("torch.cuda.get_device_name", lambda place: "NVIDIA H200")
+    assert environment.of_device(gpu, shared=3)["shared"] == 3
+    assert "shared" not in environment.of_device(gpu)
+    assert "shared" not in environment.of_device(torch.device("cpu"), shared=3), "it shares no GPU"
+    assert environment.environment({"shared": 3, "gpu": ["another"]})["shared"] == 3
+    assert environment.environment({"gpu": ["another"]})["gpu"] == []

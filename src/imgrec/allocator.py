@@ -1,6 +1,7 @@
-"""Set how the C library handles the freed memory of tensors on the CPU."""
+"""Set how the C library handles the freed memory of tensors on the CPU, and free what a run has left."""
 
 import ctypes
+import gc
 
 _M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4  # malloc.h
 _NEVER = -1
@@ -19,3 +20,12 @@ def keep_freed_memory() -> bool:
     except (OSError, TypeError, AttributeError):  # another C library
         return False
     return bool(mallopt(_M_MMAP_MAX, 0)) and bool(mallopt(_M_TRIM_THRESHOLD, _NEVER))
+
+
+def free_unused() -> None:
+    """Free the memory of the previous run, whose callbacks and error contain reference cycles. Imports torch."""
+    import torch
+
+    gc.collect()
+    if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
+        torch.cuda.empty_cache()

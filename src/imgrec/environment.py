@@ -6,6 +6,7 @@ import logging
 import os
 import platform
 import subprocess
+from collections.abc import Mapping
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -131,8 +132,13 @@ def slow_bfloat16(asked: str, instead: str) -> str | None:
     )
 
 
-def environment() -> dict[str, Any]:
-    """Return versions, hardware, threads and commit, in the form of record.json."""
+def environment(before: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """Return versions, hardware, threads and commit, in the form of record.json.
+
+    Args:
+        before: What the record says of an earlier process of the run. If that shared its GPU, the seconds of the whole
+            run are those of a shared one.
+    """
     usable = gpus.found()
     return {
         **_installed(),
@@ -140,22 +146,25 @@ def environment() -> dict[str, Any]:
         "cuda": torch.version.cuda if usable.names else None,
         "threads": torch.get_num_threads(),
         **code_in(Path(__file__).resolve().parent),
+        **{key: value for key, value in (before or {}).items() if key == "shared"},
     }
 
 
-def of_device(device: torch.device, *, devices: int = 1, full_float32: bool = False) -> dict[str, Any]:
+def of_device(device: torch.device, *, devices: int = 1, full_float32: bool = False, shared: int = 1) -> dict[str, Any]:
     """Return what computes in this process, and how, in the form of record.json. On a GPU this initialises CUDA.
 
     Args:
         device: The device of the process.
         devices: The number of devices of a distributed run, each with a process of its own.
         full_float32: True if TF32 is disabled where the device computes.
+        shared: The number of runs at a time that share the GPU.
 
     Returns:
         device: The name of the GPU, or of the CPU.
         deterministic: True if only deterministic algorithms are used.
         driver, cudnn: Of a GPU: the versions of the NVIDIA driver and of cuDNN.
         tf32: Of a GPU: which operations in float32 it computes in TF32, of convolutions and matmul.
+        shared: Of a GPU that several runs share at a time: how many.
     """
     told: dict[str, Any] = {"device": _cpu(), "deterministic": torch.are_deterministic_algorithms_enabled()}
     if device.type != "cuda":
@@ -163,6 +172,8 @@ def of_device(device: torch.device, *, devices: int = 1, full_float32: bool = Fa
     names = [torch.cuda.get_device_name(place) for place in (range(devices) if devices > 1 else [device])]
     usable = gpus.found()
     version = torch.backends.cudnn.version()  # type: ignore[no-untyped-call]
+    if shared > 1:
+        told["shared"] = shared
     return told | {
         "device": " + ".join(dict.fromkeys(names)),
         "driver": usable.driver,

@@ -20,6 +20,7 @@ def run(
     swept: bool = False,
     load: "Load | None" = None,
     interruption: "Interruption | None" = None,
+    shared: int = 1,
 ) -> Record:
     """Carry out the job, from the beginning or from the newest checkpoint in its folder.
 
@@ -31,6 +32,7 @@ def run(
             SLURM job back into the queue.
         load: Loads the images; None for `sources.load`, which reads them from disk.
         interruption: Notes the signals; None for a new `Interruption`.
+        shared: The number of runs at a time that share the GPU.
 
     Returns:
         The record of the finished run.
@@ -53,7 +55,7 @@ def run(
         job = replace(job, config=replace(job.config, trainer=replace(trainer, progress="plain")))
     with runlog.refusing_disk(), runlog.kept(job.folder, quiet=swept, verbose=job.verbose):
         try:
-            return train(job, load=load, interruption=interruption)
+            return train(job, load=load, interruption=interruption, shared=shared)
         except Interrupted as cut:
             if not swept and ranks.rank() == 0:
                 requeue(cut)

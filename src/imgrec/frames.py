@@ -39,8 +39,8 @@ def load_runs(*places: StrPath) -> "pd.DataFrame":
         command: the run's words.
         parent_id: the id of the run that it continued from.
         commit, dirty, python, torch, torchvision, lightning, cpu, cores, gpu, threads: the environment.
-        device, deterministic, driver, cudnn, tf32: what the run trained on, and how (see `environment.of_device`);
-            only columns that one of the records has, as older ones have none.
+        device, deterministic, driver, cudnn, tf32, shared: what the run trained on, and how (see
+            `environment.of_device`); only columns that one of the records has, as older ones have none.
 
     Types are string, Int64, boolean, float64 and datetime64 in UTC; a column of mixed types is text.
     `frame.attrs["varied"]` names the columns of varied keys. A training that a sweep carried out twice (once to tune

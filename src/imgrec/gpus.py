@@ -14,7 +14,7 @@ import re
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,6 +26,7 @@ WAY_OUT = "update the driver, install a build of PyTorch for it"
 _PATIENCE = 120.0  # seconds for the driver to answer; it may have to wake several GPUs first
 _NO_CUDA, _NO_DEVICE = 0, 100  # codes of `cuda_probe.look`; 100 is CUDA_ERROR_NO_DEVICE
 _NATIVE_BFLOAT16 = 8  # the major compute capability from which GPUs compute in bfloat16 and TF32
+_CONTEXT = 1 << 30  # bytes that a process takes of a GPU beside PyTorch's memory: CUDA's context and libraries
 _MIG = " MIG "  # in CUDA's name of a MIG instance: NVIDIA A100-SXM4-40GB MIG 1g.5gb
 
 
@@ -125,8 +126,21 @@ def _judged(said: dict[str, Any], reported: int, built_for: str, version: str) -
 @functools.cache
 def _asked(visible: str | None) -> dict[str, Any]:
     """Return what `cuda_probe.look` says in a process of its own, once for each value of CUDA_VISIBLE_DEVICES."""
-    own = {key: value for key, value in os.environ.items() if key != VISIBLE}
-    own |= {} if visible is None else {VISIBLE: visible}
+    return _probed({} if visible is None else {VISIBLE: visible})
+
+
+def refused_with(variables: Mapping[str, str]) -> str | None:
+    """Return why CUDA shows no GPU to a process that has these environment variables, on one line; None if it does."""
+    visible = os.environ.get(VISIBLE)
+    said = _probed(variables if visible is None else {VISIBLE: visible, **variables})
+    if (error := said.get("error")) is not None:
+        return " ".join(str(error).split())
+    return None if said.get("gpus") else "CUDA shows no GPU"
+
+
+def _probed(variables: Mapping[str, str]) -> dict[str, Any]:
+    """Return what `cuda_probe.look` says in a process of its own, which has these variables and no other VISIBLE."""
+    own = {key: value for key, value in os.environ.items() if key != VISIBLE} | dict(variables)
     try:
         done = subprocess.run(
             [sys.executable, "-P", str(cuda_probe.__file__)], capture_output=True, timeout=_PATIENCE, env=own
@@ -202,6 +216,18 @@ def check_given(names: Sequence[str]) -> None:
         raise BrokenGpuError(f"CUDA cannot use it, got: {_first_line(error)}") from error
     if count != len(names):
         raise BrokenGpuError(f"CUDA must show {len(names)} GPU{'s' * (len(names) > 1)} by this name, and shows {count}")
+
+
+def limit_memory(sharing: int) -> None:
+    """Limit the memory that PyTorch takes of the GPU to this process' part of it. CUDA is initialised.
+
+    Args:
+        sharing: The number of processes that share the GPU, each of which has a context beside PyTorch's memory.
+    """
+    import torch
+
+    whole = torch.cuda.get_device_properties(0).total_memory
+    torch.cuda.set_per_process_memory_fraction(max(0.5 / sharing, 1 / sharing - _CONTEXT / whole))
 
 
 _BROKEN = re.compile(

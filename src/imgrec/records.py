@@ -118,6 +118,7 @@ class Record:
 _OPTIONAL = ("experiment", "study", "parent", "parent_id", "cwd", "began", "ended", "error")
 _COSTS = ("seconds", "train_seconds", "images_per_second", "parameters", "flops_per_image")
 _MOST_THREADS = 2**16
+_MOST_SHARING = 2**16
 _MOST_COMPONENTS = 64  # several times the axes
 _LONGEST_MODULE = 200  # characters of a module's name
 
@@ -202,6 +203,7 @@ def _check(record: Record) -> None:
     digests_by_place(record.predictions, "predictions")
     value_checks.integer(record.deaths, "deaths")
     value_checks.integer(record.environment.get("threads", 0), "environment's threads", high=_MOST_THREADS)
+    value_checks.integer(record.environment.get("shared", 1), "environment's shared", high=_MOST_SHARING)
     if record.images.get("sizes") is not None:
         value_checks.name(record.images["sizes"], "images' sizes")
     if record.progress.get("from") is not None:

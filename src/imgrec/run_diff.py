@@ -15,6 +15,7 @@ Rows = dict[Row, str]
 
 _CLOCKS = ("_per_second", "seconds")  # endings of metrics that measure time, which always differ between runs
 _LATER = ("device", "deterministic", "driver", "cudnn", "tf32")  # values of environments that older records lack
+_TIME_ONLY = ("shared",)  # values of environments that change no number but times
 _COMMIT = 12  # digits of a commit that are shown
 
 
@@ -132,9 +133,9 @@ def _changes(before: Mapping[str, str], after: Mapping[str, str], keys: Sequence
 
 
 def _compared(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:
-    """Return the keys of two environments that are compared: all but those that one of them is too old to have."""
+    """Return the keys of two environments that are compared: all that may change a number and that both may have."""
     is_older = not ("device" in before and "device" in after)
-    return [key for key in {**before, **after} if not (is_older and key in _LATER)]
+    return [key for key in {**before, **after} if not (is_older and key in _LATER) and key not in _TIME_ONLY]
 
 
 def _code(before: Record, after: Record) -> list[str]:

@@ -18,3 +18,8 @@ def test_joblib_is_another_name_for_pool() -> None:
 def test_a_number_of_processes_that_cannot_be_is_refused(processes: int) -> None:
     with pytest.raises(UsageError, match=r"launcher\.processes must lie in \[0, 1024\], got"):
         Pool(processes=processes)
+
+
+def test_a_number_of_runs_on_a_gpu_that_cannot_be_is_refused() -> None:
+    with pytest.raises(UsageError, match=r"launcher\.per_gpu must lie in \[0, 64\], got"):
+        Pool(per_gpu=65)

@@ -1,7 +1,6 @@
 """Test launcher=pool: several runs at a time, in processes that may die."""
 
 import json
-import multiprocessing
 import os
 import re
 import signal
@@ -219,16 +218,20 @@ def two_gpus(
     with (workplace / "site" / "sitecustomize.py").open("a") as file:
         file.write(_CUDA + fake_gpus.DRIVER)
 
-    def start(*, breaks: str, broken: str = "") -> Any:
+    def start(*words: str, breaks: str, broken: str = "") -> Any:
         monkeypatch.setenv("FAKE_BROKEN", broken)
-        return sweep(*tiny, *TWO_RUNS, "launcher=pool", breaks=breaks)
+        return sweep(*tiny, *TWO_RUNS, "launcher=pool", *words, breaks=breaks)
 
     return start
 
 
-def test_a_broken_gpu_is_set_aside_and_its_run_goes_on_with_another(two_gpus: Callable[..., Any]) -> None:
+@pytest.mark.parametrize("per_gpu", [0, pytest.param(1, marks=pytest.mark.slow)])
+def test_a_broken_gpu_is_set_aside_and_its_run_goes_on_with_another(two_gpus: Callable[..., Any], per_gpu: int) -> None:
     busy = "CUDA error: CUDA-capable device(s) is/are busy or unavailable"
-    child = two_gpus(breaks=f"0:if os.environ['CUDA_VISIBLE_DEVICES'] == '1': raise RuntimeError('{busy}')")
+    child = two_gpus(
+        f"launcher.per_gpu={per_gpu}",
+        breaks=f"0:if os.environ['CUDA_VISIBLE_DEVICES'] == '1': raise RuntimeError('{busy}')",
+    )
     assert child.wait() == 0, child.log.read_text()
     said = child.log.read_text()
     assert statuses() == {0: "finished", 1: "finished"}
@@ -261,11 +264,9 @@ def test_a_record_of_an_earlier_process_says_nothing_about_one_that_died_before_
     records.write(finished / "record.json", record)
     config = compose(["data=digits"])
     job = Job(config=config, folder=finished, run_id=record.run_id, fingerprint=record.fingerprint, command=())
-    answer, own = multiprocessing.Pipe(duplex=False)
-    own.close()
-    process: Any = SimpleNamespace(join=lambda: None, close=lambda: None, exitcode=-signal.SIGKILL)
+    place: Any = SimpleNamespace(leave=lambda: -signal.SIGKILL)
+    worker: Any = SimpleNamespace(word=None, waits=False)
     told: list[str] = []
     watch: Any = SimpleNamespace(stop=False, ended=lambda job, reason: told.append(reason), cut=None)
-    share = shares.Share(threads=1)
-    pool._end(pool._Running(job=job, process=process, answer=answer, share=share, before=job.record()), watch)
+    pool._end(pool._Running(job=job, place=place, worker=worker, before=job.record()), watch)
     assert told == [f"its process ended with SIGKILL without a word; see {finished / 'train.log'}"]

@@ -48,6 +48,7 @@ DAMAGED: dict[str, str | bytes] = {
     "seed no number": config(seed=float("nan")),
     "seed endless": config(seed=float("inf")),
     "seed null": config(seed=None),
+    "GPU shared by a word": record(environment={"shared": "two"}),
     "scores a mapping": record(scores={"top1": 0.5}),
     "scores null": record(scores=None),
     "a score a text": record(scores=["top1"]),

@@ -172,6 +172,18 @@ assert not heavy, heavy
     assert done.stdout.count("adam") >= 3
 
 
+def test_seconds_of_runs_that_shared_a_gpu_and_of_others_are_warned_about(table: Table, runs: Path) -> None:
+    h200 = {"gpu": ["NVIDIA H200"]}
+    lay(runs, run("seed=0", score("top1", 0.5), environment={**h200, "shared": 4}))
+    lay(runs, run("seed=1", score("top1", 0.6), environment={**h200, "shared": 4}))
+    assert warnings(table()) == []
+    lay(runs, run("seed=2", score("top1", 0.7), environment=h200))
+    (warning,) = warnings(table())
+    assert "shared it (runs at a time on a GPU: 1 / 4), so their seconds do not compare" in warning.replace(
+        "4 / 1", "1 / 4"
+    )
+
+
 DIFFERENT_CPU = "is of runs that were trained on different devices, which round differently: AMD EPYC / NVIDIA H200"
 ON_H200 = {"device": "NVIDIA H200", "gpu": ["NVIDIA H200"], "tf32": ["convolutions"]}
 

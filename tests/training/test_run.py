@@ -21,6 +21,7 @@ from imgrec.data import sources
 from imgrec.data.resident import ResidentBatches
 from imgrec.errors import RunError, UsageError
 from imgrec.launch import Outcome
+from imgrec.training import failures
 
 
 def run(words: list[str], *more: str) -> Outcome:
@@ -259,6 +260,8 @@ def test_missing_memory_of_a_gpu_is_told_as_such(tiny: list[str], monkeypatch: p
     monkeypatch.setattr(Classifier, "training_step", step)
     with pytest.raises(RunError, match=r"there must be memory for the network and a batch.*lower data\.batch_size"):
         run(tiny, "trainer.max_epochs=1")
+    alone, shared = (failures.explained(RuntimeError(said), Path("run"), None, shared=number) for number in (1, 3))
+    assert str(shared) == f"{alone}, or launcher.per_gpu, as 3 runs at a time share the GPU"
 
 
 def test_accumulated_batches_step_as_one_batch(tiny: list[str]) -> None:

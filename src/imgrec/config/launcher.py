@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, ClassVar
 from imgrec.config.component import Component
 
 if TYPE_CHECKING:
+    from imgrec.config.trainer import Trainer
     from imgrec.sweep.watch import Launcher as Runner
 
 
@@ -21,6 +22,13 @@ class Launcher(Component):
 
     axis: ClassVar[str] = "launcher"
     in_process: ClassVar[bool] = False
+
+    def check(self, trainer: "Trainer") -> None:
+        """Check that it can carry out runs with these settings of the trainer.
+
+        Raises:
+            UsageError: It cannot.
+        """
 
     @abstractmethod
     def build(self) -> "Runner":

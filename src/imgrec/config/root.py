@@ -101,6 +101,7 @@ class Config:
             raise UsageError("test_protocols must name at least one protocol, got []; use test=false to skip the test")
         if self.trainer.log_graph and "tensorboard" not in self.loggers:
             raise UsageError("trainer.log_graph=true needs tensorboard among loggers; add it, or drop log_graph")
+        self.launcher.check(self.trainer)
         if self.trainer.early_stopping and self.data.has_validation is False:
             raise UsageError("trainer.early_stopping needs validation images; give data.val_size, or early_stopping=0")
         if self.data.resident == "true" and self.augment.policy != "none":

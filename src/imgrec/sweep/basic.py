@@ -4,10 +4,9 @@ A distributed run gets a process of its own, as losing one of its processes may 
 error that marks a GPU as broken, or after which CUDA fails in this process, ends the sweep.
 """
 
-import gc
 from collections.abc import Sequence
 
-from imgrec import execution, gpus
+from imgrec import allocator, execution, gpus
 from imgrec.config.root import Config
 from imgrec.errors import BrokenGpuError, Interrupted, interruption_in, sentence
 from imgrec.job import Job
@@ -24,13 +23,13 @@ class Basic:
 
     def run(self, jobs: Sequence[Job], watch: Watch) -> None:
         """See `Launcher`."""
-        from imgrec.data import sources  # imports torch, as does `_free`
+        from imgrec.data import sources  # imports torch
 
         kept = sources.Kept()
         for job in jobs:
             if watch.stop:
                 break
-            _free()
+            allocator.free_unused()
             if job.config.trainer.devices > 1:
                 pool.alone(job, watch)
                 continue
@@ -47,7 +46,7 @@ class Basic:
                 _end(job, error, watch)
             else:
                 watch.ended(job)
-        _free()
+        allocator.free_unused()
 
 
 def _end(job: Job, error: BaseException, watch: Watch) -> None:
@@ -70,12 +69,3 @@ def _end(job: Job, error: BaseException, watch: Watch) -> None:
             f"CUDA has failed in this process, and each later run in it would fail too, got: {reason}; start the same"
             " command again: it goes on with what is left (launcher=pool gives each run a process of its own)"
         ) from error
-
-
-def _free() -> None:
-    """Free the memory of the previous run, whose callbacks and error contain reference cycles."""
-    import torch
-
-    gc.collect()
-    if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
-        torch.cuda.empty_cache()

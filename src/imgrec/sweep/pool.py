@@ -1,73 +1,71 @@
-"""Implement launcher=pool: carry out several runs of a sweep at a time, each in its own process.
+"""Implement launcher=pool: carry out several runs of a sweep at a time, each in a process that may die.
 
-The processes are forked from a server that has imported what a run needs, and computed nothing. A process that crashes
-is a failed run. One that finds its GPU broken is none: the GPU is set aside, and the run is carried out again. Each
-process leads its own session, so that Ctrl-C reaches only this process, which then asks the others to save their runs.
-When this process has ended, each of the others saves its run and exits. The server blocks signals, and so does each
-process until it can handle them.
+The processes (`worker`) are forked from a server that has imported what a run needs, and computed nothing. A process
+has one run, or with launcher.per_gpu several one after the other. One that crashes is a failed run. One that finds its
+GPU broken is none: the GPU is set aside, and the run is carried out again. Each process leads its own session, so that
+Ctrl-C reaches only this process, which then asks the others to save their runs. When this process has ended, each of
+the others saves its run and exits. The server blocks signals, and so does each process until it can handle them.
 """
 
 import contextlib
 import multiprocessing
-import os
 import signal
-import sys
-import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from multiprocessing import forkserver
-from multiprocessing.connection import Connection, wait
-from multiprocessing.context import ForkServerContext, ForkServerProcess
+from multiprocessing.connection import wait
+from multiprocessing.context import ForkServerContext
 from pathlib import Path
 
-from imgrec import disk, gpus, records, runlog, safepath
+from imgrec import gpus, records, safepath
 from imgrec.config.root import Config
-from imgrec.errors import BrokenGpuError, Interrupted, RunError, interruption_in, sentence
+from imgrec.errors import BrokenGpuError, RunError
 from imgrec.job import Job
 from imgrec.records import Record
 from imgrec.runfolder import RECORD
+from imgrec.sweep import mps
 from imgrec.sweep.jobs import close_dead
-from imgrec.sweep.shares import THREADS, Share, shares, whole
+from imgrec.sweep.shares import Share, shares, whole
 from imgrec.sweep.watch import StoppedError, Watch
-from imgrec.training.interruption import SIGNALS, Interruption
+from imgrec.sweep.worker import Terms, Worker
+from imgrec.training.interruption import SIGNALS
 
 _LOOK = 0.2  # seconds between two checks for a signal
-_GRACE = 60.0  # seconds for a process to save its run after the sweep has ended, before it is killed
 _SETTLE = 1.0  # seconds, as the processes of a job that is killed do not end at the same moment
-_LONGEST = 4000  # characters of a reason, which fit into a pipe without a reader
 _PRELOAD = ["imgrec.training.run", "imgrec.execution"]  # imports Lightning and torchvision as well, which takes seconds
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Word:
-    """Why a process could not finish its run.
+@dataclass(kw_only=True, eq=False)
+class _Place:
+    """A part of the machine, and the worker that waits or works there; None before the first and after each end."""
 
-    Attributes:
-        reason: The reason in a sentence.
-        of_gpu: True if it could not use its GPUs, which is no failure of the run.
-    """
+    share: Share
+    worker: Worker | None = None
 
-    reason: str
-    of_gpu: bool = False
+    def suits(self, job: Job) -> bool:
+        return self.worker is None or self.worker.suits(job)
+
+    def leave(self) -> int | None:
+        """End the worker, and return its exit code."""
+        worker, self.worker = self.worker, None
+        return worker.end() if worker is not None else None
 
 
 @dataclass(kw_only=True)
 class _Running:
-    """A run in its process. `before` is when an earlier process of the run ended, as its record says."""
+    """A run in its worker. `before` is when an earlier process of the run ended, as its record says."""
 
     job: Job
-    process: ForkServerProcess
-    answer: Connection
-    share: Share
+    place: _Place
+    worker: Worker
     before: Record | None
     asked: bool = False
 
     def ask_to_end(self) -> None:
-        if not self.asked and self.process.is_alive():
+        if not self.asked:
             self.asked = True
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(self.process.pid or 0, signal.SIGTERM)
+            self.worker.ask_to_end()
 
 
 def alone(job: Job, watch: Watch) -> None:
@@ -80,54 +78,64 @@ class Pool:
 
     Args:
         processes: The number of processes; 0 for as many as the GPUs, else the cores, allow.
+        per_gpu: The number of processes on each GPU, each of which carries out several runs; 0 for a process a run.
         parts: The share of each process, instead of equal shares.
     """
 
-    def __init__(self, *, processes: int = 0, parts: Sequence[Share] | None = None) -> None:
-        self._processes, self._parts = processes, parts
+    def __init__(self, *, processes: int = 0, per_gpu: int = 0, parts: Sequence[Share] | None = None) -> None:
+        self._processes, self._per_gpu, self._parts = processes, per_gpu, parts
 
     def at_a_time(self, configs: Sequence[Config]) -> int:
         """Return the number of processes; see `Launcher`."""
         return len(self._shares(configs))
 
     def _shares(self, configs: Sequence[Config]) -> list[Share]:
-        return list(self._parts) if self._parts is not None else shares(configs, self._processes)
+        return list(self._parts) if self._parts is not None else shares(configs, self._processes, self._per_gpu)
 
     def run(self, jobs: Sequence[Job], watch: Watch) -> None:
         """See `Launcher`. Signals are deferred."""
-        with watch.deferred():
-            self._run(jobs, watch)
+        parts = self._shares([job.config for job in jobs])
+        with watch.deferred(), mps.served(parts if self._per_gpu else [], watch.say) as variables:
+            self._run(jobs, parts, variables, watch)
 
-    def _run(self, jobs: Sequence[Job], watch: Watch) -> None:
+    def _run(self, jobs: Sequence[Job], parts: Sequence[Share], variables: Mapping[str, str], watch: Watch) -> None:
         context = multiprocessing.get_context("forkserver")
         context.set_forkserver_preload(_PRELOAD)
         waiting, running = list(jobs), list[_Running]()
-        free, aside = self._shares([job.config for job in jobs]), dict[Share, str]()
-        returned = list[Job]()
+        places, aside = [_Place(share=share) for share in parts], dict[Share, str]()
+        free, returned = list(places), list[Job]()
         # both stay in effect in the server; its children block signals until they can handle them
         with safepath.for_processes(), _blocked_signals():
             forkserver.ensure_running()
         try:
             while running or (waiting and free and not watch.stop):
                 while waiting and free and not watch.stop:
-                    running.append(_start(context, waiting.pop(0), free.pop()))
-                    watch.began(running[-1].job)
-                wait([each.process.sentinel for each in running], timeout=_LOOK)
-                for each in [each for each in running if not each.process.is_alive()]:
+                    job = waiting.pop(0)
+                    place = next((place for place in reversed(free) if place.suits(job)), free[-1])
+                    free.remove(place)
+                    terms = Terms(share=place.share, several=self._per_gpu > 0, variables=variables)
+                    running.append(_start(context, job, place, terms))
+                    watch.began(job)
+                wait([source for each in running for source in each.worker.sources], timeout=_LOOK)
+                for each in [each for each in running if each.worker.has_ended_run()]:
                     running.remove(each)
-                    free.append(each.share)
+                    free.append(each.place)
                     if (reason := _end(each, watch)) is not None:
-                        aside[each.share] = reason
-                        watch.returned(each.job, f"{each.share} cannot be used and is set aside: {reason}")
+                        aside[each.place.share] = reason
+                        told = f"{each.place.share} cannot be used and is set aside: {reason}"
+                        watch.returned(each.job, told)
                         waiting.append(each.job)  # after the others, as the run may itself be the cause
                         returned.append(each.job)
-                free = [share for share in free if not any(share.overlaps(other) for other in aside)]
+                for place in [place for place in free if any(place.share.overlaps(other) for other in aside)]:
+                    free.remove(place)
+                    place.leave()
                 if watch.stop:
                     for each in running:
                         each.ask_to_end()
         finally:
             for each in running:  # only after an error here
                 each.ask_to_end()
+            _leave([place for place in places if place not in [each.place for each in running]])
         for job in waiting:
             if job in returned and job.record() is not None:
                 watch.cut(job)
@@ -149,30 +157,36 @@ def _blocked_signals() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def _start(context: ForkServerContext, job: Job, share: Share) -> _Running:
+def _start(context: ForkServerContext, job: Job, place: _Place, terms: Terms) -> _Running:
+    """Give the run to the worker that waits in this place, or to a new one."""
     before = _record_in(job.folder)
-    answer, own = context.Pipe(duplex=False)
-    process = context.Process(target=_child, args=(job.to_json(), share, own), name=job.name)
-    process.start()
-    own.close()
-    return _Running(job=job, process=process, answer=answer, share=share, before=before)
+    worker = place.worker
+    if worker is None or not worker.suits(job) or not worker.take(job):
+        place.leave()
+        worker = place.worker = Worker(context, job, terms)
+    return _Running(job=job, place=place, worker=worker, before=before)
+
+
+def _leave(places: Sequence[_Place]) -> None:
+    """End the workers that wait for a run, all at the same time."""
+    for place in places:
+        if place.worker is not None:
+            place.worker.let_go()
+    for place in places:
+        place.leave()
 
 
 def _end(ended: _Running, watch: Watch) -> str | None:
-    """Report the end of a run after its process has ended. The run's record decides.
+    """Report the end of a run after its process has ended, or waits for the next run. The run's record decides.
 
     An interrupted run counts as resumable, and so does a run without a word while the sweep ends.
 
     Returns:
         Why its GPUs cannot be used, where that ended it, which is not reported; else None.
     """
-    word = None
-    with contextlib.suppress(EOFError, OSError), ended.answer:
-        word = ended.answer.recv() if ended.answer.poll() else None
+    word = ended.worker.word
     said = word.reason if word is not None else ""
-    ended.process.join()
-    code = ended.process.exitcode
-    ended.process.close()
+    code = 0 if ended.worker.waits else ended.place.leave()
     if code == -signal.SIGKILL:
         time.sleep(_SETTLE)
     record = _record_in(ended.job.folder)
@@ -207,54 +221,3 @@ def _end(ended: _Running, watch: Watch) -> str | None:
 
 def _record_in(folder: Path) -> Record | None:
     return records.read(folder / RECORD) if (folder / RECORD).is_file() else None
-
-
-def _child(text: str, share: Share, answer: Connection) -> None:
-    """Carry out one run in its own process. All output of the process goes to the run's train.log.
-
-    Args:
-        text: The job as JSON.
-        share: The process' share of the machine.
-        answer: The pipe that takes the reason of a failure.
-    """
-    os.setsid()
-    os.environ[THREADS] = str(share.threads)  # for the other processes of a distributed run
-    if share.gpus:
-        os.environ[gpus.VISIBLE] = ",".join(share.gpus)
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-    from imgrec import allocator, execution, runfolder
-
-    allocator.keep_freed_memory()
-    interruption = Interruption(ignore_repeated=True)  # a signal to the process group and the sweep's own mean the same
-    try:
-        with interruption.watched():
-            signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
-            job = Job.from_json(text, "the sweep")
-            runfolder.prepare(job.folder)
-            with runlog.refusing_disk():
-                log = disk.appending(job.folder / "train.log")
-            os.dup2(log, 1)
-            os.dup2(log, 2)
-            import torch
-
-            torch.set_num_threads(share.threads)
-            if share.gpus and job.config.trainer.accelerator != "cpu":
-                gpus.check_given(share.gpus)  # or trainer.accelerator=auto would take the CPU
-            execution.run(job, swept=True, interruption=interruption)
-            signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)  # the run has finished
-    except (Exception, Interrupted) as error:
-        if cut := interruption_in(error):
-            sys.exit(cut.exit_code)
-        of_gpu = isinstance(error, BrokenGpuError)
-        reason = error.reason if isinstance(error, BrokenGpuError) else sentence(error)
-        answer.send(_Word(reason=reason[:_LONGEST], of_gpu=of_gpu))
-        sys.exit(1)
-
-
-def _end_with_parent() -> None:
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        parent.join()
-        os.kill(os.getpid(), signal.SIGTERM)  # to the run only, which ends its workers after it has saved
-        time.sleep(_GRACE)
-        os.killpg(0, signal.SIGKILL)

@@ -20,10 +20,12 @@ class Share:
     Attributes:
         threads: The number of CPU threads.
         gpus: The GPUs, as CUDA_VISIBLE_DEVICES names them; none for a run on the CPU, or with all that there are.
+        shared: The number of processes at a time that have these GPUs.
     """
 
     threads: int
     gpus: tuple[str, ...] = ()
+    shared: int = 1
 
     def overlaps(self, other: "Share") -> bool:
         """Return True if the two have a GPU in common, or are equal."""
@@ -34,7 +36,7 @@ class Share:
         return f"GPU{'s' * (len(self.gpus) > 1)} {', '.join(self.gpus)}" if self.gpus else "the GPUs of this machine"
 
 
-def shares(configs: Sequence[Config], processes: int) -> list[Share]:
+def shares(configs: Sequence[Config], processes: int, per_gpu: int = 0) -> list[Share]:
     """Divide the machine among several processes.
 
     No process has more threads than a run without a pool (OMP_NUM_THREADS), so that a pool of one process computes the
@@ -43,6 +45,7 @@ def shares(configs: Sequence[Config], processes: int) -> list[Share]:
     Args:
         configs: The configurations of the runs.
         processes: The number of processes at a time; 0 for as many as the GPUs, else the cores, allow.
+        per_gpu: The most processes that have the same GPU; 0 for one, or for as many as `processes` asks for.
 
     Raises:
         RunError: The runs need more GPUs than there are.
@@ -54,12 +57,18 @@ def shares(configs: Sequence[Config], processes: int) -> list[Share]:
     if given and (too_few := gpus.found().too_few(devices)):
         raise RunError(too_few)
     groups = (len(given) or cores()) // devices
-    count = min(processes or max(1, groups), len(configs))
+    most = max(1, groups) * (max(1, per_gpu) if given else 1)
+    count = min(processes or most, len(configs))
+    if given and per_gpu:
+        count = min(count, most)
     threads = max(1, min(torch.get_num_threads(), cores() // (count * devices)))
     if not given:
         return [Share(threads=threads)] * count
     firsts = [number % groups * devices for number in range(count)]
-    return [Share(threads=threads, gpus=tuple(given[first : first + devices])) for first in firsts]
+    return [
+        Share(threads=threads, gpus=tuple(given[first : first + devices]), shared=firsts.count(first))
+        for first in firsts
+    ]
 
 
 def whole(config: Config) -> Share:

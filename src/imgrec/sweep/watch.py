@@ -64,6 +64,10 @@ class Watch:
         """
         self._view.cut(job, reason)
 
+    def say(self, line: str) -> None:
+        """Print a line on how the launcher works."""
+        self._view.say(line)
+
     def returned(self, job: Job, reason: str) -> None:
         """Note that the job was given back, to be carried out again by this launcher.
 

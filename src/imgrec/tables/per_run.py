@@ -17,7 +17,14 @@ from imgrec.untrusted_text import for_spreadsheet
 
 FORMATS = ("csv", "json")
 _ENVIRONMENT = ("commit", "dirty", "python", "torch", "torchvision", "lightning", "cpu", "cores", "gpu", "threads")
-_OF_DEVICE = ("device", "deterministic", "driver", "cudnn", "tf32")  # only where a record has one: older ones have none
+_OF_DEVICE = (
+    "device",
+    "deterministic",
+    "driver",
+    "cudnn",
+    "tf32",
+    "shared",
+)  # only where a record has one: older ones have none
 _IMAGES = "images"  # the column that identifies the runs' data, as a root alone does not
 
 Columns = dict[str, list[Any]]

@@ -34,6 +34,11 @@ def warnings(runs: Sequence[Run]) -> list[str]:
     machines = _distinct(_hardware(run) for run in runs)
     if len(machines) > 1:
         told.append(f"the runs were made on different hardware, so their seconds do not compare: {_listed(machines)}")
+    if len(sharing := _distinct(str(run.record.environment.get("shared", 1)) for run in runs)) > 1:
+        told.append(
+            f"the runs had a GPU for themselves or shared it (runs at a time on a GPU: {_listed(sharing)}), so their"
+            " seconds do not compare"
+        )
     dirty = sum(run.record.environment.get("dirty") is True for run in runs)
     if dirty:
         told.append(f"{dirty} of {len(runs)} runs were made with uncommitted changes: their commit does not say it all")

@@ -17,7 +17,7 @@ def _saved_since(folder: Path, foreign: Path) -> bool:
     return newest is not None and foreign.exists() and checkpoint.file_digest(foreign) not in newest
 
 
-def explained(error: BaseException, folder: Path, foreign: Path | None) -> BaseException:
+def explained(error: BaseException, folder: Path, foreign: Path | None, *, shared: int = 1) -> BaseException:
     """Return the error as one sentence where its cause is known, else as it is.
 
     Causes are a broken GPU, the disk (of a log, a curve, an event file), missing memory, and the code of a component
@@ -27,6 +27,7 @@ def explained(error: BaseException, folder: Path, foreign: Path | None) -> BaseE
         error: The error.
         folder: The run's folder.
         foreign: A state of unknown origin that the run continued from, whose contents may cause any error.
+        shared: The number of runs at a time that share the GPU.
     """
     if isinstance(error, BrokenGpuError):
         return error
@@ -38,9 +39,11 @@ def explained(error: BaseException, folder: Path, foreign: Path | None) -> BaseE
         )
     if isinstance(error, MemoryError) or any(said in str(error) for said in NO_MEMORY):
         reason = str(error).splitlines()[0] if str(error) else "out of memory"
+        fewer = f", or launcher.per_gpu, as {shared} runs at a time share the GPU" if shared > 1 else ""
         return RunError(
             f"there must be memory for the network and a batch, got: {reason}; lower data.batch_size"
             " (trainer.accumulate makes up for it), data.eval_batch_size, data.image_size or the model's widths"
+            f"{fewer}"
         )
     if isinstance(error, SystemExit):
         what = outside_errors.origin_of(error) or "something in it"

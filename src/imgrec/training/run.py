@@ -50,7 +50,7 @@ _LOOK = 0.2  # seconds between two looks for it
 codebase.remember()  # note the imported code now, as its files may change later
 
 
-def train(job: Job, *, load: Load | None = None, interruption: Interruption | None = None) -> Record:
+def train(job: Job, *, load: Load | None = None, interruption: Interruption | None = None, shared: int = 1) -> Record:
     """Carry out the run in `job.folder` to its end, from its own `last` if there is one, and return its record.
 
     A finished run is not repeated.
@@ -59,6 +59,7 @@ def train(job: Job, *, load: Load | None = None, interruption: Interruption | No
         job: The run; its folder exists.
         load: Loads the images; None for `sources.load`, which reads them from disk.
         interruption: Notes the signals; None for a new one.
+        shared: The number of runs at a time that share the GPU.
 
     Raises:
         RunError, UsageError: The run cannot be carried out; its record has the reason.
@@ -70,7 +71,7 @@ def train(job: Job, *, load: Load | None = None, interruption: Interruption | No
             torch.set_num_threads(threads)
             if job.config.trainer.processes > 1:  # else Lightning would divide the cores among the processes
                 os.environ["OMP_NUM_THREADS"] = str(threads)
-        return _train(job, load or sources.load, interruption or _interruption())
+        return _train(job, load or sources.load, interruption or _interruption(), shared)
 
 
 def _interruption() -> Interruption:
@@ -78,7 +79,7 @@ def _interruption() -> Interruption:
     return Interruption(ignore_repeated=ranks.here().from_outside)
 
 
-def _train(job: Job, load: Load, interruption: Interruption) -> Record:
+def _train(job: Job, load: Load, interruption: Interruption, shared: int) -> Record:
     config, folder, parent = job.config, job.folder, job.parent
     seen = _unchanged(inventory.take(config.data), job)  # a sweep's run may start hours after the command
     if ranks.rank() > 0:  # another process than the first of a distributed run
@@ -103,7 +104,7 @@ def _train(job: Job, load: Load, interruption: Interruption) -> Record:
             command=list(job.command),
             config=serialize.flat(config),
             fingerprint=seen.fingerprint,
-            environment=environment(),
+            environment=environment(before.environment if before is not None and begun else None),
             parent=str(parent) if parent else None,
             parent_id=_id_of(parent, before),
             cwd=run_lookup.start(config),
@@ -120,13 +121,15 @@ def _train(job: Job, load: Load, interruption: Interruption) -> Record:
         foreign = checkpoint.unverified(_states(folder, parent))
         try:
             with interruption.watched():
-                fit_and_read(record, job, seen, load, interruption)
+                fit_and_read(record, job, seen, load, interruption, shared)
                 interruption.raise_if_asked()  # Python drops what a handler raises in a weak reference's callback
         except (Exception, SystemExit, Interrupted) as raised:
             if cut := interruption_in(raised):
                 _close_after(cut, record, folder)
                 raise cut from None
-            error = workers.told(raised, config.data.num_workers) or failures.explained(raised, folder, foreign)
+            error = workers.told(raised, config.data.num_workers) or failures.explained(
+                raised, folder, foreign, shared=shared
+            )
             _close_after(error, record, folder)
             if error is raised:
                 raise
@@ -237,13 +240,15 @@ def _states(folder: Path, parent: Path | None) -> Path:
     return folder / CHECKPOINTS if parent is None or runfolder.has_state(folder) else parent / CHECKPOINTS
 
 
-def fit_and_read(record: Record, job: Job, seen: Inventory, load: Load, interruption: Interruption) -> None:
+def fit_and_read(
+    record: Record, job: Job, seen: Inventory, load: Load, interruption: Interruption, shared: int
+) -> None:
     """Train the network of the job, measure it, and write the run's files, the record last."""
     config, folder = job.config, job.folder
     text_files.write_text(folder / CONFIG, serialize.to_yaml(config))
     records.write(folder / RECORD, record)
     fitting = Fitting(job, seen, load=load, interruption=interruption)
-    record.environment |= of_device(fitting.device, devices=config.trainer.devices)
+    record.environment |= of_device(fitting.device, devices=config.trainer.devices, shared=shared)
     if record.progress["from"] is None:
         trained_images.note(record, config, folder, fitting.source, seen, job.parent)
         records.write(folder / RECORD, record)  # the counts of images may have changed

@@ -5,8 +5,10 @@ from typing import TYPE_CHECKING
 from imgrec.config.fields import setting
 from imgrec.config.launcher import Launcher
 from imgrec.config.registry import register
+from imgrec.errors import UsageError
 
 if TYPE_CHECKING:
+    from imgrec.config.trainer import Trainer
     from imgrec.sweep.watch import Launcher as Runner
 
 
@@ -23,8 +25,27 @@ class Pool(Launcher):
         way_out="0 takes the number from the machine",
     )
 
+    per_gpu: int = setting(
+        0,
+        "runs at a time on each GPU (experimental), in processes that each carry out several runs, one after the other;"
+        " without a GPU there are as many of these as launcher.processes says; 0: a process for each run",
+        identity=False,
+        at_least=0,
+        at_most=64,
+        way_out="0 gives each run a process of its own",
+    )
+
+    def check(self, trainer: "Trainer") -> None:
+        """See `Launcher`."""
+        if self.per_gpu and trainer.processes > 1:
+            key = "devices" if trainer.devices > 1 else "num_nodes"
+            raise UsageError(
+                f"launcher.per_gpu must be 0 for a distributed run, whose processes have GPUs of their own, got"
+                f" {self.per_gpu} with trainer.{key}={getattr(trainer, key)}; leave one of the two out"
+            )
+
     def build(self) -> "Runner":
         """See `sweep.pool`."""
         from imgrec.sweep.pool import Pool
 
-        return Pool(processes=self.processes)
+        return Pool(processes=self.processes, per_gpu=self.per_gpu)
