@@ -56,7 +56,7 @@ def run(
         try:
             return train(job, load=load, interruption=interruption)
         except Interrupted as cut:
-            if not swept and ranks.rank() == 0:
+            if not swept:
                 requeue(cut)
             raise
         except Exception as error:
