@@ -172,7 +172,7 @@ assert not heavy, heavy
     assert done.stdout.count("adam") >= 3
 
 
-DIFFERENT_CPU = "is of runs that were trained on different devices, which round differently: AMD EPYC / NVIDIA H200"
+DIFFERENT_CPU = "trained on different devices, which round differently: AMD EPYC / NVIDIA H200"
 ON_H200 = {"device": "NVIDIA H200", "gpu": ["NVIDIA H200"], "tf32": ["convolutions"]}
 
 
@@ -186,7 +186,7 @@ ON_H200 = {"device": "NVIDIA H200", "gpu": ["NVIDIA H200"], "tf32": ["convolutio
         (
             ON_H200,
             {**ON_H200, "tf32": []},
-            ["is of runs that GPUs trained in different arithmetic: TF32 in convolutions / no TF32"],
+            ["trained by GPUs in different arithmetic: TF32 in convolutions / no TF32"],
         ),
     ],
 )
@@ -197,7 +197,7 @@ def test_a_row_of_different_devices_is_warned_about(
         lay(runs, run(f"optimizer=sgd seed={seed}", score("top1", 0.5 + seed / 10), environment=environment))
         lay(runs, run(f"optimizer=adam seed={seed}", score("top1", 0.5 + seed / 10), environment=first))
     shown = [warning for warning in warnings(table()) if "hardware" not in warning]
-    assert shown == [f"optimizer=sgd {each}" for each in told]
+    assert shown == [f"optimizer=sgd: {each}" for each in told]
 
 
 def test_scores_that_were_measured_on_different_devices_are_warned_about(table: Table, runs: Path) -> None:
@@ -209,4 +209,4 @@ def test_scores_that_were_measured_on_different_devices_are_warned_about(table: 
     assert warnings(table("--protocol", "tta_flip")) == []
     text_files.write_json(path, text_files.read_json(path) | {"environment": ON_H200})
     (warning,) = warnings(table("--protocol", "clean,tta_flip"))
-    assert "tta_flip as measured on different devices: AMD EPYC / NVIDIA H200 (imgrec evaluate" in warning
+    assert "tta_flip measured on different devices: AMD EPYC / NVIDIA H200 (imgrec evaluate" in warning
