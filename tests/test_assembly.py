@@ -1,6 +1,7 @@
 """Test the objects built from a configuration or a checkpoint. A checkpoint that does not fit is refused."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -262,3 +263,29 @@ def test_a_part_of_another_kind_is_refused(saved: Callable[[], Path], state: Sta
 def test_weights_that_are_no_tensors_are_refused(saved: Callable[[], Path], state: State) -> None:
     state["state_dict"]["network.net.classes.bias"] = "soft"
     assert "state_dict's network.net.classes.bias must be a dense tensor, got 'soft'; use" in refusal(saved())
+
+
+def test_a_network_is_compiled_for_the_batch_of_one_of_all_processes(
+    config: Config, source: Source, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Batches are larger than the images, of which each of two processes has half, also on two machines."""
+    seen = list[int]()
+
+    def compiled(network: torch.nn.Module, **_: object) -> Callable[[torch.Tensor], torch.Tensor]:
+        def run(images_nchw: torch.Tensor) -> torch.Tensor:
+            seen.append(len(images_nchw))
+            logits_nk: torch.Tensor = network(images_nchw)
+            return logits_nk
+
+        return run
+
+    monkeypatch.setattr(torch, "compile", compiled)
+    half = len(source.train) // 2
+    for devices, nodes in ((2, 1), (1, 2)):
+        trainer = replace(config.trainer, compile=True, strategy="ddp", devices=devices, num_nodes=nodes)
+        classifier = assembly.classifier(
+            replace(config, trainer=trainer), source, run_id="a", fingerprint="f", resumed=False
+        ).train()
+        classifier(torch.rand(2, 3, 16, 16))
+        classifier(torch.rand(half, 3, 16, 16))
+    assert seen == [half, half]

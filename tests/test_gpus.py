@@ -158,3 +158,17 @@ def test_a_process_that_does_not_see_its_gpus_says_so(monkeypatch: pytest.Monkey
     gpus.check_given(["0"])
     with pytest.raises(BrokenGpuError, match="CUDA must show 2 GPUs by this name, and shows 1"):
         gpus.check_given(["0", "1"])
+
+
+@pytest.mark.parametrize("visible", ["MIG-11aa", "GPU-b", "0,0", "0", "", " ", "-1", ",0", "nothing"])
+def test_a_machine_without_a_driver_has_no_gpu_whatever_the_environment_names(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, visible: str
+) -> None:
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 0)
+    monkeypatch.setattr("imgrec.cuda_probe.KERNEL_MODULE", tmp_path / "none")
+    monkeypatch.setattr(
+        "imgrec.gpus._asked", lambda _: {"error": "libcuda.so.1: cannot open shared object file", "code": 0}
+    )
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+    assert gpus.found() == gpus.Found()
+    assert gpus.handed_out() == []

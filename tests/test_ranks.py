@@ -1,6 +1,8 @@
 """Test which program counts as the one that started this process."""
 
+import os
 import re
+import signal
 from collections.abc import Callable
 from pathlib import Path
 
@@ -8,8 +10,10 @@ import pytest
 from runs import one_line
 
 from imgrec import ranks
-from imgrec.errors import UsageError
+from imgrec.errors import Interrupted, UsageError
+from imgrec.process_ends import Word, telling
 from imgrec.ranks import Start
+from imgrec.training.interruption import requeued_at_once
 
 TORCHRUN = {
     "TORCHELASTIC_RUN_ID": "none",
@@ -136,3 +140,26 @@ def test_commands_of_one_process_are_refused_in_several(
         assert code == 2
         assert re.match(r"imgrec: imgrec .+ needs one process, and srun has started 2; start it without", one_line(err))
     assert not Path("outputs").exists()
+
+
+@pytest.mark.parametrize("rank", ["0", "1"])
+def test_only_the_first_process_requeues_the_job_and_says_that_it_was_interrupted(
+    workplace: Path, monkeypatch: pytest.MonkeyPatch, rank: str
+) -> None:
+    """SLURM sends the signal to all of them. Another one could requeue the job before the first has saved the run."""
+    scontrol = workplace / "bin/scontrol"
+    scontrol.parent.mkdir()
+    scontrol.write_text('#!/bin/sh\necho "$@" >> requeued\n')
+    scontrol.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{scontrol.parent}:{os.environ['PATH']}")
+    for name, value in (SRUN | {"SLURM_PROCID": rank}).items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(Interrupted), requeued_at_once():
+        signal.raise_signal(signal.SIGUSR1)
+    assert Path("requeued").exists() == (rank == "0")
+    told = list[Word]()
+    kind = Interrupted if rank == "0" else SystemExit
+    with pytest.raises(kind) as raised, requeued_at_once(), telling(told.append):
+        raise Interrupted(signal.SIGUSR1)
+    assert [word.signum for word in told] == ([] if rank == "0" else [signal.SIGUSR1])
+    assert rank == "0" or (isinstance(raised.value, SystemExit) and raised.value.code == 138)

@@ -79,7 +79,7 @@ def datamodule(config: Config, images: Source, *, position: RunPosition | None =
 
 def _whole_batch(config: Config, images: int) -> int:
     """Return the images in a whole training batch of one process, of so many training images."""
-    return min(config.data.batch_size, -(-images // config.trainer.devices))
+    return min(config.data.batch_size, -(-images // config.trainer.processes))
 
 
 def classifier(

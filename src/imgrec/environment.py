@@ -155,7 +155,7 @@ def of_device(device: torch.device, *, devices: int = 1, full_float32: bool = Fa
 
     Args:
         device: The device of the process.
-        devices: The number of devices of a distributed run, each with a process of its own.
+        devices: The number of devices of a distributed run on this machine, each with a process of its own.
         full_float32: True if TF32 is disabled where the device computes.
         shared: The number of runs at a time that share the GPU.
 

@@ -53,11 +53,12 @@ def run(
     trainer = job.config.trainer
     if swept and trainer.progress != "none":
         job = replace(job, config=replace(job.config, trainer=replace(trainer, progress="plain")))
-    with runlog.refusing_disk(), runlog.kept(job.folder, quiet=swept, verbose=job.verbose):
+    quiet = swept or ranks.rank() > 0  # the first process of a distributed run speaks
+    with runlog.refusing_disk(), runlog.kept(job.folder, quiet=quiet, verbose=job.verbose):
         try:
             return train(job, load=load, interruption=interruption, shared=shared)
         except Interrupted as cut:
-            if not swept and ranks.rank() == 0:
+            if not swept:
                 requeue(cut)
             raise
         except Exception as error:

@@ -89,8 +89,8 @@ def found() -> Found:
     if given == []:
         return Found()
     divided = given is not None and given[0].startswith("MIG-")
-    reported = 1 if divided else torch.cuda.device_count()
-    if not reported and not cuda_probe.KERNEL_MODULE.exists():
+    reported = 0 if divided else torch.cuda.device_count()  # for an instance it would initialise CUDA
+    if not (reported or divided or cuda_probe.KERNEL_MODULE.exists()):
         return Found()
     return _judged(_asked(os.environ.get(VISIBLE)), reported, torch.version.cuda, torch.__version__)
 
@@ -100,7 +100,7 @@ def _judged(said: dict[str, Any], reported: int, built_for: str, version: str) -
 
     Args:
         said: The answer of `cuda_probe.look`; only `error` where there was none.
-        reported: The number of GPUs that NVML reports.
+        reported: The number of GPUs that NVML reports; 0 for an instance of a divided GPU.
         built_for: The version of CUDA that PyTorch is built for.
         version: The version of PyTorch.
     """
@@ -175,7 +175,7 @@ def handed_out() -> list[str]:
     CUDA shows a process whole GPUs, or one MIG instance. So processes may share named instances, one each.
     """
     usable, given = found(), _given()
-    if given is None or not usable.names:
+    if not given or not usable.names:
         return [str(number) for number in range(len(usable.names))]
     if given[0].startswith("MIG-"):
         return list(dict.fromkeys(name for name in given if name.startswith("MIG-")))

@@ -88,7 +88,7 @@ def telling(tell: Callable[[Word], None]) -> Iterator[None]:
     except (Exception, Interrupted) as error:
         if cut := interruption_in(error):
             tell(Word(text=str(cut), signum=cut.exit_code - 128))
-            raise cut from None
+            raise SystemExit(cut.exit_code) from None
         tell(Word(text=_told(error)[:_LONGEST], broken=isinstance(error, BrokenConnectionError)))
         if os.environ.get("IMGREC_DEBUG") == "1":
             traceback.print_exception(error)

@@ -184,7 +184,7 @@ def test_seconds_of_runs_that_shared_a_gpu_and_of_others_are_warned_about(table:
     )
 
 
-DIFFERENT_CPU = "is of runs that were trained on different devices, which round differently: AMD EPYC / NVIDIA H200"
+DIFFERENT_CPU = "trained on different devices, which round differently: AMD EPYC / NVIDIA H200"
 ON_H200 = {"device": "NVIDIA H200", "gpu": ["NVIDIA H200"], "tf32": ["convolutions"]}
 
 
@@ -198,7 +198,7 @@ ON_H200 = {"device": "NVIDIA H200", "gpu": ["NVIDIA H200"], "tf32": ["convolutio
         (
             ON_H200,
             {**ON_H200, "tf32": []},
-            ["is of runs that GPUs trained in different arithmetic: TF32 in convolutions / no TF32"],
+            ["trained by GPUs in different arithmetic: TF32 in convolutions / no TF32"],
         ),
     ],
 )
@@ -209,7 +209,7 @@ def test_a_row_of_different_devices_is_warned_about(
         lay(runs, run(f"optimizer=sgd seed={seed}", score("top1", 0.5 + seed / 10), environment=environment))
         lay(runs, run(f"optimizer=adam seed={seed}", score("top1", 0.5 + seed / 10), environment=first))
     shown = [warning for warning in warnings(table()) if "hardware" not in warning]
-    assert shown == [f"optimizer=sgd {each}" for each in told]
+    assert shown == [f"optimizer=sgd: {each}" for each in told]
 
 
 def test_scores_that_were_measured_on_different_devices_are_warned_about(table: Table, runs: Path) -> None:
@@ -221,4 +221,4 @@ def test_scores_that_were_measured_on_different_devices_are_warned_about(table: 
     assert warnings(table("--protocol", "tta_flip")) == []
     text_files.write_json(path, text_files.read_json(path) | {"environment": ON_H200})
     (warning,) = warnings(table("--protocol", "clean,tta_flip"))
-    assert "tta_flip as measured on different devices: AMD EPYC / NVIDIA H200 (imgrec evaluate" in warning
+    assert "tta_flip measured on different devices: AMD EPYC / NVIDIA H200 (imgrec evaluate" in warning

@@ -12,6 +12,9 @@ from torch import nn
 from torch.optim.swa_utils import AveragedModel, get_ema_avg_fn, update_bn
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from imgrec import assembly
+from imgrec.config.compose import compose
+from imgrec.training import callback_list
 from imgrec.training.averaging import Average, Averaging, count_statistics
 
 
@@ -126,3 +129,15 @@ def test_the_average_lies_where_the_network_will_be_trained() -> None:
     assert averaging._average_model is not None
     assert {tensor.device.type for tensor in averaging._average_model.parameters()} == {"meta"}
     assert {tensor.device.type for tensor in module.parameters()} == {"cpu"}
+
+
+def test_statistics_are_recomputed_from_as_many_images_however_the_processes_are_spread(
+    tiny: list[str],
+) -> None:
+    ema = ["trainer.ema_decay=0.9", "trainer.ema_statistics=recomputed", "trainer.strategy=ddp"]
+    counted = []
+    for devices, nodes in ((1, 1), (4, 1), (2, 2)):
+        config = compose([*tiny, *ema, f"trainer.devices={devices}", f"trainer.num_nodes={nodes}"])
+        averaging = callback_list._averaging(config, assembly.datamodule(config, assembly.source(config)))
+        counted.append(averaging._batches * devices * nodes * config.data.batch_size)
+    assert [round(count, -3) for count in counted] == [10_000] * 3

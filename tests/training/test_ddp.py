@@ -7,6 +7,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ import torch
 from lightning.fabric.plugins.environments.lightning import find_free_network_port
 from runs import assert_same_run, one_line, state
 
-from imgrec import launch, runfolder
+from imgrec import ddp_processes, launch, runfolder
 from imgrec.errors import RunError, UsageError
 
 
@@ -29,7 +30,7 @@ def test_two_processes_train_as_one_with_the_batches_of_both(
     assert one.wait() == 0, one.log.read_text()
     two = imgrec("train", *words, "trainer=ddp", "trainer.accelerator=cpu", "data.batch_size=6", "hydra.run.dir=two")
     assert two.wait() == 0, two.log.read_text()
-    for said in ("finished:", "from epoch 3 on without the easiest 24 of 60"):
+    for said in ("60 + 12 + 12 images", "finished:", "from epoch 3 on without the easiest 24 of 60"):
         assert two.log.read_text().count(said) == 1, "one process speaks"
     alone, shared = (state(workplace / name) for name in ("one", "two"))
     subsets = alone["ImageData"]["subset"], shared["ImageData"]["subset"]
@@ -64,6 +65,20 @@ def test_a_signal_to_the_first_process_ends_both_at_the_same_step(
     again = imgrec(*words, "hydra.run.dir=cut")
     assert again.wait() == 0, again.log.read_text()
     assert_same_run(workplace / "straight", workplace / "cut")  # the counts of the interrupted epoch included
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("g++") is None, reason="PyTorch's compiler for CPUs needs g++")
+def test_a_signal_to_a_run_that_compiles_ends_both_at_once(
+    tiny: list[str], imgrec: Callable[..., Any], workplace: Path
+) -> None:
+    child = imgrec("train", *tiny, *_DDP, "trainer.compile=true", "hydra.run.dir=run")
+    log = workplace / "run/train.log"
+    code = child.signal_when(lambda: log.is_file() and "compiling" in log.read_text(), signal.SIGTERM)
+    ended = time.time()
+    assert code == 143, child.log.read_text()
+    assert runfolder.record_of(Path("run")).status == "interrupted"
+    assert ended - log.stat().st_mtime < ddp_processes.GRACE / 2, "as compiling began when the log was last written"
 
 
 _BREAKS = """

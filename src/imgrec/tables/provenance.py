@@ -54,9 +54,9 @@ def of_devices(runs: Sequence[Run], columns: Sequence[Column], at: str) -> list[
     finished = [run for run in runs if run.record.status == "finished"]
     told = []
     if len(devices := _distinct(filter(None, map(_device, finished)))) > 1:
-        told.append(f"is of runs that were trained on different devices, which round differently: {_listed(devices)}")
+        told.append(f"trained on different devices, which round differently: {_listed(devices)}")
     if len(arithmetic := _distinct(filter(None, map(_arithmetic, finished)))) > 1:
-        told.append(f"is of runs that GPUs trained in different arithmetic: {_listed(arithmetic)}")
+        told.append(f"trained by GPUs in different arithmetic: {_listed(arithmetic)}")
     measured: dict[tuple[str, ...], list[str]] = {}
     for column in columns:
         scored = [(run, score) for run in finished if (score := run_score.found(run, column, at)) is not None]
@@ -66,7 +66,7 @@ def of_devices(runs: Sequence[Run], columns: Sequence[Column], at: str) -> list[
             measured.setdefault(known, []).append(column.label)
     for known, labels in measured.items():
         told.append(
-            f"has {', '.join(labels)} as measured on different devices: {_listed(known)} (imgrec evaluate --device"
+            f"{', '.join(labels)} measured on different devices: {_listed(known)} (imgrec evaluate --device"
             " chooses one)"
         )
     return told

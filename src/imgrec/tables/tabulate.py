@@ -86,11 +86,11 @@ def tabulate(runs: Sequence[Run], request: Request, figures: Sequence[Figure] = 
     for row in rows:
         if differ := row.different_code:
             table.warnings.append(
-                f"{table.name_of(row.setting)} is of runs that different code of {', '.join(differ)} made; train them"
+                f"{table.name_of(row.setting)}: made by different code of {', '.join(differ)}; train them"
                 " again in another folder, or leave some out"
             )
         differ_on = provenance.of_devices(row.runs, columns, request.at)
-        table.warnings += [f"{table.name_of(row.setting)} {told}" for told in differ_on]
+        table.warnings += [f"{table.name_of(row.setting)}: {told}" for told in differ_on]
     notes_below.describe(table, notes, reader)
     if request.where:
         notes.append(f"kept: {' '.join(condition.words for condition in request.where)}")

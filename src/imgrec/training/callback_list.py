@@ -105,7 +105,7 @@ class Callbacks:
 
 def _averaging(config: Config, data: ImageData) -> Averaging:
     """Return the average, whose batch-norm statistics may be computed anew from about `_COUNTED` images."""
-    decay, batch = config.trainer.ema_decay, config.data.batch_size * config.trainer.devices
+    decay, batch = config.trainer.ema_decay, config.data.batch_size * config.trainer.processes
     if config.trainer.ema_statistics == "averaged":
         return Averaging(decay=decay)
     return Averaging(decay=decay, recount=data.training_images, batches=-(-_COUNTED // batch))

@@ -242,7 +242,12 @@ class Fitting:
             asked=lambda: self.interruption.signum,
             give_up=give_up,
         ) as companions:
-            yield companions
+            try:
+                yield companions
+            except BaseException:
+                if not self.saver.has_stepped:  # nothing is saved; they still compile, or wait for this process
+                    companions.kill()
+                raise
 
     def cost(self) -> dict[str, Any]:
         """Return the times of the run, and the parameters and FLOPs of its network.

@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator
 from types import FrameType
 from typing import NoReturn
 
+from imgrec import ranks
 from imgrec.errors import Interrupted, interruption_in
 
 log = logging.getLogger(__name__)
@@ -103,6 +104,8 @@ def requeued_at_once() -> Iterator[None]:
     signal.signal(signal.SIGUSR1, _raise)
     try:
         yield
+    except SystemExit:  # another process than the first of a run, which has told the first why it ends
+        raise
     except BaseException as error:
         if cut := interruption_in(error):
             requeue(cut)
@@ -119,10 +122,11 @@ def _raise(signum: int, frame: FrameType | None) -> NoReturn:
 def requeue(cut: Interrupted) -> None:
     """Ask SLURM to start this job again, and log a failure.
 
-    Do nothing outside of SLURM, for another signal than SIGUSR1, or a second time for the same interruption.
+    Do nothing outside of SLURM, for another signal than SIGUSR1, or a second time for the same interruption. Of the
+    processes of a distributed run, all of which get the signal, only the first one asks, once the run is saved.
     """
     job = os.environ.get("SLURM_JOB_ID")
-    if job is None or cut.exit_code != 128 + signal.SIGUSR1 or cut.requeued:
+    if job is None or cut.exit_code != 128 + signal.SIGUSR1 or cut.requeued or ranks.rank() > 0:
         return
     cut.requeued = True
     if array := os.environ.get("SLURM_ARRAY_JOB_ID"):
