@@ -148,7 +148,7 @@ def test_a_signal_between_two_runs_ends_the_worker_and_fails_no_run(python: Any,
     assert [path.name for path in Path("runs").glob("*/record.json")] == ["record.json"], "the second has not begun"
 
 
-# Runs that leave different things behind: optimizers, dropout, an average, workers, threads, bfloat16, algorithms.
+# Runs that leave different things behind: optimizers, dropout, an average, workers, threads, bfloat16, compiled code.
 VARIED = [
     ["optimizer=sgd", "model.dropout=0.5"],
     ["optimizer=muon", "trainer.deterministic=false"],
@@ -158,6 +158,8 @@ VARIED = [
     ["optimizer=sgd", "trainer.threads=1", "loss=focal", "test_calibration=true"],
     ["optimizer=adam", "model.dropout=0.5", "trainer.accumulate=2", "schedule=cosine"],
     ["optimizer=sgd", "model.dropout=0.5"],
+    ["optimizer=sgd", "trainer.compile=true"],
+    ["optimizer=adam", "trainer.compile=true"],
 ]
 
 
