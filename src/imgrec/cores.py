@@ -2,6 +2,9 @@
 
 import os
 
+THREADS = "OMP_NUM_THREADS"
+"""The variable that gives a process its number of threads."""
+
 
 def cores() -> int:
     """Return the number of CPU cores available to this process, if the system reports it, else of the machine.

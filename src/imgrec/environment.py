@@ -150,6 +150,14 @@ def environment(before: Mapping[str, Any] | None = None) -> dict[str, Any]:
     }
 
 
+def threads_of(found: Mapping[str, Any], processes: int) -> int:
+    """Return the threads of each process of a run, as its record's environment names them; 0 where it does not.
+
+    Older versions noted for several processes the number before it was divided among them. They named no device.
+    """
+    return int(found.get("threads") or 0) if processes == 1 or "device" in found else 0
+
+
 def of_device(device: torch.device, *, devices: int = 1, full_float32: bool = False, shared: int = 1) -> dict[str, Any]:
     """Return what computes in this process, and how, in the form of record.json. On a GPU this initialises CUDA.
 

@@ -14,6 +14,7 @@ from imgrec.config.identity import SHORT, run_id
 from imgrec.config.root import Config, elsewhere
 from imgrec.curve_file import read_curves
 from imgrec.disk import content
+from imgrec.environment import threads_of
 from imgrec.errors import RunError, StrPath, UsageError, shown
 from imgrec.job import Job
 from imgrec.records import Record
@@ -149,8 +150,8 @@ def _as_recorded(config: Config, record: Record) -> Config:
     trainer, found = config.trainer, record.environment
     if trainer.accelerator == "auto" and "gpu" in found:
         trainer = dataclasses.replace(trainer, accelerator="gpu" if found["gpu"] else "cpu")
-    if not trainer.threads and trainer.processes == 1:  # Lightning divides the cores among several processes
-        trainer = dataclasses.replace(trainer, threads=found.get("threads", 0))
+    if not trainer.threads:
+        trainer = dataclasses.replace(trainer, threads=threads_of(found, trainer.processes))
     if trainer.num_nodes > 1:
         trainer = dataclasses.replace(trainer, devices=trainer.processes, num_nodes=1)
     return dataclasses.replace(config, trainer=trainer)

@@ -150,6 +150,15 @@ def test_a_recipe_changes_choices_and_the_command_line_changes_the_recipe() -> N
             "augment.sizes must lie in [8, 31], got 4; from the network's smallest to below the images' own",
         ),
         (
+            [
+                "augment.sizes=[16,17,18,19,20,21,22,23]",
+                "augment.sizes_until=[0.1,0.2,0.3,0.4,0.5,0.6,0.7,0.8]",
+                "model=whitened_cnn",
+                "trainer.compile=true",
+            ],
+            "augment.sizes must be at most 8 with trainer.compile=true, the images' own side included,",
+        ),
+        (
             ["augment.sizes=[40]", "augment.sizes_until=[0.5]", "model=whitened_cnn"],
             "augment.sizes must lie in [9, 31], got 40; from the network's smallest to below the images' own",
         ),

@@ -17,7 +17,7 @@ from imgrec.config.model import Model
 from imgrec.config.optimizer import Optimizer
 from imgrec.config.schedule import Schedule
 from imgrec.config.sweep import Sweep
-from imgrec.config.trainer import Trainer
+from imgrec.config.trainer import COMPILED_SHAPES, Trainer
 from imgrec.errors import UsageError
 
 AXES = ("data", "augment", "model", "loss", "optimizer", "schedule", "trainer")  # the identity of a run
@@ -114,6 +114,11 @@ class Config:
         self.model.check_side(self.data.side, resizable=self.data.resizable)
         for side in self.augment.sizes:
             self._check_size(side)
+        if self.trainer.compile and (sizes := len({*self.augment.sizes, self.data.side})) > COMPILED_SHAPES:
+            raise UsageError(
+                f"augment.sizes must be at most {COMPILED_SHAPES} with trainer.compile=true, the images' own side"
+                f" included, as PyTorch compiles no more, got {sizes}; name fewer, or give trainer.compile=false"
+            )
         if self.augment.crop_border == "reflect" and self.augment.crop_padding >= self.data.side:
             raise UsageError(
                 f"augment.crop_padding must be < {self.data.side}, the images' side, with augment.crop_border=reflect,"

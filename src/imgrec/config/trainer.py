@@ -11,6 +11,7 @@ ACCELERATORS = ("auto", "cpu", "gpu")
 STRATEGIES = ("auto", "ddp")
 PRECISIONS = ("32", "bf16-mixed", "16-mixed")
 TRIED = 3  # batches of each kind that trainer.fast_dev_run takes
+COMPILED_SHAPES = 8  # PyTorch compiles a network for so many shapes at most, and runs it as it is for others
 PROGRESS = ("auto", "rich", "plain", "none")
 
 

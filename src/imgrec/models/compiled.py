@@ -15,6 +15,9 @@ class Compiled:
     PyTorch compiles a network again for each shape, which takes seconds to minutes. Training batches have one shape
     for each size of images. An epoch's last batch, validation and measurements have others, and take little time.
 
+    What was compiled in this process before is dropped, as PyTorch compiles a few shapes of all networks together, and
+    runs others as they are (`config.trainer.COMPILED_SHAPES`).
+
     It is no module, so that the network's parameters are saved under one name only.
 
     Args:
@@ -24,6 +27,7 @@ class Compiled:
 
     def __init__(self, network: nn.Module, *, batch_size: int) -> None:
         self._network = network
+        torch.compiler.reset()
         self._compiled = cast(nn.Module, torch.compile(network, dynamic=False))
         self._batch_size = batch_size
         self._shapes = set[tuple[int, ...]]()

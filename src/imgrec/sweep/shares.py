@@ -6,11 +6,8 @@ from dataclasses import dataclass
 
 from imgrec import gpus
 from imgrec.config.root import Config
-from imgrec.cores import cores
+from imgrec.cores import THREADS, cores
 from imgrec.errors import RunError
-
-THREADS = "OMP_NUM_THREADS"
-"""The variable that gives a process its number of threads."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -23,10 +23,11 @@ from typing import TYPE_CHECKING
 from imgrec import disk, gpus, runfolder, runlog
 from imgrec.config import origins
 from imgrec.config.root import Config
+from imgrec.cores import THREADS
 from imgrec.errors import BrokenGpuError, Interrupted, interruption_in, sentence
 from imgrec.job import Job
 from imgrec.runlog import LOG
-from imgrec.sweep.shares import THREADS, Share
+from imgrec.sweep.shares import Share
 from imgrec.training.interruption import SIGNALS, Interruption
 
 if TYPE_CHECKING:

@@ -27,11 +27,11 @@ from imgrec import (
 from imgrec.codebase import Code
 from imgrec.config import origins, serialize
 from imgrec.config.root import Config
-from imgrec.cores import cores
+from imgrec.cores import THREADS, cores
 from imgrec.data import inventory, sources, workers
 from imgrec.data.inventory import Inventory
 from imgrec.data.sources import Load
-from imgrec.environment import check_hardware, environment, hardware_warnings, of_device
+from imgrec.environment import check_hardware, environment, hardware_warnings, of_device, threads_of
 from imgrec.errors import BrokenGpuError, Interrupted, LostProcess, RunError, interruption_in, shown
 from imgrec.job import Job
 from imgrec.process_ends import BrokenConnectionError, Cause
@@ -67,11 +67,25 @@ def train(job: Job, *, load: Load | None = None, interruption: Interruption | No
     """
     check_hardware(job.config)
     with left_as_found(), safepath.for_processes():  # for processes of a distributed run, and of torch.compile
-        if threads := job.config.trainer.threads:
-            torch.set_num_threads(threads)
-            if job.config.trainer.processes > 1:  # else Lightning would divide the cores among the processes
-                os.environ["OMP_NUM_THREADS"] = str(threads)
+        _set_threads(job.config)
         return _train(job, load or sources.load, interruption or _interruption(), shared)
+
+
+def _set_threads(config: Config, noted: int = 0) -> None:
+    """Set the number of threads of each process, which the record names, and which decides the order of sums.
+
+    Args:
+        config: The run's configuration.
+        noted: The number that an earlier process of the run used, for trainer.threads=0.
+    """
+    trainer = config.trainer
+    threads = trainer.threads or noted
+    if not threads and trainer.processes > 1 and THREADS not in os.environ:
+        threads = max(1, cores() // trainer.devices)  # Lightning divides them so, once the record is written
+    if threads:
+        torch.set_num_threads(threads)
+        if trainer.processes > 1:  # for the others, and so that Lightning does not divide
+            os.environ[THREADS] = str(threads)
 
 
 def _interruption() -> Interruption:
@@ -94,7 +108,9 @@ def _train(job: Job, load: Load, interruption: Interruption, shared: int) -> Rec
             log.warning("%s", run_lookup.unknown_contents(folder))
         begun = runfolder.newest_state(folder)  # lets a later process find out whether this one reached a checkpoint
         if before is not None and begun:
-            _keep_threads(before, config)
+            # the order of sums stays the same, if the machine has the cores
+            noted = threads_of(before.environment, config.trainer.processes)
+            _set_threads(config, noted if noted <= cores() else 0)
         code, code_since = _code(config, folder, before, parent)
         record = Record(
             run_id=job.run_id,
@@ -212,16 +228,6 @@ def _code(config: Config, folder: Path, before: Record | None, parent: Path | No
     if warning := codechange.of_state(place, record, config.code):
         log.warning("%s", warning)
     return codechange.continued(record, now)
-
-
-def _keep_threads(before: Record, config: Config) -> None:
-    """Set the number of threads that the run began with, if PyTorch chose it and the machine has the cores.
-
-    The order of sums then stays the same.
-    """
-    threads = before.environment.get("threads", 0)
-    if not config.trainer.threads and config.trainer.processes == 1 and 0 < threads <= cores():
-        torch.set_num_threads(threads)
 
 
 def _deaths(before: Record | None, begun: str | None) -> int:
