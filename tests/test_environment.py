@@ -12,7 +12,7 @@ import torch
 from imgrec import environment
 from imgrec.config.compose import compose
 from imgrec.cpu_features import bfloat16_slowdown, sums_in_float32
-from imgrec.environment import check_hardware, hardware_warnings
+from imgrec.environment import check_hardware, hardware_warnings, threads_of
 from imgrec.errors import UsageError
 from imgrec.optim.orthogonal import working_type
 
@@ -132,3 +132,11 @@ def test_a_run_that_shared_its_gpu_says_so_also_after_it_went_on_alone(monkeypat
     assert "shared" not in environment.of_device(torch.device("cpu"), shared=3), "it shares no GPU"
     assert environment.environment({"shared": 3, "gpu": ["another"]})["shared"] == 3
     assert environment.environment({"gpu": ["another"]})["gpu"] == []
+
+
+def test_threads_of_several_processes_count_where_a_record_names_its_device() -> None:
+    """Older versions noted the number that was divided among the processes afterwards."""
+    assert threads_of({"threads": 4}, 1) == 4
+    assert threads_of({"threads": 4}, 2) == 0
+    assert threads_of({"threads": 4, "device": "AMD EPYC"}, 2) == 4
+    assert threads_of({}, 1) == 0

@@ -18,6 +18,7 @@ from lightning.fabric.plugins.environments.lightning import find_free_network_po
 from runs import assert_same_run, one_line, state
 
 from imgrec import ddp_processes, launch, runfolder
+from imgrec.cores import cores
 from imgrec.errors import RunError, UsageError
 
 
@@ -65,6 +66,21 @@ def test_a_signal_to_the_first_process_ends_both_at_the_same_step(
     again = imgrec(*words, "hydra.run.dir=cut")
     assert again.wait() == 0, again.log.read_text()
     assert_same_run(workplace / "straight", workplace / "cut")  # the counts of the interrupted epoch included
+
+
+@pytest.mark.slow
+def test_a_run_that_leaves_its_threads_to_the_machine_is_repeated_with_the_same(
+    tiny: list[str], imgrec: Callable[..., Any], workplace: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("OMP_NUM_THREADS")
+    words = [*(word for word in tiny if not word.startswith("trainer.threads")), *_DDP, "trainer.max_epochs=1"]
+    assert imgrec("train", *words, "hydra.run.dir=run").wait() == 0
+    noted = json.loads(Path("run/record.json").read_text())["environment"]["threads"]
+    assert noted == max(1, cores() // 2)
+    monkeypatch.setenv("OMP_NUM_THREADS", str(noted + 2))
+    child = imgrec("verify", "run")
+    assert child.wait() == 0, child.log.read_text()
+    assert "bit-equal" in child.log.read_text()
 
 
 @pytest.mark.slow
