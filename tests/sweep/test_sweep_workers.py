@@ -113,6 +113,38 @@ def test_sigterm_to_a_worker_interrupts_the_run_that_it_carries_out(sweep: Calla
     assert "a signal to its process alone interrupted it" in child.log.read_text()
 
 
+COUNTING = """
+import os
+from imgrec import losses
+from imgrec.components import Loss, register
+
+logs = set()
+
+
+@register("loss", "counting")
+class Counting(Loss):
+    "Cross entropy that is built by one run of a process, which its log tells."
+
+    def build(self):
+        logs.add(os.readlink("/proc/self/fd/1"))
+        if len(logs) > 1:
+            raise RuntimeError("an earlier run has left something behind")
+        return losses.cross_entropy
+"""
+
+
+@pytest.mark.slow
+def test_components_of_the_user_find_nothing_of_an_earlier_run(
+    sweep: Callable[..., Any], tiny: list[str], workplace: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (workplace / "counting.py").write_text(COUNTING)
+    monkeypatch.setenv("IMGREC_COMPONENTS", str(workplace / "counting.py"))
+    child = sweep(*tiny, *ONE_WORKER, "loss=counting", "test=false", "seed=0,1")
+    child.wait()
+    said = [json.loads(path.read_text()) for path in SWEEP.glob("*/record.json")]
+    assert [(each["status"], each["error"]) for each in said] == [("finished", None)] * 2, child.log.read_text()
+
+
 # What a script needs to give runs to a worker itself.
 _WORKER = """
 import multiprocessing, os, signal, sys, time
