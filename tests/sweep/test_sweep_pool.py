@@ -78,7 +78,7 @@ def test_a_process_that_dies_hard_is_a_failed_run_and_the_others_end_as_in_one_p
     ("signum", "code", "group"),
     [
         pytest.param(signal.SIGTERM, 143, False, marks=pytest.mark.slow),
-        (signal.SIGTERM, 143, True),
+        pytest.param(signal.SIGTERM, 143, True, marks=pytest.mark.slow),
         pytest.param(signal.SIGINT, 130, False, marks=pytest.mark.slow),
         (signal.SIGKILL, -9, False),
     ],
@@ -240,6 +240,7 @@ def test_a_broken_gpu_is_set_aside_and_its_run_goes_on_with_another(two_gpus: Ca
     assert said.count("] running ") == 3
 
 
+@pytest.mark.slow
 def test_a_sweep_without_a_gpu_that_works_ends_and_goes_on_later(
     two_gpus: Callable[..., Any], tiny: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

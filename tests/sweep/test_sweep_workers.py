@@ -82,9 +82,8 @@ def test_a_run_that_fails_takes_its_worker_along_and_no_other_run(
     assert results(folder_of(2)) == results(undisturbed("trainer.max_epochs=1", "seed=2"))
 
 
-@pytest.mark.parametrize(
-    ("signum", "code"), [(signal.SIGINT, 130), pytest.param(signal.SIGKILL, -9, marks=pytest.mark.slow)]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize(("signum", "code"), [(signal.SIGINT, 130), (signal.SIGKILL, -9)])
 def test_a_signal_to_the_sweep_saves_the_second_run_of_a_worker(
     sweep: Callable[..., Any], tiny: list[str], signum: int, code: int
 ) -> None:
