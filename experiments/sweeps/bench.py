@@ -36,6 +36,19 @@ def seconds(commands: list[list[str]]) -> float:
     return took
 
 
+def tell_sides(names: tuple[str, str], pairs: list[tuple[float, float]]) -> None:
+    """Print the seconds of both sides."""
+    for name, values in zip(names, zip(*pairs, strict=True), strict=True):
+        print(f"{name}: {statistics.median(values):.1f} s [{min(values):.1f}, {max(values):.1f}]")
+
+
+def tell_place(more: str = "") -> None:
+    """Print where it was measured, and at which commit."""
+    now = environment()
+    print(f"{now['cpu']}, {now['cores']} cores{more}; torch {now['torch']}, lightning {now['lightning']}")
+    print(f"commit {now['commit']}{' (dirty)' if now['dirty'] else ''}")
+
+
 def main() -> None:
     """Measure, and print Markdown."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -48,11 +61,8 @@ def main() -> None:
     ratios = [one / other for one, other in pairs]
     median, least, most = statistics.median(ratios), min(ratios), max(ratios)
     print(f"one sweep of {RUNS} runs / {RUNS} commands: {median:.3f} [{least:.3f}, {most:.3f}]  (aim <= 0.5)")
-    for name, values in zip(("sweep", "commands"), zip(*pairs, strict=True), strict=True):
-        print(f"{name}: {statistics.median(values):.1f} s [{min(values):.1f}, {max(values):.1f}]")
-    now = environment()
-    print(f"{now['cpu']}, {now['cores']} cores; torch {now['torch']}, lightning {now['lightning']}")
-    print(f"commit {now['commit']}{' (dirty)' if now['dirty'] else ''}")
+    tell_sides(("sweep", "commands"), pairs)
+    tell_place()
 
 
 if __name__ == "__main__":

@@ -9,9 +9,7 @@ first. Wall time: run it on a machine that does nothing else.
 import argparse
 import statistics
 
-from bench import RUNS, WORDS, seconds
-
-from imgrec.environment import environment
+from bench import RUNS, WORDS, seconds, tell_place, tell_sides
 
 
 def main() -> None:
@@ -27,11 +25,8 @@ def main() -> None:
     ratios = [other / one for one, other in pairs]
     median, least, most = statistics.median(ratios), min(ratios), max(ratios)
     print(f"runs an hour, launcher.per_gpu=1 / a process for each run: {median:.2f} [{least:.2f}, {most:.2f}]")
-    for name, values in zip(("workers", "a process for each run"), zip(*pairs, strict=True), strict=True):
-        print(f"{name}: {statistics.median(values):.1f} s [{min(values):.1f}, {max(values):.1f}]")
-    now = environment()
-    print(f"{now['cpu']}, {now['cores']} cores, {options.processes} processes of one thread; torch {now['torch']}")
-    print(f"commit {now['commit']}{' (dirty)' if now['dirty'] else ''}")
+    tell_sides(("workers", "a process for each run"), pairs)
+    tell_place(f", {options.processes} processes of one thread")
 
 
 if __name__ == "__main__":

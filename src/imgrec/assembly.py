@@ -77,11 +77,6 @@ def datamodule(config: Config, images: Source, *, position: RunPosition | None =
     )
 
 
-def _whole_batch(config: Config, images: int) -> int:
-    """Return the images in a whole training batch of one process, of so many training images."""
-    return min(config.data.batch_size, -(-images // config.trainer.processes))
-
-
 def classifier(
     config: Config,
     images: Source,
@@ -111,6 +106,7 @@ def classifier(
         fetch=not resumed,
     )
     loss = config.loss.build()
+    whole_batch = min(config.data.batch_size, -(-len(images.train) // config.trainer.processes))
     _check_outside(config, built, loss, images)
     if built.begins_from_data and not resumed:
         built.initialise(_sample(images.train, images.image_size))
@@ -135,7 +131,7 @@ def classifier(
         ),
         position=position,
         channels_last=config.trainer.channels_last,
-        compiled_batch=_whole_batch(config, len(images.train)) if config.trainer.compile else None,
+        compiled_batch=whole_batch if config.trainer.compile else None,
     )
 
 

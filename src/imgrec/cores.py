@@ -12,3 +12,8 @@ def cores() -> int:
     A container or SLURM may limit it.
     """
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def cores_each(processes: int) -> int:
+    """Return the number of cores of each of so many processes; at least 1."""
+    return max(1, cores() // processes)

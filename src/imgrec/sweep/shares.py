@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from imgrec import gpus
 from imgrec.config.root import Config
-from imgrec.cores import THREADS, cores
+from imgrec.cores import THREADS, cores, cores_each
 from imgrec.errors import RunError
 
 
@@ -58,7 +58,7 @@ def shares(configs: Sequence[Config], processes: int, per_gpu: int = 0) -> list[
     count = min(processes or most, len(configs))
     if given and per_gpu:
         count = min(count, most)
-    threads = max(1, min(torch.get_num_threads(), cores() // (count * devices)))
+    threads = min(torch.get_num_threads(), cores_each(count * devices))
     if not given:
         return [Share(threads=threads)] * count
     firsts = [number % groups * devices for number in range(count)]
@@ -74,5 +74,5 @@ def whole(config: Config) -> Share:
 
     threads, devices = torch.get_num_threads(), config.trainer.devices
     if devices > 1 and THREADS not in os.environ:
-        threads = max(1, cores() // devices)  # as Lightning divides them among the processes of a run
+        threads = cores_each(devices)  # as Lightning divides them among the processes of a run
     return Share(threads=threads)

@@ -1,13 +1,15 @@
-"""Read what `imgrec evaluate` writes: later measurements of a run. Imports no torch."""
+"""Read what `imgrec evaluate` writes, later measurements of a run, and judge what counts of it. Imports no torch."""
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from imgrec import records, text_files, value_checks
-from imgrec.errors import RunError
-from imgrec.records import Score
+from imgrec.config.identity import SHORT
+from imgrec.errors import RunError, shown
+from imgrec.records import Record, Score
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,6 +54,84 @@ def read(path: Path) -> Evaluation:
         raise RunError(
             f"{path} must be a measurement that imgrec wrote, got {text_files.reason(error)}; measure again"
         ) from error
+
+
+def of_run(path: Path, record: Record) -> Evaluation:
+    """Read the measurement in a file.
+
+    Raises:
+        RunError: It belongs to another run.
+    """
+    found = read(path)
+    if found.run_id != record.run_id:
+        raise RunError(
+            f"{path} must be a measurement of run {record.run_id[:SHORT]}, and is one of {found.run_id[:SHORT]}; move"
+            " it to that run's folder"
+        )
+    return found
+
+
+def why_excluded(later: Evaluation, record: Record) -> str:
+    """Return why the measurement does not count for the finished run; empty if it counts.
+
+    Older versions named no weights in records and measurements. Such a measurement counts, as nothing is known of its
+    weights.
+    """
+    if later.fingerprint not in (None, record.fingerprint):
+        return "it measures other images than the run's own"
+    if later.weights is None:
+        return ""
+    if record.status != "finished":
+        return "the run has not finished, and its weights may change"
+    if record.weights and any(record.weights.get(score.at) != later.weights for score in later.scores):
+        return "it measures other weights than the finished run's, maybe of an earlier epoch (measure again, remove it)"
+    return ""
+
+
+def new_scores(later: Evaluation, record: Record) -> list[Score]:
+    """Return the measurement's scores that the record does not have."""
+    return [own for own in later.scores if not any(_is_same(score, own) for score in record.scores)]
+
+
+def differing(later: Evaluation, record: Record, own: Sequence[Score], file: Path) -> list[str]:
+    """Return notes on top1 in the measurement's file that does not count, where another one with its settings does."""
+    told = []
+    for new in later.scores:
+        if new.metric != "top1":
+            continue
+        same = [score for score in record.scores if _is_same(score, new)]
+        if same and same[0].value != new.value:
+            counts, extra = ("the run's own", shown(file)) if same[0] in own else ("another", "one of them")
+            told.append(
+                f"{new.split} top1 of {new.protocol} at {new.at} is {new.value:g} in {shown(file)}, and"
+                f" {counts} measurement with the same settings counts, {same[0].value:g}; remove {extra}"
+            )
+    return told
+
+
+def _is_same(score: Score, other: Score) -> bool:
+    """Return True if the two are the same score with the same settings."""
+    keys = [(each.split, each.protocol, each.metric, each.at) for each in (score, other)]
+    return keys[0] == keys[1] and settings_of(score) == settings_of(other)
+
+
+def is_counted(later: Evaluation, record: Record, key: str) -> bool:
+    """Return True if the measurement's top1 at the key's place is the score that counts for the run."""
+    for own in later.scores:
+        if own.metric == "top1" and "/".join((own.split, own.protocol, own.at)) == key:
+            counts = record.score("top1", split=own.split, at=own.at, protocol=own.protocol)
+            return counts is not None and _value_and_basis(counts) == _value_and_basis(own)
+    return False
+
+
+def order(later: Evaluation) -> list[list[str]]:
+    """Return a sort key: the settings of the measurement's scores."""
+    return [[f"{key}={value}" for key, value in sorted(settings_of(score).items())] for score in later.scores[:1]]
+
+
+def _value_and_basis(score: Score) -> tuple[float, int, dict[str, Any]]:
+    """Return the value, the number of images and the settings of a score."""
+    return score.value, score.n, settings_of(score)
 
 
 def key_of(score: Score) -> str:

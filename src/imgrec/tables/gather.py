@@ -3,15 +3,14 @@
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from imgrec import codebase, codechange, predictions, records, runfolder
 from imgrec.config.identity import SHORT
 from imgrec.errors import RunError, UsageError, shown
-from imgrec.records import Record, Score
+from imgrec.records import Record
 from imgrec.runfolder import EVALUATIONS, RECORD, SWEEP_LOCK, TUNING, VERIFICATIONS
 from imgrec.tables import evaluations, images
-from imgrec.tables.evaluations import Evaluation, key_of, settings_of
+from imgrec.tables.evaluations import key_of
 
 _SWEEP_FILES = (TUNING, SWEEP_LOCK, "multirun.yaml", "optuna.db")  # files that a sweep writes beside its runs
 _LISTED = 3  # runs with several copies that are named; the rest is counted
@@ -196,105 +195,27 @@ def _read(path: Path, found: Gathered) -> Run:
     measured_on: dict[str, str] = {}
     for file in sorted((folder / EVALUATIONS).glob("*.json")):
         try:
-            measurements.append((file, _read_evaluation(file, record)))
+            measurements.append((file, evaluations.of_run(file, record)))
         except RunError as error:
             found.problems.append(str(error))
     # in one order for all runs, as files are named by digests: defaults come first
-    for file, later in sorted(measurements, key=lambda each: _order(each[1])):
-        if reason := _why_excluded(later, record):
+    for file, later in sorted(measurements, key=lambda each: evaluations.order(each[1])):
+        if reason := evaluations.why_excluded(later, record):
             found.notes.append(f"left out, as {reason}: {shown(file)}")
             continue
-        found.notes += _differing(later, record, own, file)
-        new = _new_scores(later, record)
+        found.notes += evaluations.differing(later, record, own, file)
+        new = evaluations.new_scores(later, record)
         if later.device is not None:
             measured_on |= {key_of(score): later.device for score in new}
         record.scores += new
         for key, digest in later.predictions.items():
-            if key not in record.predictions and _is_counted(later, record, key):
+            if key not in record.predictions and evaluations.is_counted(later, record, key):
                 record.predictions[key] = digest
             if record.predictions.get(key) == digest:
                 kept_in.setdefault(key, []).append(file.with_suffix(".npz"))
             elif key not in record.predictions:
                 found.notes.append(f"predictions left out, as another score than theirs counts: {key} of {shown(file)}")
     return Run(path=path, folder=folder, record=record, kept_in=kept_in, measured_on=measured_on)
-
-
-def _read_evaluation(path: Path, record: Record) -> Evaluation:
-    """Read the measurement in a file.
-
-    Raises:
-        RunError: It belongs to another run.
-    """
-    found = evaluations.read(path)
-    if found.run_id != record.run_id:
-        raise RunError(
-            f"{path} must be a measurement of run {record.run_id[:SHORT]}, and is one of {found.run_id[:SHORT]}; move"
-            " it to that run's folder"
-        )
-    return found
-
-
-def _why_excluded(later: Evaluation, record: Record) -> str:
-    """Return why the measurement does not count for the finished run; empty if it counts.
-
-    Older versions named no weights in records and measurements. Such a measurement counts, as nothing is known of its
-    weights.
-    """
-    if later.fingerprint not in (None, record.fingerprint):
-        return "it measures other images than the run's own"
-    if later.weights is None:
-        return ""
-    if record.status != "finished":
-        return "the run has not finished, and its weights may change"
-    if record.weights and any(record.weights.get(score.at) != later.weights for score in later.scores):
-        return "it measures other weights than the finished run's, maybe of an earlier epoch (measure again, remove it)"
-    return ""
-
-
-def _new_scores(later: Evaluation, record: Record) -> list[Score]:
-    """Return the measurement's scores that the record does not have."""
-    return [own for own in later.scores if not any(_is_same(score, own) for score in record.scores)]
-
-
-def _differing(later: Evaluation, record: Record, own: Sequence[Score], file: Path) -> list[str]:
-    """Return notes on top1 in the measurement's file that does not count, where another one with its settings does."""
-    told = []
-    for new in later.scores:
-        if new.metric != "top1":
-            continue
-        same = [score for score in record.scores if _is_same(score, new)]
-        if same and same[0].value != new.value:
-            counts, extra = ("the run's own", shown(file)) if same[0] in own else ("another", "one of them")
-            told.append(
-                f"{new.split} top1 of {new.protocol} at {new.at} is {new.value:g} in {shown(file)}, and"
-                f" {counts} measurement with the same settings counts, {same[0].value:g}; remove {extra}"
-            )
-    return told
-
-
-def _is_same(score: Score, other: Score) -> bool:
-    """Return True if the two are the same score with the same settings."""
-    keys = [(each.split, each.protocol, each.metric, each.at) for each in (score, other)]
-    return keys[0] == keys[1] and settings_of(score) == settings_of(other)
-
-
-def _is_counted(later: Evaluation, record: Record, key: str) -> bool:
-    """Return True if the measurement's top1 at the key's place is the score that counts for the run."""
-    for own in later.scores:
-        if own.metric == "top1" and "/".join((own.split, own.protocol, own.at)) == key:
-            counts = record.score("top1", split=own.split, at=own.at, protocol=own.protocol)
-            return counts is not None and _value_and_basis(counts) == _value_and_basis(own)
-    return False
-
-
-def _order(later: Evaluation) -> list[list[str]]:
-    """Return a sort key: the settings of the measurement's scores."""
-    return [[f"{key}={value}" for key, value in sorted(settings_of(score).items())] for score in later.scores[:1]]
-
-
-def _value_and_basis(score: Score) -> tuple[float, int, dict[str, Any]]:
-    """Return the value, the number of images and the settings of a score."""
-    return score.value, score.n, settings_of(score)
 
 
 def _newest(takes: Sequence[Run]) -> Run:

@@ -2,15 +2,12 @@
 
 import contextlib
 import logging
-import os
 import socket
 import sys
 import time
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import NoReturn
-
-import torch
 
 from imgrec import (
     checkpoint,
@@ -27,7 +24,7 @@ from imgrec import (
 from imgrec.codebase import Code
 from imgrec.config import origins, serialize
 from imgrec.config.root import Config
-from imgrec.cores import THREADS, cores
+from imgrec.cores import cores
 from imgrec.data import inventory, sources, workers
 from imgrec.data.inventory import Inventory
 from imgrec.data.sources import Load
@@ -37,7 +34,7 @@ from imgrec.job import Job
 from imgrec.process_ends import BrokenConnectionError, Cause
 from imgrec.records import Record
 from imgrec.runfolder import CHECKPOINTS, CONFIG, DIAGNOSTICS, RECORD
-from imgrec.training import failures, final, rendezvous, trained_images
+from imgrec.training import failures, final, rendezvous, threads, trained_images
 from imgrec.training.fitting import Fitting
 from imgrec.training.interruption import Interruption
 from imgrec.training.process_state import left_as_found
@@ -67,25 +64,8 @@ def train(job: Job, *, load: Load | None = None, interruption: Interruption | No
     """
     check_hardware(job.config)
     with left_as_found(), safepath.for_processes():  # for processes of a distributed run, and of torch.compile
-        _set_threads(job.config)
+        threads.use(job.config.trainer)
         return _train(job, load or sources.load, interruption or _interruption(), shared)
-
-
-def _set_threads(config: Config, noted: int = 0) -> None:
-    """Set the number of threads of each process, which the record names, and which decides the order of sums.
-
-    Args:
-        config: The run's configuration.
-        noted: The number that an earlier process of the run used, for trainer.threads=0.
-    """
-    trainer = config.trainer
-    threads = trainer.threads or noted
-    if not threads and trainer.processes > 1 and THREADS not in os.environ:
-        threads = max(1, cores() // trainer.devices)  # Lightning divides them so, once the record is written
-    if threads:
-        torch.set_num_threads(threads)
-        if trainer.processes > 1:  # for the others, and so that Lightning does not divide
-            os.environ[THREADS] = str(threads)
 
 
 def _interruption() -> Interruption:
@@ -110,7 +90,7 @@ def _train(job: Job, load: Load, interruption: Interruption, shared: int) -> Rec
         if before is not None and begun:
             # the order of sums stays the same, if the machine has the cores
             noted = threads_of(before.environment, config.trainer.processes)
-            _set_threads(config, noted if noted <= cores() else 0)
+            threads.use(config.trainer, noted if noted <= cores() else 0)
         code, code_since = _code(config, folder, before, parent)
         record = Record(
             run_id=job.run_id,
