@@ -106,7 +106,9 @@ def classifier(
         fetch=not resumed,
     )
     loss = config.loss.build()
-    whole_batch = min(config.data.batch_size, -(-len(images.train) // config.trainer.processes))
+    whole_batch = None
+    if config.trainer.compile:
+        whole_batch = min(config.data.batch_size, -(-len(images.train) // config.trainer.processes))
     _check_outside(config, built, loss, images)
     if built.begins_from_data and not resumed:
         built.initialise(_sample(images.train, images.image_size))
@@ -131,7 +133,7 @@ def classifier(
         ),
         position=position,
         channels_last=config.trainer.channels_last,
-        compiled_batch=whole_batch if config.trainer.compile else None,
+        compiled_batch=whole_batch,
     )
 
 
