@@ -156,9 +156,11 @@ def test_companions_get_the_job_and_their_rank_and_end_by_themselves(
     as_companions: Callable[[str], None], tmp_path: Path
 ) -> None:
     as_companions(
-        "import os, sys; from pathlib import Path; from imgrec import ddp_processes, ranks;"
-        f" file = Path({str(tmp_path)!r}, str(ranks.rank()));"
-        " file.write_text(f'{sys.stdin.read()} {ranks.here().port}'); ddp_processes.say_ready()"
+        "import sys, time; from pathlib import Path; from imgrec import ddp_processes, ranks\n"
+        "ddp_processes.say_ready()\n"
+        f"folder = Path({str(tmp_path)!r})\n"
+        "Path(folder, str(ranks.rank())).write_text(f'{sys.stdin.read()} {ranks.here().port}')\n"
+        "while len(list(folder.iterdir())) < 2: time.sleep(0.01)"  # none ends before all are ready
     )
     before = children()
     with started() as companions:
