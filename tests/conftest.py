@@ -141,7 +141,9 @@ class Child:
         self, arguments: list[str], log: Path, *, group: bool = False, before: Callable[[], None] | None = None
     ) -> None:
         self.log = log
+        self.log.touch()
         self._group = group
+        self._code: int | None = None
         self.pid = os.fork()
         if self.pid == 0:
             code = 70
@@ -175,7 +177,15 @@ class Child:
 
     def wait(self) -> int:
         """The exit code; the negated signal where one ended it."""
-        return os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
+        if self._code is None:
+            self._code = os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
+        return self._code
+
+    def ended(self) -> bool:
+        if self._code is None:
+            pid, status = os.waitpid(self.pid, os.WNOHANG)
+            self._code = os.waitstatus_to_exitcode(status) if pid else None
+        return self._code is not None
 
     def signal_when(self, ready: Callable[[], bool], signum: int) -> int:
         """Send the signal as soon as `ready`, and wait."""
@@ -183,7 +193,7 @@ class Child:
         def ready_and_running() -> bool:
             if ready():
                 return True
-            assert os.waitpid(self.pid, os.WNOHANG) == (0, 0), self.log.read_text()
+            assert not self.ended(), self.log.read_text()
             return False
 
         wait_until(ready_and_running, log=self.log, pause=0.002)
@@ -192,7 +202,7 @@ class Child:
 
 
 @pytest.fixture
-def imgrec(workplace: Path, one_run: Path) -> Callable[..., Child]:
+def imgrec(workplace: Path, one_run: Path) -> Iterator[Callable[..., Child]]:
     """Start `imgrec ARGUMENTS...` in a child process; with group=True in a process group of its own.
 
     before: what the child does to itself first, such as to break something at a certain step. What the first training
@@ -205,7 +215,11 @@ def imgrec(workplace: Path, one_run: Path) -> Callable[..., Child]:
         started.append(Child(list(arguments), log, group=group, before=before))
         return started[-1]
 
-    return start
+    yield start
+    for child in started:
+        if not child.ended():  # of a test that has failed
+            os.kill(child.pid, signal.SIGKILL)
+            child.wait()
 
 
 @pytest.fixture

@@ -207,15 +207,42 @@ def verify(
 
 
 @app.command(name="_job", hidden=True)
-def job(path: Annotated[Path, typer.Argument(metavar="JOB.json", help="A job as imgrec writes it; -: stdin.")]) -> None:
+def job(
+    context: typer.Context,
+    path: Annotated[Path, typer.Argument(metavar="JOB.json", help="A job as imgrec writes it; -: stdin.")],
+) -> None:
     """Carry out the run of a job, or train along in it: so begin the other processes of a distributed run."""
-    from imgrec import allocator, ddp_processes, execution, process_ends
+    from imgrec.training.interruption import requeued_at_once
+
+    context.with_resource(requeued_at_once())
+    from imgrec import allocator, ddp_processes, launch, process_ends
     from imgrec.job import Job
 
     ddp_processes.end_with_first()
     allocator.keep_freed_memory()
     with process_ends.telling(ddp_processes.tell):
-        execution.run(Job.from_json(sys.stdin.read(), "stdin") if path == Path("-") else Job.read(path))
+        launch.carry_out(Job.from_json(sys.stdin.read(), "stdin") if path == Path("-") else Job.read(path))
+
+
+sweep_app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Look after a sweep, from any machine.")
+app.add_typer(sweep_app, name="sweep")
+SweepFolder = Annotated[Path, typer.Argument(metavar="DIR", help="The sweep's folder.")]
+
+
+@sweep_app.command(name="status")
+def sweep_status(folder: SweepFolder) -> None:
+    """Say how many runs are in which state, and where those are that have not finished."""
+    from imgrec.sweep import standing
+
+    tell(standing.status(folder))
+
+
+@sweep_app.command(name="cancel")
+def sweep_cancel(folder: SweepFolder) -> None:
+    """Cancel the sweep's jobs in SLURM's queue; runs that have begun save first."""
+    from imgrec.sweep import standing
+
+    tell(standing.cancel(folder))
 
 
 for command in (results.table, results.report, results.figure):

@@ -4,7 +4,7 @@ The configuration key `code` is the rule. auto warns of a finished run, and refu
 ignore, warn and refuse apply to both. For a record that says nothing of its code there is at most a warning.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from imgrec import codebase
@@ -24,6 +24,22 @@ def modules(record: Record) -> list[str]:
         own = {name: digests for name, digests in part.items() if name not in others}
         found.update(codebase.changed(own), origins.changed(others))
     return sorted(found)
+
+
+def refuse_other(code: Mapping[str, str]) -> None:
+    """Refuse to carry out a run with other code than the one with which it was submitted.
+
+    Args:
+        code: The code with which it was submitted; empty if any will do.
+
+    Raises:
+        RunError: The present code differs.
+    """
+    if code and (other := codebase.differing(code, codebase.of_run())):
+        raise RunError(
+            f"a run must be carried out with the code with which it was submitted, and {changed_since(other)}; restore"
+            " the code, or give the sweep's command again, which submits the run with the code that is there now"
+        )
 
 
 def _deciding(names: Sequence[str]) -> list[str]:

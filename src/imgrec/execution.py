@@ -3,7 +3,7 @@
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from imgrec import ranks, runfolder, runlog
+from imgrec import codechange, gpus, ranks, runfolder, runlog
 from imgrec.config import outside_errors
 from imgrec.errors import Interrupted
 from imgrec.job import Job
@@ -47,6 +47,9 @@ def run(
 
     ranks.refuse(job.config.trainer.devices, job.config.trainer.num_nodes)
     distributed.refuse_joined()
+    codechange.refuse_other(job.code)
+    if job.has_gpus and job.config.trainer.accelerator != "cpu":
+        gpus.check_given(gpus.handed_out())
     job = replace(job, folder=job.folder.absolute())  # the program may change its folder meanwhile
     if ranks.rank() == 0:
         runfolder.prepare(job.folder)

@@ -1,7 +1,8 @@
 """Define a run that is to be carried out, in plain values that every process can read. Imports no torch."""
 
 import json
-from dataclasses import dataclass, fields
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, Self
 
@@ -27,6 +28,8 @@ class Job:
         fingerprint: The fingerprint of the images when the run was requested. The run refuses other images.
         command: The overrides of the run, as its record stores them.
         verbose: True to write the messages of all loggers into train.log, or the names of such loggers.
+        code: Digests of the code with which it must be carried out (`codebase.Code`); empty if any code will do.
+        has_gpus: True if its process is given GPUs, and must not take the CPU instead.
     """
 
     config: Config
@@ -35,6 +38,8 @@ class Job:
     fingerprint: str
     command: tuple[str, ...] = ()
     verbose: bool | tuple[str, ...] = False
+    code: Mapping[str, str] = field(default_factory=dict)
+    has_gpus: bool = False
 
     @property
     def name(self) -> str:
@@ -51,7 +56,7 @@ class Job:
 
     def to_json(self) -> str:
         """Return the job as JSON text, with an absolute folder and the files whose components are loaded."""
-        rows: dict[str, Any] = {field.name: getattr(self, field.name) for field in fields(Job)}
+        rows: dict[str, Any] = {each.name: getattr(self, each.name) for each in fields(Job)}
         rows |= {"job": _VERSION, "config": serialize.flat(self.config), "folder": str(self.folder.absolute())}
         rows["components"] = [[file.path, file.sha256] for file in outside.loaded()]
         return json.dumps(rows)
@@ -83,7 +88,9 @@ class Job:
         except (TypeError, ValueError) as error:
             raise _no_job(source, f"components is {rows['components']!r}") from error
         outside.load_files(files)
-        verbose = rows.get("verbose")
+        verbose, code = rows.get("verbose"), rows.get("code") or {}
+        if not isinstance(code, dict):
+            raise _no_job(source, f"code is {code!r}")
         return cls(
             config=serialize.from_flat(rows["config"]),
             folder=Path(rows["folder"]),
@@ -91,6 +98,8 @@ class Job:
             fingerprint=rows["fingerprint"],
             command=tuple(map(str, rows["command"])),
             verbose=tuple(map(str, verbose)) if isinstance(verbose, list) else bool(verbose),
+            code={str(name): str(digests) for name, digests in code.items()},
+            has_gpus=bool(rows.get("has_gpus")),
         )
 
     @classmethod

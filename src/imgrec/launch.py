@@ -74,6 +74,23 @@ def train(overrides: Sequence[str], *, config_dir: StrPath | None = None) -> Out
             return _train_one(overrides)
 
 
+def carry_out(job: Job) -> Record:
+    """Carry out a job of a sweep, alone or with the other processes that srun or torchrun has started.
+
+    Raises:
+        UsageError, RunError, Interrupted: As `execution.run`.
+    """
+    start = ranks.here()
+    if not start.from_outside:
+        return execution.run(job)
+    from imgrec.training import rendezvous  # imports torch
+
+    if start.rank > 0:
+        _train_along()
+    with rendezvous.serving():
+        return execution.run(job)
+
+
 def _train_along() -> NoReturn:
     """Train as another process than the first, and exit."""
     from imgrec.training import rendezvous

@@ -11,7 +11,15 @@ from imgrec.records import Record
 from imgrec.resuming import Resumption
 
 
-def check(config: Config, seen: Inventory, folder: Path, *, chooses: str | None = None, begun: bool = False) -> None:
+def check(
+    config: Config,
+    seen: Inventory,
+    folder: Path,
+    *,
+    chooses: str | None = None,
+    begun: bool = False,
+    elsewhere: bool = False,
+) -> None:
     """Refuse a run that this machine or these images do not allow, before the run's folder is made.
 
     Args:
@@ -20,14 +28,16 @@ def check(config: Config, seen: Inventory, folder: Path, *, chooses: str | None 
         folder: The run's folder.
         chooses: What else needs validation images, for the error message.
         begun: True if the run continues from a checkpoint.
+        elsewhere: True if another machine carries it out, which checks its own hardware.
 
     Raises:
         UsageError: The run cannot begin.
     """
     from imgrec.environment import check_hardware
 
-    ranks.refuse(config.trainer.devices, config.trainer.num_nodes)
-    check_hardware(config)
+    if not elsewhere:
+        ranks.refuse(config.trainer.devices, config.trainer.num_nodes)
+        check_hardware(config)
     if config.trainer.processes > 1 and (own := origins.of_program(config)):
         key = "devices" if config.trainer.devices > 1 else "num_nodes"
         raise UsageError(

@@ -14,6 +14,7 @@ from imgrec import text_files, value_checks
 from imgrec.errors import RunError, StrPath
 
 SCHEMA = 1
+PRUNED = "Pruned"  # how the error of a run begins that a search has ended early
 STATUSES = ("running", "finished", "failed", "interrupted")
 
 _COUNTED = ("top1", "top5")  # shares of images
@@ -72,7 +73,7 @@ class Record:
         cwd: The working directory, if `config` has a path relative to it; None otherwise and in older records.
         began: When its first process started, in UTC (ISO 8601); None in older records.
         ended: When its last process ended, in UTC (ISO 8601); None in older records.
-        error: Why it failed.
+        error: Why it failed; of a run that a search ended early, PRUNED and the reason.
         images: For a folder, `sizes`: the fingerprint of names and sizes only, as in older records. For a run that
             continued with other images, `trained_on`: how many of its val and test images its parent was trained on.
         predictions: The digest of the predictions in `predictions.npz` for each place (`test/clean/last`); empty in
@@ -106,6 +107,11 @@ class Record:
     predictions: dict[str, str] = field(default_factory=dict)
     components: dict[str, dict[str, Any]] = field(default_factory=dict)
     schema: int = SCHEMA
+
+    @property
+    def is_pruned(self) -> bool:
+        """True if a search has ended the run early, and nothing has continued it since."""
+        return self.status == "interrupted" and (self.error or "").startswith(f"{PRUNED}: ")
 
     def score(self, metric: str, *, split: str, at: str, protocol: str = "clean") -> Score | None:
         """Return the score of that name; None if it was not measured."""

@@ -28,7 +28,7 @@ SWEEP_LOCK, TUNING = "sweep.lock", tuning_file.NAME  # in the folder of a sweep'
 _WRITTEN = (
     *(RECORD, CONFIG, CURVES, DIAGNOSTICS, CHECKPOINTS, EVALUATIONS, TENSORBOARD, LOCK, "train.log", trained.NAME),
     predictions.NAME,
-    *(SWEEP_LOCK, TUNING, "multirun.yaml", "optuna.db"),
+    *(SWEEP_LOCK, TUNING, "multirun.yaml", "optuna.db", "slurm"),
 )
 _GENERATIONS = ("last.ckpt", "previous.ckpt")  # defined here too, as `checkpoint`, which defines them, imports torch
 OUTPUTS = "outputs"  # in the working folder

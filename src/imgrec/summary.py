@@ -80,7 +80,8 @@ def headline(record: Record, *, validation: bool = False) -> str:
                 if score := record.score("top1", split=split, at=at, protocol=protocol):
                     under = "" if protocol == "clean" else f" under {protocol}"
                     return f"{_cell(score.value)}  {split} top1 at {at}{under}"
-    return f"{record.status}, no {'validation ' if validation else ''}top1"
+    status = "pruned" if record.is_pruned else record.status
+    return f"{status}, no {'validation ' if validation else ''}top1"
 
 
 def _board(folders: list[Path]) -> list[str]:

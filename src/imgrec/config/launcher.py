@@ -18,10 +18,14 @@ class Launcher(Component):
     Attributes:
         in_process: True if it carries out runs in the process of the sweep. A run that ends this process ends the sweep
             as well.
+        elsewhere: True if it carries out runs on other machines, so that this one may lack what they need.
+        ends_early: True if it can end one run while others go on, as searches with a pruner ask for.
     """
 
     axis: ClassVar[str] = "launcher"
     in_process: ClassVar[bool] = False
+    elsewhere: ClassVar[bool] = False
+    ends_early: ClassVar[bool] = False
 
     def check(self, trainer: "Trainer") -> None:
         """Check that it can carry out runs with these settings of the trainer.

@@ -37,7 +37,18 @@ class Sweep(Component):
         "a folder of records, as experiments/ keeps them: a run that has a finished one there counts as finished",
         identity=False,
     )
+    cancel: bool = setting(
+        False,
+        "Ctrl-C also cancels the runs that a cluster carries out (launcher=slurm), which otherwise go on; runs of this"
+        " machine are always saved and ended",
+        identity=False,
+    )
     retry_failed: bool = setting(False, "try runs again that failed when the command was given before", identity=False)
+
+    @property
+    def ends_runs_early(self) -> bool:
+        """True if it ends runs before they finish."""
+        return False
 
     @property
     def tries(self) -> Sequence[str]:

@@ -212,6 +212,17 @@ def close_dead(folder: Path, reason: str) -> None:
             records.write(folder / RECORD, record)
 
 
+def note_pruned(folder: Path, reason: str) -> None:
+    """Say in the record of an interrupted run that a search has ended it. Its state is kept, and it can be resumed."""
+    if not (folder / RECORD).is_file():
+        return
+    with runfolder.lock(folder):
+        record = records.read(folder / RECORD)
+        if record.status in ("running", "interrupted"):
+            record.status, record.error = "interrupted", f"{records.PRUNED}: {reason}"
+            records.write(folder / RECORD, record)
+
+
 def objective(record: Record, *, at: str = "best") -> float | None:
     """Return the score that a search maximises: a validation top1, never the test set's. None if there is none.
 

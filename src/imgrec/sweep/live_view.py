@@ -22,7 +22,7 @@ from imgrec.untrusted_text import visible
 _SECONDS = 0.5  # between two updates of the live view
 _TAIL = 4096  # bytes at the end of curves.csv that contain the newest numbers
 _BRIEF = 100  # characters of a reason while other runs go on; the whole reason is printed at the end
-_DONE, _LEFT = ("finished", "failed", "refused"), ("to resume", "to retry", "to do")
+_DONE, _LEFT = ("finished", "failed", "refused", "pruned"), ("to resume", "to retry", "to do")
 
 Kind = Literal["runs", "runs that tune", "trials"]
 _ONE: dict[Kind, str] = {"runs": "run", "runs that tune": "run that tunes", "trials": "trial"}
@@ -49,6 +49,7 @@ class LiveView:
         self._trials = False
         self._names: list[str] = []
         self._running: dict[str, Job] = {}
+        self._places: dict[str, str] = {}
         self._seconds: list[float] = []
         self._best: tuple[float, str] | None = None
         self._counts: Counter[str] = Counter()
@@ -87,15 +88,16 @@ class LiveView:
         self._names += [job.name for job, _ in jobs]
         self._counts["finished"] += counts["finished"]
         if self._trials:
-            counts["refused"] = self._counts["refused"]
-            counts["to do"] += max(0, self.total - self._opened - counts["refused"])
+            counts["refused"], counts["pruned"] = self._counts["refused"], self._counts["pruned"]
+            counts["to do"] += max(0, self.total - self._opened - counts["refused"] - counts["pruned"])
         if not told:
             self._tell(counts, kind)
 
-    def began(self, job: Job) -> None:
+    def began(self, job: Job, where: str | None = None) -> None:
         self._running[job.run_id] = job
+        self._places[job.run_id] = f"  ({where})" if where else ""
         if not self._console.is_terminal:
-            self.say(f"[{self._done}/{self.total}] running   {job.name}")
+            self.say(f"[{self._done}/{self.total}] running   {job.name}{self._places[job.run_id]}")
 
     def ended(self, job: Job, reason: str | None = None) -> None:
         """Note the end of a run.
@@ -117,6 +119,13 @@ class LiveView:
             self._fail(job, reason)
             brief = reason if len(reason) <= _BRIEF else f"{reason[:_BRIEF]} ..."
             self.say(f"[{self._done}/{self.total}] failed    {job.name}: {brief}")
+
+    def pruned(self, job: Job | None = None, reason: str = "") -> None:
+        """Note that a search has ended a trial early; without a run, that an earlier command has."""
+        self._counts["pruned"] += 1
+        if job is not None:
+            self._running.pop(job.run_id, None)
+            self.say(f"[{self._done}/{self.total}] pruned    {job.name}: {reason}")
 
     def refused(self) -> None:
         """Note that one of the expected runs is invalid. This is no failure of the sweep."""
@@ -225,8 +234,11 @@ class LiveView:
         if self._best:
             parts.append(f"best val top1 {self._best[0]:.4f} {_without(self._shared, self._best[1])}")
         running = list(self._running.values())  # a copy, as the main thread changes the dictionary
-        lines = [Text(visible(f"  {job.name}  {_where(job)}")) for job in running]
+        lines = [Text(visible(self._line(job))) for job in running]
         return Group(Text("  ".join(parts), style="bold"), *lines)
+
+    def _line(self, job: Job) -> str:
+        return f"  {job.name}  {progress_of(job.folder, job.config.trainer.max_epochs)}{self._places[job.run_id]}"
 
     @property
     def _shared(self) -> str:
@@ -239,12 +251,17 @@ def _without(shared: str, name: str) -> str:
     return name.removeprefix(f"{shared}_") if shared else name
 
 
-def _where(job: Job) -> str:
-    """Return the progress of a run, from the end of its curves."""
-    newest = {(row[2], row[3]): row for row in _tail(job.folder / CURVES)}
+def progress_of(folder: Path, max_epochs: int) -> str:
+    """Return the progress of a run, from the end of its curves.
+
+    Args:
+        folder: The run's folder.
+        max_epochs: The number of epochs that the run asks for.
+    """
+    newest = {(row[2], row[3]): row for row in _tail(folder / CURVES)}
     parts = []
     if row := newest.get(("train", "step_loss")) or newest.get(("val", "top1")):
-        parts.append(f"epoch {row[1]}/{job.config.trainer.max_epochs}  step {row[0]}")
+        parts.append(f"epoch {row[1]}/{max_epochs}  step {row[0]}")
     if row := newest.get(("val", "top1")):
         parts.append(f"val top1 {float(row[4]):.4f}")
     if row := newest.get(("train", "images_per_second")):

@@ -54,13 +54,20 @@ class _Place:
 
 @dataclass(kw_only=True)
 class _Running:
-    """A run in its worker. `before` is when an earlier process of the run ended, as its record says."""
+    """A run in its worker.
+
+    Attributes:
+        before: The record that an earlier process of the run has left; None without one.
+        asked: True once the process was asked to end.
+        pruned: Why the run is ended early; None if it is not.
+    """
 
     job: Job
     place: _Place
     worker: Worker
     before: Record | None
     asked: bool = False
+    pruned: str | None = None
 
     def ask_to_end(self) -> None:
         if not self.asked:
@@ -129,6 +136,10 @@ class Pool:
                 for place in [place for place in free if any(place.share.overlaps(other) for other in aside)]:
                     free.remove(place)
                     place.leave()
+                for each in running:
+                    if not each.asked and (verdict := watch.verdict(each.job)) is not None:
+                        each.pruned = verdict
+                        each.ask_to_end()
                 if watch.stop:
                     for each in running:
                         each.ask_to_end()
@@ -200,6 +211,9 @@ def _end(ended: _Running, watch: Watch) -> str | None:
         return said
     if not said and kind == BrokenGpuError.__name__:
         return reason  # its process had to end at once
+    if ended.pruned is not None and not said and record is not None and record.status == "interrupted":
+        watch.pruned(ended.job, ended.pruned)
+        return None
     if watch.stop and not said:
         watch.cut(ended.job)
         return None

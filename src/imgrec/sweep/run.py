@@ -31,7 +31,7 @@ from imgrec.runfolder import SWEEP_LOCK
 from imgrec.sweep import partial, pool, search
 from imgrec.sweep.jobs import PATIENCE, Jobs, SweepJob, deaths, each_once, state
 from imgrec.sweep.live_view import Kind, LiveView
-from imgrec.sweep.watch import StoppedError, Watch
+from imgrec.sweep.watch import Judge, StoppedError, Watch
 from imgrec.training.interruption import Interruption, requeue
 
 _MANY = 1024  # more than any launcher carries out at a time
@@ -72,6 +72,12 @@ class Sweep:
             raise UsageError(
                 "trainer.fast_dev_run tries one run out, and a sweep asks for several; leave out one of the two"
             )
+        if self._config.sweep.ends_runs_early and not self._config.launcher.ends_early:
+            raise UsageError(
+                f"sweep.pruner needs a launcher that can end one run of several, and"
+                f" launcher={self._config.launcher.name} cannot; give launcher=pool (launcher.processes=1 for one run"
+                " at a time), or sweep.pruner=none"
+            )
         named = given(words, "hydra.sweep.dir")
         self.folder = hydra_runtime.plain_path("hydra.sweep.dir", named) if named else run_lookup.group(self._config)
         known = self._config.sweep.known
@@ -94,7 +100,12 @@ class Sweep:
             record = job.record()
             if record is None or record.status != "finished":
                 begun = runfolder.newest_state(job.folder) is not None
-                preflight.check(job.config, job.seen, job.folder, chooses=chooses, begun=begun)
+                preflight.check(
+                    *(job.config, job.seen, job.folder),
+                    chooses=chooses,
+                    begun=begun,
+                    elsewhere=self._config.launcher.elsewhere,
+                )
 
     @staticmethod
     def _listed(axis: str, words: Sequence[str], planned: Sequence[SweepJob]) -> set[str]:
@@ -180,8 +191,8 @@ class Sweep:
             self._told_of_code = True
             self.view.say(warning)
 
-    def finish(self, wanted: Sequence[SweepJob], kind: Kind) -> None:
-        """Carry out those of the runs that have not finished.
+    def finish(self, wanted: Sequence[SweepJob], kind: Kind, judge: Judge | None = None) -> None:
+        """Carry out those of the runs that have not finished; see `strategy.Runs`.
 
         Raises:
             Interrupted: The process was asked to end.
@@ -208,7 +219,7 @@ class Sweep:
         stops = sweep.on_error == "stop" and kind != "runs that tune"
         apart = [job for job in todo if deaths(job) >= _WATCHED] if self._config.launcher.in_process else []
         self._tell_deaths(todo, apart)
-        watch = Watch(self.view, self._interruption, stops_at_failure=stops)
+        watch = Watch(self.view, self._interruption, stops_at_failure=stops, cancels=sweep.cancel, judge=judge)
         if todo:
             with self.view.shown():
                 self._launcher.run(todo[: len(todo) - len(apart)], watch)
@@ -235,7 +246,7 @@ class Sweep:
 
     def _warn_of_hardware(self, todo: Sequence[Job]) -> None:
         """Print once for the sweep the warning that each run writes into its train.log only."""
-        if not todo:
+        if not todo or self._config.launcher.elsewhere:
             return
         from imgrec.environment import hardware_warnings  # imports torch
 

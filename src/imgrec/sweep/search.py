@@ -6,7 +6,7 @@ interrupted trial is continued with the same run. The record of the run has the 
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from hydra.core.override_parser.types import IntervalSweep, Override, RangeSweep
 
@@ -15,6 +15,7 @@ from imgrec.config.overrides import given, parsed
 from imgrec.config.root import STEERING
 from imgrec.config.schemas import keys_outside_identity
 from imgrec.errors import RunError, UsageError, interruption_in, sentence
+from imgrec.sweep import pruning
 from imgrec.sweep.jobs import Jobs, SweepJob, objective
 from imgrec.sweep.live_view import LiveView
 from imgrec.sweep.strategies.optuna import Optuna
@@ -31,8 +32,10 @@ _BEGUN = "begun"  # attribute of a trial: its parameters are known, and its run 
 _SPACE, _RETIRED = "space", "retired"  # of the study: what is searched; failed trials whose runs were repeated
 _REFUSED = "refused"  # of the study: trials that proposed an invalid run
 
-Launch = Callable[[Sequence[Sequence[str]]], Sequence[float | None]]
-"""Carry out the runs of these overrides, and return the validation top1 of each."""
+Result = float | Literal["pruned"] | None
+"""The validation top1 of a trial's run, that the run was ended early, or None for a failure."""
+Launch = Callable[["Study", Sequence[Sequence[str]], Sequence[int]], Sequence[Result]]
+"""Carry out the runs of these overrides, and return their results. Those of numbered trials may be ended early."""
 
 
 class Search:
@@ -48,17 +51,19 @@ class Search:
     def run(self, runs: Runs) -> None:
         """Carry out trials, see `search`."""
 
-        def launch(overrides: Sequence[Sequence[str]]) -> list[float | None]:
+        def launch(study: "Study", overrides: Sequence[Sequence[str]], numbers: Sequence[int]) -> list[Result]:
             wanted = [runs.jobs.job(words) for words in overrides]
-            runs.finish(wanted, "trials")
-            return [_top1(job) for job in wanted]
+            trials = {job.run_id: number for job, number in zip(wanted, numbers, strict=bool(numbers))}
+            runs.finish(wanted, "trials", pruning.Judge(study, trials) if self._sweep.pruner != "none" else None)
+            return [_result(job) for job in wanted]
 
         search(runs.words, self._sweep, runs.folder, launch, runs.view, at_a_time=runs.at_a_time)
 
 
-def _top1(job: SweepJob) -> float | None:
-    """Return the validation top1 of a finished run; None for another run."""
+def _result(job: SweepJob) -> Result:
     record = job.record()
+    if record is not None and record.is_pruned:
+        return "pruned"
     return objective(record) if record is not None and record.status == "finished" else None
 
 
@@ -86,15 +91,16 @@ def search(
     view.expect(sweep.trials)
     for _ in study.user_attrs.get(_REFUSED, []):
         view.refused()
-    _take_in(study, launch, run_of)
+    _take_in(study, launch, run_of, view)
     while (left := sweep.trials - len(_ended(study))) > 0:
         batch = _cut_off(study)[:left]
         while len(batch) < min(at_a_time, left):
             batch.append(_ask(study, space))
         possible = [trial for trial in batch if _composes(study, trial, run_of(trial), view)]
-        returns = launch([run_of(trial) for trial in possible]) if possible else []
-        for trial, value in zip(possible, returns, strict=True):
-            _tell(study, trial.number, value)
+        numbers = [trial.number for trial in possible]
+        returns = launch(study, [run_of(trial) for trial in possible], numbers) if possible else []
+        for number, result in zip(numbers, returns, strict=True):
+            _tell(study, number, result)
     _say_best(study, view)
 
 
@@ -141,6 +147,7 @@ def _study(words: Sequence[str], sweep: Optuna, folder: Path) -> "Study":
             " give another hydra.sweep.dir"
         )
     study.set_user_attr(_SPACE, what)
+    study.pruner = pruning.pruner_of(sweep)
     return study
 
 
@@ -191,22 +198,27 @@ def _parsed(words: Sequence[str]) -> list[Override]:
     return list({override.get_key_element(): override for override in parsed(words)}.values())
 
 
-def _take_in(study: "Study", launch: Launch, run_of: "Callable[[FrozenTrial], list[str]]") -> None:
+def _take_in(study: "Study", launch: Launch, run_of: "Callable[[FrozenTrial], list[str]]", view: LiveView) -> None:
     """Add the runs of earlier trials to the sweep. Failed runs are reported again, or tried again on request."""
     from optuna.trial import TrialState, create_trial
 
     refused = study.user_attrs.get(_REFUSED, [])
-    ended = [trial for trial in _ended(study) if trial.number not in refused]
+    ended = []
+    for trial in _ended(study):
+        if trial.state == TrialState.PRUNED:
+            view.pruned()
+        elif trial.number not in refused:
+            ended.append(trial)
     if not ended:
         return
     retired = list(study.user_attrs.get(_RETIRED, []))
-    for trial, value in zip(ended, launch([run_of(trial) for trial in ended]), strict=True):
-        if trial.state == TrialState.FAIL and value is not None:
+    for trial, result in zip(ended, launch(study, [run_of(trial) for trial in ended], []), strict=True):
+        if trial.state == TrialState.FAIL and isinstance(result, float):
             study.add_trial(
                 create_trial(
                     params=trial.params,
                     distributions=trial.distributions,
-                    value=value,
+                    value=result,
                     user_attrs=trial.user_attrs,
                 )
             )
@@ -269,13 +281,15 @@ def _cut_off(study: "Study") -> "list[Any]":
     return left
 
 
-def _tell(study: "Study", number: int, value: float | None) -> None:
+def _tell(study: "Study", number: int, result: Result) -> None:
     from optuna.trial import TrialState
 
-    if value is None:
+    if result is None:
         study.tell(number, state=TrialState.FAIL)
+    elif result == "pruned":
+        study.tell(number, state=TrialState.PRUNED)
     else:
-        study.tell(number, value)
+        study.tell(number, result)
 
 
 def _say_best(study: "Study", view: LiveView) -> None:

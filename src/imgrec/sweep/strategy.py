@@ -6,6 +6,7 @@ from typing import Protocol
 
 from imgrec.sweep.jobs import Jobs, SweepJob
 from imgrec.sweep.live_view import Kind, LiveView
+from imgrec.sweep.watch import Judge
 
 
 class Runs(Protocol):
@@ -27,8 +28,13 @@ class Runs(Protocol):
     def at_a_time(self) -> int:
         """The number of runs that the launcher carries out at a time."""
 
-    def finish(self, wanted: Sequence[SweepJob], kind: Kind) -> None:
+    def finish(self, wanted: Sequence[SweepJob], kind: Kind, judge: Judge | None = None) -> None:
         """Carry out those of the runs that have not finished.
+
+        Args:
+            wanted: The runs.
+            kind: What they are for.
+            judge: Decides which runs are ended early; None for none.
 
         Raises:
             Interrupted: The process was asked to end.

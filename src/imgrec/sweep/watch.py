@@ -8,6 +8,7 @@ from imgrec import launch
 from imgrec.config.root import Config
 from imgrec.errors import RunError
 from imgrec.job import Job
+from imgrec.sweep.jobs import note_pruned
 from imgrec.sweep.live_view import LiveView
 from imgrec.training.interruption import Interruption
 
@@ -18,15 +19,30 @@ class StoppedError(RunError):
     """The launcher can carry out no further run in this place. What is left stays to do."""
 
 
+class Judge(Protocol):
+    """Decides which running jobs are ended before they finish."""
+
+    def verdict(self, job: Job) -> str | None:
+        """Return why the job is to be ended now; None if it goes on."""
+
+
 class Watch:
     """Receives the beginning and the end of each job, and tells the launcher when to stop.
 
     The reports are for display only. Records decide on the state of a job.
     """
 
-    def __init__(self, view: LiveView, interruption: Interruption, *, stops_at_failure: bool) -> None:
-        self._view, self._interruption = view, interruption
-        self._stops_at_failure = stops_at_failure
+    def __init__(
+        self,
+        view: LiveView,
+        interruption: Interruption,
+        *,
+        stops_at_failure: bool,
+        cancels: bool = False,
+        judge: Judge | None = None,
+    ) -> None:
+        self._view, self._interruption, self._judge = view, interruption, judge
+        self._stops_at_failure, self._cancels = stops_at_failure, cancels
         self._failed = False
 
     @property
@@ -34,15 +50,25 @@ class Watch:
         """True if no further job may begin, and running jobs must save and end."""
         return self._interruption.signum is not None or (self._failed and self._stops_at_failure)
 
+    @property
+    def cancels(self) -> bool:
+        """True if runs that go on elsewhere are to be cancelled at `stop`: after a failure, or if the user wants it."""
+        return self._cancels or self._interruption.signum is None
+
     @contextlib.contextmanager
     def deferred(self) -> Iterator[None]:
         """Note signals while the block runs, and set `stop`. Outside of the block a signal raises Interrupted."""
         with self._interruption.deferred():
             yield
 
-    def began(self, job: Job) -> None:
-        """Note that the job begins."""
-        self._view.began(job)
+    def began(self, job: Job, where: str | None = None) -> None:
+        """Note that the job begins.
+
+        Args:
+            job: The job.
+            where: The place, for a launcher of other machines.
+        """
+        self._view.began(job, where)
 
     def ended(self, job: Job, reason: str | None = None) -> None:
         """Note that the job has ended.
@@ -63,6 +89,15 @@ class Watch:
             reason: What interrupted it; None where the sweep as a whole is ended.
         """
         self._view.cut(job, reason)
+
+    def verdict(self, job: Job) -> str | None:
+        """Return why the launcher must end this running job, and report it as `pruned`; None if it goes on."""
+        return self._judge.verdict(job) if self._judge is not None else None
+
+    def pruned(self, job: Job, reason: str) -> None:
+        """Note that the job was ended because of a `verdict`, which its record tells from then on."""
+        note_pruned(job.folder, reason)
+        self._view.pruned(job, reason)
 
     def say(self, line: str) -> None:
         """Print a line on how the launcher works."""

@@ -1,6 +1,6 @@
 """Define launcher=pool."""
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from imgrec.config.fields import setting
 from imgrec.config.launcher import Launcher
@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 @register("launcher", "pool")
 class Pool(Launcher):
     """Several runs of a sweep at a time, each in a process of its own, with GPUs or a share of the cores of its own."""
+
+    ends_early: ClassVar[bool] = True
 
     processes: int = setting(
         0,

@@ -22,7 +22,26 @@ class Optuna(Sweep):
     trials: int = setting(
         20, "trials in all, those of earlier starts of the command included", identity=False, at_least=1
     )
+    pruner: str = setting(
+        "none",
+        "none: each trial runs to its end; asha: asynchronous successive halving (Li et al. 2020) ends trials early"
+        " whose validation top1 is not among the best at the same epoch",
+        identity=False,
+        among=("none", "asha"),
+    )
+    min_epochs: int = setting(1, "asha: epochs that each trial has at least", identity=False, at_least=1)
+    reduction_factor: int = setting(
+        4,
+        "asha: of so many trials at an epoch one goes on; it is asked at min_epochs times its powers",
+        identity=False,
+        at_least=2,
+    )
     sampler_seed: int = setting(0, "decides what the sampler draws", identity=False, at_least=0, at_most=2**32 - 1)
+
+    @property
+    def ends_runs_early(self) -> bool:
+        """See `Sweep`."""
+        return self.pruner != "none"
 
     def build(self) -> "Strategy":
         """See `sweep.search`."""

@@ -1,0 +1,1 @@
+"""Carry out the runs of a sweep as jobs of SLURM (launcher=slurm)."""

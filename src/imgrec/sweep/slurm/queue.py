@@ -1,0 +1,150 @@
+"""Ask SLURM which jobs there are, submit and cancel them: sbatch, squeue, scancel, scontrol. Imports no torch."""
+
+import re
+import subprocess
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from imgrec.errors import RunError
+
+COMMENT = "imgrec:"  # how the comment of each job begins; the token of its submission follows
+LIVE = frozenset(
+    "PENDING CONFIGURING RUNNING COMPLETING SUSPENDED STOPPED SIGNALING RESIZING STAGE_OUT"  # noqa: SIM905 - as squeue
+    " REQUEUED REQUEUE_FED REQUEUE_HOLD RESV_DEL_HOLD SPECIAL_EXIT".split()
+)
+"""States of jobs that wait, run, or will be started again."""
+ENDED_FROM_OUTSIDE = frozenset(["CANCELLED", "PREEMPTED", "TIMEOUT", "NODE_FAIL", "BOOT_FAIL", "DEADLINE", "REVOKED"])
+"""States of jobs whose end says nothing about their runs."""
+_WAIT = 60.0  # seconds for a command of SLURM to answer
+_SEVERAL = 500  # jobs that one call of scancel names
+_DEFAULT_ARRAY = 1001  # SLURM's own default of MaxArraySize, the number of indices
+
+
+class QueueError(RunError):
+    """SLURM does not answer, or refuses."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Task:
+    """A job of an array, as squeue lists it.
+
+    Attributes:
+        slurm_id: Its id, such as 123_4.
+        state: Its state, such as PENDING.
+        token: The token of its submission.
+        index: Its index in the array.
+        node: The nodes on which it runs or ran; empty before.
+        reason: Why it is in this state, as SLURM says it; empty for none.
+    """
+
+    slurm_id: str
+    state: str
+    token: str
+    index: int
+    node: str = ""
+    reason: str = ""
+
+    @property
+    def lives(self) -> bool:
+        """True if it waits, runs, or will be started again."""
+        return self.state in LIVE
+
+    def __str__(self) -> str:
+        """Return it for a sentence."""
+        return f"SLURM job {self.slurm_id}" + (f" on {self.node}" if self.node else "")
+
+
+def tasks() -> dict[tuple[str, int], Task]:
+    """Return this user's jobs that imgrec submitted and SLURM remembers, by the token and index of their submission.
+
+    SLURM remembers jobs that have ended for some minutes.
+
+    Raises:
+        QueueError: SLURM does not answer.
+    """
+    listed = _call(["squeue", "--me", "-h", "-r", "-t", "all", "-o", "%i|%T|%N|%r|%k"])
+    found: dict[tuple[str, int], Task] = {}
+    for line in listed.splitlines():
+        slurm_id, state, node, reason, comment = (*line.split("|", 4), "", "", "", "")[:5]
+        _, _, index = slurm_id.partition("_")
+        if comment.startswith(COMMENT) and index.isdecimal():
+            task = Task(
+                slurm_id=slurm_id,
+                state=state,
+                token=comment.removeprefix(COMMENT),
+                index=int(index),
+                node=node,
+                reason="" if reason == "None" else reason,
+            )
+            found[task.token, task.index] = task
+    return found
+
+
+def submit(script: Path, *, inherited: Collection[int] = ()) -> str:
+    """Submit a script, and return the id that SLURM gives the job.
+
+    Args:
+        script: The script.
+        inherited: Files of this process that sbatch keeps open until it ends.
+
+    Raises:
+        QueueError: sbatch refuses it, or does not answer.
+    """
+    said = _call(["sbatch", "--parsable", str(script)], pass_fds=inherited)
+    return said.strip().partition(";")[0]
+
+
+def cancel(slurm_ids: Sequence[str]) -> None:
+    """Cancel jobs: those that run are told to save first. Jobs that have ended are left alone.
+
+    Raises:
+        QueueError: SLURM does not answer.
+    """
+    for first in range(0, len(slurm_ids), _SEVERAL):
+        _call(["scancel", *slurm_ids[first : first + _SEVERAL]])
+
+
+def largest_array() -> int:
+    """Return how many jobs an array may have on this cluster.
+
+    Raises:
+        QueueError: SLURM does not answer.
+    """
+    found = re.search(r"^MaxArraySize\s*=\s*(\d+)", _call(["scontrol", "show", "config"]), re.MULTILINE)
+    return max(1, int(found[1]) if found else _DEFAULT_ARRAY)
+
+
+def exit_of(task: Task) -> str:
+    """Return how a job that has ended did so, in words, as far as SLURM remembers it: `exit code 3`."""
+    try:
+        shown = _call(["scontrol", "show", "job", "-o", task.slurm_id])
+    except QueueError:  # SLURM has forgotten the job
+        return "an unknown exit code"
+    found = re.search(r"\bExitCode=(\d+):(\d+)", shown)
+    if found is None:
+        return "an unknown exit code"
+    return f"signal {found[2]}" if found[2] != "0" else f"exit code {found[1]}"
+
+
+def _call(command: Sequence[str], *, pass_fds: Collection[int] = ()) -> str:
+    try:
+        done = subprocess.run(
+            command, capture_output=True, text=True, errors="replace", timeout=_WAIT, pass_fds=tuple(pass_fds)
+        )
+    except FileNotFoundError as error:
+        raise QueueError(
+            f"{command[0]} must be on the PATH, and is not found; call imgrec on a node of the cluster from which jobs"
+            " are submitted, or give another launcher"
+        ) from error
+    except (OSError, subprocess.SubprocessError) as error:
+        raise QueueError(f"{command[0]} must answer, and does not: {error}") from error
+    if done.returncode:
+        raise QueueError(f"{command[0]} refused: {_words(done.stderr, done.stdout) or f'exit code {done.returncode}'}")
+    return done.stdout
+
+
+def _words(*texts: str) -> str:
+    """Return what a command of SLURM says, without the prefixes of its lines."""
+    lines = [re.sub(r"^\w+: (error|fatal): ", "", line.strip()) for text in texts for line in text.splitlines()]
+    return "; ".join(dict.fromkeys(filter(None, lines)))

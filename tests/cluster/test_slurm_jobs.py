@@ -1,0 +1,160 @@
+"""Test what launcher=slurm makes of the answers of SLURM's commands, with a stand-in for them."""
+
+import json
+import re
+import signal
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from runs import one_line
+from waiting import wait_until
+
+from imgrec.config.compose import compose
+from imgrec.errors import UsageError
+
+SWEEP = Path("outputs/default")
+Said = tuple[int, str, str]
+
+
+@pytest.fixture
+def words(tiny: list[str]) -> list[str]:
+    return [*tiny, "trainer=cpu", "trainer.threads=1", "trainer.max_epochs=1", "launcher=slurm"]
+
+
+def submitted() -> list[Path]:
+    return sorted(SWEEP.glob("slurm/*/submitted.json"))
+
+
+def test_a_run_is_carried_out_and_one_whose_job_fails_before_it_is_told_with_its_log(
+    fake_slurm: Any, words: list[str], command: Callable[..., Said], undisturbed: Callable[..., Path], workplace: Path
+) -> None:
+    setup = 'launcher.setup=["[ $SLURM_ARRAY_TASK_ID = 0 ] || { echo no module cuda; exit 3; }"]'
+    code, out, err = command("train", "-m", *words, "seed=0,1", setup, "launcher.time=1:00:00", "launcher.mem=2G")
+    assert code == 1
+    (token,) = (path.parent for path in submitted())
+    assert "2 runs submitted as SLURM job 1; scripts and logs are in" in err
+    assert re.search(r"\[0/2\] running   seed-0-\S+  \(SLURM job 1_0 on n1\)", err)
+    assert (
+        f"SLURM job 1_1 on n1 ended as FAILED, with exit code 3; {token.absolute()}/1.log ends with: no module cuda"
+        in err
+    )
+    assert "1 of 2 runs failed" in err
+    script = (token / "script.sh").read_text()
+    for option in ("--time=1:00:00", "--mem=2G", "--requeue", "--signal=USR1@90", "--cpus-per-task=1", "--array=0-1"):
+        assert f"#SBATCH {option}\n" in script
+    record = json.loads(next(SWEEP.glob("seed-0-*/record.json")).read_text())
+    alone = json.loads((undisturbed("trainer.max_epochs=1") / "record.json").read_text())
+    assert (record["status"], record["weights"]) == ("finished", alone["weights"])
+    code, out, _ = command("sweep", "status", str(SWEEP))
+    assert code == 0
+    assert out.splitlines()[:2] == [
+        "1 run in outputs/default: 1 finished",
+        "the sweep's command does not run at present on this machine",
+    ]
+
+
+def test_runs_that_sbatch_refuses_are_not_begun_and_may_be_submitted_again(
+    fake_slurm: Any,
+    words: list[str],
+    command: Callable[..., Said],
+    workplace: Path,
+    outcome: Callable[[str, str], None],
+) -> None:
+    code, _, err = command("train", "-m", *words, "seed=0,1", "launcher.partition=nowhere")
+    assert code == 1
+    told = one_line(err.splitlines()[-1])
+    assert told == (
+        "imgrec: sbatch refused: invalid partition specified: nowhere; Batch job submission failed: Invalid partition"
+        " name specified"
+    )
+    outcome("a partition that SLURM does not have", told)
+    fake_slurm.hold()
+    fake_slurm.says("squeue", "Unable to contact slurm controller")
+    code, _, err = command("train", "-m", *words, "seed=0,1")
+    assert (code, "squeue refused: Unable to contact slurm controller" in err) == (1, True)
+    assert not fake_slurm.jobs(), "as runs may be in the queue already"
+
+
+def test_an_interrupted_sweep_leaves_its_jobs_and_goes_on_with_them_or_cancels_them(
+    fake_slurm: Any, words: list[str], imgrec: Callable[..., Any], command: Callable[..., Said], workplace: Path
+) -> None:
+    fake_slurm.hold()
+    fake_slurm.says("sbatch", "done: Socket timed out on send/recv operation")
+    words = ["train", "-m", *words, "seed=0,1"]
+    child = imgrec(*words)
+    code = child.signal_when(lambda: "submitted as" in child.log.read_text(), signal.SIGINT)
+    said = child.log.read_text()
+    assert code == 130
+    assert "2 runs submitted as SLURM job 1;" in said, "SLURM had taken them before its answer was lost"
+    assert "2 runs left to SLURM: the same command attaches to them, and imgrec sweep cancel" in said
+    code, out, _ = command("sweep", "status", str(SWEEP))
+    assert out.splitlines()[0] == "2 runs in outputs/default: 2 queued"
+    assert re.search(r"^queued       seed-0-\S+  SLURM job 1_0 is PENDING, as SLURM says: Priority$", out, re.MULTILINE)
+
+    again = imgrec(*words, "sweep.cancel=true")
+    code = again.signal_when(lambda: "attached" in again.log.read_text(), signal.SIGINT)
+    said = again.log.read_text()
+    assert code == 130
+    assert "2 runs of an earlier command in SLURM's queue: attached, not submitted again" in said
+    assert "2 runs cancelled" in said
+    assert {job["state"] for job in fake_slurm.jobs().values()} == {"CANCELLED"}
+    assert len(fake_slurm.jobs()) == 2
+    code, out, _ = command("sweep", "cancel", str(SWEEP))
+    assert (code, "has no jobs in SLURM's queue" in out) == (0, True)
+
+
+def test_a_job_s_end_from_outside_leaves_its_run_to_do_and_any_other_is_its_failure(
+    fake_slurm: Any, words: list[str], imgrec: Callable[..., Any], workplace: Path
+) -> None:
+    fake_slurm.hold()
+    child = imgrec("train", "-m", *words, "seed=0,1,2,3")  # arrays of three, as this cluster allows
+    wait_until(lambda: len(fake_slurm.jobs()) == 4 or child.ended(), log=child.log)
+    fake_slurm.says("squeue", "Unable to contact slurm controller")
+    wait_until(lambda: "SLURM is asked again" in child.log.read_text() or child.ended(), log=child.log)
+    fake_slurm.says("squeue", "")
+    fake_slurm.edit(j1_0="OUT_OF_MEMORY", j1_1="NODE_FAIL", j1_2="TIMEOUT", j2_0="forgotten")
+    assert child.wait() == 1
+    said = child.log.read_text()
+    assert said.count("SLURM is asked again") == 1
+    assert re.search(
+        r"failed: \S+seed-0-\S+: SLURM job 1_0 on n1 ended as OUT_OF_MEMORY, with exit code 0; it has no", said
+    )
+    assert re.search(r"interrupted  seed-1-\S+: SLURM job 1_1 on n1 ended as NODE_FAIL", said)
+    assert re.search(r"interrupted  seed-2-\S+: SLURM job 1_2 on n1 ended as TIMEOUT", said)
+    assert re.search(r"interrupted  seed-3-\S+: SLURM job 2_0 is not in SLURM's queue any more", said)
+    assert "1 of 4 runs failed, 3 to resume" in said
+
+
+@pytest.mark.parametrize(
+    ("word", "told"),
+    [
+        ('launcher.sbatch=["--array=0-3"]', "launcher.sbatch must not hold --array, which imgrec sets itself"),
+        ('launcher.sbatch=["mem=3G"]', "launcher.sbatch must be written --name=value, got 'mem=3G'; leave it out"),
+        (
+            "trainer.accelerator=gpu",
+            "launcher.gpus_per_node must say how many GPUs a job gets, as trainer.accelerator=gpu",
+        ),
+    ],
+)
+def test_settings_that_sbatch_could_not_take_are_refused(words: list[str], word: str, told: str) -> None:
+    with pytest.raises(UsageError, match=re.escape(told)):
+        compose([*words, word])
+
+
+def test_a_node_refuses_other_code_than_the_run_was_submitted_with(
+    fake_slurm: Any, words: list[str], imgrec: Callable[..., Any], command: Callable[..., Said], workplace: Path
+) -> None:
+    fake_slurm.hold()
+    child = imgrec("train", "-m", *words, "seed=0,1")
+    child.signal_when(lambda: bool(submitted()), signal.SIGINT)
+    path = submitted()[0].with_name("0.json")
+    job = json.loads(path.read_text())
+    assert len(job["code"]) > 50
+    job["code"]["imgrec.losses"] = "0 0"
+    path.write_text(json.dumps(job))
+    code, _, err = command("_job", str(path))
+    assert code == 1
+    assert "the code with which it was submitted, and imgrec.losses has changed since; restore the code, or" in err
+    assert not Path(job["folder"]).exists()
