@@ -1,6 +1,7 @@
 """Test sweeps on a Ray cluster of two nodes, which are this machine."""
 
 import contextlib
+import importlib.util
 import os
 import shutil
 import signal
@@ -18,7 +19,7 @@ from imgrec.config.compose import compose
 from imgrec.errors import UsageError
 
 SWEEP = Path("outputs/default")
-_RAY = Path(sys.executable).with_name("ray")
+_RAY = (sys.executable, "-c", "from ray.scripts.scripts import main; main()")
 ON_CPU = ("trainer=cpu", "trainer.threads=1")
 
 
@@ -42,11 +43,11 @@ class Nodes:
         os.kill(self.second, signal.SIGKILL)
 
     def stop(self) -> None:
-        subprocess.run([_RAY, "stop", "--force"], capture_output=True)
+        subprocess.run([*_RAY, "stop", "--force"], capture_output=True)
 
     def _call(self, *words: str) -> None:
         words = ("start", *words, f"--temp-dir={self.folder}") if "--head" in words else ("start", *words)
-        subprocess.run([_RAY, *words], check=True, capture_output=True, text=True)
+        subprocess.run([*_RAY, *words], check=True, capture_output=True, text=True)
 
     @staticmethod
     def _raylets() -> set[int]:
@@ -60,7 +61,7 @@ class Nodes:
 
 @pytest.fixture
 def nodes(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Nodes]:
-    if not _RAY.exists():
+    if importlib.util.find_spec("ray") is None:
         pytest.skip("Ray is not installed")
     folder = Path("/tmp") / f"imgrec-ray-{os.getpid()}"  # Ray's sockets need a short path
     monkeypatch.setenv("OMP_NUM_THREADS", "1")

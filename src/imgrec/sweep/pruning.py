@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from optuna.pruners import BasePruner
     from optuna.trial import Trial
 
-_PAUSE = 1.0  # seconds between two looks at the curves of a run
+_PAUSE = 0.5  # seconds between two looks at the curves of a run
 
 
 def pruner_of(sweep: Optuna) -> "BasePruner":

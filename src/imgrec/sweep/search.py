@@ -53,8 +53,11 @@ class Search:
 
         def launch(study: "Study", overrides: Sequence[Sequence[str]], numbers: Sequence[int]) -> list[Result]:
             wanted = [runs.jobs.job(words) for words in overrides]
+            going = [job for job in wanted if _result(job) != "pruned"]  # one that was ended early is not resumed
+            for _ in range(len(wanted) - len(going)):
+                runs.view.pruned()
             trials = {job.run_id: number for job, number in zip(wanted, numbers, strict=bool(numbers))}
-            runs.finish(wanted, "trials", pruning.Judge(study, trials) if self._sweep.pruner != "none" else None)
+            runs.finish(going, "trials", pruning.Judge(study, trials) if self._sweep.pruner != "none" else None)
             return [_result(job) for job in wanted]
 
         search(runs.words, self._sweep, runs.folder, launch, runs.view, at_a_time=runs.at_a_time)
