@@ -187,7 +187,7 @@ class Child:
             self._code = os.waitstatus_to_exitcode(status) if pid else None
         return self._code is not None
 
-    def signal_when(self, ready: Callable[[], bool], signum: int) -> int:
+    def signal_when(self, ready: Callable[[], bool], signum: int, *, patience: float = 60) -> int:
         """Send the signal as soon as `ready`, and wait."""
 
         def ready_and_running() -> bool:
@@ -196,7 +196,7 @@ class Child:
             assert not self.ended(), self.log.read_text()
             return False
 
-        wait_until(ready_and_running, log=self.log, pause=0.002)
+        wait_until(ready_and_running, log=self.log, pause=0.002, patience=patience)
         (os.killpg if self._group else os.kill)(self.pid, signum)
         return self.wait()
 

@@ -94,7 +94,7 @@ def test_a_sweep_loses_nothing_when_a_node_and_the_command_are_killed(
     words = ["train", "-m", *tiny, *ON_CPU, "trainer.max_epochs=4", "seed=0,1,2,3,4,5"]
     on_ray = [*words, "launcher=ray", f"launcher.address={nodes.address}"]
     child = imgrec(*on_ray, group=True)
-    code = child.signal_when(lambda: list(statuses().values()).count("running") >= 2, signal.SIGKILL)
+    code = child.signal_when(lambda: list(statuses().values()).count("running") >= 2, signal.SIGKILL, patience=300)
     assert code == -9
 
     child = imgrec(*on_ray, group=True)

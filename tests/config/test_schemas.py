@@ -21,6 +21,8 @@ from imgrec.config.serialize import flat
 INF, NAN = float("inf"), float("nan")
 NEEDED = {
     "folder": ["data.root=/images"],
+    "ray": ["launcher.num_gpus=1"],
+    "slurm": ["launcher.gpus_per_node=2"],
     "growing": ["model=resnet18"],
     "speed": ["model=whitened_cnn"],
     "speed96": ["model=whitened_cnn"],
