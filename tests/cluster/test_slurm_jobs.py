@@ -127,6 +127,27 @@ def test_a_job_s_end_from_outside_leaves_its_run_to_do_and_any_other_is_its_fail
     assert "1 of 4 runs failed, 3 to resume" in said
 
 
+def test_a_run_that_is_queued_again_and_again_without_a_step_is_given_up(
+    fake_slurm: Any, words: list[str], imgrec: Callable[..., Any], workplace: Path
+) -> None:
+    fake_slurm.hold()
+    child = imgrec("train", "-m", *words, "seed=0,1")
+    wait_until(lambda: len(fake_slurm.jobs()) == 2 or child.ended(), log=child.log)
+    for times in range(1, 4):
+        fake_slurm.edit(j1_0="RUNNING", j1_1="CANCELLED")
+        wait_until(lambda times=times: child.log.read_text().count("running ") == times or child.ended(), log=child.log)
+        fake_slurm.edit(j1_0="PENDING")
+        wait_until(
+            lambda times=times: child.log.read_text().count("given back ") == times or child.ended(), log=child.log
+        )
+    assert child.wait() == 1
+    assert (
+        "SLURM job 1_0 on n1 was started 3 times without a step that was saved; give launcher.time"
+        in child.log.read_text()
+    )
+    assert fake_slurm.jobs()["1_0"]["state"] == "CANCELLED"
+
+
 @pytest.mark.parametrize(
     ("word", "told"),
     [

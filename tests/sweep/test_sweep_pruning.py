@@ -10,8 +10,12 @@ from typing import Any
 import pytest
 
 from imgrec import records
+from imgrec.config.compose import compose
 from imgrec.errors import UsageError
+from imgrec.job import Job
+from imgrec.sweep import pruning
 from imgrec.sweep.run import Sweep
+from imgrec.sweep.strategies.optuna import Optuna
 
 SWEEP = Path("outputs/default")
 SLOW = "0:import time; from imgrec.training.progress import Speed; old = Speed.on_train_batch_end; " + (
@@ -31,7 +35,38 @@ def states() -> Counter[str]:
     return Counter("pruned" if record.is_pruned else record.status for record in found)
 
 
-@pytest.mark.parametrize("is_killed", [False, pytest.param(True, marks=pytest.mark.slow)], ids=["whole", "killed"])
+def test_each_epoch_is_judged_once_and_the_last_one_never(
+    words: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    optuna = pytest.importorskip("optuna")
+    monkeypatch.setattr(pruning, "_PAUSE", 0.0)
+    config = compose([*(word for word in words if word != SPACE), "sweep.min_epochs=2"])
+    assert isinstance(config.sweep, Optuna)
+    study = optuna.create_study(direction="maximize", pruner=pruning.pruner_of(config.sweep))
+    jobs = {
+        name: Job(config=config, folder=tmp_path / name, run_id=name, fingerprint="")
+        for name in ("good", "bad", "late")
+    }
+    judge = pruning.Judge(study, {name: study.ask().number for name in jobs})
+
+    def reach(name: str, *top1: float) -> str | None:
+        rows = [f"{8 * epoch},{epoch},val,top1,{value}\n" for epoch, value in enumerate(top1, start=1)]
+        jobs[name].folder.mkdir(exist_ok=True)
+        (jobs[name].folder / "curves.csv").write_text("step,epoch,split,metric,value\n" + "".join(rows))
+        return judge.verdict(jobs[name])
+
+    assert judge.verdict(jobs["good"]) is None, "it has no curves yet"
+    assert reach("good", 0.5, 0.6) is None
+    assert reach("bad", 0.1) is None, "every trial has two epochs"
+    assert reach("bad", 0.1, 0.2) == "its validation top1 of 0.2000 after epoch 2 is not among the best at that epoch"
+    assert reach("late", 0.1, 0.7, 0.8) is None
+    assert reach("good", 0.5, 0.6, 0.6, 0.1) is None, "it has finished"
+    reported = {trial.number: sorted(trial.intermediate_values) for trial in study.trials}
+    assert reported == {0: [1, 2, 3], 1: [1, 2], 2: [1, 2, 3]}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("is_killed", [False, True], ids=["whole", "killed"])
 def test_trials_that_are_not_among_the_best_are_ended_and_count_once(
     sweep: Callable[..., Any], words: list[str], command: Callable[..., tuple[int, str, str]], is_killed: bool
 ) -> None:

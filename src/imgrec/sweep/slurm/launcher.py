@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
 
-from imgrec import codebase, records
+from imgrec import codebase, records, runfolder
 from imgrec.config.root import Config
 from imgrec.errors import RunError, shown
 from imgrec.job import Job
@@ -26,6 +26,8 @@ _ASKED = 5.0  # seconds between two questions to SLURM
 _LOOK = 0.2  # seconds between two checks for a signal
 _SETTLE = 60.0  # seconds for what a node has written to appear here
 _FORGET = 30.0  # seconds for a job to be listed, before it counts as forgotten
+_MOST_STUCK = 3
+_STUCK = "give launcher.time more than the start of a run takes, or a shorter launcher.signal"
 _ALL = 10_000  # runs at a time, as far as a search asks
 _TAIL = 2048  # bytes at the end of a log in which its last lines are looked for
 _LINES = 3
@@ -45,6 +47,8 @@ class _Followed:
         unseen_since: When SLURM stopped listing it (time.monotonic); None while it is listed.
         ended_since: When it was first seen to have ended.
         pruned: Why the run is ended early; None if it is not.
+        saved: The digest of its newest checkpoint when SLURM queued it again.
+        stuck: How often SLURM has queued it again without a newer checkpoint.
     """
 
     job: Job
@@ -55,6 +59,8 @@ class _Followed:
     unseen_since: float | None = None
     ended_since: float | None = None
     pruned: str | None = None
+    saved: str | None = None
+    stuck: int = 0
 
     def __str__(self) -> str:
         return str(self.task) if self.task is not None else f"SLURM job {self.slurm_id}"
@@ -166,6 +172,12 @@ class Slurm:
             each.task, each.unseen_since = task, None
             if task.lives:
                 self._show(each, task, watch)
+                if each.stuck >= _MOST_STUCK:
+                    queue.cancel([each.slurm_id])
+                    watch.ended(
+                        each.job, f"{task} was started {each.stuck} times without a step that was saved; {_STUCK}"
+                    )
+                    return True
                 if each.pruned is None and (verdict := watch.verdict(each.job)) is not None:
                     each.pruned = verdict
                     queue.cancel([each.slurm_id])
@@ -191,7 +203,9 @@ class Slurm:
         if task.state == "RUNNING":
             _show_running(each, watch)
         elif task.state == "PENDING" and each.runs:
-            each.runs = False
+            each.runs, saved = False, runfolder.newest_state(each.job.folder)
+            each.stuck = each.stuck + 1 if saved == each.saved else 0
+            each.saved = saved
             watch.returned(each.job, f"SLURM job {task.slurm_id} is in the queue again, and its run goes on from there")
 
     @staticmethod
