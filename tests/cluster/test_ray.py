@@ -7,6 +7,7 @@ import shutil
 import signal
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -116,6 +117,26 @@ def test_a_sweep_loses_nothing_when_a_node_and_the_command_are_killed(
         if record.status == "finished":
             other = records.read(Path("local") / path.parent.name / "record.json")
             assert (record.weights, record.scores) == (other.weights, other.scores)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_a_search_with_a_pruner_that_is_killed_ends_with_as_many_trials_as_asked_for(
+    nodes: Nodes, steps_that_take: Callable[[float], None], imgrec: Callable[..., Any], tiny: list[str], workplace: Path
+) -> None:
+    steps_that_take(0.2)
+    space = "optimizer.lr=tag(log,interval(1e-9,0.1))"
+    search = ["sweep=optuna", "sweep.trials=6", "sweep.pruner=asha", "sweep.reduction_factor=2"]
+    words = ["train", "-m", *tiny, *ON_CPU, "trainer.max_epochs=4", space, *search]
+    words += ["launcher=ray", f"launcher.address={nodes.address}"]
+    child = imgrec(*words, group=True)
+    assert child.signal_when(lambda: "pruned" in child.log.read_text(), signal.SIGKILL, patience=300) == -9
+    child = imgrec(*words, group=True)
+    assert child.wait() == 0, child.log.read_text()
+    found = [records.read(path) for path in SWEEP.glob("*/record.json")]
+    assert Counter("pruned" if record.is_pruned else record.status for record in found).keys() == {"finished", "pruned"}
+    assert len(found) == 6
+    assert "search: the best of 6 trials" in child.log.read_text()
 
 
 @pytest.mark.parametrize(
