@@ -151,6 +151,7 @@ def test_a_run_that_is_queued_again_and_again_without_a_step_is_given_up(
 @pytest.mark.parametrize(
     ("word", "told"),
     [
+        ("sweep=optuna", "launcher.array_parallelism must say how many trials of a search run at a time"),
         ('launcher.sbatch=["--array=0-3"]', "launcher.sbatch must not hold --array, which imgrec sets itself"),
         ('launcher.sbatch=["mem=3G"]', "launcher.sbatch must be written --name=value, got 'mem=3G'; leave it out"),
         (

@@ -34,6 +34,13 @@ class Launcher(Component):
             UsageError: It cannot.
         """
 
+    def check_search(self) -> None:
+        """Check that it can carry out a search, which proposes runs after others have ended.
+
+        Raises:
+            UsageError: It cannot.
+        """
+
     @abstractmethod
     def build(self) -> "Runner":
         """Return the object that carries out the jobs of a sweep, see `sweep.watch.Launcher`."""

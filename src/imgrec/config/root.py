@@ -102,6 +102,8 @@ class Config:
         if self.trainer.log_graph and "tensorboard" not in self.loggers:
             raise UsageError("trainer.log_graph=true needs tensorboard among loggers; add it, or drop log_graph")
         self.launcher.check(self.trainer)
+        if self.sweep.proposes:
+            self.launcher.check_search()
         if self.trainer.early_stopping and self.data.has_validation is False:
             raise UsageError("trainer.early_stopping needs validation images; give data.val_size, or early_stopping=0")
         if self.data.resident == "true" and self.augment.policy != "none":

@@ -76,6 +76,14 @@ class Slurm(Launcher):
                 f" launcher.gpus_per_node={trainer.devices}, or trainer.accelerator=cpu"
             )
 
+    def check_search(self) -> None:
+        """See `Launcher`."""
+        if not self.array_parallelism:
+            raise UsageError(
+                "launcher.array_parallelism must say how many trials of a search run at a time, as it learns from those"
+                " that have ended, got 0, which is all of them; give launcher.array_parallelism=8"
+            )
+
     def build(self) -> "Runner":
         """See `sweep.slurm.launcher`."""
         from imgrec.sweep.slurm.launcher import Slurm
