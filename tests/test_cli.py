@@ -83,7 +83,7 @@ CONFIGURATION = [
     ("hydra={run:{dir:x}}", "is no setting of imgrec"),
     (
         "hydra/launcher=joblib",
-        "hydra/launcher=joblib is no setting of imgrec; launcher=basic|joblib|pool says how a sweep goes",
+        "hydra/launcher=joblib is no setting of imgrec; launcher=basic|joblib|pool|ray|slurm says how a sweep goes",
     ),
     (
         "hydra/sweeper=optuna",
