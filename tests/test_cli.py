@@ -108,6 +108,7 @@ CONFIGURATION = [
         "test_protocols must be one of clean, gaussian_noise, tta_flip, tta_flip_shift, got 'tta'",
     ),
     ("trainer.precision=16-mixed", "trainer.precision=16-mixed needs a CUDA GPU; use bf16-mixed, or 32"),
+    ("trainer.graphs=true", "trainer.graphs=true needs a CUDA GPU; give trainer.graphs=false"),
     (
         "callback.gradient_norm.every=3",
         "callback.gradient_norm.every=3 has no effect without callbacks=[gradient_norm]",

@@ -58,6 +58,8 @@ def test_gpus_that_pytorch_cannot_use_are_refused_or_told(
         check_hardware(compose(["data=digits", "trainer=gpu"]))
     with pytest.raises(UsageError, match=f"16-mixed needs a CUDA GPU, and .*{sentence}; use bf16-mixed"):
         check_hardware(compose(["data=digits", "trainer.precision=16-mixed"]))
+    with pytest.raises(UsageError, match=f"graphs=true needs a CUDA GPU, and .*{sentence}; give trainer.graphs=false"):
+        check_hardware(compose(["data=digits", "trainer.graphs=true"]))
     config = compose(["data=digits"])
     check_hardware(config)
     (warning,) = environment.hardware_warnings(config)

@@ -22,6 +22,7 @@ from imgrec.datamodule import ImageData
 from imgrec.errors import RunError, StrPath, UsageError, shown
 from imgrec.losses import LossFunction
 from imgrec.models.build import build as build_network
+from imgrec.models.build import runs_as
 from imgrec.models.network import Network
 from imgrec.optim.build import build_optimizer
 from imgrec.optim.schedules import build_schedule
@@ -106,9 +107,6 @@ def classifier(
         fetch=not resumed,
     )
     loss = config.loss.build()
-    whole_batch = None
-    if config.trainer.compile:
-        whole_batch = min(config.data.batch_size, -(-len(images.train) // config.trainer.processes))
     _check_outside(config, built, loss, images)
     if built.begins_from_data and not resumed:
         built.initialise(_sample(images.train, images.image_size))
@@ -133,7 +131,7 @@ def classifier(
         ),
         position=position,
         channels_last=config.trainer.channels_last,
-        compiled_batch=whole_batch,
+        runs=runs_as(config, built, images.train),
     )
 
 

@@ -12,7 +12,6 @@ from torch.optim import Optimizer
 from imgrec.checkpoint import snapshot
 from imgrec.distributed import gathered, own
 from imgrec.losses import LossFunction
-from imgrec.models.compiled import Compiled
 from imgrec.optim.schedules import Schedule
 from imgrec.scores import Scores
 from imgrec.stored.meta import META, Meta
@@ -36,7 +35,7 @@ class Classifier(lightning.LightningModule):
         meta: The description of the network that its checkpoints store.
         position: The run's position in the training.
         channels_last: True for the NHWC memory format.
-        compiled_batch: The images in a training batch for which the network is compiled; None not to compile it.
+        runs: Runs the network in its own place, with the same results; None for the network itself.
     """
 
     def __init__(
@@ -51,7 +50,7 @@ class Classifier(lightning.LightningModule):
         meta: Meta,
         position: RunPosition | None = None,
         channels_last: bool = False,
-        compiled_batch: int | None = None,
+        runs: Callable[[Tensor], Tensor] | None = None,
     ) -> None:
         super().__init__()
         self.memory_format = torch.channels_last if channels_last else torch.contiguous_format
@@ -66,11 +65,11 @@ class Classifier(lightning.LightningModule):
         self._steps = 1
         self._schedule: Schedule | None = None
         self._position = position or RunPosition()
-        self._compiled = None if compiled_batch is None else Compiled(network, batch_size=compiled_batch)
+        self._runs = runs
 
     def forward(self, images_nchw: Tensor) -> Tensor:
         """Return the logits (N, K) of images (N, C, H, W) in [0, 1]."""
-        run = self._compiled or self.network
+        run = self._runs or self.network
         return cast(Tensor, run(images_nchw.contiguous(memory_format=self.memory_format)))
 
     def training_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:

@@ -35,10 +35,12 @@ def check_hardware(config: Config) -> None:
     if trainer.accelerator == "gpu":
         instead = "use trainer=cpu, or trainer=ddp trainer.accelerator=cpu for several processes"
         refuse_without_gpu("trainer.accelerator=gpu", instead)
-    if trainer.precision == "16-mixed" and (trainer.accelerator == "cpu" or not there):
-        why = f", and {usable.why_not}" if usable.why_not and trainer.accelerator != "cpu" else ""
-        raise UsageError(f"trainer.precision=16-mixed needs a CUDA GPU{why}", way_out="use bf16-mixed, or 32")
     if trainer.accelerator == "cpu" or not there:
+        why = f", and {usable.why_not}" if usable.why_not and trainer.accelerator != "cpu" else ""
+        if trainer.precision == "16-mixed":
+            raise UsageError(f"trainer.precision=16-mixed needs a CUDA GPU{why}", way_out="use bf16-mixed, or 32")
+        if trainer.graphs:
+            raise UsageError(f"trainer.graphs=true needs a CUDA GPU{why}", way_out="give trainer.graphs=false")
         return
     if too_few := usable.too_few(trainer.devices):
         raise UsageError(too_few)

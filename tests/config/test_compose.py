@@ -159,6 +159,24 @@ def test_a_recipe_changes_choices_and_the_command_line_changes_the_recipe() -> N
             "augment.sizes must be at most 8 with trainer.compile=true, the images' own side included,",
         ),
         (
+            [
+                "augment.sizes=[16,17,18,19,20,21,22,23]",
+                "augment.sizes_until=[0.1,0.2,0.3,0.4,0.5,0.6,0.7,0.8]",
+                "model=whitened_cnn",
+                "trainer.graphs=true",
+            ],
+            "augment.sizes must be at most 8 with trainer.graphs=true, the images' own side included,",
+        ),
+        (
+            ["trainer.graphs=true", "trainer.compile=true"],
+            "trainer.graphs=true needs trainer.compile=false, as each runs the network in a way of its own; drop one",
+        ),
+        (
+            ["trainer=ddp", "trainer.graphs=true"],
+            "trainer.graphs=true needs a run of one process, got trainer.strategy='ddp'; give trainer.graphs=false, or"
+            " trainer.strategy=auto trainer.devices=1 trainer.num_nodes=1",
+        ),
+        (
             ["augment.sizes=[40]", "augment.sizes_until=[0.5]", "model=whitened_cnn"],
             "augment.sizes must lie in [9, 31], got 40; from the network's smallest to below the images' own",
         ),

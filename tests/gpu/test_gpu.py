@@ -109,6 +109,23 @@ def test_a_compiled_network_learns_what_the_plain_one_does(on_gpu: list[str]) ->
     assert found[0] == pytest.approx(found[1], rel=0.02)
 
 
+@pytest.mark.skipif(REHEARSED, reason="needs a CUDA GPU, as graphs do")
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("model.dropout=0.3", "trainer.accumulate=2"),
+        ("trainer.precision=bf16-mixed", "model.batch_norm=true", "trainer.ema_decay=0.8"),
+        ("trainer.precision=16-mixed", "trainer.gradient_clip=1", "trainer.nonfinite_skips=8"),
+    ],
+    ids=" ".join,
+)
+def test_a_network_in_graphs_learns_what_the_plain_one_does(on_gpu: list[str], words: tuple[str, ...]) -> None:
+    words = (*on_gpu, "trainer.max_epochs=2", *words)
+    plain, graphed = launch.train([*words]), launch.train([*words, "trainer.graphs=true"])
+    found = [[row.value for row in outcome.record.scores if row.metric == "loss"] for outcome in (plain, graphed)]
+    assert found[0] == pytest.approx(found[1], rel=0.02)
+
+
 @pytest.mark.parametrize("name", ["clean", "tta_flip"])
 def test_logits_are_those_of_the_cpu_in_full_float32(device: torch.device, workplace: Path, name: str) -> None:
     config = launch.compose(["data=cifar10", "model=cnn", "model.widths=[16,32]", "model.batch_norm=true"])

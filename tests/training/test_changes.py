@@ -130,6 +130,7 @@ CASES: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
 ELSEWHERE = {
     "trainer.devices",
     "trainer.num_nodes",  # the same, where torchrun or srun starts the processes
+    "trainer.graphs",  # test_graphs.py, as a CPU has none
     "test",
     "test_protocols",
     "test_precision",
@@ -199,7 +200,7 @@ def snapshot(trainer: Any, module: Any) -> dict[str, Any]:
         },
         "trainer": [trainer.max_epochs, trainer.accumulate_grad_batches, trainer.gradient_clip_val, trainer.precision],
         "deterministic": torch.are_deterministic_algorithms_enabled(),
-        "compiled": module._compiled is not None,
+        "runs": type(module._runs).__name__,
         "format": [str(module.memory_format), module.network.net.classes.weight.dtype],
         "loss": [repr(module.loss), plain(module.loss)],
         "network": {name: [type(each).__name__, plain(each)] for name, each in module.network.named_modules()},

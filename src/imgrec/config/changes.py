@@ -94,6 +94,7 @@ CHANGES: Mapping[str, Change] = {
     "trainer.precision": Change(EFFECTIVE, _NEXT),
     "trainer.channels_last": Change(EFFECTIVE, _NEXT),
     "trainer.compile": Change(EFFECTIVE, _NEXT),
+    "trainer.graphs": Change(EFFECTIVE, _NEXT),
     "trainer.deterministic": Change(EFFECTIVE, _NEXT),
     "trainer.accumulate": Change(AT_EPOCH, "the learning rate follows the share of the training that is over"),
     "trainer.gradient_clip": Change(EFFECTIVE, _NEXT),

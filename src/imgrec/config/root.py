@@ -116,11 +116,13 @@ class Config:
         self.model.check_side(self.data.side, resizable=self.data.resizable)
         for side in self.augment.sizes:
             self._check_size(side)
-        if self.trainer.compile and (sizes := len({*self.augment.sizes, self.data.side})) > COMPILED_SHAPES:
-            raise UsageError(
-                f"augment.sizes must be at most {COMPILED_SHAPES} with trainer.compile=true, the images' own side"
-                f" included, as PyTorch compiles no more, got {sizes}; name fewer, or give trainer.compile=false"
-            )
+        sizes = len({*self.augment.sizes, self.data.side})
+        for key, way in (("compile", "PyTorch compiles no more"), ("graphs", "each is captured anew")):
+            if getattr(self.trainer, key) and sizes > COMPILED_SHAPES:
+                raise UsageError(
+                    f"augment.sizes must be at most {COMPILED_SHAPES} with trainer.{key}=true, the images' own side"
+                    f" included, as {way}, got {sizes}; name fewer, or give trainer.{key}=false"
+                )
         if self.augment.crop_border == "reflect" and self.augment.crop_padding >= self.data.side:
             raise UsageError(
                 f"augment.crop_padding must be < {self.data.side}, the images' side, with augment.crop_border=reflect,"

@@ -41,6 +41,11 @@ class Trainer(Component):
     )
     channels_last: bool = setting(True, "NHWC memory format: faster convolutions, same mathematics")
     compile: bool = setting(False, "torch.compile the network for whole training batches, once for each size of images")
+    graphs: bool = setting(
+        False,
+        "run the network's training step on a GPU as CUDA graphs, for whole training batches, once for each size of"
+        " images (experimental: no GPU has run it yet)",
+    )
     deterministic: str = setting(
         "auto", "true, false, or auto: same seed, same bits, on the CPU", among=("true", "false", "auto")
     )
@@ -103,6 +108,16 @@ class Trainer(Component):
                 raise UsageError(
                     f"trainer.{key}={value} needs trainer.strategy=ddp; choose trainer=ddp, or trainer.{key}=1"
                 )
+        if self.graphs and self.compile:
+            raise UsageError(
+                "trainer.graphs=true needs trainer.compile=false, as each runs the network in a way of its own; drop"
+                " one of the two"
+            )
+        if self.graphs and self.strategy == "ddp":
+            raise UsageError(
+                "trainer.graphs=true needs a run of one process, got trainer.strategy='ddp'; give"
+                " trainer.graphs=false, or trainer.strategy=auto trainer.devices=1 trainer.num_nodes=1"
+            )
         if self.num_nodes > 1 and self.fast_dev_run:
             raise UsageError(
                 f"trainer.fast_dev_run=true needs trainer.num_nodes=1, got {self.num_nodes}, as its temporary place is"

@@ -1,8 +1,13 @@
-"""Build a network from the model axis of the configuration."""
+"""Build a network from the model axis of the configuration, and what runs it in training."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence, Sized
+
+from torch import Tensor
 
 from imgrec.config.model import Model
+from imgrec.config.root import Config
+from imgrec.models.compiled import Compiled
+from imgrec.models.graphed import Graphed
 from imgrec.models.network import Network
 
 
@@ -36,3 +41,17 @@ def build(
     net = cfg.build(num_classes=num_classes, image_size=image_size, channels=channels, fetch=fetch)
     mean, std = cfg.normalisation(mean, std)
     return Network(net, mean=mean, std=std)
+
+
+def runs_as(config: Config, network: Network, images: Sized) -> Callable[[Tensor], Tensor] | None:
+    """Return what runs the network in its own place, as trainer.compile or trainer.graphs asks for; None for nothing.
+
+    Args:
+        config: The configuration.
+        network: The network.
+        images: The training images.
+    """
+    if not (config.trainer.compile or config.trainer.graphs):
+        return None
+    whole_batch = min(config.data.batch_size, -(-len(images) // config.trainer.processes))
+    return (Graphed if config.trainer.graphs else Compiled)(network, batch_size=whole_batch)
