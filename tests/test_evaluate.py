@@ -3,15 +3,17 @@
 import json
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import fake_gpus
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
-from imgrec import environment, launch
+from imgrec import environment, inference, launch
 from imgrec.tables.gather import gather
 
 Said = tuple[int, str, str]
@@ -71,6 +73,36 @@ def test_a_measurement_names_its_device_and_takes_the_one_that_is_asked_for(
     assert evaluate()[0] == 0
     assert "--device=auto takes the CPU, as the NVIDIA driver 470.82.01 reports GPUs that PyTorch" in caplog.text
     assert evaluate("--device", "gpu")[0] == 2
+
+
+def test_a_measurement_of_a_gpu_and_one_of_the_cpu_are_two_files(
+    evaluate: Callable[..., Said], finished: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """The CPU computes for the GPU, which is none, with logits that round differently."""
+    assert evaluate("--device", "cpu")[0] == 0
+    (of_cpu,) = (finished / "evaluations").glob("*.json")
+    rows, kept = json.loads(of_cpu.read_text()), of_cpu.with_suffix(".npz").read_bytes()
+    assert "device" not in rows["settings"]
+    plain = inference.predict
+
+    def predict(*arguments: Any, device: torch.device, **words: Any) -> Any:
+        assert device.type == "cuda"
+        found = plain(*arguments, device=torch.device("cpu"), **words)
+        return {key: replace(each, logits_nk=each.logits_nk * 1.0001) for key, each in found.items()}
+
+    monkeypatch.setattr(inference, "predict", predict)
+    monkeypatch.setattr("torch.cuda.get_device_name", lambda place: "NVIDIA H200")
+    monkeypatch.setattr("torch.backends.cudnn.version", lambda: 90100)
+    fake_gpus.install(monkeypatch, tmp_path, "NVIDIA H200")
+    for _ in range(2):
+        code, _, err = evaluate()
+        assert code == 0, err
+    (of_gpu,) = {*(finished / "evaluations").glob("*.json")} - {of_cpu}
+    measured = json.loads(of_gpu.read_text())
+    assert measured["settings"] == {**rows["settings"], "device": "gpu"}
+    assert measured["environment"]["device"] == "NVIDIA H200"
+    assert (json.loads(of_cpu.read_text()), of_cpu.with_suffix(".npz").read_bytes()) == (rows, kept)
+    assert of_gpu.with_suffix(".npz").is_file()
 
 
 def test_images_that_only_moved_have_the_runs_own_split(

@@ -103,8 +103,8 @@ def evaluate(
         data_root: The present place of the run's images, whose own split is measured. Or a folder of other images,
             which are measured in full, or only their test/ (val/) if they have it.
         allow_trained: Measure other images even if the run was trained on some of them.
-        output: A file instead of the run's evaluations/<protocol>-<hash of the settings>.json. The predictions (.npz)
-            are stored only beside the latter.
+        output: A file instead of the run's evaluations/<protocol>-<hash of the settings>.json, whose settings include
+            that a GPU measured. The predictions (.npz) are stored only beside the latter.
 
     Raises:
         UsageError: The request is invalid.
@@ -171,6 +171,8 @@ def evaluate(
         conditions["protocol_settings"] = given
     if (origin := origins.origin_of(type(measured))) is not None:
         conditions["protocol_origin"] = origin
+    if on.type != "cpu":  # a file of its own, as devices round differently; those of the CPU keep their older names
+        conditions["device"] = "gpu"
     kept = {(split, label, place): each.kept() for label, each in found.items()}
     rows: dict[str, Any] = {
         "schema": SCHEMA,

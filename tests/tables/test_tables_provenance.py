@@ -212,6 +212,22 @@ def test_a_row_of_different_devices_is_warned_about(
     assert shown == [f"optimizer=sgd: {each}" for each in told]
 
 
+def test_of_measurements_on_two_devices_that_of_the_runs_own_counts(table: Table, runs: Path) -> None:
+    """Files are named by digests, whose order is another one for each run."""
+    for seed in (0, 1):
+        record = run(f"seed={seed}", score("top1", 0.5 + seed / 10), environment=ON_H200)
+        folder = lay(runs, record).parent
+        names = ("a.json", "b.json")[:: 1 - 2 * seed]
+        for name, device, value in zip(names, ("AMD EPYC", "NVIDIA H200"), (0.6, 0.7), strict=True):
+            path = measure(folder, record.run_id, score("top1", value, protocol="tta_flip"), name=name)
+            text_files.write_json(path, text_files.read_json(path) | {"environment": {"device": device}})
+    shown = table("--protocol", "tta_flip")
+    assert warnings(shown) == []
+    (row,) = shown.rows
+    assert [text.split()[0] for name, text in row.items() if name.startswith("test top1")] == ["70.00"]
+    assert "is 0.6 in outputs/" in "\n".join(shown.notes), "the other one is told"
+
+
 def test_scores_that_were_measured_on_different_devices_are_warned_about(table: Table, runs: Path) -> None:
     for seed in (0, 1):
         record = run(f"seed={seed}", score("top1", 0.5 + seed / 10), environment=ON_H200)

@@ -124,9 +124,10 @@ def is_counted(later: Evaluation, record: Record, key: str) -> bool:
     return False
 
 
-def order(later: Evaluation) -> list[list[str]]:
-    """Return a sort key: the settings of the measurement's scores."""
-    return [[f"{key}={value}" for key, value in sorted(settings_of(score).items())] for score in later.scores[:1]]
+def order(later: Evaluation, record: Record) -> tuple[list[list[str]], bool, str]:
+    """Return a sort key: the settings of the measurement's scores, then the device, that of the training first."""
+    settings = [[f"{key}={value}" for key, value in sorted(settings_of(score).items())] for score in later.scores[:1]]
+    return settings, later.device != record.environment.get("device"), later.device or ""
 
 
 def _value_and_basis(score: Score) -> tuple[float, int, dict[str, Any]]:

@@ -199,7 +199,7 @@ def _read(path: Path, found: Gathered) -> Run:
         except RunError as error:
             found.problems.append(str(error))
     # in one order for all runs, as files are named by digests: defaults come first
-    for file, later in sorted(measurements, key=lambda each: evaluations.order(each[1])):
+    for file, later in sorted(measurements, key=lambda each: evaluations.order(each[1], record)):
         if reason := evaluations.why_excluded(later, record):
             found.notes.append(f"left out, as {reason}: {shown(file)}")
             continue
