@@ -92,6 +92,33 @@ def test_a_machine_whose_gpus_were_not_given_to_this_container_has_none(
 
 
 @pytest.mark.parametrize(
+    ("text", "version"),
+    [
+        ("NVRM version: NVIDIA UNIX x86_64 Kernel Module  550.54.15  Tue Mar  5 22:23:56 UTC 2024\n", "550.54.15"),
+        (
+            "NVRM version: NVIDIA UNIX Open Kernel Module for x86_64  570.86.10  Release Build  (u@h-2.4)  Thu Jan\n"
+            "GCC version:  gcc version 13.3.0 (Ubuntu 13.3.0-6ubuntu2~24.04)\n",
+            "570.86.10",
+        ),
+        ("NVRM version: NVIDIA UNIX x86_64 Kernel Module  390.157  Wed Oct 12\n", "390.157"),
+        ("GCC version:  gcc version 13.3.0 (Ubuntu 13.3.0-6ubuntu2~24.04)\n", "580.65.06"),
+        (None, "580.65.06"),
+    ],
+)
+def test_a_process_that_uses_cuda_asks_for_the_version_only_where_the_system_does_not_tell_it(
+    driver: Callable[..., None], monkeypatch: pytest.MonkeyPatch, tmp_path: Path, text: str | None, version: str
+) -> None:
+    driver(H200)
+    for name, value in (("is_initialized", True), ("get_device_name", H200), ("get_device_capability", (9, 0))):
+        monkeypatch.setattr(f"torch.cuda.{name}", lambda *_, value=value: value)
+    if text is not None:
+        (tmp_path / "version").write_text(text)
+    monkeypatch.setattr("imgrec.cuda_probe.KERNEL_MODULE", tmp_path / "version")
+    assert gpus.found() == gpus.Found(names=(H200,), capabilities=(9,), driver=version)
+    assert gpus._asked.cache_info().misses == (version == "580.65.06"), "a process of its own answers"
+
+
+@pytest.mark.parametrize(
     ("names", "visible", "handed_out"),
     [
         ([H200], None, ["0"]),

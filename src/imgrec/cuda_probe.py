@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 KERNEL_MODULE = Path("/proc/driver/nvidia/version")  # exists where the driver's kernel module is loaded
-_VERSION = re.compile(r"\d+\.\d+(\.\d+)?")
+_VERSION = re.compile(r"^NVRM version: .*?\s(\d+\.\d+(?:\.\d+)?)(?:\s|$)", re.MULTILINE)
 _MAJOR, _MINOR = 75, 76  # CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR and _MINOR
 _LONGEST = 256  # characters of a name or a version
 
@@ -68,10 +68,16 @@ def _driver() -> str | None:
         library = ctypes.CDLL("libnvidia-ml.so.1")
         if library.nvmlInit_v2() == 0 and library.nvmlSystemGetDriverVersion(text, _LONGEST) == 0:
             return text.value.decode(errors="replace")
-    with contextlib.suppress(OSError):
+    return module_version()
+
+
+def module_version() -> str | None:
+    """Return the version of the driver's kernel module, such as "580.65.06"; None where the system does not tell it."""
+    try:
         found = _VERSION.search(KERNEL_MODULE.read_text(errors="replace"))
-        return found.group() if found else None
-    return None
+    except OSError:
+        return None
+    return found.group(1) if found else None
 
 
 if __name__ == "__main__":

@@ -83,7 +83,7 @@ def found() -> Found:
         return Found(
             names=tuple(torch.cuda.get_device_name(place) for place in places),
             capabilities=tuple(torch.cuda.get_device_capability(place)[0] for place in places),
-            driver=_asked(os.environ.get(VISIBLE)).get("driver") if places and torch.version.cuda else None,
+            driver=_driver() if places and torch.version.cuda else None,
         )
     given = _given()
     if given == []:
@@ -127,6 +127,11 @@ def _judged(said: dict[str, Any], reported: int, built_for: str, version: str) -
 def _asked(visible: str | None) -> dict[str, Any]:
     """Return what `cuda_probe.look` says in a process of its own, once for each value of CUDA_VISIBLE_DEVICES."""
     return _probed({} if visible is None else {VISIBLE: visible})
+
+
+def _driver() -> str | None:
+    """Return the driver's version. Where the system tells it, no process is started."""
+    return cuda_probe.module_version() or _asked(os.environ.get(VISIBLE)).get("driver")
 
 
 def refused_with(variables: Mapping[str, str]) -> str | None:
