@@ -263,11 +263,9 @@ def _exit_code() -> Any:
     try:
         code: Any = _invoke()
     except LostProcess as error:
-        ahead = "the same command goes on from the last checkpoint" if error.resumable else "nothing is recorded"
-        code = _report_error(f"{error}; {ahead}", error, error.exit_code)
+        code = _report_error(f"{error}; {_ahead(error, 'the last checkpoint')}", error, error.exit_code)
     except Interrupted as error:
-        ahead = "the same command goes on from here" if error.resumable else "nothing is recorded"
-        code = _report_error(f"interrupted by {error}: {ahead}", error, error.exit_code)
+        code = _report_error(f"interrupted by {error}: {_ahead(error, 'here')}", error, error.exit_code)
     except (KeyboardInterrupt, typer.Abort) as error:
         code = _report_error("interrupted", error, 130)
     except UsageError as error:
@@ -289,6 +287,15 @@ def _exit_code() -> Any:
     except RunError as error:
         code = _report_error(str(error), error, code or 1)
     return code
+
+
+def _ahead(cut: Interrupted, place: str) -> str:
+    """Return what the same command does after an interruption. place: where it goes on from if the run was saved."""
+    if not cut.resumable:
+        return "nothing is recorded"
+    if cut.saved is False:
+        return "the same command begins the run again, as it has no checkpoint yet"
+    return f"the same command goes on from {place}"
 
 
 def _unexpected(error: Exception) -> str:

@@ -40,6 +40,8 @@ class Interrupted(BaseException):
     Attributes:
         exit_code: 128 + the signal's number, as in shells.
         resumable: True if the same command continues the run.
+        saved: True if the run has a checkpoint, False if the same command begins it again; None where no single run was
+            interrupted, as in a sweep.
         requeued: True once SLURM was asked to start the job again.
     """
 
@@ -47,13 +49,14 @@ class Interrupted(BaseException):
         super().__init__(signal.Signals(signum).name)
         self.exit_code = 128 + signum
         self.resumable = True
+        self.saved: bool | None = None
         self.requeued = False
 
 
 class LostProcess(Interrupted):
     """Another process of a distributed run was killed, so that this one cannot go on.
 
-    Nothing is saved at that moment. The same command goes on from the run's last checkpoint.
+    Nothing is saved at that moment. The same command goes on from the run's last checkpoint, if it has one.
 
     Args:
         signum: The signal that ended the process.

@@ -65,6 +65,11 @@ def has_state(folder: Path) -> bool:
     return any((folder / CHECKPOINTS / name).exists() for name in _GENERATIONS)
 
 
+def ahead(folder: Path) -> str:
+    """Return what the same command does with the unfinished run in the folder, as the end of a sentence."""
+    return "goes on from its last checkpoint" if has_state(folder) else "begins it again, as it has no checkpoint yet"
+
+
 def record_of(folder: Path) -> Record:
     """Return the record in the folder, as `look`.
 

@@ -1,6 +1,7 @@
 """Test that an interrupted and resumed run ends with the same bits as an uninterrupted one."""
 
 import contextlib
+import errno
 import json
 import os
 import signal
@@ -14,7 +15,7 @@ import torch
 from runs import assert_same_run, folder_of, state, steps_logged, tree
 
 from imgrec import launch
-from imgrec.errors import Interrupted, RunError, UsageError, interruption_in
+from imgrec.errors import Interrupted, LostProcess, RunError, UsageError, interruption_in
 from imgrec.sweep.run import Sweep
 from imgrec.training.writer import Writer
 
@@ -157,6 +158,42 @@ def test_a_signal_that_ends_in_an_error_of_the_code_that_it_cut_is_no_failure(
     assert "2 runs: 1 to resume, 1 to do" in err.splitlines()[-2]
     monkeypatch.setattr(run.final, "read", read)
     assert command("train", *words)[0] == 0
+
+
+ENDS = {
+    "a signal": lambda: Interrupted(signal.SIGTERM),
+    "a process that is lost": lambda: LostProcess(signal.SIGKILL, "process 1 of the run was ended by SIGKILL"),
+    "a full disk": lambda: OSError(errno.ENOSPC, "No space left on device", "curves.csv"),
+    "a broken GPU": lambda: RuntimeError("CUDA error: uncorrectable ECC error encountered"),
+    "a worker": lambda: RuntimeError("DataLoader worker (pid 5) is killed by signal: Killed."),
+}
+
+
+def test_a_run_without_a_checkpoint_is_said_to_begin_again(
+    tiny: list[str], command: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("imgrec.gpus.broken", lambda error: str(error) if "ECC" in str(error) else None)
+    words = ["train", *tiny, "trainer.max_epochs=1"]
+
+    def said(end: Callable[[], BaseException]) -> str:
+        def cut(*_: Any, **__: Any) -> Any:
+            raise end()
+
+        with monkeypatch.context() as patched:
+            patched.setattr("imgrec.training.fitting.Fitting.run", cut)
+            err = str(command(*words)[2])
+        return err.splitlines()[-1].rpartition("the same command ")[2]
+
+    for name, end in ENDS.items():
+        whole = "the run" if name in ("a signal", "a process that is lost") else "it"
+        assert said(end) == f"begins {whole} again, as it has no checkpoint yet", name
+    with monkeypatch.context() as patched:
+        patched.setattr("imgrec.training.run.final.read", lambda *_: os.kill(os.getpid(), signal.SIGTERM))
+        assert command(*words)[0] == 143
+    for name, end in ENDS.items():
+        place = {"a signal": "here", "a process that is lost": "the last checkpoint"}.get(name, "its last checkpoint")
+        assert said(end) == f"goes on from {place}", name
+    assert command(*words)[0] == 0
 
 
 def test_an_interruption_is_found_in_any_chain_of_errors() -> None:

@@ -41,7 +41,7 @@ def possible(wanted: int) -> int:
     return wanted
 
 
-def told(error: BaseException, count: int) -> RunError | None:
+def told(error: BaseException, count: int, ahead: str = "") -> RunError | None:
     """Return the error message for an error that ended workers or kept them from starting; None for another error.
 
     If the clean-up after such an error fails as well, as Lightning's does, the first error counts.
@@ -49,6 +49,7 @@ def told(error: BaseException, count: int) -> RunError | None:
     Args:
         error: The error.
         count: The number of workers.
+        ahead: What the same command does with the run; empty where no run is trained.
     """
     first, chain = error, {id(error)}
     while first.__context__ is not None and id(first.__context__) not in chain:
@@ -56,10 +57,10 @@ def told(error: BaseException, count: int) -> RunError | None:
         chain.add(id(first))
     if isinstance(error, (RunError, UsageError)):
         return None
-    return _sentence(error, count) or _sentence(first, count)
+    return _sentence(error, count, ahead) or _sentence(first, count, ahead)
 
 
-def _sentence(error: BaseException, count: int) -> RunError | None:
+def _sentence(error: BaseException, count: int, ahead: str) -> RunError | None:
     text = " ".join(str(error).split())
     if (isinstance(error, OSError) and error.errno == errno.EAGAIN) or "can't start new thread" in text:
         limit = ""
@@ -74,7 +75,7 @@ def _sentence(error: BaseException, count: int) -> RunError | None:
     if isinstance(error, RuntimeError) and text.startswith("DataLoader worker (pid"):
         return RunError(
             f"a process that prepares batches must live as long as the run, got: {text}; lower data.num_workers, now"
-            f" {count}, or data.batch_size, which spares memory: the same command goes on from the last checkpoint"
+            f" {count}, or data.batch_size, which spares memory{ahead and f': the same command {ahead}'}"
         )
     return None
 

@@ -42,6 +42,7 @@ class Basic:
                         watch.ended(job)
                     else:
                         watch.cut(job)
+                    cut.saved = None  # the sweep goes on, whether or not this run was saved
                     raise cut from None
                 _end(job, error, watch)
             else:

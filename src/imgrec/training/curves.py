@@ -10,7 +10,7 @@ from typing import IO, Any
 from lightning.pytorch.loggers.logger import Logger
 from lightning.pytorch.utilities import rank_zero_only
 
-from imgrec import disk
+from imgrec import disk, runfolder
 from imgrec.curve_file import CURVE_COLUMNS, checked_row, read_curves
 from imgrec.errors import RunError
 from imgrec.text_files import write_text
@@ -73,8 +73,8 @@ class Curves(Logger):
                 csv.writer(file, lineterminator="\n").writerows(rows)
         except OSError as error:
             raise RunError(
-                f"{self._path} cannot be written: {error.strerror}; free the disk and start the same command again: it"
-                " goes on from its last checkpoint"
+                f"{self._path} cannot be written: {error.strerror}; free the disk; the run is left as it is, and the"
+                f" same command {runfolder.ahead(self._path.parent)}"
             ) from error
         self.rows += len(rows)
 

@@ -35,7 +35,7 @@ def explained(error: BaseException, folder: Path, foreign: Path | None, *, share
         return BrokenGpuError(
             reason,
             way_out="the run has not failed: once the GPU works, or on another one (CUDA_VISIBLE_DEVICES), the same"
-            " command goes on from its last checkpoint",
+            f" command {runfolder.ahead(folder)}",
         )
     if isinstance(error, MemoryError) or any(said in str(error) for said in NO_MEMORY):
         reason = str(error).splitlines()[0] if str(error) else "out of memory"
@@ -61,5 +61,5 @@ def explained(error: BaseException, folder: Path, foreign: Path | None, *, share
         return told
     return RunError(
         f"{error.filename or folder} cannot be written or read: {error.strerror or error}; free the disk, or mend what"
-        " the reason says, and start the same command again: it goes on from its last checkpoint"
+        f" the reason says; the run is left as it is, and the same command {runfolder.ahead(folder)}"
     )

@@ -131,10 +131,11 @@ def requeue(cut: Interrupted) -> None:
     cut.requeued = True
     if array := os.environ.get("SLURM_ARRAY_JOB_ID"):
         job = f"{array}_{os.environ.get('SLURM_ARRAY_TASK_ID', '0')}"
+    saved = cut.saved is True
     try:
         subprocess.run(["scontrol", "requeue", job], check=True, capture_output=True, text=True, timeout=60)
     except (OSError, subprocess.SubprocessError) as error:
         reason = (getattr(error, "stderr", None) or str(error)).strip()
-        log.error("SLURM job %s is saved, but cannot be requeued: %s; submit it again", job, reason)
+        log.error("SLURM job %s%s cannot be requeued: %s; submit it again", job, " is saved, but" * saved, reason)
     else:
-        log.info("SLURM job %s is saved and requeued", job)
+        log.info("SLURM job %s is %srequeued", job, "saved and " * saved)

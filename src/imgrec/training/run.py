@@ -122,8 +122,9 @@ def _train(job: Job, load: Load, interruption: Interruption, shared: int) -> Rec
         except (Exception, SystemExit, Interrupted) as raised:
             if cut := interruption_in(raised):
                 _close_after(cut, record, folder)
+                cut.saved = runfolder.has_state(folder)
                 raise cut from None
-            error = workers.told(raised, config.data.num_workers) or failures.explained(
+            error = workers.told(raised, config.data.num_workers, runfolder.ahead(folder)) or failures.explained(
                 raised, folder, foreign, shared=shared
             )
             _close_after(error, record, folder)
@@ -145,7 +146,10 @@ def _train_along(job: Job, seen: Inventory, load: Load, interruption: Interrupti
     except BrokenConnectionError:
         raise
     except (Exception, SystemExit) as raised:
-        error = workers.told(raised, job.config.data.num_workers) or failures.explained(raised, job.folder, foreign)
+        ahead = runfolder.ahead(job.folder)
+        error = workers.told(raised, job.config.data.num_workers, ahead) or failures.explained(
+            raised, job.folder, foreign
+        )
         if error is raised:
             raise
         raise error from raised
