@@ -134,6 +134,12 @@ def test_a_run_that_shared_its_gpu_says_so_also_after_it_went_on_alone(monkeypat
     assert environment.environment({"gpu": ["another"]})["gpu"] == []
 
 
+def test_devices_of_several_machines_are_named_once_with_their_number(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("torch.cuda.get_device_name", lambda place: "NVIDIA H200")
+    told = environment.of_machines(torch.device("cuda", 0), ["NVIDIA H200", "NVIDIA A100", "NVIDIA H200"])
+    assert told == {"device": "NVIDIA H200 + NVIDIA A100", "devices": ["3 x NVIDIA H200", "1 x NVIDIA A100"]}
+
+
 def test_threads_of_several_processes_count_where_a_record_names_its_device() -> None:
     """Older versions noted the number that was divided among the processes afterwards."""
     assert threads_of({"threads": 4}, 1) == 4

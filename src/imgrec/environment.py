@@ -6,7 +6,8 @@ import logging
 import os
 import platform
 import subprocess
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -190,6 +191,26 @@ def of_device(device: torch.device, *, devices: int = 1, full_float32: bool = Fa
         "cudnn": f"{version // 10000}.{version // 100 % 100}.{version % 100}" if version else None,
         "tf32": [] if full_float32 or usable.emulates_bfloat16 else _in_tf32(),
     }
+
+
+def name_of(device: torch.device) -> str:
+    """Return the name of a GPU, or of the CPU."""
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else _cpu()
+
+
+def of_machines(device: torch.device, others: Sequence[str]) -> dict[str, Any]:
+    """Return what computes in a run on several machines, in the form of record.json.
+
+    Args:
+        device: The device of this process.
+        others: The names of the other processes' devices.
+
+    Returns:
+        device: The different names.
+        devices: For each of them, how many processes have such a device, such as "8 x NVIDIA H200".
+    """
+    counts = Counter([name_of(device), *others])
+    return {"device": " + ".join(counts), "devices": [f"{count} x {name}" for name, count in counts.items()]}
 
 
 def _in_tf32() -> list[str]:

@@ -14,7 +14,8 @@ Rows = dict[Row, str]
 """The numbers as they were written, in their original order."""
 
 _CLOCKS = ("_per_second", "seconds")  # endings of metrics that measure time, which always differ between runs
-_LATER = ("device", "deterministic", "driver", "cudnn", "tf32")  # values of environments that older records lack
+# values of environments that older records lack
+_LATER = ("device", "devices", "deterministic", "driver", "cudnn", "tf32")
 _TIME_ONLY = ("shared",)  # values of environments that change no number but times
 _COMMIT = 12  # digits of a commit that are shown
 

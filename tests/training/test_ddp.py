@@ -181,7 +181,10 @@ def test_processes_on_two_machines_train_one_run_and_wrong_numbers_are_refused(
     assert (code, others[0]) == (0, 0), text + others[1]
     assert text.count("finished:") == 1
     assert "finished" not in others[1], "one process speaks"
-    assert runfolder.record_of(Path("run")).progress["steps"] == 8, "60 images, 8 a step: both processes trained"
+    record = runfolder.record_of(Path("run"))
+    assert record.progress["steps"] == 8, "60 images, 8 a step: both processes trained"
+    assert record.environment["device"] == record.environment["cpu"]
+    assert record.environment["devices"] == [f"2 x {record.environment['cpu']}"]
     (code, text), others = several("torchrun", *words, nodes=2)
     assert (code, others) == (0, (0, "")), "another process waits, and nothing is to be trained"
     assert "finished already" in text

@@ -16,6 +16,7 @@ from imgrec.classifier import Classifier
 from imgrec.config import outside_errors
 from imgrec.data.inventory import Inventory
 from imgrec.data.sources import Load
+from imgrec.environment import name_of
 from imgrec.errors import RunError, UsageError, interruption_in
 from imgrec.job import Job
 from imgrec.process_ends import BrokenConnectionError, Cause, Others
@@ -72,6 +73,7 @@ class Fitting:
         )
         self.speed, self.saver, self._named_callbacks = callbacks.speed, callbacks.saver, callbacks.named
         self.curves = Curves(job.folder / CURVES)
+        self.other_devices: list[str] = []  # of processes that torchrun or srun started, once these are ready
         self._board_is_new = not (job.folder / TENSORBOARD).is_dir()
         loggers = [
             each.build(job.folder, run_id=job.run_id, step=self._start.step)
@@ -201,8 +203,9 @@ class Fitting:
         try:
             if others is not None:
                 others.wait_until_ready()
+                self.other_devices = others.devices() if isinstance(others, rendezvous.Started) else []
             elif ranks.rank() > 0:
-                rendezvous.say_ready(self._start.step)
+                rendezvous.say_ready(self._start.step, name_of(self.device))
             self.trainer.fit(self.classifier, self.data, ckpt_path=checkpoint_path, weights_only=True)
         except Exception as error:
             if interruption_in(error) is None:

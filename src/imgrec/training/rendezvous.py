@@ -26,6 +26,7 @@ from imgrec.process_ends import Cause, Word
 from imgrec.ranks import Start
 
 _JOB, _HOST, _BEATS, _READY, _END, _OVER, _LEFT = "job", "host", "beats", "ready", "end", "over", "left"
+_DEVICE = "device"
 _NOTHING = "-"  # in place of a job: nothing is to be trained
 _CONNECTS = timedelta(seconds=300)  # for the slowest process to begin
 _PAUSE = 0.05  # seconds between two looks into the store
@@ -138,15 +139,17 @@ def _live(store: Store, rank: int, left: threading.Event) -> None:
             os._exit(1)
 
 
-def say_ready(step: int) -> None:
+def say_ready(step: int, device: str) -> None:
     """Say that this process has built its part of the run.
 
     Args:
         step: The step from which it goes on.
+        device: The name of its device.
     """
     if ranks.here().by == "imgrec":
         ddp_processes.say_ready()
     elif _Meeting.store is not None:
+        _Meeting.store.set(f"{_DEVICE}/{ranks.rank()}", device)
         _Meeting.store.set(f"{_READY}/{ranks.rank()}", str(step))
 
 
@@ -201,6 +204,10 @@ class Started:
                     f" {step} in {shown(self._log.parent)}; put the folder on a file system that all machines share,"
                     " or wait until they all see its newest files"
                 )
+
+    def devices(self) -> list[str]:
+        """Return the names of their devices, once they are ready."""
+        return [self._store.get(f"{_DEVICE}/{rank}").decode() for rank in self._others]
 
     def cause(self) -> Cause | None:
         """Return why one of them has ended; None if none ends within ten seconds, or none of the ends is the cause."""

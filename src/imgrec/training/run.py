@@ -28,7 +28,7 @@ from imgrec.cores import cores
 from imgrec.data import inventory, sources, workers
 from imgrec.data.inventory import Inventory
 from imgrec.data.sources import Load
-from imgrec.environment import check_hardware, environment, hardware_warnings, of_device, threads_of
+from imgrec.environment import check_hardware, environment, hardware_warnings, of_device, of_machines, threads_of
 from imgrec.errors import BrokenGpuError, Interrupted, LostProcess, RunError, interruption_in, shown
 from imgrec.job import Job
 from imgrec.process_ends import BrokenConnectionError, Cause
@@ -244,7 +244,11 @@ def fit_and_read(
         records.write(folder / RECORD, record)  # the counts of images may have changed
     if not fitting.is_over:
         final.try_protocols(config, fitting)
-    fitting.run(give_up=lambda cause: _give_up(cause, record, folder))
+    try:
+        fitting.run(give_up=lambda cause: _give_up(cause, record, folder))
+    finally:
+        if config.trainer.num_nodes > 1 and fitting.other_devices:
+            record.environment |= of_machines(fitting.device, fitting.other_devices)
     reading = final.read(config, folder, fitting)
     inventory.check_unchanged(seen)
     record.scores = reading.scores
