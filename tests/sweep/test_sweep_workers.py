@@ -4,6 +4,8 @@ import json
 import os
 import re
 import signal
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -287,6 +289,33 @@ def test_workers_of_a_gpu_use_mps_where_its_daemon_can_be_started(
     with mps.served(shares_of(1, "launcher.per_gpu=1"), told.append) as variables:
         assert variables == {}, "one worker has its GPU for itself"
     assert len(notes.read_text().splitlines()) == 2
+
+
+def test_the_daemon_of_a_sweep_that_is_killed_ends_after_its_runs(
+    shares_of: Callable[..., list[shares.Share]], daemon: Callable[..., Path], workplace: Path
+) -> None:
+    """Another daemon, of another sweep, goes on."""
+    notes, told = daemon(), list[str]()
+    parts = shares_of(1, "launcher.per_gpu=2")
+    killed = (
+        "import time\nfrom imgrec.sweep import mps\nfrom imgrec.sweep.shares import Share\nmps._GRACE = 0.5\n"
+        "with mps.served([Share(threads=1, gpus=('0',), shared=2)], print) as variables:\n"
+        "    print(variables['CUDA_MPS_PIPE_DIRECTORY'], flush=True)\n"
+        "    time.sleep(600)\n"
+    )
+    with (
+        mps.served(parts, told.append) as variables,
+        subprocess.Popen([sys.executable, "-c", killed], stdout=subprocess.PIPE, text=True) as child,
+    ):
+        assert child.stdout is not None
+        pipes = child.stdout.readline().strip()
+        child.kill()
+        child.wait()
+        wait_until(lambda: not Path(pipes).parent.exists())
+        said = notes.read_text().splitlines()
+        assert said[1:] == [f"start {pipes} all", f"quit {pipes}"]
+        assert Path(variables["CUDA_MPS_PIPE_DIRECTORY"]).is_dir()
+    assert notes.read_text().splitlines()[3:] == [f"quit {variables['CUDA_MPS_PIPE_DIRECTORY']}"]
 
 
 @pytest.mark.parametrize(
