@@ -189,8 +189,11 @@ def test_a_process_has_one_mig_instance_at_most(shares_of: Callable[..., list[sh
 
 TWO_RUNS = ["trainer.accelerator=auto", "trainer.max_epochs=1", "seed=0,1"]
 
-# For the processes of a pool: CUDA shows the GPU that each was given, but for those of FAKE_BROKEN. The CPU trains.
+# For the processes of a pool: CUDA shows the GPU that each was given, but for those of FAKE_BROKEN. The CPU trains, and
+# records name the GPU.
 _CUDA = """
+import types
+
 on_import = patch
 
 def patch(module):
@@ -205,6 +208,12 @@ def patch(module):
     torch.cuda.init = init
     torch.cuda.device_count = lambda: int(sys._getframe(1).f_code.co_name in ("check_given", "found"))
     torch.version.cuda = "13.0"
+    torch.cuda.get_device_name = lambda place: "NVIDIA H200"
+    torch.cuda.get_device_properties = lambda place: types.SimpleNamespace(total_memory=16 << 30)
+    torch.cuda.set_per_process_memory_fraction = lambda fraction: print(f"memory: {fraction:.4f}", flush=True)
+    torch.backends.cudnn.version = lambda: 90100
+    of_device = module.of_device
+    module.of_device = lambda device, **words: of_device(torch.device("cuda", 0), **words)
     lightning_trainer._accelerator = lambda asked: "cpu"
 """
 
@@ -213,14 +222,17 @@ def patch(module):
 def two_gpus(
     sweep: Callable[..., Any], tiny: list[str], workplace: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Callable[..., Any]:
-    """`two_gpus(breaks=..., broken="0 1")`: a sweep of two runs over GPU 0 and GPU 1, some of which may be broken."""
+    """`two_gpus(breaks=..., broken="0 1")`: a sweep of two runs over GPU 0 and GPU 1, some of which may be broken.
+
+    seeds: those of the runs, in place of 0,1.
+    """
     fake_gpus.install(monkeypatch, workplace, "NVIDIA H200", "NVIDIA H200")
     with (workplace / "site" / "sitecustomize.py").open("a") as file:
         file.write(_CUDA + fake_gpus.DRIVER)
 
-    def start(*words: str, breaks: str, broken: str = "") -> Any:
+    def start(*words: str, breaks: str, broken: str = "", seeds: str = "0,1") -> Any:
         monkeypatch.setenv("FAKE_BROKEN", broken)
-        return sweep(*tiny, *TWO_RUNS, "launcher=pool", *words, breaks=breaks)
+        return sweep(*tiny, *TWO_RUNS[:-1], f"seed={seeds}", "launcher=pool", *words, breaks=breaks)
 
     return start
 
@@ -238,6 +250,23 @@ def test_a_broken_gpu_is_set_aside_and_its_run_goes_on_with_another(two_gpus: Ca
     assert re.search(rf"\] given back  .*seed-0.*: GPU 1 cannot be used and is set aside: {re.escape(busy)}", said)
     assert "failed" not in said
     assert said.count("] running ") == 3
+
+
+def test_workers_share_a_gpu_and_one_that_dies_loses_its_run_alone(
+    two_gpus: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "1")
+    child = two_gpus("launcher.per_gpu=2", breaks="1:os._exit(7)", seeds="0,1,2,3")
+    assert child.wait() == 1
+    said = child.log.read_text()
+    assert statuses() == {0: "finished", 1: "failed", 2: "finished", 3: "finished"}, said
+    assert said.count("] running ") == 4
+    assert said.count("its process ended with exit code 7 without a word") == 2, "when it happens, and in the end"
+    for path in SWEEP.glob("*/record.json"):
+        record = records.read(path)
+        assert (path.parent / "train.log").read_text().count("memory: 0.4375") == 1, "its part of 16 GiB, once"
+        if record.status == "finished":
+            assert (record.environment["device"], record.environment["shared"]) == ("NVIDIA H200", 2)
 
 
 @pytest.mark.slow
