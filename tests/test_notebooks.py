@@ -37,6 +37,7 @@ def test_there_are_notebooks() -> None:
     assert NOTEBOOKS
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 def test_a_notebook_is_stored_as_it_ran_small_and_without_traces_of_a_machine(path: Path) -> None:
     cells = code_of(path)

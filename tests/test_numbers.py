@@ -24,6 +24,7 @@ NUMBERS = (
 )
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(900)  # as long as three tests: it is many
 def test_the_tests_of_numbers_pass_as_on_a_cpu_without_avx512() -> None:
     if torch.backends.cpu.get_cpu_capability() == "AVX2":

@@ -27,6 +27,7 @@ def submitted() -> list[Path]:
     return sorted(SWEEP.glob("slurm/*/submitted.json"))
 
 
+@pytest.mark.slow
 def test_a_run_is_carried_out_and_one_whose_job_fails_before_it_is_told_with_its_log(
     fake_slurm: Any, words: list[str], command: Callable[..., Said], undisturbed: Callable[..., Path], workplace: Path
 ) -> None:

@@ -74,6 +74,7 @@ def test_a_disk_that_fills_while_saving_beside_the_training(
     outcome("disk full while saving, async_save", f"{said}; with room again: bit-equal")
 
 
+@pytest.mark.slow
 def test_no_process_outlives_the_first_when_its_disk_is_full(
     tiny: list[str], imgrec: Callable[..., Any], disk: Callable[[str], Path]
 ) -> None:

@@ -80,7 +80,7 @@ def test_a_process_that_dies_hard_is_a_failed_run_and_the_others_end_as_in_one_p
         pytest.param(signal.SIGTERM, 143, False, marks=pytest.mark.slow),
         pytest.param(signal.SIGTERM, 143, True, marks=pytest.mark.slow),
         pytest.param(signal.SIGINT, 130, False, marks=pytest.mark.slow),
-        (signal.SIGKILL, -9, False),
+        pytest.param(signal.SIGKILL, -9, False, marks=pytest.mark.slow),
     ],
     ids=["SIGTERM", "SIGTERM-to-all", "SIGINT", "SIGKILL"],
 )

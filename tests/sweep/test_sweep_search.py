@@ -146,9 +146,8 @@ def test_a_proposal_that_was_made_before_takes_the_value_of_its_run(
     assert len(trials(TrialState.COMPLETE)) == 6
 
 
-@pytest.mark.parametrize(
-    ("count", "kills"), [(3, 1), pytest.param(12, 2, marks=[pytest.mark.slow, pytest.mark.timeout(900)])]
-)
+@pytest.mark.parametrize(("count", "kills"), [(3, 1), pytest.param(12, 2, marks=[pytest.mark.timeout(900)])])
+@pytest.mark.slow
 def test_a_search_that_is_killed_ends_with_its_trials_none_twice(
     imgrec: Callable[..., Any], words: list[str], workplace: Path, count: int, kills: int
 ) -> None:

@@ -65,7 +65,7 @@ def test_a_worker_carries_out_run_after_run_and_each_has_its_own_log(
 @pytest.mark.parametrize(
     ("breaks", "reason"),
     [
-        ("raise RuntimeError('of its own')", "RuntimeError: of its own"),
+        pytest.param("raise RuntimeError('of its own')", "RuntimeError: of its own", marks=pytest.mark.slow),
         pytest.param(
             "os.kill(os.getpid(), 9)",
             r"its process ended with SIGKILL without a word; see .*",

@@ -51,6 +51,7 @@ def test_two_processes_train_as_one_with_the_batches_of_both(
     assert logs == {"train.log"}
 
 
+@pytest.mark.slow
 def test_a_signal_to_the_first_process_ends_both_at_the_same_step(
     tiny: list[str], imgrec: Callable[..., Any], workplace: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

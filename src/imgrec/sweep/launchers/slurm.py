@@ -57,7 +57,7 @@ class Slurm(Launcher):
     )
     srun: list[str] = setting(
         list,
-        "further options of srun, such as --container-image=FILE, without which nothing else",
+        "further options of srun, such as --container-image=FILE",
         identity=False,
     )
     sbatch: list[str] = setting(list, "further options of sbatch, such as --mail-type=END", identity=False)
