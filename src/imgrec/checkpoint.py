@@ -17,7 +17,7 @@ from typing import IO, Any, cast
 import torch
 
 from imgrec import disk
-from imgrec.errors import RunError
+from imgrec.errors import LostFolderError, RunError
 
 log = logging.getLogger(__name__)
 
@@ -30,6 +30,7 @@ def save(state: Mapping[str, Any], path: Path) -> None:
 
     Raises:
         RunError: The file cannot be written (disk full, read-only). The old files stay.
+        LostFolderError: Another process holds the run's folder now.
     """
     hashing: _HashingFile | None = None
     try:
@@ -39,6 +40,8 @@ def save(state: Mapping[str, Any], path: Path) -> None:
             torch.save(dict(state), cast(IO[bytes], hashing))  # it needs only write and flush
             new.sync()
             _place(new, path, hashing.hexdigest())
+    except LostFolderError:
+        raise
     except (OSError, RuntimeError) as error:
         # after a failed write, PyTorch's writer says only that the file ends too early
         cause = hashing.refusal if hashing is not None and hashing.refusal is not None else error
@@ -231,6 +234,7 @@ def _place(new: disk.Partial, path: Path, digest: str) -> None:
     The old .sha256 is removed first. Between the steps the file has no digest, but never a wrong one.
     """
     beside = path.with_name(f"{path.name}.sha256")
+    disk.confirm(path)
     beside.unlink(missing_ok=True)
     new.place()
     with disk.Partial(beside) as note:

@@ -3,6 +3,8 @@
 A file is written under a random name, in a newly created file, flushed to the disk, and renamed in one step. The
 process that creates it locks it with flock. So a file whose process was killed can be recognised, and the next process
 that writes in the same folder removes it.
+
+A process that holds a folder alone (`locking`) is asked before each change there whether it still does (`confirm`).
 """
 
 import contextlib
@@ -13,14 +15,18 @@ import secrets
 import shutil
 import stat
 import time
+from collections.abc import Callable, Iterator
 from io import BufferedReader
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Self
 
+from imgrec import process_identity
+
 _ENDING = ".partial"
 _NAME = 200  # bytes of the final name that are kept; file systems allow 255
 _AGE = 86400.0  # seconds after which a temporary file is certainly abandoned, where there is no flock
+_KNOWN = 30.0  # seconds for which the clock of a file system is computed from its last reading
 _NO_FSYNC = (errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS)  # errors for a folder on a network mount
 _KINDS = {
     stat.S_IFDIR: "a folder",
@@ -29,6 +35,8 @@ _KINDS = {
     stat.S_IFCHR: "a device",
     stat.S_IFBLK: "a device",
 }
+_clocks: dict[int, tuple[float, float]] = {}  # by device: `elapsed` and the time on the file system at one moment
+_checks: list[tuple[Path, Callable[[], None]]] = []  # folders that this process holds alone
 
 
 def opened(path: Path, *, most: int | None = None) -> BufferedReader:
@@ -68,7 +76,9 @@ def appending(path: Path) -> int:
 
     Raises:
         OSError: It cannot be opened, or it is a link or no regular file.
+        LostFolderError: As in `confirm`.
     """
+    confirm(path)
     flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY
     try:
         descriptor = os.open(path, flags, 0o666)
@@ -89,7 +99,7 @@ def appending(path: Path) -> int:
 class Partial:
     """A file that will replace `path`: `with Partial(path) as new: new.file.write(...); new.place()`.
 
-    Without `place`, it is removed.
+    Without `place`, it is removed. Both ends raise LostFolderError as `confirm` does.
 
     Args:
         path: The file to replace.
@@ -99,12 +109,12 @@ class Partial:
     def __init__(self, path: Path, *, like: Path | None = None) -> None:
         self._path = path
         self._like = like
-        name = os.fsdecode(os.fsencode(path.name)[:_NAME])
-        self._own = path.with_name(f".{name}.{secrets.token_hex(8)}{_ENDING}")
+        self._own = _temporary(path)
         self._is_synced = False
         self.file: IO[bytes]
 
     def __enter__(self) -> Self:
+        confirm(self._path)
         clean(self._path.parent)
         if self._like is None or not self._link(self._like):
             self._make()
@@ -135,6 +145,7 @@ class Partial:
     def place(self) -> None:
         """Replace `path`, durably."""
         self.sync()
+        confirm(self._path)
         self._own.replace(self._path)
         sync_folder(self._path.parent)
 
@@ -166,6 +177,65 @@ class Partial:
         return True
 
 
+@contextlib.contextmanager
+def guarded(folder: Path, check: Callable[[], None]) -> Iterator[None]:
+    """Let `check` decide before each change of a file below the folder, while the block runs.
+
+    Args:
+        folder: A folder that this process holds alone.
+        check: Raises LostFolderError if another process holds it now.
+    """
+    entry = (folder.absolute(), check)
+    _checks.append(entry)
+    try:
+        yield
+    finally:
+        _checks.remove(entry)
+
+
+def confirm(path: Path) -> None:
+    """Make sure that this process still holds the folders around the path which it held. Others are not looked at.
+
+    Raises:
+        LostFolderError: Another process holds one of them now.
+        OSError: The file system does not say.
+    """
+    for folder, check in tuple(_checks):
+        if path.absolute().is_relative_to(folder):
+            check()
+
+
+def time_on(folder: Path, *, fresh: bool = False) -> float:
+    """Return the time by the clock that dates the files in the folder, in seconds as st_mtime.
+
+    That of a file server may differ from this machine's by any amount. It is read from a file that is created in the
+    folder, touched and removed; within the next 30 seconds it is computed for folders of the same file system.
+
+    Args:
+        folder: The folder.
+        fresh: True to read it in any case.
+
+    Raises:
+        OSError: The folder cannot be written to.
+    """
+    device, now = folder.stat().st_dev, process_identity.elapsed()
+    then, clock = _clocks.get(device, (-_KNOWN, 0.0))
+    if not fresh and 0 <= now - then < _KNOWN:
+        return clock + now - then
+    path = _temporary(folder / "clock")
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+    descriptor = os.open(path, flags, 0o666)
+    try:
+        os.utime(descriptor)  # a server dates this itself; the date of a creation may be made up (NFS, O_EXCL)
+        read = os.fstat(descriptor).st_mtime
+    finally:
+        os.close(descriptor)
+        with contextlib.suppress(OSError):
+            path.unlink()
+    _clocks[device] = (process_identity.elapsed(), read)
+    return read
+
+
 def sync_folder(folder: Path) -> None:
     """Flush the names in a folder to the disk, if the file system can."""
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -185,6 +255,12 @@ def clean(folder: Path) -> None:
             if path.name.startswith(".") and path.name.endswith(_ENDING):
                 with contextlib.suppress(OSError):
                     _remove_orphan(path)
+
+
+def _temporary(path: Path) -> Path:
+    """Return a path beside this one for a temporary file, which nobody can guess."""
+    name = os.fsdecode(os.fsencode(path.name)[:_NAME])
+    return path.with_name(f".{name}.{secrets.token_hex(8)}{_ENDING}")
 
 
 def _remove_orphan(path: Path) -> None:

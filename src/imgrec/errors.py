@@ -34,6 +34,10 @@ class BrokenGpuError(RunError):
     """A GPU cannot be used, whatever the run does. The run itself has not failed: the same command goes on with it."""
 
 
+class LostFolderError(RunError):
+    """Another process holds the folder that this one held. This one must not change anything there any more."""
+
+
 class Interrupted(BaseException):
     """The run was asked to end.
 

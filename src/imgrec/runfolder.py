@@ -6,15 +6,13 @@ evaluations/  checkpoints/  tensorboard/
 """
 
 import contextlib
-import fcntl
-import os
+import logging
 import re
 import threading
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from imgrec import disk, predictions, records, tuning_file
+from imgrec import disk, lease, locking, predictions, records, tuning_file
 from imgrec.config.identity import SHORT
 from imgrec.config.root import Config
 from imgrec.data import inventory, trained
@@ -35,6 +33,8 @@ OUTPUTS = "outputs"  # in the working folder
 _PROCESS_LOCK = threading.RLock()  # Hydra, PyTorch's settings and random states are shared by the whole process
 VERIFICATIONS = "verify"  # in outputs/: repetitions of runs, with the ids of the runs that they verify
 
+log = logging.getLogger(__name__)
+
 
 def take_of(name: str) -> int:
     """Return which take of its run the folder's name denotes: 1, or more after repetitions with force=true."""
@@ -45,7 +45,8 @@ def take_of(name: str) -> int:
 def look(folder: Path) -> Record | None:
     """Return the record in the folder; None if there is none.
 
-    Its status becomes `interrupted` where it says running and no process holds the lock.
+    Its status becomes `interrupted` where it says running and no process holds the lock. If it is not known whether
+    the process of another machine still does, a warning says so, and the status stays.
     """
     path = folder / RECORD
     try:
@@ -55,8 +56,20 @@ def look(folder: Path) -> Record | None:
     except OSError as error:  # a name that the file system refuses
         raise UsageError(f"{folder} cannot be a run's folder: {error.strerror}; give another path") from error
     record = records.read(path)
-    if record.status == "running" and not is_locked(folder):
-        record.status = "interrupted"
+    if record.status != "running":
+        return record
+    found = lease.holder(folder / LOCK)
+    if found is None:
+        record = records.read(path)  # it may have ended between the two looks
+        if record.status == "running":
+            record.status = "interrupted"
+    elif not found.known:
+        log.warning(
+            "%s: it is not known whether %s still runs it, as that takes a file that is written there; it counts as"
+            " running",
+            shown(folder),
+            found.who,
+        )
     return record
 
 
@@ -175,38 +188,16 @@ def in_turn() -> Iterator[None]:
 
 @contextlib.contextmanager
 def lock(folder: Path, name: str = LOCK) -> Iterator[None]:
-    """Lock the folder for this process. The system releases the lock when the process ends, for any reason.
+    """Lock the folder for this process, until the block or the process ends, for any reason.
 
     Raises:
-        RunError: Another process uses the folder, or the file system has no locks.
+        RunError: Another process uses the folder, or it cannot be written to.
+        LostFolderError: Another process has taken the folder meanwhile, as this one was stopped for minutes.
     """
-    try:
-        file = os.fdopen(disk.appending(folder / name), "a")
-    except OSError as error:
-        raise RunError(f"{shown(folder / name)} must be a file to lock: {error.strerror}; remove it") from error
-    with file:
-        for patience in (0.02, 0.05, 0.1, 0.0):  # `is_locked` in another process holds it for a moment
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except BlockingIOError as error:
-                if not patience:
-                    raise RunError(f"{folder} is in use: another process runs it; wait for it, or stop it") from error
-                time.sleep(patience)
-            except OSError as error:
-                raise RunError(
-                    f"{folder / name} cannot be locked: {error.strerror}; give a hydra.run.dir on a disk that has flock"
-                ) from error
+    with locking.held(folder / name):
         yield
 
 
 def is_locked(folder: Path, name: str = LOCK) -> bool:
-    """Return True if some process holds the folder's lock of that name."""
-    try:
-        with disk.opened(folder / name) as file:
-            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)  # shared, so that several processes can check at once
-            return False
-    except BlockingIOError:
-        return True
-    except OSError:  # no lock was ever taken, or the file system has none
-        return False
+    """Return True if some process holds the folder's lock of that name, or may hold it."""
+    return lease.holder(folder / name) is not None

@@ -7,7 +7,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TextIO
 
-from imgrec.errors import RunError
+from imgrec import disk
+from imgrec.errors import LostFolderError, RunError
 from imgrec.untrusted_text import Formatter
 
 LOG = "train.log"
@@ -34,6 +35,23 @@ class _Console(logging.StreamHandler[TextIO]):
         return sys.stderr
 
 
+class _File(logging.FileHandler):
+    """Writes messages to a run's train.log, as long as the run's folder is this process' own."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path, delay=True, encoding="utf-8", errors="backslashreplace")
+        self._path = path
+
+    def emit(self, record: logging.LogRecord) -> None:
+        try:
+            disk.confirm(self._path)
+        except LostFolderError:
+            return
+        except OSError:  # to write the message says more
+            pass
+        super().emit(record)
+
+
 @contextlib.contextmanager
 def kept(folder: Path, *, quiet: bool = False, verbose: bool | Sequence[str] = False) -> Iterator[None]:
     """Write imgrec's messages to stderr and to the train.log in `folder` during the block.
@@ -45,7 +63,7 @@ def kept(folder: Path, *, quiet: bool = False, verbose: bool | Sequence[str] = F
         quiet: True to write to the file only.
         verbose: True for all log messages, or the names of loggers whose messages are all written.
     """
-    file = logging.FileHandler(folder / LOG, delay=True, encoding="utf-8", errors="backslashreplace")
+    file = _File(folder / LOG)
     file.setFormatter(logging.Formatter(_DATED))
     levels = dict.fromkeys([""] if verbose is True else verbose or [], logging.DEBUG)
     hidden = contextlib.nullcontext() if not quiet else _without_terminal()

@@ -8,6 +8,7 @@ import re
 import shlex
 import shutil
 import signal
+import socket
 import sys
 import time
 import weakref
@@ -249,7 +250,7 @@ def test_a_second_sweep_in_the_same_folder_is_refused(
             return False
         code, _, err = command("train", "-m", *words, "seed=1,2")
         assert code == 1
-        assert one_line(err) == f"imgrec: {SWEEP} is in use: another process runs it; wait for it, or stop it"
+        assert f"{SWEEP} is in use: process {first.pid} on {socket.gethostname()} runs it; wait for" in one_line(err)
         return True
 
     assert first.signal_when(second_was_refused, signal.SIGTERM) == 143

@@ -29,7 +29,7 @@ from imgrec.data import inventory, sources, workers
 from imgrec.data.inventory import Inventory
 from imgrec.data.sources import Load
 from imgrec.environment import check_hardware, environment, hardware_warnings, of_device, of_machines, threads_of
-from imgrec.errors import BrokenGpuError, Interrupted, LostProcess, RunError, interruption_in, shown
+from imgrec.errors import BrokenGpuError, Interrupted, LostFolderError, LostProcess, RunError, interruption_in, shown
 from imgrec.job import Job
 from imgrec.process_ends import BrokenConnectionError, Cause
 from imgrec.records import Record
@@ -276,7 +276,12 @@ def _give_up(cause: Cause, record: Record, folder: Path) -> None:
 
 
 def _close_after(error: BaseException, record: Record, folder: Path) -> None:
-    """Close the record after an error, which counts. A full disk may make this fail as well."""
+    """Close the record after an error, which counts. A full disk may make this fail as well.
+
+    A record that belongs to another process now stays as it is.
+    """
+    if isinstance(error, LostFolderError):
+        return
     if isinstance(error, (Interrupted, BrokenGpuError)):
         status = "finished" if record.status == "finished" else "interrupted"
     else:
