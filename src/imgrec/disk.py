@@ -1,8 +1,8 @@
 """Read and write files in untrusted folders: only regular files are read, and no link is written through.
 
-A file is written under a random name, in a newly created file, flushed to the disk, and renamed in one step. The
-process that creates it locks it with flock. So a file whose process was killed can be recognised, and the next process
-that writes in the same folder removes it.
+A file is written under a random name, in a newly created file, flushed to the disk, and renamed in one step. The name
+has the machine and the process, and the process locks the file with flock. So a file whose process was killed can be
+recognised, and the next process of the same machine that writes in the folder removes it; after a day any process does.
 
 A process that holds a folder alone (`locking`) is asked before each change there whether it still does (`confirm`).
 """
@@ -11,22 +11,17 @@ import contextlib
 import errno
 import fcntl
 import os
-import secrets
 import shutil
 import stat
-import time
 from collections.abc import Callable, Iterator
 from io import BufferedReader
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Self
 
-from imgrec import process_identity
+from imgrec import file_clock, process_identity, temporary_files
 
-_ENDING = ".partial"
-_NAME = 200  # bytes of the final name that are kept; file systems allow 255
-_AGE = 86400.0  # seconds after which a temporary file is certainly abandoned, where there is no flock
-_KNOWN = 30.0  # seconds for which the clock of a file system is computed from its last reading
+_AGE = 86400.0  # seconds after which a temporary file is certainly abandoned, if nothing else tells
 _NO_FSYNC = (errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS)  # errors for a folder on a network mount
 _KINDS = {
     stat.S_IFDIR: "a folder",
@@ -35,7 +30,6 @@ _KINDS = {
     stat.S_IFCHR: "a device",
     stat.S_IFBLK: "a device",
 }
-_clocks: dict[int, tuple[float, float]] = {}  # by device: `elapsed` and the time on the file system at one moment
 _checks: list[tuple[Path, Callable[[], None]]] = []  # folders that this process holds alone
 
 
@@ -109,7 +103,7 @@ class Partial:
     def __init__(self, path: Path, *, like: Path | None = None) -> None:
         self._path = path
         self._like = like
-        self._own = _temporary(path)
+        self._own = temporary_files.beside(path)
         self._is_synced = False
         self.file: IO[bytes]
 
@@ -205,37 +199,6 @@ def confirm(path: Path) -> None:
             check()
 
 
-def time_on(folder: Path, *, fresh: bool = False) -> float:
-    """Return the time by the clock that dates the files in the folder, in seconds as st_mtime.
-
-    That of a file server may differ from this machine's by any amount. It is read from a file that is created in the
-    folder, touched and removed; within the next 30 seconds it is computed for folders of the same file system.
-
-    Args:
-        folder: The folder.
-        fresh: True to read it in any case.
-
-    Raises:
-        OSError: The folder cannot be written to.
-    """
-    device, now = folder.stat().st_dev, process_identity.elapsed()
-    then, clock = _clocks.get(device, (-_KNOWN, 0.0))
-    if not fresh and 0 <= now - then < _KNOWN:
-        return clock + now - then
-    path = _temporary(folder / "clock")
-    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-    descriptor = os.open(path, flags, 0o666)
-    try:
-        os.utime(descriptor)  # a server dates this itself; the date of a creation may be made up (NFS, O_EXCL)
-        read = os.fstat(descriptor).st_mtime
-    finally:
-        os.close(descriptor)
-        with contextlib.suppress(OSError):
-            path.unlink()
-    _clocks[device] = (process_identity.elapsed(), read)
-    return read
-
-
 def sync_folder(folder: Path) -> None:
     """Flush the names in a folder to the disk, if the file system can."""
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -249,22 +212,22 @@ def sync_folder(folder: Path) -> None:
 
 
 def clean(folder: Path) -> None:
-    """Remove the temporary files of processes that have ended. A file that cannot be removed stays."""
+    """Remove the temporary files of processes that have ended: of this machine at once, of others after a day.
+
+    A file that cannot be removed stays.
+    """
     with contextlib.suppress(OSError):
         for path in folder.iterdir():
-            if path.name.startswith(".") and path.name.endswith(_ENDING):
+            if temporary_files.is_one(path):
                 with contextlib.suppress(OSError):
                     _remove_orphan(path)
 
 
-def _temporary(path: Path) -> Path:
-    """Return a path beside this one for a temporary file, which nobody can guess."""
-    name = os.fsdecode(os.fsencode(path.name)[:_NAME])
-    return path.with_name(f".{name}.{secrets.token_hex(8)}{_ENDING}")
-
-
 def _remove_orphan(path: Path) -> None:
-    """Remove the file unless a process has locked it.
+    """Remove the file if its process has ended, or must have.
+
+    On a file system that machines share, an flock may hold for one of them only. Files of older versions name no
+    machine, and are taken for this one's.
 
     Raises:
         OSError: It cannot be removed.
@@ -274,14 +237,22 @@ def _remove_orphan(path: Path) -> None:
         return
     flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY
     descriptor = os.open(path, flags)
+    writer = temporary_files.writer_of(path)
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        path.unlink()  # while it is locked, so that a process that has just created it can see that it is gone
-    except BlockingIOError:
-        return
-    except OSError:
-        if time.time() - os.fstat(descriptor).st_mtime > _AGE:
-            path.unlink()
+        if writer is None or writer.is_here:
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                return
+            except OSError:  # a file system without flock
+                is_over = writer is not None and not process_identity.is_alive(writer.pid, None)
+            else:
+                is_over = True
+        else:
+            is_over = False
+        # a link to an older file has that file's mtime
+        if is_over or file_clock.time_on(path.parent) - os.fstat(descriptor).st_ctime > _AGE:
+            path.unlink()  # while it is locked, so that a process that has just created it can see that it is gone
     finally:
         os.close(descriptor)
 

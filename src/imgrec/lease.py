@@ -21,7 +21,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal, Self
 
-from imgrec import disk, process_identity, value_checks
+from imgrec import disk, file_clock, process_identity, value_checks
 from imgrec.process_identity import Machine
 
 RENEWED = 30.0  # seconds between two renewals
@@ -178,7 +178,7 @@ def judged(path: Path, line: bytes, status: os.stat_result, flock: Flock, *, fre
             alive = process_identity.is_alive(lease.pid, lease.start)
             return Holder(lease=lease, renewed=status.st_mtime_ns) if alive else None
     try:
-        rest = LEASE - (disk.time_on(path.parent, fresh=fresh) - status.st_mtime)
+        rest = LEASE - (file_clock.time_on(path.parent, fresh=fresh) - status.st_mtime)
     except OSError:
         return Holder(lease=lease, known=False, renewed=status.st_mtime_ns)
     return Holder(lease=lease, rest=rest, renewed=status.st_mtime_ns) if rest > 0 else None

@@ -77,7 +77,7 @@ def _taken(path: Path) -> "_Lock":
             raise RunError(f"{shown(path)} cannot be locked: {error.strerror}; free the disk, or mend that") from error
         except _InUseError as refusal:
             found = refusal.holder
-            if found.rest is None or (first is not None and _differ(first, found)):
+            if found.rest is None or (first and (first.lease, first.renewed) != (found.lease, found.renewed)):
                 raise _in_use(path, found) from None
             if first is None:
                 first = found
@@ -89,10 +89,6 @@ def _taken(path: Path) -> "_Lock":
                     found.rest,
                 )
             time.sleep(min(_LOOK, max(0.01, found.rest)))
-
-
-def _differ(first: Holder, now: Holder) -> bool:
-    return (first.lease, first.renewed) != (now.lease, now.renewed)
 
 
 def _in_use(path: Path, found: Holder) -> RunError:
@@ -113,7 +109,10 @@ def _take(path: Path) -> "_Lock":
         raise _InUseError(found)
     with _turn(path):
         begun = process_identity.elapsed()
-        descriptors = [_opened(path)]
+        try:
+            descriptors = [disk.appending(path)]
+        except OSError as error:
+            raise RunError(f"{shown(path)} must be a file to lock: {error.strerror}; remove it") from error
         try:
             _refuse_held(path, descriptors[0])
             with disk.Partial(path) as new:
@@ -128,13 +127,6 @@ def _take(path: Path) -> "_Lock":
                 os.close(descriptor)
             raise
     return _Lock(path, own, descriptors, begun)
-
-
-def _opened(path: Path) -> int:
-    try:
-        return disk.appending(path)
-    except OSError as error:
-        raise RunError(f"{shown(path)} must be a file to lock: {error.strerror}; remove it") from error
 
 
 def _refuse_held(path: Path, descriptor: int) -> None:
@@ -236,10 +228,8 @@ class _Lock:
         over = threading.Event()
         thread = threading.Thread(target=self._renew_until, args=(over,), daemon=True, name="imgrec-lease")
         before = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())  # signals are the main thread's
-        try:
-            thread.start()
-        finally:
-            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        thread.start()
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
         try:
             yield
         finally:
@@ -285,12 +275,7 @@ class _Lock:
         self._renewed = begun
 
     def _look(self) -> None:
-        """Read the lock file.
-
-        Raises:
-            LostFolderError: It is not this process' own.
-            OSError: It cannot be read.
-        """
+        """Read the lock file, and raise LostFolderError if it is not this process' own."""
         begun = process_identity.elapsed()
         now = lease.read(self._path)
         if now != self._own:

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from imgrec import lease, locking, runfolder, text_files
+from imgrec import disk, lease, locking, runfolder, text_files
 from imgrec.errors import RunError
 
 lease.LEASE = float(sys.argv[1])
@@ -41,8 +41,14 @@ def look(folder: str) -> str:
     return record.status if record is not None else "nothing"
 
 
+def begin(path: str) -> str:
+    """Begin to write a file, and do not end it."""
+    held.enter_context(disk.Partial(Path(path))).file.write(b"half")
+    return "begun"
+
+
 logging.basicConfig(level=logging.WARNING, format="%(message)s")
-commands: dict[str, Callable[..., str]] = {"take": take, "leave": leave, "write": write, "look": look}
+commands: dict[str, Callable[..., str]] = {"take": take, "leave": leave, "write": write, "begin": begin, "look": look}
 print("ready", flush=True)
 for line in sys.stdin:
     name, *words = line.split()

@@ -199,7 +199,7 @@ def test_who_only_reads_is_told_what_is_not_known(
         return opened(path, flags, *rest, **options)
 
     monkeypatch.setattr(os, "open", read_only)
-    monkeypatch.setattr("imgrec.disk._clocks", {})
+    monkeypatch.setattr("imgrec.file_clock._clocks", {})
     assert status(folder) == "running"
     assert "it is not known whether process 1234 on elsewhere (SLURM job 88) still runs it" in caplog.text
 
@@ -219,7 +219,7 @@ def test_looking_at_runs_that_have_ended_asks_for_no_lock_and_at_those_that_run_
         hold(lay(tmp_path, dataclasses.replace(run("loss=mse"), status="running"), f"run{number}").parent)
     ended = lay(tmp_path, run("loss=mse"), "ended").parent
     monkeypatch.setattr(os, "open", counted)
-    monkeypatch.setattr("imgrec.disk._clocks", {})
+    monkeypatch.setattr("imgrec.file_clock._clocks", {})
     assert {status(tmp_path / f"run{number}") for number in range(20)} == {"running"}
     assert len(made) == 1
     monkeypatch.setattr(lease, "holder", None)
