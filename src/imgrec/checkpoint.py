@@ -16,7 +16,7 @@ from typing import IO, Any, cast
 
 import torch
 
-from imgrec import disk
+from imgrec import disk, folder_guard
 from imgrec.errors import LostFolderError, RunError
 
 log = logging.getLogger(__name__)
@@ -234,7 +234,7 @@ def _place(new: disk.Partial, path: Path, digest: str) -> None:
     The old .sha256 is removed first. Between the steps the file has no digest, but never a wrong one.
     """
     beside = path.with_name(f"{path.name}.sha256")
-    disk.confirm(path)
+    folder_guard.confirm(path)
     beside.unlink(missing_ok=True)
     new.place()
     with disk.Partial(beside) as note:

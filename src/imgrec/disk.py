@@ -4,7 +4,7 @@ A file is written under a random name, in a newly created file, flushed to the d
 has the machine and the process, and the process locks the file with flock. So a file whose process was killed can be
 recognised, and the next process of the same machine that writes in the folder removes it; after a day any process does.
 
-A process that holds a folder alone (`locking`) is asked before each change there whether it still does (`confirm`).
+Before each change in a folder that this process holds alone (`locking`), `folder_guard` asks whether it still does.
 """
 
 import contextlib
@@ -13,15 +13,17 @@ import fcntl
 import os
 import shutil
 import stat
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Callable
 from io import BufferedReader
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Self
+from typing import IO, Self, TypeVar
 
-from imgrec import file_clock, process_identity, temporary_files
+from imgrec import file_clock, folder_guard, process_identity, temporary_files
 
 _AGE = 86400.0  # seconds after which a temporary file is certainly abandoned, if nothing else tells
+_PAUSES = (0.05, 0.15, 0.5)  # seconds before a file is read again that could not be read for a moment
 _NO_FSYNC = (errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS)  # errors for a folder on a network mount
 _KINDS = {
     stat.S_IFDIR: "a folder",
@@ -30,11 +32,13 @@ _KINDS = {
     stat.S_IFCHR: "a device",
     stat.S_IFBLK: "a device",
 }
-_checks: list[tuple[Path, Callable[[], None]]] = []  # folders that this process holds alone
+_Read = TypeVar("_Read")
 
 
 def opened(path: Path, *, most: int | None = None) -> BufferedReader:
     """Open a regular file, or a link to one, for reading. Opening never blocks, not even on a pipe.
+
+    What a network file system refuses for a moment only is tried again.
 
     Args:
         path: The file.
@@ -43,6 +47,10 @@ def opened(path: Path, *, most: int | None = None) -> BufferedReader:
     Raises:
         OSError: It cannot be opened, is no regular file, or is larger.
     """
+    return _again(path, lambda: _opened(path, most))
+
+
+def _opened(path: Path, most: int | None) -> BufferedReader:
     descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY)
     try:
         status = os.fstat(descriptor)
@@ -61,8 +69,40 @@ def content(path: Path, *, most: int) -> bytes:
     Raises:
         OSError: As in `opened`.
     """
-    with opened(path, most=most) as file:
-        return file.read(most)
+
+    def read() -> bytes:
+        with _opened(path, most) as file:
+            return file.read(most)
+
+    return _again(path, read)
+
+
+def _again(path: Path, read: Callable[[], _Read]) -> _Read:
+    """Return what `read` returns, and call it again, for most of a second, after an error that passes.
+
+    On NFS a file that another machine has just replaced may be stale (ESTALE), and one that it has just made may be
+    listed in its folder, and not be found.
+
+    Raises:
+        OSError: It does not pass.
+    """
+    for pause in _PAUSES:
+        try:
+            return read()
+        except OSError as error:
+            if error.errno != errno.ESTALE and not (error.errno == errno.ENOENT and _is_listed(path)):
+                raise
+        time.sleep(pause)
+    return read()
+
+
+def _is_listed(path: Path) -> bool:
+    """Return True if the folder names such a file. A link to a file that is missing is none."""
+    try:
+        with os.scandir(path.parent) as entries:
+            return any(entry.name == path.name and not entry.is_symlink() for entry in entries)
+    except OSError:
+        return False
 
 
 def appending(path: Path) -> int:
@@ -70,9 +110,9 @@ def appending(path: Path) -> int:
 
     Raises:
         OSError: It cannot be opened, or it is a link or no regular file.
-        LostFolderError: As in `confirm`.
+        LostFolderError: As in `folder_guard.confirm`.
     """
-    confirm(path)
+    folder_guard.confirm(path)
     flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY
     try:
         descriptor = os.open(path, flags, 0o666)
@@ -93,7 +133,7 @@ def appending(path: Path) -> int:
 class Partial:
     """A file that will replace `path`: `with Partial(path) as new: new.file.write(...); new.place()`.
 
-    Without `place`, it is removed. Both ends raise LostFolderError as `confirm` does.
+    Without `place`, it is removed. Both ends raise LostFolderError as `folder_guard.confirm` does.
 
     Args:
         path: The file to replace.
@@ -108,7 +148,7 @@ class Partial:
         self.file: IO[bytes]
 
     def __enter__(self) -> Self:
-        confirm(self._path)
+        folder_guard.confirm(self._path)
         clean(self._path.parent)
         if self._like is None or not self._link(self._like):
             self._make()
@@ -139,7 +179,7 @@ class Partial:
     def place(self) -> None:
         """Replace `path`, durably."""
         self.sync()
-        confirm(self._path)
+        folder_guard.confirm(self._path)
         self._own.replace(self._path)
         sync_folder(self._path.parent)
 
@@ -169,34 +209,6 @@ class Partial:
             self.file.close()
             return False
         return True
-
-
-@contextlib.contextmanager
-def guarded(folder: Path, check: Callable[[], None]) -> Iterator[None]:
-    """Let `check` decide before each change of a file below the folder, while the block runs.
-
-    Args:
-        folder: A folder that this process holds alone.
-        check: Raises LostFolderError if another process holds it now.
-    """
-    entry = (folder.absolute(), check)
-    _checks.append(entry)
-    try:
-        yield
-    finally:
-        _checks.remove(entry)
-
-
-def confirm(path: Path) -> None:
-    """Make sure that this process still holds the folders around the path which it held. Others are not looked at.
-
-    Raises:
-        LostFolderError: Another process holds one of them now.
-        OSError: The file system does not say.
-    """
-    for folder, check in tuple(_checks):
-        if path.absolute().is_relative_to(folder):
-            check()
 
 
 def sync_folder(folder: Path) -> None:

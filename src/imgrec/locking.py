@@ -5,7 +5,7 @@ The lock file's lease (`lease`) decides: the folder belongs to the process whose
 - Taking: the file is replaced by one with the own token, in one step (rename), and read back. Meanwhile a second file
   (`.run.lock.turn`), which one process alone can create, makes others wait. So of several that take a lock at the same
   moment, one wins. Both files that were found and made stay locked with flock, which refuses older versions as well.
-- Keeping: a thread renews the lease. Before each change in the folder (`disk.confirm`) the process reads the file,
+- Keeping: a thread renews the lease. Before each change in the folder (`folder_guard`) the process reads the file,
   unless it has done so within a second. If the last renewal is half a lease ago (the process was stopped, the machine
   slept), it renews first, in its turn: nobody can take the lease between the two.
 - Losing: if the file has another token, or is gone, every change raises LostFolderError, and the process ends.
@@ -26,7 +26,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from imgrec import disk, lease, process_identity
+from imgrec import disk, folder_guard, lease, process_identity
 from imgrec.errors import LostFolderError, RunError, shown
 from imgrec.lease import MOST, Holder, Lease
 
@@ -62,7 +62,7 @@ def held(path: Path) -> Iterator[None]:
     """
     lock = _taken(path)
     try:
-        with disk.guarded(path.parent, lock.confirm), lock.renewed():
+        with folder_guard.guarded(path.parent, lock.confirm), lock.renewed():
             yield
     finally:
         lock.give_up()

@@ -28,6 +28,7 @@ _WRITTEN = (
     predictions.NAME,
     *(SWEEP_LOCK, TUNING, "multirun.yaml", "optuna.db", "slurm"),
 )
+_MOST_DIGEST = 10_000  # bytes of a .sha256 file
 _GENERATIONS = ("last.ckpt", "previous.ckpt")  # defined here too, as `checkpoint`, which defines them, imports torch
 OUTPUTS = "outputs"  # in the working folder
 _PROCESS_LOCK = threading.RLock()  # Hydra, PyTorch's settings and random states are shared by the whole process
@@ -120,8 +121,10 @@ def images(run: Path, config: Config) -> Inventory:
 
 def newest_state(folder: Path) -> str | None:
     """Return the digest of the run's newest checkpoint, `last`; None before the first one."""
-    path = folder / CHECKPOINTS / "last.ckpt.sha256"
-    return path.read_text() if path.is_file() else None
+    try:
+        return disk.content(folder / CHECKPOINTS / "last.ckpt.sha256", most=_MOST_DIGEST).decode()
+    except (FileNotFoundError, NotADirectoryError):  # before the first one, or while it is replaced
+        return None
 
 
 def refuse_among(folder: Path, seen: Inventory) -> None:

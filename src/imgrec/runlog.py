@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TextIO
 
-from imgrec import disk
+from imgrec import folder_guard
 from imgrec.errors import LostFolderError, RunError
 from imgrec.untrusted_text import Formatter
 
@@ -44,7 +44,7 @@ class _File(logging.FileHandler):
 
     def emit(self, record: logging.LogRecord) -> None:
         try:
-            disk.confirm(self._path)
+            folder_guard.confirm(self._path)
         except LostFolderError:
             return
         except OSError:  # to write the message says more

@@ -4,7 +4,7 @@ import contextlib
 import logging
 from pathlib import Path
 
-from imgrec import checkpoint, disk
+from imgrec import checkpoint, folder_guard
 from imgrec.checkpoint import BEST, LAST, PREVIOUS
 from imgrec.errors import RunError
 from imgrec.stored.best import Best
@@ -63,7 +63,7 @@ def restored(folder: Path, best: Best, step: int) -> bool:
 def put_aside(folder: Path) -> str:
     """Rename a file that is not the run's best, and return words that say where it is; "" if there is no file."""
     with contextlib.suppress(OSError):
-        disk.confirm(folder / BEST)
+        folder_guard.confirm(folder / BEST)
         (folder / f"{BEST}.sha256").unlink(missing_ok=True)
         (folder / BEST).replace(folder / ASIDE)
         return f"; it is kept as {folder / ASIDE}"
