@@ -211,6 +211,16 @@ class Partial:
         return True
 
 
+def refresh(folder: Path) -> None:
+    """Let a network file system ask its server which files the folder has, as it remembers missing ones for a while."""
+    for place in (folder.parent, folder):
+        with contextlib.suppress(OSError):
+            descriptor = os.open(place, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)  # asks for the folder's date
+            os.close(descriptor)
+    with contextlib.suppress(OSError):
+        list(folder.iterdir())
+
+
 def sync_folder(folder: Path) -> None:
     """Flush the names in a folder to the disk, if the file system can."""
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)

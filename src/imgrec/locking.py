@@ -287,8 +287,9 @@ class _Lock:
         folder = shown(self._path.parent)
         if now is None:
             return LostFolderError(
-                f"{folder} is not this process' own any more, as {self._path.name} there was removed or emptied: it"
-                " changes nothing there and ends; start the same command again, which goes on from the last checkpoint"
+                f"{folder} is not this process' own any more, as another one has had it meanwhile, or its"
+                f" {self._path.name} was removed: this process changes nothing there and ends; start the same command"
+                " again, which does what is left"
             )
         return LostFolderError(
             f"{folder} was taken by {now.who}, as this process had not renewed its lease for"

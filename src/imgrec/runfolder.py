@@ -32,6 +32,7 @@ _MOST_DIGEST = 10_000  # bytes of a .sha256 file
 _GENERATIONS = ("last.ckpt", "previous.ckpt")  # defined here too, as `checkpoint`, which defines them, imports torch
 OUTPUTS = "outputs"  # in the working folder
 _PROCESS_LOCK = threading.RLock()  # Hydra, PyTorch's settings and random states are shared by the whole process
+SHOWN_AFTER = 60.0  # seconds for a shared file system to show a new file to another machine
 VERIFICATIONS = "verify"  # in outputs/: repetitions of runs, with the ids of the runs that they verify
 
 log = logging.getLogger(__name__)

@@ -73,8 +73,9 @@ def kept(folder: Path, *, quiet: bool = False, verbose: bool | Sequence[str] = F
             with contextlib.nullcontext() if quiet else shown():
                 yield
         except Exception as error:
-            with contextlib.suppress(OSError):  # the folder and its train.log may be gone
-                file.handle(_traceback(error))  # only into train.log
+            if not isinstance(error, LostFolderError):  # train.log is another process' own now
+                with contextlib.suppress(OSError):  # the folder and its train.log may be gone
+                    file.handle(_traceback(error))  # only into train.log
             raise
         finally:
             logging.root.removeHandler(file)

@@ -41,6 +41,17 @@ def look(folder: str) -> str:
     return record.status if record is not None else "nothing"
 
 
+def settled(folder: str) -> str:
+    """Ask for the record of a job that has just ended."""
+    from imgrec.config.compose import compose
+    from imgrec.job import Job
+    from imgrec.sweep import jobs
+
+    job = Job(config=compose(["data=digits"]), folder=Path(folder), run_id="", fingerprint="")
+    over, record = jobs.settled(job, time.monotonic())
+    return "no" if not over else record.status if record is not None else "nothing"
+
+
 def read(path: str) -> str:
     return disk.content(Path(path), most=100).decode()
 
@@ -52,7 +63,9 @@ def begin(path: str) -> str:
 
 
 logging.basicConfig(level=logging.WARNING, format="%(message)s")
-commands: dict[str, Callable[..., str]] = {each.__name__: each for each in (take, leave, write, look, read, begin)}
+commands: dict[str, Callable[..., str]] = {
+    each.__name__: each for each in (take, leave, write, look, read, begin, settled)
+}
 print("ready", flush=True)
 for line in sys.stdin:
     name, *words = line.split()

@@ -162,7 +162,7 @@ def test_a_lock_file_that_is_removed_ends_its_process(node: Callable[..., Any], 
     assert seven.ask("take", folder) == "taken"
     (folder / "run.lock").unlink()
     assert seven.process.wait(30) == 1
-    assert "run.lock there was removed or emptied: it changes nothing there and ends" in seven.log.read_text()
+    assert "or its run.lock was removed: this process changes nothing there and ends" in seven.log.read_text()
 
 
 def test_a_process_id_that_was_given_again_does_not_keep_a_lock(folder: Path) -> None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from imgrec import predictions, records, run_lookup, runfolder, tuning_file
+from imgrec import disk, predictions, records, run_lookup, runfolder, tuning_file
 from imgrec.config.compose import compose
 from imgrec.config.overrides import key_of
 from imgrec.config.root import Config
@@ -178,6 +178,35 @@ def state(job: Job, *, until: float) -> State:
     if record.status == "finished":
         return "finished"
     return "failed" if record.status == "failed" else "to resume"
+
+
+def settled(job: Job, since: float, *, before: Record | None = None) -> tuple[bool, Record | None]:
+    """Return what a job has left that ended on another machine, once that is certain.
+
+    A shared file system may show the job's record late. So a record that is missing, says running, or is an earlier
+    process' counts only after a minute.
+
+    Args:
+        job: The run.
+        since: When it ended, or was found to have ended (time.monotonic).
+        before: The run's record before the job began.
+
+    Returns:
+        True and the record, or True and None for a run without one; False as long as it is to be asked again.
+
+    Raises:
+        RunError: The record is still damaged after a minute.
+    """
+    disk.refresh(job.folder)
+    if time.monotonic() - since > runfolder.SHOWN_AFTER:
+        return True, job.record()
+    try:
+        record = records.read(job.folder / RECORD)
+    except RunError:
+        return False, None
+    if record.status == "running" or record == before:
+        return False, None
+    return True, record
 
 
 def deaths(job: Job) -> int:

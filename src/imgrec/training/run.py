@@ -13,6 +13,7 @@ from imgrec import (
     checkpoint,
     codebase,
     codechange,
+    disk,
     predictions,
     ranks,
     records,
@@ -41,7 +42,6 @@ from imgrec.training.process_state import left_as_found
 
 log = logging.getLogger(__name__)
 
-_SHARED = 60.0  # seconds for a shared file system to show a new file to another machine
 _LOOK = 0.2  # seconds between two looks for it
 
 codebase.remember()  # note the imported code now, as its files may change later
@@ -162,7 +162,7 @@ def _wait_for_folder(folder: Path) -> None:
     Raises:
         RunError: It does not see it within a minute.
     """
-    until = time.monotonic() + _SHARED
+    until = time.monotonic() + runfolder.SHOWN_AFTER
     while not (folder / RECORD).is_file():
         if time.monotonic() > until:
             raise RunError(
@@ -170,6 +170,7 @@ def _wait_for_folder(folder: Path) -> None:
                 f" {socket.gethostname()} does not see the record there; give another hydra.run.dir"
             )
         time.sleep(_LOOK)
+        disk.refresh(folder)
 
 
 def _unchanged(seen: Inventory, job: Job) -> Inventory:
