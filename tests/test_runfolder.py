@@ -177,6 +177,15 @@ def _is_held(folder: Path) -> bool:
     return False
 
 
+def test_an_older_version_that_holds_a_folder_refuses_this_one(tmp_path: Path) -> None:
+    with (tmp_path / "run.lock").open("a") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        with pytest.raises(RunError, match="is in use: another process runs it; wait"), runfolder.lock(tmp_path):
+            pytest.fail("two processes hold one folder")
+    with runfolder.lock(tmp_path):
+        assert _is_held(tmp_path)
+
+
 def test_a_lock_is_free_again_after_its_block(tmp_path: Path) -> None:
     for _ in range(2):
         with runfolder.lock(tmp_path):

@@ -109,6 +109,14 @@ class Holder:
         return self.lease.who if self.lease is not None else "another process"
 
 
+class InUseError(Exception):
+    """Another process holds the lock."""
+
+    def __init__(self, holder: Holder) -> None:
+        super().__init__(holder.who)
+        self.holder = holder
+
+
 def own(*, flock: bool) -> Lease:
     """Return a new lease of this process."""
     here = process_identity.machine()
@@ -182,6 +190,14 @@ def judged(path: Path, line: bytes, status: os.stat_result, flock: Flock, *, fre
     except OSError:
         return Holder(lease=lease, known=False, renewed=status.st_mtime_ns)
     return Holder(lease=lease, rest=rest, renewed=status.st_mtime_ns) if rest > 0 else None
+
+
+def is_at(descriptor: int, path: Path) -> bool:
+    """Return True if the open file is the one at the path."""
+    try:
+        return os.path.samestat(os.fstat(descriptor), path.lstat())
+    except OSError:
+        return False
 
 
 def exclusive(descriptor: int) -> Flock:

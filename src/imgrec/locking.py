@@ -3,7 +3,7 @@
 The lock file's lease (`lease`) decides: the folder belongs to the process whose token is in the file at its path.
 
 - Taking: the file is replaced by one with the own token, in one step (rename), and read back. Meanwhile a second file
-  (`.run.lock.turn`), which one process alone can create, makes others wait. So of several that take a lock at the same
+  (`lock_turn`), which one process alone can create, makes others wait. So of several that take a lock at the same
   moment, one wins. Both files that were found and made stay locked with flock, which refuses older versions as well.
 - Keeping: a thread renews the lease. Before each change in the folder (`folder_guard`) the process reads the file,
   unless it has done so within a second. If the last renewal is half a lease ago (the process was stopped, the machine
@@ -26,25 +26,16 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from imgrec import disk, folder_guard, lease, process_identity
+from imgrec import disk, folder_guard, lease, lock_turn, process_identity
 from imgrec.errors import LostFolderError, RunError, shown
-from imgrec.lease import MOST, Holder, Lease
+from imgrec.lease import MOST, Holder, InUseError, Lease
 
 log = logging.getLogger(__name__)
 
 _FRESH = 1.0  # seconds for which a look at the lock file counts
 _AGAIN = 5.0  # seconds until a renewal that failed is tried again
 _LOOK = 0.5  # seconds between two looks at a lease that may be over soon
-_TURN = 2.0  # seconds to wait for another process that is about to take the lock
 _LEAVING = 10.0  # seconds for a process that has lost its folder to end by itself
-
-
-class _InUseError(Exception):
-    """Another process holds the lock."""
-
-    def __init__(self, holder: Holder) -> None:
-        super().__init__(holder.who)
-        self.holder = holder
 
 
 @contextlib.contextmanager
@@ -75,7 +66,7 @@ def _taken(path: Path) -> "_Lock":
             return _take(path)
         except OSError as error:
             raise RunError(f"{shown(path)} cannot be locked: {error.strerror}; free the disk, or mend that") from error
-        except _InUseError as refusal:
+        except InUseError as refusal:
             found = refusal.holder
             if found.rest is None or (first and (first.lease, first.renewed) != (found.lease, found.renewed)):
                 raise _in_use(path, found) from None
@@ -102,12 +93,12 @@ def _take(path: Path) -> "_Lock":
     """Take the lock.
 
     Raises:
-        _InUseError: Another process holds it, or is about to.
+        InUseError: Another process holds it, or is about to.
         OSError, RunError: The file cannot be written.
     """
     if (found := lease.holder(path)) is not None:
-        raise _InUseError(found)
-    with _turn(path):
+        raise InUseError(found)
+    with lock_turn.turn(path) as turn:
         begun = process_identity.elapsed()
         try:
             descriptors = [disk.appending(path)]
@@ -119,9 +110,12 @@ def _take(path: Path) -> "_Lock":
                 descriptors.append(os.dup(new.file.fileno()))
                 own = lease.own(flock=lease.exclusive(descriptors[1]) == "free")
                 new.file.write(own.to_line())
+                new.sync()
+                if not lease.is_at(turn, lock_turn.place_of(path)):  # others took it for that of one that had ended
+                    raise InUseError(Holder(lease=None))
                 new.place()
             if (now := lease.read(path)) != own:
-                raise _InUseError(Holder(lease=now))
+                raise InUseError(Holder(lease=now))
         except BaseException:
             for descriptor in descriptors:
                 os.close(descriptor)
@@ -133,57 +127,14 @@ def _refuse_held(path: Path, descriptor: int) -> None:
     """Lock the file for this process with flock, if the file system can, and judge its lease.
 
     Raises:
-        _InUseError: Another process holds the lock.
+        InUseError: Another process holds the lock.
     """
     flock = lease.exclusive(descriptor)
     with disk.opened(path) as file:
         line, status = file.read(MOST), os.fstat(file.fileno())
-    if (found := lease.judged(path, line, status, flock, fresh=True)) is not None:
-        raise _InUseError(found)
-    if not os.path.samestat(status, os.fstat(descriptor)):  # somebody has replaced the file out of turn
-        raise _InUseError(Holder(lease=None))
-
-
-@contextlib.contextmanager
-def _turn(path: Path) -> Iterator[None]:
-    """Let no other process take the lock, or renew a late lease, while the block runs.
-
-    Raises:
-        _InUseError: Another process has its turn for too long.
-        OSError: The folder cannot be written to.
-    """
-    place = path.with_name(f".{path.name}.turn")
-    until = time.monotonic() + _TURN
-    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-    while True:
-        try:
-            descriptor = os.open(place, flags, 0o666)
-            break
-        except FileExistsError:
-            if (found := _having_turn(place)) is None:
-                place.unlink(missing_ok=True)
-            elif time.monotonic() > until:
-                raise _InUseError(found) from None
-            else:
-                time.sleep(0.02)
-    try:
-        os.write(descriptor, lease.own(flock=False).to_line())
-        yield
-    finally:
-        with contextlib.suppress(OSError):
-            if os.path.samestat(os.fstat(descriptor), place.lstat()):
-                place.unlink()
-        os.close(descriptor)
-
-
-def _having_turn(place: Path) -> Holder | None:
-    """Return the process that has its turn; None if it has ended."""
-    try:
-        with disk.opened(place) as file:
-            line, status = file.read(MOST), os.fstat(file.fileno())
-    except FileNotFoundError:
-        return Holder(lease=None)  # its turn is over
-    return lease.judged(place, line or b"?", status, "refused", fresh=True)
+    found = lease.judged(path, line, status, flock, fresh=True)
+    if found is not None or not lease.is_at(descriptor, path):  # or somebody has replaced the file out of turn
+        raise InUseError(found or Holder(lease=None))
 
 
 class _Lock:
@@ -266,11 +217,11 @@ class _Lock:
             os.utime(self._descriptors[-1])  # without a time: the file server's clock
         else:
             try:
-                with _turn(self._path):
+                with lock_turn.turn(self._path):
                     begun = process_identity.elapsed()
                     self._look()
                     os.utime(self._descriptors[-1])
-            except _InUseError as error:
+            except InUseError as error:
                 raise OSError(errno.EBUSY, f"{error} is about to take it", str(self._path)) from error
         self._renewed = begun
 

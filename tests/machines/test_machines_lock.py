@@ -128,6 +128,8 @@ def test_of_several_that_take_an_expired_lease_at_the_same_moment_one_wins(
         folder.mkdir()
         (folder / "run.lock").write_bytes(of_another_host().to_line())
         os.utime(folder / "run.lock", (0, 0))
+        if turn == 3:
+            (folder / ".run.lock.turn").symlink_to("nowhere")
         if turn == 4:  # one that ended in its turn
             (folder / ".run.lock.turn").write_bytes(of_another_host().to_line())
             os.utime(folder / ".run.lock.turn", (0, 0))

@@ -58,7 +58,8 @@ def test_a_record_that_is_missing_damaged_running_or_earlier_counts_after_a_minu
 
 
 def test_a_record_that_is_shown_late_is_waited_for(node: Callable[..., Any], job: Job) -> None:
-    driver = node("login", FAKE_LATE="2")
+    driver = node("login", FAKE_LATE="4")
+    assert driver.ask("settled", job.folder) == "no"
     write(job, "finished")
     assert driver.ask("look", job.folder) == "nothing"
     assert driver.ask("settled", job.folder) == "no"
