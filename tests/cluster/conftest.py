@@ -141,5 +141,5 @@ def fake_slurm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeSlurm:
     monkeypatch.setattr("imgrec.sweep.slurm.launcher._ASKED", 0.1)
     monkeypatch.setattr("imgrec.sweep.slurm.launcher._LOOK", 0.05)
     monkeypatch.setattr("imgrec.sweep.slurm.launcher._FORGET", 1.0)
-    monkeypatch.setattr("imgrec.sweep.slurm.launcher._SETTLE", 1.0)
+    monkeypatch.setattr("imgrec.runfolder.SHOWN_AFTER", 1.0)
     return FakeSlurm(home)

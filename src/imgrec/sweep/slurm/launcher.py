@@ -15,8 +15,9 @@ from imgrec import codebase, records, runfolder
 from imgrec.config.root import Config
 from imgrec.errors import RunError, shown
 from imgrec.job import Job
+from imgrec.records import Record
 from imgrec.runfolder import RECORD
-from imgrec.sweep.jobs import close_dead, reason_of
+from imgrec.sweep.jobs import close_dead, reason_of, settled
 from imgrec.sweep.launchers.slurm import Slurm as Settings
 from imgrec.sweep.slurm import queue, submission
 from imgrec.sweep.slurm.queue import QueueError, Task
@@ -24,7 +25,6 @@ from imgrec.sweep.watch import Watch
 
 _ASKED = 5.0  # seconds between two questions to SLURM
 _LOOK = 0.2  # seconds between two checks for a signal
-_SETTLE = 60.0  # seconds for what a node has written to appear here
 _FORGET = 30.0  # seconds for a job to be listed, before it counts as forgotten
 _MOST_STUCK = 3
 _STUCK = "give launcher.time more than the start of a run takes, or a shorter launcher.signal"
@@ -42,6 +42,7 @@ class _Followed:
         job: The run.
         key: The token and the index of its submission.
         slurm_id: The id of its job, such as 123_4.
+        before: The run's record before its job began.
         task: The job as SLURM last listed it; None before.
         runs: True while it is shown as running.
         unseen_since: When SLURM stopped listing it (time.monotonic); None while it is listed.
@@ -54,6 +55,7 @@ class _Followed:
     job: Job
     key: tuple[str, int]
     slurm_id: str
+    before: Record | None
     task: Task | None = None
     runs: bool = False
     unseen_since: float | None = None
@@ -103,7 +105,7 @@ class Slurm:
         """Return the runs that have a job in SLURM's queue."""
         tasks = submission.known(sweep, [job.run_id for job in jobs], queue.tasks())
         found = [
-            _Followed(job=job, key=(task.token, task.index), slurm_id=task.slurm_id, task=task)
+            _Followed(job=job, key=(task.token, task.index), slurm_id=task.slurm_id, before=None, task=task)
             for job in jobs
             if (task := tasks.get(job.run_id)) is not None
         ]
@@ -122,6 +124,7 @@ class Slurm:
         followed = list[_Followed]()
         if not waiting:
             return followed
+        before = {job.run_id: _record_in(job.folder) for job in waiting}
         code, most = codebase.of_run(), queue.largest_array()
         for _, same in groupby(sorted(waiting, key=_resources), key=_resources):
             alike = list(same)
@@ -132,7 +135,7 @@ class Slurm:
                     f"{_jobs(len(some))} submitted as SLURM job {array}; scripts and logs are in {sweep}/slurm/{token}"
                 )
                 followed += [
-                    _Followed(job=job, key=(token, index), slurm_id=f"{array}_{index}")
+                    _Followed(job=job, key=(token, index), slurm_id=f"{array}_{index}", before=before[job.run_id])
                     for index, job in enumerate(some)
                 ]
         return followed
@@ -183,8 +186,13 @@ class Slurm:
                     queue.cancel([each.slurm_id])
                 return False
         each.ended_since = each.ended_since or now
-        if (record is None or record.status == "running") and now - each.ended_since < _SETTLE and each.runs:
-            return False  # the record may be on its way from the node
+        is_certain, record = settled(each.job, each.ended_since, before=each.before)
+        if not is_certain:
+            return False
+        if record is not None and record.status == "finished":
+            _show_running(each, watch)
+            watch.ended(each.job)
+            return True
         if record is not None and record.status == "failed":
             _show_running(each, watch)
             watch.ended(each.job, reason_of(each.job))
@@ -211,7 +219,7 @@ class Slurm:
     @staticmethod
     def _report(sweep: Path, each: _Followed, task: Task, watch: Watch) -> None:
         """Report a job that has ended by itself, although its record tells of no end of the run."""
-        own = records.read(each.job.folder / RECORD) if (each.job.folder / RECORD).is_file() else None
+        own = _record_in(each.job.folder)
         if own is not None and own.status == "interrupted":  # it was told to save, and has done so
             watch.cut(each.job, f"{task} ended as {task.state}: {reason_of(each.job)}")
             return
@@ -258,6 +266,11 @@ def _show_running(each: _Followed, watch: Watch) -> None:
     if not each.runs:
         each.runs = True
         watch.began(each.job, str(each))
+
+
+def _record_in(folder: Path) -> Record | None:
+    """Return the record in a run's folder as it is written there."""
+    return records.read(folder / RECORD) if (folder / RECORD).is_file() else None
 
 
 def _resources(job: Job) -> tuple[int, int]:
