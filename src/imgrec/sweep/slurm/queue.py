@@ -1,8 +1,9 @@
 """Ask SLURM which jobs there are, submit and cancel them: sbatch, squeue, scancel, scontrol. Imports no torch."""
 
+import os
 import re
 import subprocess
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,6 +18,7 @@ LIVE = frozenset(
 ENDED_FROM_OUTSIDE = frozenset(["CANCELLED", "PREEMPTED", "TIMEOUT", "NODE_FAIL", "BOOT_FAIL", "DEADLINE", "REVOKED"])
 """States of jobs whose end says nothing about their runs."""
 _WAIT = 60.0  # seconds for a command of SLURM to answer
+_KEPT = ("SLURM_CONF", "SLURM_CLUSTERS", "SLURM_DEBUG")
 _SEVERAL = 500  # jobs that one call of scancel names
 _DEFAULT_ARRAY = 1001  # SLURM's own default of MaxArraySize, the number of indices
 
@@ -91,7 +93,9 @@ def submit(script: Path, *, inherited: Collection[int] = ()) -> str:
     Raises:
         QueueError: sbatch refuses it, or does not answer.
     """
-    said = _call(["sbatch", "--parsable", str(script)], pass_fds=inherited)
+    # what describes a job in which this process runs would be taken for a wish
+    told = {key: value for key, value in os.environ.items() if not key.startswith("SLURM_") or key in _KEPT}
+    said = _call(["sbatch", "--parsable", str(script)], pass_fds=inherited, env=told)
     return said.strip().partition(";")[0]
 
 
@@ -127,10 +131,10 @@ def exit_of(task: Task) -> str:
     return f"signal {found[2]}" if found[2] != "0" else f"exit code {found[1]}"
 
 
-def _call(command: Sequence[str], *, pass_fds: Collection[int] = ()) -> str:
+def _call(command: Sequence[str], *, pass_fds: Collection[int] = (), env: Mapping[str, str] | None = None) -> str:
     try:
         done = subprocess.run(
-            command, capture_output=True, text=True, errors="replace", timeout=_WAIT, pass_fds=tuple(pass_fds)
+            command, capture_output=True, text=True, errors="replace", timeout=_WAIT, pass_fds=tuple(pass_fds), env=env
         )
     except FileNotFoundError as error:
         raise QueueError(

@@ -124,7 +124,7 @@ def script_of(folder: Path, count: int, config: Config, settings: Slurm, *, name
         "job-name": f"imgrec-{name}",
         "comment": f"{queue.COMMENT}{folder.name}",
         "array": f"0-{count - 1}" + (f"%{settings.array_parallelism}" if settings.array_parallelism else ""),
-        "output": folder / "%a.log",
+        "output": f"{str(folder).replace('%', '%%')}/%a.log",
         "open-mode": "append",
         "signal": f"USR1@{settings.signal}",
         "nodes": config.trainer.num_nodes,
