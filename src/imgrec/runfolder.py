@@ -122,9 +122,13 @@ def images(run: Path, config: Config) -> Inventory:
 
 def newest_state(folder: Path) -> str | None:
     """Return the digest of the run's newest checkpoint, `last`; None before the first one."""
+    path = folder / CHECKPOINTS / "last.ckpt.sha256"
+    if not path.is_file():
+        return None
     try:
-        return disk.content(folder / CHECKPOINTS / "last.ckpt.sha256", most=_MOST_DIGEST).decode()
-    except (FileNotFoundError, NotADirectoryError):  # before the first one, or while it is replaced
+        with disk.opened(path) as file:
+            return file.read(_MOST_DIGEST).decode()
+    except FileNotFoundError:  # it is being replaced
         return None
 
 
