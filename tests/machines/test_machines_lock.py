@@ -15,7 +15,7 @@ from nodes import LEASE
 
 from imgrec import lease, process_identity, records, runfolder
 
-FLOCKS = ["refused", "local"]
+FLOCKS = ["local", pytest.param("refused", marks=pytest.mark.slow)]
 
 
 @pytest.fixture
@@ -52,6 +52,7 @@ def test_a_lock_that_was_given_up_is_free_at_once_for_everyone(
     assert "waiting" not in nine.log.read_text()
 
 
+@pytest.mark.slow
 def test_clocks_that_are_off_by_a_day_change_nothing(node: Callable[..., Any], folder: Path) -> None:
     seven = node("node7", FAKE_FLOCK="local")
     others = [node(f"node{hours}", FAKE_FLOCK="local", FAKE_CLOCK=str(3600 * hours)) for hours in (-24, 24)]
@@ -107,6 +108,7 @@ def test_a_process_that_was_stopped_for_longer_than_its_lease_leaves_the_run_to_
     assert nine.ask("write", file, "nine") == "written"
 
 
+@pytest.mark.slow
 def test_a_process_that_was_stopped_goes_on_if_nobody_took_its_folder(node: Callable[..., Any], folder: Path) -> None:
     seven, nine = node("node7", FAKE_FLOCK="local"), node("node9", FAKE_FLOCK="local")
     assert seven.ask("take", folder) == "taken"
@@ -119,6 +121,7 @@ def test_a_process_that_was_stopped_goes_on_if_nobody_took_its_folder(node: Call
     assert "is in use" in nine.ask("take", folder)
 
 
+@pytest.mark.slow
 def test_of_several_that_take_an_expired_lease_at_the_same_moment_one_wins(
     node: Callable[..., Any], tmp_path: Path
 ) -> None:

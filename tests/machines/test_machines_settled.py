@@ -57,6 +57,7 @@ def test_a_record_that_is_missing_damaged_running_or_earlier_counts_after_a_minu
         settled(job, later)
 
 
+@pytest.mark.slow
 def test_a_record_that_is_shown_late_is_waited_for(node: Callable[..., Any], job: Job) -> None:
     driver = node("login", FAKE_LATE="4")
     assert driver.ask("settled", job.folder) == "no"
