@@ -201,7 +201,8 @@ class Sweep:
         if adopted := sum(job.adopt() for job in jobs):
             self.view.say(f"{adopted} finished in {shown(str(self._config.sweep.known))}: their records are copied")
         self._tell_of_code(self._judge_code(jobs))
-        until = time.monotonic() + PATIENCE
+        # a launcher of other machines finds the runs that go on there
+        until = time.monotonic() + (0.0 if self._config.launcher.elsewhere else PATIENCE)
         states = {job.run_id: state(job, until=until) for job in jobs}
         if kind != "runs that tune":
             self._asked.update({job.run_id: job for job in jobs})
