@@ -22,7 +22,7 @@ INF, NAN = float("inf"), float("nan")
 NEEDED = {
     "folder": ["data.root=/images"],
     "ray": ["launcher.num_gpus=1"],
-    "slurm": ["launcher.gpus_per_node=2"],
+    "slurm": ["launcher.gpus_per_node=2", "launcher.array_parallelism=2"],
     "growing": ["model=resnet18"],
     "speed": ["model=whitened_cnn"],
     "speed96": ["model=whitened_cnn"],

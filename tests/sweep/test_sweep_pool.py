@@ -252,6 +252,7 @@ def test_a_broken_gpu_is_set_aside_and_its_run_goes_on_with_another(two_gpus: Ca
     assert said.count("] running ") == 3
 
 
+@pytest.mark.slow
 def test_workers_share_a_gpu_and_one_that_dies_loses_its_run_alone(
     two_gpus: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
