@@ -36,7 +36,7 @@ lint: $(VENV)/.dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	for folder in experiments/article experiments/gpu experiments/report experiments/seeds experiments/speed experiments/splits experiments/sweeps; do $(BIN)/mypy $$folder || exit 1; done
+	for folder in experiments/article experiments/cluster experiments/gpu experiments/report experiments/seeds experiments/speed experiments/splits experiments/sweeps; do $(BIN)/mypy $$folder || exit 1; done
 	$(BIN)/lint-imports
 
 dev: $(VENV)/.dev
