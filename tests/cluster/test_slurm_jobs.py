@@ -68,7 +68,8 @@ def test_runs_that_sbatch_refuses_are_not_begun_and_may_be_submitted_again(
     told = one_line(err.splitlines()[-1])
     assert told == (
         "imgrec: sbatch refused: invalid partition specified: nowhere; Batch job submission failed: Invalid partition"
-        " name specified"
+        " name specified; 2 runs are not submitted: change what sbatch names in the settings of launcher, and give the"
+        " same command again"
     )
     outcome("a partition that SLURM does not have", told)
     fake_slurm.hold()

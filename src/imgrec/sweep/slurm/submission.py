@@ -97,9 +97,12 @@ def submit(sweep: Path, jobs: Sequence[Job], settings: Slurm, *, code: codebase.
     try:
         with _locked(folder / _LOCK) as lock:
             array = queue.submit(script, inherited=[lock.fileno()])
-    except QueueError:
+    except QueueError as error:
         if (found := _id_of(token)) is None:
-            raise
+            raise QueueError(
+                f"{error}; {len(jobs)} runs are not submitted: change what sbatch names in the settings of launcher, and"
+                " give the same command again"
+            ) from error
         array = found  # SLURM had taken them before its answer was lost
     text_files.write_json(folder / _DONE, {"job": array})
     return token, array
