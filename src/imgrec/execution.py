@@ -1,11 +1,12 @@
 """Carry out one run in this process, with its folder, log and record."""
 
+import socket
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from imgrec import codechange, gpus, ranks, runfolder, runlog
 from imgrec.config import outside_errors
-from imgrec.errors import Interrupted
+from imgrec.errors import BrokenGpuError, Interrupted
 from imgrec.job import Job
 from imgrec.records import Record
 
@@ -49,7 +50,13 @@ def run(
     distributed.refuse_joined()
     codechange.refuse_other(job.code)
     if job.has_gpus and job.config.trainer.accelerator != "cpu":
-        gpus.check_given(gpus.handed_out())
+        try:
+            gpus.check_given(gpus.handed_out())
+        except BrokenGpuError as error:
+            raise BrokenGpuError(
+                f"the GPUs that the launcher asked for cannot be used on {socket.gethostname()}: {error.reason}",
+                way_out="exclude that node, or ask for none and give trainer=cpu",
+            ) from error
     job = replace(job, folder=job.folder.absolute())  # the program may change its folder meanwhile
     if ranks.rank() == 0:
         runfolder.prepare(job.folder)

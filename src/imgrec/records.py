@@ -113,6 +113,11 @@ class Record:
         """True if a search has ended the run early, and nothing has continued it since."""
         return self.status == "interrupted" and (self.error or "").startswith(f"{PRUNED}: ")
 
+    @property
+    def state(self) -> str:
+        """The status for people, who are told apart what was interrupted and what a search has ended: `pruned`."""
+        return "pruned" if self.is_pruned else self.status
+
     def score(self, metric: str, *, split: str, at: str, protocol: str = "clean") -> Score | None:
         """Return the score of that name; None if it was not measured."""
         for score in self.scores:

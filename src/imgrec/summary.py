@@ -80,8 +80,7 @@ def headline(record: Record, *, validation: bool = False) -> str:
                 if score := record.score("top1", split=split, at=at, protocol=protocol):
                     under = "" if protocol == "clean" else f" under {protocol}"
                     return f"{_cell(score.value)}  {split} top1 at {at}{under}"
-    status = "pruned" if record.is_pruned else record.status
-    return f"{status}, no {'validation ' if validation else ''}top1"
+    return f"{record.state}, no {'validation ' if validation else ''}top1"
 
 
 def _board(folders: list[Path]) -> list[str]:

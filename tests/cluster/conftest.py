@@ -140,6 +140,6 @@ def fake_slurm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeSlurm:
     monkeypatch.setenv("PATH", f"{home}:{os.environ['PATH']}")
     monkeypatch.setattr("imgrec.sweep.slurm.launcher._ASKED", 0.1)
     monkeypatch.setattr("imgrec.sweep.slurm.launcher._LOOK", 0.05)
-    monkeypatch.setattr("imgrec.sweep.slurm.launcher._FORGET", 1.0)
+    monkeypatch.setattr("imgrec.sweep.slurm.followed.FORGET", 1.0)
     monkeypatch.setattr("imgrec.runfolder.SHOWN_AFTER", 1.0)
     return FakeSlurm(home)

@@ -31,6 +31,20 @@ def change(edit):
         return result
 
 
+def listed():
+    return json.loads(JOBS.read_text()) if JOBS.exists() else []
+
+
+def note_environment(command):
+    """Note the variables that change what SLURM's commands do."""
+    path = HOME / "environment.json"
+    seen = json.loads(path.read_text()) if path.exists() else {}
+    ours = {key: value for key, value in os.environ.items() if key.startswith(("SLURM_", "SBATCH_", "SQUEUE_"))}
+    new = HOME / "environment.new"
+    new.write_text(json.dumps({**seen, command: ours}))
+    new.replace(path)
+
+
 def refuse(command):
     path = HOME / f"{command}.says"
     text = path.read_text() if path.exists() else ""
@@ -47,6 +61,9 @@ def sbatch(words):
             "sbatch: error: invalid partition specified: nowhere\n"
             "sbatch: error: Batch job submission failed: Invalid partition name specified"
         )
+    most = HOME / "most"
+    if most.exists() and sum(job["state"] in ("PENDING", "RUNNING") for job in listed()) >= int(most.read_text()):
+        sys.exit("sbatch: error: QOSMaxSubmitJobPerUserLimit")
     count = int(options["array"].partition("%")[0].partition("-")[2]) + 1
 
     def add(jobs):
@@ -139,6 +156,8 @@ if __name__ == "__main__":
     if words[:1] == ["_run"]:
         run_array(words[1:])
     else:
+        if name in ("sbatch", "squeue"):
+            note_environment(name)
         after = refuse(name)
         globals()[name](words)
         if name != "sbatch":

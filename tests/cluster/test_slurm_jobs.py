@@ -1,5 +1,6 @@
 """Test what launcher=slurm makes of the answers of SLURM's commands, with a stand-in for them."""
 
+import dataclasses
 import json
 import re
 import signal
@@ -8,10 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from fake_runs import run
 from runs import one_line
 from waiting import wait_until
 
+from imgrec import records
 from imgrec.config.compose import compose
+from imgrec.config.serialize import from_flat
 from imgrec.errors import UsageError
 
 SWEEP = Path("outputs/default")
@@ -31,7 +35,7 @@ def submitted() -> list[Path]:
 def test_a_run_is_carried_out_and_one_whose_job_fails_before_it_is_told_with_its_log(
     fake_slurm: Any, words: list[str], command: Callable[..., Said], undisturbed: Callable[..., Path], workplace: Path
 ) -> None:
-    setup = 'launcher.setup=["[ $SLURM_ARRAY_TASK_ID = 0 ] || { echo no module cuda; exit 3; }"]'
+    setup = 'launcher.setup=["[ $SLURM_ARRAY_TASK_ID = 0 ] || { echo no module cuda; (exit 3); }"]'
     code, out, err = command("train", "-m", *words, "seed=0,1", setup, "launcher.time=1:00:00", "launcher.mem=2G")
     assert code == 1
     (token,) = (path.parent for path in submitted())
@@ -52,7 +56,7 @@ def test_a_run_is_carried_out_and_one_whose_job_fails_before_it_is_told_with_its
     assert code == 0
     assert out.splitlines()[:2] == [
         "1 run in outputs/default: 1 finished",
-        "the sweep's command does not run at present on this machine",
+        "the sweep's command does not run at present",
     ]
 
 
@@ -144,7 +148,7 @@ def test_a_run_that_is_queued_again_and_again_without_a_step_is_given_up(
         )
     assert child.wait() == 1
     assert (
-        "SLURM job 1_0 on n1 was started 3 times without a step that was saved; give launcher.time"
+        "SLURM job 1_0 on n1 was started 3 times without a step that was saved, and is cancelled"
         in child.log.read_text()
     )
     assert fake_slurm.jobs()["1_0"]["state"] == "CANCELLED"
@@ -154,8 +158,15 @@ def test_a_run_that_is_queued_again_and_again_without_a_step_is_given_up(
     ("word", "told"),
     [
         ("sweep=optuna", "launcher.array_parallelism must say how many trials of a search run at a time"),
-        ('launcher.sbatch=["--array=0-3"]', "launcher.sbatch must not hold --array, which imgrec sets itself"),
-        ('launcher.sbatch=["mem=3G"]', "launcher.sbatch must be written --name=value, got 'mem=3G'; leave it out"),
+        (
+            'launcher.sbatch=["--array=0-3"]',
+            "launcher.sbatch must not hold --array, which imgrec gives itself or has a key for",
+        ),
+        ('launcher.sbatch=["mem=3G"]', "launcher.sbatch must hold options as --name=value, got 'mem=3G'; write it so"),
+        ("launcher.time=2h", "launcher.time must be minutes, or [days-]hours:minutes:seconds, got '2h'"),
+        ("launcher.gpus_per_node=true", "launcher.gpus_per_node must be a number of GPUs, or TYPE:NUMBER, got 'True'"),
+        ("launcher.account=''", "launcher.account must name something, got ''"),
+        ('launcher.srun=["--ntasks=3"]', "launcher.srun must not hold --ntasks"),
         (
             "trainer.accelerator=gpu",
             "launcher.gpus_per_node must say how many GPUs a job gets, as trainer.accelerator=gpu",
@@ -182,3 +193,69 @@ def test_a_node_refuses_other_code_than_the_run_was_submitted_with(
     assert code == 1
     assert "the code with which it was submitted, and imgrec.losses has changed since; restore the code, or" in err
     assert not Path(job["folder"]).exists()
+
+
+def test_what_an_earlier_job_has_written_is_not_told_as_the_end_of_this_one(
+    fake_slurm: Any, words: list[str], imgrec: Callable[..., Any], workplace: Path
+) -> None:
+    fake_slurm.hold()
+    child = imgrec("train", "-m", *words, "seed=0,1")
+    wait_until(lambda: len(fake_slurm.jobs()) == 2 or child.ended(), log=child.log)
+    first = {path: json.loads(path.read_text()) for path in SWEEP.glob("slurm/*/[01].json")}
+    for job in first.values():  # as if both had begun, and one had failed
+        config = from_flat(job["config"])
+        record = run(f"seed={config.seed}", status="failed" if config.seed == 0 else "interrupted")
+        record = dataclasses.replace(record, run_id=job["run_id"], error="RuntimeError: boom")
+        Path(job["folder"]).mkdir(parents=True, exist_ok=True)
+        records.write(Path(job["folder"]) / "record.json", record)
+    fake_slurm.edit(j1_0="FAILED", j1_1="CANCELLED")
+    assert child.wait() == 1
+    assert re.search(r"failed: \S+seed-0-\S+: boom$", child.log.read_text(), re.MULTILINE)
+
+    again = imgrec("train", "-m", *words, "seed=0,1", "sweep.retry_failed=true")
+    wait_until(lambda: len(fake_slurm.jobs()) == 4 or again.ended(), log=again.log)
+    fake_slurm.edit(j2_0="FAILED", j2_1="FAILED")
+    assert again.wait() == 1
+    said = again.log.read_text()
+    for seed in (0, 1):
+        assert re.search(
+            rf"failed: \S+seed-{seed}-\S+: SLURM job 2_\d on n1 ended as FAILED, with exit code 0", said
+        ), said
+
+
+def test_arrays_that_slurm_does_not_take_yet_are_submitted_as_others_end(
+    fake_slurm: Any, words: list[str], imgrec: Callable[..., Any], workplace: Path
+) -> None:
+    fake_slurm.hold()
+    (fake_slurm.home / "most").write_text("2")  # jobs of a user at a time
+    child = imgrec("train", "-m", *words, "seed=0,1,2", "launcher.array_size=1")
+    wait_until(lambda: "as others end" in child.log.read_text() or child.ended(), log=child.log)
+    assert len(fake_slurm.jobs()) == 2
+    assert "sbatch refused: QOSMaxSubmitJobPerUserLimit: 1 run submitted as others end" in child.log.read_text()
+    fake_slurm.edit(j1_0="CANCELLED")
+    wait_until(lambda: len(fake_slurm.jobs()) == 3 or child.ended(), log=child.log)
+    fake_slurm.edit(j2_0="CANCELLED", j3_0="CANCELLED")
+    assert child.wait() == 1
+    assert "3 to resume" in child.log.read_text()
+    assert len(submitted()) == 3, "what was refused leaves nothing"
+
+
+def test_what_the_user_s_environment_says_does_not_change_what_is_asked_for(
+    fake_slurm: Any, words: list[str], imgrec: Callable[..., Any], workplace: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("SBATCH_TIMELIMIT", "SBATCH_NO_REQUEUE", "SLURM_MEM_PER_CPU", "SQUEUE_PARTITION", "SBATCH_ACCOUNT"):
+        monkeypatch.setenv(name, "7")
+    fake_slurm.hold()
+    child = imgrec("train", "-m", *words, "seed=0,1", "launcher.time=10")
+    child.signal_when(lambda: bool(submitted()), signal.SIGINT)
+    seen = json.loads((fake_slurm.home / "environment.json").read_text())
+    assert seen["sbatch"] == {"SBATCH_ACCOUNT": "7"}, "as launcher.account leaves it open"
+    assert seen["squeue"] == {}
+
+
+def test_without_slurm_nothing_is_begun(words: list[str], command: Callable[..., Said], monkeypatch: Any) -> None:
+    monkeypatch.setenv("PATH", "/nowhere")
+    code, _, err = command("train", "-m", *words, "seed=0,1")
+    assert code == 2
+    assert one_line(err).startswith("imgrec: launcher=slurm needs SLURM's commands, and sbatch is not on the PATH")
+    assert not SWEEP.exists()

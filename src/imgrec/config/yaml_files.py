@@ -37,6 +37,7 @@ def read(path: Path, told: str) -> dict[str, Any]:
             raise UsageError(
                 f"{told}, line {line}: it must hold keys and values, such as {example}, got {found}; write some"
             )
+        _refuse_base_60(root, told)
         rows: Any = OmegaConf.to_container(OmegaConf.load(io.StringIO(text)))
     except yaml.YAMLError as error:
         raise broken(error, told) from error
@@ -57,6 +58,20 @@ def read(path: Path, told: str) -> dict[str, Any]:
             f"{told}, line {where}: params must hold keys and values, such as seed: 0,1, got {params!r}; write them so"
         )
     return {str(key): value for key, value in rows.items()}
+
+
+def _refuse_base_60(node: yaml.Node, told: str) -> None:
+    """Refuse 2:00:00 without quotes, which YAML 1.1 reads as the number 7200."""
+    if isinstance(node, yaml.ScalarNode):
+        if node.tag == "tag:yaml.org,2002:int" and node.style is None and ":" in node.value:
+            raise UsageError(
+                f"{told}, line {node.start_mark.line + 1}: {node.value} must have quotes, as YAML takes it for one"
+                f' number in base 60; write "{node.value}"'
+            )
+        return
+    children = [each for pair in node.value for each in pair] if isinstance(node, yaml.MappingNode) else node.value
+    for child in children:
+        _refuse_base_60(child, told)
 
 
 def label_refusal(path: Path, told: str, rows: dict[str, Any]) -> UsageError | None:

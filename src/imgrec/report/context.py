@@ -146,13 +146,13 @@ def _lane(table: Table, row: Row, run: Run, page: Path) -> Lane:
         cells=[
             *row.setting,
             str(run.seed),
-            run.record.status,
+            run.record.state,
             *values,
             f"{seconds:.0f}" if isinstance(seconds, (int, float)) else ABSENT,
             shown(run.name),
         ],
         link=link,
-        status=run.record.status,
+        status=run.record.state,
         error=run.record.error,
     )
 

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from optuna.pruners import BasePruner
     from optuna.trial import Trial
 
+PRUNED = "pruned"  # attribute of a trial: why it is ended early
 _PAUSE = 0.5  # seconds between two looks at the curves of a run
 
 
@@ -53,13 +54,17 @@ class Judge:
             return None
         self._looked[job.run_id] = now
         trial = self._trial(number)
+        if (before := trial.user_attrs.get(PRUNED)) is not None:
+            return str(before)
         for epoch, top1 in _scores(job).items():
             if epoch <= self._reported.get(job.run_id, 0) or epoch >= job.config.trainer.max_epochs:
                 continue
             self._reported[job.run_id] = epoch
             trial.report(top1, epoch)
             if trial.should_prune():
-                return f"its validation top1 of {top1:.4f} after epoch {epoch} is not among the best at that epoch"
+                reason = f"its validation top1 of {top1:.4f} after epoch {epoch} is not among the best at that epoch"
+                trial.set_user_attr(PRUNED, reason)  # first, as Optuna judges an epoch only once
+                return reason
         return None
 
     def _trial(self, number: int) -> "Trial":

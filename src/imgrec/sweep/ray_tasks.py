@@ -19,11 +19,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from imgrec import codebase, runfolder
+from imgrec import codebase, disk, records, runfolder
 from imgrec.config.root import Config
 from imgrec.cores import THREADS
 from imgrec.errors import RunError, shown
 from imgrec.job import Job
+from imgrec.records import Record
+from imgrec.runfolder import RECORD
 from imgrec.sweep.jobs import close_dead, reason_of
 from imgrec.sweep.launchers.ray import Ray as Settings
 from imgrec.sweep.watch import Watch
@@ -38,10 +40,18 @@ _PR_SET_PDEATHSIG = 1  # of Linux' prctl: which signal a process gets when its p
 
 @dataclass(frozen=True, kw_only=True)
 class _End:
-    """How the process of a run ended, and what it printed last."""
+    """How the process of a run ended.
+
+    Attributes:
+        code: Its exit code.
+        node: The node's host name.
+        status: The status in the record that it has written; None if it has written none.
+        lines: The last lines that it printed.
+    """
 
     code: int
     node: str
+    status: str | None
     lines: tuple[str, ...]
 
 
@@ -57,6 +67,7 @@ def _carry_out(text: str, folder: str, working_folder: str, variables: Mapping[s
     until = time.monotonic() + _GRACE
     while runfolder.is_locked(Path(folder)) and time.monotonic() < until:
         time.sleep(_LOOK)  # the process of a lost worker still saves
+    before = _record_in(Path(folder))
     command = [sys.executable, "-m", "imgrec", "_job", "-"]
     process = subprocess.Popen(
         command,
@@ -81,7 +92,14 @@ def _carry_out(text: str, folder: str, working_folder: str, variables: Mapping[s
         process.terminate()
         process.wait(_GRACE)
         raise
-    return _End(code=code, node=socket.gethostname(), lines=tuple(last))
+    record = _record_in(Path(folder))
+    status = record.status if record is not None and record != before else None
+    return _End(code=code, node=socket.gethostname(), status=status, lines=tuple(last))
+
+
+def _record_in(folder: Path) -> Record | None:
+    """Return the record in a run's folder as it is written there."""
+    return records.read(folder / RECORD) if (folder / RECORD).is_file() else None
 
 
 def _end_with_parent() -> None:
@@ -121,7 +139,8 @@ class RayTasks:
         variables[THREADS] = str(self._settings.num_cpus)
 
         def submit(job: Job) -> Any:
-            text = replace(job, code=code, has_gpus=self._settings.num_gpus > 0).to_json()
+            pinned = code if job.config.code in ("auto", "refuse") else {}
+            text = replace(job, code=pinned, has_gpus=self._settings.num_gpus > 0).to_json()
             needs = {
                 "num_cpus": self._settings.num_cpus * job.config.trainer.devices,
                 "num_gpus": self._settings.num_gpus,
@@ -174,28 +193,30 @@ class RayTasks:
         if lost[job.run_id] <= self._settings.retries:
             watch.returned(job, f"{how}; it is submitted again")
             return False
-        reason = f"{how} {lost[job.run_id]} times; see {shown(job.folder / 'train.log')}"
-        close_dead(job.folder, reason)
-        watch.ended(job, reason)
+        _fail(job, f"{how} {lost[job.run_id]} times; see {shown(job.folder / 'train.log')}", watch)
         return True
 
     @staticmethod
     def _has_ended(job: Job, end: _End | None, watch: Watch) -> bool:
-        """Report the end of a run by its record, or by the end of its process. Return False if neither tells of one."""
-        record = job.record()
+        """Report the end of a run. Return False if its process was lost, and its record tells of no end.
+
+        Args:
+            job: The run.
+            end: How its process ended; None if that is not known.
+            watch: Takes the report.
+        """
+        record = job.record() if end is None else _shown(job, end.status)
         if record is not None and record.status == "finished":
             watch.ended(job)
-        elif record is not None and record.status == "failed" and (end is None or end.code):
-            watch.ended(job, reason_of(job))
         elif end is None:
             return False
-        elif record is not None and record.status == "interrupted" and end.code > 128:
+        elif end.status == "failed":
+            watch.ended(job, reason_of(job))
+        elif end.status == "interrupted" and end.code > 128:
             watch.cut(job, f"its process on {end.node} was asked to end")
         else:
             said = f"; it said last: {' / '.join(end.lines)}" if end.lines else ""
-            reason = f"its process on {end.node} ended with exit code {end.code}{said}"
-            close_dead(job.folder, reason)
-            watch.ended(job, reason)
+            _fail(job, f"its process on {end.node} ended with exit code {end.code}{said}", watch)
         return True
 
     def _connect(self) -> Any:
@@ -231,3 +252,23 @@ class RayTasks:
                 for signum, handler in handlers.items():
                     signal.signal(signum, handler)
         return ray
+
+
+def _shown(job: Job, status: str | None) -> Record | None:
+    """Return the run's record, once this machine sees what the node has written, or after a minute."""
+    until = time.monotonic() + runfolder.SHOWN_AFTER
+    while True:
+        record = job.record()
+        if status is None or (record is not None and record.status == status) or time.monotonic() > until:
+            return record
+        disk.refresh(job.folder)
+        time.sleep(_LOOK)
+
+
+def _fail(job: Job, reason: str, watch: Watch) -> None:
+    """Report a failure that the run's process could not record."""
+    try:
+        close_dead(job.folder, reason)
+    except RunError as error:
+        reason += f", and its record could not be closed: {error}"
+    watch.ended(job, reason)

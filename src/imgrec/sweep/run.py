@@ -174,7 +174,8 @@ class Sweep:
         Raises:
             RunError: The key `code` refuses such runs.
         """
-        left = ("running", "interrupted", *(["failed"] if self._config.sweep.retry_failed else []))
+        running = [] if self._config.launcher.elsewhere else ["running"]  # elsewhere they go on with their own code
+        left = (*running, "interrupted", *(["failed"] if self._config.sweep.retry_failed else []))
         new = [job for job in each_once(jobs) if job.run_id not in self._judged]
         self._judged.update(job.run_id for job in new)
         found = [(job.folder, record) for job in new if (record := job.record()) is not None]

@@ -16,7 +16,7 @@ from imgrec.config.root import STEERING
 from imgrec.config.schemas import keys_outside_identity
 from imgrec.errors import RunError, UsageError, interruption_in, sentence
 from imgrec.sweep import pruning
-from imgrec.sweep.jobs import Jobs, SweepJob, objective
+from imgrec.sweep.jobs import Jobs, SweepJob, note_pruned, objective
 from imgrec.sweep.live_view import LiveView
 from imgrec.sweep.strategies.optuna import Optuna
 from imgrec.sweep.strategy import Runs
@@ -53,6 +53,9 @@ class Search:
 
         def launch(study: "Study", overrides: Sequence[Sequence[str]], numbers: Sequence[int]) -> list[Result]:
             wanted = [runs.jobs.job(words) for words in overrides]
+            for job, number in zip(wanted, numbers, strict=False):
+                if (reason := study.trials[number].user_attrs.get(pruning.PRUNED)) is not None:
+                    _end_early(job, str(reason))
             going = [job for job in wanted if _result(job) != "pruned"]  # one that was ended early is not resumed
             for _ in range(len(wanted) - len(going)):
                 runs.view.pruned()
@@ -61,6 +64,13 @@ class Search:
             return [_result(job) for job in wanted]
 
         search(runs.words, self._sweep, runs.folder, launch, runs.view, at_a_time=runs.at_a_time)
+
+
+def _end_early(job: SweepJob, reason: str) -> None:
+    """Say in the record of an interrupted run that it is ended, if an earlier command could not do so any more."""
+    record = job.record()
+    if record is not None and record.status == "interrupted" and not record.is_pruned:
+        note_pruned(job.folder, reason)
 
 
 def _result(job: SweepJob) -> Result:

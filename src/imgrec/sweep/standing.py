@@ -6,7 +6,7 @@ Any process can ask that, on any machine that sees the folder. It need not be th
 from collections import Counter
 from pathlib import Path
 
-from imgrec import runfolder, text_files
+from imgrec import lease, runfolder, text_files
 from imgrec.errors import UsageError, shown
 from imgrec.records import Record
 from imgrec.runfolder import RECORD, SWEEP_LOCK
@@ -39,9 +39,10 @@ def status(sweep: Path) -> str:
     counts = Counter(state for state, _ in rows.values())
     told = ", ".join(f"{counts[state]} {state}" for state in _ORDER if counts[state]) or "none has begun"
     head = f"{len(rows)} run{'' if len(rows) == 1 else 's'} in {shown(sweep)}: {told}"
-    follows = "is under way" if runfolder.is_locked(sweep, SWEEP_LOCK) else "does not run at present"
+    holder = lease.holder(sweep / SWEEP_LOCK)
+    follows = "does not run at present" if holder is None else f"is under way: {holder.who}"
     lines = [f"{state:<11}  {line}" for state in _ORDER[1:] for is_in, line in rows.values() if is_in == state]
-    return "\n".join([head, f"the sweep's command {follows} on this machine", *doubt, *lines])
+    return "\n".join([head, f"the sweep's command {follows}", *doubt, *lines])
 
 
 def cancel(sweep: Path) -> str:
@@ -87,17 +88,16 @@ def _of_sweep(sweep: Path, found: dict[tuple[str, int], Task]) -> dict[str, Task
 
 def _row(folder: Path, record: Record, task: Task | None) -> tuple[str, str]:
     """Return the state of a run, and its line."""
+    if record.status == "finished":
+        return "finished", f"{folder.name}  {headline(record, validation=True)}"
     where = f"  ({task})" if task is not None else ""
     if record.status == "running" or (task is not None and task.state == "RUNNING"):
         most = int(record.config.get("trainer.max_epochs", 0))
         return "running", f"{folder.name}  {progress_of(folder, most)}{where}"
     if task is not None:
         return "queued", f"{folder.name}  {_why(task)}"
-    if record.status == "finished":
-        return "finished", f"{folder.name}  {headline(record, validation=True)}"
     reason = (record.error or "").partition(": ")[2]
-    state = "pruned" if record.is_pruned else record.status
-    return state, f"{folder.name}: {reason}" if reason else folder.name
+    return record.state, f"{folder.name}: {reason}" if reason else folder.name
 
 
 def _why(task: Task) -> str:

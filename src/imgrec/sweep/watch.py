@@ -96,7 +96,10 @@ class Watch:
 
     def pruned(self, job: Job, reason: str) -> None:
         """Note that the job was ended because of a `verdict`, which its record tells from then on."""
-        note_pruned(job.folder, reason)
+        try:
+            note_pruned(job.folder, reason)
+        except RunError as error:  # a full disk, or its process has not ended
+            self._view.say(f"{job.name}: its record could not be closed: {error}")
         self._view.pruned(job, reason)
 
     def say(self, line: str) -> None:

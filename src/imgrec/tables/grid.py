@@ -246,8 +246,8 @@ def _run_counts(table: Table, row: Row) -> str:
 
     An example is `3/5 (1 failed, 1 missing)`.
     """
-    statuses = dict.fromkeys(run.record.status for run in row.runs if run.record.status != "finished")
-    others = [f"{row.count(status)} {status}" for status in statuses]
+    statuses = dict.fromkeys(run.record.state for run in row.runs if run.record.status != "finished")
+    others = [f"{sum(run.record.state == status for run in row.runs)} {status}" for status in statuses]
     if not_finite := row.count("finished") - _count_finite(table, row):
         others.append(f"{not_finite} not finite")
     if row.missing:

@@ -100,7 +100,7 @@ def tell_what_is_missing(table: Table) -> None:
     for row in table.rows:
         name = table.name_of(row.setting)
         for run in row.runs:
-            status, error = run.record.status, run.record.error
+            status, error = run.record.state, run.record.error
             if status != "finished":
                 table.notes.append(f"{status}: {name} seed={run.seed}{f': {_reason(error)}' if error else ''}")
             if lost := places.lost_best(run):

@@ -3,7 +3,7 @@
 import os
 import re
 import subprocess
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,7 +18,15 @@ LIVE = frozenset(
 ENDED_FROM_OUTSIDE = frozenset(["CANCELLED", "PREEMPTED", "TIMEOUT", "NODE_FAIL", "BOOT_FAIL", "DEADLINE", "REVOKED"])
 """States of jobs whose end says nothing about their runs."""
 _WAIT = 60.0  # seconds for a command of SLURM to answer
-_KEPT = ("SLURM_CONF", "SLURM_CLUSTERS", "SLURM_DEBUG")
+_KEPT = ("SLURM_CONF", "SLURM_CLUSTERS", "SBATCH_CLUSTERS", "SBATCH_RESERVATION")
+# variables by which a user may choose for all jobs what a script leaves open
+_WISHES = {
+    "SBATCH_ACCOUNT": "account",
+    "SBATCH_CONSTRAINT": "constraint",
+    "SBATCH_PARTITION": "partition",
+    "SBATCH_QOS": "qos",
+    "SBATCH_TIMELIMIT": "time",
+}
 _SEVERAL = 500  # jobs that one call of scancel names
 _DEFAULT_ARRAY = 1001  # SLURM's own default of MaxArraySize, the number of indices
 
@@ -65,7 +73,8 @@ def tasks() -> dict[tuple[str, int], Task]:
     Raises:
         QueueError: SLURM does not answer.
     """
-    listed = _call(["squeue", "--me", "-h", "-r", "-t", "all", "-o", "%i|%T|%N|%r|%k"])
+    # -a: also those in partitions that the site hides from users
+    listed = _call(["squeue", "--me", "-a", "-h", "-r", "-t", "all", "-o", "%i|%T|%N|%r|%k"])
     found: dict[tuple[str, int], Task] = {}
     for line in listed.splitlines():
         slurm_id, state, node, reason, comment = (*line.split("|", 4), "", "", "", "")[:5]
@@ -83,19 +92,19 @@ def tasks() -> dict[tuple[str, int], Task]:
     return found
 
 
-def submit(script: Path, *, inherited: Collection[int] = ()) -> str:
+def submit(script: Path, *, given: Collection[str], inherited: Collection[int] = ()) -> str:
     """Submit a script, and return the id that SLURM gives the job.
 
     Args:
         script: The script.
+        given: The options that it sets, which the user's environment must not set otherwise.
         inherited: Files of this process that sbatch keeps open until it ends.
 
     Raises:
         QueueError: sbatch refuses it, or does not answer.
     """
-    # what describes a job in which this process runs would be taken for a wish
-    told = {key: value for key, value in os.environ.items() if not key.startswith("SLURM_") or key in _KEPT}
-    said = _call(["sbatch", "--parsable", str(script)], pass_fds=inherited, env=told)
+    wished = {name for name, option in _WISHES.items() if option not in given}
+    said = _call(["sbatch", "--parsable", str(script)], pass_fds=inherited, wished=wished)
     return said.strip().partition(";")[0]
 
 
@@ -131,10 +140,27 @@ def exit_of(task: Task) -> str:
     return f"signal {found[2]}" if found[2] != "0" else f"exit code {found[1]}"
 
 
-def _call(command: Sequence[str], *, pass_fds: Collection[int] = (), env: Mapping[str, str] | None = None) -> str:
+def _call(command: Sequence[str], *, pass_fds: Collection[int] = (), wished: Collection[str] = ()) -> str:
+    """Return what a command of SLURM prints.
+
+    Variables that describe the job in which this process runs, or that change what a command does, are kept from it.
+    Signals to this process' group do not reach it.
+    """
+    told = {
+        key: value
+        for key, value in os.environ.items()
+        if not key.startswith(("SLURM_", "SBATCH_", "SQUEUE_", "SCANCEL_")) or key in _KEPT or key in wished
+    }
     try:
         done = subprocess.run(
-            command, capture_output=True, text=True, errors="replace", timeout=_WAIT, pass_fds=tuple(pass_fds), env=env
+            command,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            timeout=_WAIT,
+            pass_fds=tuple(pass_fds),
+            env=told,
+            start_new_session=True,
         )
     except FileNotFoundError as error:
         raise QueueError(
@@ -144,11 +170,11 @@ def _call(command: Sequence[str], *, pass_fds: Collection[int] = (), env: Mappin
     except (OSError, subprocess.SubprocessError) as error:
         raise QueueError(f"{command[0]} must answer, and does not: {error}") from error
     if done.returncode:
-        raise QueueError(f"{command[0]} refused: {_words(done.stderr, done.stdout) or f'exit code {done.returncode}'}")
+        raise QueueError(f"{command[0]} refused: {_words(done.stderr) or f'exit code {done.returncode}'}")
     return done.stdout
 
 
-def _words(*texts: str) -> str:
+def _words(text: str) -> str:
     """Return what a command of SLURM says, without the prefixes of its lines."""
-    lines = [re.sub(r"^\w+: (error|fatal): ", "", line.strip()) for text in texts for line in text.splitlines()]
+    lines = [re.sub(r"^\w+: (error|fatal): ", "", line.strip()) for line in text.splitlines()]
     return "; ".join(dict.fromkeys(filter(None, lines)))

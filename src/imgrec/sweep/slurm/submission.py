@@ -10,6 +10,7 @@ import contextlib
 import fcntl
 import secrets
 import shlex
+import shutil
 import sys
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -28,6 +29,7 @@ from imgrec.sweep.slurm.queue import QueueError, Task
 
 FOLDER = "slurm"  # in the sweep's folder
 _RUNS, _SCRIPT, _LOCK, _DONE = "runs.json", "script.sh", "lock", "submitted.json"
+_ASKED = ("gres", "partition", "account", "qos", "time", "mem", "constraint", "exclude")  # options of the same name
 _PATIENCE = 300.0  # seconds for sbatch to end, where the sweep that started it was killed
 _LOOK = 0.5
 
@@ -86,7 +88,7 @@ def submit(sweep: Path, jobs: Sequence[Job], settings: Slurm, *, code: codebase.
     Raises:
         QueueError: SLURM refuses them. None was submitted, unless SLURM could not be asked.
     """
-    token, has_gpus = secrets.token_hex(6), settings.gpus_per_node is not None or settings.gres is not None
+    token, has_gpus = secrets.token_hex(6), settings.asks_for_gpus
     folder = sweep.absolute() / FOLDER / token
     folder.mkdir(parents=True)
     for index, job in enumerate(jobs):
@@ -94,14 +96,17 @@ def submit(sweep: Path, jobs: Sequence[Job], settings: Slurm, *, code: codebase.
     text_files.write_json(folder / _RUNS, [job.run_id for job in jobs])
     script = folder / _SCRIPT
     text_files.write_text(script, script_of(folder, len(jobs), jobs[0].config, settings, name=sweep.absolute().name))
+    given = [option for option in _ASKED if getattr(settings, option) is not None]
     try:
         with _locked(folder / _LOCK) as lock:
-            array = queue.submit(script, inherited=[lock.fileno()])
+            array = queue.submit(script, given=given, inherited=[lock.fileno()])
     except QueueError as error:
         if (found := _id_of(token)) is None:
+            shutil.rmtree(folder, ignore_errors=True)
             raise QueueError(
-                f"{error}; {len(jobs)} runs are not submitted: change what sbatch names in the settings of launcher, and"
-                " give the same command again"
+                error.reason,
+                way_out=f"{len(jobs)} runs are not submitted: change what sbatch names in the settings of launcher, and"
+                " give the same command again",
             ) from error
         array = found  # SLURM had taken them before its answer was lost
     text_files.write_json(folder / _DONE, {"job": array})
@@ -134,10 +139,7 @@ def script_of(folder: Path, count: int, config: Config, settings: Slurm, *, name
         "ntasks-per-node": config.trainer.devices,
         "cpus-per-task": settings.cpus_per_task,
         "gpus-per-node": settings.gpus_per_node,
-        **{
-            key: getattr(settings, key)
-            for key in ("gres", "partition", "account", "qos", "time", "mem", "constraint", "exclude")
-        },
+        **{option: getattr(settings, option) for option in _ASKED},
     }
     asked = [f"--{key}={value}" for key, value in options.items() if value is not None]
     cpus = f"--cpus-per-task={settings.cpus_per_task}"  # srun does not take it from sbatch since SLURM 22.05
@@ -147,7 +149,9 @@ def script_of(folder: Path, count: int, config: Config, settings: Slurm, *, name
             "#!/bin/bash",
             *(f"#SBATCH {_word(option)}" for option in ("--requeue", *asked, *settings.sbatch)),
             "",
+            "set -e",
             *settings.setup,
+            "set +e",
             f"export {THREADS}={settings.cpus_per_task}",
             f"{shlex.join(run)} {shlex.quote(str(folder))}/$SLURM_ARRAY_TASK_ID.json",
             "",
