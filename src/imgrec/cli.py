@@ -127,6 +127,9 @@ def _sweep(overrides: list[str]) -> None:
     from imgrec.sweep.run import Sweep
 
     sweep = Sweep(overrides)
+    if sweep.is_estimate:
+        tell(sweep.estimate())
+        return
     try:
         sweep.run()
     finally:  # an interrupted sweep, or one with a failed run, has finished other runs

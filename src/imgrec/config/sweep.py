@@ -44,6 +44,31 @@ class Sweep(Component):
         identity=False,
     )
     retry_failed: bool = setting(False, "try runs again that failed when the command was given before", identity=False)
+    estimate: bool = setting(
+        False,
+        "say what the sweep costs (runs, time, energy, CO2), from records of like runs or a short measurement, and run"
+        " nothing; docs/cost.md explains the figures",
+        identity=False,
+    )
+    watts: float | None = setting(
+        None,
+        "estimate: power in W of a core in use, or of a GPU; null: 12 a core, as Green Algorithms (Lannelongue et al."
+        " 2021) takes for any CPU, and no figure for a GPU",
+        identity=False,
+        above=0,
+    )
+    price: float | None = setting(
+        None,
+        "estimate: money for an hour of a core, or of a GPU, in any currency; null: no figure, as prices differ",
+        identity=False,
+        at_least=0,
+    )
+    carbon: float = setting(
+        0.481,
+        "estimate: kg of CO2 equivalents for a kWh; the default is the world's mean of 2023 (Ember 2024)",
+        identity=False,
+        at_least=0,
+    )
 
     @property
     def ends_runs_early(self) -> bool:

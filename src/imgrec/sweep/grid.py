@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from imgrec.config.compose import expand
 from imgrec.sweep.jobs import Jobs, SweepJob
-from imgrec.sweep.strategy import Runs
+from imgrec.sweep.strategy import Ahead, Forecast, Runs
 
 
 class Grid:
@@ -13,6 +13,10 @@ class Grid:
     def planned(self, words: Sequence[str], jobs: Jobs) -> list[SweepJob]:
         """Return all runs."""
         return [jobs.job(job) for job in expand(words)]
+
+    def forecast(self, words: Sequence[str], jobs: Jobs) -> Forecast:
+        """Return all runs."""
+        return Forecast(phases=[Ahead(runs=self.planned(words, jobs))])
 
     def run(self, runs: Runs) -> None:
         """Carry out all runs."""

@@ -80,6 +80,16 @@ def alone(job: Job, watch: Watch) -> None:
     Pool(parts=[whole(job.config)]).run([job], watch)
 
 
+def served() -> ForkServerContext:
+    """Return what forks processes from the server, which runs afterwards."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(_PRELOAD)
+    # both stay in effect in the server; its children block signals until they can handle them
+    with safepath.for_processes(), _blocked_signals():
+        forkserver.ensure_running()
+    return context
+
+
 class Pool:
     """Carry out several jobs at a time.
 
@@ -94,26 +104,23 @@ class Pool:
 
     def at_a_time(self, configs: Sequence[Config]) -> int:
         """Return the number of processes; see `Launcher`."""
-        return len(self._shares(configs))
+        return len(self.shares(configs))
 
-    def _shares(self, configs: Sequence[Config]) -> list[Share]:
+    def shares(self, configs: Sequence[Config]) -> list[Share]:
+        """Return the share of the machine that each process has."""
         return list(self._parts) if self._parts is not None else shares(configs, self._processes, self._per_gpu)
 
     def run(self, jobs: Sequence[Job], watch: Watch) -> None:
         """See `Launcher`. Signals are deferred."""
-        parts = self._shares([job.config for job in jobs])
+        parts = self.shares([job.config for job in jobs])
         with watch.deferred(), mps.served(parts if self._per_gpu else [], watch.say) as variables:
             self._run(jobs, parts, variables, watch)
 
     def _run(self, jobs: Sequence[Job], parts: Sequence[Share], variables: Mapping[str, str], watch: Watch) -> None:
-        context = multiprocessing.get_context("forkserver")
-        context.set_forkserver_preload(_PRELOAD)
+        context = served()
         waiting, running = list(jobs), list[_Running]()
         places, aside = [_Place(share=share) for share in parts], dict[Share, str]()
         free, returned = list(places), list[Job]()
-        # both stay in effect in the server; its children block signals until they can handle them
-        with safepath.for_processes(), _blocked_signals():
-            forkserver.ensure_running()
         try:
             while running or (waiting and free and not watch.stop):
                 while waiting and free and not watch.stop:

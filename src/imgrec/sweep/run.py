@@ -28,8 +28,9 @@ from imgrec.errors import Interrupted, RunError, UsageError, interruption_in, sh
 from imgrec.job import Job
 from imgrec.records import Record
 from imgrec.runfolder import SWEEP_LOCK
-from imgrec.sweep import partial, pool, search
+from imgrec.sweep import estimate, partial, pool, search
 from imgrec.sweep.jobs import PATIENCE, Jobs, SweepJob, deaths, each_once, state
+from imgrec.sweep.like_runs import Known
 from imgrec.sweep.live_view import Kind, LiveView
 from imgrec.sweep.watch import Judge, StoppedError, Watch
 from imgrec.training.interruption import Interruption, requeue
@@ -80,9 +81,9 @@ class Sweep:
             )
         named = given(words, "hydra.sweep.dir")
         self.folder = hydra_runtime.plain_path("hydra.sweep.dir", named) if named else run_lookup.group(self._config)
-        known = self._config.sweep.known
+        self._known = Path(self._config.sweep.known).expanduser() if self._config.sweep.known else None
         self._multirun = hydra_runtime.of_sweep(overrides)
-        self.jobs = Jobs(self.folder, _varied(words, self._config), Path(known).expanduser() if known else None)
+        self.jobs = Jobs(self.folder, _varied(words, self._config), self._known)
         self._asked: dict[str, SweepJob] = {}
         self._interruption = Interruption()
         self.view = LiveView()
@@ -123,6 +124,21 @@ class Sweep:
     def complete(self) -> bool:
         """True if each run has finished or failed."""
         return not self.view.to_do and not self.view.to_resume
+
+    @property
+    def is_estimate(self) -> bool:
+        """True if the command asks what the sweep costs, and not for its runs."""
+        return self._config.sweep.estimate
+
+    @runfolder.in_turn()
+    def estimate(self) -> str:
+        """Return what the sweep costs, in lines of text. Nothing is carried out or written.
+
+        Raises:
+            RunError: A run that is measured fails.
+        """
+        forecast = self._strategy.forecast(self.words, self.jobs)
+        return estimate.told(forecast, self._config, self._launcher, Known(self.folder, self._known))
 
     @runfolder.in_turn()
     def run(self) -> None:

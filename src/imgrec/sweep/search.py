@@ -7,11 +7,12 @@ interrupted trial is continued with the same run. The record of the run has the 
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
+from urllib.parse import quote
 
 from hydra.core.override_parser.types import IntervalSweep, Override, RangeSweep
 
-from imgrec.config.compose import compose
-from imgrec.config.overrides import given, parsed
+from imgrec.config.compose import compose, expand
+from imgrec.config.overrides import given, key_of, parsed
 from imgrec.config.root import STEERING
 from imgrec.config.schemas import keys_outside_identity
 from imgrec.errors import RunError, UsageError, interruption_in, sentence
@@ -19,14 +20,17 @@ from imgrec.sweep import pruning
 from imgrec.sweep.jobs import Jobs, SweepJob, note_pruned, objective
 from imgrec.sweep.live_view import LiveView
 from imgrec.sweep.strategies.optuna import Optuna
-from imgrec.sweep.strategy import Runs
+from imgrec.sweep.strategy import Ahead, Forecast, Runs
 
 if TYPE_CHECKING:
+    from types import ModuleType
+
     from optuna import Study
     from optuna.distributions import BaseDistribution
     from optuna.trial import FrozenTrial, Trial
 
 STORAGE = "optuna.db"
+_MOST_EXAMPLES = 64  # combinations of listed choices that a forecast tells apart
 
 _BEGUN = "begun"  # attribute of a trial: its parameters are known, and its run may have started
 _SPACE, _RETIRED = "space", "retired"  # of the study: what is searched; failed trials whose runs were repeated
@@ -47,6 +51,18 @@ class Search:
     def planned(self, words: Sequence[str], jobs: Jobs) -> list[SweepJob]:
         """Return one run of the search space."""
         return [jobs.job(example(words))]
+
+    def forecast(self, words: Sequence[str], jobs: Jobs) -> Forecast:
+        """Return the trials that are left, as runs of the listed choices in turn, at the middle of each interval."""
+        ended = _ended_in(jobs.sweep)
+        left = max(0, self._sweep.trials - ended)
+        like = [jobs.job(run) for run in _examples(words)]
+        unknown = ["Optuna decides which values the trials have; each listed choice counts as equally frequent"]
+        if self._sweep.pruner != "none":
+            unknown.append(f"sweep.pruner={self._sweep.pruner} ends trials early, which all count as whole")
+        return Forecast(
+            phases=[Ahead(like=[like[number % len(like)] for number in range(left)])], finished=ended, unknown=unknown
+        )
 
     def run(self, runs: Runs) -> None:
         """Carry out trials, see `search`."""
@@ -129,7 +145,37 @@ def example(words: Sequence[str]) -> list[str]:
     return [f"{override.get_key_element()}={_first(override)}" for override in found]
 
 
-def _study(words: Sequence[str], sweep: Optuna, folder: Path) -> "Study":
+def _examples(words: Sequence[str]) -> list[list[str]]:
+    """Return the overrides of a run for each combination of the listed choices, as `example`; of the first if many."""
+    one = example(words)
+    found = [override for override in _parsed(words) if not isinstance(override.value(), IntervalSweep)]
+    listed = [str(override.input_line) for override in found if override.is_sweep_override()]
+    if "test" not in (override.get_key_element() for override in _parsed(words)):
+        one.append("test=false")
+    rows = expand(listed) if listed else [[]]
+    if len(rows) > _MOST_EXAMPLES:
+        return [one]
+    return [[*(word for word in one if key_of(word) not in map(key_of, row)), *row] for row in rows]
+
+
+def _ended_in(folder: Path) -> int:
+    """Return the number of trials that have ended in an earlier search of this folder, which stays as it is."""
+    path = (folder / STORAGE).resolve()
+    if not path.is_file():
+        return 0
+    optuna = _optuna()
+    storage = optuna.storages.RDBStorage(
+        f"sqlite:///file:{quote(str(path))}?mode=ro&uri=true", skip_table_creation=True
+    )
+    return len(_ended(optuna.load_study(storage=storage, study_name="imgrec")))
+
+
+def _optuna() -> "ModuleType":
+    """Return the package optuna.
+
+    Raises:
+        RunError: It is not installed.
+    """
     try:
         import optuna
     except ImportError as error:
@@ -138,9 +184,14 @@ def _study(words: Sequence[str], sweep: Optuna, folder: Path) -> "Study":
             " or choose sweep=grid"
         ) from error
     optuna.logging.set_verbosity(optuna.logging.WARNING)
+    return optuna
+
+
+def _study(words: Sequence[str], sweep: Optuna, folder: Path) -> "Study":
+    optuna = _optuna()
     path = (folder / STORAGE).resolve()
     try:
-        study = optuna.create_study(
+        study: Study = optuna.create_study(
             storage=f"sqlite:///{path}", study_name="imgrec", direction="maximize", load_if_exists=True
         )
         study.get_trials(deepcopy=False)  # reads the whole file

@@ -1,6 +1,7 @@
 """Define the interface of strategies, which decide on the runs of a sweep and their order. Imports no torch."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
@@ -41,6 +42,34 @@ class Runs(Protocol):
         """
 
 
+@dataclass(frozen=True, kw_only=True)
+class Ahead:
+    """The runs that a sweep will have, as far as they are known before it runs.
+
+    Attributes:
+        runs: Known runs.
+        like: Runs that are not known yet, and are to do: for each one a run that costs as much.
+    """
+
+    runs: Sequence[SweepJob] = ()
+    like: Sequence[SweepJob] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Forecast:
+    """The runs of a whole sweep.
+
+    Attributes:
+        phases: Groups of runs. Each group begins when the one before has ended.
+        finished: The number of runs that have ended and are in no group.
+        unknown: Sentences on what cannot be known before the sweep runs.
+    """
+
+    phases: Sequence[Ahead]
+    finished: int = 0
+    unknown: Sequence[str] = ()
+
+
 class Strategy(Protocol):
     """Decides on the runs of a sweep. Records store the results, so that a repeated command continues."""
 
@@ -50,6 +79,9 @@ class Strategy(Protocol):
         Raises:
             UsageError: The overrides are invalid.
         """
+
+    def forecast(self, words: Sequence[str], jobs: Jobs) -> Forecast:
+        """Return the runs that the sweep will have. Nothing is written."""
 
     def run(self, runs: Runs) -> None:
         """Carry out the sweep."""

@@ -12,7 +12,7 @@ from imgrec.sweep.jobs import Jobs, SweepJob, each_once, objective, reason_of
 from imgrec.sweep.live_view import LiveView
 from imgrec.sweep.strategies.tuned import TUNING_SEED
 from imgrec.sweep.strategies.tuned import Tuned as Asked
-from imgrec.sweep.strategy import Runs
+from imgrec.sweep.strategy import Ahead, Forecast, Runs
 from imgrec.tuning_file import Tuned, Words
 
 _MOST_STEPS = 8  # beyond the ends of the values, until the best value is inside
@@ -27,6 +27,12 @@ class TunedGrid:
     def planned(self, words: Sequence[str], jobs: Jobs) -> list[SweepJob]:
         """Return the runs that try values."""
         return Tuning([jobs.job(job) for job in expand(words)], self._sweep, jobs).jobs
+
+    def forecast(self, words: Sequence[str], jobs: Jobs) -> Forecast:
+        """Return the runs that try values, then the grid's runs with the chosen values."""
+        tuning = Tuning([jobs.job(job) for job in expand(words)], self._sweep, jobs)
+        unknown = ["sweep.extend may try further values, up to 8 steps for each choice"] if self._sweep.extend else []
+        return Forecast(phases=[Ahead(runs=tuning.jobs), tuning.finals()], unknown=unknown)
 
     def run(self, runs: Runs) -> None:
         """Carry out the sweep."""
@@ -113,6 +119,17 @@ class Tuning:
                     self._steps[choice] = _MOST_STEPS
             self._steps[choice] += 1
         return more
+
+    def finals(self) -> Ahead:
+        """Return the grid's runs, with the chosen values where all tries of their choice have finished."""
+        known, like = list[SweepJob](), list[SweepJob]()
+        for job in self._wanted:
+            choice = tuning_file.of(job.command)
+            own = self._result(choice)
+            settled = own.chosen is not None and None not in own.tried.values()
+            values = own.chosen if settled and own.chosen is not None else next(iter(own.tried))
+            (known if settled else like).append(self._jobs.job((*job.command, *self._base(job), *values)))
+        return Ahead(runs=known, like=like)
 
     def settle(self, view: LiveView) -> list[SweepJob]:
         """Return the grid's runs with the best values of each choice. A choice whose tries have all failed has no runs.
