@@ -37,6 +37,7 @@ Usage: imgrec train [-m] [key=value ...]
 
   The runs of a sweep (-m, or study=, which needs no -m) lie in outputs/<study, or experiment>, or in hydra.sweep.dir.
   The same command goes on with what is left of it, a larger one runs what is new; finished runs are never touched.
+  sweep.estimate=true says what a sweep costs (runs, hours, kWh, CO2), and runs nothing.
   trainer.fast_dev_run=true tries a run out: a few batches of everything, and nothing is recorded.
   --components FILE brings losses, networks and other parts of your own, and may be repeated; --config-dir DIR brings
   choices and recipes.

@@ -22,7 +22,7 @@ from imgrec.sweep.strategy import Forecast
 from imgrec.sweep.watch import Launcher
 
 # seconds, as experiments/sweeps/cost.py has measured them on two cores of an AMD EPYC (docs/cost.md)
-_START = 7.0  # of a process that imports the libraries
+_START = 10.0  # of a process that imports the libraries
 _AROUND = 0.3  # of a run besides the seconds in its record, in a process that has carried out another
 _AROUND_FIRST = 1.0  # the same in a new process
 
@@ -140,7 +140,7 @@ class _Estimate:
         if source is None:
             return 0.0, 0.0, 0.0
         if isinstance(source, Measured):
-            found, around = source.seconds(epochs, first=first), 0.0
+            found, around = source.seconds(epochs, first=first), source.process if self._anew else 0.0
         else:
             found, around = source.seconds(epochs), _AROUND_FIRST if first else _AROUND
         if self.elsewhere:

@@ -33,10 +33,12 @@ class Measured:
     Attributes:
         times: One for each process that measured at the same time.
         start: Seconds until a process has imported the libraries; 0 where they had been imported before.
+        process: Seconds of beginning and ending a process besides what it did.
     """
 
     times: Sequence["Rehearsal"]
     start: float
+    process: float
 
     @property
     def images(self) -> int:
@@ -58,13 +60,12 @@ class Measured:
         )
 
 
-def measure(job: Job, parts: Sequence[Share], seconds: float = SECONDS) -> Measured:
+def measure(job: Job, parts: Sequence[Share]) -> Measured:
     """Measure a kind of run, in as many processes at the same time as there are shares. Nothing is left behind.
 
     Args:
         job: A run of the kind.
         parts: The share of the machine of each process.
-        seconds: About how long.
 
     Raises:
         RunError: A run of the kind fails.
@@ -73,17 +74,21 @@ def measure(job: Job, parts: Sequence[Share], seconds: float = SECONDS) -> Measu
     context = pool.served()
     start = time.perf_counter() - began
     with tempfile.TemporaryDirectory(prefix="imgrec-") as place:
-        processes, pipes = [], []
+        processes, pipes, started, ended = [], [], list[float](), list[float]()
         try:
             for number, share in enumerate(parts):
                 pipe, theirs = context.Pipe(duplex=False)
                 folder = str(Path(place) / str(number))
-                process = context.Process(target=_main, args=(job.to_json(), share, folder, seconds, theirs))
+                process = context.Process(target=_main, args=(job.to_json(), share, folder, SECONDS, theirs))
                 process.start()
+                started.append(time.perf_counter())
                 theirs.close()
                 processes.append(process)
                 pipes.append(pipe)
             said = [_said(pipe, job) for pipe in pipes]
+            for process in processes:
+                process.join()
+                ended.append(time.perf_counter())
         finally:
             for process in processes:
                 if process.is_alive():
@@ -93,7 +98,10 @@ def measure(job: Job, parts: Sequence[Share], seconds: float = SECONDS) -> Measu
                 process.join()
     from imgrec.sweep.rehearsal import Rehearsal
 
-    return Measured(times=[Rehearsal(**{**each, "step": tuple(each["step"])}) for each in said], start=start)
+    inside = [each.pop("inside") for each in said]
+    around = min(over - begun - spent for begun, over, spent in zip(started, ended, inside, strict=True))
+    times = [Rehearsal(**{**each, "step": tuple(each["step"])}) for each in said]
+    return Measured(times=times, start=start, process=around)
 
 
 def _said(pipe: Connection, job: Job) -> dict[str, Any]:
@@ -133,8 +141,10 @@ def _main(text: str, share: Share, place: str, seconds: float, pipe: Connection)
 
     torch.set_num_threads(share.threads)
     allocator.keep_freed_memory()
+    began = time.perf_counter()
     try:
         found = asdict(rehearse(Job.from_json(text, "the sweep").config, folder, seconds))
+        found["inside"] = time.perf_counter() - began
     except Exception as error:
         found = {"error": sentence(error)}
     pipe.send(json.dumps(found))
