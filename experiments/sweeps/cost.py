@@ -9,6 +9,7 @@ to consist of. Wall time: run it on a machine that does nothing else.
 
 import argparse
 import os
+import re
 import subprocess
 import sys
 import tempfile
@@ -32,6 +33,11 @@ _LAUNCHERS = {"basic": ["launcher=basic"], "pool": ["launcher=pool", "launcher.p
 _UNITS = {"s": 1, "min": 60, "h": 3600}
 
 
+def load() -> str:
+    """Return how many processes wanted a core in the last minute."""
+    return f"{os.getloadavg()[0]:.1f}"
+
+
 def command(words: list[str], folder: str) -> tuple[float, str]:
     """Return the wall time of a sweep's command, and what it printed."""
     began = time.perf_counter()
@@ -42,33 +48,40 @@ def command(words: list[str], folder: str) -> tuple[float, str]:
     return time.perf_counter() - began, done.stdout
 
 
-def wall(estimate: str) -> float:
-    """Return the seconds of an estimate's line `wall time`."""
+def wall(estimate: str) -> list[float]:
+    """Return the seconds of an estimate's line `wall time`: usual, low, high."""
     (line,) = [line for line in estimate.splitlines() if line.startswith("wall time")]
-    number, unit = line.removeprefix("wall time").split()[:2]
-    return float(number) * _UNITS[unit]
+    found = re.findall(r"([\d.]+) (s|min|h)\b", line.partition("(")[0])
+    return [float(number) * _UNITS[unit] for number, unit in found] * (1 if len(found) == 3 else 3)
 
 
 def check(name: str, launcher: str) -> None:
     """Print the rows of a sweep."""
     words = [*SWEEPS[name], *_LAUNCHERS[launcher]]
     with tempfile.TemporaryDirectory() as folder:
+        loads = [load()]
         took, estimate = command([*words, "sweep.estimate=true"], folder)
         if list(Path(folder).iterdir()):
             sys.exit("an estimate must write nothing")
+        loads.append(load())
         real, _ = command(words, folder)
+        loads.append(load())
         paths = list(Path(folder, "runs").glob("*/record.json"))
         told = [records.read(path).cost["seconds"] for path in paths]
         others = [word.replace("seed=range(", "seed=range(10,1") if "seed" in word else word for word in words]
         _, again = command([*others, "sweep.estimate=true"], folder)
     at_a_time = 2 if launcher == "pool" else 1
     around = ((real - start()) * at_a_time - sum(told)) / len(told)
-    for source, seconds in (("measurement", wall(estimate)), ("records", wall(again))):
+    for source, (seconds, low, high) in (("measurement", wall(estimate)), ("records", wall(again))):
+        ends = f"{seconds:.0f} [{low:.0f}, {high:.0f}]"
         print(
-            f"| {name} | {launcher} | {source} | {len(told)} | {seconds:.1f} | {real:.1f} | {seconds / real:.2f} |",
-            flush=True,
+            f"| {name} | {launcher} | {source} | {len(told)} | {ends} | {real:.0f} | {seconds / real:.2f} |", flush=True
         )
-    print(f"<!-- the estimate took {took:.0f} s; {around:.2f} s a run besides record and start -->", flush=True)
+    print(
+        f"<!-- the estimate took {took:.0f} s; {around:.2f} s a run besides record and start;"
+        f" load {', '.join(loads)} -->",
+        flush=True,
+    )
 
 
 def start() -> float:

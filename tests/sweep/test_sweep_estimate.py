@@ -1,6 +1,7 @@
 """Test sweep.estimate=true: what a sweep costs, from records of like runs or a measurement, with nothing written."""
 
 import re
+import signal
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -194,6 +195,16 @@ def test_a_run_that_cannot_be_measured_is_told_of(
     assert (code, out) == (1, "")
     assert re.search(r"measures a run such as \S+, which has failed: .*must be finite.*; mend it", one_line(err))
     assert list(workplace.iterdir()) == [place]
+    assert list(place.glob("imgrec-*")) == []
+
+
+def test_a_measurement_that_is_interrupted_leaves_nothing(
+    imgrec: Callable[..., Any], tiny: list[str], workplace: Path, place: Path
+) -> None:
+    child = imgrec("train", "-m", *tiny, "trainer.max_epochs=40", "seed=0,1", ASKED)
+    assert child.signal_when(lambda: any(place.glob("imgrec-*/0/later")), signal.SIGTERM) == 143
+    assert child.log.read_text().endswith("imgrec: interrupted by SIGTERM: nothing is recorded\n")
+    assert sorted(path for path in workplace.iterdir() if path != child.log) == [place]
     assert list(place.glob("imgrec-*")) == []
 
 

@@ -53,6 +53,8 @@ class Rehearsal:
         val_images: The number of validation images.
         batch: The number of images of a step.
         flops_per_image: FLOPs of the network's forward pass for an image.
+        busy: The share of the time of the steps in which their thread computed; less than 1 where other programs took
+            its core. 1 where it is unknown, on a GPU and with loader workers, for which the thread waits.
     """
 
     first: float
@@ -68,9 +70,10 @@ class Rehearsal:
     val_images: int
     batch: int
     flops_per_image: float
+    busy: float = 1.0
 
     def seconds(self, epochs: int, *, first: bool) -> tuple[float, float, float]:
-        """Return the seconds of a run of so many epochs: low, usual and high.
+        """Return the seconds of a run of so many epochs: low (with the cores for itself), usual and high.
 
         Args:
             epochs: The number of epochs.
@@ -79,7 +82,7 @@ class Rehearsal:
         fixed = (self.first if first else self.later) + self.read * self.read_image
         rest = fixed + epochs * (self.val_images * self.val_image + self.epoch)
         low, usual, high = (rest + epochs * self.train_images / self.batch * step for step in self.step)
-        return low, usual, high
+        return self.busy * low, usual, high
 
 
 def rehearse(config: Config, folder: Path, seconds: float) -> Rehearsal:
@@ -137,6 +140,7 @@ def rehearse(config: Config, folder: Path, seconds: float) -> Rehearsal:
         val_images=val,
         batch=config.data.batch_size,
         flops_per_image=clock.flops_per_image,
+        busy=1.0 if config.data.num_workers else clock.busy,
     )
 
 
@@ -186,6 +190,8 @@ class _Clock(Callback):
         self._validated = 0.0
         self._gaps: list[float] = []
         self._blocks: list[tuple[int, float]] = []
+        self._thread_since, self._computed = 0.0, list[float]()
+        self._waits_for_device = False
         self._val_batches: list[float] = []
         self.flops_per_image = 0.0
         self.val_images = 0
@@ -207,6 +213,12 @@ class _Clock(Callback):
         return low, usual, high
 
     @property
+    def busy(self) -> float:
+        """The share of the steps' time in which this thread computed; 1 where a device computes."""
+        share = sum(self._computed) / sum(seconds for _, seconds in self._blocks)
+        return 1.0 if self._waits_for_device else min(1.0, share)
+
+    @property
     def val_batch(self) -> float:
         """The median seconds of a validation batch; 0 without validation."""
         return statistics.median(self._val_batches) if self._val_batches else 0.0
@@ -224,7 +236,7 @@ class _Clock(Callback):
         if self._ended:
             self._close_epoch()
         if not self._since:
-            self._since = time.perf_counter()
+            self._since, self._thread_since = time.perf_counter(), time.thread_time()
 
     def on_train_batch_end(
         self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, outputs: Any, batch: Any, batch_idx: int
@@ -235,7 +247,10 @@ class _Clock(Callback):
             return
         now = _now(pl_module)
         self._blocks.append((self._in_block, now - self._since))
-        self._since, self._in_block = (0.0 if last else now), 0
+        computed = time.thread_time()
+        self._computed.append(computed - self._thread_since)
+        self._waits_for_device = pl_module.device.type != "cpu"
+        self._since, self._thread_since, self._in_block = (0.0 if last else now), computed, 0
         self._ended = now if last else 0.0
 
     def on_validation_batch_start(

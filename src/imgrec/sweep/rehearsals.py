@@ -1,10 +1,12 @@
 """Measure kinds of runs in new processes, as many at a time as the launcher has, for an estimate of a sweep."""
 
 import json
+import multiprocessing
 import os
 import signal
 import statistics
 import tempfile
+import threading
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -14,11 +16,11 @@ from typing import TYPE_CHECKING, Any
 
 from imgrec import gpus
 from imgrec.cores import THREADS
-from imgrec.errors import RunError, sentence
+from imgrec.errors import RunError, interruption_in, sentence
 from imgrec.job import Job
 from imgrec.sweep import pool
 from imgrec.sweep.shares import Share
-from imgrec.training.interruption import SIGNALS
+from imgrec.training.interruption import SIGNALS, Interruption
 
 if TYPE_CHECKING:
     from imgrec.sweep.rehearsal import Rehearsal
@@ -69,7 +71,18 @@ def measure(job: Job, parts: Sequence[Share]) -> Measured:
 
     Raises:
         RunError: A run of the kind fails.
+        Interrupted: The process was asked to end.
     """
+    try:
+        with Interruption().watched():
+            return _measure(job, parts)
+    except BaseException as error:
+        if cut := interruption_in(error):
+            cut.resumable = False
+        raise
+
+
+def _measure(job: Job, parts: Sequence[Share]) -> Measured:
     began = time.perf_counter()
     context = pool.served()
     start = time.perf_counter() - began
@@ -133,6 +146,7 @@ def _main(text: str, share: Share, place: str, seconds: float, pipe: Connection)
     os.environ[THREADS] = str(share.threads)
     if share.gpus:
         os.environ[gpus.VISIBLE] = ",".join(share.gpus)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
     import torch
 
@@ -148,3 +162,11 @@ def _main(text: str, share: Share, place: str, seconds: float, pipe: Connection)
     except Exception as error:
         found = {"error": sentence(error)}
     pipe.send(json.dumps(found))
+
+
+def _end_with_parent() -> None:
+    """Wait for the end of the process that asked for the measurement, and end this one at once."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os.kill(os.getpid(), signal.SIGKILL)
