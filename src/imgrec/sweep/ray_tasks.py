@@ -28,7 +28,7 @@ from imgrec.records import Record
 from imgrec.runfolder import RECORD
 from imgrec.sweep.jobs import close_dead, reason_of
 from imgrec.sweep.launchers.ray import Ray as Settings
-from imgrec.sweep.watch import Watch
+from imgrec.sweep.watch import StoppedError, Watch
 from imgrec.training.interruption import SIGNALS
 
 _LOOK = 0.5  # seconds between two checks for a signal, and for runs that have begun
@@ -165,6 +165,13 @@ class RayTasks:
                     lost[job.run_id] = lost.get(job.run_id, 0) + 1
                     if self._has_ended(job, None, watch):
                         continue
+                    if isinstance(error, client.exceptions.LocalRayletDiedError):
+                        for left in (job, *waiting.values()):
+                            watch.cut(left)
+                        raise StoppedError(
+                            "the Ray cluster must answer, and Ray's process on this machine has ended; start it again, and"
+                            " give the same command, which goes on with what is left"
+                        ) from error
                     if job.run_id in pruned:
                         watch.pruned(job, pruned[job.run_id])
                     elif not self._is_given_up(job, lost, error, watch):
