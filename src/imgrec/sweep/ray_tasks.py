@@ -169,7 +169,7 @@ class RayTasks:
                         for left in (job, *waiting.values()):
                             watch.cut(left)
                         raise StoppedError(
-                            "the Ray cluster must answer, and Ray's process on this machine has ended; start it again, and"
+                            "the Ray cluster must answer, and Ray's process here has ended; start it again, and"
                             " give the same command, which goes on with what is left"
                         ) from error
                     if job.run_id in pruned:
