@@ -23,8 +23,8 @@ from imgrec.sweep.watch import Launcher
 
 # seconds, as experiments/sweeps/cost.py has measured them on two cores of an AMD EPYC (docs/cost.md)
 _START = 10.0  # of a process that imports the libraries
-_AROUND = 0.3  # of a run besides the seconds in its record, in a process that has carried out another
-_AROUND_FIRST = 3.0  # the same in a new process
+_AROUND = 0.6  # of a run besides the seconds in its record, in a process that has carried out another
+_AROUND_FIRST = 2.3  # the same in a new process
 
 _WATTS = 12.0  # of a core in use: Green Algorithms' value for any CPU
 _TRAINING = 3  # FLOPs of forward and backward pass, divided by those of the forward pass
