@@ -47,7 +47,7 @@ class Nodes:
         """End the processes of this cluster alone, as others may run on the machine."""
         for path in Path("/proc").glob("[0-9]*/cmdline"):
             with contextlib.suppress(OSError):
-                if os.fsencode(self.folder) in path.read_bytes():
+                if any(mark in path.read_bytes() for mark in (os.fsencode(self.folder), self.address.encode())):
                     os.kill(int(path.parent.name), signal.SIGKILL)
 
     def _call(self, *words: str) -> None:

@@ -72,8 +72,8 @@ def test_runs_that_sbatch_refuses_are_not_begun_and_may_be_submitted_again(
     told = one_line(err.splitlines()[-1])
     assert told == (
         "imgrec: sbatch refused: invalid partition specified: nowhere; Batch job submission failed: Invalid partition"
-        " name specified; 2 runs are not submitted: change what sbatch names in the settings of launcher, and give the"
-        " same command again"
+        " name specified; 2 runs are not submitted: correct the setting of launcher that sbatch names, and give the command"
+        " again"
     )
     outcome("a partition that SLURM does not have", told)
     fake_slurm.hold()
@@ -94,7 +94,7 @@ def test_an_interrupted_sweep_leaves_its_jobs_and_goes_on_with_them_or_cancels_t
     said = child.log.read_text()
     assert code == 130
     assert "2 runs submitted as SLURM job 1;" in said, "SLURM had taken them before its answer was lost"
-    assert "2 runs left to SLURM: the same command attaches to them, and imgrec sweep cancel" in said
+    assert "2 runs left to SLURM, where the jobs go on: the same command follows again, and imgrec sweep cancel" in said
     code, out, _ = command("sweep", "status", str(SWEEP))
     assert out.splitlines()[0] == "2 runs in outputs/default: 2 queued"
     assert re.search(r"^queued       seed-0-\S+  SLURM job 1_0 is PENDING, as SLURM says: Priority$", out, re.MULTILINE)

@@ -60,7 +60,7 @@ def cancel(sweep: Path) -> str:
     running = sum(task.state == "RUNNING" for task in tasks.values())
     return (
         f"{len(tasks)} job{'' if len(tasks) == 1 else 's'} cancelled, {running} of them running, whose runs save first;"
-        " the sweep's command goes on with what is left"
+        " the sweep's command submits them again when it is given"
     )
 
 

@@ -180,8 +180,8 @@ class Slurm:
     @staticmethod
     def _leave(sweep: Path, followed: Sequence[Followed], watch: Watch) -> None:
         """Cancel the runs that are left, or leave them to SLURM."""
-        ways = f"the same command attaches to them, and imgrec sweep cancel {shown(sweep)} cancels them"
-        told = f"{_jobs(len(followed))} left to SLURM: {ways}"
+        ways = f"the same command follows again, and imgrec sweep cancel {shown(sweep)} cancels"
+        told = f"{_jobs(len(followed))} left to SLURM, where the jobs go on: {ways}"
         if watch.cancels:
             try:
                 queue.cancel([each.slurm_id for each in followed])

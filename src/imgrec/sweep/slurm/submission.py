@@ -105,8 +105,8 @@ def submit(sweep: Path, jobs: Sequence[Job], settings: Slurm, *, code: codebase.
             shutil.rmtree(folder, ignore_errors=True)
             raise QueueError(
                 error.reason,
-                way_out=f"{len(jobs)} runs are not submitted: change what sbatch names in the settings of launcher, and"
-                " give the same command again",
+                way_out=f"{'1 run is' if len(jobs) == 1 else f'{len(jobs)} runs are'} not submitted: correct the setting"
+                " of launcher that sbatch names, and give the command again",
             ) from error
         array = found  # SLURM had taken them before its answer was lost
     text_files.write_json(folder / _DONE, {"job": array})
