@@ -72,8 +72,8 @@ def test_runs_that_sbatch_refuses_are_not_begun_and_may_be_submitted_again(
     told = one_line(err.splitlines()[-1])
     assert told == (
         "imgrec: sbatch refused: invalid partition specified: nowhere; Batch job submission failed: Invalid partition"
-        " name specified; 2 runs are not submitted: correct the setting of launcher that sbatch names, and give the command"
-        " again"
+        " name specified; 2 runs are not submitted: correct the setting of launcher that sbatch names, and give the"
+        " command again"
     )
     outcome("a partition that SLURM does not have", told)
     fake_slurm.hold()

@@ -103,10 +103,11 @@ def submit(sweep: Path, jobs: Sequence[Job], settings: Slurm, *, code: codebase.
     except QueueError as error:
         if (found := _id_of(token)) is None:
             shutil.rmtree(folder, ignore_errors=True)
+            left = "1 run is" if len(jobs) == 1 else f"{len(jobs)} runs are"
             raise QueueError(
                 error.reason,
-                way_out=f"{'1 run is' if len(jobs) == 1 else f'{len(jobs)} runs are'} not submitted: correct the setting"
-                " of launcher that sbatch names, and give the command again",
+                way_out=f"{left} not submitted: correct the setting of launcher that sbatch names, and give the command"
+                " again",
             ) from error
         array = found  # SLURM had taken them before its answer was lost
     text_files.write_json(folder / _DONE, {"job": array})
