@@ -9,6 +9,7 @@ from multiprocessing import forkserver
 from pathlib import Path
 from typing import Any
 
+import optuna
 import pytest
 import torch
 from fake_runs import lay, run
@@ -18,6 +19,7 @@ from imgrec.config.compose import compose
 from imgrec.data.inventory import DIGITS
 from imgrec.environment import name_of
 from imgrec.sweep import like_runs, rehearsals
+from imgrec.sweep import search as search_of
 from imgrec.sweep.like_runs import Known, Machine
 
 Said = tuple[int, str, str]
@@ -52,13 +54,13 @@ def test_records_of_like_runs_tell_what_a_sweep_costs(command: Callable[..., Sai
     assert out.splitlines()[0] == "4 runs: 1 finished, 3 to do"
     assert line(out, "images").startswith("3.6e+04 in training")  # 1 200 images, ten epochs, three runs
     assert line(out, "FLOPs").startswith("2.16e+11 ")  # three times 2e6 for each
-    assert line(out, "a run").startswith("53 s [51 s, 55 s]  (3 such as ")
+    assert line(out, "a run").startswith("53 s [51 s, 55 s]  (3 such as ")  # 52, and what is not in records
     assert "2 finished runs like it in outputs/default" in line(out, "a run")
     wall = re.match(r"(\d\.\d) min \[.*\]  \(launcher=basic, 1 run at a time\)", line(out, "wall time"))
     assert wall
     assert 3 * 52 <= 60 * float(wall[1]) <= 3 * 52 + 20
     hours = float(line(out, "core hours").split()[0])
-    assert hours == pytest.approx((3 * 52 + 2.3 + 2 * 0.6) / 3600, rel=0.01)  # with what a run takes besides its record
+    assert hours == pytest.approx(3 * 53.2 / 3600, rel=0.01)
     for name, factor in (("money", 2), ("energy", 0.1), ("CO2", 0.05)):
         assert float(line(out, name).split()[0]) == pytest.approx(factor * hours, rel=0.01), name
 
@@ -138,12 +140,15 @@ def test_a_search_counts_its_trials(command: Callable[..., Said], workplace: Pat
         lay_run(f"{words} seed=50")
     search = ["sweep=optuna", "sweep.trials=7", "optimizer.lr_scale=interval(0.1,10)", "optimizer=sgd,adam"]
     pruned = ["sweep.pruner=asha", "launcher=pool", "launcher.processes=1"]
+    study = optuna.create_study(storage=f"sqlite:///{Path('outputs/default', search_of.STORAGE)}", study_name="imgrec")
+    for value in (0.5, 0.6):  # of an earlier command
+        study.add_trial(optuna.trial.create_trial(value=value, user_attrs={"begun": True}))
     before = tree(workplace)
     code, out, err = command("train", "-m", *WORDS, *search, *pruned, ASKED)
     assert (code, err) == (0, "")
-    assert out.splitlines()[0] == "7 runs: 7 to do"
-    assert "4 such as" in out
+    assert out.splitlines()[0] == "7 runs: 2 finished, 5 to do"
     assert "3 such as" in out
+    assert "2 such as" in out
     assert "sweep.pruner=asha ends trials early, which all count as whole" in out
     assert tree(workplace) == before
 
