@@ -13,6 +13,7 @@ import tempfile
 import textwrap
 import traceback
 from collections.abc import Callable, Iterator
+from multiprocessing import forkserver
 from pathlib import Path
 from typing import Any
 
@@ -156,6 +157,7 @@ class Child:
                     os.dup2(file.fileno(), 1)
                     os.dup2(file.fileno(), 2)
                 sys.stdout, sys.stderr = os.fdopen(1, "w"), os.fdopen(2, "w")  # not pytest's
+                forkserver._forkserver.__init__()  # type: ignore[attr-defined] # one that pytest started is no child
                 sys.argv = ["imgrec", *arguments]
                 if before is not None:
                     before()

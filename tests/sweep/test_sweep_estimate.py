@@ -5,7 +5,6 @@ import re
 import signal
 import tempfile
 from collections.abc import Callable
-from multiprocessing import forkserver
 from pathlib import Path
 from typing import Any
 
@@ -209,11 +208,8 @@ def test_a_run_that_cannot_be_measured_is_told_of(
 def test_a_measurement_that_is_interrupted_leaves_nothing(
     imgrec: Callable[..., Any], tiny: list[str], workplace: Path, place: Path
 ) -> None:
-    def with_a_server_of_its_own() -> None:
-        forkserver._forkserver.__init__()  # type: ignore[attr-defined] # that of this process is no child of its child
-
     words = [*tiny, "trainer.max_epochs=40", "seed=0,1", ASKED]
-    child = imgrec("train", "-m", *words, before=with_a_server_of_its_own)
+    child = imgrec("train", "-m", *words)
     assert child.signal_when(lambda: any(place.glob("imgrec-*/0/later")), signal.SIGTERM) == 143
     assert child.log.read_text().endswith("imgrec: interrupted by SIGTERM: nothing is recorded\n")
     assert sorted(path for path in workplace.iterdir() if path != child.log) == [place]
