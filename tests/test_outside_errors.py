@@ -124,7 +124,7 @@ def test_what_an_outside_component_raises_is_told_with_its_name_file_and_line_an
     words += ["model=mine", "loss=mine", "callbacks=[mine]", "test_protocols=[mine]", "trainer.max_epochs=1"]
     said = python(f"""
         import os
-        from imgrec import cli, launch
+        from imgrec import command_end, launch
         from imgrec.config import outside
         from imgrec.sweep.run import Sweep
 
@@ -136,7 +136,7 @@ def test_what_an_outside_component_raises_is_told_with_its_name_file_and_line_an
                     Sweep([*{words!r}, "launcher=mine", "seed=0,1", "hydra.sweep.dir=swept"]).run()
                 launch.train([*{words!r}, f"hydra.run.dir={{place}}"])
             except Exception as error:
-                print(f"<{{place}}> {{cli._unexpected(error) if place in ('settings', 'launcher') else error}}")
+                print(f"<{{place}}> {{command_end._unexpected(error) if place in ('settings', 'launcher') else error}}")
                 assert place == "settings" or place == "launcher" or place == "loss, refused" or error.__cause__
     """)
     for place, sentence in TOLD.items():

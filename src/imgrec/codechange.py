@@ -26,6 +26,15 @@ def modules(record: Record) -> list[str]:
     return sorted(found)
 
 
+def pinned(rule: str) -> Code:
+    """Return the code with which a run that waits for its turn must be carried out; empty if any will do.
+
+    Args:
+        rule: The value of `code`.
+    """
+    return codebase.of_run() if rule in ("auto", "refuse") else {}
+
+
 def refuse_other(code: Mapping[str, str]) -> None:
     """Refuse to carry out a run with other code than the one with which it was submitted.
 

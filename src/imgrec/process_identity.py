@@ -3,6 +3,7 @@
 Imports no torch.
 """
 
+import contextlib
 import functools
 import os
 import socket
@@ -52,11 +53,10 @@ def is_alive(pid: int, start: int | None) -> bool:
         start: When it started, as `started` says; None if it is unknown.
     """
     try:
-        os.kill(pid, 0)
+        with contextlib.suppress(PermissionError):  # another user's
+            os.kill(pid, 0)
     except (ProcessLookupError, OverflowError):
         return False
-    except PermissionError:  # another user's
-        pass
     fields = _fields(pid)
     if fields and fields[_STATE] in ("Z", "X"):  # it has ended, and its parent has not asked how
         return False

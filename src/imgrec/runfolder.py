@@ -75,6 +75,11 @@ def look(folder: Path) -> Record | None:
     return record
 
 
+def written(folder: Path) -> Record | None:
+    """Return the record in the folder as it is written there; None if there is none."""
+    return records.read(folder / RECORD) if (folder / RECORD).is_file() else None
+
+
 def has_state(folder: Path) -> bool:
     """Return True if the folder has a checkpoint to continue from."""
     return any((folder / CHECKPOINTS / name).exists() for name in _GENERATIONS)

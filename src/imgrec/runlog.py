@@ -44,11 +44,10 @@ class _File(logging.FileHandler):
 
     def emit(self, record: logging.LogRecord) -> None:
         try:
-            folder_guard.confirm(self._path)
+            with contextlib.suppress(OSError):  # to write the message says more
+                folder_guard.confirm(self._path)
         except LostFolderError:
             return
-        except OSError:  # to write the message says more
-            pass
         super().emit(record)
 
 

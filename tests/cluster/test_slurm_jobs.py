@@ -27,6 +27,19 @@ def words(tiny: list[str]) -> list[str]:
     return [*tiny, "trainer=cpu", "trainer.threads=1", "trainer.max_epochs=1", "launcher=slurm"]
 
 
+@pytest.fixture
+def two_waiting_jobs(fake_slurm: Any, words: list[str], imgrec: Callable[..., Any]) -> Callable[[], Any]:
+    """Start a sweep of two runs, and wait until both are in the queue, where they stay."""
+
+    def start() -> Any:
+        fake_slurm.hold()
+        child = imgrec("train", "-m", *words, "seed=0,1")
+        wait_until(lambda: len(fake_slurm.jobs()) == 2 or child.ended(), log=child.log)
+        return child
+
+    return start
+
+
 def submitted() -> list[Path]:
     return sorted(SWEEP.glob("slurm/*/submitted.json"))
 
@@ -134,11 +147,9 @@ def test_a_job_s_end_from_outside_leaves_its_run_to_do_and_any_other_is_its_fail
 
 
 def test_a_run_that_is_queued_again_and_again_without_a_step_is_given_up(
-    fake_slurm: Any, words: list[str], imgrec: Callable[..., Any], workplace: Path
+    fake_slurm: Any, two_waiting_jobs: Callable[[], Any], workplace: Path
 ) -> None:
-    fake_slurm.hold()
-    child = imgrec("train", "-m", *words, "seed=0,1")
-    wait_until(lambda: len(fake_slurm.jobs()) == 2 or child.ended(), log=child.log)
+    child = two_waiting_jobs()
     for times in range(1, 4):
         fake_slurm.edit(j1_0="RUNNING", j1_1="CANCELLED")
         wait_until(lambda times=times: child.log.read_text().count("running ") == times or child.ended(), log=child.log)
@@ -196,11 +207,9 @@ def test_a_node_refuses_other_code_than_the_run_was_submitted_with(
 
 
 def test_what_an_earlier_job_has_written_is_not_told_as_the_end_of_this_one(
-    fake_slurm: Any, words: list[str], imgrec: Callable[..., Any], workplace: Path
+    fake_slurm: Any, two_waiting_jobs: Callable[[], Any], words: list[str], imgrec: Callable[..., Any], workplace: Path
 ) -> None:
-    fake_slurm.hold()
-    child = imgrec("train", "-m", *words, "seed=0,1")
-    wait_until(lambda: len(fake_slurm.jobs()) == 2 or child.ended(), log=child.log)
+    child = two_waiting_jobs()
     first = {path: json.loads(path.read_text()) for path in SWEEP.glob("slurm/*/[01].json")}
     for job in first.values():  # as if both had begun, and one had failed
         config = from_flat(job["config"])

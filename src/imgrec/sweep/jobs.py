@@ -229,16 +229,24 @@ def reason_of(job: Job) -> str:
     return reason or "no reason recorded"
 
 
-def close_dead(folder: Path, reason: str) -> None:
-    """Set the record of a run to failed if it says running although its process has ended."""
+def closed_dead(folder: Path, reason: str) -> str:
+    """Set the record of a run to failed if it says running although its process has ended.
+
+    Returns:
+        The reason, and why the record could not be closed if so.
+    """
     if not (folder / RECORD).is_file():
-        return
-    with runfolder.lock(folder):
-        record = records.read(folder / RECORD)
-        if record.status == "running":
-            record.status = "failed"
-            record.error = f"{RunError.__name__}: {reason}; mend it, and give sweep.retry_failed=true"
-            records.write(folder / RECORD, record)
+        return reason
+    try:
+        with runfolder.lock(folder):
+            record = records.read(folder / RECORD)
+            if record.status == "running":
+                record.status = "failed"
+                record.error = f"{RunError.__name__}: {reason}; mend it, and give sweep.retry_failed=true"
+                records.write(folder / RECORD, record)
+    except RunError as error:  # a full disk, or another process of the run still has the lock
+        return f"{reason}, and its record could not be closed: {error}"
+    return reason
 
 
 def note_pruned(folder: Path, reason: str) -> None:

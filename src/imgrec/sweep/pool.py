@@ -16,16 +16,14 @@ from dataclasses import dataclass
 from multiprocessing import forkserver
 from multiprocessing.connection import wait
 from multiprocessing.context import ForkServerContext
-from pathlib import Path
 
-from imgrec import gpus, records, safepath
+from imgrec import gpus, runfolder, safepath
 from imgrec.config.root import Config
-from imgrec.errors import BrokenGpuError, RunError
+from imgrec.errors import BrokenGpuError
 from imgrec.job import Job
 from imgrec.records import Record
-from imgrec.runfolder import RECORD
 from imgrec.sweep import mps
-from imgrec.sweep.jobs import close_dead
+from imgrec.sweep.jobs import closed_dead
 from imgrec.sweep.shares import Share, shares, whole
 from imgrec.sweep.watch import StoppedError, Watch
 from imgrec.sweep.worker import Terms, Worker
@@ -177,7 +175,7 @@ def _blocked_signals() -> Iterator[None]:
 
 def _start(context: ForkServerContext, job: Job, place: _Place, terms: Terms) -> _Running:
     """Give the run to the worker that waits in this place, or to a new one."""
-    before = _record_in(job.folder)
+    before = runfolder.written(job.folder)
     worker = place.worker
     if worker is None or not worker.suits(job) or not worker.take(job):
         place.leave()
@@ -207,7 +205,7 @@ def _end(ended: _Running, watch: Watch) -> str | None:
     code = 0 if ended.worker.waits else ended.place.leave()
     if code == -signal.SIGKILL:
         time.sleep(_SETTLE)
-    record = _record_in(ended.job.folder)
+    record = runfolder.written(ended.job.folder)
     if record is not None and record.status == "finished":
         watch.ended(ended.job)
         return None
@@ -232,13 +230,6 @@ def _end(ended: _Running, watch: Watch) -> str | None:
     elif not said:
         how = f"with {signal.Signals(-code).name}" if code is not None and code < 0 else f"with exit code {code}"
         said = f"its process ended {how} without a word; see {ended.job.folder / 'train.log'}"
-        try:
-            close_dead(ended.job.folder, said)
-        except RunError as error:  # a full disk, or another process of the run still has the lock
-            said += f", and its record could not be closed: {error}"
+        said = closed_dead(ended.job.folder, said)
     watch.ended(ended.job, said)
     return None
-
-
-def _record_in(folder: Path) -> Record | None:
-    return records.read(folder / RECORD) if (folder / RECORD).is_file() else None

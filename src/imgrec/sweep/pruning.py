@@ -46,6 +46,7 @@ class Judge:
         self._study, self._trials = study, trials
         self._looked: dict[str, float] = {}
         self._reported: dict[str, int] = {}
+        self._handles: dict[int, Trial] = {}
 
     def verdict(self, job: Job) -> str | None:
         """Return why the run is to be ended now; None if it goes on."""
@@ -53,7 +54,7 @@ class Judge:
         if number is None or now - self._looked.get(job.run_id, -_PAUSE) < _PAUSE:
             return None
         self._looked[job.run_id] = now
-        trial = self._trial(number)
+        trial = self._handles.get(number) or self._handle(number)
         if (before := trial.user_attrs.get(PRUNED)) is not None:
             return str(before)
         for epoch, top1 in _scores(job).items():
@@ -67,11 +68,13 @@ class Judge:
                 return reason
         return None
 
-    def _trial(self, number: int) -> "Trial":
+    def _handle(self, number: int) -> "Trial":
         from optuna.trial import Trial
 
         (found,) = (each for each in self._study.get_trials(deepcopy=False) if each.number == number)
-        return Trial(self._study, found._trial_id)  # of a trial that an earlier command began, there is no other way
+        # of a trial that an earlier command began, there is no other way
+        self._handles[number] = Trial(self._study, found._trial_id)
+        return self._handles[number]
 
 
 def _scores(job: Job) -> dict[int, float]:

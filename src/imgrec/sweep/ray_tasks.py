@@ -19,14 +19,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from imgrec import codebase, disk, records, runfolder
+from imgrec import codechange, disk, runfolder
 from imgrec.config.root import Config
 from imgrec.cores import THREADS
 from imgrec.errors import RunError, shown
 from imgrec.job import Job
 from imgrec.records import Record
-from imgrec.runfolder import RECORD
-from imgrec.sweep.jobs import close_dead, reason_of
+from imgrec.sweep.jobs import closed_dead, reason_of
 from imgrec.sweep.launchers.ray import Ray as Settings
 from imgrec.sweep.watch import StoppedError, Watch
 from imgrec.training.interruption import SIGNALS
@@ -67,7 +66,7 @@ def _carry_out(text: str, folder: str, working_folder: str, variables: Mapping[s
     until = time.monotonic() + _GRACE
     while runfolder.is_locked(Path(folder)) and time.monotonic() < until:
         time.sleep(_LOOK)  # the process of a lost worker still saves
-    before = _record_in(Path(folder))
+    before = runfolder.written(Path(folder))
     command = [sys.executable, "-m", "imgrec", "_job", "-"]
     process = subprocess.Popen(
         command,
@@ -92,14 +91,9 @@ def _carry_out(text: str, folder: str, working_folder: str, variables: Mapping[s
         process.terminate()
         process.wait(_GRACE)
         raise
-    record = _record_in(Path(folder))
+    record = runfolder.written(Path(folder))
     status = record.status if record is not None and record != before else None
     return _End(code=code, node=socket.gethostname(), status=status, lines=tuple(last))
-
-
-def _record_in(folder: Path) -> Record | None:
-    """Return the record in a run's folder as it is written there."""
-    return records.read(folder / RECORD) if (folder / RECORD).is_file() else None
 
 
 def _end_with_parent() -> None:
@@ -134,13 +128,12 @@ class RayTasks:
             self._run(client, jobs, watch)
 
     def _run(self, client: Any, jobs: Sequence[Job], watch: Watch) -> None:
-        remote, code = client.remote(_carry_out), codebase.of_run()
+        remote, code = client.remote(_carry_out), codechange.pinned(jobs[0].config.code if jobs else "ignore")
         variables = {name: value for name, value in os.environ.items() if name.startswith(_HANDED)}
         variables[THREADS] = str(self._settings.num_cpus)
 
         def submit(job: Job) -> Any:
-            pinned = code if job.config.code in ("auto", "refuse") else {}
-            text = replace(job, code=pinned, has_gpus=self._settings.num_gpus > 0).to_json()
+            text = replace(job, code=code, has_gpus=self._settings.num_gpus > 0).to_json()
             needs = {
                 "num_cpus": self._settings.num_cpus * job.config.trainer.devices,
                 "num_gpus": self._settings.num_gpus,
@@ -200,7 +193,8 @@ class RayTasks:
         if lost[job.run_id] <= self._settings.retries:
             watch.returned(job, f"{how}; it is submitted again")
             return False
-        _fail(job, f"{how} {lost[job.run_id]} times; see {shown(job.folder / 'train.log')}", watch)
+        reason = f"{how} {lost[job.run_id]} times; see {shown(job.folder / 'train.log')}"
+        watch.ended(job, closed_dead(job.folder, reason))
         return True
 
     @staticmethod
@@ -223,7 +217,8 @@ class RayTasks:
             watch.cut(job, f"its process on {end.node} was asked to end")
         else:
             said = f"; it said last: {' / '.join(end.lines)}" if end.lines else ""
-            _fail(job, f"its process on {end.node} ended with exit code {end.code}{said}", watch)
+            reason = f"its process on {end.node} ended with exit code {end.code}{said}"
+            watch.ended(job, closed_dead(job.folder, reason))
         return True
 
     def _connect(self) -> Any:
@@ -270,12 +265,3 @@ def _shown(job: Job, status: str | None) -> Record | None:
             return record
         disk.refresh(job.folder)
         time.sleep(_LOOK)
-
-
-def _fail(job: Job, reason: str, watch: Watch) -> None:
-    """Report a failure that the run's process could not record."""
-    try:
-        close_dead(job.folder, reason)
-    except RunError as error:
-        reason += f", and its record could not be closed: {error}"
-    watch.ended(job, reason)

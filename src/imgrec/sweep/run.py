@@ -20,15 +20,14 @@ from imgrec import (
     text_files,
 )
 from imgrec.config import listed, outside
-from imgrec.config.compose import compose, expand, of_study
+from imgrec.config.compose import of_study
 from imgrec.config.listed import LISTS
-from imgrec.config.overrides import given, key_of, literal, parsed
-from imgrec.config.root import STEERING, Config
+from imgrec.config.overrides import given, key_of, literal
 from imgrec.errors import Interrupted, RunError, UsageError, interruption_in, shown
 from imgrec.job import Job
 from imgrec.records import Record
 from imgrec.runfolder import SWEEP_LOCK
-from imgrec.sweep import estimate, partial, pool, search
+from imgrec.sweep import command_words, estimate, partial, pool
 from imgrec.sweep.jobs import PATIENCE, Jobs, SweepJob, deaths, each_once, state
 from imgrec.sweep.like_runs import Known
 from imgrec.sweep.live_view import Kind, LiveView
@@ -54,20 +53,13 @@ class Sweep:
         outside.load()
         overrides = literal(overrides, several=True)
         hydra_runtime.refuse_place()
-        for key, reason in (
-            ("hydra.run.dir", "has no effect on a sweep; give hydra.sweep.dir, or leave it out"),
-            ("resume", "continues one run, and a sweep asks for several; start each one by itself"),
-            ("hydra.mode", "asks for one run, and -m for several; drop one of the two"),
-            ("force", "does finished runs over, which a sweep never does; give another hydra.sweep.dir"),
-        ):
-            if given(overrides, key) is not None:
-                raise UsageError(f"{key} {reason}")
+        command_words.refuse_keys(overrides)
         study = of_study(overrides) or []
         words = [*study, *overrides]
         self.words: Sequence[str] = [text for text in words if not key_of(text).startswith("hydra.")]
-        _refuse_lists(words)
+        command_words.refuse_lists(words)
         partial.refuse(overrides, study)
-        self._config = self._first(words)
+        self._config = command_words.first(words)
         partial.refuse(overrides, study, self._config.sweep.tries)
         if self._config.trainer.fast_dev_run:
             raise UsageError(
@@ -83,7 +75,7 @@ class Sweep:
         self.folder = hydra_runtime.plain_path("hydra.sweep.dir", named) if named else run_lookup.group(self._config)
         self._known = Path(self._config.sweep.known).expanduser() if self._config.sweep.known else None
         self._multirun = hydra_runtime.of_sweep(overrides)
-        self.jobs = Jobs(self.folder, _varied(words, self._config), self._known)
+        self.jobs = Jobs(self.folder, command_words.varied(words, self._config), self._known)
         self._asked: dict[str, SweepJob] = {}
         self._interruption = Interruption()
         self.view = LiveView()
@@ -174,10 +166,6 @@ class Sweep:
         with runlog.refusing_disk():
             text_files.write_text(self.folder / "multirun.yaml", self._multirun)
             self._strategy.run(self)
-
-    def _first(self, words: Sequence[str]) -> Config:
-        """Return the configuration of one of the runs. Its settings of the sweep hold for all runs."""
-        return compose(search.example(words) if _names_intervals(words) else expand(words)[0])
 
     @property
     def at_a_time(self) -> int:
@@ -300,27 +288,3 @@ class Sweep:
             "tries again what failed",
         ]
         raise RunError(f"{', '.join(said)}; {' '.join(filter(None, ways))}")
-
-
-def _refuse_lists(words: Sequence[str]) -> None:
-    """Refuse several values of a key that applies to the sweep as a whole."""
-    for override in parsed(words):
-        if not override.is_sweep_override():
-            continue
-        key = override.get_key_element()
-        if key.partition(".")[0] in (*STEERING, "hydra", "code"):
-            raise UsageError(f"{key} holds for a whole sweep, got {override.input_line}; give one value")
-        if key == "experiment" and given(words, "hydra.sweep.dir") is None and given(words, "study") is None:
-            raise UsageError(
-                f"{override.input_line} needs a folder of its own, as each recipe has one; give hydra.sweep.dir"
-            )
-
-
-def _varied(words: Sequence[str], config: Config) -> set[str] | None:
-    """Return the keys that a sweep varies, including a study's keys that the command sets; None if nothing varies."""
-    return {each.key_or_group for each in parsed([*words, *config.sweep.tries]) if each.is_sweep_override()} or None
-
-
-def _names_intervals(words: Sequence[str]) -> bool:
-    """Return True if an override contains an interval, which only a search takes."""
-    return any("interval(" in word for word in words)

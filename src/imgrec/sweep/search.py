@@ -9,16 +9,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import quote
 
-from hydra.core.override_parser.types import IntervalSweep, Override, RangeSweep
-
-from imgrec.config.compose import compose, expand
-from imgrec.config.overrides import given, key_of, parsed
-from imgrec.config.root import STEERING
-from imgrec.config.schemas import keys_outside_identity
+from imgrec.config.compose import compose
+from imgrec.config.overrides import given
 from imgrec.errors import RunError, UsageError, interruption_in, sentence
 from imgrec.sweep import pruning
 from imgrec.sweep.jobs import Jobs, SweepJob, note_pruned, objective
 from imgrec.sweep.live_view import LiveView
+from imgrec.sweep.search_space import example, examples, last_of_each, searched, space_of, word_of
 from imgrec.sweep.strategies.optuna import Optuna
 from imgrec.sweep.strategy import Ahead, Forecast, Runs
 
@@ -30,7 +27,6 @@ if TYPE_CHECKING:
     from optuna.trial import FrozenTrial, Trial
 
 STORAGE = "optuna.db"
-_MOST_EXAMPLES = 64  # combinations of listed choices that a forecast tells apart
 
 _BEGUN = "begun"  # attribute of a trial: its parameters are known, and its run may have started
 _SPACE, _RETIRED = "space", "retired"  # of the study: what is searched; failed trials whose runs were repeated
@@ -56,7 +52,7 @@ class Search:
         """Return the trials that are left, as runs of the listed choices in turn, at the middle of each interval."""
         ended = _ended_in(jobs.sweep)
         left = max(0, self._sweep.trials - ended)
-        like = [jobs.job(run) for run in _examples(words)]
+        like = [jobs.job(run) for run in examples(words)]
         unknown = ["Optuna decides which values the trials have; each listed choice counts as equally frequent"]
         if self._sweep.pruner != "none":
             unknown.append(f"sweep.pruner={self._sweep.pruner} ends trials early, which all count as whole")
@@ -69,8 +65,9 @@ class Search:
 
         def launch(study: "Study", overrides: Sequence[Sequence[str]], numbers: Sequence[int]) -> list[Result]:
             wanted = [runs.jobs.job(words) for words in overrides]
+            known = study.get_trials(deepcopy=False)
             for job, number in zip(wanted, numbers, strict=False):
-                if (reason := study.trials[number].user_attrs.get(pruning.PRUNED)) is not None:
+                if (reason := known[number].user_attrs.get(pruning.PRUNED)) is not None:
                     _end_early(job, str(reason))
             going = [job for job in wanted if _result(job) != "pruned"]  # one that was ended early is not resumed
             for _ in range(len(wanted) - len(going)):
@@ -108,14 +105,14 @@ def search(
         UsageError: The folder has a search of another space.
     """
     study = _study(words, sweep, folder)
-    space = _space(words)
-    fixed = [str(override.input_line) for override in _parsed(words) if override.get_key_element() not in space]
+    space = space_of(words)
+    fixed = [str(override.input_line) for override in last_of_each(words) if override.get_key_element() not in space]
     if given(fixed, "test") is None:
         fixed.append("test=false")
 
     def run_of(trial: "FrozenTrial | Trial") -> list[str]:
         """Return the overrides of a trial's run, with the present command's values, as the images may have moved."""
-        return [*fixed, *(f"{key}={_word(trial.params[key], space[key])}" for key in space)]
+        return [*fixed, *(f"{key}={word_of(trial.params[key], space[key])}" for key in space)]
 
     view.expect(sweep.trials)
     for _ in study.user_attrs.get(_REFUSED, []):
@@ -131,31 +128,6 @@ def search(
         for number, result in zip(numbers, returns, strict=True):
             _tell(study, number, result)
     _say_best(study, view)
-
-
-def example(words: Sequence[str]) -> list[str]:
-    """Return the overrides of one run of the space: the first value of each list, the middle of each interval.
-
-    Raises:
-        UsageError: The overrides contain nothing to search.
-    """
-    found = _parsed(words)
-    if not any(override.is_sweep_override() for override in found):
-        raise UsageError("sweep=optuna needs something to search: give key=interval(0.1,10), or key=a,b,c")
-    return [f"{override.get_key_element()}={_first(override)}" for override in found]
-
-
-def _examples(words: Sequence[str]) -> list[list[str]]:
-    """Return the overrides of a run for each combination of the listed choices, as `example`; of the first if many."""
-    one = example(words)
-    found = [override for override in _parsed(words) if not isinstance(override.value(), IntervalSweep)]
-    listed = [str(override.input_line) for override in found if override.is_sweep_override()]
-    if "test" not in (override.get_key_element() for override in _parsed(words)):
-        one.append("test=false")
-    rows = expand(listed) if listed else [[]]
-    if len(rows) > _MOST_EXAMPLES:
-        return [one]
-    return [[*(word for word in one if key_of(word) not in map(key_of, row)), *row] for row in rows]
 
 
 def _ended_in(folder: Path) -> int:
@@ -204,7 +176,7 @@ def _study(words: Sequence[str], sweep: Optuna, folder: Path) -> "Study":
         ) from error
     # a sampler with the same seed would propose the first trials again
     study.sampler = optuna.samplers.TPESampler(seed=sweep.sampler_seed + len(study.trials), constant_liar=True)
-    what = _searched(words)
+    what = searched(words)
     if study.user_attrs.get(_SPACE, what) != what:
         raise UsageError(
             f"{folder} holds a search for {' '.join(study.user_attrs[_SPACE])}, and this one is for {' '.join(what)};"
@@ -213,53 +185,6 @@ def _study(words: Sequence[str], sweep: Optuna, folder: Path) -> "Study":
     study.set_user_attr(_SPACE, what)
     study.pruner = pruning.pruner_of(sweep)
     return study
-
-
-def _searched(words: Sequence[str]) -> list[str]:
-    """Return the overrides that define what is searched, without those of place and hardware."""
-    silent = {"trainer", *keys_outside_identity()}
-    return sorted(
-        str(override.input_line)
-        for override in _parsed(words)
-        if (key := override.get_key_element()) not in silent and key.partition(".")[0] not in (*STEERING, "hydra")
-    )
-
-
-def _space(words: Sequence[str]) -> "dict[str, BaseDistribution]":
-    swept = [override for override in _parsed(words) if override.is_sweep_override()]
-    return {override.get_key_element(): _distribution(override) for override in swept}
-
-
-def _distribution(override: Override) -> "BaseDistribution":
-    from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
-
-    value: Any = override.value()
-    match value:
-        case IntervalSweep():
-            log = "log" in value.tags
-            low, high = value.start, value.end
-            if isinstance(low, int) and isinstance(high, int):
-                return IntDistribution(low, high, log=log)
-            return FloatDistribution(float(low or 0), float(high or 0), log=log)
-        case RangeSweep() if all(isinstance(number, int) for number in (value.start, value.stop, value.step)):
-            numbers = [int(text) for text in override.sweep_string_iterator()]
-            return IntDistribution(min(numbers), max(numbers), step=abs(int(value.step)))
-    return CategoricalDistribution(list(override.sweep_string_iterator()))
-
-
-def _first(override: Override) -> str:
-    value: Any = override.value()
-    if isinstance(value, IntervalSweep):
-        low, high = value.start or 0, value.end or 0
-        return str((low + high) // 2 if isinstance(low, int) and isinstance(high, int) else (low + high) / 2)
-    if override.is_sweep_override():
-        return next(iter(override.sweep_string_iterator()))
-    return str(override.get_value_element_as_str())
-
-
-def _parsed(words: Sequence[str]) -> list[Override]:
-    """Return the parsed overrides. Of several for one key the last counts, so that the command overrides the study."""
-    return list({override.get_key_element(): override for override in parsed(words)}.values())
 
 
 def _take_in(study: "Study", launch: Launch, run_of: "Callable[[FrozenTrial], list[str]]", view: LiveView) -> None:
@@ -311,17 +236,6 @@ def _composes(study: "Study", trial: "FrozenTrial | Trial", words: Sequence[str]
     return True
 
 
-def _word(value: Any, distribution: "BaseDistribution") -> str:
-    """Return the value as text with six digits, which suffice for a run and its name; with all in a narrow interval."""
-    from optuna.distributions import FloatDistribution
-
-    if not isinstance(distribution, FloatDistribution):
-        return str(value)
-    low, high = distribution.low, distribution.high
-    narrow = high - low < 1e-3 * max(abs(low), abs(high))
-    return f"{value:.6g}" if not narrow and low <= float(f"{value:.6g}") <= high else repr(float(value))
-
-
 def _ended(study: "Study") -> "list[FrozenTrial]":
     """Return the trials that count: all but those interrupted before their run, and failed ones that were repeated."""
     retired = study.user_attrs.get(_RETIRED, [])
@@ -361,7 +275,7 @@ def _say_best(study: "Study", view: LiveView) -> None:
 
     if study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,)):
         best = study.best_trial
-        chosen = " ".join(f"{key}={_word(value, best.distributions[key])}" for key, value in best.params.items())
+        chosen = " ".join(f"{key}={word_of(value, best.distributions[key])}" for key, value in best.params.items())
         view.say(
             f"search: the best of {len(_ended(study))} trials: {chosen} with a validation top1 of {best.value:.4f}"
         )

@@ -4,12 +4,11 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from imgrec import records, runfolder
-from imgrec.errors import RunError, shown
+from imgrec import runfolder
+from imgrec.errors import shown
 from imgrec.job import Job
 from imgrec.records import Record
-from imgrec.runfolder import RECORD
-from imgrec.sweep.jobs import close_dead, reason_of, settled
+from imgrec.sweep.jobs import closed_dead, reason_of, settled
 from imgrec.sweep.slurm import queue, submission
 from imgrec.sweep.slurm.queue import Task
 from imgrec.sweep.watch import Watch
@@ -104,7 +103,7 @@ class Followed:
 
     def _report(self, watch: Watch) -> None:
         """Report the end of a run that has not finished. Only a record that this job has written counts."""
-        own = record_in(self.job.folder)
+        own = runfolder.written(self.job.folder)
         if own == self.before:
             own = None
         task = self.task if self.task is not None and not self.task.lives else None
@@ -126,17 +125,9 @@ class Followed:
         """Report a job that has ended by itself, although it has written no end of the run."""
         reason = f"{task} ended as {task.state}, with {self._exit}"
         reason += _last_words(submission.log_of(self.sweep, task))
-        try:
-            close_dead(self.job.folder, reason)
-        except RunError as error:
-            reason += f", and its record could not be closed: {error}"
+        reason = closed_dead(self.job.folder, reason)
         self._show_running(watch)
         watch.ended(self.job, reason)
-
-
-def record_in(folder: Path) -> Record | None:
-    """Return the record in a run's folder as it is written there."""
-    return records.read(folder / RECORD) if (folder / RECORD).is_file() else None
 
 
 def _last_words(log: Path) -> str:

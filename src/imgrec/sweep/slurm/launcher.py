@@ -10,13 +10,13 @@ from collections.abc import Sequence
 from itertools import groupby
 from pathlib import Path
 
-from imgrec import codebase
+from imgrec import codechange, runfolder
 from imgrec.config.root import Config
 from imgrec.errors import shown
 from imgrec.job import Job
 from imgrec.sweep.launchers.slurm import Slurm as Settings
 from imgrec.sweep.slurm import queue, submission
-from imgrec.sweep.slurm.followed import MOST_STUCK, Followed, record_in
+from imgrec.sweep.slurm.followed import MOST_STUCK, Followed
 from imgrec.sweep.slurm.queue import QueueError
 from imgrec.sweep.watch import Watch
 
@@ -69,7 +69,7 @@ class Slurm:
                 sweep=sweep,
                 key=(task.token, task.index),
                 slurm_id=task.slurm_id,
-                before=record_in(job.folder) if task.state == "PENDING" else None,
+                before=runfolder.written(job.folder) if task.state == "PENDING" else None,
                 task=task,
             )
             for job in jobs
@@ -128,13 +128,12 @@ class Slurm:
         Raises:
             QueueError: It takes none, and no other run is followed.
         """
-        code = codebase.of_run()
+        code = codechange.pinned(ahead[0][0].config.code)
         while ahead:
             jobs = ahead[0]
-            pinned = code if jobs[0].config.code in ("auto", "refuse") else {}
-            before = [record_in(job.folder) for job in jobs]
+            before = [runfolder.written(job.folder) for job in jobs]
             try:
-                token, array = submission.submit(sweep, jobs, self._settings, code=pinned)
+                token, array = submission.submit(sweep, jobs, self._settings, code=code)
             except QueueError as error:
                 if not followed:
                     raise
