@@ -6,8 +6,10 @@ from pathlib import Path
 from imgrec import disk, text_files, value_checks
 from imgrec.errors import RunError, StrPath
 
+NAME = "curves.csv"  # in a run's folder
 CURVE_COLUMNS = ("step", "epoch", "split", "metric", "value")
 _MOST = 2**31  # most bytes of a curves.csv
+_TAIL = 4096  # bytes at its end that contain the newest numbers
 
 
 def read_curves(path: StrPath) -> list[dict[str, str]]:
@@ -46,3 +48,16 @@ def checked_row(row: dict[str, str]) -> dict[str, str]:
     value_checks.integer(int(row["epoch"]), "epoch")
     float(row["value"])
     return row
+
+
+def newest_rows(folder: Path) -> list[list[str]]:
+    """Return the last complete rows of a run's curves, which another process may be writing; none if there are none."""
+    path = folder / NAME
+    try:
+        with path.open("rb") as file:
+            file.seek(max(0, path.stat().st_size - _TAIL))
+            text = file.read().decode("utf-8", "replace")
+    except OSError:  # the file does not exist, or is being replaced
+        return []
+    lines = text.split("\n")[1:-1]  # the first and the last line may be incomplete
+    return [row for row in csv.reader(lines) if len(row) == 5]

@@ -12,7 +12,7 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 
-from imgrec import disk, lease, locking, predictions, records, tuning_file
+from imgrec import curve_file, disk, lease, locking, predictions, records, tuning_file
 from imgrec.config.identity import SHORT
 from imgrec.config.root import Config
 from imgrec.data import inventory, trained
@@ -20,13 +20,14 @@ from imgrec.data.inventory import Inventory
 from imgrec.errors import RunError, UsageError, shown
 from imgrec.records import Record
 
-RECORD, CONFIG, CURVES, DIAGNOSTICS = "record.json", "config.yaml", "curves.csv", "diagnostics.json"
+RECORD, CONFIG, CURVES, DIAGNOSTICS = "record.json", "config.yaml", curve_file.NAME, "diagnostics.json"
 CHECKPOINTS, EVALUATIONS, TENSORBOARD, LOCK = "checkpoints", "evaluations", "tensorboard", "run.lock"
-SWEEP_LOCK, TUNING = "sweep.lock", tuning_file.NAME  # in the folder of a sweep's runs
+SWEEP_LOCK, ASKED, TUNING = "sweep.lock", "asked.json", tuning_file.NAME  # in the folder of a sweep's runs
+SWEEP_FILES = (SWEEP_LOCK, ASKED, TUNING, "multirun.yaml", "optuna.db")
 _WRITTEN = (
     *(RECORD, CONFIG, CURVES, DIAGNOSTICS, CHECKPOINTS, EVALUATIONS, TENSORBOARD, LOCK, "train.log", trained.NAME),
     predictions.NAME,
-    *(SWEEP_LOCK, TUNING, "multirun.yaml", "optuna.db", "slurm"),
+    *(*SWEEP_FILES, "slurm"),
 )
 _MOST_DIGEST = 10_000  # bytes of a .sha256 file
 _GENERATIONS = ("last.ckpt", "previous.ckpt")  # defined here too, as `checkpoint`, which defines them, imports torch

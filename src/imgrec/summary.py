@@ -4,10 +4,12 @@ import math
 from collections.abc import Sequence
 from pathlib import Path
 
+from imgrec.curve_file import newest_rows
 from imgrec.errors import done_over
 from imgrec.records import Record, Score
 from imgrec.untrusted_text import folded
 
+STARTING = "starting"  # the progress of a run without a step
 _COLUMNS = ("top1", "top5", "loss", "iou", "ece")
 
 
@@ -60,8 +62,16 @@ def overview(runs: Sequence[tuple[Path, Record]], *, complete: bool = True) -> s
     places = {str(folder.parent) for folder, _ in runs}
     until = "" if complete else " (test scores are shown when no run is left to do)"
     lines = [f"{len(runs)} run{'s' if len(runs) > 1 else ''} in {', '.join(sorted(places))}:{until}"]
-    lines += [f"{folder.name:<{width}}  {headline(record, validation=not complete)}" for folder, record in runs]
+    lines += [f"{folder.name:<{width}}  {_told(folder, record, validation=not complete)}" for folder, record in runs]
     return "\n".join([*lines, *_board([folder for folder, _ in runs])])
+
+
+def _told(folder: Path, record: Record, *, validation: bool) -> str:
+    """Return the main number of a run; while it has none, how far it came."""
+    if record.status == "finished" or record.scores:
+        return headline(record, validation=validation)
+    came = progress_of(folder, int(record.config.get("trainer.max_epochs", 0)))
+    return record.state if came == STARTING else f"{record.state}  {came}"
 
 
 def headline(record: Record, *, validation: bool = False) -> str:
@@ -81,6 +91,24 @@ def headline(record: Record, *, validation: bool = False) -> str:
                     under = "" if protocol == "clean" else f" under {protocol}"
                     return f"{_cell(score.value)}  {split} top1 at {at}{under}"
     return f"{record.state}, no {'validation ' if validation else ''}top1"
+
+
+def progress_of(folder: Path, max_epochs: int) -> str:
+    """Return the progress of a run, from the end of its curves.
+
+    Args:
+        folder: The run's folder.
+        max_epochs: The number of epochs that the run asks for.
+    """
+    newest = {(row[2], row[3]): row for row in newest_rows(folder)}
+    parts = []
+    if row := newest.get(("train", "step_loss")) or newest.get(("val", "top1")):
+        parts.append(f"epoch {row[1]}/{max_epochs}  step {row[0]}")
+    if row := newest.get(("val", "top1")):
+        parts.append(f"val top1 {float(row[4]):.4f}")
+    if row := newest.get(("train", "images_per_second")):
+        parts.append(f"{float(row[4]):.0f} images/s")
+    return "  ".join(parts) or STARTING
 
 
 def _board(folders: list[Path]) -> list[str]:

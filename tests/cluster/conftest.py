@@ -120,6 +120,12 @@ class FakeSlurm:
         new.write_text(json.dumps([row for row in rows if row["state"] != "forgotten"]))
         new.replace(self.home / "jobs.json")
 
+    def waits_for(self, reason: str) -> None:
+        """Let squeue give this reason for all jobs that wait."""
+        new = self.home / "edited"
+        new.write_text(json.dumps([{**row, "reason": reason} for row in self.jobs().values()]))
+        new.replace(self.home / "jobs.json")
+
     def says(self, command: str, text: str) -> None:
         """Let a command fail with this text, or not with an empty one; "done: ..." after it has done its work."""
         (self.home / f"{command}.says").write_text(text)

@@ -108,16 +108,22 @@ def test_an_interrupted_sweep_leaves_its_jobs_and_goes_on_with_them_or_cancels_t
     assert code == 130
     assert "2 runs submitted as SLURM job 1;" in said, "SLURM had taken them before its answer was lost"
     assert "2 runs left to SLURM, where the jobs go on: the same command follows again, and imgrec sweep cancel" in said
+    assert "2 runs: 2 queued" in said
     code, out, _ = command("sweep", "status", str(SWEEP))
     assert out.splitlines()[0] == "2 runs in outputs/default: 2 queued"
     assert re.search(r"^queued       seed-0-\S+  SLURM job 1_0 is PENDING, as SLURM says: Priority$", out, re.MULTILINE)
 
-    again = imgrec(*words, "sweep.cancel=true")
+    again = imgrec(*words, "sweep.cancel=true", "launcher.time=5", "launcher.setup=[module load cuda]")
     code = again.signal_when(lambda: "attached" in again.log.read_text(), signal.SIGINT)
     said = again.log.read_text()
     assert code == 130
     assert "2 runs of an earlier command in SLURM's queue: attached, not submitted again" in said
+    assert (
+        "2 runs keep what they were submitted with: their scripts would now get --time=5, module load cuda; imgrec"
+        f" sweep cancel {SWEEP.absolute()}, then this command, submits them anew" in said
+    )
     assert "2 runs cancelled" in said
+    assert "2 runs: 2 to resume" in said
     assert {job["state"] for job in fake_slurm.jobs().values()} == {"CANCELLED"}
     assert len(fake_slurm.jobs()) == 2
     code, out, _ = command("sweep", "cancel", str(SWEEP))
@@ -125,7 +131,7 @@ def test_an_interrupted_sweep_leaves_its_jobs_and_goes_on_with_them_or_cancels_t
 
 
 def test_a_job_s_end_from_outside_leaves_its_run_to_do_and_any_other_is_its_failure(
-    fake_slurm: Any, words: list[str], imgrec: Callable[..., Any], workplace: Path
+    fake_slurm: Any, words: list[str], imgrec: Callable[..., Any], command: Callable[..., Said], workplace: Path
 ) -> None:
     fake_slurm.hold()
     child = imgrec("train", "-m", *words, "seed=0,1,2,3")  # arrays of three, as this cluster allows
@@ -138,12 +144,39 @@ def test_a_job_s_end_from_outside_leaves_its_run_to_do_and_any_other_is_its_fail
     said = child.log.read_text()
     assert said.count("SLURM is asked again") == 1
     assert re.search(
-        r"failed: \S+seed-0-\S+: SLURM job 1_0 on n1 ended as OUT_OF_MEMORY, with exit code 0; it has no", said
+        r"seed-0-\S+: SLURM job 1_0 on n1 ended as OUT_OF_MEMORY, with exit code 0; its record is awaited for a minute",
+        said,
     )
+    assert re.search(
+        r"failed: seed-0-\S+: SLURM job 1_0 on n1 ended as OUT_OF_MEMORY, with exit code 0; it has no", said
+    )
+    assert "running   seed-0" not in said, "as it never ran"
     assert re.search(r"interrupted  seed-1-\S+: SLURM job 1_1 on n1 ended as NODE_FAIL", said)
     assert re.search(r"interrupted  seed-2-\S+: SLURM job 1_2 on n1 ended as TIMEOUT", said)
     assert re.search(r"interrupted  seed-3-\S+: SLURM job 2_0 is not in SLURM's queue any more", said)
     assert "1 of 4 runs failed, 3 to resume" in said
+    code, out, _ = command("sweep", "status", str(SWEEP))
+    assert out.splitlines()[0] == "4 runs in outputs/default: 4 not begun"
+    assert re.search(
+        r"^not begun    seed-0-\S+: its job has ended and left no record; it has no log \S+/0.log$", out, re.MULTILINE
+    )
+
+
+def test_why_jobs_wait_is_told_with_what_helps(
+    fake_slurm: Any, two_waiting_jobs: Callable[[], Any], command: Callable[..., Said], workplace: Path
+) -> None:
+    child = two_waiting_jobs()
+    fake_slurm.waits_for("PartitionTimeLimit")
+    wait_until(lambda: "says why" in child.log.read_text() or child.ended(), log=child.log)
+    why = (
+        "PartitionTimeLimit: a job may not run so long; imgrec sweep cancel DIR, then the sweep's command with less"
+        " launcher.time"
+    )
+    assert f"2 runs in SLURM's queue, which says why: {why}" in child.log.read_text()
+    _, out, _ = command("sweep", "status", str(SWEEP))
+    assert f"SLURM job 1_0 is PENDING, as SLURM says: {why}" in out
+    fake_slurm.edit(j1_0="CANCELLED", j1_1="CANCELLED")
+    assert child.wait() == 1
 
 
 def test_a_run_that_is_queued_again_and_again_without_a_step_is_given_up(

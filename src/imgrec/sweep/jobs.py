@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from imgrec import disk, predictions, records, run_lookup, runfolder, tuning_file
+from imgrec import disk, predictions, records, run_lookup, runfolder
 from imgrec.config.compose import compose
 from imgrec.config.overrides import key_of
 from imgrec.config.root import Config
@@ -18,11 +18,11 @@ from imgrec.errors import RunError, UsageError, shown
 from imgrec.job import Job
 from imgrec.records import Record
 from imgrec.run_lookup import Place
-from imgrec.runfolder import RECORD
+from imgrec.runfolder import RECORD, SWEEP_FILES
 
 log = logging.getLogger(__name__)
 
-State = Literal["finished", "failed", "to resume", "to do"]
+State = Literal["finished", "failed", "running", "to resume", "to do"]
 
 PATIENCE = 70.0  # seconds in which the processes of a killed pool save their runs or exit
 
@@ -151,7 +151,7 @@ def _finished_in(folder: Path) -> dict[str, Path]:
             " sweep.known out"
         )
     found = {}
-    paths = [path for path in sorted(folder.glob("*.json")) if path.name != tuning_file.NAME]
+    paths = [path for path in sorted(folder.glob("*.json")) if path.name not in SWEEP_FILES]
     for path in paths:
         if (record := records.read(path)).status == "finished":
             found[record.run_id] = path
@@ -177,7 +177,9 @@ def state(job: Job, *, until: float) -> State:
     runfolder.refuse_stranger(job.folder, job.run_id)
     if record.status == "finished":
         return "finished"
-    return "failed" if record.status == "failed" else "to resume"
+    if record.status in ("failed", "running"):
+        return "failed" if record.status == "failed" else "running"
+    return "to resume"
 
 
 def settled(job: Job, since: float, *, before: Record | None = None) -> tuple[bool, Record | None]:

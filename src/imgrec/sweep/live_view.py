@@ -1,11 +1,9 @@
 """Show the state of each run of a sweep on stderr: a live view on a terminal, else line by line."""
 
 import contextlib
-import csv
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from itertools import takewhile
-from pathlib import Path
 from typing import Literal
 
 from rich.console import Console, Group
@@ -14,15 +12,14 @@ from rich.text import Text
 
 from imgrec.job import Job
 from imgrec.records import Record
-from imgrec.runfolder import CURVES
-from imgrec.summary import headline
+from imgrec.summary import headline, progress_of
 from imgrec.sweep.jobs import State, objective, reason_of
 from imgrec.untrusted_text import visible
 
 _SECONDS = 0.5  # between two updates of the live view
-_TAIL = 4096  # bytes at the end of curves.csv that contain the newest numbers
 _BRIEF = 100  # characters of a reason while other runs go on; the whole reason is printed at the end
-_DONE, _LEFT = ("finished", "failed", "refused", "pruned"), ("to resume", "to retry", "to do")
+_DONE = ("finished", "failed", "refused", "pruned")
+_LEFT = ("running", "queued", "to resume", "to retry", "to do")
 
 Kind = Literal["runs", "runs that tune", "trials"]
 _ONE: dict[Kind, str] = {"runs": "run", "runs that tune": "run that tunes", "trials": "trial"}
@@ -147,6 +144,16 @@ class LiveView:
         if reason is not None:
             self.say(f"[{self._done}/{self.total}] interrupted  {job.name}: {reason}")
 
+    def left(self, job: Job, *, queued: bool) -> None:
+        """Note that a run goes on elsewhere after this command's end.
+
+        Args:
+            job: The run.
+            queued: True if it waits for its turn there.
+        """
+        self._running.pop(job.run_id, None)
+        self._counts["queued" if queued else "running"] += 1
+
     def returned(self, job: Job, reason: str) -> None:
         """Note that a run ended for a reason of its machine, and will be carried out again."""
         self._running.pop(job.run_id, None)
@@ -174,9 +181,14 @@ class LiveView:
         return self._counts["to resume"]
 
     @property
+    def elsewhere(self) -> int:
+        """The number of runs that go on elsewhere after this command's end."""
+        return self._counts["running"] + self._counts["queued"]
+
+    @property
     def to_do(self) -> int:
         """The number of runs that have not started."""
-        return max(0, self.total - self._done - self.to_resume)
+        return max(0, self.total - self._done - self.to_resume - self.elsewhere)
 
     def say(self, line: str) -> None:
         try:
@@ -208,7 +220,7 @@ class LiveView:
     def _fail(self, job: Job, reason: str) -> None:
         self._counts["failed"] += 1
         if not self._tolerant:
-            self.failures[str(job.folder)] = reason
+            self.failures[str(job.folder) if job.folder.is_dir() else job.name] = reason
 
     def _take(self, job: Job, record: Record) -> None:
         if "seconds" in record.cost:
@@ -249,36 +261,6 @@ class LiveView:
 
 def _without(shared: str, name: str) -> str:
     return name.removeprefix(f"{shared}_") if shared else name
-
-
-def progress_of(folder: Path, max_epochs: int) -> str:
-    """Return the progress of a run, from the end of its curves.
-
-    Args:
-        folder: The run's folder.
-        max_epochs: The number of epochs that the run asks for.
-    """
-    newest = {(row[2], row[3]): row for row in _tail(folder / CURVES)}
-    parts = []
-    if row := newest.get(("train", "step_loss")) or newest.get(("val", "top1")):
-        parts.append(f"epoch {row[1]}/{max_epochs}  step {row[0]}")
-    if row := newest.get(("val", "top1")):
-        parts.append(f"val top1 {float(row[4]):.4f}")
-    if row := newest.get(("train", "images_per_second")):
-        parts.append(f"{float(row[4]):.0f} images/s")
-    return "  ".join(parts) or "starting"
-
-
-def _tail(path: Path) -> list[list[str]]:
-    """Return the last complete rows of a file that another process may be writing."""
-    try:
-        with path.open("rb") as file:
-            file.seek(max(0, path.stat().st_size - _TAIL))
-            text = file.read().decode("utf-8", "replace")
-    except OSError:  # the file does not exist, or is being replaced
-        return []
-    lines = text.split("\n")[1:-1]  # the first and the last line may be incomplete
-    return [row for row in csv.reader(lines) if len(row) == 5]
 
 
 def spoken(seconds: float) -> str:

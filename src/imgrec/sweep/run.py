@@ -27,7 +27,7 @@ from imgrec.errors import Interrupted, RunError, UsageError, interruption_in, sh
 from imgrec.job import Job
 from imgrec.records import Record
 from imgrec.runfolder import SWEEP_LOCK
-from imgrec.sweep import command_words, estimate, partial, pool
+from imgrec.sweep import asked, command_words, estimate, partial, pool
 from imgrec.sweep.jobs import PATIENCE, Jobs, SweepJob, deaths, each_once, state
 from imgrec.sweep.like_runs import Known
 from imgrec.sweep.live_view import Kind, LiveView
@@ -77,6 +77,7 @@ class Sweep:
         self._multirun = hydra_runtime.of_sweep(overrides)
         self.jobs = Jobs(self.folder, command_words.varied(words, self._config), self._known)
         self._asked: dict[str, SweepJob] = {}
+        self._has_listed = False
         self._interruption = Interruption()
         self.view = LiveView()
         self._launcher = self._config.launcher.build()
@@ -115,7 +116,7 @@ class Sweep:
     @property
     def complete(self) -> bool:
         """True if each run has finished or failed."""
-        return not self.view.to_do and not self.view.to_resume
+        return not (self.view.to_do or self.view.to_resume or self.view.elsewhere)
 
     @property
     def is_estimate(self) -> bool:
@@ -203,6 +204,8 @@ class Sweep:
             Interrupted: The process was asked to end.
         """
         jobs = each_once(wanted)
+        asked.note(self.folder, jobs, anew=not self._has_listed)
+        self._has_listed = True
         if adopted := sum(job.adopt() for job in jobs):
             self.view.say(f"{adopted} finished in {shown(str(self._config.sweep.known))}: their records are copied")
         self._tell_of_code(self._judge_code(jobs))
@@ -212,7 +215,7 @@ class Sweep:
         if kind != "runs that tune":
             self._asked.update({job.run_id: job for job in jobs})
         sweep = self._config.sweep
-        left = ("to resume", "to do", *(["failed"] if sweep.retry_failed else []))
+        left = ("running", "to resume", "to do", *(["failed"] if sweep.retry_failed else []))
         todo = sorted((job for job in jobs if states[job.run_id] in left), key=deaths)
         self.view.open(
             [(job, states[job.run_id]) for job in jobs],

@@ -10,12 +10,12 @@ from imgrec import lease, runfolder, text_files
 from imgrec.errors import UsageError, shown
 from imgrec.records import Record
 from imgrec.runfolder import RECORD, SWEEP_LOCK
-from imgrec.summary import headline
-from imgrec.sweep.live_view import progress_of
+from imgrec.summary import headline, progress_of
+from imgrec.sweep import asked
 from imgrec.sweep.slurm import queue, submission
 from imgrec.sweep.slurm.queue import QueueError, Task
 
-_ORDER = ("finished", "running", "queued", "pruned", "interrupted", "failed")
+_ORDER = ("finished", "running", "queued", "pruned", "interrupted", "failed", "not begun")
 
 
 def status(sweep: Path) -> str:
@@ -36,12 +36,17 @@ def status(sweep: Path) -> str:
             rows[run_id] = "running", f"{_name(sweep, task)}  starting  ({task})"
         else:
             rows[run_id] = "queued", f"{_name(sweep, task)}  {_why(task)}"
+    jobs = submission.newest(sweep)
+    for run_id, name in asked.of(sweep).items():
+        if run_id not in rows:
+            told = f"{name}: {_no_record(jobs[run_id])}" if run_id in jobs and not doubt else ""
+            rows[run_id] = "not begun", told
     counts = Counter(state for state, _ in rows.values())
     told = ", ".join(f"{counts[state]} {state}" for state in _ORDER if counts[state]) or "none has begun"
     head = f"{len(rows)} run{'' if len(rows) == 1 else 's'} in {shown(sweep)}: {told}"
     holder = lease.holder(sweep / SWEEP_LOCK)
     follows = "does not run at present" if holder is None else f"is under way: {holder.who}"
-    lines = [f"{state:<11}  {line}" for state in _ORDER[1:] for is_in, line in rows.values() if is_in == state]
+    lines = [f"{state:<11}  {line}" for state in _ORDER[1:] for is_in, line in rows.values() if is_in == state and line]
     return "\n".join([head, f"the sweep's command {follows}", *doubt, *lines])
 
 
@@ -83,7 +88,7 @@ def _tasks(sweep: Path) -> tuple[dict[str, Task], list[str]]:
 
 
 def _of_sweep(sweep: Path, found: dict[tuple[str, int], Task]) -> dict[str, Task]:
-    return submission.known(sweep, submission.submitted(sweep), found)
+    return submission.known(sweep, submission.newest(sweep), found)
 
 
 def _row(folder: Path, record: Record, task: Task | None) -> tuple[str, str]:
@@ -91,17 +96,21 @@ def _row(folder: Path, record: Record, task: Task | None) -> tuple[str, str]:
     if record.status == "finished":
         return "finished", f"{folder.name}  {headline(record, validation=True)}"
     where = f"  ({task})" if task is not None else ""
+    most = int(record.config.get("trainer.max_epochs", 0))
     if record.status == "running" or (task is not None and task.state == "RUNNING"):
-        most = int(record.config.get("trainer.max_epochs", 0))
         return "running", f"{folder.name}  {progress_of(folder, most)}{where}"
     if task is not None:
         return "queued", f"{folder.name}  {_why(task)}"
-    reason = (record.error or "").partition(": ")[2]
-    return record.state, f"{folder.name}: {reason}" if reason else folder.name
+    reason = (record.error or "").partition(": ")[2] or progress_of(folder, most)
+    return record.state, f"{folder.name}: {reason}"
 
 
 def _why(task: Task) -> str:
-    return f"{task} is {task.state}" + (f", as SLURM says: {task.reason}" if task.reason else "")
+    return f"{task} is {task.state}" + (f", as SLURM says: {task.why}" if task.reason else "")
+
+
+def _no_record(job: Path) -> str:
+    return f"its job has ended and left no record; {submission.last_words(job.with_suffix('.log'))}"
 
 
 def _name(sweep: Path, task: Task) -> str:

@@ -90,6 +90,15 @@ class Watch:
         """
         self._view.cut(job, reason)
 
+    def left(self, job: Job, *, queued: bool) -> None:
+        """Note that the job goes on elsewhere when the sweep as a whole is ended.
+
+        Args:
+            job: The job.
+            queued: True if it waits for its turn there.
+        """
+        self._view.left(job, queued=queued)
+
     def verdict(self, job: Job) -> str | None:
         """Return why the launcher must end this running job, and report it as `pruned`; None if it goes on."""
         return self._judge.verdict(job) if self._judge is not None else None

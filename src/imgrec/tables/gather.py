@@ -8,11 +8,10 @@ from imgrec import codebase, codechange, predictions, records, runfolder
 from imgrec.config.identity import SHORT
 from imgrec.errors import RunError, UsageError, shown
 from imgrec.records import Record
-from imgrec.runfolder import EVALUATIONS, RECORD, SWEEP_LOCK, TUNING, VERIFICATIONS
+from imgrec.runfolder import EVALUATIONS, RECORD, SWEEP_FILES, VERIFICATIONS
 from imgrec.tables import evaluations, images
 from imgrec.tables.evaluations import key_of
 
-_SWEEP_FILES = (TUNING, SWEEP_LOCK, "multirun.yaml", "optuna.db")  # files that a sweep writes beside its runs
 _LISTED = 3  # runs with several copies that are named; the rest is counted
 _PLACES = 2  # paths of such a run that are named; the rest is counted
 RECORDS = "records"  # a folder whose JSON files are records, one for each run, as in experiments/
@@ -131,7 +130,7 @@ def _difference(takes: Sequence[Run]) -> str:
 def _files(place: Path, problems: list[str]) -> Iterator[Path]:
     """Yield the files that are records, or should be. Folders that cannot be read are added to the problems."""
     if place.is_file():
-        if place.name not in _SWEEP_FILES:  # a shell's wildcard can name these files
+        if place.name not in SWEEP_FILES:  # a shell's wildcard can name these files
             yield place
     elif not place.is_dir():
         raise UsageError(f"{shown(place)} must be a folder of runs or a record, and does not exist; check the path")
@@ -181,7 +180,7 @@ def _unreadable(folder: Path, error: OSError) -> str:
 
 
 def _lone_records(folder: Path) -> Iterator[Path]:
-    yield from (path for path in sorted(folder.glob("*.json")) if path.name != TUNING)
+    yield from (path for path in sorted(folder.glob("*.json")) if path.name not in SWEEP_FILES)
 
 
 def _read(path: Path, found: Gathered) -> Run:

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from imgrec import runfolder
-from imgrec.errors import shown
 from imgrec.job import Job
 from imgrec.records import Record
 from imgrec.sweep.jobs import closed_dead, reason_of, settled
@@ -15,8 +14,6 @@ from imgrec.sweep.watch import Watch
 
 FORGET = 30.0  # seconds for a job to be listed, before it counts as forgotten
 MOST_STUCK = 3  # times that SLURM may start a run which saves no step
-_TAIL = 2048  # bytes at the end of a log in which its last lines are looked for
-_LINES = 3
 
 
 @dataclass(kw_only=True)
@@ -44,6 +41,7 @@ class Followed:
     stuck: int = 0
     _runs: bool = False  # it is shown as running
     _saved: str | None = None  # the digest of its newest checkpoint when SLURM queued it again
+    _is_awaited: bool = False  # it is said that its record is awaited
     _unseen_since: float | None = None  # when SLURM stopped listing it
     _ended_since: float | None = None  # when it was first seen to have ended
     _exit: str = ""
@@ -74,10 +72,21 @@ class Followed:
             self._exit = queue.exit_of(task) if task is not None else ""
         is_certain, _ = settled(self.job, self._ended_since, before=self.before)
         if not is_certain:
+            self._tell_awaited(task, watch)
             return False
         if not self._is_finished(watch):
             self._report(watch)
         return True
+
+    def _tell_awaited(self, task: Task | None, watch: Watch) -> None:
+        """Say once that a job has failed, before it is certain what its run has recorded."""
+        if task is None or task.state in (*queue.ENDED_FROM_OUTSIDE, "COMPLETED") or self._is_awaited:
+            return
+        self._is_awaited = True
+        watch.say(
+            f"{self.job.name}: {task} ended as {task.state}, with {self._exit}; its record is awaited for a minute, as"
+            " a shared file system may show it late"
+        )
 
     def _is_finished(self, watch: Watch) -> bool:
         record = self.job.record()
@@ -124,19 +133,6 @@ class Followed:
     def _report_failure(self, task: Task, watch: Watch) -> None:
         """Report a job that has ended by itself, although it has written no end of the run."""
         reason = f"{task} ended as {task.state}, with {self._exit}"
-        reason += _last_words(submission.log_of(self.sweep, task))
+        reason += f"; {submission.last_words(submission.log_of(self.sweep, task))}"
         reason = closed_dead(self.job.folder, reason)
-        self._show_running(watch)
         watch.ended(self.job, reason)
-
-
-def _last_words(log: Path) -> str:
-    """Return the last lines of a log for the end of a sentence."""
-    try:
-        with log.open("rb") as file:
-            file.seek(max(0, log.stat().st_size - _TAIL))
-            lines = file.read().decode("utf-8", "replace").split("\n")
-    except OSError:
-        return f"; it has no log {shown(log)}"
-    said = [line.strip() for line in lines if line.strip()][-_LINES:]
-    return f"; {shown(log)} ends with: {' / '.join(said)}" if said else f"; its log {shown(log)} is empty"

@@ -77,7 +77,24 @@ class Slurm:
         ]
         if found:
             watch.say(f"{_jobs(len(found))} of an earlier command in SLURM's queue: attached, not submitted again")
+            self._tell_changes(sweep, found, watch)
         return found
+
+    def _tell_changes(self, sweep: Path, attached: Sequence[Followed], watch: Watch) -> None:
+        """Say what the present settings of the launcher would ask for, and the jobs in the queue do not."""
+        for _, same in groupby(
+            sorted(attached, key=lambda each: _resources(each.job)), lambda each: _resources(each.job)
+        ):
+            alike = list(same)
+            tasks = [each.task for each in alike if each.task is not None]
+            before, now = submission.differences(sweep, tasks, alike[0].job.config, self._settings)
+            if before or now:
+                changes = [f"had {_listed(before)}"] if before else []
+                changes += [f"would now get {_listed(now)}"] if now else []
+                watch.say(
+                    f"{_jobs(len(alike))} keep what they were submitted with: their scripts {' and '.join(changes)};"
+                    f" imgrec sweep cancel {shown(sweep)}, then this command, submits them anew"
+                )
 
     def _arrays(self, jobs: Sequence[Job], watch: Watch) -> list[list[Job]]:
         """Return the runs that are to be submitted, in arrays of those that need the same resources."""
@@ -167,9 +184,10 @@ class Slurm:
         reasons = Counter(
             each.task.reason for each in followed if each.task is not None and each.task.state == "PENDING"
         )
+        whys = {each.task.reason: each.task.why for each in followed if each.task is not None}
         for reason, count in reasons.items():
             if reason not in _USUAL:
-                self._tell_once(f"{_jobs(count)} in SLURM's queue, which says why: {reason}", watch, key=reason)
+                self._tell_once(f"{_jobs(count)} in SLURM's queue, which says why: {whys[reason]}", watch, key=reason)
 
     def _tell_once(self, line: str, watch: Watch, key: str | None = None) -> None:
         if (key or line) not in self._told:
@@ -181,19 +199,28 @@ class Slurm:
         """Cancel the runs that are left, or leave them to SLURM."""
         ways = f"the same command follows again, and imgrec sweep cancel {shown(sweep)} cancels"
         told = f"{_jobs(len(followed))} left to SLURM, where the jobs go on: {ways}"
+        cancelled = False
         if watch.cancels:
             try:
                 queue.cancel([each.slurm_id for each in followed])
                 told = f"{_jobs(len(followed))} cancelled: runs that had begun save and can be resumed"
+                cancelled = True
             except QueueError as error:
                 told = f"{error}; {told}"
         watch.say(told)
         for each in followed:
-            watch.cut(each.job)
+            if cancelled:
+                watch.cut(each.job)
+            else:
+                watch.left(each.job, queued=each.task is None or each.task.state == "PENDING")
 
 
 def _resources(job: Job) -> tuple[int, int]:
     return job.config.trainer.num_nodes, job.config.trainer.devices
+
+
+def _listed(lines: Sequence[str]) -> str:
+    return ", ".join(line.removeprefix("#SBATCH ") for line in lines)
 
 
 def _jobs(count: int) -> str:

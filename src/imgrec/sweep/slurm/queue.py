@@ -17,6 +17,23 @@ LIVE = frozenset(
 """States of jobs that wait, run, or will be started again."""
 ENDED_FROM_OUTSIDE = frozenset(["CANCELLED", "PREEMPTED", "TIMEOUT", "NODE_FAIL", "BOOT_FAIL", "DEADLINE", "REVOKED"])
 """States of jobs whose end says nothing about their runs."""
+_ANEW = "imgrec sweep cancel DIR, then the sweep's command with"
+# reasons that do not pass by themselves, or not soon, and what helps; squeue's manual lists them
+_REMEDIES = (
+    ("PartitionTimeLimit|QOSMaxWall|AssocMaxWall", f"a job may not run so long; {_ANEW} less launcher.time"),
+    (
+        "PartitionNodeLimit|PartitionConfig",
+        f"the partition does not allow such jobs; {_ANEW} another launcher.partition",
+    ),
+    ("PartitionDown|PartitionInactive", f"the partition takes no jobs; wait, or {_ANEW} another launcher.partition"),
+    ("BadConstraints", f"no node has that; {_ANEW} another launcher.constraint, or fewer resources"),
+    ("ReqNodeNotAvail|Reservation|NodeDown", "nodes are down or reserved; sinfo -R says until when or why"),
+    ("JobHeldUser|JobHeldAdmin", "the job is held; scontrol release JOB, or ask the cluster's administrators"),
+    ("launch failed requeued held", "a node could not start it; scontrol release JOB tries again"),
+    ("InvalidAccount|InvalidQOS|QOSNotAllowed", f"{_ANEW} another launcher.account or launcher.qos"),
+    ("QOS|Assoc", "a limit on what your account uses at a time; it may start as other jobs end"),
+    ("Licenses|BurstBuffer", "what the job needs beside nodes is in use"),
+)
 _WAIT = 60.0  # seconds for a command of SLURM to answer
 _KEPT = ("SLURM_CONF", "SLURM_CLUSTERS", "SBATCH_CLUSTERS", "SBATCH_RESERVATION")
 # variables by which a user may choose for all jobs what a script leaves open
@@ -54,6 +71,12 @@ class Task:
     index: int
     node: str = ""
     reason: str = ""
+
+    @property
+    def why(self) -> str:
+        """Why it is in this state, and what helps where the reason does not pass by itself; empty for no reason."""
+        remedy = next((remedy for form, remedy in _REMEDIES if re.match(form, self.reason)), "")
+        return f"{self.reason}: {remedy}" if remedy else self.reason
 
     @property
     def lives(self) -> bool:

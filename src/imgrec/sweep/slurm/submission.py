@@ -32,6 +32,8 @@ _RUNS, _SCRIPT, _LOCK, _DONE = "runs.json", "script.sh", "lock", "submitted.json
 _ASKED = ("gres", "partition", "account", "qos", "time", "mem", "constraint", "exclude")  # options of the same name
 _PATIENCE = 300.0  # seconds for sbatch to end, where the sweep that started it was killed
 _LOOK = 0.5
+_TAIL = 2048  # bytes at the end of a log in which its last lines are looked for
+_LINES = 3
 
 
 def known(sweep: Path, run_ids: Iterable[str], found: Mapping[tuple[str, int], Task]) -> dict[str, Task]:
@@ -51,9 +53,41 @@ def known(sweep: Path, run_ids: Iterable[str], found: Mapping[tuple[str, int], T
     return tasks
 
 
-def submitted(sweep: Path) -> set[str]:
-    """Return the ids of all runs that were submitted."""
-    return {run_id for folder in (sweep / FOLDER).glob("*") for run_id in _runs(folder)}
+def newest(sweep: Path) -> dict[str, Path]:
+    """Return the file of the job that was submitted last for each run, by the run's id. Its log lies beside it."""
+    folders = sorted((sweep / FOLDER).glob("*"), key=lambda folder: folder.stat().st_mtime)
+    return {run_id: folder / f"{index}.json" for folder in folders for index, run_id in enumerate(_runs(folder))}
+
+
+def last_words(log: Path) -> str:
+    """Return the last lines of a job's log, for a sentence."""
+    try:
+        with log.open("rb") as file:
+            file.seek(max(0, log.stat().st_size - _TAIL))
+            lines = file.read().decode("utf-8", "replace").split("\n")
+    except OSError:
+        return f"it has no log {shown(log)}"
+    said = [line.strip() for line in lines if line.strip()][-_LINES:]
+    return f"{shown(log)} ends with: {' / '.join(said)}" if said else f"its log {shown(log)} is empty"
+
+
+def differences(sweep: Path, tasks: Iterable[Task], config: Config, settings: Slurm) -> tuple[list[str], list[str]]:
+    """Return the lines of jobs' scripts that the present settings would not write, and those that they would.
+
+    Args:
+        sweep: The sweep's folder.
+        tasks: The jobs, which all need the same resources.
+        config: The configuration of one of their runs.
+        settings: What a job asks for now.
+    """
+    before, now = dict[str, None](), dict[str, None]()
+    for folder in {sweep.absolute() / FOLDER / task.token for task in tasks}:
+        with contextlib.suppress(OSError, UnicodeDecodeError):  # the jobs go on, whatever became of their script
+            old = (folder / _SCRIPT).read_text(encoding="utf-8").splitlines()
+            new = script_of(folder, len(_runs(folder)), config, settings, name=sweep.absolute().name).splitlines()
+            before.update(dict.fromkeys(line for line in old if line not in new))
+            now.update(dict.fromkeys(line for line in new if line not in old))
+    return list(before), list(now)
 
 
 def wait_for_others(sweep: Path) -> None:
