@@ -155,7 +155,7 @@ def test_a_job_s_end_from_outside_leaves_its_run_to_do_and_any_other_is_its_fail
     assert re.search(r"interrupted  seed-2-\S+: SLURM job 1_2 on n1 ended as TIMEOUT", said)
     assert re.search(r"interrupted  seed-3-\S+: SLURM job 2_0 is not in SLURM's queue any more", said)
     assert "1 of 4 runs failed, 3 to resume" in said
-    code, out, _ = command("sweep", "status", str(SWEEP))
+    _, out, _ = command("sweep", "status", str(SWEEP))
     assert out.splitlines()[0] == "4 runs in outputs/default: 4 not begun"
     assert re.search(
         r"^not begun    seed-0-\S+: its job has ended and left no record; it has no log \S+/0.log$", out, re.MULTILINE

@@ -8,6 +8,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ import pytest
 import torch
 from runs import assert_same_run, one_line
 
+from imgrec import sockets
 from imgrec.data import batch_transport, workers
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="Linux keeps shared memory in /dev/shm")
@@ -73,6 +75,36 @@ def test_a_small_dev_shm_costs_speed_alone(
     assert told is None or re.search(told, lines[0]), said
     assert_same_run(undisturbed(*BATCHES), workplace / "run")
     outcome(f"/dev/shm with {options}, data.num_workers={count}", lines[0] if lines else "the run, as ever")
+
+
+def test_a_temporary_folder_too_long_for_sockets_costs_speed_alone_and_a_pool_refuses_it(
+    tiny: list[str],
+    imgrec: Callable[..., Any],
+    undisturbed: Callable[..., Path],
+    tmp_path: Path,
+    workplace: Path,
+    outcome: Callable[[str, str], None],
+) -> None:
+    long = tmp_path / ("x" * sockets.LONGEST)
+    long.mkdir()
+
+    def move() -> None:
+        os.environ["TMPDIR"], tempfile.tempdir = str(long), None
+
+    child = imgrec("train", *tiny, *BATCHES, "data.num_workers=1", "hydra.run.dir=run", before=move)
+    assert child.wait() == 0, child.log.read_text()
+    (line,) = (line for line in child.log.read_text().splitlines() if "TMPDIR" in line)
+    assert (
+        f"at most 70 bytes for data.num_workers=1, whose processes meet in sockets there, got {long}; batches" in line
+    )
+    assert_same_run(undisturbed(*BATCHES), workplace / "run")
+    outcome("TMPDIR of more than 70 bytes, data.num_workers=1", line)
+    child = imgrec("train", "-m", *tiny, "seed=0,1", "launcher=pool", before=move)
+    assert child.wait() == 2
+    said = one_line(child.log.read_text())
+    assert said.startswith("imgrec: TMPDIR must be a path of at most 70 bytes for launcher=pool")
+    outcome("TMPDIR of more than 70 bytes, launcher=pool", said)
+    assert not Path("outputs").exists()
 
 
 @pytest.mark.parametrize("end", [pytest.param(signal.SIGBUS, marks=pytest.mark.slow), signal.SIGKILL])

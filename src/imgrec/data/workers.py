@@ -12,18 +12,27 @@ from typing import Any
 
 from torch.utils.data import DataLoader
 
+from imgrec import sockets
 from imgrec.data import batch_transport
-from imgrec.errors import RunError, UsageError
+from imgrec.errors import RunError, UsageError, shown
 
 _GRACE = 10  # seconds that a worker continues after SIGTERM, so that the run can reach its next step and save
 _PR_SET_PDEATHSIG = 1  # prctl(2): the signal that a process gets when its parent ends
 
 
 def possible(wanted: int) -> int:
-    """Return `wanted`, or 0 if /dev/shm has no room for the locks that workers need.
+    """Return `wanted`, or 0 if /dev/shm has no room for the locks that workers need, or TMPDIR none for their sockets.
 
     The log then says so.
     """
+    if wanted and (place := sockets.unusable()) is not None:
+        batch_transport.warn_once(
+            "workers",
+            f"TMPDIR must be a path of at most {sockets.LONGEST} bytes for data.num_workers={wanted}, whose processes"
+            f" meet in sockets there, got {shown(place)}; batches are prepared without workers, which is slower; set"
+            " TMPDIR=/tmp, or give data.num_workers=0",
+        )
+        return 0
     if not wanted or sys.platform != "linux":
         return wanted
     try:

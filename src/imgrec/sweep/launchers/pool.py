@@ -2,10 +2,11 @@
 
 from typing import TYPE_CHECKING, ClassVar
 
+from imgrec import sockets
 from imgrec.config.fields import setting
 from imgrec.config.launcher import Launcher
 from imgrec.config.registry import register
-from imgrec.errors import UsageError
+from imgrec.errors import UsageError, shown
 
 if TYPE_CHECKING:
     from imgrec.config.trainer import Trainer
@@ -47,7 +48,16 @@ class Pool(Launcher):
             )
 
     def build(self) -> "Runner":
-        """See `sweep.pool`."""
+        """See `sweep.pool`.
+
+        Raises:
+            UsageError: The temporary folder has no room for the sockets of its processes.
+        """
+        if (place := sockets.unusable()) is not None:
+            raise UsageError(
+                f"TMPDIR must be a path of at most {sockets.LONGEST} bytes for launcher=pool, whose processes meet in"
+                f" sockets there, got {shown(place)}; set TMPDIR=/tmp, or give launcher=basic"
+            )
         from imgrec.sweep.pool import Pool
 
         return Pool(processes=self.processes, per_gpu=self.per_gpu)
