@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from runs import one_line
 from waiting import wait_until
 
 from imgrec import records
@@ -141,6 +142,29 @@ def test_a_search_with_a_pruner_that_is_killed_ends_with_as_many_trials_as_asked
     assert Counter("pruned" if record.is_pruned else record.status for record in found).keys() == {"finished", "pruned"}
     assert len(found) == 6
     assert "search: the best of 6 trials" in child.log.read_text()
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(400)
+def test_a_cluster_that_does_not_answer_or_has_too_little_is_told(
+    nodes: Nodes, imgrec: Callable[..., Any], tiny: list[str], workplace: Path
+) -> None:
+    words = ["train", "-m", *tiny, *ON_CPU, "seed=0,1", "launcher=ray"]
+    child = imgrec(*words, "launcher.address=127.0.0.2:6398")
+    assert child.wait() == 1
+    said = one_line(child.log.read_text().splitlines()[-1])
+    assert said.startswith("imgrec: launcher.address=127.0.0.2:6398 must be a Ray cluster that answers, got: ")
+    assert said.endswith("; start one with ray start, or leave launcher.address out")
+
+    child = imgrec(*words, f"launcher.address={nodes.address}", "launcher.num_cpus=3")
+    wait_until(lambda: "they wait" in child.log.read_text() or child.ended(), log=child.log, patience=200)
+    assert (
+        "no node of the Ray cluster has 3 CPUs for a run: they wait until one joins; give less launcher.num_cpus or"
+        " launcher.num_gpus" in child.log.read_text()
+    )
+    assert child.signal_when(lambda: True, signal.SIGINT) == 130
+    child = imgrec(*words, f"launcher.address={nodes.address}", "launcher.num_cpus=2")
+    assert child.wait() == 0, child.log.read_text()
 
 
 @pytest.mark.parametrize(

@@ -128,17 +128,15 @@ class RayTasks:
             self._run(client, jobs, watch)
 
     def _run(self, client: Any, jobs: Sequence[Job], watch: Watch) -> None:
+        self._tell_impossible(client, jobs, watch)
         remote, code = client.remote(_carry_out), codechange.pinned(jobs[0].config.code if jobs else "ignore")
         variables = {name: value for name, value in os.environ.items() if name.startswith(_HANDED)}
         variables[THREADS] = str(self._settings.num_cpus)
 
         def submit(job: Job) -> Any:
             text = replace(job, code=code, has_gpus=self._settings.num_gpus > 0).to_json()
-            needs = {
-                "num_cpus": self._settings.num_cpus * job.config.trainer.devices,
-                "num_gpus": self._settings.num_gpus,
-            }
-            task = remote.options(**needs, max_retries=0, name=job.name)
+            needs = self._needs(job)
+            task = remote.options(num_cpus=needs["CPU"], num_gpus=needs["GPU"], max_retries=0, name=job.name)
             return task.remote(text, str(job.folder.absolute()), str(Path.cwd()), variables)
 
         waiting = {submit(job): job for job in jobs}
@@ -179,6 +177,21 @@ class RayTasks:
         for job in waiting.values():
             if not self._has_ended(job, None, watch):
                 watch.cut(job)
+
+    def _needs(self, job: Job) -> dict[str, float]:
+        """Return what a run needs of a node, with Ray's names."""
+        return {"CPU": self._settings.num_cpus * job.config.trainer.devices, "GPU": self._settings.num_gpus}
+
+    def _tell_impossible(self, client: Any, jobs: Sequence[Job], watch: Watch) -> None:
+        """Say that runs wait for a node that the cluster does not have. An autoscaler may add one."""
+        nodes = [node["Resources"] for node in client.nodes() if node["Alive"]]
+        for needs in {tuple(self._needs(job).items()) for job in jobs}:
+            if not any(all(node.get(kind, 0) >= need for kind, need in needs) for node in nodes):
+                wanted = " and ".join(f"{need:g} {kind}s" for kind, need in needs if need)
+                watch.say(
+                    f"no node of the Ray cluster has {wanted} for a run: they wait until one joins; give less"
+                    " launcher.num_cpus or launcher.num_gpus"
+                )
 
     @staticmethod
     def _tell_begun(jobs: Iterable[Job], begun: set[str], watch: Watch) -> None:
