@@ -31,6 +31,7 @@ from imgrec.sweep.watch import StoppedError, Watch
 from imgrec.training.interruption import SIGNALS
 
 _LOOK = 0.5  # seconds between two checks for a signal, and for runs that have begun
+_ANSWER = 20.0  # seconds for a cluster's port to answer
 _GRACE = 90.0  # seconds for runs to save after a signal
 _HANDED = ("IMGREC_", "PYTHONPATH")  # how the variables begin that a node takes over from the sweep's process
 _LINES = 3
@@ -251,13 +252,14 @@ class RayTasks:
             return ray
         handlers = {signum: signal.getsignal(signum) for signum in SIGNALS}
         try:
+            _knock(self._settings.address)
             ray.init(
                 address=self._settings.address or "local",
                 log_to_driver=False,
                 logging_level=logging.ERROR,
                 include_dashboard=False if self._settings.address is None else None,
             )
-        except (ConnectionError, RuntimeError, ValueError) as error:
+        except (OSError, RuntimeError, ValueError) as error:  # ConnectionError is an OSError
             raise RunError(
                 f"launcher.address={self._settings.address} must be a Ray cluster that answers, got:"
                 f" {' '.join(str(error).split())}; start one with ray start, or leave launcher.address out"
@@ -267,6 +269,17 @@ class RayTasks:
                 for signum, handler in handlers.items():
                     signal.signal(signum, handler)
         return ray
+
+
+def _knock(address: str | None) -> None:
+    """Connect to the cluster's port once, as Ray itself would try for minutes.
+
+    Raises:
+        OSError: Nothing answers there.
+    """
+    host, _, port = (address or "").removeprefix("ray://").rpartition(":")
+    if host and port.isdecimal():
+        socket.create_connection((host.strip("[]"), int(port)), timeout=_ANSWER).close()
 
 
 def _shown(job: Job, status: str | None) -> Record | None:
