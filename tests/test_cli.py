@@ -70,7 +70,11 @@ CONFIGURATION = [
     ("optimizer._target_=os.system", "optimizer._target_ is not a key"),
     ("+_target_=os.system", "_target_ is not a key"),
     ("+model._target_=os.system", "model._target_ is not a key"),
-    ("+data={_target_:os.system}", "data must be one of cifar10, digits, folder, got"),
+    (
+        "+data={_target_:os.system}",
+        "data must be one of arrays, cifar10, cifar100, digits, eurosat, fashion_mnist, folder, imagenette, kmnist,"
+        " mnist, stl10, svhn, tiny_imagenet, got",
+    ),
     ("hydra.sweeper._target_=os.system", "hydra.sweeper._target_=os.system is no setting of imgrec; of Hydra's own"),
     ("+hydra.callbacks.x={_target_:os.system}", "is no setting of imgrec; of Hydra's own, a command may give"),
     ("hydra.searchpath=[file:///tmp]", "hydra.searchpath=[file:///tmp] is no setting of imgrec"),
@@ -414,7 +418,7 @@ def test_evaluate_downloads_nothing(
     def fetched(*arguments: object, **more: object) -> None:
         raise AssertionError("nothing may be downloaded")
 
-    monkeypatch.setattr("imgrec.data.cifar10_files.fetch", fetched)
+    monkeypatch.setattr("imgrec.data.published.fetch", fetched)
     config = compose(["data=cifar10", f"data.root={workplace / 'gone'}", "model.widths=[2]", "model.hidden=2"])
     meta: dict[str, Any] = {"channels": 3, "mean": [0.5] * 3, "std": [0.5] * 3, "image_size": 32}
     meta |= {

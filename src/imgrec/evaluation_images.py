@@ -75,6 +75,12 @@ def choose(run: Path, trained: Trained, split: str, data_root: str | None, allow
         )
     if known is None and seen.listing is not None:
         return _others(run, trained, config, seen, split, allow_trained)
+    if known is None and seen.file is not None:
+        raise UsageError(
+            f"--data-root={shown(data_root or '')} must hold the images that the run was trained on, as data="
+            f"{config.data.name} cannot tell others from them, and contains others; name the run's own, or measure a"
+            " folder of images with a run of data=folder"
+        )
     if allow_trained:
         raise UsageError("--allow-trained is of other images than the run's own, which are split; leave it out")
     by_sizes = known is not None and not known.by_contents

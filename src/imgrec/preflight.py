@@ -5,6 +5,7 @@ from pathlib import Path
 from imgrec import codechange, ranks, runfolder
 from imgrec.config import origins
 from imgrec.config.root import Config
+from imgrec.data import choose
 from imgrec.data.inventory import Inventory
 from imgrec.errors import UsageError
 from imgrec.records import Record
@@ -52,7 +53,7 @@ def check(
         asks = "trainer.early_stopping"
     elif config.test_calibration:
         asks = "test_calibration"
-    if not config.data.counts(seen.listing)[1] and asks:
+    if not choose.counts(config.data, seen.listing)[1] and asks:
         raise UsageError(f"{asks} needs validation images; give data.val_size, or leave {asks} out")
     _refuse_single_image(config, seen)
 
@@ -62,7 +63,7 @@ def _refuse_single_image(config: Config, seen: Inventory) -> None:
     from imgrec import assembly
 
     size = config.data.batch_size
-    images = -(-config.data.counts(seen.listing)[0] // config.trainer.processes)
+    images = -(-choose.counts(config.data, seen.listing)[0] // config.trainer.processes)
     if images > 1 and size > 1 and images % size != 1:
         return
     side = min([*config.augment.sizes, config.data.side])

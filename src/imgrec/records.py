@@ -76,6 +76,7 @@ class Record:
         error: Why it failed; of a run that a search ended early, PRUNED and the reason.
         images: For a folder, `sizes`: the fingerprint of names and sizes only, as in older records. For a run that
             continued with other images, `trained_on`: how many of its val and test images its parent was trained on.
+            With data.label_noise, `changed_labels`: how many training images have a wrong label.
         predictions: The digest of the predictions in `predictions.npz` for each place (`test/clean/last`); empty in
             older records.
         components: What is known of components from outside of imgrec, by `axis=name` (`config.origins.used`).
@@ -217,6 +218,7 @@ def _check(record: Record) -> None:
     value_checks.integer(record.environment.get("shared", 1), "environment's shared", high=_MOST_SHARING)
     if record.images.get("sizes") is not None:
         value_checks.name(record.images["sizes"], "images' sizes")
+    value_checks.integer(record.images.get("changed_labels", 0), "images' changed_labels")
     if record.progress.get("from") is not None:
         value_checks.text(record.progress["from"], "progress' from")
     for part in (record.code, *value_checks.items(record.code_since, "code_since")):

@@ -90,11 +90,11 @@ def settled(folder: Path, record: Record, config: Config) -> Config:
     if root is None or start(config) is None:
         return config
     bases = (Path.cwd(), *([Path(record.cwd)] if record.cwd else []), *folder.resolve().parents)
-    places = list({place.resolve(): place for base in bases if (place := base / root).is_dir()}.values())
+    places = list({place.resolve(): place for base in bases if (place := base / root).exists()}.values())
     if not places:
         return config
     found = places[0] if len(places) == 1 else next((one for one in places if _holds(one, record, config)), places[0])
-    return config if Path(root).is_dir() and found.samefile(root) else elsewhere(config, str(found))
+    return config if Path(root).exists() and found.samefile(root) else elsewhere(config, str(found))
 
 
 def _holds(place: Path, record: Record, config: Config) -> bool:

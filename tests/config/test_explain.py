@@ -60,9 +60,9 @@ def test_an_unknown_choice_lists_the_known_ones() -> None:
     known = "trainer must be one of auto, cpu, ddp, gpu, got 'xyzzy'; one of your own needs --config-dir DIR"
     assert str(unknown_choice("trainer", "xyzzy")) == known
     assert str(unknown_choice("trainer", "gpus")).endswith("got 'gpus'; did you mean trainer=gpu?")
-    assert str(unknown_choice("data", "imagenet")) == (
-        "data must be one of cifar10, digits, folder, got 'imagenet'; one of your own needs --components FILE or"
-        " --config-dir DIR"
+    assert str(unknown_choice("data", "xyzzy")) == (
+        "data must be one of arrays, cifar10, cifar100, digits, eurosat, fashion_mnist, folder, imagenette, kmnist,"
+        " mnist, stl10, svhn, tiny_imagenet, got 'xyzzy'; one of your own needs --components FILE or --config-dir DIR"
     )
 
 

@@ -20,6 +20,7 @@ from imgrec.config.serialize import flat
 
 INF, NAN = float("inf"), float("nan")
 NEEDED = {
+    "arrays": ["data.root=/x.npz"],
     "folder": ["data.root=/images"],
     "ray": ["launcher.num_gpus=1"],
     "slurm": ["launcher.gpus_per_node=2", "launcher.array_parallelism=2"],

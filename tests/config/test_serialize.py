@@ -38,7 +38,9 @@ def everything() -> list[Any]:
 @pytest.mark.parametrize(("axis", "name"), everything())
 def test_every_choice_survives_json_and_comes_back_equal(axis: str, name: str) -> None:
     schema = components(axis)[name]
-    needed = {"root": "/images"} if name == "folder" else {"name": "x"} if len(components(axis)) == 1 else {}
+    needed = (
+        {"root": "/images"} if name in ("arrays", "folder") else {"name": "x"} if len(components(axis)) == 1 else {}
+    )
     config = Config(**{**default_sections(), axis: schema(**needed)}, seed=5, resume_override=["a", "b"])
     rows = json.loads(json.dumps(flat(config)))
     again = from_flat(rows)

@@ -115,9 +115,9 @@ def certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
 
 @pytest.fixture
 def server(certificate: tuple[Path, Path]) -> Iterator[SimpleNamespace]:
-    """An HTTPS server on the loopback interface: what it answers with, and which requests came."""
+    """An HTTPS server on the loopback interface: its answers (`files` at their paths), and the requests."""
     state = SimpleNamespace(
-        url="", certificate=certificate[0], content=b"", announced=None, status=200, redirects={}, requests=[]
+        url="", certificate=certificate[0], content=b"", announced=None, status=200, redirects={}, requests=[], files={}
     )
 
     class Handler(BaseHTTPRequestHandler):
@@ -128,10 +128,11 @@ def server(certificate: tuple[Path, Path]) -> Iterator[SimpleNamespace]:
                 self.send_header("Location", target)
                 self.end_headers()
                 return
+            content = state.files.get(self.path, state.content)
             self.send_response(state.status)
-            self.send_header("Content-Length", str(state.announced or len(state.content)))
+            self.send_header("Content-Length", str(state.announced or len(content)))
             self.end_headers()
-            self.wfile.write(state.content)
+            self.wfile.write(content)
 
         def log_message(self, format: str, *args: object) -> None:
             """Keep quiet."""

@@ -13,7 +13,7 @@ from types import SimpleNamespace
 import pytest
 
 from imgrec.components.data.cifar10 import Cifar10
-from imgrec.data import cifar10_files, download
+from imgrec.data import cifar10_files, download, published
 from imgrec.data.sources import load
 from imgrec.errors import RunError
 
@@ -208,7 +208,7 @@ def test_many_that_fail_at_once_leave_nothing_and_download_one_by_one(
         except RunError as error:
             refused.append(str(error))
 
-    monkeypatch.setattr(cifar10_files, "fetch", fail)
+    monkeypatch.setattr(published, "fetch", fail)
     threads = [threading.Thread(target=ask) for _ in range(8)]
     for thread in threads:
         thread.start()

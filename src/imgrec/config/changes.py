@@ -26,6 +26,7 @@ class Change:
 _SHAPES = "the stored weights have the shapes, or the places, of the old value"
 _STATE = "the stored state of the optimizer belongs to the old value"
 _IMAGES = "images that were trained on would become validation or test images"
+_TRAINED = "a run has the same training images and labels from its first step to its last"
 _SWEEP = "it says how a sweep goes, and resume continues one run"
 _WORKS = "changes how and where the run works, no result"
 _NEXT = "from the next step on"
@@ -54,6 +55,14 @@ CHANGES: Mapping[str, Change] = {
     "data.eval_batch_size": Change(EFFECTIVE, _WORKS),
     "data.num_workers": Change(EFFECTIVE, _WORKS),
     "data.resident": Change(EFFECTIVE, _WORKS),
+    "data.labels": Change(REFUSED, "the network has an output for each class"),
+    "data.padding": Change(REFUSED, "the images have another side"),
+    "data.subset": Change(REFUSED, _TRAINED),
+    "data.subset_seed": Change(REFUSED, _TRAINED),
+    "data.imbalance": Change(REFUSED, _TRAINED),
+    "data.label_noise": Change(REFUSED, _TRAINED),
+    "data.noise_kind": Change(REFUSED, _TRAINED),
+    "data.noise_seed": Change(REFUSED, _TRAINED),
     "data.prune": Change(
         EFFECTIVE, "images are chosen anew in the next whole epoch; at an epoch's beginning where some are left out"
     ),

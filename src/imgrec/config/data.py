@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from imgrec.config.component import Component
-from imgrec.config.fields import setting
+from imgrec.config.fields import at_least, setting
 from imgrec.errors import UsageError
 
 if TYPE_CHECKING:
@@ -54,6 +54,35 @@ class Data(Component):
         " on a GPU, for images in memory and without augment.policy. Changes speed, never a batch",
         identity=False,
         among=("true", "false", "auto"),
+    )
+    subset: float = setting(
+        1.0,
+        "share of the training images to train on, stratified; a smaller share lies inside a larger one",
+        above=0,
+        at_most=1,
+    )
+    subset_seed: int = setting(
+        0,
+        "other images for each number, where data.subset or data.imbalance takes some",
+        at_least=0,
+        at_most=2**32 - 1,
+    )
+    imbalance: float = setting(
+        1.0,
+        "a long tail: class k of K keeps imbalance^(k/(K-1)) of its training images (Cui et al. 2019); 1: all",
+        above=0,
+        at_most=1,
+    )
+    label_noise: float = setting(
+        0.0, "share of the training images, of each class, that get a wrong label", at_least=0, at_most=1
+    )
+    noise_kind: str = setting(
+        "symmetric",
+        "which wrong label data.label_noise gives: symmetric draws one of all others, pairs takes the next class",
+        among=("symmetric", "pairs"),
+    )
+    noise_seed: int = setting(
+        0, "other wrong labels for each number, where data.label_noise is given", at_least=0, at_most=2**32 - 1
     )
     prune: float = setting(
         0.0,
@@ -111,17 +140,26 @@ class Data(Component):
         raise UsageError(f"data={self.name} must define fingerprint(), or look(), in {type(self).__name__}")
 
     def counts(self, listing: "Listing | None" = None) -> tuple[int, int]:
-        """Return the numbers of training and validation images.
+        """Return the numbers of training and validation images, before data.subset and data.imbalance take some.
 
         Args:
             listing: The listing of a folder, where one was made already.
         """
+        of_classes, val = self.class_counts(listing)
+        return sum(of_classes), val
+
+    def class_counts(self, listing: "Listing | None" = None) -> tuple[list[int], int]:
+        """Return the number of training images of each class, and the number of validation images.
+
+        As `counts`. A data set that can tell without loading all images defines it.
+        """
         source = self.load(listing)
-        return len(source.train), 0 if source.val is None else len(source.val)
+        sizes_k = source.train.labels.bincount(minlength=len(source.classes))
+        return sizes_k.tolist(), 0 if source.val is None else len(source.val)
 
     @abstractmethod
     def load(self, listing: "Listing | None" = None) -> "Source":
-        """Load the images.
+        """Load the images: all that belong to the splits, with their own labels. `data.sources` goes on from there.
 
         Args:
             listing: The listing of a folder, where one was made already.
@@ -167,6 +205,13 @@ def split_seed_setting() -> Any:
         at_least=0,
         at_most=2**32 - 1,
     )
+
+
+def refuse_size(key: str, value: float) -> None:
+    """Refuse a size of a split that is neither a share below 1 nor a whole number of images."""
+    at_least(key, value, 0)
+    if value >= 1 and value != int(value):
+        raise UsageError(f"{key} must be a share below 1 or a whole number of images, got {value!r}")
 
 
 def refuse_split_seed(split_seed: int, val_size: float) -> None:

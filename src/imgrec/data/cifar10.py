@@ -29,7 +29,7 @@ def load(cfg: "Cifar10") -> Source:
     Raises:
         RunError: A file is absent and cannot be downloaded, or is not the official one.
     """
-    folder = files.ensure(Path(cfg.root).expanduser(), download=cfg.download)
+    folder = files.published().ensure(Path(cfg.root).expanduser(), download=cfg.download)
     # sequential reading takes 0.4 s; in threads it takes twice that, as they wait for each other's memory pages
     batches = [files.read_batch(folder, name) for name in files.TRAIN_BATCHES]
     images_nchw = np.concatenate([images for images, _ in batches])

@@ -70,23 +70,23 @@ def decode(path: Path, size: int) -> NDArray[np.uint8]:
         ReadError: The machine has no memory or file descriptor left.
     """
     try:
-        return _square(_content(path), size)
+        return square(_content(path), size)
     except MemoryError as error:
         raise _failure(path, "too little memory") from error
     except Exception as error:  # a damaged file makes decoders raise anything from OSError to struct.error
         if isinstance(error, OSError) and error.errno in _MACHINE:
-            raise _failure(path, _reason(error)) from error
+            raise _failure(path, reason(error)) from error
         raise ImageError(
-            f"{str(path)!r}: must be a whole image ({', '.join(FORMATS)}), got: {_reason(error)}; replace or delete "
+            f"{str(path)!r}: must be a whole image ({', '.join(FORMATS)}), got: {reason(error)}; replace or delete "
             f"it, or leave such images out with data.on_error=skip"
         ) from error
 
 
-def _failure(path: Path, reason: str) -> ReadError:
-    return ReadError(f"{str(path)!r}: must be read, got: {reason}; free memory and files, or use fewer workers")
+def _failure(path: Path, got: str) -> ReadError:
+    return ReadError(f"{str(path)!r}: must be read, got: {got}; free memory and files, or use fewer workers")
 
 
-def _reason(error: Exception) -> str:
+def reason(error: Exception) -> str:
     """Return the reason in printable ASCII on one line, as a decoder's message may contain bytes of the file."""
     if isinstance(error, UnidentifiedImageError):
         return "cannot identify image file"
@@ -111,7 +111,12 @@ def _content(path: Path) -> bytes:
         os.close(descriptor)
 
 
-def _square(content: bytes, size: int) -> NDArray[np.uint8]:
+def square(content: bytes, size: int) -> NDArray[np.uint8]:
+    """Decode the bytes of one image, as `decode` does.
+
+    Raises:
+        Exception: They are no whole image; `reason` says what is wrong. Decoders raise anything.
+    """
     if ("ignore", None, Warning, _FROM_PILLOW, 0) not in warnings.filters:
         warnings.filterwarnings("ignore", module=_FROM_PILLOW.pattern)
     check(content)

@@ -1,6 +1,5 @@
 """Download one file over HTTPS, and check it before it is used."""
 
-import hashlib
 import http.client
 import ssl
 import sys
@@ -9,19 +8,20 @@ import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 from urllib.parse import urlsplit
 
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 
+from imgrec.data.checksum import Checksum
 from imgrec.errors import RunError
 
 TIMEOUT_SECONDS = 10.0  # to connect, and between two pieces of the answer
 _PIECE = 1 << 18
 
 
-def fetch(url: str, target: Path, *, sha256: str, label: str, way_out: str) -> None:
+def fetch(url: str, target: Path, *, checksum: Checksum, label: str, way_out: str) -> None:
     """Download `url` into the new file `target`, with progress on stderr.
 
     The server's certificate is always verified, against the system's authorities or those in $SSL_CERT_FILE.
@@ -29,7 +29,7 @@ def fetch(url: str, target: Path, *, sha256: str, label: str, way_out: str) -> N
     Args:
         url: The file's address.
         target: The file to write.
-        sha256: The expected SHA-256 in hexadecimal; computed during the download, so before any code reads the file.
+        checksum: The expected checksum; computed during the download, so before any code reads the file.
         label: Name of the file in the progress display.
         way_out: What a user can do instead; ends every error message.
 
@@ -45,9 +45,11 @@ def fetch(url: str, target: Path, *, sha256: str, label: str, way_out: str) -> N
     try:
         # https is checked above, and for every redirect by _HttpsOnly
         with opener.open(url, timeout=TIMEOUT_SECONDS) as answer:
-            digest = _receive(answer, target, url=url, label=label, way_out=way_out)
-        if digest != sha256:
-            raise RunError(f"{url}: its SHA-256 must be {sha256}, got {digest}: nothing was unpacked; {way_out}")
+            digest = _receive(answer, target, digest=checksum.new(), url=url, label=label, way_out=way_out)
+        if digest != checksum.value:
+            raise RunError(
+                f"{url}: its {checksum.name} must be {checksum.value}, got {digest}: nothing was unpacked; {way_out}"
+            )
     except urllib.error.HTTPError as error:
         raise RunError(f"{url}: the server must answer 200, got {error.code} {error.reason}; {way_out}") from error
     except (OSError, http.client.HTTPException) as error:
@@ -77,11 +79,10 @@ class _HttpsOnly(urllib.request.HTTPRedirectHandler):
         return super().redirect_request(req, fp, code, msg, headers, newurl)
 
 
-def _receive(answer: http.client.HTTPResponse, target: Path, *, url: str, label: str, way_out: str) -> str:
-    """Write the answer to `target`, and return its SHA-256 in hexadecimal."""
+def _receive(answer: http.client.HTTPResponse, target: Path, *, digest: Any, url: str, label: str, way_out: str) -> str:
+    """Write the answer to `target`, and return its checksum in hexadecimal, which `digest` computes."""
     length = answer.headers.get("Content-Length", "")
     expected = int(length) if length.isdigit() else None
-    digest = hashlib.sha256()
     received = 0
     with _progress(label, expected) as advance, target.open("xb") as file:
         while piece := answer.read(_PIECE):
@@ -95,7 +96,7 @@ def _receive(answer: http.client.HTTPResponse, target: Path, *, url: str, label:
     if expected is not None and received != expected:
         # http.client reports no error for a short answer that is read in pieces
         raise RunError(f"{url}: must send {expected} bytes, got {received}; run again, or {way_out}")
-    return digest.hexdigest()
+    return str(digest.hexdigest())
 
 
 @contextmanager

@@ -18,7 +18,7 @@ from imgrec.data.decode import ImageError, decode
 from imgrec.data.files import Files
 from imgrec.data.scan import Listing, Others, scan
 from imgrec.data.source import Source, channel_statistics
-from imgrec.data.split import stratified, varied
+from imgrec.data.split import hold_out, varied
 from imgrec.errors import UsageError, shown
 
 if TYPE_CHECKING:
@@ -42,6 +42,13 @@ class FolderImages:
         self._on_error = on_error
         self._warned = batch_transport.zeros(len(files), torch.bool)  # shared, so that all workers together warn once
         self.labels = torch.tensor(self._files.labels_n)
+
+    def take(self, places: Tensor, labels: Tensor) -> "FolderImages":
+        """See `source.taken`."""
+        files = self._files.take(places.tolist())
+        images = FolderImages(self._root, files, image_size=self._image_size, on_error=self._on_error)
+        images.labels = labels
+        return images
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -197,8 +204,5 @@ def _hold_out(files: Files, size: float, total: int, *, seed: int | Sequence[int
     Returns:
         The files that stay, and the files that were taken.
     """
-    count = round(size * total) if size < 1 else int(size)
-    if 0 < size < 1 and count == 0:
-        raise UsageError(f"{key} must hold out at least 1 of {total} images, got {size}; use a larger share, or 0")
-    kept, taken = stratified(files.labels_n, count, seed=seed, key=key)
+    kept, taken = hold_out(files.labels_n, size, total, seed=seed, key=key)
     return files.take(kept), files.take(taken)

@@ -3,6 +3,7 @@
 import hashlib
 import os
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
@@ -30,8 +31,10 @@ class Inventory:
     """64 hexadecimal digits that change when the images change."""
     listing: Listing | None = None
     """The files of a folder; None for other data."""
+    file: Path | None = None
+    """The file that holds all images, where it is one; None for other data."""
     contents: Contents | None = None
-    """The contents of a folder's images, in the order of their sorted paths."""
+    """The contents of a folder's images, in the order of their sorted paths; or those of `file`."""
     older: "Inventory | None" = None
     """The same folder with a fingerprint of names and sizes only, as in older records."""
     by_contents: bool = True
@@ -66,15 +69,19 @@ def take(cfg: Data) -> Inventory:
 
 
 def check_unchanged(seen: Inventory) -> None:
-    """Refuse a folder whose images have changed since its inventory was made. Only files of changed state are read.
+    """Refuse images whose files have changed since their inventory was made. Only files of changed state are read.
 
     Raises:
         RunError: An image has changed.
     """
-    if seen.listing is None or seen.contents is None:
+    if seen.contents is None:
         return
-    root = seen.listing.root
-    if other := contents.changed(root, sorted(seen.listing.paths()), seen.contents):
+    if seen.file is not None:
+        root, paths = seen.file.parent, [seen.file.name]
+    else:
+        assert seen.listing is not None, "of a folder"
+        root, paths = seen.listing.root, sorted(seen.listing.paths())
+    if other := contents.changed(root, paths, seen.contents):
         more = f" and {len(other) - 1} more" if len(other) > 1 else ""
         raise RunError(
             f"{shown(root)}: the images must stay as they are until a run has ended, and {shown(other[0])}{more} have"
@@ -100,6 +107,24 @@ def of_folder(root: str) -> Inventory:
         digest.update(b"%s\0%s\n" % (os.fsencode(path), found.digest(index)))
     older = _older(root, listing, paths, found)
     return Inventory(fingerprint=digest.hexdigest(), listing=listing, contents=found, older=older)
+
+
+def of_file(path: str) -> Inventory:
+    """Return the inventory of a single file of images.
+
+    Its fingerprint is SHA-256 over the SHA-256 of its bytes. It does not depend on the file's name and place.
+
+    Raises:
+        UsageError: There is no such file.
+        RunError: As in `contents.read`, or the file cannot be read.
+    """
+    place = Path(path).expanduser()
+    if not place.is_file():
+        raise UsageError(f"data.root must be a file of images, and {shown(place)} is none; add data.root=FILE")
+    found = contents.read(place.parent, [place.name])
+    if not any(found.digest(0)):
+        raise RunError(f"{shown(place)} cannot be read; restore its permissions, or name another file")
+    return Inventory(fingerprint=hashlib.sha256(b"file\n" + found.digest(0)).hexdigest(), file=place, contents=found)
 
 
 def _older(root: str, listing: Listing, paths: list[str], found: Contents) -> Inventory | None:

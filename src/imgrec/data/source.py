@@ -76,6 +76,36 @@ class MemoryImages:
         images_bchw = np.take(self.images_nchw.numpy(), indices.numpy(), axis=0)
         return torch.from_numpy(images_bchw), torch.arange(len(indices))
 
+    def take(self, places: Tensor, labels: Tensor) -> "MemoryImages":
+        """See `taken`."""
+        return MemoryImages(self.images_nchw[places], labels)
+
+
+class Taken:
+    """Some images of a set, with labels of their own.
+
+    Args:
+        images: The set.
+        places: The indices of the images, int64 (M,).
+        labels: Their labels, int64 (M,).
+    """
+
+    def __init__(self, images: Images, places: Tensor, labels: Tensor) -> None:
+        self._images, self._places = images, places
+        self.labels = labels
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def read(self, indices: Tensor) -> tuple[Tensor, Tensor]:
+        return self._images.read(self._places[indices])
+
+
+def taken(images: Images, places: Tensor, labels: Tensor) -> Images:
+    """Return some images of a set, with other labels. Images in memory stay so, and a folder's know their files."""
+    take: Callable[[Tensor, Tensor], Images] | None = getattr(images, "take", None)
+    return Taken(images, places, labels) if take is None else take(places, labels)
+
 
 class Few:
     """A limited number of images of a set, evenly spaced over it."""
@@ -112,6 +142,8 @@ class Source:
     """The mean of pixels in [0,1], one value for each channel."""
     std: tuple[float, ...]
     """The standard deviation of pixels in [0,1], one value > 0 for each channel."""
+    changed_labels: int = 0
+    """How many training images have a wrong label, as data.label_noise asks."""
 
 
 def channel_statistics(images: Images, *, at_most: int | None = None) -> tuple[tuple[float, ...], tuple[float, ...]]:

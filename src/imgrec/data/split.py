@@ -15,6 +15,21 @@ def varied(seed: int, split_seed: int) -> int | Sequence[int]:
     return [seed, split_seed] if split_seed else seed
 
 
+def quotas(sizes_k: Sequence[int] | Indices, size: int) -> Indices:
+    """Return how many of `size` images each class gives in `stratified`.
+
+    Args:
+        sizes_k: The number of images of each class.
+        size: In [0, sum of sizes_k].
+    """
+    sizes = np.asarray(sizes_k, np.int64)
+    count = max(int(sizes.sum()), 1)
+    quota_k = size * sizes // count
+    remainder_k = size * sizes % count
+    quota_k[np.argsort(-remainder_k, kind="stable")[: size - int(quota_k.sum())]] += 1
+    return quota_k
+
+
 def stratified(
     labels_n: NDArray[np.int64], size: int, *, seed: int | Sequence[int], key: str
 ) -> tuple[Indices, Indices]:
@@ -42,9 +57,7 @@ def stratified(
         raise UsageError(f"{key} must lie in [0, {count}] (the images there are), got {size}; use a smaller one")
     words_n = np.random.PCG64(seed).random_raw(count)
     classes, sizes_k = np.unique(labels_n, return_counts=True)
-    quota_k = size * sizes_k // max(count, 1)
-    remainder_k = size * sizes_k % max(count, 1)
-    quota_k[np.argsort(-remainder_k, kind="stable")[: size - int(quota_k.sum())]] += 1
+    quota_k = quotas(sizes_k, size)
     taken = np.zeros(count, dtype=bool)
     for label, images, quota in zip(classes, sizes_k, quota_k, strict=True):
         if quota >= images:
@@ -55,3 +68,27 @@ def stratified(
         members = np.flatnonzero(labels_n == label)
         taken[members[np.argsort(words_n[members], kind="stable")[:quota]]] = True
     return np.flatnonzero(~taken), np.flatnonzero(taken)
+
+
+def hold_out(
+    labels_n: Indices, size: float, total: int, *, seed: int | Sequence[int], key: str
+) -> tuple[Indices, Indices]:
+    """Take a share of `total`, or a number of images, out of a set, as `stratified` does.
+
+    Args:
+        labels_n: The class of each image of the set.
+        size: A share below 1, or a whole number of images.
+        total: The number of images that a share is of.
+        seed: As in `stratified`.
+        key: As in `stratified`.
+
+    Returns:
+        The indices that stay and the indices that are taken, both rising.
+
+    Raises:
+        UsageError: The share is less than one image, or a class would keep no image.
+    """
+    count = round(size * total) if size < 1 else int(size)
+    if 0 < size < 1 and count == 0:
+        raise UsageError(f"{key} must hold out at least 1 of {total} images, got {size}; use a larger share, or 0")
+    return stratified(labels_n, count, seed=seed, key=key)

@@ -19,6 +19,7 @@ from imgrec.tuning_file import NAME as TUNING
 _FREE = {
     *("seed", "init_seed", "experiment", "study", "primary", "resume", "resume_override", "force", "code"),
     *("data.split_seed", "data.root", "data.download", "data.prune", "data.prune_after"),
+    *("data.subset_seed", "data.label_noise", "data.noise_kind", "data.noise_seed"),
     *("trainer.max_epochs", "trainer.accelerator", "trainer.threads", "trainer.progress", "trainer.early_stopping"),
     *("trainer.nonfinite_skips", "trainer.fast_dev_run"),
 }

@@ -240,6 +240,7 @@ def fit_and_read(
     records.write(folder / RECORD, record)
     fitting = Fitting(job, seen, load=load, interruption=interruption)
     record.environment |= of_device(fitting.device, devices=config.trainer.devices, shared=shared)
+    trained_images.tell_choice(record, config, fitting.source)
     if record.progress["from"] is None:
         trained_images.note(record, config, folder, fitting.source, seen, job.parent)
         records.write(folder / RECORD, record)  # the counts of images may have changed

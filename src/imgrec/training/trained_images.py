@@ -8,7 +8,7 @@ import numpy as np
 
 from imgrec import runfolder
 from imgrec.config.root import Config
-from imgrec.data import trained
+from imgrec.data import choose, trained
 from imgrec.data.folder import FolderImages
 from imgrec.data.inventory import Inventory
 from imgrec.data.source import Source
@@ -24,6 +24,19 @@ def counted(seen: Inventory, before: Record | None) -> dict[str, Any]:
     found = {"sizes": seen.older.fingerprint} if seen.older is not None else {}
     counted = before.images.get("trained_on") if before is not None else None
     return {**found, **({"trained_on": counted} if counted else {})}
+
+
+def tell_choice(record: Record, config: Config, source: Source) -> None:
+    """Tell which training images the run has, where not all with their own labels, in the log and the record."""
+    if not choose.applies(config.data):
+        return
+    count = len(source.train)
+    sizes_k = source.train.labels.bincount(minlength=len(source.classes))
+    told = f"{count} training images, {int(sizes_k.min())} to {int(sizes_k.max())} a class"
+    if source.changed_labels:
+        told += f", {source.changed_labels} of them with a wrong label"
+        record.images["changed_labels"] = source.changed_labels
+    log.info("%s", told)
 
 
 def note(record: Record, config: Config, folder: Path, source: Source, seen: Inventory, parent: Path | None) -> None:

@@ -12,6 +12,9 @@ if TYPE_CHECKING:
     from imgrec.data.scan import Listing
     from imgrec.data.source import Source
 
+_SIZES = (178, 182, 177, 183, 181, 182, 181, 179, 174, 180)  # images of each digit; a test counts them
+_TEST_SIZE = 360
+
 
 @register("data", "digits")
 class Digits(Data):
@@ -45,9 +48,13 @@ class Digits(Data):
 
         return Inventory(fingerprint=DIGITS)
 
-    def counts(self, listing: "Listing | None" = None) -> tuple[int, int]:
-        """See `Data`."""
-        return 1437 - self.val_size, self.val_size
+    def class_counts(self, listing: "Listing | None" = None) -> tuple[list[int], int]:
+        """See `Data`. No image is loaded."""
+        from imgrec.data.split import quotas
+
+        rest = [size - out for size, out in zip(_SIZES, quotas(_SIZES, _TEST_SIZE).tolist(), strict=True)]
+        held_out = quotas(rest, self.val_size).tolist()
+        return [size - out for size, out in zip(rest, held_out, strict=True)], self.val_size
 
     def load(self, listing: "Listing | None" = None) -> "Source":
         """See `data.digits.load`."""

@@ -4,8 +4,8 @@ from typing import TYPE_CHECKING, ClassVar
 
 from omegaconf import MISSING
 
-from imgrec.config.data import Data, refuse_split_seed, split_seed_setting
-from imgrec.config.fields import at_least, setting
+from imgrec.config.data import Data, refuse_size, refuse_split_seed, split_seed_setting
+from imgrec.config.fields import setting
 from imgrec.config.registry import register
 from imgrec.errors import UsageError
 
@@ -46,10 +46,7 @@ class Folder(Data):
                 " 'true'; leave it out"
             )
         for key in ("val_size", "test_size"):
-            value = getattr(self, key)
-            at_least(f"data.{key}", value, 0)
-            if value >= 1 and value != int(value):
-                raise UsageError(f"data.{key} must be a share below 1 or a whole number of images, got {value!r}")
+            refuse_size(f"data.{key}", getattr(self, key))
         refuse_split_seed(self.split_seed, self.val_size)
         if self.prune and self.on_error == "skip":
             raise UsageError(
@@ -71,16 +68,19 @@ class Folder(Data):
 
         return inventory.of_folder(self.root)
 
-    def counts(self, listing: "Listing | None" = None) -> tuple[int, int]:
+    def class_counts(self, listing: "Listing | None" = None) -> tuple[list[int], int]:
         """See `Data`. No image is opened.
 
         Raises:
             UsageError, RunError: The folder's images cannot be split in this way.
         """
+        import numpy as np
+
         from imgrec.data import folder
 
         found = folder.split(self, listing)
-        return len(found.train), len(found.val or ())
+        sizes_k = np.bincount(found.train.labels_n, minlength=len(found.classes))
+        return sizes_k.tolist(), len(found.val or ())
 
     def load(self, listing: "Listing | None" = None) -> "Source":
         """See `data.folder.load`."""
