@@ -67,6 +67,7 @@ def test_no_line_is_too_long_for_a_terminal_and_the_page_opens_with_the_usage() 
 
 
 _NEEDED = {
+    "data=arrays": ["data.root=x.npz"],
     "data=folder": ["data.root=x"],
     "augment=growing": ["model=whitened_cnn"],
     "augment=speed": ["model=whitened_cnn"],
