@@ -8,7 +8,7 @@ PUBLISHED = Published(
     title="Tiny ImageNet",
     key="tiny-imagenet",
     folder="tiny-imagenet",
-    # as Avalanche gives it (benchmarks/datasets/tiny_imagenet); its authors publish no checksum
+    # the MD5 that is in common use; its authors publish no checksum
     files={ARCHIVE: md5("90528d7ca1a48142e341f4ef8d21d0de")},
     urls={ARCHIVE: f"https://cs231n.stanford.edu/{ARCHIVE}"},
 )
