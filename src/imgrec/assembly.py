@@ -266,6 +266,8 @@ def trained(path: StrPath, *, other_code: bool = False) -> Trained:
         config = serialize.from_flat(listed.without(meta.config, origins.missing(meta.components)))
         with torch.device("meta"):  # shapes only, as the network may be larger than the memory
             outline = network_of(config, meta)
+    except RunError:  # a package that the network needs is not installed
+        raise
     except (TypeError, ValueError, AttributeError, RuntimeError, OverflowError) as error:  # UsageError is a ValueError
         if (told := outside_errors.explained(error)) is not None:
             raise told from error

@@ -48,6 +48,7 @@ def check(
     runfolder.refuse_among(folder, seen)
     if not begun:
         config.model.check_beginning()
+    config.model.check_images(config.data.side, resizable=config.data.resizable)
     asks = chooses
     if config.trainer.early_stopping:
         asks = "trainer.early_stopping"

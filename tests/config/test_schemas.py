@@ -27,6 +27,8 @@ NEEDED = {
     "growing": ["model=resnet18"],
     "speed": ["model=whitened_cnn"],
     "speed96": ["model=whitened_cnn"],
+    "timm": ["model.architecture=resnet18"],
+    "torchvision": ["model.architecture=resnet18"],
 }  # what a choice cannot do without
 RECIPES = choices("experiment")
 

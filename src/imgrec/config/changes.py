@@ -84,6 +84,7 @@ CHANGES: Mapping[str, Change] = {
     # model
     "model.activation": Change(EFFECTIVE, _NEXT),
     "model.dropout": Change(EFFECTIVE, _NEXT),
+    "model.drop_path": Change(EFFECTIVE, _NEXT),
     "model.residual": Change(EFFECTIVE, _NEXT),
     "model.norm_momentum": Change(EFFECTIVE, _NEXT),
     "model.pretrained": Change(REFUSED, "only a new network begins with these weights, or with others"),

@@ -200,9 +200,32 @@ def nearest(word: str, known: Iterable[str], cutoff: float = 0.6) -> str | None:
 
     Characters that look alike count as equal: `resnet5O` (letter O) is `resnet50`.
     """
+    return next(iter(_similar(word, known, 1, cutoff)), None)
+
+
+def known_or_nearest(key: str, value: str, known: Sequence[str], *, what: str, listed: str) -> None:
+    """Refuse a value that is not in `known`, which is too long to print, with the three nearest ones.
+
+    Args:
+        key: What the value is of, for the refusal.
+        value: The value.
+        known: The values that there are.
+        what: What they are, in words.
+        listed: Where all of them are listed.
+
+    Raises:
+        UsageError: The value is not known.
+    """
+    if value not in known:
+        *others, last = _similar(value, known, 3, 0.6) or [""]
+        nearest = f"{', '.join(others)} or {last}" if others else last
+        hint = f"did you mean {nearest}?" if nearest else f"{listed} lists them"
+        raise UsageError(f"{key} must be {what}, got {value!r}", way_out=hint)
+
+
+def _similar(word: str, known: Iterable[str], count: int, cutoff: float) -> list[str]:
     plain = {_plain(name): name for name in known}
-    found = difflib.get_close_matches(_plain(word), plain, n=1, cutoff=cutoff)
-    return plain[found[0]] if found else None
+    return [plain[found] for found in difflib.get_close_matches(_plain(word), plain, n=count, cutoff=cutoff)]
 
 
 def _plain(word: str) -> str:

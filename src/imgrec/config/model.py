@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from imgrec.config.component import Component
+from imgrec.errors import UsageError
 
 if TYPE_CHECKING:
     from torch import nn
@@ -30,6 +31,16 @@ class Model(Component):
         Args:
             side: The side of the images, in pixels.
             resizable: True if data.image_size sets the side, False if the data set determines it.
+        """
+
+    def check_images(self, side: int, *, resizable: bool) -> None:
+        """Refuse images that the network cannot take, where only the network itself can tell.
+
+        It is called once before a run begins, and may import what computes; `check_side` may not.
+
+        Args:
+            side: As in `check_side`.
+            resizable: As in `check_side`.
         """
 
     def check_beginning(self) -> None:
@@ -58,3 +69,20 @@ class Model(Component):
             UsageError: The images do not fit the network.
             RunError: Pretrained weights are not available.
         """
+
+
+def refuse_small(name: str, side: int, smallest: int, *, resizable: bool) -> None:
+    """Refuse images that are too small for a network.
+
+    Args:
+        name: The network, as the refusal names it.
+        side: The side of the images, in pixels.
+        smallest: The smallest side that the network takes, in pixels.
+        resizable: True if data.image_size sets the side, False if the data set determines it.
+
+    Raises:
+        UsageError: The images are too small.
+    """
+    if side < smallest:
+        way_out = f"give data.image_size={smallest}" if resizable else "choose another network"
+        raise UsageError(f"model={name} needs images of at least {smallest} px, got {side}; {way_out}")

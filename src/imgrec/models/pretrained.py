@@ -4,14 +4,14 @@ import contextlib
 import hashlib
 import socket
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlparse
 
 import torch
 from torch import Tensor
-from torchvision.models import ResNet18_Weights, ResNet50_Weights
+from torchvision.models import ResNet18_Weights, ResNet50_Weights, get_model_weights
 
 from imgrec.errors import RunError
 
@@ -22,6 +22,7 @@ IMAGENET_STD = (0.229, 0.224, 0.225)
 
 # V1 is the only one for ResNet-18 (69.76 % top-1 on ImageNet); V2 is torchvision's newer recipe for ResNet-50
 # (80.86 %, where V1 has 76.13 %): https://pytorch.org/vision/stable/models.html
+# These two stay as they are for model=resnet18 and resnet50; all others are torchvision's default.
 _WEIGHTS: dict[str, Any] = {
     "resnet18": ResNet18_Weights.IMAGENET1K_V1,
     "resnet50": ResNet50_Weights.IMAGENET1K_V2,
@@ -30,7 +31,7 @@ _TIMEOUT_S = 10.0  # torch.hub sets none, and without one a dead network would b
 
 
 def state_dict(name: str) -> dict[str, Tensor]:
-    """Return ImageNet weights of `name` (resnet18 or resnet50), from torch.hub's folder, or else downloaded into it.
+    """Return ImageNet weights of torchvision's `name`, from torch.hub's folder, or else downloaded into it.
 
     The file's name contains the first eight digits of its SHA-256. A file that is already there is checked against them
     as a new download is. Only tensors are unpickled.
@@ -38,7 +39,7 @@ def state_dict(name: str) -> dict[str, Tensor]:
     Raises:
         RunError: The download fails, or the file is not the published one.
     """
-    weights = _WEIGHTS[name]
+    weights = _weights(name)
     url = str(weights.url)
     path = Path(torch.hub.get_dir()) / "checkpoints" / Path(urlparse(url).path).name
     if path.exists():
@@ -59,6 +60,16 @@ def state_dict(name: str) -> dict[str, Tensor]:
             "or set model.pretrained=false"
         ) from error
     return fetched
+
+
+def normalisation(name: str) -> tuple[Sequence[float], Sequence[float]]:
+    """Return mean and deviation of each channel, of pixels in [0, 1], from the transforms of the weights of `name`."""
+    preset = _weights(name).transforms()
+    return preset.mean, preset.std
+
+
+def _weights(name: str) -> Any:
+    return _WEIGHTS.get(name) or get_model_weights(name).DEFAULT
 
 
 def _check(path: Path) -> None:

@@ -38,8 +38,9 @@ def muon_groups(
     """Return `groups`, with every weight matrix and convolution filter in a group for Muon.
 
     AdamW gets the rest at rate adamw_lr: biases, normalisation layers, and the module's last linear layer, whose weight
-    maps to classes. Jordan et al. 2024 use AdamW for scalars, vectors, the input and the output layer. Here Muon also
-    gets the input layer, as its filters are few and small.
+    maps to classes, and what is no layer's weight, such as a transformer's positions. Jordan et al. 2024 use AdamW for
+    scalars, vectors, the input and the output layer. Here Muon also gets the input layer, as its filters are few and
+    small.
 
     Raises:
         ValueError: Nothing trains.
@@ -92,13 +93,14 @@ def muon_sgd_groups(
 def _roles(module: nn.Module) -> list[tuple[nn.Parameter, str]]:
     """Return everything that trains, in the module's order, with its role.
 
-    The role is minor (biases, normalisations), head (the last linear layer's weight) or hidden.
+    The role is minor (biases, normalisations), head (the last linear layer's weight, and what is no layer's weight) or
+    hidden.
     """
     linears = [layer for layer in module.modules() if isinstance(layer, nn.Linear)]
     last = linears[-1] if linears else None
     roles = []
     for owner, name, parameter in _trainable(module):
-        is_head = owner is last or parameter.ndim < 2
+        is_head = owner is last or parameter.ndim < 2 or not name.endswith("weight")
         role = "minor" if _is_norm_or_bias(owner, name) else "head" if is_head else "hidden"
         roles.append((parameter, role))
     return roles
@@ -119,7 +121,8 @@ def _trainable(module: nn.Module) -> Iterator[tuple[nn.Module, str, nn.Parameter
 
 
 def _is_norm_or_bias(owner: nn.Module, name: str) -> bool:
-    return name == "bias" or isinstance(owner, _NORMS)
+    # PyTorch's attention has an in_proj_bias, and that of Swin transformers a relative_position_bias_table
+    return "bias" in name or isinstance(owner, _NORMS)
 
 
 def _filled(candidates: list[dict[str, Any]]) -> list[dict[str, Any]]:
