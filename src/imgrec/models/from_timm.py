@@ -89,6 +89,7 @@ class TimmArchitecture(Architecture):
 
     def check(self) -> None:
         """See the base class."""
+        _timm()
         known_or_nearest(
             "model.architecture", self.name, sorted(names()), what="a classifier of timm", listed="timm.list_models()"
         )
