@@ -111,7 +111,7 @@ def test_the_smallest_image_is_the_published_one(architecture: str) -> None:
 def test_each_family_learns_at_32_px_or_at_the_size_that_the_refusal_names(architecture: str) -> None:
     torch.manual_seed(0)
     side = fitting(architecture)
-    assert side == (224 if architecture == "maxvit_t" else 32)
+    assert side == (221 if architecture == "maxvit_t" else 32)  # whose halvings round up
     net = network(architecture, image_size=side)
     assert all(name in net.state_dict() for name in ("mean", "std"))
     logits = net(torch.rand(2, 3, side, side))
