@@ -36,6 +36,9 @@ FAMILIES = {  # architecture: parameters with 1000 classes, in millions, as timm
     "xcit_nano_12_p16_224": 3.05,
 }
 
+QUICK = ("resnet10t", "mobilenetv4_conv_small")
+EACH = [name if name in QUICK else pytest.param(name, marks=pytest.mark.slow) for name in FAMILIES]
+
 
 def network(
     architecture: str, *, image_size: int = 32, channels: int = 3, classes: int = 10, **settings: Any
@@ -62,7 +65,7 @@ def fitting(architecture: str) -> int:
 
 
 @installed
-@pytest.mark.parametrize("architecture", FAMILIES)
+@pytest.mark.parametrize("architecture", EACH)
 def test_parameters_are_the_published_ones(architecture: str) -> None:
     with torch.device("meta"):
         net = network(architecture, image_size=224, classes=1000, stem="published")
@@ -71,7 +74,7 @@ def test_parameters_are_the_published_ones(architecture: str) -> None:
 
 
 @installed
-@pytest.mark.parametrize("architecture", FAMILIES)
+@pytest.mark.parametrize("architecture", EACH)
 def test_each_family_learns_at_32_px_or_at_the_size_that_the_refusal_names(architecture: str) -> None:
     torch.manual_seed(0)
     side = fitting(architecture)
@@ -88,7 +91,13 @@ def test_each_family_learns_at_32_px_or_at_the_size_that_the_refusal_names(archi
 
 
 @installed
-@pytest.mark.parametrize("architecture", ["resnet10t", "densenet121", "resnetv2_50", "regnetx_002"])
+@pytest.mark.parametrize(
+    "architecture",
+    [
+        "resnet10t",
+        *(pytest.param(name, marks=pytest.mark.slow) for name in ("densenet121", "resnetv2_50", "regnetx_002")),
+    ],
+)
 def test_a_small_stem_keeps_the_image(architecture: str) -> None:
     shapes: list[tuple[int, ...]] = []
     with torch.device("meta"):

@@ -46,6 +46,8 @@ FAMILIES = [
     "vit_b_16",
     "wide_resnet50_2",
 ]
+QUICK = ("resnet18", "mobilenet_v3_small", "squeezenet1_1")
+EACH = [name if name in QUICK else pytest.param(name, marks=pytest.mark.slow) for name in FAMILIES]
 WITH_PATCHES = {"convnext_tiny", "maxvit_t", "swin_t", "swin_v2_t", "vit_b_16"}
 KEEP_THEIR_STEM = {*WITH_PATCHES, "vgg11_bn"}
 
@@ -81,7 +83,7 @@ def test_every_classifier_of_torchvision_is_of_a_known_family() -> None:
     assert families == set(from_torchvision._FAMILIES), "each family is tested below"
 
 
-@pytest.mark.parametrize("architecture", FAMILIES)
+@pytest.mark.parametrize("architecture", EACH)
 def test_parameters_and_operations_are_the_published_ones(architecture: str) -> None:
     """With 1000 classes. Torchvision counts a multiplication with its addition once."""
     meta = models.get_model_weights(architecture).DEFAULT.meta  # type: ignore[attr-defined]
@@ -97,7 +99,7 @@ def test_parameters_and_operations_are_the_published_ones(architecture: str) -> 
     assert counter.get_total_flops() / 2e9 == pytest.approx(meta["_ops"], abs=6e-4)
 
 
-@pytest.mark.parametrize("architecture", FAMILIES)
+@pytest.mark.parametrize("architecture", EACH)
 def test_the_smallest_image_is_the_published_one(architecture: str) -> None:
     meta = models.get_model_weights(architecture).DEFAULT.meta  # type: ignore[attr-defined]
     made = TorchvisionArchitecture(name=architecture, stem="published")
@@ -107,7 +109,7 @@ def test_the_smallest_image_is_the_published_one(architecture: str) -> None:
         assert Torchvision(architecture=architecture, stem="published").smallest == meta["min_size"][0]
 
 
-@pytest.mark.parametrize("architecture", FAMILIES)
+@pytest.mark.parametrize("architecture", EACH)
 def test_each_family_learns_at_32_px_or_at_the_size_that_the_refusal_names(architecture: str) -> None:
     torch.manual_seed(0)
     side = fitting(architecture)
@@ -123,6 +125,7 @@ def test_each_family_learns_at_32_px_or_at_the_size_that_the_refusal_names(archi
     assert broken == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "architecture", ["alexnet", "inception_v3", "vgg11_bn", "convnext_tiny", "vit_b_16", "vit_h_14"]
 )
@@ -145,7 +148,7 @@ def test_images_that_do_not_fit_are_refused_with_the_smallest_that_do(architectu
         )
 
 
-@pytest.mark.parametrize("architecture", FAMILIES)
+@pytest.mark.parametrize("architecture", EACH)
 def test_a_small_stem_keeps_the_image(architecture: str) -> None:
     keeps = architecture in KEEP_THEIR_STEM
     if keeps:
@@ -188,7 +191,10 @@ def test_a_resnet_is_that_of_model_resnet18() -> None:
     assert len(weights[0]) == len(weights[1])
 
 
-@pytest.mark.parametrize("architecture", ["resnet18", "vit_b_32", "swin_t", "efficientnet_b0"])
+@pytest.mark.parametrize(
+    "architecture",
+    ["resnet18", *(pytest.param(name, marks=pytest.mark.slow) for name in ("swin_t", "efficientnet_b0"))],
+)
 def test_grey_images_have_a_first_convolution_whose_outputs_vary_as_much(architecture: str) -> None:
     torch.manual_seed(0)
     spread = []
@@ -198,7 +204,7 @@ def test_grey_images_have_a_first_convolution_whose_outputs_vary_as_much(archite
         first = next(layer for layer in net.modules() if isinstance(layer, nn.Conv2d))
         assert first.in_channels == channels
         side = 4 * first.kernel_size[0]
-        spread.append(float(nn.functional.conv2d(torch.randn(64, channels, side, side), first.weight).std()))
+        spread.append(float(nn.functional.conv2d(torch.randn(64, channels, side, side), first.weight).std().detach()))
     assert spread[0] == pytest.approx(spread[1], rel=0.15)
 
 
@@ -224,6 +230,7 @@ DROPPING = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "architecture",
     [
@@ -257,6 +264,7 @@ def test_dropout_is_set_where_there_is_any(architecture: str) -> None:
     assert 0.5 not in rates
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("architecture", ["convnext_tiny", "efficientnet_b0", "swin_t", "maxvit_t", "resnet18"])
 @pytest.mark.parametrize("drop_path", [0.0, 0.3])
 def test_stochastic_depth_rises_linearly_where_there_is_any(architecture: str, drop_path: float) -> None:
@@ -331,13 +339,13 @@ def place(hub: Path, monkeypatch: pytest.MonkeyPatch, architecture: str, weights
 @pytest.mark.parametrize(
     ("architecture", "changed"),
     [
-        ("mobilenet_v3_small", {}),
         ("squeezenet1_1", {}),
-        ("mnasnet0_5", {}),
-        ("googlenet", {"aux_logits": True, "init_weights": False}),
-        ("vit_b_32", {}),
-        ("swin_t", {}),
-        ("densenet121", {}),
+        pytest.param("mobilenet_v3_small", {}, marks=pytest.mark.slow),
+        pytest.param("mnasnet0_5", {}, marks=pytest.mark.slow),
+        pytest.param("googlenet", {"aux_logits": True, "init_weights": False}, marks=pytest.mark.slow),
+        pytest.param("vit_b_32", {}, marks=pytest.mark.slow),
+        pytest.param("swin_t", {}, marks=pytest.mark.slow),
+        pytest.param("densenet121", {}, marks=pytest.mark.slow),
     ],
 )
 def test_pretrained_weights_reach_all_layers_but_the_last(

@@ -91,8 +91,12 @@ def test_a_cut_run_on_the_digits_ends_as_the_whole_one(words: str, imgrec: Calla
 
 @pytest.mark.parametrize(
     "words",
-    ["model=resnet20", "model=torchvision model.architecture=mobilenet_v3_small model.dropout=0.3"],
-    ids=["resnet20", "mobilenet_v3_small"],
+    [
+        pytest.param("model=resnet20", id="resnet20", marks=pytest.mark.slow),
+        pytest.param(
+            "model=torchvision model.architecture=mobilenet_v3_small model.dropout=0.3", id="mobilenet_v3_small"
+        ),
+    ],
 )
 def test_a_run_is_recorded_with_its_cost_and_rebuilt(words: str, tiny: list[str]) -> None:
     own = [word for word in tiny if not word.startswith("model.")]
@@ -105,6 +109,7 @@ def test_a_run_is_recorded_with_its_cost_and_rebuilt(words: str, tiny: list[str]
     assert trained.network(torch.rand(2, 3, 8, 8)).shape == (2, 3)
 
 
+@pytest.mark.slow
 def test_dropout_may_change_in_a_resumed_run_and_the_architecture_may_not(
     tiny: list[str], command: Callable[..., tuple[int, str, str]]
 ) -> None:

@@ -65,7 +65,7 @@ def state_dict(name: str) -> dict[str, Tensor]:
 def normalisation(name: str) -> tuple[Sequence[float], Sequence[float]]:
     """Return mean and deviation of each channel, of pixels in [0, 1], from the transforms of the weights of `name`."""
     preset = _weights(name).transforms()
-    return preset.mean, preset.std
+    return tuple(preset.mean), tuple(preset.std)
 
 
 def _weights(name: str) -> Any:
