@@ -314,6 +314,7 @@ def test_an_archive_that_lacks_a_file_is_refused(
         (gzip.compress(b"\0\0"), "requires a buffer of at least 4 bytes"),
         (gzip.compress(idx_bytes(np.zeros((3, 28, 28)))), "must hold 120 images of 28x28"),
     ],
+    ids=["no gzip", "cut", "short", "dimensions", "header", "count"],  # gzip's bytes contain the time
 )
 def test_an_idx_file_of_another_form_is_refused(
     content: bytes, told: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
