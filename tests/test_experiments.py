@@ -205,26 +205,33 @@ def test_the_page_on_splits_states_what_its_records_say() -> None:
 
 
 @pytest.mark.parametrize(
-    "words", [["--baseline", "optimizer=adam"], ["--rows", "optimizer", "--columns", "loss"]], ids=["rows", "columns"]
+    ("study", "words"),
+    [
+        ("digits", ["--baseline", "optimizer=adam"]),
+        ("digits", ["--rows", "optimizer", "--columns", "loss"]),
+        ("optimizers", ["--baseline", "optimizer=momentum"]),
+    ],
+    ids=["digits in rows", "digits in columns", "optimizers"],
 )
-def test_the_tables_of_the_digits_are_those_of_its_records(
-    words: list[str], command: Callable[..., tuple[int, str, str]]
+def test_the_tables_of_a_page_are_those_of_its_records(
+    study: str, words: list[str], command: Callable[..., tuple[int, str, str]]
 ) -> None:
-    code, out, err = command("table", str(EXPERIMENTS / "digits"), "--at", "last", *words)
+    code, out, err = command("table", str(EXPERIMENTS / study), "--at", "last", *words)
     assert (code, err) == (0, "")
-    assert out in (EXPERIMENTS / "digits/README.md").read_text()
+    assert out in (EXPERIMENTS / study / "README.md").read_text()
 
 
 def test_the_first_page_answers_as_the_records_of_its_study_do(command: Callable[..., tuple[int, str, str]]) -> None:
     page = (EXPERIMENTS.parent / "README.md").read_text()
-    asked = "imgrec table outputs/digits --at last --rows optimizer --columns loss"
+    asked = "imgrec table outputs/optimizers --at last --rows optimizer --columns loss"
     assert f"`{asked}`" in page
     words = asked.replace("outputs", str(EXPERIMENTS)).split()[1:]
     _, out, _ = command(*words)
     (verdict,) = re.findall(r"^> (.+)$", page, re.MULTILINE)
     assert out.startswith(f"{verdict}\n"), "the whole sentence"
-    table = [line for line in out.splitlines() if line.startswith("|")]
-    assert "\n".join(table) in page
+    _, table, *_ = out.split("\n\n")
+    assert table.startswith("| optimizer |")
+    assert f"\n\n{table}\n\n" in page
 
 
 def test_the_recipes_of_the_first_page_have_the_scores_of_their_records() -> None:

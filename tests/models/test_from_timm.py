@@ -215,7 +215,7 @@ def test_without_timm_the_way_out_is_named(
     code, _, err = command("train", *words, "model=timm", "model.architecture=resnet10t")
     assert code == 1, err
     assert err.splitlines()[-1] == (
-        "imgrec: model=timm needs the package timm, which is not installed; pip install 'imgrec[timm]', in the clone"
+        "imgrec: model=timm needs the package timm, which is not installed; in the clone,"
         " pip install -e '.[timm]', or choose model=torchvision"
     )
     assert command("train", *words, "model=timm", "model.architecture=resnet10t", "--cfg", "job")[0] == 0

@@ -24,7 +24,7 @@ def _timm() -> ModuleType:
         import timm
     except ImportError as error:
         raise RunError(
-            "model=timm needs the package timm, which is not installed; pip install 'imgrec[timm]', in the clone"
+            "model=timm needs the package timm, which is not installed; in the clone,"
             " pip install -e '.[timm]', or choose model=torchvision"
         ) from error
     module: ModuleType = timm

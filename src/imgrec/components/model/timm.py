@@ -11,10 +11,7 @@ if TYPE_CHECKING:
 
 @register("model", "timm")
 class Timm(Library):
-    """Any classifier of timm, such as model.architecture=resnet26d, with a stem for small images; needs the timm extra.
-
-    `pip install 'imgrec[timm]'`.
-    """
+    """Any classifier of timm, such as model.architecture=resnet26d, with a small stem; install the extra "timm"."""
 
     @property
     def _built_as(self) -> "Architecture":
