@@ -204,7 +204,7 @@ def test_a_changed_loss_is_taken_as_data(saved: Callable[[], Path], state: State
         ("_target_", "os.system", "_target_ is not a key"),
         ("model.colour", 1, "model.colour is not a key"),
         ("plugin.name", "x", "plugin.name is not a key"),
-        ("model.name", "vit", "model.name must be one of cnn, resnet18, resnet50, whitened_cnn, got 'vit'"),
+        ("model.name", "vit", "model.name must be one of cnn, densenet_bc, "),
         ("model.widths", "wide", "model.widths: "),
         ("model.widths", [4, 0], "model.widths must be >= 1"),
         ("data", {"name": "folder"}, "data must be stored as dotted keys"),

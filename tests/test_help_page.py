@@ -69,6 +69,8 @@ def test_no_line_is_too_long_for_a_terminal_and_the_page_opens_with_the_usage() 
 _NEEDED = {
     "data=arrays": ["data.root=x.npz"],
     "data=folder": ["data.root=x"],
+    "model=timm": ["model.architecture=resnet18"],
+    "model=torchvision": ["model.architecture=resnet18"],
     "augment=growing": ["model=whitened_cnn"],
     "augment=speed": ["model=whitened_cnn"],
     "augment=speed96": ["model=whitened_cnn"],
@@ -107,7 +109,7 @@ def test_a_choice_shows_its_own_keys_with_what_each_is_there(axis: str, name: st
     section = getattr(config, axis)
     fields = {field.name for field in dataclasses.fields(section)} - {"name"}
     assert {row.partition(".")[2] for row in rows if "." in row} == fields
-    for field in fields - {"root", "tune"}:
+    for field in fields - {"architecture", "root", "tune"}:
         shown = re.search(r" \(([^();]*?)(; .*)?\)$", rows[f"{axis}.{field}"])
         assert shown is not None
         assert yaml.safe_load(shown[1]) == pytest.approx(getattr(section, field)), field

@@ -174,6 +174,7 @@ def place(tmp_path: Path, workplace: Path, monkeypatch: pytest.MonkeyPatch) -> P
     folder = tmp_path / "temporary"
     folder.mkdir()
     monkeypatch.setattr(tempfile, "tempdir", str(folder))
+    monkeypatch.setattr("imgrec.sockets.LONGEST", 1000)
     monkeypatch.setattr(rehearsals, "SECONDS", 0.5)
     return folder
 

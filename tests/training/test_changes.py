@@ -130,6 +130,7 @@ CASES: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
 ELSEWHERE = {
     "trainer.devices",
     "trainer.num_nodes",  # the same, where torchrun or srun starts the processes
+    "model.drop_path",  # test_library_networks.py
     "trainer.graphs",  # test_graphs.py, as a CPU has none
     "test",
     "test_protocols",

@@ -114,14 +114,16 @@ def test_dropout_may_change_in_a_resumed_run_and_the_architecture_may_not(
     tiny: list[str], command: Callable[..., tuple[int, str, str]]
 ) -> None:
     own = [word for word in tiny if not word.startswith("model.")]
-    words = [*own, "trainer.max_epochs=1", "model=torchvision", "model.architecture=mobilenet_v3_small"]
+    words = [*own, "trainer.max_epochs=1", "model=torchvision", "model.architecture=efficientnet_b0"]
     run = launch.train(words)
-    more = ["trainer.max_epochs=2", "model.dropout=0.5"]
-    going = launch.train([f"resume={run.folder}", *more, "resume_override=[trainer.max_epochs,model.dropout]"])
-    assert going.record.config["model.dropout"] == 0.5
+    more = ["trainer.max_epochs=2", "model.dropout=0.5", "model.drop_path=0.1"]
+    going = launch.train(
+        [f"resume={run.folder}", *more, "resume_override=[trainer.max_epochs,model.dropout,model.drop_path]"]
+    )
+    assert (going.record.config["model.dropout"], going.record.config["model.drop_path"]) == (0.5, 0.1)
     assert going.record.progress["epochs"] == 2
     code, _, err = command(
-        "train", f"resume={run.folder}", "model.architecture=mobilenet_v3_large", "trainer.max_epochs=2"
+        "train", f"resume={run.folder}", "model.architecture=efficientnet_b1", "trainer.max_epochs=2"
     )
     assert code == 2
     assert "model.architecture" in err.splitlines()[-1]
