@@ -86,3 +86,17 @@ def refuse_small(name: str, side: int, smallest: int, *, resizable: bool) -> Non
     if side < smallest:
         way_out = f"give data.image_size={smallest}" if resizable else "choose another network"
         raise UsageError(f"model={name} needs images of at least {smallest} px, got {side}; {way_out}")
+
+
+def refuse_depth(depth: int) -> None:
+    """Refuse a depth that three stages of equal blocks, of two layers each, cannot have beside four other layers.
+
+    Args:
+        depth: The number of layers with weights.
+
+    Raises:
+        UsageError: The depth is not 6 n + 4.
+    """
+    if (depth - 4) % 6:
+        near = 6 * round((depth - 4) / 6) + 4
+        raise UsageError(f"model.depth must be 6 n + 4, got {depth}; give model.depth={near}")

@@ -3,9 +3,8 @@
 from typing import TYPE_CHECKING
 
 from imgrec.config.fields import setting
-from imgrec.config.model import Model
+from imgrec.config.model import Model, refuse_depth
 from imgrec.config.registry import register
-from imgrec.errors import UsageError
 
 if TYPE_CHECKING:
     from torch import nn
@@ -26,9 +25,7 @@ class WideResnet(Model):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if (self.depth - 4) % 6:
-            near = 6 * round((self.depth - 4) / 6) + 4
-            raise UsageError(f"model.depth must be 6 n + 4, got {self.depth}; give model.depth={near}")
+        refuse_depth(self.depth)
 
     @property
     def smallest(self) -> int:
