@@ -4,8 +4,10 @@ import importlib.util
 import subprocess
 import sys
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
+import libraries
 import pytest
 import torch
 import torch.nn.functional as F
@@ -13,8 +15,6 @@ from torch import nn
 
 from imgrec.components.model.timm import Timm
 from imgrec.errors import RunError, UsageError
-from imgrec.models.build import build
-from imgrec.models.network import Network
 
 installed = pytest.mark.skipif(importlib.util.find_spec("timm") is None, reason="needs the extra timm")
 
@@ -39,29 +39,7 @@ FAMILIES = {  # architecture: parameters with 1000 classes, in millions, as timm
 QUICK = ("resnet10t", "mobilenetv4_conv_small")
 EACH = [name if name in QUICK else pytest.param(name, marks=pytest.mark.slow) for name in FAMILIES]
 
-
-def network(
-    architecture: str, *, image_size: int = 32, channels: int = 3, classes: int = 10, **settings: Any
-) -> Network:
-    fetch = settings.pop("fetch", True)
-    return build(
-        Timm(architecture=architecture, **settings),
-        num_classes=classes,
-        image_size=image_size,
-        channels=channels,
-        mean=[0.5] * channels,
-        std=[0.25] * channels,
-        fetch=fetch,
-    )
-
-
-def fitting(architecture: str) -> int:
-    """The smallest side from 32 px that fits, as the refusal of 32 px says."""
-    try:
-        Timm(architecture=architecture).check_images(32, resizable=True)
-    except UsageError as refusal:
-        return int(str(refusal).split("data.image_size=")[1].split(",")[0])
-    return 32
+network, fitting = partial(libraries.network, Timm), partial(libraries.fitting, Timm)
 
 
 @installed

@@ -3,9 +3,11 @@
 import dataclasses
 import hashlib
 import io
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import libraries
 import pytest
 import torch
 import torch.nn.functional as F
@@ -21,7 +23,6 @@ from imgrec.models import from_torchvision, pretrained
 from imgrec.models.build import build
 from imgrec.models.convolution import SmallImageConv
 from imgrec.models.from_torchvision import TorchvisionArchitecture
-from imgrec.models.network import Network
 
 FAMILIES = [
     "alexnet",
@@ -51,30 +52,7 @@ EACH = [name if name in QUICK else pytest.param(name, marks=pytest.mark.slow) fo
 WITH_PATCHES = {"convnext_tiny", "maxvit_t", "swin_t", "swin_v2_t", "vit_b_16"}
 KEEP_THEIR_STEM = {*WITH_PATCHES, "vgg11_bn"}
 
-
-def network(
-    architecture: str, *, image_size: int = 32, channels: int = 3, classes: int = 10, **settings: Any
-) -> Network:
-    fetch = settings.pop("fetch", True)
-    return build(
-        Torchvision(architecture=architecture, **settings),
-        num_classes=classes,
-        image_size=image_size,
-        channels=channels,
-        mean=[0.5] * channels,
-        std=[0.25] * channels,
-        fetch=fetch,
-    )
-
-
-def fitting(architecture: str) -> int:
-    """The smallest side from 32 px that fits, as the refusal of 32 px says."""
-    try:
-        Torchvision(architecture=architecture).check_images(32, resizable=True)
-    except UsageError as refusal:
-        (side,) = [word for word in str(refusal).split("data.image_size=")[1].split() if word.isdigit()]
-        return int(side)
-    return 32
+network, fitting = partial(libraries.network, Torchvision), partial(libraries.fitting, Torchvision)
 
 
 def test_every_classifier_of_torchvision_is_of_a_known_family() -> None:
