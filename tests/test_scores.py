@@ -7,7 +7,14 @@ import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
-from sklearn.metrics import accuracy_score, confusion_matrix, jaccard_score, top_k_accuracy_score
+from sklearn.metrics import (
+    accuracy_score,
+    balanced_accuracy_score,
+    confusion_matrix,
+    f1_score,
+    jaccard_score,
+    top_k_accuracy_score,
+)
 from torch import Tensor
 
 from imgrec.errors import RunError
@@ -63,6 +70,8 @@ def test_every_score_is_its_definition(sizes: list[int]) -> None:
     assert found["top1"] == pytest.approx(accuracy_score(truth, said), abs=1e-6)
     assert found["top5"] == pytest.approx(top_k_accuracy_score(truth, probabilities, k=5, labels=labels), abs=1e-6)
     assert found["iou"] == pytest.approx(jaccard_score(truth, said, average="macro"), abs=1e-6)
+    assert found["balanced_accuracy"] == pytest.approx(balanced_accuracy_score(truth, said), abs=1e-6)
+    assert found["macro_f1"] == pytest.approx(f1_score(truth, said, average="macro"), abs=1e-6)
     assert found["confusion"].tolist() == confusion_matrix(truth, said, labels=labels).tolist()
     assert found["ece"] == pytest.approx(calibration_error(probabilities.max(axis=1), said == truth), abs=1e-6)
     losses = np.array([float(row[2]) for row in rows])
@@ -80,6 +89,8 @@ def test_the_intersection_over_union_of_a_worked_example() -> None:
     logits = torch.nn.functional.one_hot(torch.tensor([0, 1, 1, 1]), 3).float()
     found = counted([(logits, torch.tensor([0, 0, 1, 1]), torch.tensor(0.0))], classes=3)
     assert found["iou"] == pytest.approx((1 / 2 + 2 / 3) / 2)
+    assert found["balanced_accuracy"] == pytest.approx((1 / 2 + 1) / 2)
+    assert found["macro_f1"] == pytest.approx((2 / 3 + 4 / 5) / 2)
     assert found["top1"] == pytest.approx(3 / 4)
     assert found["confusion"].tolist() == [[1, 1, 0], [0, 2, 0], [0, 0, 0]]
 

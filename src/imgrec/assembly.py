@@ -20,7 +20,7 @@ from imgrec.data.scan import Listing
 from imgrec.data.source import Images, Source
 from imgrec.datamodule import ImageData
 from imgrec.errors import RunError, StrPath, UsageError, shown
-from imgrec.losses import LossFunction
+from imgrec.losses import LossFunction, balanced_weights
 from imgrec.models.build import build as build_network
 from imgrec.models.build import runs_as
 from imgrec.models.network import Network
@@ -132,7 +132,27 @@ def classifier(
         position=position,
         channels_last=config.trainer.channels_last,
         runs=runs_as(config, built, images.train),
+        class_weights_k=_class_weights(config, images),
     )
+
+
+def _class_weights(config: Config, images: Source) -> Tensor | None:
+    """Return the weight of each class in the training loss (K,); None where all weigh alike."""
+    given, classes = config.loss.class_weights, len(images.classes)
+    if given == "none":
+        return None
+    if given == "balanced":
+        try:
+            return balanced_weights(images.train.labels, classes)
+        except ValueError:
+            images_k = images.train.labels.bincount(minlength=classes)
+            raise UsageError(
+                "loss.class_weights=balanced needs a training image of every class, got none of"
+                f" {images.classes[int(images_k.argmin())]!r}; give a list of {classes} numbers, or leave it out"
+            ) from None
+    if len(given) != classes:
+        raise UsageError(f"loss.class_weights must have a number for each of {classes} classes, got {len(given)}")
+    return torch.tensor(given)
 
 
 def _check_outside(config: Config, network: Network, loss: LossFunction, images: Source) -> None:

@@ -11,7 +11,7 @@ from torch.optim import Optimizer
 
 from imgrec.checkpoint import snapshot
 from imgrec.distributed import gathered, own
-from imgrec.losses import LossFunction
+from imgrec.losses import LossFunction, weighted_mean
 from imgrec.optim.schedules import Schedule
 from imgrec.scores import Scores
 from imgrec.stored.meta import META, Meta
@@ -36,6 +36,8 @@ class Classifier(lightning.LightningModule):
         position: The run's position in the training.
         channels_last: True for the NHWC memory format.
         runs: Runs the network in its own place, with the same results; None for the network itself.
+        class_weights_k: The weight of each class in the training loss, float32 (K,); None where all weigh alike. Losses
+            of validation and test images are not weighted.
     """
 
     def __init__(
@@ -51,6 +53,7 @@ class Classifier(lightning.LightningModule):
         position: RunPosition | None = None,
         channels_last: bool = False,
         runs: Callable[[Tensor], Tensor] | None = None,
+        class_weights_k: Tensor | None = None,
     ) -> None:
         super().__init__()
         self.memory_format = torch.channels_last if channels_last else torch.contiguous_format
@@ -66,6 +69,8 @@ class Classifier(lightning.LightningModule):
         self._schedule: Schedule | None = None
         self._position = position or RunPosition()
         self._runs = runs
+        self.class_weights_k: Tensor | None
+        self.register_buffer("class_weights_k", class_weights_k, persistent=False)  # the configuration keeps them
 
     def forward(self, images_nchw: Tensor) -> Tensor:
         """Return the logits (N, K) of images (N, C, H, W) in [0, 1]."""
@@ -76,7 +81,7 @@ class Classifier(lightning.LightningModule):
         """Return the loss, and for callbacks the logits (N, K)."""
         images_nchw, targets = batch
         shown = self._resize(images_nchw, self._progress())
-        loss, logits_nk = self._step((shown, targets), self.train_scores)
+        loss, logits_nk = self._step((shown, targets), self.train_scores, self.class_weights_k)
         weight = self._loss_weight(batch_idx)
         return {"loss": loss if weight == 1 else loss * weight, "logits": logits_nk.detach()}
 
@@ -119,10 +124,13 @@ class Classifier(lightning.LightningModule):
         """Return the share of the training that is done, in [0, 1)."""
         return self._schedule.position / self._steps if self._schedule is not None else 0.0
 
-    def _step(self, batch: Batch, scores: Scores) -> tuple[Tensor, Tensor]:
+    def _step(self, batch: Batch, scores: Scores, weights_k: Tensor | None = None) -> tuple[Tensor, Tensor]:
         images_nchw, targets = batch
         logits_nk = self(images_nchw)
-        loss = self.loss(logits_nk, targets)
+        if weights_k is None:
+            loss = self.loss(logits_nk, targets)
+        else:
+            loss = weighted_mean(self.loss(logits_nk, targets, reduction="none"), targets, weights_k)
         scores.update(logits_nk, targets, loss)
         return loss, logits_nk
 

@@ -68,6 +68,7 @@ class ImageData(lightning.LightningDataModule):
             world_size=world_size,
             resident_on=self._resident_on(),
             subset=self._subset,
+            balances=self._data.sampler == "balanced",
         )
         assert isinstance(loader.dataset, TrainBatches | ResidentBatches)
         self._batches = loader.dataset

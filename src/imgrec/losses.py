@@ -108,6 +108,39 @@ def hinge(logits_nk: Tensor, target: Tensor, *, margin: float = 1.0, reduction: 
     return reduced((probabilities(target, logits_nk) * losses_nk).sum(dim=1), reduction)
 
 
+def balanced_weights(labels_n: Tensor, num_classes: int) -> Tensor:
+    """Return the weight of each class, N / (K N_k) for N_k images of class k: float32 (K,).
+
+    Their mean over the images is 1 (King & Zeng 2001, section 4.2; scikit-learn's class_weight="balanced").
+
+    Args:
+        labels_n: The class of each training image.
+        num_classes: K.
+
+    Raises:
+        ValueError: A class has no image.
+    """
+    images_k = labels_n.bincount(minlength=num_classes)
+    if not images_k.all():
+        raise ValueError(f"balanced weights need an image of every class, got none of class {int(images_k.argmin())}")
+    return (len(labels_n) / (num_classes * images_k.double())).float()
+
+
+def weighted_mean(losses_n: Tensor, target: Tensor, weights_k: Tensor) -> Tensor:
+    """Return the mean over the batch of each image's loss times the weight of its class.
+
+    The sum is divided by the number of images, not by the sum of their weights: so batches of any size and any number
+    of devices give the same gradient on average. Class probabilities weigh as the mean over their classes.
+
+    Args:
+        losses_n: The loss of each image.
+        target: Indices or probabilities.
+        weights_k: The weight of each class.
+    """
+    weights_n = target.to(weights_k.dtype) @ weights_k if target.is_floating_point() else weights_k[target]
+    return (losses_n * weights_n).mean()
+
+
 def _two_best(logits_nk: Tensor) -> tuple[tuple[Tensor, Tensor], Tensor]:
     values_n2, classes_n2 = logits_nk.topk(2, dim=1)
     return (values_n2[:, :1], values_n2[:, 1:]), classes_n2[:, :1]

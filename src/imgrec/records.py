@@ -28,7 +28,7 @@ class Score:
     Attributes:
         split: train, val or test.
         protocol: How it was measured (`clean`, `tta_flip`, ...).
-        metric: Top1, top5, loss, iou, ece, ...; all but loss are fractions in [0, 1].
+        metric: Top1, top5, loss, iou, balanced_accuracy, macro_f1, ece, ...; all but loss are fractions in [0, 1].
         value: The number.
         n: The number of images.
         at: `best` or `last`.

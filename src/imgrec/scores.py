@@ -70,6 +70,8 @@ class Counts(Metric):
         scores = {
             "top1": hits.sum() / images,
             "iou": _mean_iou(confusion),
+            "balanced_accuracy": _balanced_accuracy(confusion),
+            "macro_f1": _macro_f1(confusion),
             "ece": _calibration_error(self.bins),
             "loss": (self.losses[1] / self.losses[0]).float(),
             "confusion": self.confusion.clone(),
@@ -86,6 +88,18 @@ def _mean_iou(confusion: Tensor) -> Tensor:
     occurs = (union > 0).float()
     iou = hits / union.clamp_min(1)
     return (occurs * iou / occurs.sum()).sum()
+
+
+def _balanced_accuracy(confusion: Tensor) -> Tensor:
+    """Return the mean recall over the classes that are true for an image (Brodersen et al. 2010)."""
+    true = confusion.sum(dim=1)
+    return (confusion.diag() / true.clamp_min(1)).sum() / (true > 0).sum()
+
+
+def _macro_f1(confusion: Tensor) -> Tensor:
+    """Return the mean F1 = 2 TP / (2 TP + FP + FN) over the classes that are true or predicted for an image."""
+    both = confusion.sum(dim=0) + confusion.sum(dim=1)
+    return (2 * confusion.diag() / both.clamp_min(1)).sum() / (both > 0).sum()
 
 
 def _calibration_error(bins: Tensor) -> Tensor:
@@ -105,8 +119,9 @@ class Scores(nn.Module):
     for each batch would cost a small network's step more time than its loss.
 
     Scalars are fractions in [0, 1], except the loss: `top1`; `top5` from six classes on; `loss`, the mean over images;
-    `iou`, the classes' mean of TP / (TP + FP + FN) (Jaccard 1901); `ece`, the expected calibration error over 15 equal
-    bins (Guo et al. 2017). The table `confusion` (K, K) contains counts, with one row for each true class. A soft
+    `iou`, the classes' mean of TP / (TP + FP + FN) (Jaccard 1901); `balanced_accuracy`, the classes' mean recall
+    (Brodersen et al. 2010); `macro_f1`, the classes' mean F1; `ece`, the expected calibration error over 15 equal bins
+    (Guo et al. 2017). The table `confusion` (K, K) contains counts, with one row for each true class. A soft
     target counts as its most probable class.
     """
 

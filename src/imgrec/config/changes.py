@@ -63,6 +63,7 @@ CHANGES: Mapping[str, Change] = {
     "data.label_noise": Change(REFUSED, _TRAINED),
     "data.noise_kind": Change(REFUSED, _TRAINED),
     "data.noise_seed": Change(REFUSED, _TRAINED),
+    "data.sampler": Change(AT_EPOCH, "the images that an epoch visits are chosen as it begins"),
     "data.prune": Change(
         EFFECTIVE, "images are chosen anew in the next whole epoch; at an epoch's beginning where some are left out"
     ),

@@ -84,6 +84,12 @@ class Data(Component):
     noise_seed: int = setting(
         0, "other wrong labels for each number, where data.label_noise is given", at_least=0, at_most=2**32 - 1
     )
+    sampler: str = setting(
+        "shuffle",
+        "which training images an epoch visits: shuffle, each once; balanced, as many visits, the same number of every"
+        " class",
+        among=("shuffle", "balanced"),
+    )
     prune: float = setting(
         0.0,
         "share of the training images, the easiest, to go on without after data.prune_after",

@@ -16,6 +16,8 @@ METRICS = (
     "top5",
     "loss",
     "iou",
+    "balanced_accuracy",
+    "macro_f1",
     "ece",
     "ece_debiased",
     "ece_calibrated",

@@ -130,6 +130,11 @@ class Config:
             )
 
     def _check_pruning(self) -> None:
+        if self.data.sampler != "shuffle":
+            raise UsageError(
+                f"data.prune needs data.sampler=shuffle, as both choose which images an epoch visits, got"
+                f" {self.data.sampler!r}; drop one of the two, or give data.prune=0"
+            )
         if self.augment.mix != "none":
             raise UsageError(
                 "data.prune needs augment.mix=none, as a mixture's loss tells of the draw more than of an image, got"

@@ -32,6 +32,7 @@ class _Purpose(IntEnum):
     BOX = 7
     LIGHT = 8
     MIXED = 9
+    CLASS_ORDER = 10
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,6 +68,11 @@ class Draws:
 def order(count: int, *, seed: int, epoch: int) -> NDArray[np.int64]:
     """Return the order in which pass `epoch` visits `count` images: int64 (N,), a permutation."""
     return _generator(seed, epoch, _Purpose.ORDER).permutation(count)
+
+
+def class_order(count: int, *, seed: int, label: int, number: int) -> NDArray[np.int64]:
+    """Return the order in which pass `number` over a class visits its `count` images: int64, a permutation."""
+    return _generator(seed, number, _Purpose.CLASS_ORDER, label).permutation(count)
 
 
 def draw(cfg: Augment, count: int, *, seed: int, epoch: int) -> Draws:
@@ -125,5 +131,5 @@ def _light(cfg: Augment, drawn_n2: NDArray[np.float64]) -> NDArray[np.float32]:
     return np.stack([gain_n, offset_n], axis=1).astype(np.float32)
 
 
-def _generator(seed: int, epoch: int, purpose: _Purpose) -> np.random.Generator:
-    return np.random.Generator(np.random.PCG64(np.random.SeedSequence([seed, epoch, int(purpose)])))
+def _generator(seed: int, epoch: int, purpose: _Purpose, *more: int) -> np.random.Generator:
+    return np.random.Generator(np.random.PCG64(np.random.SeedSequence([seed, epoch, int(purpose), *more])))

@@ -6,6 +6,7 @@ and `resident` in torch. Neither computes anything about an image that is not in
 
 # N images of the training set, V visits of a device in an epoch, B of them in a batch
 
+import dataclasses
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, Self, TypeVar
@@ -14,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from imgrec.config.augment import Augment
+from imgrec.data import balanced
 from imgrec.data.augment_params import Draws, draw
 from imgrec.data.pruning import Subset
 from imgrec.data.visits import Visits, visits
@@ -83,7 +85,13 @@ class EpochTable(Table[Column]):
 
 
 def epoch_table(
-    cfg: Augment, labels_n: NDArray[np.int64], visited: Visits, *, seed: int, side: tuple[int, int]
+    cfg: Augment,
+    labels_n: NDArray[np.int64],
+    visited: Visits,
+    *,
+    seed: int,
+    side: tuple[int, int],
+    standing_n: NDArray[np.int64] | None = None,
 ) -> EpochTable[Array]:
     """Return the table of an epoch with these visits.
 
@@ -93,16 +101,32 @@ def epoch_table(
         visited: The visits.
         seed: The run's seed.
         side: (H,W) of every image.
+        standing_n: The image in each place, where visits are of places (`balanced.standing`). Each place then has draws
+            of its own, and so has each visit of an image that stands in several.
 
     Raises:
         UsageError: Images are to be mixed and there is only one.
     """
     parts = []
+    if standing_n is not None:
+        labels_n = labels_n[standing_n]
     for number, index_v in visited.passes():
         draws = draw(cfg, len(labels_n), seed=seed, epoch=number)
         parts.append(_of_pass(cfg, draws, index_v, labels_n, side=side))
     table: EpochTable[Array] = _stacked(parts)
-    return table
+    return table if standing_n is None else _of_images(table, standing_n)
+
+
+def _of_images(table: EpochTable[Array], standing_n: NDArray[np.int64]) -> EpochTable[Array]:
+    """Return the table of places as one of the images that stand in them."""
+
+    def named(its: Transforms[Array]) -> Transforms[Array]:
+        return dataclasses.replace(its, index_v=standing_n[its.index_v])
+
+    mixing = table.mixing
+    if mixing is not None:
+        mixing = dataclasses.replace(mixing, partners=named(mixing.partners))
+    return EpochTable(own=named(table.own), mixing=mixing)
 
 
 def _of_pass(
@@ -224,6 +248,7 @@ class Epochs:
         rank: int,
         world_size: int,
         subset: Subset | None,
+        balances: bool,
     ) -> None:
         self._cfg = cfg
         self._labels_n = labels_n
@@ -232,7 +257,9 @@ class Epochs:
         self._rank = rank
         self._world_size = world_size
         self._subset = subset
+        self._balances = balances
         self._visits: tuple[int, Visits] | None = None
+        self._standing: tuple[int, NDArray[np.int64]] | None = None
 
     def __len__(self) -> int:
         """The number of batches of an epoch; the last batch may be smaller."""
@@ -245,11 +272,28 @@ class Epochs:
 
     def indices(self, epoch: int, number: int) -> NDArray[np.int64]:
         """Return the images that this batch of the epoch visits: int64 (B,)."""
-        return self._visited(epoch).index_v[self.batch(number)]
+        places_b = self._visited(epoch).index_v[self.batch(number)]
+        standing_n = self._standing_in(epoch)
+        return places_b if standing_n is None else standing_n[places_b]
 
     def table(self, epoch: int, *, side: tuple[int, int]) -> EpochTable[Array]:
         """Make the table of the epoch. side: (H,W) of every image."""
-        return epoch_table(self._cfg, self._labels_n, self._visited(epoch), seed=self._seed, side=side)
+        return epoch_table(
+            self._cfg,
+            self._labels_n,
+            self._visited(epoch),
+            seed=self._seed,
+            side=side,
+            standing_n=self._standing_in(epoch),
+        )
+
+    def _standing_in(self, epoch: int) -> NDArray[np.int64] | None:
+        """Return the image in each place of a balanced epoch; None where each image stands in its own."""
+        if not self._balances:
+            return None
+        if self._standing is None or self._standing[0] != epoch:
+            self._standing = (epoch, balanced.standing(self._labels_n, seed=self._seed, epoch=epoch))
+        return self._standing[1]
 
     def _visited(self, epoch: int) -> Visits:
         if self._visits is None or self._visits[0] != epoch:

@@ -80,6 +80,7 @@ class TrainBatches(Dataset[Batch]):
         rank: int,
         world_size: int,
         subset: Subset | None = None,
+        balances: bool = False,
     ) -> None:
         self._images = images
         self._padded = pad(images, augment)
@@ -93,6 +94,7 @@ class TrainBatches(Dataset[Batch]):
             rank=rank,
             world_size=world_size,
             subset=subset,
+            balances=balances,
         )
         self._side = _side(images.images_nchw) if isinstance(images, MemoryImages) else None
         self._held: tuple[int, EpochTable[Array]] | None = None
@@ -200,6 +202,7 @@ def train_loader(
     world_size: int = 1,
     resident_on: torch.device | None = None,
     subset: Subset | None = None,
+    balances: bool = False,
 ) -> DataLoader[Batch]:
     """Return a loader of training batches. See `TrainBatches` for the batches and `BatchNumbers` for how to resume.
 
@@ -215,6 +218,7 @@ def train_loader(
         world_size: The number of devices.
         resident_on: A device on which to store the images and make the batches, without workers; see `ResidentBatches`.
         subset: Which images are visited; None for all.
+        balances: True to visit every class equally often (`balanced.standing`).
 
     Raises:
         UsageError: Images are to be mixed and there is only one.
@@ -234,6 +238,7 @@ def train_loader(
             rank=rank,
             world_size=world_size,
             subset=subset,
+            balances=balances,
         )
         return _loader(resident, len(resident), num_workers=0, pin_memory=False)
     batches = TrainBatches(
@@ -245,6 +250,7 @@ def train_loader(
         rank=rank,
         world_size=world_size,
         subset=subset,
+        balances=balances,
     )
     return _loader(batches, len(batches), num_workers, pin_memory)
 

@@ -42,6 +42,7 @@ class ResidentBatches(Dataset[tuple[Tensor, Tensor]]):
         rank: int,
         world_size: int,
         subset: Subset | None = None,
+        balances: bool = False,
     ) -> None:
         if not isinstance(images, MemoryImages):
             raise ValueError(f"resident batches need MemoryImages, got {type(images).__name__}")
@@ -60,6 +61,7 @@ class ResidentBatches(Dataset[tuple[Tensor, Tensor]]):
             rank=rank,
             world_size=world_size,
             subset=subset,
+            balances=balances,
         )
         self._device = device
         self._pixels_ncp = images.images_nchw.view(count, channels, height * width).to(device)

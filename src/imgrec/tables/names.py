@@ -14,6 +14,8 @@ _METRICS = {
     "top1": "top-1 accuracy",
     "top5": "top-5 accuracy",
     "iou": "mean IoU",
+    "balanced_accuracy": "balanced accuracy",
+    "macro_f1": "macro F1",
     "ece": "ECE",
     "ece_debiased": "debiased ECE",
     "ece_calibrated": "ECE after temperature scaling",
