@@ -17,6 +17,7 @@ from imgrec.config.root import Config
 from imgrec.data.source import Source
 from imgrec.errors import RunError
 from imgrec.losses import cross_entropy, label_smoothing
+from imgrec.rebuilding import rebuild
 
 WORDS = ["data=folder", "model.widths=[4,8]", "model.hidden=6", "loss=label_smoothing", "loss.smoothing=0.25"]
 State = dict[str, Any]
@@ -53,7 +54,7 @@ def saved(tmp_path: Path, state: State) -> Callable[[], Path]:
 
 def refusal(path: Path) -> str:
     with pytest.raises(RunError) as caught:
-        assembly.trained(path)
+        rebuild(path)
     text = str(caught.value)
     assert text.startswith(str(path))
     assert "\n" not in text
@@ -119,7 +120,7 @@ def test_a_rebuilt_network_gives_the_bits_of_the_saved_one(
     classifier = assembly.classifier(config, source, run_id="a" * 64, fingerprint="f", resumed=False)
     state = {"state_dict": classifier.state_dict(), "global_step": 7, META: classifier.meta.to_plain()}
     checkpoint.save(state, tmp_path / "last.ckpt")
-    rebuilt = assembly.trained(tmp_path / "last.ckpt").network
+    rebuilt = rebuild(tmp_path / "last.ckpt").network
     images = torch.rand(4, 3, 16, 16).contiguous(memory_format=arrangement)
     with torch.no_grad():
         assert torch.equal(rebuilt(images), classifier.network.eval()(images))
@@ -128,7 +129,7 @@ def test_a_rebuilt_network_gives_the_bits_of_the_saved_one(
 def test_a_checkpoint_becomes_the_network_that_was_saved(
     saved: Callable[[], Path], state: State, config: Config, source: Source
 ) -> None:
-    trained = assembly.trained(saved())
+    trained = rebuild(saved())
     assert trained.config == config
     assert trained.classes == ("bars", "disc", "frame")
     assert (trained.run_id, trained.step) == ("a" * 64, 7)
@@ -163,7 +164,7 @@ def test_a_pretrained_network_out_of_a_checkpoint_needs_no_download(
     classifier = assembly.classifier(pretrained, source, run_id="b", fingerprint="f", resumed=True)
     path = tmp_path / "last.ckpt"
     checkpoint.save({"state_dict": classifier.state_dict(), "global_step": 0, META: classifier.meta.to_plain()}, path)
-    assert assembly.trained(path).config.model == pretrained.model
+    assert rebuild(path).config.model == pretrained.model
     assert not (tmp_path / "hub").exists()
 
 
@@ -194,7 +195,7 @@ def test_other_classes_than_the_weights_have_are_refused(saved: Callable[[], Pat
 def test_a_changed_loss_is_taken_as_data(saved: Callable[[], Path], state: State) -> None:
     state[META]["config"] |= {"loss.name": "cross_entropy"}
     del state[META]["config"]["loss.smoothing"]
-    assert assembly.trained(saved()).loss is cross_entropy
+    assert rebuild(saved()).loss is cross_entropy
 
 
 @pytest.mark.parametrize(

@@ -176,7 +176,7 @@ def test_the_code_of_a_run_is_what_computes_it() -> None:
     found = codebase.of_run()
     assert {"imgrec.losses", "imgrec.models.resnet", "imgrec.training.final", "imgrec.config.loss"} <= found.keys()
     ours = {"cli", "launch", "resuming", "remeasure", "verify", "drift", "reference", "summary", "statistics"}
-    rooms = ("imgrec.tables", "imgrec.report", "imgrec.sweep")
+    rooms = ("imgrec.tables", "imgrec.report", "imgrec.sweeps")
     assert not [name for name in found if name.startswith(rooms) or name.removeprefix("imgrec.") in ours]
 
 

@@ -233,8 +233,8 @@ def test_an_edited_formula_is_told_of_at_once(clone: Path, words: list[str], wor
 @pytest.fixture
 def swept(tiny: list[str], one_run: Path) -> tuple[list[str], Path]:
     """The words of a sweep of two finished runs, and the folder of the first."""
-    from imgrec.sweep.grid import Grid
-    from imgrec.sweep.run import Sweep
+    from imgrec.sweeps.grid import Grid
+    from imgrec.sweeps.run import Sweep
 
     words = [*tiny, "trainer.max_epochs=1", "seed=0,1"]
     jobs = Grid().planned(words, Sweep(words).jobs)

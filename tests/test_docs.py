@@ -103,6 +103,25 @@ def test_the_readmes_python_gives_scores_and_names(workplace: Path, monkeypatch:
     assert set(names["names"]) <= set("0123456789")  # type: ignore[arg-type]
 
 
+def test_the_page_on_python_runs_as_it_is(imgrec: Callable[..., Any], workplace: Path) -> None:
+    """Its blocks run one after the other, with one epoch instead of the demo's, and a smaller network."""
+    blocks = re.findall(r"```python\n(.+?)```", (ROOT / "docs/python.md").read_text(), re.DOTALL)
+    code = "\n".join(blocks).replace(
+        '"experiment=demo",', f"'experiment=demo', *{[*SHORT[:2], 'data.batch_size=256']},"
+    )
+    code = code.replace('"model=resnet18"', "'model.widths=[4]', 'model.hidden=8'")
+
+    def run() -> None:
+        exec(code, {"__name__": "page"})
+        raise SystemExit(0)
+
+    child = imgrec(before=run)
+    assert child.wait() == 0, child.log.read_text()
+    said = child.log.read_text()
+    assert "torch.Size([4, 10])" in said
+    assert re.search(r"adam +2 ", said), "the frame has two runs of each optimizer"
+
+
 def _prose(page: Path) -> str:
     """A page without its code, of blocks or within a line."""
     return re.sub(r"^```.*?^```|`[^`\n]+`", "", page.read_text(), flags=re.MULTILINE | re.DOTALL)

@@ -27,7 +27,7 @@ from hydra.version import VersionBase
 
 from imgrec import launch, records, runfolder, runlog, verify
 from imgrec.errors import RunError, UsageError
-from imgrec.sweep.run import Sweep
+from imgrec.sweeps.run import Sweep
 
 
 def footprint() -> dict[str, Any]:
@@ -202,6 +202,6 @@ def test_a_run_of_a_sweep_says_nothing_on_the_terminal_whatever_a_live_view_make
         monkeypatch.setattr(sys, "stderr", view)  # as rich's live view does
         with runlog.kept(tmp_path, quiet=True):
             logging.getLogger("imgrec.training").info("reading val")
-        logging.getLogger("imgrec.sweep").info("told")
+        logging.getLogger("imgrec.sweeps").info("told")
     assert (console.getvalue(), view.getvalue()) == ("", "told\n"), "it stands above the view"
     assert "reading val" in (tmp_path / runlog.LOG).read_text()

@@ -53,7 +53,7 @@ def test_a_file_s_components_are_trained_measured_verified_and_resumed(
         from imgrec.config import outside
         from imgrec.config.compose import compose
         from imgrec.errors import UsageError
-        from imgrec.sweep.run import Sweep
+        from imgrec.sweeps.run import Sweep
 
         outside.load(["my_parts.py"])
         outside.load(["my_parts.py"])
@@ -312,7 +312,7 @@ def test_one_choice_s_silent_key_is_not_another_s(
     parts.write_text(PARTS.replace("    note: str", gamma))
     python(f"""
         from imgrec.config import outside
-        from imgrec.sweep.run import Sweep
+        from imgrec.sweeps.run import Sweep
 
         outside.load(["my_parts.py"])
         words = {[*tiny, "trainer.max_epochs=1", "hydra.sweep.dir=s"]!r}

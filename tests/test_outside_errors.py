@@ -126,7 +126,7 @@ def test_what_an_outside_component_raises_is_told_with_its_name_file_and_line_an
         import os
         from imgrec import command_end, launch
         from imgrec.config import outside
-        from imgrec.sweep.run import Sweep
+        from imgrec.sweeps.run import Sweep
 
         outside.load(["parts.py"])
         for place in {list(TOLD)!r}:

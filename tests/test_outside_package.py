@@ -29,7 +29,7 @@ import os, sys
 from pathlib import Path
 from imgrec import evaluate, launch, records, verify
 from imgrec.errors import Interrupted
-from imgrec.sweep.run import Sweep
+from imgrec.sweeps.run import Sweep
 
 words = {words!r}
 whole = launch.train([*words, "trainer.max_epochs=2", "hydra.run.dir=whole"]).record

@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 
 import imgrec
-from imgrec import assembly, curve_file, evaluate, records
+from imgrec import curve_file, evaluate, records
 from imgrec.errors import RunError, UsageError
+from imgrec.rebuilding import rebuild
 
 
 def test_importing_it_loads_neither_torch_nor_hydra() -> None:
@@ -42,8 +43,7 @@ def test_a_run_is_loaded_from_its_folder_or_a_checkpoint(finished: Path, kind: C
 @pytest.mark.parametrize("kind", [str, Path])
 def test_paths_are_str_or_path(finished: Path, kind: Callable[[Path], str | Path]) -> None:
     assert (
-        assembly.trained(kind(finished / "checkpoints/best.ckpt")).run_id
-        == records.read(kind(finished / "record.json")).run_id
+        rebuild(kind(finished / "checkpoints/best.ckpt")).run_id == records.read(kind(finished / "record.json")).run_id
     )
     assert curve_file.read_curves(kind(finished / "curves.csv"))
     assert evaluate.evaluate(kind(finished), output=kind(Path("scores.json"))).path == Path("scores.json")

@@ -25,7 +25,7 @@ from pathlib import Path
 import imgrec
 from imgrec import launch
 from imgrec.config import outside
-from imgrec.sweep.run import Sweep
+from imgrec.sweeps.run import Sweep
 from imgrec.tables import command as tables
 
 top, here = os.path.dirname(imgrec.__file__), os.getcwd()

@@ -19,7 +19,7 @@ from pathlib import Path
 from bench import tell_place
 
 from imgrec import records
-from imgrec.sweep.rehearsal import Rehearsal, rehearse
+from imgrec.sweeps.rehearsal import Rehearsal, rehearse
 
 _DIGITS = ["data=digits", "trainer=cpu", "trainer.threads=1", "trainer.tensorboard=false"]
 SWEEPS = {

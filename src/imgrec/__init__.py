@@ -13,36 +13,50 @@ Public names are imported at their first use, so that `import imgrec` itself loa
 TYPE_CHECKING = False
 
 if TYPE_CHECKING:
-    from imgrec.assembly import Trained
     from imgrec.errors import Interrupted, RunError, UsageError
     from imgrec.evaluate import load
     from imgrec.frames import load_curves, load_runs
     from imgrec.launch import Outcome, train
+    from imgrec.parts import Choice, Parts, choices, compose
+    from imgrec.rebuilding import Prediction, Trained
     from imgrec.records import Record, Score
+    from imgrec.sweeps.command import sweep
 
 __version__ = "0.1.0"
 __all__ = [
+    "Choice",
     "Interrupted",
     "Outcome",
+    "Parts",
+    "Prediction",
     "Record",
     "RunError",
     "Score",
     "Trained",
     "UsageError",
     "__version__",
+    "choices",
+    "compose",
     "load",
     "load_curves",
     "load_runs",
+    "sweep",
     "train",
 ]
 
 _PLACES = {
-    "Trained": "assembly",
+    "Trained": "rebuilding",
+    "Prediction": "rebuilding",
     "Interrupted": "errors",
     "RunError": "errors",
     "UsageError": "errors",
     "load_curves": "frames",
     "load_runs": "frames",
+    "Choice": "parts",
+    "Parts": "parts",
+    "choices": "parts",
+    "compose": "parts",
+    "sweep": "sweeps.command",
     "Outcome": "launch",
     "train": "launch",
     "Record": "records",

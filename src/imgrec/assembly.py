@@ -1,17 +1,13 @@
-"""Build objects from a configuration or a checkpoint: images, loaders, networks, losses. Only this module does so."""
+"""Build objects from a configuration: images, loaders, networks, losses. Only this module does so."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
 import imgrec
-from imgrec import checkpoint
 from imgrec.classifier import Classifier
-from imgrec.config import listed, origins, outside_errors, serialize
-from imgrec.config.listed import LISTS
+from imgrec.config import origins, outside_errors, serialize
 from imgrec.config.root import Config
 from imgrec.data import sources
 from imgrec.data.files import Files
@@ -19,30 +15,17 @@ from imgrec.data.resize import resized, side_at
 from imgrec.data.scan import Listing
 from imgrec.data.source import Images, Source
 from imgrec.datamodule import ImageData
-from imgrec.errors import RunError, StrPath, UsageError, shown
+from imgrec.errors import UsageError
 from imgrec.losses import LossFunction, balanced_weights
 from imgrec.models.build import build as build_network
 from imgrec.models.build import runs_as
 from imgrec.models.network import Network
 from imgrec.optim.build import build_optimizer
 from imgrec.optim.schedules import build_schedule
-from imgrec.stored.meta import META, Meta
+from imgrec.stored.meta import Meta
 from imgrec.stored.position import RunPosition
 
 _ENOUGH = 5000 * 32 * 32  # pixels of the images that Jordan 2024 (arXiv 2404.00498) used
-
-
-@dataclass(kw_only=True)
-class Trained:
-    """A network from a checkpoint, in eval mode, with the description of its training."""
-
-    network: Network
-    loss: LossFunction
-    config: Config
-    classes: tuple[str, ...]
-    run_id: str
-    step: int
-    fingerprint: str
 
 
 def source(config: Config, listing: Listing | None = None) -> Source:
@@ -252,69 +235,3 @@ def normalises_single_values(config: Config, side: int) -> bool:
                 layer.register_forward_pre_hook(look)
         shapes.train()(torch.empty(2, 3, side, side))
     return alone
-
-
-def trained(path: StrPath, *, other_code: bool = False) -> Trained:
-    """Return the network of a checkpoint file, rebuilt from the configuration in the file.
-
-    The configuration is data: it only selects known networks and losses. With a moving average of the weights, the
-    weights are the averaged ones. They have the memory format of the training, so that the rebuilt network computes the
-    same bits as the saved one on the same machine. Listed components that are not loaded, such as the protocols of the
-    run, are left out of the result's configuration.
-
-    Args:
-        path: The file.
-        other_code: True if an outside network, loss or data set may have changed since.
-
-    Raises:
-        UsageError: An outside component of the run is not loaded, or what decides its scores has changed.
-        RunError: The file is damaged, or its weights are those of another network.
-    """
-    path = Path(path)
-    state = checkpoint.load(path)
-    if state.get(META) is None:
-        raise RunError(f"{path} must be a checkpoint that imgrec wrote: it carries no configuration; name a run's own")
-    meta = Meta.of(path, state)
-    prefix = "network."
-    weights = {name[len(prefix) :]: value for name, value in state["state_dict"].items() if name.startswith(prefix)}
-    axes = {key: key.partition("=")[0] for key in meta.components}
-    origins.refuse_missing({key: meta.components[key] for key in axes if axes[key] not in LISTS}, shown(path))
-    if not other_code:
-        of_scores = {key: meta.components[key] for key in axes if axes[key] in origins.OF_SCORES}
-        origins.refuse_other(of_scores, shown(path))
-    try:
-        config = serialize.from_flat(listed.without(meta.config, origins.missing(meta.components)))
-        with torch.device("meta"):  # shapes only, as the network may be larger than the memory
-            outline = network_of(config, meta)
-    except RunError:  # a package that the network needs is not installed
-        raise
-    except (TypeError, ValueError, AttributeError, RuntimeError, OverflowError) as error:  # UsageError is a ValueError
-        if (told := outside_errors.explained(error)) is not None:
-            raise told from error
-        raise RunError(
-            f"{path} carries a configuration that this version cannot read: {error}; use the version that wrote it"
-        ) from error
-    try:
-        kinds = {name: value.dtype for name, value in outline.state_dict().items()}
-        outline.load_state_dict(weights, assign=True)
-        for name, value in weights.items():
-            if value.dtype != kinds[name]:
-                raise RuntimeError(f"\n\t{name} is {value.dtype}, not {kinds[name]}")
-        rebuilt = network_of(config, meta)
-        rebuilt.load_state_dict(weights)
-    except RuntimeError as error:
-        reason = " ".join(str(error).split("\n\t")[1:2]).strip()
-        raise RunError(
-            f"{path} must hold the weights of model={config.model.name}, which its configuration names, and holds"
-            f" those of another architecture: {reason}; use the run's own checkpoint"
-        ) from error
-    memory_format = torch.channels_last if config.trainer.channels_last else torch.contiguous_format
-    return Trained(
-        network=rebuilt.to(memory_format=memory_format).eval(),
-        loss=config.loss.build(),
-        config=config,
-        classes=meta.classes,
-        run_id=meta.run_id,
-        step=state["global_step"],
-        fingerprint=meta.fingerprint,
-    )

@@ -61,6 +61,7 @@ class Classifier(lightning.LightningModule):
         self.loss = loss
         self.train_scores = Scores(num_classes)
         self.val_scores = Scores(num_classes)
+        self.test_scores = Scores(num_classes)
         self.meta = meta
         self._make_optimizer = make_optimizer
         self._make_schedule = make_schedule
@@ -88,11 +89,18 @@ class Classifier(lightning.LightningModule):
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         self._step(batch, self.val_scores)
 
+    def test_step(self, batch: Batch, batch_idx: int) -> None:
+        """Score a batch, for a trainer of the user's own. A run's final reading measures under protocols."""
+        self._step(batch, self.test_scores)
+
     def on_train_epoch_end(self) -> None:
         self._log_epoch("train", self.train_scores)
 
     def on_validation_epoch_end(self) -> None:
         self._log_epoch("val", self.val_scores)
+
+    def on_test_epoch_end(self) -> None:
+        self._log_epoch("test", self.test_scores)
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         optimizer = self._make_optimizer(self.network)

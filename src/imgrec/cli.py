@@ -122,7 +122,7 @@ def train(
 
 def _sweep(overrides: list[str]) -> None:
     from imgrec import summary
-    from imgrec.sweep.run import Sweep
+    from imgrec.sweeps.run import Sweep
 
     sweep = Sweep(overrides)
     if sweep.is_estimate:
@@ -189,6 +189,34 @@ def evaluate(
 
 
 @app.command()
+def predict(
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="A run's folder, or a checkpoint file.")],
+    images: Annotated[list[Path], typer.Argument(metavar="IMAGE...", help="Image files.")],
+    at: Annotated[str | None, typer.Option(help="best or last; without it, best if there is one.")] = None,
+    output: Annotated[
+        Path | None, typer.Option("-o", metavar="FILE.csv", help="Write the probability of each class here.")
+    ] = None,
+    components: Components = None,
+) -> None:
+    """Say what a trained network sees in images."""
+    from imgrec import allocator, evaluate, text_files
+    from imgrec.config import outside
+
+    outside.load(components or [])
+    allocator.keep_freed_memory()
+    trained = evaluate.load(run, at=at)
+    said = trained.predict(images)
+    if output is not None:
+        text_files.write_text(output, said.as_csv([str(path) for path in images]))
+    width = max(len(folded(path)) for path in images)
+    for path, label, confidence in zip(images, said.labels, said.confidence_n.tolist(), strict=True):
+        sure = f"  {confidence:.4f}" if trained.config.loss.gives_probabilities else ""
+        tell(f"{folded(path):<{width}}  {folded(label)}{sure}")
+    if output is not None:
+        tell(f"\n{output}")
+
+
+@app.command()
 def verify(
     run: Annotated[Path, typer.Argument(metavar="RUN", help="The folder of a finished run.")],
     data_root: Annotated[str | None, typer.Option(help="Where the images lie, if elsewhere than for the run.")] = None,
@@ -233,7 +261,7 @@ SweepFolder = Annotated[Path, typer.Argument(metavar="DIR", help="The sweep's fo
 @sweep_app.command(name="status")
 def sweep_status(folder: SweepFolder) -> None:
     """Say how many runs are in which state, and where those are that have not finished."""
-    from imgrec.sweep import standing
+    from imgrec.sweeps import standing
 
     tell(standing.status(folder))
 
@@ -241,7 +269,7 @@ def sweep_status(folder: SweepFolder) -> None:
 @sweep_app.command(name="cancel")
 def sweep_cancel(folder: SweepFolder) -> None:
     """Cancel the sweep's jobs in SLURM's queue; runs that have begun save first."""
-    from imgrec.sweep import standing
+    from imgrec.sweeps import standing
 
     tell(standing.cancel(folder))
 

@@ -14,13 +14,13 @@ from imgrec.data.loader import BatchNumbers, TrainBatches, eval_loader, train_lo
 from imgrec.data.pruning import Subset
 from imgrec.data.resident import ResidentBatches
 from imgrec.data.source import MemoryImages, Source
-from imgrec.errors import RunError
+from imgrec.errors import RunError, UsageError
 from imgrec.stored.position import RunPosition
 from imgrec.stored.resume_state import DataState, KeptImages
 
 
 class ImageData(lightning.LightningDataModule):
-    """Loaders of training and validation batches: images (N, C, H, W) in [0, 1], and targets.
+    """Loaders of training, validation and test batches: images (N, C, H, W) in [0, 1], and targets.
 
     Args:
         source: The images.
@@ -94,6 +94,21 @@ class ImageData(lightning.LightningDataModule):
             world_size=world_size,
         )
 
+    def test_dataloader(self) -> DataLoader[Any]:
+        """Return the loader of the test images, for a trainer of the user's own. A run's final reading opens them."""
+        images = self.source.open_test()
+        if images is None:
+            raise RunError("data.test_size=0 leaves no test images; give data.test_size, or do not test")
+        rank, world_size = self._place()
+        return eval_loader(
+            images,
+            batch_size=self._data.eval_batch_size,
+            num_workers=self._data.num_workers,
+            pin_memory=self._feeds_gpu(),
+            rank=rank,
+            world_size=world_size,
+        )
+
     def indices(self, epoch: int, batch: int) -> list[int]:
         """Return the indices of the training images in this process' batch."""
         assert self._batches is not None, "training has begun"
@@ -150,4 +165,11 @@ class ImageData(lightning.LightningDataModule):
         return self.trainer.strategy.root_device if self.trainer else torch.device("cpu")
 
     def _place(self) -> tuple[int, int]:
-        return (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
+        if self.trainer is None:
+            return 0, 1
+        if self.trainer.world_size > 1 and self.trainer._accelerator_connector.use_distributed_sampler:
+            raise UsageError(
+                "the loaders divide the images among the devices themselves: give lightning.Trainer"
+                " use_distributed_sampler=False, or Lightning divides them once more"
+            )
+        return self.trainer.global_rank, self.trainer.world_size

@@ -12,7 +12,6 @@ from typing import Any
 import torch
 
 from imgrec import (
-    assembly,
     checkpoint,
     evaluation_images,
     gpus,
@@ -23,7 +22,6 @@ from imgrec import (
     runfolder,
     text_files,
 )
-from imgrec.assembly import Trained
 from imgrec.checkpoint import BEST, LAST
 from imgrec.config import compose, listed, origins, outside
 from imgrec.config.fields import choice
@@ -32,6 +30,7 @@ from imgrec.config.root import TEST_PRECISIONS
 from imgrec.config.trainer import ACCELERATORS
 from imgrec.environment import check_bfloat16, environment, of_device, refuse_without_gpu, slow_bfloat16, without_gpu
 from imgrec.errors import RunError, StrPath, UsageError
+from imgrec.rebuilding import Trained, rebuild
 from imgrec.records import Score
 from imgrec.runfolder import CHECKPOINTS, EVALUATIONS, RECORD
 from imgrec.training import lightning_trainer
@@ -74,7 +73,7 @@ def load(run: StrPath, *, at: str | None = None) -> Trained:
     """
     outside.load()
     path, _ = _checkpoint_of(Path(run), at)
-    return assembly.trained(path)
+    return rebuild(path)
 
 
 def evaluate(
@@ -126,7 +125,7 @@ def evaluate(
         raise UsageError(f"-o {output}: {output.parent} must be a folder, and there is none; make it, or name another")
     path, place = _checkpoint_of(run, at)
     try:
-        trained = assembly.trained(path)
+        trained = rebuild(path)
     except RunError as error:
         if run.is_dir() and place == "best":
             raise RunError(f"{error}, or measure the run's end with --at last") from error

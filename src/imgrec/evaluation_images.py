@@ -10,13 +10,13 @@ from typing import Any
 import numpy as np
 
 from imgrec import assembly, run_lookup, runfolder
-from imgrec.assembly import Trained
 from imgrec.config.root import Config, elsewhere
 from imgrec.data import trained as trained_images
 from imgrec.data.inventory import Inventory
 from imgrec.data.source import Images
 from imgrec.data.trained import Briefs
 from imgrec.errors import RunError, UsageError, shown
+from imgrec.rebuilding import Trained
 from imgrec.runfolder import CHECKPOINTS
 
 

@@ -14,7 +14,7 @@ import pytest
 from waiting import wait_until
 
 from imgrec import records
-from imgrec.sweep.run import Sweep
+from imgrec.sweeps.run import Sweep
 
 SWEEP = Path("outputs/default")
 ON_CPU = ("trainer=cpu", "trainer.threads=1")

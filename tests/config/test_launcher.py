@@ -4,8 +4,8 @@ import pytest
 
 from imgrec.config.compose import compose
 from imgrec.errors import UsageError
-from imgrec.sweep.launchers.basic import Basic
-from imgrec.sweep.launchers.pool import Pool
+from imgrec.sweeps.launchers.basic import Basic
+from imgrec.sweeps.launchers.pool import Pool
 
 
 def test_joblib_is_another_name_for_pool() -> None:

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from imgrec.sweep.live_view import LiveView
-from imgrec.sweep.run import Sweep
+from imgrec.sweeps.live_view import LiveView
+from imgrec.sweeps.run import Sweep
 from imgrec.training.progress import Speed
 
 PAGE = os.sysconf("SC_PAGE_SIZE")

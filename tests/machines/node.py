@@ -45,7 +45,7 @@ def settled(folder: str) -> str:
     """Ask for the record of a job that has just ended."""
     from imgrec.config.compose import compose
     from imgrec.job import Job
-    from imgrec.sweep import jobs
+    from imgrec.sweeps import jobs
 
     job = Job(config=compose(["data=digits"]), folder=Path(folder), run_id="", fingerprint="")
     over, record = jobs.settled(job, time.monotonic())

@@ -15,7 +15,7 @@ from imgrec import records, runfolder
 from imgrec.config.compose import compose
 from imgrec.errors import RunError
 from imgrec.job import Job
-from imgrec.sweep.jobs import settled
+from imgrec.sweeps.jobs import settled
 
 DONE = run("loss=mse")
 Ends = Callable[[str], None]

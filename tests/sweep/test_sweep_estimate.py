@@ -17,9 +17,9 @@ from runs import one_line, tree
 from imgrec.config.compose import compose
 from imgrec.data.inventory import DIGITS
 from imgrec.environment import name_of
-from imgrec.sweep import like_runs, rehearsals
-from imgrec.sweep import search as search_of
-from imgrec.sweep.like_runs import Known, Machine
+from imgrec.sweeps import like_runs, rehearsals
+from imgrec.sweeps import search as search_of
+from imgrec.sweeps.like_runs import Known, Machine
 
 Said = tuple[int, str, str]
 ASKED = "sweep.estimate=true"

@@ -26,8 +26,8 @@ from imgrec.classifier import Classifier
 from imgrec.config import folders
 from imgrec.errors import Interrupted, RunError, UsageError
 from imgrec.job import Job
-from imgrec.sweep.jobs import Jobs, deaths, state
-from imgrec.sweep.run import Sweep
+from imgrec.sweeps.jobs import Jobs, deaths, state
+from imgrec.sweeps.run import Sweep
 from imgrec.training import run as room
 
 Said = tuple[int, str, str]

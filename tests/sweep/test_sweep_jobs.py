@@ -11,7 +11,7 @@ from fake_runs import lay, run
 from imgrec import run_lookup
 from imgrec.config.compose import compose
 from imgrec.data import inventory
-from imgrec.sweep.jobs import Jobs
+from imgrec.sweeps.jobs import Jobs
 
 WORDS = ["data=digits", "trainer.max_epochs=3", "optimizer=sgd", "loss=mse", "seed=1"]
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from terminal import ESCAPES, on_a_terminal
 
-from imgrec.sweep.live_view import spoken
+from imgrec.sweeps.live_view import spoken
 
 
 def test_a_terminal_shows_what_runs_how_far_it_is_and_the_best_score(

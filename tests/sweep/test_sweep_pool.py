@@ -20,9 +20,9 @@ from imgrec import records
 from imgrec.config.compose import compose
 from imgrec.errors import RunError
 from imgrec.job import Job
-from imgrec.sweep import pool, shares
-from imgrec.sweep.launchers.pool import Pool
-from imgrec.sweep.run import Sweep
+from imgrec.sweeps import pool, shares
+from imgrec.sweeps.launchers.pool import Pool
+from imgrec.sweeps.run import Sweep
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="/proc tells which processes there are")
 

@@ -13,9 +13,9 @@ from imgrec import records
 from imgrec.config.compose import compose
 from imgrec.errors import UsageError
 from imgrec.job import Job
-from imgrec.sweep import pruning
-from imgrec.sweep.run import Sweep
-from imgrec.sweep.strategies.optuna import Optuna
+from imgrec.sweeps import pruning
+from imgrec.sweeps.run import Sweep
+from imgrec.sweeps.strategies.optuna import Optuna
 
 SWEEP = Path("outputs/default")
 SLOW = "0:import time; from imgrec.training.progress import Speed; old = Speed.on_train_batch_end; " + (

@@ -14,7 +14,7 @@ import pytest
 from optuna.trial import TrialState
 from runs import one_line
 
-from imgrec.sweep import search
+from imgrec.sweeps import search
 from imgrec.training import run as room
 
 Said = tuple[int, str, str]

@@ -15,7 +15,7 @@ from imgrec import predictions, tuning_file
 from imgrec import records as stored
 from imgrec.errors import RunError
 from imgrec.records import Record, Score
-from imgrec.sweep import tuning_steps
+from imgrec.sweeps import tuning_steps
 from imgrec.tables.gather import gather
 from imgrec.tables.stored_predictions import StoredPredictions
 from imgrec.training import run as room

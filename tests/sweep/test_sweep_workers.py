@@ -18,7 +18,7 @@ from waiting import wait_until
 from imgrec import gpus, records
 from imgrec.config.compose import compose
 from imgrec.errors import UsageError
-from imgrec.sweep import mps, shares
+from imgrec.sweeps import mps, shares
 
 SWEEP = Path("outputs/default")
 ONE_WORKER = ["trainer.max_epochs=1", "launcher=pool", "launcher.per_gpu=1", "launcher.processes=1"]
@@ -150,9 +150,9 @@ def test_components_of_the_user_find_nothing_of_an_earlier_run(
 _WORKER = """
 import multiprocessing, os, signal, sys, time
 from pathlib import Path
-from imgrec.sweep import pool, worker
-from imgrec.sweep.jobs import Jobs
-from imgrec.sweep.shares import Share
+from imgrec.sweeps import pool, worker
+from imgrec.sweeps.jobs import Jobs
+from imgrec.sweeps.shares import Share
 
 context = multiprocessing.get_context("forkserver")
 context.set_forkserver_preload(pool._PRELOAD)
@@ -298,7 +298,7 @@ def test_the_daemon_of_a_sweep_that_is_killed_ends_after_its_runs(
     notes, told = daemon(), list[str]()
     parts = shares_of(1, "launcher.per_gpu=2")
     killed = (
-        "import time\nfrom imgrec.sweep import mps\nfrom imgrec.sweep.shares import Share\nmps._GRACE = 0.5\n"
+        "import time\nfrom imgrec.sweeps import mps\nfrom imgrec.sweeps.shares import Share\nmps._GRACE = 0.5\n"
         "with mps.served([Share(threads=1, gpus=('0',), shared=2)], print) as variables:\n"
         "    print(variables['CUDA_MPS_PIPE_DIRECTORY'], flush=True)\n"
         "    time.sleep(600)\n"

@@ -131,7 +131,7 @@ def test_an_exchange_while_the_run_trains_ends_it_unfinished(
     ("launcher", "module", "name"),
     [
         ("basic", "imgrec.execution", "run"),
-        pytest.param("pool", "imgrec.sweep.pool", "_start", marks=pytest.mark.slow),
+        pytest.param("pool", "imgrec.sweeps.pool", "_start", marks=pytest.mark.slow),
     ],
 )
 def test_an_exchange_while_a_sweep_runs_ends_what_has_not_begun(

@@ -16,7 +16,7 @@ from runs import assert_same_run, folder_of, state, steps_logged, tree
 
 from imgrec import launch
 from imgrec.errors import Interrupted, LostProcess, RunError, UsageError, interruption_in
-from imgrec.sweep.run import Sweep
+from imgrec.sweeps.run import Sweep
 from imgrec.training.writer import Writer
 
 RICH = ("trainer.max_epochs=4", "model.dropout=0.3", "augment=crop_flip", "trainer.ema_decay=0.8", "schedule=cosine")

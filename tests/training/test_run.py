@@ -21,6 +21,7 @@ from imgrec.data import sources
 from imgrec.data.resident import ResidentBatches
 from imgrec.errors import RunError, UsageError
 from imgrec.launch import Outcome
+from imgrec.rebuilding import rebuild
 from imgrec.training import failures
 
 
@@ -76,7 +77,7 @@ def test_a_run_leaves_the_whole_contract_behind(tiny: list[str]) -> None:
 def test_the_scores_are_those_of_the_saved_network(tiny: list[str]) -> None:
     outcome = run(tiny, "trainer.max_epochs=3")
     for at in ("best", "last"):
-        trained = assembly.trained(outcome.folder / "checkpoints" / f"{at}.ckpt")
+        trained = rebuild(outcome.folder / "checkpoints" / f"{at}.ckpt")
         assert outcome.record.weights[at] == checkpoint.digest(trained.network.state_dict())
         test = assembly.source(trained.config).open_test()
         assert test is not None

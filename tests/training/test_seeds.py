@@ -12,7 +12,7 @@ from imgrec import launch, predictions
 from imgrec.components.data.digits import Digits
 from imgrec.data import digits
 from imgrec.errors import UsageError
-from imgrec.sweep.run import Sweep
+from imgrec.sweeps.run import Sweep
 
 FROZEN = ("trainer.max_epochs=1", "optimizer.lr_scale=1e-30")  # the weights stay those that were drawn
 

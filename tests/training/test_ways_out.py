@@ -16,7 +16,7 @@ from imgrec.config import registry
 from imgrec.config.compose import compose
 from imgrec.data import inventory
 from imgrec.errors import RunError, UsageError
-from imgrec.sweep.run import Sweep
+from imgrec.sweeps.run import Sweep
 from imgrec.training.saver import Saver
 
 

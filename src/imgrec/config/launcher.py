@@ -8,7 +8,7 @@ from imgrec.config.component import Component
 
 if TYPE_CHECKING:
     from imgrec.config.trainer import Trainer
-    from imgrec.sweep.watch import Launcher as Runner
+    from imgrec.sweeps.watch import Launcher as Runner
 
 
 @dataclass(kw_only=True)

@@ -29,8 +29,8 @@ C = TypeVar("C", bound=Component)
 # the modules of these packages are imported by name, so that no lower layer depends on them
 _PACKAGES = (
     "imgrec.components",
-    "imgrec.sweep.launchers",
-    "imgrec.sweep.strategies",
+    "imgrec.sweeps.launchers",
+    "imgrec.sweeps.strategies",
     "imgrec.training.callbacks",
     "imgrec.training.loggers",
 )

@@ -9,7 +9,7 @@ from imgrec.config.component import Component
 from imgrec.config.fields import setting
 
 if TYPE_CHECKING:
-    from imgrec.sweep.strategy import Strategy
+    from imgrec.sweeps.strategy import Strategy
 
 ON_ERROR = ("continue", "stop")
 

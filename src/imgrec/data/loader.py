@@ -17,7 +17,8 @@ from imgrec.data import workers
 from imgrec.data.augment import Floats, after_crop, augment, mix, pad, soft_targets, to_unit
 from imgrec.data.augment_params import draw
 from imgrec.data.batch_transport import hand_over, tell_again
-from imgrec.data.epoch_table import Array, Epochs, EpochTable, Mixing, Transforms
+from imgrec.data.epoch_table import Array, EpochTable, Mixing, Transforms
+from imgrec.data.epochs import Epochs
 from imgrec.data.pruning import Subset
 from imgrec.data.resident import ResidentBatches
 from imgrec.data.source import Images, MemoryImages, ReadError

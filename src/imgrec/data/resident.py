@@ -15,7 +15,8 @@ from torch.utils.data import Dataset
 
 from imgrec.config.augment import Augment
 from imgrec.data.augment import MID_GREY, refuse_deep_reflection
-from imgrec.data.epoch_table import Epochs, EpochTable, Mixing, Transforms
+from imgrec.data.epoch_table import EpochTable, Mixing, Transforms
+from imgrec.data.epochs import Epochs
 from imgrec.data.pruning import Subset
 from imgrec.data.source import Images, MemoryImages
 

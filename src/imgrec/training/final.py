@@ -7,8 +7,7 @@ from typing import Any
 
 import torch
 
-from imgrec import assembly, calibration, checkpoint, inference, measurement
-from imgrec.assembly import Trained
+from imgrec import calibration, checkpoint, inference, measurement
 from imgrec.checkpoint import BEST, LAST
 from imgrec.config import origins
 from imgrec.config.registry import components
@@ -19,6 +18,7 @@ from imgrec.diagnostics import matrix
 from imgrec.errors import RunError
 from imgrec.inference import Predictions
 from imgrec.predictions import Place, Predicted
+from imgrec.rebuilding import Trained, rebuild
 from imgrec.records import Score
 from imgrec.runfolder import CHECKPOINTS
 from imgrec.training import process_state, tensorboard
@@ -58,7 +58,7 @@ def read(config: Config, folder: Path, fitting: Fitting) -> Reading:
         path = folder / CHECKPOINTS / name
         if not path.exists():
             continue
-        trained = assembly.trained(path, other_code=config.code in ("warn", "ignore"))
+        trained = rebuild(path, other_code=config.code in ("warn", "ignore"))
         loss = config.loss.build()  # this run's own loss, even if `best` is from a run that it continues
         reading.weights[at] = checkpoint.digest(trained.network.state_dict())
         temperatures: dict[str, float] = {}

@@ -1,0 +1,210 @@
+"""Test what a program can do with imgrec beside a single run: sweep, predict, take parts, list choices."""
+
+import csv
+import subprocess
+import sys
+import textwrap
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import lightning
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+import imgrec
+from imgrec.errors import ReadError, RunError, UsageError
+
+PUBLIC = {
+    "Choice", "Interrupted", "Outcome", "Parts", "Prediction", "Record", "RunError", "Score", "Trained", "UsageError",
+    "__version__", "choices", "compose", "load", "load_curves", "load_runs", "sweep", "train",
+}  # fmt: skip
+
+
+def test_the_public_names_stay() -> None:
+    """A name may be added here; to take one away breaks programs, and is told in CHANGELOG.md a release before."""
+    assert set(imgrec.__all__) == PUBLIC
+
+
+# ---- sweep
+
+
+def test_a_sweep_returns_its_runs_in_order_and_goes_on(tiny: list[str]) -> None:
+    words = [*tiny, "trainer.max_epochs=1", "hydra.sweep.dir=runs"]
+    first = imgrec.sweep([*words, "seed=1"])
+    assert [(each.record.config["seed"], each.already) for each in first] == [(1, False)]
+    both = imgrec.sweep([*words, "seed=0,1"])
+    assert [(each.record.config["seed"], each.already) for each in both] == [(0, False), (1, True)]
+    assert both[1].folder.resolve() == first[0].folder.resolve()
+    assert len(imgrec.load_runs("runs")) == 2
+
+
+def test_a_sweep_with_a_failing_run_raises_and_keeps_the_others(tiny: list[str]) -> None:
+    words = [*tiny, "trainer.max_epochs=1", "hydra.sweep.dir=runs", "optimizer.lr=0.001,1e30"]
+    with pytest.raises(RunError, match=r"1 of 2 runs failed"):
+        imgrec.sweep(words)
+    assert sorted(imgrec.load_runs("runs").status) == ["failed", "finished"]
+
+
+def test_a_sweep_refuses_what_the_command_refuses(tiny: list[str]) -> None:
+    with pytest.raises(UsageError, match="optimizer"):
+        imgrec.sweep([*tiny, "optimizer=sgd,adma"])
+    with pytest.raises(UsageError, match=r"sweep\.estimate=true carries nothing out; give it to imgrec train -m"):
+        imgrec.sweep([*tiny, "seed=0,1", "sweep.estimate=true"])
+
+
+@pytest.mark.slow
+def test_a_script_sweeps_with_a_pool(tiny: list[str], workplace: Path) -> None:
+    words = [*tiny, "trainer.max_epochs=1", "seed=0,1", "launcher=pool", "launcher.processes=2", "hydra.sweep.dir=runs"]
+    script = f"""
+        import imgrec
+
+        if __name__ == "__main__":
+            print(len(imgrec.sweep({words!r})))
+    """
+    Path("script.py").write_text(textwrap.dedent(script))
+    done = subprocess.run([sys.executable, "script.py"], capture_output=True, text=True)
+    assert done.stdout.strip().splitlines()[-1] == "2", done.stdout + done.stderr
+
+
+# ---- predict
+
+
+@pytest.fixture
+def trained(one_run: Path) -> imgrec.Trained:
+    return imgrec.load(one_run)
+
+
+def test_pixels_of_every_form_are_predicted_alike(trained: imgrec.Trained) -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (5, 8, 8, 3), np.uint8)
+    expected = trained.predict(pixels)
+    assert expected.probabilities_nk.sum(dim=1).tolist() == pytest.approx([1] * 5)
+    tensor = torch.from_numpy(pixels).permute(0, 3, 1, 2)
+    for same in (tensor, tensor.numpy(), tensor.float() / 255, (tensor.double() / 255).numpy()):
+        assert torch.allclose(trained.predict(same).probabilities_nk, expected.probabilities_nk, atol=1e-6)
+    logits = trained.network(tensor.float() / 255)
+    assert torch.allclose(logits.softmax(dim=1), expected.probabilities_nk, atol=1e-6)
+    assert trained.predict(pixels[2]).labels == expected.labels[2:3], "a single image"
+    assert torch.allclose(trained.predict(pixels, batch_size=2).probabilities_nk, expected.probabilities_nk, atol=1e-6)
+    assert len(trained.predict(pixels[:0])) == 0
+    assert expected.labels == [trained.classes[k] for k in logits.argmax(dim=1)]
+
+
+def test_files_are_predicted_as_the_run_reads_them(trained: imgrec.Trained, tiny_images: Path, tmp_path: Path) -> None:
+    paths = sorted(tiny_images.glob("*/0[0-3].png"))
+    pixels = np.stack([np.asarray(Image.open(path)) for path in paths])
+    assert torch.equal(trained.predict(paths).probabilities_nk, trained.predict(pixels).probabilities_nk)
+    assert trained.predict(str(paths[0])).labels == trained.predict(paths[:1]).labels
+    Path(tmp_path / "text.png").write_text("no image")
+    with pytest.raises(ReadError, match="must be a whole image"):
+        trained.predict(tmp_path / "text.png")
+
+
+@pytest.mark.parametrize(
+    ("images", "said"),
+    [
+        (
+            np.zeros((2, 9, 9, 3), np.uint8),
+            r"must have the shape \(N, 3, 8, 8\) or \(N, 8, 8, 3\), .* got \(2, 9, 9, 3\)",
+        ),
+        (np.zeros((8, 8), np.uint8), r"got \(8, 8\); resize them, or give the paths"),
+        (np.full((1, 8, 8, 3), 255.0), r"floats in \[0, 1\], got floats from 255 to 255"),
+        (np.full((1, 8, 8, 3), np.nan), r"floats in \[0, 1\], got floats from nan to nan"),
+        (np.zeros((1, 8, 8, 3), np.int64), r"must be uint8, or floats in \[0, 1\], got torch.int64"),
+        ([np.zeros((8, 8, 3), np.uint8)], r"got a sequence of something else; numpy\.stack joins arrays"),
+        (7, r"got int; numpy\.stack joins arrays"),
+    ],
+)
+def test_what_is_no_image_is_refused(trained: imgrec.Trained, images: Any, said: str) -> None:
+    with pytest.raises(UsageError, match=said):
+        trained.predict(images)
+
+
+def test_the_command_names_what_it_sees(
+    one_run: Path, tiny_images: Path, workplace: Path, command: Callable[..., tuple[int, str, str]]
+) -> None:
+    paths = [str(path) for path in sorted(tiny_images.glob("*/00.png"))]
+    code, out, err = command("predict", str(one_run), *paths, "-o", "said.csv")
+    assert code == 0, err
+    said = imgrec.load(one_run).predict(paths)
+    lines = out.splitlines()
+    assert [line.split()[:2] for line in lines[:3]] == [
+        [path, label] for path, label in zip(paths, said.labels, strict=True)
+    ]
+    rows = list(csv.DictReader(Path("said.csv").read_text().splitlines()))
+    assert [row["label"] for row in rows] == said.labels
+    assert [float(row["row"]) for row in rows] == pytest.approx(said.probabilities_nk[:, 2].tolist(), abs=1e-6)
+    code, _, err = command("predict", str(one_run), "nowhere.png")
+    assert code == 1
+    assert "'nowhere.png': must be a whole image" in err
+
+
+# ---- parts
+
+
+def test_the_parts_are_those_of_the_run(tiny: list[str], undisturbed: Callable[..., Path]) -> None:
+    """Trained by a plain Trainer, they give the losses that the run's curves have."""
+    words = [*tiny, "trainer.max_epochs=2", "augment=crop_flip"]
+    run = undisturbed("trainer.max_epochs=2", "augment=crop_flip")
+    before = torch.random.get_rng_state()
+    parts = imgrec.compose(words)
+    assert torch.equal(torch.random.get_rng_state(), before)
+    trainer = lightning.Trainer(
+        max_epochs=2, accelerator="cpu", logger=False, enable_progress_bar=False, enable_checkpointing=False,
+        enable_model_summary=False, use_distributed_sampler=False, deterministic=True,
+    )  # fmt: skip
+    trainer.fit(parts.module, parts.data)
+    ends = imgrec.load(run, at="last").network.state_dict()
+    for name, value in parts.module.network.state_dict().items():
+        assert torch.equal(value, ends[name]), name
+    (tested,) = trainer.test(parts.module, parts.data, verbose=False)
+    record = imgrec.load_runs(run).iloc[0]
+    assert tested["test/top1"] == pytest.approx(record.test_top1_last, abs=1e-6)
+    trainer.save_checkpoint("mine.ckpt")
+    mine = imgrec.load("mine.ckpt")
+    assert mine.classes == ("column", "diagonal", "row")
+    assert mine.run_id != record.run_id, "the run did not train it"
+
+
+def test_lightning_may_not_divide_the_images_once_more(tiny: list[str]) -> None:
+    parts = imgrec.compose(tiny)
+
+    class Connector:
+        use_distributed_sampler = True
+
+    class Two:
+        world_size, global_rank, _accelerator_connector = 2, 0, Connector
+
+    parts.data.trainer = Two()  # type: ignore[assignment]
+    with pytest.raises(UsageError, match=r"give lightning\.Trainer use_distributed_sampler=False"):
+        parts.data.train_dataloader()
+    Connector.use_distributed_sampler = False
+    assert len(parts.data._place()) == 2
+
+
+def test_parts_are_not_asked_to_go_on(tiny: list[str], one_run: Path) -> None:
+    with pytest.raises(UsageError, match=r"resume belongs to imgrec\.train"):
+        imgrec.compose([*tiny, f"resume={one_run}"])
+
+
+# ---- choices
+
+
+def test_every_axis_has_choices_with_an_explanation() -> None:
+    adam = imgrec.choices("optimizer")["adam"]
+    assert adam.settings["lr"] == 1e-3
+    assert adam.explanation.startswith("Adam")
+    assert "name" not in adam.settings
+    assert {"clean", "tta_flip"} <= imgrec.choices("protocol").keys()
+    with pytest.raises(UsageError, match=r"axis must be .* got 'optimiser'"):
+        imgrec.choices("optimiser")
+
+
+def test_a_folder_of_one_s_own_has_choices_too(workplace: Path) -> None:
+    Path("mine/optimizer").mkdir(parents=True)
+    Path("mine/optimizer/calm.yaml").write_text("# Adam, slowly.\ndefaults: [adam, _self_]\nlr: 1e-5\n")
+    calm = imgrec.choices("optimizer", config_dir="mine")["calm"]
+    assert (calm.explanation, calm.settings["lr"]) == ("Adam, slowly.", 1e-5)
+    assert "calm" not in imgrec.choices("optimizer")
