@@ -4,16 +4,23 @@ import io
 from typing import Any
 
 import pytest
+import timm.optim
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from imgrec.components.optimizer.adafactor import Adafactor
 from imgrec.components.optimizer.adagrad import Adagrad
 from imgrec.components.optimizer.adam import Adam
+from imgrec.components.optimizer.adamax import Adamax
 from imgrec.components.optimizer.adamw import AdamW
+from imgrec.components.optimizer.lamb import Lamb
+from imgrec.components.optimizer.lion import Lion
 from imgrec.components.optimizer.momentum import Momentum
 from imgrec.components.optimizer.muon import Muon
 from imgrec.components.optimizer.muon_sgd import MuonSgd
+from imgrec.components.optimizer.nadam import NAdam
+from imgrec.components.optimizer.radam import RAdam
 from imgrec.components.optimizer.rmsprop import RmsProp
 from imgrec.components.optimizer.sgd import Sgd
 from imgrec.config import optimizer as config
@@ -30,6 +37,12 @@ CONFIGS = [
     Muon(weight_decay=0.01, decay_norm_and_bias=False),
     Muon(constant_norm=True, lr=0.1),
     MuonSgd(bias_lr=1, head_lr=2),
+    Adamax(),
+    NAdam(weight_decay=0.01),
+    RAdam(),
+    Adafactor(weight_decay=0.01),
+    Lion(weight_decay=0.1),
+    Lamb(decay_norm_and_bias=False),
 ]
 every_optimizer = pytest.mark.parametrize("cfg", CONFIGS, ids=repr)
 
@@ -84,6 +97,16 @@ REFERENCES: list[tuple[config.Optimizer, type[torch.optim.Optimizer], dict[str, 
     (AdamW(lr_scale=2), torch.optim.AdamW, {"lr": 2e-3, "weight_decay": 0.01}),
     (Adagrad(eps=1e-3), torch.optim.Adagrad, {"lr": 0.01, "eps": 1e-3}),
     (RmsProp(alpha=0.8, momentum=0.5), torch.optim.RMSprop, {"lr": 1e-3, "alpha": 0.8, "momentum": 0.5}),
+    (Adamax(beta2=0.9), torch.optim.Adamax, {"lr": 2e-3, "betas": (0.9, 0.9)}),
+    (NAdam(momentum_decay=0.1), torch.optim.NAdam, {"lr": 2e-3, "momentum_decay": 0.1}),
+    (RAdam(lr_scale=3, weight_decay=0.1), torch.optim.RAdam, {"lr": 3e-3, "weight_decay": 0.1}),
+    (
+        Adafactor(beta2_decay=-0.5, least_scale=0.1, clip=0.5),
+        torch.optim.Adafactor,
+        {"lr": 0.01, "beta2_decay": -0.5, "eps": (None, 0.1), "d": 0.5},
+    ),
+    (Lion(beta1=0.8, weight_decay=0.1), timm.optim.Lion, {"lr": 1e-4, "betas": (0.8, 0.99), "weight_decay": 0.1}),
+    (Lamb(clip=0), timm.optim.Lamb, {"lr": 1e-3, "weight_decay": 0.01, "max_grad_norm": None}),
 ]
 
 

@@ -94,6 +94,8 @@ CHANGES: Mapping[str, Change] = {
     "optimizer.name": Change(REFUSED, _STATE),
     "optimizer.decay_norm_and_bias": Change(REFUSED, f"{_STATE}, and to its groups of parameters"),
     "optimizer.momentum": Change(EFFECTIVE, f"{_NEXT}; rmsprop refuses to begin with it: {_STATE}"),
+    # loss
+    "loss.class_weights": Change(EFFECTIVE, f"{_NEXT}; validation losses are not weighted"),
     # trainer
     "trainer.max_epochs": Change(
         EFFECTIVE, "schedule, augment.sizes and data.prune_after follow the share that is over; not below the position"

@@ -185,7 +185,7 @@ def is_of(value: Any, kind: Any) -> bool:
         return any(is_of(value, option) for option in options)
     if kind in (int, float):
         return isinstance(value, (int, kind)) and not isinstance(value, bool)
-    return not isinstance(kind, type) or isinstance(value, kind)
+    return kind is Any or not isinstance(kind, type) or isinstance(value, kind)
 
 
 def default_of(field: Field[Any]) -> Any:

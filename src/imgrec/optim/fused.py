@@ -52,7 +52,7 @@ def _keep_hyperparameters(optimizer: Optimizer, loaded: dict[str, Any]) -> dict[
     if len(loaded["param_groups"]) != len(optimizer.param_groups):
         return None  # load_state_dict refuses it with a reason
     groups = [
-        {**now, "params": then["params"]}
+        {**then, **now, "params": then["params"]}  # LAMB counts its steps in the group
         for now, then in zip(optimizer.param_groups, loaded["param_groups"], strict=True)
     ]
     idle = {index for group in groups if group.get("momentum") == 0 for index in group["params"]}

@@ -81,7 +81,10 @@ def measures_alike(known: Meta, config: Config, seen: Inventory, *, losses: bool
         losses: True if the losses must be comparable as well.
     """
     before, now = known.config, serialize.flat(config)
-    compared = [key for key in before if (losses and key.startswith("loss.")) or key == "data.image_size"]
+    measured = {key for key in before if key.startswith("loss.")} - {
+        "loss.class_weights"
+    }  # they weigh in training only
+    compared = {"data.image_size", *(measured if losses else ())} & before.keys()
     return all(now.get(key) == before[key] for key in compared) and _same_images(known, config, seen)
 
 
