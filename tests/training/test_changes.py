@@ -30,6 +30,7 @@ CASES: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
             "seed=5",
             "data.batch_size=10",
             "data.on_error=skip",
+            "data.sampler=balanced",
             "augment.policy=randaugment",
             "augment.policy_ops=1",
             "augment.policy_magnitude=5",
@@ -47,6 +48,7 @@ CASES: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
             "model.dropout=0.3",
             "loss=label_smoothing",
             "loss.smoothing=0.2",
+            "loss.class_weights=[1,2,3]",
             "optimizer.lr=0.003",
             "optimizer.lr_scale=2",
             "optimizer.weight_decay=0.25",
@@ -126,6 +128,11 @@ CASES: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
         ),
     ),
     "rmsprop": (("optimizer=rmsprop",), ("optimizer.alpha=0.8", "trainer.max_epochs=2")),
+    "nadam": (("optimizer=nadam",), ("optimizer.momentum_decay=0.1", "trainer.max_epochs=2")),
+    "adafactor": (
+        ("optimizer=adafactor",),
+        ("optimizer.beta2_decay=-0.5", "optimizer.least_scale=0.1", "optimizer.clip=2", "trainer.max_epochs=2"),
+    ),
 }
 ELSEWHERE = {
     "trainer.devices",
@@ -204,6 +211,7 @@ def snapshot(trainer: Any, module: Any) -> dict[str, Any]:
         "runs": type(module._runs).__name__,
         "format": [str(module.memory_format), module.network.net.classes.weight.dtype],
         "loss": [repr(module.loss), plain(module.loss)],
+        "class weights": None if module.class_weights_k is None else module.class_weights_k.tolist(),
         "network": {name: [type(each).__name__, plain(each)] for name, each in module.network.named_modules()},
         "images": images,
         "targets": targets,
@@ -256,7 +264,11 @@ def first_run(tiny: list[str], case: str) -> tuple[Path, list[str]]:
 
 
 @pytest.mark.parametrize(
-    "case", [pytest.param(case, marks=[pytest.mark.slow] if case in ("muon", "rmsprop") else []) for case in CASES]
+    "case",
+    [
+        pytest.param(case, marks=[pytest.mark.slow] if case not in ("adam", "momentum", "muon_sgd") else [])
+        for case in CASES
+    ],
 )
 def test_changes_are_in_force_from_the_first_step_on(
     tiny: list[str], monkeypatch: pytest.MonkeyPatch, case: str

@@ -81,9 +81,8 @@ def measures_alike(known: Meta, config: Config, seen: Inventory, *, losses: bool
         losses: True if the losses must be comparable as well.
     """
     before, now = known.config, serialize.flat(config)
-    measured = {key for key in before if key.startswith("loss.")} - {
-        "loss.class_weights"
-    }  # they weigh in training only
+    # class weights are those of the training loss alone
+    measured = {key for key in before if key.startswith("loss.")} - {"loss.class_weights"}
     compared = {"data.image_size", *(measured if losses else ())} & before.keys()
     return all(now.get(key) == before[key] for key in compared) and _same_images(known, config, seen)
 
