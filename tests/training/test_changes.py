@@ -134,6 +134,7 @@ CASES: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
         ("optimizer.beta2_decay=-0.5", "optimizer.least_scale=0.1", "optimizer.clip=2", "trainer.max_epochs=2"),
     ),
 }
+USUAL = ("adam", "momentum", "muon_sgd")  # the others are slow tests
 ELSEWHERE = {
     "trainer.devices",
     "trainer.num_nodes",  # the same, where torchrun or srun starts the processes
