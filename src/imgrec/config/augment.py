@@ -11,15 +11,15 @@ from imgrec.config.fields import above, at_least, below, setting
 from imgrec.config.registry import register
 from imgrec.errors import UsageError
 
-POLICIES = ("none", "trivialaugment", "randaugment")
-MIXES = ("none", "mixup", "cutmix")
+POLICIES = ("none", "trivialaugment", "randaugment", "augmix")
+MIXES = ("none", "mixup", "cutmix", "mixup_cutmix")
 BORDERS = ("black", "reflect")
 FLIP_RULES = ("random", "alternating")
 
 
 @register("augment", "augment")
 class Augment(Component):
-    """In this order: policy, crop, flip, contrast, brightness, cutout, mix, size. Each image has its own draw."""
+    """In this order: policy, crop, flip, contrast, brightness, cutout, erasing, mix, size; drawn for each image."""
 
     axis: ClassVar[str] = "augment"
     is_choice: ClassVar[bool] = False
@@ -54,6 +54,13 @@ class Augment(Component):
     cutout_size: int = setting(
         0, "side of a square set to mid-grey; 0: off (DeVries & Taylor 2017: 16, of the mean)", at_least=0
     )
+    erase_probability: float = setting(
+        0.0,
+        "probability that a rectangle of 2 to 40 % of the image, at most 10:3 long, is set to mid-grey (Zhong et al."
+        " 2020: 0.5, of the mean or of noise)",
+        at_least=0,
+        at_most=1,
+    )
     mix: str = setting("none", f"blend two images and their targets: {', '.join(MIXES)}", among=MIXES)
     mix_alpha: float = setting(1.0, "the blend's share is drawn from Beta(alpha, alpha)", above=0)
     mix_probability: float = setting(
@@ -62,6 +69,12 @@ class Augment(Component):
         above=0,
         way_out="augment.mix=none blends no image",
         at_most=1,
+    )
+    cutmix_alpha: float = setting(
+        1.0, "as mix_alpha, for the images that mixup_cutmix pastes into (Yun et al. 2019: 1)", above=0
+    )
+    mix_switch: float = setting(
+        0.5, "probability that mixup_cutmix pastes a box, and does not blend; timm's default", above=0, below=1
     )
     sizes: list[int] = setting(list, "sides that training images are shrunk to at first, stage by stage, in pixels")
     sizes_until: list[float] = setting(
@@ -81,6 +94,9 @@ class Augment(Component):
         if self.mix == "none":
             self._refuse_idle("mix_alpha", 1.0, "augment.mix=mixup or cutmix")
             self._refuse_idle("mix_probability", 1.0, "augment.mix=mixup or cutmix")
+        if self.mix != "mixup_cutmix":
+            self._refuse_idle("cutmix_alpha", 1.0, "augment.mix=mixup_cutmix")
+            self._refuse_idle("mix_switch", 0.5, "augment.mix=mixup_cutmix")
 
     def _check_sizes(self) -> None:
         if len(self.sizes) != len(self.sizes_until):

@@ -47,15 +47,16 @@ def augment(images_bchw: Pixels, its: Transforms[Array], cfg: Augment) -> Floats
 
 
 def after_crop(images_bchw: Pixels, its: Transforms[Array]) -> Floats:
-    """Apply the steps of `augment` that follow the crop: flip, scaling to [0,1], light, cutout."""
+    """Apply the steps of `augment` that follow the crop: flip, scaling to [0,1], light, cutout, erasing."""
     if its.flip_v is not None:
         flip_(images_bchw, its.flip_v)
     floats_bchw = to_unit(images_bchw)
     if its.light_v2 is not None:
         light_(floats_bchw, its.light_v2)
-    if its.cutout_v22 is not None:
-        inside_b1hw = between(its.cutout_v22, side=(images_bchw.shape[2], images_bchw.shape[3]))
-        np.copyto(floats_bchw, MID_GREY, where=inside_b1hw)
+    for edges_v22 in (its.cutout_v22, its.erased_v22):
+        if edges_v22 is not None:
+            inside_b1hw = between(edges_v22, side=(images_bchw.shape[2], images_bchw.shape[3]))
+            np.copyto(floats_bchw, MID_GREY, where=inside_b1hw)
     return floats_bchw
 
 
@@ -175,9 +176,8 @@ def between(edges_b22: NDArray[np.int32], *, side: tuple[int, int]) -> NDArray[n
 def mix(images_bchw: Floats, partners_bchw: Floats, how: Mixing[Array]) -> Floats:
     """Mix each image with its partner; row b of `how` belongs to image b."""
     if how.share_v is not None:
-        return mixup(images_bchw, partners_bchw, how.share_v)
-    assert how.box_v22 is not None, "a mixture has a share or a box"
-    return cutmix(images_bchw, partners_bchw, how.box_v22)
+        images_bchw = mixup(images_bchw, partners_bchw, how.share_v)
+    return images_bchw if how.box_v22 is None else cutmix(images_bchw, partners_bchw, how.box_v22)
 
 
 def mixup(images_bchw: Floats, partners_bchw: Floats, share_b: NDArray[np.float32]) -> Floats:
@@ -252,7 +252,7 @@ def pad(images: Images, cfg: Augment) -> PaddedImages | None:
 
 
 def apply_policy(images_bchw: Pixels, seeds_b: NDArray[np.int64], cfg: Augment) -> Pixels:
-    """Apply trivial-augment (Müller & Hutter 2021) or rand-augment (Cubuk et al. 2020), as torchvision implements them.
+    """Apply a policy as torchvision implements it: trivialaugment, randaugment, or AugMix (Hendrycks et al. 2020).
 
     Torchvision's policies can only draw from torch's global generator. So it is seeded for each image, and restored at
     the end.
@@ -288,5 +288,6 @@ def _policy(name: str, ops: int, magnitude: int) -> Callable[[torch.Tensor], tor
     policies: dict[str, Callable[[], Callable[[torch.Tensor], torch.Tensor]]] = {
         "trivialaugment": v2.TrivialAugmentWide,
         "randaugment": lambda: v2.RandAugment(num_ops=ops, magnitude=magnitude),
+        "augmix": lambda: v2.AugMix(all_ops=False),  # without the operations that CIFAR-10-C tests, as in the paper
     }
     return policies[name]()

@@ -18,6 +18,10 @@ from numpy.typing import NDArray
 from imgrec.config.augment import Augment
 from imgrec.errors import UsageError
 
+# Zhong et al. 2020, section 4: shares of the area, and height by width, of the rectangle that is erased
+_ERASED, _ASPECT = (0.02, 0.4), (0.3, 1 / 0.3)
+_ATTEMPTS = 10  # at a rectangle that is smaller than the image, as many as torchvision makes
+
 
 class _Purpose(IntEnum):
     """The purposes of draws. The numbers are part of the seed and must never change."""
@@ -33,6 +37,11 @@ class _Purpose(IntEnum):
     LIGHT = 8
     MIXED = 9
     CLASS_ORDER = 10
+    ERASE = 11
+    ERASE_SIZE = 12
+    ERASE_PLACE = 13
+    SWITCH = 14
+    CUT_SHARE = 15
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,12 +57,19 @@ class Draws:
     """Gain and offset of the image's pixels in [0, 1], from its contrast and its brightness."""
     cutout_n2: NDArray[np.float64] | None = None
     """Centre of the square: row and column as shares of the image's sides, in [0, 1)."""
+    erased_n: NDArray[np.bool_] | None = None
+    erase_size_na2: NDArray[np.float64] | None = None
+    """Attempts at a rectangle: its share of the area, and its height by its width."""
+    erase_place_n2: NDArray[np.float64] | None = None
+    """Where the rectangle begins: row and column as shares of what is left of the sides, in [0, 1)."""
     partner_n: NDArray[np.int64] | None = None
     """Index of the other image to mix with."""
     share_n: NDArray[np.float64] | None = None
     """The image's own share of the mixture, in [0, 1]; 1 for an image that is not mixed."""
     box_n2: NDArray[np.float64] | None = None
     """Centre of CutMix's box, as in `cutout_n2`."""
+    cut_n: NDArray[np.bool_] | None = None
+    """True for an image into which a box is pasted, where others are blended."""
 
     def rows(self, indices: NDArray[np.int64]) -> "Draws":
         """Return the draws of these images, in this order."""
@@ -98,14 +114,23 @@ def draw(cfg: Augment, count: int, *, seed: int, epoch: int) -> Draws:
         columns["light_n2"] = _light(cfg, generator(_Purpose.LIGHT).uniform(-1, 1, size=(count, 2)))
     if cfg.cutout_size:
         columns["cutout_n2"] = generator(_Purpose.CUTOUT).random((count, 2))
+    if cfg.erase_probability:
+        columns["erased_n"] = generator(_Purpose.ERASE).random(count) < cfg.erase_probability
+        least, most = np.array([_ERASED[0], _ASPECT[0]]), np.array([_ERASED[1], _ASPECT[1]])
+        columns["erase_size_na2"] = generator(_Purpose.ERASE_SIZE).uniform(least, most, size=(count, _ATTEMPTS, 2))
+        columns["erase_place_n2"] = generator(_Purpose.ERASE_PLACE).random((count, 2))
     if cfg.mix != "none":
         # adding 1 to N - 1 modulo N reaches every other image with the same probability
         steps_n = generator(_Purpose.PARTNER).integers(1, count, size=count)
         columns["partner_n"] = (np.arange(count) + steps_n) % count
         columns["share_n"] = generator(_Purpose.SHARE).beta(cfg.mix_alpha, cfg.mix_alpha, size=count)
+        if cfg.mix == "mixup_cutmix":
+            cut_n = columns["cut_n"] = generator(_Purpose.SWITCH).random(count) < cfg.mix_switch
+            share_n = generator(_Purpose.CUT_SHARE).beta(cfg.cutmix_alpha, cfg.cutmix_alpha, size=count)
+            columns["share_n"] = np.where(cut_n, share_n, columns["share_n"])
         if cfg.mix_probability < 1:
             columns["share_n"][generator(_Purpose.MIXED).random(count) >= cfg.mix_probability] = 1
-    if cfg.mix == "cutmix":
+    if cfg.mix in ("cutmix", "mixup_cutmix"):
         columns["box_n2"] = generator(_Purpose.BOX).random((count, 2))
     return Draws(**columns)
 

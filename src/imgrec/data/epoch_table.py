@@ -59,6 +59,8 @@ class Transforms(Table[Column]):
     """float32: gain and offset of its pixels in [0, 1]."""
     cutout_v22: Column | None
     """int32: `box_edges` of the grey square."""
+    erased_v22: Column | None
+    """int32: the edges of the grey rectangle, as in `box_edges`; nothing lies between those of an image without one."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,9 +69,9 @@ class Mixing(Table[Column]):
 
     partners: Transforms[Column]
     share_v: Column | None
-    """float32: the image's own share in mixup, in [0, 1]."""
+    """float32: the image's own share in mixup, in [0, 1]; 1 for an image into which a box is pasted."""
     box_v22: Column | None
-    """int32: `box_edges` of the part of the partner that CutMix pastes."""
+    """int32: `box_edges` of the part of the partner that CutMix pastes; of no part for an image that is blended."""
     probability_v2: Column
     """float32: `probabilities` of the image's own class, and of its partner's."""
 
@@ -139,8 +141,12 @@ def _of_pass(
     kept_v, share_v, box_v22 = drawn.share_n, None, None
     if drawn.box_n2 is None:
         share_v = drawn.share_n.astype(np.float32)
-    else:
+    elif drawn.cut_n is None:
         box_v22, kept_v = cutmix_boxes(drawn.share_n, drawn.box_n2, side=side)
+    else:
+        box_v22, kept_v = cutmix_boxes(np.where(drawn.cut_n, drawn.share_n, 1), drawn.box_n2, side=side)
+        share_v = np.where(drawn.cut_n, 1, drawn.share_n).astype(np.float32)
+        kept_v = np.where(drawn.cut_n, kept_v, drawn.share_n)
     probability_v2 = probabilities(kept_v, own.label_v == partners.label_v)
     mixing = Mixing(partners=partners, share_v=share_v, box_v22=box_v22, probability_v2=probability_v2)
     return EpochTable(own=own, mixing=mixing)
@@ -169,7 +175,26 @@ def transforms(
         flip_v=drawn.flip_n,
         light_v2=drawn.light_n2,
         cutout_v22=cutout_v22,
+        erased_v22=_erased(drawn, side=side),
     )
+
+
+def _erased(drawn: Draws, *, side: tuple[int, int]) -> NDArray[np.int32] | None:
+    """Return the edges of each image's erased rectangle: int32 (V,2,2); None where none is erased.
+
+    The first attempt that is smaller than the image lies anywhere inside it with the same probability (Zhong et al.
+    2020, their code).
+    """
+    if drawn.erased_n is None or drawn.erase_size_na2 is None or drawn.erase_place_n2 is None:
+        return None
+    area_na, aspect_na = np.moveaxis(drawn.erase_size_na2, 2, 0)
+    area_na = area_na * side[0] * side[1]
+    size_na2 = np.stack([np.sqrt(area_na * aspect_na), np.sqrt(area_na / aspect_na)], axis=2).round().astype(np.int64)
+    fits_na = (size_na2 < side).all(axis=2)
+    size_n2 = size_na2[np.arange(len(fits_na)), fits_na.argmax(axis=1)]
+    size_n2[~(fits_na.any(axis=1) & drawn.erased_n)] = 0
+    start_n2 = (drawn.erase_place_n2 * (np.array(side) - size_n2 + 1)).astype(np.int64)
+    return np.stack([start_n2, start_n2 + size_n2], axis=1).astype(np.int32)
 
 
 def box_edges(

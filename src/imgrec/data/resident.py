@@ -112,8 +112,9 @@ class ResidentBatches(Dataset[tuple[Tensor, Tensor]]):
         if its.light_v2 is not None:
             gain_b111, offset_b111 = its.light_v2[:, :, None, None, None].unbind(1)
             floats_bchw.mul_(gain_b111).add_(offset_b111).clamp_(0, 1)
-        if its.cutout_v22 is not None:
-            floats_bchw.masked_fill_(self._between(its.cutout_v22), float(MID_GREY))
+        for edges_v22 in (its.cutout_v22, its.erased_v22):
+            if edges_v22 is not None:
+                floats_bchw.masked_fill_(self._between(edges_v22), float(MID_GREY))
         return floats_bchw
 
     def _cropped(self, its: Transforms[Tensor]) -> Tensor:
@@ -149,9 +150,10 @@ class ResidentBatches(Dataset[tuple[Tensor, Tensor]]):
         if how.share_v is not None:
             share_b111 = how.share_v[:, None, None, None]
             # in separate steps, each rounded: a fused multiply-add changes the last bits
-            return images_bchw.mul_(share_b111).add_(partners_bchw.mul_(1 - share_b111))
-        assert how.box_v22 is not None, "a mixture has a share or a box"
-        return torch.where(self._between(how.box_v22), partners_bchw, images_bchw)
+            images_bchw.mul_(share_b111).add_(partners_bchw * (1 - share_b111))
+        return (
+            images_bchw if how.box_v22 is None else torch.where(self._between(how.box_v22), partners_bchw, images_bchw)
+        )
 
     def _soft_targets(self, label_b: Tensor, how: Mixing[Tensor]) -> Tensor:
         """Apply `augment.soft_targets` on the device."""
