@@ -143,6 +143,7 @@ ELSEWHERE = {
     "trainer.num_nodes",  # the same, where torchrun or srun starts the processes
     "model.drop_path",  # test_library_networks.py
     "trainer.graphs",  # test_graphs.py, as a CPU has none
+    "trainer.swa_from",  # test_swa.py
     "test",
     "test_protocols",
     "test_precision",

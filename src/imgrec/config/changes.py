@@ -114,6 +114,9 @@ CHANGES: Mapping[str, Change] = {
     "trainer.ema_decay": Change(
         EFFECTIVE, f"{_NEXT}; an average may begin, and cannot end: best and last are the averaged weights"
     ),
+    "trainer.swa_from": Change(
+        EFFECTIVE, "by the share of the training that is over; an average may begin, and cannot end"
+    ),
     "trainer.ema_statistics": Change(EFFECTIVE, "from the end of this epoch on"),
     "trainer.nonfinite_skips": Change(EFFECTIVE, "steps that were left out before count"),
     "trainer.early_stopping": Change(
@@ -166,8 +169,9 @@ def why_refused(changed: list[str], then: Mapping[str, Any], now: Mapping[str, A
         now: The flat configuration after.
     """
     refused = {key: change_of(key).says for key in changed if change_of(key).verdict == REFUSED}
-    if then["trainer.ema_decay"] and not now["trainer.ema_decay"]:
-        refused["trainer.ema_decay"] = "best and last so far are the averaged weights, and no others are kept"
+    for key in ("trainer.ema_decay", "trainer.swa_from"):
+        if then.get(key) and not now[key]:
+            refused[key] = "best and last so far are the averaged weights, and no others are kept"
     optimizer = components("optimizer").get(then["optimizer.name"])
     for name in getattr(optimizer, "begins_with", ()):
         if (key := f"optimizer.{name}") in changed and not then[key]:

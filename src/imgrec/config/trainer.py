@@ -62,6 +62,13 @@ class Trainer(Component):
         " 10 000 training images (Izmailov et al. 2018, section 3.2)",
         among=("averaged", "recomputed"),
     )
+    swa_from: float = setting(
+        0.0,
+        "share of the epochs after which the weights at each epoch's end are averaged with equal weight, with"
+        " recomputed batch-norm statistics, which is then what is scored (Izmailov et al. 2018); 0: off",
+        at_least=0,
+        below=1,
+    )
     nonfinite_skips: int = setting(
         0,
         "steps to leave out for a loss or gradient that is not finite, before the run stops; 0: stop at the first",
@@ -103,6 +110,11 @@ class Trainer(Component):
         super().__post_init__()
         if self.log_graph and not self.tensorboard:
             raise UsageError("trainer.log_graph=true needs trainer.tensorboard=true; drop one of the two")
+        if self.ema_decay and self.swa_from:
+            raise UsageError(
+                f"trainer.swa_from and trainer.ema_decay are two averages of the weights, and one can be scored, got"
+                f" {self.swa_from} and {self.ema_decay}; drop one of the two"
+            )
         for key, value in (("devices", self.devices), ("num_nodes", self.num_nodes)):
             if value > 1 and self.strategy != "ddp":
                 raise UsageError(

@@ -1,12 +1,13 @@
 """Create the callbacks of a run, and order them."""
 
+import math
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
-from lightning.pytorch.callbacks import Callback, Checkpoint
+from lightning.pytorch.callbacks import Callback, Checkpoint, WeightAveraging
 
 from imgrec import checkpoint
 from imgrec.checkpoint import LAST
@@ -26,6 +27,7 @@ from imgrec.training.pruning import Pruning
 from imgrec.training.saver import Saver
 from imgrec.training.start import Start
 from imgrec.training.step_skipper import StepSkipper
+from imgrec.training.swa import StochasticWeightAveraging
 from imgrec.training.writer import Writer
 
 _COUNTED = 10_000  # images; 1 000 to 10 000 are enough (Wu & Johnson 2021, "Rethinking 'Batch' in BatchNorm")
@@ -85,7 +87,7 @@ class Callbacks:
         )
         imgrecs: list[Callback] = [
             # adds a step before other callbacks read it
-            *([_averaging(job.config, data)] if trainer.ema_decay else []),
+            *([_averaging(job.config, data)] if trainer.ema_decay or trainer.swa_from else []),
             # logs the step, and shows the logged values
             speed,
             *progress.callbacks(trainer.progress, speed, terminal=sys.stderr.isatty()),
@@ -103,12 +105,16 @@ class Callbacks:
         return cls(ordered=[*named, *imgrecs], speed=speed, saver=saver, named=named)
 
 
-def _averaging(config: Config, data: ImageData) -> Averaging:
+def _averaging(config: Config, data: ImageData) -> WeightAveraging:
     """Return the average, whose batch-norm statistics may be computed anew from about `_COUNTED` images."""
-    decay, batch = config.trainer.ema_decay, config.data.batch_size * config.trainer.processes
-    if config.trainer.ema_statistics == "averaged":
-        return Averaging(decay=decay)
-    return Averaging(decay=decay, recount=data.training_images, batches=-(-_COUNTED // batch))
+    trainer = config.trainer
+    batches = -(-_COUNTED // (config.data.batch_size * trainer.processes))
+    if trainer.swa_from:
+        begins = math.floor(round(trainer.swa_from * trainer.max_epochs, 6))  # 0.7 of 10 is 7
+        return StochasticWeightAveraging(begins=begins, recount=data.training_images, batches=batches)
+    if trainer.ema_statistics == "averaged":
+        return Averaging(decay=trainer.ema_decay)
+    return Averaging(decay=trainer.ema_decay, recount=data.training_images, batches=batches)
 
 
 def _named(config: Config, others: Sequence[Callback]) -> list[Callback]:
