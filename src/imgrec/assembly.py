@@ -116,6 +116,7 @@ def classifier(
         channels_last=config.trainer.channels_last,
         runs=runs_as(config, built, images.train),
         class_weights_k=_class_weights(config, images),
+        sam_rho=config.optimizer.sam_rho,
     )
 
 

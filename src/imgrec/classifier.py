@@ -12,6 +12,7 @@ from torch.optim import Optimizer
 from imgrec.checkpoint import snapshot
 from imgrec.distributed import gathered, own
 from imgrec.losses import LossFunction, weighted_mean
+from imgrec.optim.sam import perturbed
 from imgrec.optim.schedules import Schedule
 from imgrec.scores import Scores
 from imgrec.stored.meta import META, Meta
@@ -38,6 +39,7 @@ class Classifier(lightning.LightningModule):
         runs: Runs the network in its own place, with the same results; None for the network itself.
         class_weights_k: The weight of each class in the training loss, float32 (K,); None where all weigh alike. Losses
             of validation and test images are not weighted.
+        sam_rho: The radius of SAM (`optim.sam`); 0 for plain steps.
     """
 
     def __init__(
@@ -54,6 +56,7 @@ class Classifier(lightning.LightningModule):
         channels_last: bool = False,
         runs: Callable[[Tensor], Tensor] | None = None,
         class_weights_k: Tensor | None = None,
+        sam_rho: float = 0.0,
     ) -> None:
         super().__init__()
         self.memory_format = torch.channels_last if channels_last else torch.contiguous_format
@@ -70,6 +73,9 @@ class Classifier(lightning.LightningModule):
         self._schedule: Schedule | None = None
         self._position = position or RunPosition()
         self._runs = runs
+        self._sam_rho = sam_rho
+        self._latest: tuple[Tensor, Tensor] | None = None  # with SAM, loss and logits of the latest step's own weights
+        self._unmoved: tuple[Tensor, Tensor] | None = None  # the same, while SAM has moved the weights
         self.class_weights_k: Tensor | None
         self.register_buffer("class_weights_k", class_weights_k, persistent=False)  # the configuration keeps them
 
@@ -82,9 +88,15 @@ class Classifier(lightning.LightningModule):
         """Return the loss, and for callbacks the logits (N, K)."""
         images_nchw, targets = batch
         shown = self._resize(images_nchw, self._progress())
-        loss, logits_nk = self._step((shown, targets), self.train_scores, self.class_weights_k)
+        scores = self.train_scores if self._unmoved is None else None
+        loss, logits_nk = self._step((shown, targets), scores, self.class_weights_k)
         weight = self._loss_weight(batch_idx)
-        return {"loss": loss if weight == 1 else loss * weight, "logits": logits_nk.detach()}
+        loss = loss if weight == 1 else loss * weight
+        if self._unmoved is None:
+            self._latest = (loss.detach(), logits_nk.detach()) if self._sam_rho else None
+            return {"loss": loss, "logits": logits_nk.detach()}
+        # the gradient of the moved weights, with the values of the step's own
+        return {"loss": loss - loss.detach() + self._unmoved[0], "logits": self._unmoved[1]}
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         self._step(batch, self.val_scores)
@@ -132,14 +144,35 @@ class Classifier(lightning.LightningModule):
         """Return the share of the training that is done, in [0, 1)."""
         return self._schedule.position / self._steps if self._schedule is not None else 0.0
 
-    def _step(self, batch: Batch, scores: Scores, weights_k: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    def optimizer_step(
+        self, epoch: int, batch_idx: int, optimizer: Any, optimizer_closure: Callable[[], Any] | None = None
+    ) -> None:
+        """Take a step along the gradient; with SAM, along that of the moved weights."""
+        assert optimizer_closure is not None, "Lightning gives one"
+        closure = optimizer_closure if not self._sam_rho else lambda: self._twice(optimizer_closure)
+        super().optimizer_step(epoch, batch_idx, optimizer, closure)
+
+    def _twice(self, closure: Callable[[], Any]) -> Any:
+        """Compute the gradient at the weights, and then that at the weights moved along it."""
+        found = closure()
+        assert self._latest is not None, "of the training step in the closure"
+        self._unmoved = self._latest
+        try:
+            with perturbed(self.network, self._sam_rho):
+                closure()
+        finally:
+            self._unmoved = None
+        return found
+
+    def _step(self, batch: Batch, scores: Scores | None, weights_k: Tensor | None = None) -> tuple[Tensor, Tensor]:
         images_nchw, targets = batch
         logits_nk = self(images_nchw)
         if weights_k is None:
             loss = self.loss(logits_nk, targets)
         else:
             loss = weighted_mean(self.loss(logits_nk, targets, reduction="none"), targets, weights_k)
-        scores.update(logits_nk, targets, loss)
+        if scores is not None:
+            scores.update(logits_nk, targets, loss)
         return loss, logits_nk
 
     def _loss_weight(self, batch_idx: int) -> float:

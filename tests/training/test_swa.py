@@ -1,4 +1,4 @@
-"""Test stochastic weight averaging (trainer.swa_from): which weights are averaged, and that a cut run goes on with them."""
+"""Test SWA (trainer.swa_from): which weights are averaged, and that a cut run goes on with them."""
 
 import signal
 from collections.abc import Callable

@@ -29,6 +29,12 @@ class Optimizer(Component):
     lr: float = setting(MISSING, "peak learning rate", above=0)
     lr_scale: float = setting(1.0, "multiplies lr, so that one grid serves every optimizer", above=0)
     weight_decay: float = setting(0.0, "weight decay; L2 penalty, or decoupled in adamw and muon", at_least=0)
+    sam_rho: float = setting(
+        0.0,
+        "radius of SAM: each step follows the gradient at the weights moved this far uphill, and costs two; 0: off"
+        " (Foret et al. 2021: 0.05)",
+        at_least=0,
+    )
     decay_norm_and_bias: bool = setting(True, "whether weight decay reaches biases and normalisation layers")
 
     @property

@@ -123,10 +123,27 @@ class Config:
                     f"augment.sizes must be at most {COMPILED_SHAPES} with trainer.{key}=true, the images' own side"
                     f" included, as {way}, got {sizes}; name fewer, or give trainer.{key}=false"
                 )
+        if self.optimizer.sam_rho:
+            self._check_sam()
         if self.augment.crop_border == "reflect" and self.augment.crop_padding >= self.data.side:
             raise UsageError(
                 f"augment.crop_padding must be < {self.data.side}, the images' side, with augment.crop_border=reflect,"
                 f" got {self.augment.crop_padding}"
+            )
+
+    def _check_sam(self) -> None:
+        """Refuse what assumes one loss and one gradient a step, or would scale the gradient."""
+        trainer = self.trainer
+        for key, plain in (("accumulate", 1), ("nonfinite_skips", 0), ("graphs", False)):
+            if (value := getattr(trainer, key)) != plain:
+                raise UsageError(
+                    f"optimizer.sam_rho needs trainer.{key}={str(plain).lower()}, as it computes two gradients a step,"
+                    f" got {str(value).lower()}; drop one of the two"
+                )
+        if trainer.precision == "16-mixed":
+            raise UsageError(
+                "optimizer.sam_rho needs trainer.precision=32 or bf16-mixed, as 16-mixed scales the gradient, got"
+                " 16-mixed; give trainer.precision=bf16-mixed"
             )
 
     def _check_pruning(self) -> None:
