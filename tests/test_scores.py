@@ -152,7 +152,7 @@ def test_top5_says_something_from_six_classes_on(classes: int, has: bool) -> Non
 def test_scalars_are_the_values_without_the_tables() -> None:
     scores = Scores(K)
     scores.update(*batches([9])[0])
-    assert set(scores.scalars()) == {"top1", "top5", "loss", "iou", "ece"}
+    assert set(scores.scalars()) == {"top1", "top5", "loss", "iou", "balanced_accuracy", "macro_f1", "ece"}
     assert all(isinstance(value, float) for value in scores.scalars().values())
 
 
