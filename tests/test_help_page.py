@@ -69,6 +69,7 @@ def test_no_line_is_too_long_for_a_terminal_and_the_page_opens_with_the_usage() 
 _NEEDED = {
     "data=arrays": ["data.root=x.npz"],
     "data=folder": ["data.root=x"],
+    "data=huggingface": ["data.root=x"],
     "model=timm": ["model.architecture=resnet18"],
     "model=torchvision": ["model.architecture=resnet18"],
     "augment=growing": ["model=whitened_cnn"],

@@ -22,6 +22,7 @@ INF, NAN = float("inf"), float("nan")
 NEEDED = {
     "arrays": ["data.root=/x.npz"],
     "folder": ["data.root=/images"],
+    "huggingface": ["data.root=nobody/images"],
     "ray": ["launcher.num_gpus=1"],
     "slurm": ["launcher.gpus_per_node=2", "launcher.array_parallelism=2"],
     "growing": ["model=resnet18"],

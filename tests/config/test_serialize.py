@@ -38,7 +38,7 @@ def everything() -> list[Any]:
 @pytest.mark.parametrize(("axis", "name"), everything())
 def test_every_choice_survives_json_and_comes_back_equal(axis: str, name: str) -> None:
     schema = components(axis)[name]
-    of_name = {name: {"root": "/images"} for name in ("arrays", "folder")}
+    of_name = {name: {"root": "/images"} for name in ("arrays", "folder", "huggingface")}
     of_name |= {name: {"architecture": "resnet18"} for name in ("timm", "torchvision")}
     needed = of_name.get(name, {"name": "x"} if len(components(axis)) == 1 else {})
     config = Config(**{**default_sections(), axis: schema(**needed)}, seed=5, resume_override=["a", "b"])
