@@ -35,10 +35,11 @@ def trials() -> list[tuple[str, ...]]:
 
 
 def test_there_are_enough_of_them() -> None:
-    assert len(trials()) > 30
+    assert len(trials()) > 25
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1800)
 def test_each_command_trains_a_few_batches(imgrec: Callable[..., Any]) -> None:
     for words in trials():
         given = {key_of(word) for word in words}

@@ -15,7 +15,8 @@ import torch
 from PIL import Image
 
 import imgrec
-from imgrec.errors import ReadError, RunError, UsageError
+from imgrec.data.source import ReadError
+from imgrec.errors import RunError, UsageError
 
 PUBLIC = {
     "Choice", "Interrupted", "Outcome", "Parts", "Prediction", "Record", "RunError", "Score", "Trained", "UsageError",

@@ -68,7 +68,7 @@ def test_a_run_is_carried_out_and_one_whose_job_fails_before_it_is_told_with_its
     code, out, _ = command("sweep", "status", str(SWEEP))
     assert code == 0
     assert out.splitlines()[:2] == [
-        "1 run in outputs/default: 1 finished",
+        "2 runs in outputs/default: 1 finished, 1 not begun",
         "the sweep's command does not run at present",
     ]
 

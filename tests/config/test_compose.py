@@ -478,7 +478,7 @@ RECIPE = "# @package _global_\n# Mine.\nexperiment: mine\ndefaults:\n  - overrid
             "optimizer/mine",
             "# Mine.\nlr: 3\n",
             "optimizer=mine",
-            r"it must name its schema; .* defaults: \[adagrad_schema\]",
+            r"it must name its schema; .* defaults: \[adafactor_schema\]",
         ),
         (
             "study/mine",

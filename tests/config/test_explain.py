@@ -42,7 +42,7 @@ def test_the_nearest_key_is_named(key: str, owner: type, near: str) -> None:
 def test_a_key_of_another_choice_says_whose_it_is_and_what_this_one_has() -> None:
     assert str(unknown_key("optimizer.nesterov", Adam)) == (
         "optimizer.nesterov is not a key of this choice, only of optimizer=momentum"
-        " (Adam has lr, lr_scale, weight_decay, decay_norm_and_bias, beta1, beta2, eps); choose optimizer=momentum, or"
+        " (Adam has lr, lr_scale, weight_decay, sam_rho, decay_norm_and_bias, beta1, beta2, eps); choose optimizer=momentum, or"
         " leave it out"
     )
 

@@ -56,6 +56,8 @@ TOGETHER = [
 def test_every_choice_composes_under_its_own_name(chosen: dict[str, str]) -> None:
     """Choices of several axes are composed together, as a composition takes longer than the rest of this test."""
     needed = [word for name in chosen.values() for word in NEEDED.get(name, [])]
+    if (chosen.get("trainer"), chosen.get("launcher")) == ("ddp", "ray"):
+        needed.append("launcher.num_gpus=2")
     config = compose([*(f"{axis}={name}" for axis, name in chosen.items()), *needed])
     for axis, name in chosen.items():
         section = getattr(config, axis)
@@ -272,7 +274,7 @@ def test_a_package_without_its_conf_is_refused(monkeypatch: pytest.MonkeyPatch, 
         (
             "augment=augment",
             {"policy": "rand"},
-            "augment.policy must be one of none, trivialaugment, randaugment, got 'rand'",
+            "augment.policy must be one of none, trivialaugment, randaugment, augmix, got 'rand'",
         ),
         ("augment=augment", {"policy_ops": 0}, "augment.policy_ops must be >= 1 and finite, got 0"),
         ("augment=augment", {"policy_magnitude": 31}, "augment.policy_magnitude must lie in [0, 30], got 31"),
@@ -303,7 +305,7 @@ def test_a_package_without_its_conf_is_refused(monkeypatch: pytest.MonkeyPatch, 
         (
             "augment=augment",
             {"mix": "mixip"},
-            "augment.mix must be one of none, mixup, cutmix, got 'mixip'; did you mean mixup?",
+            "augment.mix must be one of none, mixup, cutmix, mixup_cutmix, got 'mixip'; did you mean mixup?",
         ),
         (
             "augment=augment",

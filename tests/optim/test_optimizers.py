@@ -39,7 +39,7 @@ CONFIGS = [
     MuonSgd(bias_lr=1, head_lr=2),
     Adamax(),
     NAdam(weight_decay=0.01),
-    RAdam(),
+    RAdam(weight_decay=0.01),
     Adafactor(weight_decay=0.01),
     Lion(weight_decay=0.1),
     Lamb(decay_norm_and_bias=False),
@@ -101,12 +101,12 @@ REFERENCES: list[tuple[config.Optimizer, type[torch.optim.Optimizer], dict[str, 
     (NAdam(momentum_decay=0.1), torch.optim.NAdam, {"lr": 2e-3, "momentum_decay": 0.1}),
     (RAdam(lr_scale=3, weight_decay=0.1), torch.optim.RAdam, {"lr": 3e-3, "weight_decay": 0.1}),
     (
-        Adafactor(beta2_decay=-0.5, least_scale=0.1, clip=0.5),
+        Adafactor(beta2_decay=-0.5, least_scale=0.1, clip_threshold=2),
         torch.optim.Adafactor,
-        {"lr": 0.01, "beta2_decay": -0.5, "eps": (None, 0.1), "d": 0.5},
+        {"lr": 0.01, "beta2_decay": -0.5, "eps": (None, 0.1), "d": 2},
     ),
     (Lion(beta1=0.8, weight_decay=0.1), timm.optim.Lion, {"lr": 1e-4, "betas": (0.8, 0.99), "weight_decay": 0.1}),
-    (Lamb(clip=0), timm.optim.Lamb, {"lr": 1e-3, "weight_decay": 0.01, "max_grad_norm": None}),
+    (Lamb(max_grad_norm=0), timm.optim.Lamb, {"lr": 1e-3, "weight_decay": 0.01, "max_grad_norm": None}),
 ]
 
 

@@ -135,7 +135,12 @@ CASES: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "nadam": (("optimizer=nadam",), ("optimizer.momentum_decay=0.1", "trainer.max_epochs=2")),
     "adafactor": (
         ("optimizer=adafactor",),
-        ("optimizer.beta2_decay=-0.5", "optimizer.least_scale=0.1", "optimizer.clip=2", "trainer.max_epochs=2"),
+        (
+            "optimizer.beta2_decay=-0.5",
+            "optimizer.least_scale=0.1",
+            "optimizer.clip_threshold=2",
+            "trainer.max_epochs=2",
+        ),
     ),
 }
 USUAL = ("adam", "momentum", "muon_sgd")  # the others are slow tests

@@ -224,8 +224,14 @@ def known_or_nearest(key: str, value: str, known: Sequence[str], *, what: str, l
 
 
 def _similar(word: str, known: Iterable[str], count: int, cutoff: float) -> list[str]:
+    """Return the known words that are similar to `word`, most similar first: one with the same letters before others.
+
+    So `adma` is `adam`, whose letters are swapped, and not the longer `adamax`.
+    """
     plain = {_plain(name): name for name in known}
-    return [plain[found] for found in difflib.get_close_matches(_plain(word), plain, n=count, cutoff=cutoff)]
+    found = difflib.get_close_matches(_plain(word), plain, n=max(count, 5), cutoff=cutoff)
+    found.sort(key=lambda name: sorted(name) != sorted(_plain(word)))
+    return [plain[name] for name in found[:count]]
 
 
 def _plain(word: str) -> str:

@@ -206,7 +206,10 @@ def _check(component: type[Component]) -> None:
             f"{told} must stand before a class that defines {'() and '.join(lacking)}()",
             way_out="define it",
         )
+    own = [vars(each).get("__annotations__", {}) for each in component.__mro__ if not _is_imgrecs(each)]
     for field in dataclasses.fields(component):
+        if not any(field.name in names for names in own):
+            continue
         if field.name != "name" and "help" not in field.metadata:
             raise UsageError(
                 f"{told}: {field.name} must be a setting", way_out=f"write {field.name} = setting(DEFAULT, 'HELP')"
@@ -216,6 +219,10 @@ def _check(component: type[Component]) -> None:
             raise UsageError(
                 f"{told}: {field.name} must be one of {', '.join(_TYPES)}, got {kind}", way_out="give it another type"
             )
+
+
+def _is_imgrecs(cls: type) -> bool:
+    return cls.__module__.partition(".")[0] == "imgrec"
 
 
 def _all_components() -> Iterator[type[Component]]:

@@ -22,7 +22,9 @@ class Adafactor(Optimizer):
     least_scale: float = setting(
         1e-3, "least root mean square of a weight, which its steps are relative to (Shazeer & Stern 2018)", above=0
     )
-    clip: float = setting(1.0, "largest root mean square of an update (Shazeer & Stern 2018, section 6)", above=0)
+    clip_threshold: float = setting(
+        1.0, "largest root mean square of an update (Shazeer & Stern 2018, section 6)", at_least=1
+    )
 
     def build(self, module: "nn.Module") -> "TorchOptimizer":
         """See `torch.optim.Adafactor`."""
@@ -35,5 +37,5 @@ class Adafactor(Optimizer):
             lr=self.peak,
             beta2_decay=self.beta2_decay,
             eps=(None, self.least_scale),
-            d=self.clip,
+            d=self.clip_threshold,
         )

@@ -17,7 +17,7 @@ class Lamb(Adam):
 
     eps: float = setting(1e-6, "keeps the division finite (You et al. 2020, section 4)", above=0)
     weight_decay: float = setting(1e-2, "decoupled weight decay (You et al. 2020, section 4)")
-    clip: float = setting(
+    max_grad_norm: float = setting(
         1.0, "norm to which all gradients together are clipped, timm's default; 0: not clipped", at_least=0
     )
 
@@ -32,5 +32,5 @@ class Lamb(Adam):
             lr=self.peak,
             betas=(self.beta1, self.beta2),
             eps=self.eps,
-            max_grad_norm=self.clip or None,
+            max_grad_norm=self.max_grad_norm or None,
         )
