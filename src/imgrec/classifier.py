@@ -112,7 +112,9 @@ class Classifier(lightning.LightningModule):
         self._log_epoch("val", self.val_scores)
 
     def on_test_epoch_end(self) -> None:
-        self._log_epoch("test", self.test_scores)
+        """Log the scores; `Trainer.test` returns what Lightning itself logs."""
+        self.log_dict({f"test/{name}": value for name, value in self.test_scores.scalars().items()})
+        self.test_scores.reset()
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         optimizer = self._make_optimizer(self.network)

@@ -208,10 +208,11 @@ def predict(
     said = trained.predict(images)
     if output is not None:
         text_files.write_text(output, said.as_csv([str(path) for path in images]))
-    width = max(len(folded(path)) for path in images)
-    for path, label, confidence in zip(images, said.labels, said.confidence_n.tolist(), strict=True):
+    names = [folded(str(path)) for path in images]
+    width = max(map(len, names))
+    for name, label, confidence in zip(names, said.labels, said.confidence_n.tolist(), strict=True):
         sure = f"  {confidence:.4f}" if trained.config.loss.gives_probabilities else ""
-        tell(f"{folded(path):<{width}}  {folded(label)}{sure}")
+        tell(f"{name:<{width}}  {folded(label)}{sure}")
     if output is not None:
         tell(f"\n{output}")
 

@@ -42,8 +42,8 @@ def test_the_nearest_key_is_named(key: str, owner: type, near: str) -> None:
 def test_a_key_of_another_choice_says_whose_it_is_and_what_this_one_has() -> None:
     assert str(unknown_key("optimizer.nesterov", Adam)) == (
         "optimizer.nesterov is not a key of this choice, only of optimizer=momentum"
-        " (Adam has lr, lr_scale, weight_decay, sam_rho, decay_norm_and_bias, beta1, beta2, eps); choose optimizer=momentum, or"
-        " leave it out"
+        " (Adam has lr, lr_scale, weight_decay, sam_rho, decay_norm_and_bias, beta1, beta2, eps); choose"
+        " optimizer=momentum, or leave it out"
     )
 
 
@@ -61,7 +61,7 @@ def test_an_unknown_choice_lists_the_known_ones() -> None:
     assert str(unknown_choice("trainer", "xyzzy")) == known
     assert str(unknown_choice("trainer", "gpus")).endswith("got 'gpus'; did you mean trainer=gpu?")
     assert str(unknown_choice("data", "xyzzy")) == (
-        "data must be one of arrays, cifar10, cifar100, digits, eurosat, fashion_mnist, folder, imagenette, kmnist,"
+        "data must be one of arrays, cifar10, cifar100, digits, eurosat, fashion_mnist, folder, huggingface, imagenette, kmnist,"
         " mnist, stl10, svhn, tiny_imagenet, got 'xyzzy'; one of your own needs --components FILE or --config-dir DIR"
     )
 
