@@ -98,8 +98,8 @@ def tree(folder: Path) -> dict[str, tuple[int, int]]:
     }
 
 
-def ended_at(step: int) -> None:
-    """Let this process ask itself to end after that step."""
+def ended_at(step: int, signum: int = signal.SIGTERM) -> None:
+    """Let this process send itself a signal after that step: one that asks it to end, or SIGKILL."""
     from imgrec.training.progress import Speed
 
     logged = Speed.on_train_batch_end
@@ -107,6 +107,6 @@ def ended_at(step: int) -> None:
     def on_train_batch_end(self: Speed, trainer: Any, *rest: Any) -> None:
         logged(self, trainer, *rest)
         if trainer.global_step == step:
-            os.kill(os.getpid(), signal.SIGTERM)
+            os.kill(os.getpid(), signum)
 
     Speed.on_train_batch_end = on_train_batch_end  # type: ignore[method-assign]

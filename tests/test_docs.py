@@ -36,7 +36,7 @@ _EXAMPLE = re.compile(r"\*\*`(?P<path>[^`]+)`\*\*, new:\n\n```\w+\n(?P<code>.+?)
 def examples(workplace: Path) -> Path:
     """The files that docs/extending.md shows, in the working folder."""
     found = list(_EXAMPLE.finditer((ROOT / "docs/extending.md").read_text()))
-    assert len(found) == 7
+    assert len(found) == 8
     for example in found:
         path = workplace / example["path"]
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -47,7 +47,7 @@ def examples(workplace: Path) -> Path:
 def test_what_the_page_on_extending_adds_is_there(examples: Path, imgrec: Callable[..., Any]) -> None:
     script = """
         from pathlib import Path
-        import pytest, torch
+        import json, pytest, torch
         from imgrec import evaluate, launch, losses
         from imgrec.config import outside
         from imgrec.config.compose import compose
@@ -72,6 +72,10 @@ def test_what_the_page_on_extending_adds_is_there(examples: Path, imgrec: Callab
         noisy = launch.train([*words, *small, "callbacks=[gradient_noise]"])
         assert plain.record.run_id != noisy.record.run_id
         assert plain.record.weights != noisy.record.weights
+        told = launch.train([*words, *small, "seed=1", "loggers=[json_lines]"])
+        lines = [json.loads(line) for line in (told.folder / "lines.jsonl").read_text().splitlines()]
+        assert lines[-1]["test_top1_best"] == told.record.score("top1", split="test", at="best").value
+        assert any("val/top1" in line for line in lines)
         smooth = launch.train([*words, *small, "loss=label_smoothing_03"], config_dir="my_conf")
         assert smooth.record.config["loss.smoothing"] == 0.3
         with pytest.raises(UsageError, match="loss.epsilon must be > -1 and finite, got -1.0"):

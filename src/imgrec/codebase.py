@@ -42,9 +42,18 @@ COMPUTES_NOTHING = {
     "imgrec.syntax": "tells code apart",
     "imgrec.training.interruption": "signals",
     "imgrec.training.loggers": "which loggers there are",
+    "imgrec.training.loggers.csv": "begins Lightning's table",
+    "imgrec.training.loggers.mlflow": "how MLflow is reached",
     "imgrec.training.loggers.tensorboard": "begins TensorBoard's event files",
+    "imgrec.training.loggers.wandb": "how Weights & Biases is reached",
     "imgrec.config.logger": "what every logger has",
+    "imgrec.training.run_loggers": "tells loggers of a run",
+    "imgrec.training.csv_table": "what Lightning's table has",
+    "imgrec.training.figures": "what loggers show",
+    "imgrec.training.mlflow": "what MLflow shows",
     "imgrec.training.tensorboard": "what TensorBoard shows",
+    "imgrec.training.their_runs": "which runs elsewhere belong to a run",
+    "imgrec.training.wandb": "what Weights & Biases shows",
 }
 """Modules that a run imports but that no number depends on, with the reason. A change in them is no change of code."""
 _TOP = Path(__file__).resolve().parents[1]  # the folder that contains the package

@@ -7,6 +7,7 @@ from imgrec import disk, text_files, value_checks
 from imgrec.errors import RunError, StrPath
 
 NAME = "curves.csv"  # in a run's folder
+DEVICE = "device"  # stands in the place of a split for what is measured of the machine, which differs between runs
 CURVE_COLUMNS = ("step", "epoch", "split", "metric", "value")
 _MOST = 2**31  # most bytes of a curves.csv
 _TAIL = 4096  # bytes at its end that contain the newest numbers

@@ -15,7 +15,7 @@ from imgrec.config import folders, listed, outside
 from imgrec.config.compose import compose
 from imgrec.config.listed import LISTS
 from imgrec.config.overrides import given, key_of, literal, parsed, quoted
-from imgrec.config.root import STEERING, Config
+from imgrec.config.root import STEERING, Config, kept_to_folder
 from imgrec.data import inventory
 from imgrec.data.inventory import Inventory
 from imgrec.errors import RunError, StrPath, UsageError, interruption_in, sentence, shown
@@ -231,7 +231,7 @@ def _try_out(words: Sequence[str], config: Config, seen: Inventory, *, resumes: 
         found = Place(folder=Path(place) / "run", run_id=run_id, seen=seen)
         preflight.check(config, seen, found.folder)
         try:
-            record = execution.run(_job(words, config, found))
+            record = execution.run(_job(words, kept_to_folder(config), found))
         except BaseException as error:
             if cut := interruption_in(error):
                 cut.resumable = False

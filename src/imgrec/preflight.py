@@ -36,6 +36,8 @@ def check(
     """
     from imgrec.environment import check_hardware
 
+    for part in (*config.protocol.values(), *config.callback.values(), *config.logger.values()):
+        part.check_here()
     if not elsewhere:
         ranks.refuse(config.trainer.devices, config.trainer.num_nodes)
         check_hardware(config)

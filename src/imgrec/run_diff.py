@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from imgrec import codebase
+from imgrec.curve_file import DEVICE
 from imgrec.records import Record
 
 Row = tuple[int, int, str, str]
@@ -85,10 +86,13 @@ class Drift:
 
 
 def keyed(rows: Sequence[Mapping[str, str]]) -> Rows:
-    """Return the rows of a curves.csv by what they measure, without times. A repeated key has both values."""
+    """Return the rows of a curves.csv by what they measure. A repeated key has both values.
+
+    Times and the use of the machine are left out.
+    """
     found: Rows = {}
     for row in rows:
-        if not row["metric"].endswith(_CLOCKS):
+        if row["split"] != DEVICE and not row["metric"].endswith(_CLOCKS):
             key = (int(row["step"]), int(row["epoch"]), row["split"], row["metric"])
             found[key] = f"{found[key]} and {row['value']}" if key in found else row["value"]
     return found

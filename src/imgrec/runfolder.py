@@ -2,7 +2,7 @@
 
 outputs/<experiment>/<name>-<first digits of the run's id>/
 config.yaml  record.json  curves.csv  diagnostics.json  predictions.npz  train.log  trained_images.bin
-evaluations/  checkpoints/  tensorboard/
+evaluations/  checkpoints/  tensorboard/  csv/  wandb/  their_runs.json  profile/
 """
 
 import contextlib
@@ -22,11 +22,13 @@ from imgrec.records import Record
 
 RECORD, CONFIG, CURVES, DIAGNOSTICS = "record.json", "config.yaml", curve_file.NAME, "diagnostics.json"
 CHECKPOINTS, EVALUATIONS, TENSORBOARD, LOCK = "checkpoints", "evaluations", "tensorboard", "run.lock"
+CSV, WANDB, THEIR_RUNS = "csv", "wandb", "their_runs.json"  # what other loggers write
+PROFILE = "profile"
 SWEEP_LOCK, ASKED, TUNING = "sweep.lock", "asked.json", tuning_file.NAME  # in the folder of a sweep's runs
-SWEEP_FILES = (SWEEP_LOCK, ASKED, TUNING, "multirun.yaml", "optuna.db")
+SWEEP_FILES = (SWEEP_LOCK, ASKED, TUNING, "multirun.yaml", "optuna.db", "mlflow.db")
 _WRITTEN = (
     *(RECORD, CONFIG, CURVES, DIAGNOSTICS, CHECKPOINTS, EVALUATIONS, TENSORBOARD, LOCK, "train.log", trained.NAME),
-    predictions.NAME,
+    *(predictions.NAME, CSV, WANDB, THEIR_RUNS, PROFILE),
     *(*SWEEP_FILES, "slurm"),
 )
 _MOST_DIGEST = 10_000  # bytes of a .sha256 file

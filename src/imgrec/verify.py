@@ -11,7 +11,7 @@ from pathlib import Path
 from imgrec import codebase, codechange, execution, ranks, run_diff, run_lookup, runfolder, runlog
 from imgrec.config import origins, outside, serialize
 from imgrec.config.identity import SHORT, run_id
-from imgrec.config.root import Config, elsewhere
+from imgrec.config.root import Config, elsewhere, kept_to_folder
 from imgrec.curve_file import read_curves
 from imgrec.disk import content
 from imgrec.environment import threads_of
@@ -122,7 +122,7 @@ def _config(run: Path, record: Record, data_root: str | None, folder: Path) -> C
         raise RunError(
             f"{run / RECORD} must hold a configuration that this version knows, got: {error}; use imgrec {version}"
         ) from error
-    config = dataclasses.replace(config, code="ignore")  # a verification may run other code
+    config = kept_to_folder(dataclasses.replace(config, code="ignore"))  # a verification may run other code
     config = run_lookup.settled(run, record, config) if data_root is None else elsewhere(config, data_root)
     seen = runfolder.images(run, config)
     known = seen.known_as(record.fingerprint)

@@ -206,7 +206,10 @@ def test_a_recipe_changes_choices_and_the_command_line_changes_the_recipe() -> N
             ["test_protocols=[tta]"],
             "test_protocols must be one of clean, gaussian_noise, tta_flip, tta_flip_shift, got 'tta'",
         ),
-        (["callbacks=[gradient_nrm]"], "callbacks must be one of gradient_norm, got 'gradient_nrm'; did you mean gr"),
+        (
+            ["callbacks=[gradient_nrm]"],
+            "callbacks must be one of device_stats, gradient_norm, lr_monitor, timer, got 'gradient_nrm'; did you mean",
+        ),
         (["callbacks=[gradient_norm,gradient_norm]"], "callbacks must name each callback once, got ['gradient_norm', "),
         (["callback.gradient_norm.name=x"], "callback.gradient_norm.name follows from the list; write callbacks=[...]"),
         (["callback.gradient_norm=null"], "callback.gradient_norm must have its settings below it, got None; drop it"),
@@ -220,7 +223,10 @@ def test_a_recipe_changes_choices_and_the_command_line_changes_the_recipe() -> N
             ["callbacks=[gradient_norm]", "callback.gradient_norm.evry=3"],
             "callback.gradient_norm.evry is not a key; did you mean callback.gradient_norm.every?",
         ),
-        (["+callback.mine.every=3"], "callback must be one of gradient_norm, got 'mine'"),
+        (
+            ["+callback.mine.every=3"],
+            "callback must be one of device_stats, gradient_norm, lr_monitor, timer, got 'mine'",
+        ),
         (["+callback.gradient_norm.mine=3"], "callback.gradient_norm.mine is not a key"),
         (["callbacks=gradient_norm"], "callbacks must be a list, got a value"),
         (

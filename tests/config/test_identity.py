@@ -130,7 +130,7 @@ def test_where_and_how_a_run_is_carried_out_leaves_its_id_alone() -> None:
         for field in dataclasses.fields(section):
             if field.name != "name" and not is_identity(field):
                 kept.append(f"{axis}.{field.name}")
-                options = {"strategy": "ddp", "progress": "none", "resident": "false"}
+                options = {"strategy": "ddp", "progress": "none", "resident": "false", "profiler": "simple"}
                 value = options.get(field.name, other_value(getattr(section, field.name)))
                 changed = dataclasses.replace(section, **{field.name: value})
                 assert getattr(changed, field.name) != getattr(section, field.name)

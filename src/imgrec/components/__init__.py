@@ -9,7 +9,7 @@ from imgrec.config.callback import Callback
 from imgrec.config.data import Data
 from imgrec.config.fields import setting
 from imgrec.config.launcher import Launcher
-from imgrec.config.logger import Logger
+from imgrec.config.logger import Logger, RunLogger
 from imgrec.config.loss import Loss
 from imgrec.config.model import Model
 from imgrec.config.optimizer import Optimizer
@@ -26,6 +26,7 @@ __all__ = [
     "Model",
     "Optimizer",
     "Protocol",
+    "RunLogger",
     "Schedule",
     "register",
     "setting",

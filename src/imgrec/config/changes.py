@@ -129,6 +129,7 @@ CHANGES: Mapping[str, Change] = {
     "trainer.progress": Change(EFFECTIVE, _WORKS),
     "trainer.tensorboard": Change(EFFECTIVE, _WORKS),
     "trainer.log_graph": Change(EFFECTIVE, "where the run's folder has no TensorBoard events yet"),
+    "trainer.profiler": Change(EFFECTIVE, _WORKS),
     "trainer.threads": Change(EFFECTIVE, "the order of sums, and with it the last bits"),
 }
 """The keys whose verdict is not that of their axis."""

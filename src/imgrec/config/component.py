@@ -1,6 +1,7 @@
 """Define the base classes of all parts of a configuration: a name, and values within their declared ranges."""
 
 import dataclasses
+import importlib.util
 from abc import ABC
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -8,6 +9,7 @@ from typing import Any, ClassVar
 from omegaconf import MISSING
 
 from imgrec.config.fields import ranges
+from imgrec.errors import UsageError
 
 
 @dataclass(kw_only=True)
@@ -51,8 +53,27 @@ class Listed(Component):
 
     A list takes any number of components. The settings of each follow its axis and name:
     `callback.gradient_norm.every=10`.
+
+    Attributes:
+        package: A package that the component needs and imgrec does not, by the name under which it is imported.
+        extra: The extra of imgrec that installs it.
     """
+
+    package: ClassVar[str | None] = None
+    extra: ClassVar[str] = ""
 
     @property
     def prefix(self) -> str:
         return f"{self.axis}.{self.name}"
+
+    def check_here(self) -> None:
+        """Refuse the component on a machine that lacks what it needs, before anything is made.
+
+        Raises:
+            UsageError: Its package is not installed.
+        """
+        if self.package is not None and importlib.util.find_spec(self.package) is None:
+            raise UsageError(
+                f"{self.axis}={self.name} needs the package {self.package}, which is not installed; in the clone,"
+                f" pip install -e '.[{self.extra}]', or leave {self.name} out of the {self.axis}s"
+            )

@@ -99,7 +99,7 @@ class Config:
             raise UsageError(f"primary must declare each contrast once, got {list(self.primary)}; drop one")
         if not self.test_protocols:
             raise UsageError("test_protocols must name at least one protocol, got []; use test=false to skip the test")
-        if self.trainer.log_graph and "tensorboard" not in self.loggers:
+        if self.trainer.log_graph and not any(each.draws_graphs for each in self.logger.values()):
             raise UsageError("trainer.log_graph=true needs tensorboard among loggers; add it, or drop log_graph")
         self.launcher.check(self.trainer)
         if self.sweep.proposes:
@@ -183,3 +183,9 @@ def elsewhere(config: Config, data_root: str) -> Config:
         UsageError: The data set has no place.
     """
     return dataclasses.replace(config, data=config.data.moved(data_root))
+
+
+def kept_to_folder(config: Config) -> Config:
+    """Return the same run without the loggers that also write outside of its folder."""
+    kept = {name: each for name, each in config.logger.items() if not each.leaves_folder}
+    return dataclasses.replace(config, loggers=list(kept), logger=kept)

@@ -12,6 +12,7 @@ STRATEGIES = ("auto", "ddp")
 PRECISIONS = ("32", "bf16-mixed", "16-mixed")
 TRIED = 3  # batches of each kind that trainer.fast_dev_run takes
 COMPILED_SHAPES = 8  # PyTorch compiles a network for so many shapes at most, and runs it as it is for others
+PROFILERS = ("none", "simple", "pytorch")
 PROGRESS = ("auto", "rich", "plain", "none")
 
 
@@ -96,6 +97,13 @@ class Trainer(Component):
     )
     tensorboard: bool = setting(True, "write TensorBoard events", identity=False)
     log_graph: bool = setting(False, "put the network's graph into TensorBoard", identity=False)
+    profiler: str = setting(
+        "none",
+        "measure where the time of the training goes, into the run's profile/: none, simple (the parts of the training"
+        " loop) or pytorch (the operators of a few steps, for about://tracing)",
+        identity=False,
+        among=PROFILERS,
+    )
     threads: int = setting(
         0,
         "CPU threads of PyTorch; 0: its own choice. The order of sums depends on them, and with it the last bits",

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from imgrec import execution, run_lookup, runfolder
-from imgrec.config.root import Config
+from imgrec.config.root import Config, kept_to_folder
 from imgrec.config.trainer import TRIED
 from imgrec.data import inventory, sources
 from imgrec.data.source import Source
@@ -92,7 +92,7 @@ def rehearse(config: Config, folder: Path, seconds: float) -> Rehearsal:
     Raises:
         UsageError, RunError: The run cannot be carried out, or its images would have to be downloaded.
     """
-    config = dataclasses.replace(config, data=config.data.at_hand(), force=False, resume=None)
+    config = kept_to_folder(dataclasses.replace(config, data=config.data.at_hand(), force=False, resume=None))
     load = _Load()
     small = min(config.data.eval_batch_size, _SMALL)
     first, _ = _try_out(config, folder / "first", small, load)

@@ -21,7 +21,7 @@ from imgrec.predictions import Place, Predicted
 from imgrec.rebuilding import Trained, rebuild
 from imgrec.records import Score
 from imgrec.runfolder import CHECKPOINTS
-from imgrec.training import process_state, tensorboard
+from imgrec.training import figures, process_state
 from imgrec.training.fitting import Fitting
 
 log = logging.getLogger(__name__)
@@ -79,8 +79,7 @@ def read(config: Config, folder: Path, fitting: Fitting) -> Reading:
             f"{folder / CHECKPOINTS} must hold {BEST} or {LAST}, and holds neither: the training ended before a step"
             " was saved; a callback may have ended it"
         )
-    if fitting.board is not None:
-        _show(fitting, reading, splits, shown)
+    _tell(fitting, reading, splits, shown)
     return reading
 
 
@@ -153,18 +152,17 @@ def _temperature(predictions: Predictions, label: str, at: str) -> dict[str, flo
     return {}
 
 
-def _show(
+def _tell(
     fitting: Fitting, reading: Reading, splits: dict[str, Images], shown: tuple[str, str, Predictions] | None
 ) -> None:
-    board = fitting.board
-    assert board is not None
-    step = fitting.saver.step
-    protocol = next((score.protocol for score in reading.scores if score.split == "test"), "clean")
-    tensorboard.close_hparams(board, reading.scores, protocol=protocol, step=step)
+    """Tell the loggers the scores, and show them figures of the first predictions."""
+    loggers, step = fitting.loggers, fitting.saver.step
+    loggers.log_scores(reading.scores, step=step)
     if shown is not None:
         at, split, predictions = shown
         diagnostics = reading.diagnostics[at][split]
         classes, title = diagnostics["classes"], f"{split}, {at}"
-        tensorboard.show_confusion(board, matrix(diagnostics), classes, title=title, step=step)
-        tensorboard.show_mistakes(board, splits[split], predictions, classes, title=title, step=step)
-    board.finalize("success")
+        loggers.log_figure("confusion", lambda: figures.confusion(matrix(diagnostics), classes, title=title), step=step)
+        loggers.log_figure(
+            "mistakes", lambda: figures.mistakes(splits[split], predictions, classes, title=title), step=step
+        )

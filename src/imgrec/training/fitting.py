@@ -20,14 +20,15 @@ from imgrec.environment import name_of
 from imgrec.errors import RunError, UsageError, interruption_in
 from imgrec.job import Job
 from imgrec.process_ends import BrokenConnectionError, Cause, Others
-from imgrec.runfolder import CHECKPOINTS, CURVES, TENSORBOARD
+from imgrec.runfolder import CHECKPOINTS, CURVES
 from imgrec.stored.position import RunPosition
-from imgrec.training import lightning_trainer, rendezvous, resume_point, tensorboard
+from imgrec.training import lightning_trainer, rendezvous, resume_point
 from imgrec.training.callback_list import Callbacks
 from imgrec.training.checkpoint_io import DurableIO
 from imgrec.training.curves import Curves
 from imgrec.training.ddp_environment import RunProcesses
 from imgrec.training.interruption import Interruption
+from imgrec.training.run_loggers import RunLoggers
 from imgrec.training.start import Start, take_over
 from imgrec.training.writer import Writer
 
@@ -74,13 +75,7 @@ class Fitting:
         self.speed, self.saver, self._named_callbacks = callbacks.speed, callbacks.saver, callbacks.named
         self.curves = Curves(job.folder / CURVES)
         self.other_devices: list[str] = []  # of processes that torchrun or srun started, once these are ready
-        self._board_is_new = not (job.folder / TENSORBOARD).is_dir()
-        loggers = [
-            each.build(job.folder, run_id=job.run_id, step=self._start.step)
-            for name, each in self.config.logger.items()
-            if name != "tensorboard" or self.config.trainer.tensorboard
-        ]
-        self.board = next((each for each in loggers if isinstance(each, tensorboard.Board)), None)
+        self.loggers = RunLoggers.of(job, step=self._start.step)
 
         # attach all parts to Lightning's trainer
         self._environment = RunProcesses()
@@ -89,7 +84,7 @@ class Fitting:
             job.folder,
             validates=self.source.val is not None,
             callbacks=callbacks.ordered,
-            loggers=[self.curves, *loggers],
+            loggers=[self.curves, *self.loggers.all],
             plugins=[DurableIO(self._writer), self._environment],
         )
 
@@ -114,12 +109,11 @@ class Fitting:
         """
         if self.trainer.is_global_zero:
             self._start_curves()
+            self._begin_loggers()
         if self.is_over:
             log.info("training is over at step %d: only the final reading is left", self._start.step)
             self.saver.complete_best()
             return
-        if self.trainer.is_global_zero:
-            self._open_board()
         if self._resumed:
             log.info("going on from %s, step %d", self._resumed, self._start.step)
         checkpoint_path = str(self._resumed) if self._resumed else None
@@ -156,6 +150,14 @@ class Fitting:
                 step,
             )
         self.saver.rows_lost = (noted.rows_lost if noted else 0) + lacking
+
+    def _begin_loggers(self) -> None:
+        own = self._start.is_own and self.curves.rows > 0
+        self.loggers.begin(self._job, curves=self.curves.path if own else None, step=self._start.step)
+        if self.config.trainer.log_graph and not self.is_over:
+            source = self.source
+            grey = torch.full((1, source.channels, source.image_size, source.image_size), 0.5)
+            self.loggers.log_network(self.classifier.network, grey)
 
     def _refused_state(self, error: Exception) -> RunError | None:
         """Return the error for a checkpoint whose values Lightning or PyTorch cannot use; None for another cause."""
@@ -282,15 +284,6 @@ class Fitting:
         if self.saver.rows_lost:
             told["curve_rows_lost"] = self.saver.rows_lost
         return told
-
-    def _open_board(self) -> None:
-        if self.board is None:
-            return
-        if self._board_is_new:
-            trial = self._job.folder.resolve().name
-            tensorboard.open_hparams(self.board, self.config, trial=trial, parent=self._job.parent)
-            if self.config.trainer.log_graph:
-                tensorboard.show_graph(self.board, self.classifier.network, self.source)
 
 
 # parts of PyTorch's messages, on the CPU, on a GPU, and of cuDNN and cuBLAS (CUDNN_STATUS_ALLOC_FAILED)

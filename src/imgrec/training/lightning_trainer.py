@@ -11,10 +11,12 @@ import lightning
 import torch
 from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.loggers.logger import Logger
+from lightning.pytorch.profilers import Profiler, PyTorchProfiler, SimpleProfiler
 
 from imgrec import gpus
 from imgrec.config.root import Config
 from imgrec.config.trainer import TRIED
+from imgrec.runfolder import PROFILE
 from imgrec.training import loss_scaling, progress
 
 
@@ -63,9 +65,18 @@ def make(
         num_sanity_val_steps=0,
         use_distributed_sampler=False,  # the loaders distribute their batches themselves
         enable_model_summary=False,
+        profiler=_profiler(trainer.profiler, folder / PROFILE),
         enable_progress_bar=progress.shows_bar(trainer.progress, terminal=sys.stderr.isatty()),
         log_every_n_steps=1,  # Speed decides when to log
     )
+
+
+def _profiler(kind: str, folder: Path) -> Profiler | None:
+    """Return Lightning's profiler, which writes into the folder when the training is over."""
+    if kind == "none":
+        return None
+    made = SimpleProfiler if kind == "simple" else PyTorchProfiler
+    return made(dirpath=folder, filename=kind)
 
 
 def choose_algorithms(config: Config, device: torch.device) -> None:

@@ -14,7 +14,7 @@ from lightning.pytorch.utilities import rank_zero_only
 
 from imgrec import gpus, ranks
 
-_QUIETENED = ("lightning.pytorch", "lightning.fabric")
+_QUIETENED = ("lightning.pytorch", "lightning.fabric", "mlflow", "alembic")
 _RANK = "rank"  # the process' rank, which Lightning reads from the environment at its import
 
 

@@ -239,28 +239,29 @@ def fit_and_read(
     text_files.write_text(folder / CONFIG, serialize.to_yaml(config))
     records.write(folder / RECORD, record)
     fitting = Fitting(job, seen, load=load, interruption=interruption)
-    record.environment |= of_device(fitting.device, devices=config.trainer.devices, shared=shared)
-    trained_images.tell_choice(record, config, fitting.source)
-    if record.progress["from"] is None:
-        trained_images.note(record, config, folder, fitting.source, seen, job.parent)
-        records.write(folder / RECORD, record)  # the counts of images may have changed
-    if not fitting.is_over:
-        final.try_protocols(config, fitting)
-    try:
-        fitting.run(give_up=lambda cause: _give_up(cause, record, folder))
-    finally:
-        if config.trainer.num_nodes > 1 and fitting.other_devices:
-            record.environment |= of_machines(fitting.device, fitting.other_devices)
-    reading = final.read(config, folder, fitting)
-    inventory.check_unchanged(seen)
-    record.scores = reading.scores
-    record.weights = reading.weights
-    record.cost = fitting.cost()
-    record.progress = fitting.progress()
-    record.deaths = 0
-    record.predictions = {predictions.key_of(place): found.digest() for place, found in reading.predictions.items()}
-    text_files.write_json(folder / DIAGNOSTICS, reading.diagnostics)
-    predictions.write(folder / predictions.NAME, {record.run_id: reading.predictions})
+    with fitting.loggers.ended():
+        record.environment |= of_device(fitting.device, devices=config.trainer.devices, shared=shared)
+        trained_images.tell_choice(record, config, fitting.source)
+        if record.progress["from"] is None:
+            trained_images.note(record, config, folder, fitting.source, seen, job.parent)
+            records.write(folder / RECORD, record)  # the counts of images may have changed
+        if not fitting.is_over:
+            final.try_protocols(config, fitting)
+        try:
+            fitting.run(give_up=lambda cause: _give_up(cause, record, folder))
+        finally:
+            if config.trainer.num_nodes > 1 and fitting.other_devices:
+                record.environment |= of_machines(fitting.device, fitting.other_devices)
+        reading = final.read(config, folder, fitting)
+        inventory.check_unchanged(seen)
+        record.scores = reading.scores
+        record.weights = reading.weights
+        record.cost = fitting.cost()
+        record.progress = fitting.progress()
+        record.deaths = 0
+        record.predictions = {predictions.key_of(place): found.digest() for place, found in reading.predictions.items()}
+        text_files.write_json(folder / DIAGNOSTICS, reading.diagnostics)
+        predictions.write(folder / predictions.NAME, {record.run_id: reading.predictions})
     close(record, folder, "finished")
 
 

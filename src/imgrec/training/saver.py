@@ -8,7 +8,6 @@ import lightning
 import numpy as np
 import torch
 from lightning.pytorch.callbacks import Checkpoint
-from lightning.pytorch.loggers import TensorBoardLogger
 
 from imgrec.checkpoint import BEST, LAST, link_or_copy
 from imgrec.distributed import anywhere, gathered, own
@@ -21,6 +20,7 @@ from imgrec.training.curves import Curves
 from imgrec.training.interruption import Interruption
 from imgrec.training.nan_guard import FiniteGuard
 from imgrec.training.progress import Speed
+from imgrec.training.run_loggers import told
 from imgrec.training.writer import Writer
 
 log = logging.getLogger(__name__)
@@ -215,12 +215,13 @@ class Saver(Checkpoint):
         self._guard.check(trainer)
         if self._writer.in_background:
             self._writer.wait()  # the state contains the SHA-256 of the best, which must be complete
-        for logger in trainer.loggers:  # write earlier log entries first, so that a crash cannot lose them
-            if isinstance(logger, TensorBoardLogger) and trainer.is_global_zero:
-                logger.experiment.flush()
-            if isinstance(logger, Curves) and trainer.is_global_zero:
+        # write earlier log entries first, so that a crash cannot lose them
+        for logger in trainer.loggers if trainer.is_global_zero else []:
+            if isinstance(logger, Curves):
                 logger.sync()
                 self.rows = logger.rows
+            else:
+                told(logger).sync()
         self._position.move_to(position, step=trainer.global_step)
         self._state_of = self._run_id
         trainer.save_checkpoint(self._folder / LAST)

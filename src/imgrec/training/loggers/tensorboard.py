@@ -1,7 +1,7 @@
 """Define logger=tensorboard."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from imgrec.config.logger import Logger
 from imgrec.config.registry import register
@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 @register("logger", "tensorboard")
 class TensorBoard(Logger):
     """TensorBoard's event files, with figures and a row of the HPARAMS page."""
+
+    draws_graphs: ClassVar[bool] = True
 
     def build(self, folder: Path, *, run_id: str, step: int) -> "LightningLogger":
         """See `training.tensorboard`."""
