@@ -1,5 +1,6 @@
 """Test the loggers that need no other package, and what all loggers have in common."""
 
+import importlib.util
 import signal
 from collections.abc import Callable
 from pathlib import Path
@@ -7,11 +8,18 @@ from typing import Any
 
 import pandas as pd
 import pytest
-from runs import ended_at
+from lightning.pytorch.loggers.logger import Logger as LightningLogger
+from runs import assert_same_run, ended_at, one_line
 
 from imgrec import launch
+from imgrec.config.compose import compose
+from imgrec.config.logger import RunLogger
 from imgrec.curve_file import read_curves
+from imgrec.errors import Interrupted, RunError
+from imgrec.job import Job
+from imgrec.records import Score
 from imgrec.training.loggers.csv import Csv
+from imgrec.training.run_loggers import RunLoggers
 
 TWO = "trainer.max_epochs=2"  # 8 steps each
 
@@ -61,3 +69,122 @@ def test_a_table_that_a_crash_has_cut_goes_on_before_its_last_line(tmp_path: Pat
     assert table["step"].tolist() == [1, 2, 3]
     assert table["train/lr"].tolist() == [0.5, 0.5, 0.25]
     assert table["val/top1"].isna().tolist() == [True, True, False]
+
+
+@pytest.mark.parametrize(
+    ("word", "package", "extra"),
+    [
+        ("loggers=[wandb]", "wandb", "wandb"),
+        ("loggers=[mlflow]", "mlflow", "mlflow"),
+        ("callbacks=[device_stats]", "psutil", "stats"),
+    ],
+)
+def test_a_missing_package_is_said_before_anything_is_made(
+    tiny: list[str],
+    command: Callable[..., tuple[int, str, str]],
+    monkeypatch: pytest.MonkeyPatch,
+    workplace: Path,
+    word: str,
+    package: str,
+    extra: str,
+) -> None:
+    found = importlib.util.find_spec
+    monkeypatch.setattr(
+        importlib.util, "find_spec", lambda name, *rest: None if name == package else found(name, *rest)
+    )
+    for words in ([*tiny, word], ["-m", *tiny, word, "seed=0,1"]):
+        code, out, err = command("train", *words)
+        assert (code, out) == (2, "")
+        name = word.partition("[")[2].rstrip("]")
+        assert f"={name} needs the package {package}, which is not installed; in the clone," in one_line(err)
+        assert f"pip install -e '.[{extra}]', or leave {name} out of the " in one_line(err)
+        assert list(workplace.iterdir()) == []
+
+
+def test_a_logger_that_knows_nothing_of_runs_gets_settings_and_scores() -> None:
+    calls: list[tuple[str, Any]] = []
+
+    class Plain(LightningLogger):
+        name, version = "plain", ""
+
+        def log_metrics(self, metrics: Any, step: int | None = None) -> None:
+            calls.append(("metrics", dict(metrics)))
+
+        def log_hyperparams(self, params: Any, *rest: Any) -> None:  # type: ignore[override]
+            calls.append(("settings", params["optimizer.name"]))
+
+        def finalize(self, status: str) -> None:
+            calls.append(("finalize", status))
+
+    job = Job(config=compose(["data=digits"]), folder=Path("run"), run_id="0" * 64, fingerprint="")
+    loggers = RunLoggers({"plain": Plain()})
+    score = Score(split="test", protocol="gaussian_noise:0.1", metric="top1", value=0.5, n=2, at="last")
+    with loggers.ended():
+        loggers.begin(job, curves=None, step=0)
+        loggers.log_scores([score], step=3)
+        loggers.log_figure("confusion", lambda: pytest.fail("a figure that nobody takes is not drawn"), step=3)
+    assert calls == [
+        ("settings", "adam"),
+        ("metrics", {"final/gaussian_noise_0.1/test_top1_last": 0.5}),
+        ("finalize", "success"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("error", "status"), [(RunError("no"), "failed"), (Interrupted(signal.SIGTERM), "interrupted")]
+)
+def test_an_error_counts_more_than_that_of_a_logger_which_is_closed_after_it(
+    caplog: pytest.LogCaptureFixture, error: BaseException, status: str
+) -> None:
+    class Stuck(LightningLogger, RunLogger):
+        name, version = "stuck", ""
+
+        def log_metrics(self, metrics: Any, step: int | None = None) -> None: ...
+
+        def log_hyperparams(self, params: Any, *rest: Any) -> None: ...  # type: ignore[override]
+
+        def end_run(self, status: str) -> None:
+            raise RunError(f"cannot be closed as {status}")
+
+    with pytest.raises(type(error)) as raised, RunLoggers({"mine": Stuck()}).ended():
+        raise error
+    assert raised.value is error
+    assert f"logger=mine was not closed after the run was {status}: cannot be closed as {status}" in caplog.text
+    with pytest.raises(RunError, match="cannot be closed as finished"), RunLoggers({"mine": Stuck()}).ended():
+        pass
+
+
+def test_a_logger_that_fails_in_the_middle_ends_the_run_which_goes_on_without_it(
+    tiny: list[str], imgrec: Callable[..., Any], undisturbed: Callable[..., Path]
+) -> None:
+    """A folder stands where the table is to be written."""
+
+    def in_the_way() -> None:
+        from imgrec.training.csv_table import Table
+
+        log = Table.log_metrics
+
+        def log_metrics(self: Any, metrics: Any, step: int | None = None) -> None:
+            if step == 11:
+                Path("cut/csv/metrics.csv").unlink()
+                Path("cut/csv/metrics.csv").mkdir()
+            log(self, metrics, step)
+
+        Table.log_metrics = log_metrics  # type: ignore[method-assign]
+
+    words = ["train", *tiny, TWO, "hydra.run.dir=cut"]
+    child = imgrec(*words, "loggers=[csv]", before=in_the_way)
+    assert child.wait() == 1
+    assert "cut/csv/metrics.csv cannot be written: Is a directory; free the disk" in one_line(child.log.read_text())
+    assert imgrec(*words, "loggers=[]").wait() == 0
+    assert_same_run(undisturbed(TWO), Path("cut"))
+
+
+@pytest.mark.parametrize(("kind", "what"), [("simple", "training_step"), ("pytorch", "Cnn: network")])
+def test_a_profiler_writes_into_the_run_s_folder_and_changes_nothing(
+    tiny: list[str], undisturbed: Callable[..., Path], kind: str, what: str
+) -> None:
+    run = launch.train([*tiny, TWO, f"trainer.profiler={kind}", "hydra.run.dir=run"])
+    (report,) = (run.folder / "profile").glob("*.txt")
+    assert what in report.read_text()
+    assert_same_run(undisturbed(TWO), run.folder)

@@ -157,6 +157,21 @@ def test_a_run_whose_server_is_gone_ends_with_a_line_and_goes_on_without_it(
     assert_same_run(undisturbed(TWO), Path("runs/cut"))
 
 
+@pytest.mark.slow
+def test_of_several_processes_the_first_logs(
+    tiny: list[str], imgrec: Callable[..., Any], database: Path, workplace: Path
+) -> None:
+    words = ["trainer=ddp", "trainer.accelerator=cpu", "data.batch_size=4", "loggers=[mlflow,wandb,csv,tensorboard]"]
+    child = imgrec("train", *tiny, *words, TWO, "hydra.run.dir=runs/two", "trainer.tensorboard=true")
+    assert child.wait() == 0, child.log.read_text()
+    (run,) = runs_in(database)
+    assert_has_the_curves(database, run, Path("runs/two"))
+    assert len(list(Path("runs/two").rglob("*.wandb"))) == 1
+    assert len({path.name.split(".")[-2] for path in Path("runs/two").rglob("events.out.*")}) == 1, (
+        "the process' number"
+    )
+
+
 def test_trials_and_verifications_leave_it_alone(tiny: list[str], database: Path, command: Callable[..., Any]) -> None:
     before = database.read_bytes()
     assert command("train", *tiny, *WORDS, "trainer.fast_dev_run=true")[0] == 0
