@@ -1,11 +1,15 @@
 """Build objects from a configuration: images, loaders, networks, losses. Only this module does so."""
 
-from collections.abc import Sequence
+import json
+import logging
+from collections.abc import Collection, Sequence
 
 import torch
 from torch import Tensor, nn
+from torch.optim import Optimizer
 
 import imgrec
+from imgrec import initial
 from imgrec.classifier import Classifier
 from imgrec.config import origins, outside_errors, serialize
 from imgrec.config.root import Config
@@ -15,8 +19,10 @@ from imgrec.data.resize import resized, side_at
 from imgrec.data.scan import Listing
 from imgrec.data.source import Images, Source
 from imgrec.datamodule import ImageData
-from imgrec.errors import UsageError
+from imgrec.errors import UsageError, shown
+from imgrec.initial import Weights
 from imgrec.losses import LossFunction, balanced_weights
+from imgrec.models import parts
 from imgrec.models.build import build as build_network
 from imgrec.models.build import runs_as
 from imgrec.models.network import Network
@@ -24,6 +30,8 @@ from imgrec.optim.build import build_optimizer
 from imgrec.optim.schedules import build_schedule
 from imgrec.stored.meta import Meta
 from imgrec.stored.position import RunPosition
+
+log = logging.getLogger(__name__)
 
 _ENOUGH = 5000 * 32 * 32  # pixels of the images that Jordan 2024 (arXiv 2404.00498) used
 
@@ -68,6 +76,7 @@ def classifier(
     run_id: str,
     fingerprint: str,
     resumed: bool,
+    begins_with: Weights | None = None,
     position: RunPosition | None = None,
 ) -> Classifier:
     """Return the module to train.
@@ -78,6 +87,7 @@ def classifier(
         run_id: The run's id.
         fingerprint: The fingerprint of the images.
         resumed: True if a checkpoint will set the weights. None are then downloaded or computed from data.
+        begins_with: The weights that `init_from` names, for a new network.
         position: The position of a resumed run.
     """
     built = build_network(
@@ -91,13 +101,20 @@ def classifier(
     )
     loss = config.loss.build()
     _check_outside(config, built, loss, images)
-    if built.begins_from_data and not resumed:
+    frozen = parts.frozen_in(config.model, built)
+    if begins_with is not None:
+        _begin_with(config, built, begins_with, images.classes)
+    elif built.begins_from_data and not resumed:
         built.initialise(_sample(images.train, images.image_size))
+    if frozen:
+        _tell_frozen(config, built, frozen)
+    if config.model.stays_frozen:
+        built.freeze(frozen)
     return Classifier(
         network=built,
         loss=loss,
         num_classes=len(images.classes),
-        make_optimizer=lambda module: build_optimizer(config.optimizer, module),
+        make_optimizer=lambda module: _optimizer(config, module, frozen),
         make_schedule=lambda optimizer, steps: build_schedule(config.schedule, optimizer, steps),
         resize=lambda images_nchw, progress: resized(images_nchw, side_at(config.augment, progress)),
         meta=Meta(
@@ -137,6 +154,117 @@ def _class_weights(config: Config, images: Source) -> Tensor | None:
     if len(given) != classes:
         raise UsageError(f"loss.class_weights must have a number for each of {classes} classes, got {len(given)}")
     return torch.tensor(given)
+
+
+def _optimizer(config: Config, module: nn.Module, frozen: Collection[str]) -> Optimizer:
+    """Return the optimizer of a network, some of whose tensors are frozen, for ever or at first."""
+    assert isinstance(module, Network)
+    depths, head = dict[str, int](), list[str]()
+    if config.optimizer.scales_rates:
+        depths = parts.layers_of(config.model, module)
+        names = parts.head_of(config.model, module)
+        head = [name for name in depths if parts.is_of(name, names)]
+    later = frozen if config.model.unfreeze_at else ()
+    return build_optimizer(config.optimizer, module, depths=depths, head=head, later=later)
+
+
+def frozen_at_first(config: Config, module: Classifier) -> frozenset[str]:
+    """Return the names of the network's tensors that are frozen in the first epochs alone."""
+    if not config.model.unfreeze_at:
+        return frozenset()
+    assert isinstance(module.network, Network)
+    return parts.frozen_in(config.model, module.network)
+
+
+def _tell_frozen(config: Config, built: Network, frozen: Collection[str]) -> None:
+    sizes = {name: parameter.numel() for name, parameter in built.named_parameters()}
+    kept, epochs = sum(sizes.get(name, 0) for name in frozen), config.model.unfreeze_at
+    until = f"in the first {epochs} epochs" if epochs > 1 else "in the first epoch" if epochs else "throughout"
+    log.info(
+        "model.freeze=%s: %d of %d parameters are frozen %s", config.model.freeze, kept, sum(sizes.values()), until
+    )
+
+
+def check_frozen(config: Config) -> None:
+    """Check that the network has the layers that `model.freeze` names. Only shapes are computed.
+
+    Raises:
+        UsageError: It has fewer.
+    """
+    with torch.device("meta"):
+        outline = network(config, classes=2, image_size=config.data.side, channels=3, mean=[0.0] * 3, std=[1.0] * 3)
+    parts.frozen_in(config.model, outline)
+
+
+def check_initial(config: Config) -> None:
+    """Check that the weights that `init_from` names are those of the network that `model` names.
+
+    Only shapes are computed. The head does not count, as the classes of the images may not be known yet.
+
+    Raises:
+        UsageError: They are not.
+        RunError: They cannot be read.
+    """
+    assert config.init_from is not None, "of a run that begins with other weights"
+    found = initial.read(config.init_from)
+    channels = found.channels or 3
+    with torch.device("meta"):
+        outline = network(
+            config,
+            classes=2,
+            image_size=config.data.side,
+            channels=channels,
+            mean=[0.0] * channels,
+            std=[1.0] * channels,
+        )
+    _refuse_misfit(config, outline, found, but=parts.head_of(config.model, outline))
+
+
+def _begin_with(config: Config, built: Network, found: Weights, classes: Sequence[str]) -> None:
+    """Load weights into a new network, with the head if the classes are the same, and say which."""
+    head = parts.head_of(config.model, built)
+    same = None if found.classes is None else found.classes == tuple(classes)
+    takes_head = parts.takes_head(built, found.tensors, head, same_classes=same)
+    but = () if takes_head else head
+    _refuse_misfit(config, built, found, but=but)
+    parts.put(built, found.tensors, but=but)
+    if takes_head:
+        log.info("beginning with the weights of %s, the head included", shown(config.init_from or ""))
+        return
+    was = "" if found.classes is None else f" in place of {len(found.classes)} others"
+    log.info(
+        "beginning with the weights of %s; the head (%s) is new, as it is for %d classes%s",
+        shown(config.init_from or ""),
+        ", ".join(name.removeprefix("net.") for name in head),
+        len(classes),
+        was,
+    )
+
+
+def _refuse_misfit(config: Config, built: Network, found: Weights, *, but: Sequence[str]) -> None:
+    if (difference := parts.misfit(built, found.tensors, but=but)) is None:
+        return
+    way_out = "give the model, and images of the side and the channels, that they were trained with"
+    if found.config is not None:
+        own = serialize.flat(config)
+        keys = [key for key in found.config if key.startswith("model.")]
+        others = [f"{_short(key)}={_plain(found.config[key])}" for key in keys if found.config[key] != own.get(key)]
+        seen = f"images of {found.image_size} px and {found.channels} channels"
+        way_out = f"the source has {seen}" + (f", and {', '.join(others)}" if others else "")
+    raise UsageError(
+        f"init_from={shown(config.init_from or '')} must hold the weights of model={config.model.name}, and"
+        f" {difference}",
+        way_out=way_out,
+    )
+
+
+def _short(key: str) -> str:
+    return key.removesuffix(".name")
+
+
+def _plain(value: object) -> str:
+    """Return a value as a command gives it."""
+    return json.dumps(value, separators=(",", ":")).replace('"', "")
 
 
 def _check_outside(config: Config, network: Network, loss: LossFunction, images: Source) -> None:

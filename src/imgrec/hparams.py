@@ -56,7 +56,7 @@ def values_of(config: Mapping[str, Any], parent: str | None) -> dict[str, Value]
         config: The flat configuration.
         parent: The name of the folder that the run continued from.
     """
-    outside = keys_outside_identity() - {"experiment", "data.root"}
+    outside = keys_outside_identity() - {"experiment", "data.root", "init_from"}
     rows = {
         column_of(key): value_of(value)
         for key, value in config.items()

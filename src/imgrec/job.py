@@ -26,6 +26,8 @@ class Job:
         folder: The run's folder.
         run_id: The run's id.
         fingerprint: The fingerprint of the images when the run was requested. The run refuses other images.
+        begins_with: What its network begins with, if the configuration does not say it (`run_lookup.begins_with`). The
+            run refuses other weights.
         command: The overrides of the run, as its record stores them.
         verbose: True to write the messages of all loggers into train.log, or the names of such loggers.
         code: Digests of the code with which it must be carried out (`codebase.Code`); empty if any code will do.
@@ -36,6 +38,7 @@ class Job:
     folder: Path
     run_id: str
     fingerprint: str
+    begins_with: str | None = None
     command: tuple[str, ...] = ()
     verbose: bool | tuple[str, ...] = False
     code: Mapping[str, str] = field(default_factory=dict)
@@ -96,6 +99,7 @@ class Job:
             folder=Path(rows["folder"]),
             run_id=rows["run_id"],
             fingerprint=rows["fingerprint"],
+            begins_with=None if rows.get("begins_with") is None else str(rows["begins_with"]),
             command=tuple(map(str, rows["command"])),
             verbose=tuple(map(str, verbose)) if isinstance(verbose, list) else bool(verbose),
             code={str(name): str(digests) for name, digests in code.items()},

@@ -126,7 +126,7 @@ def _train_one(overrides: Sequence[str]) -> Outcome:
             parent = run_lookup.parent_of(Path(run), before)
             if not (config.force and before.status == "finished"):  # a repetition has a new folder
                 folder = Path(run)
-    found = run_lookup.place(config, words, seen, parent, folder=folder)
+    found = run_lookup.place(config, words, seen, parent, folder=folder, resumes=resumed is not None)
     record = runfolder.look(found.folder)
     finished = record is not None and record.status == "finished" and record.run_id == found.run_id
     if not finished:
@@ -214,6 +214,7 @@ def _job(words: Sequence[str], config: Config, found: Place) -> Job:
         folder=found.folder.absolute(),
         run_id=found.run_id,
         fingerprint=found.seen.fingerprint,
+        begins_with=found.begins_with,
         command=tuple(text for text in words if not key_of(text).startswith("hydra.")),
         verbose=_verbose(words),
     )
@@ -227,8 +228,9 @@ def _try_out(words: Sequence[str], config: Config, seen: Inventory, *, resumes: 
                 f"{key} has no effect on trainer.fast_dev_run=true, which begins anew and keeps nothing; leave out one"
             )
     with tempfile.TemporaryDirectory(prefix="imgrec-") as place:
-        run_id = run_lookup.identity(config, seen.fingerprint)
-        found = Place(folder=Path(place) / "run", run_id=run_id, seen=seen)
+        begins_with = run_lookup.begins_with(config, seen)
+        run_id = run_lookup.identity(config, seen.fingerprint, begins_with=begins_with)
+        found = Place(folder=Path(place) / "run", run_id=run_id, seen=seen, begins_with=begins_with)
         preflight.check(config, seen, found.folder)
         try:
             record = execution.run(_job(words, kept_to_folder(config), found))

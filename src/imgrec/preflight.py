@@ -49,7 +49,7 @@ def check(
         )
     runfolder.refuse_among(folder, seen)
     if not begun:
-        config.model.check_beginning()
+        _check_beginning(config)
     config.model.check_images(config.data.side, resizable=config.data.resizable)
     asks = chooses
     if config.trainer.early_stopping:
@@ -59,6 +59,29 @@ def check(
     if not choose.counts(config.data, seen.listing)[1] and asks:
         raise UsageError(f"{asks} needs validation images; give data.val_size, or leave {asks} out")
     _refuse_single_image(config, seen)
+
+
+def _check_beginning(config: Config) -> None:
+    """Refuse a network that a new run cannot start with, and weights that are not of this network.
+
+    Raises:
+        UsageError: It cannot, or they are not.
+        RunError: The weights cannot be read.
+    """
+    if config.model.freeze != "none" or config.init_from is not None:
+        from imgrec import assembly  # imports torch
+
+        if config.model.freeze != "none":
+            assembly.check_frozen(config)
+        if config.init_from is not None:
+            assembly.check_initial(config)
+            return
+    config.model.check_beginning()
+    if config.model.stays_frozen and not config.model.is_pretrained:
+        raise UsageError(
+            f"model.freeze={config.model.freeze} needs layers that have learned something, and these would begin and"
+            " stay random; give init_from=RUN, or model.pretrained=true where the network has it, or model.unfreeze_at"
+        )
 
 
 def _refuse_single_image(config: Config, seen: Inventory) -> None:

@@ -79,6 +79,8 @@ class Record:
             With data.label_noise, `changed_labels`: how many training images have a wrong label.
         predictions: The digest of the predictions in `predictions.npz` for each place (`test/clean/last`); empty in
             older records.
+        init: For a run with `init_from`: `path` and `sha256` of the weights that its network began with, and of a run's
+            the `run_id` and which checkpoint it was (`at`). Empty for all others.
         components: What is known of components from outside of imgrec, by `axis=name` (`config.origins.used`).
         schema: The version of the format.
     """
@@ -106,6 +108,7 @@ class Record:
     error: str | None = None
     images: dict[str, Any] = field(default_factory=dict)
     predictions: dict[str, str] = field(default_factory=dict)
+    init: dict[str, str] = field(default_factory=dict)
     components: dict[str, dict[str, Any]] = field(default_factory=dict)
     schema: int = SCHEMA
 
@@ -202,6 +205,8 @@ def _check(record: Record) -> None:
             value_checks.text(getattr(record, key), key)
     for key in ("config", "cost", "environment", "progress", "images"):
         value_checks.mapping(getattr(record, key), key)
+    for key, value in value_checks.mapping(record.init, "init").items():
+        value_checks.text(value, f"init's {key}")
     check_components(record.components)
     for word in value_checks.items(record.command, "command"):
         value_checks.text(word, "a word of the command")

@@ -123,7 +123,8 @@ def _restart_command(words: Sequence[str]) -> str:
 
 def _changed(before: Config, now: Config) -> list[str]:
     old, new = essence(before), essence(now)
-    return [key for key in sorted(old.keys() | new.keys()) if old.get(key) != new.get(key)]
+    began = [] if before.init_from == now.init_from else ["init_from"]  # a path, and so no part of the essence
+    return began + [key for key in sorted(old.keys() | new.keys()) if old.get(key) != new.get(key)]
 
 
 def _refuse_unknown(named: Sequence[str]) -> None:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from imgrec import records, runfolder
+from imgrec import initial, records, runfolder
 from imgrec.config import serialize
 from imgrec.config.identity import SHORT, run_id, run_name
 from imgrec.config.root import Config, elsewhere
@@ -14,8 +14,14 @@ from imgrec.errors import RunError, UsageError, shown
 from imgrec.records import Record
 
 
-def identity(config: Config, fingerprint: str, parent: Path | None = None, folder: Path | None = None) -> str:
-    """Return the run's id, which is made from its configuration's essence, its data's fingerprint and its parent run.
+def identity(
+    config: Config,
+    fingerprint: str,
+    parent: Path | None = None,
+    folder: Path | None = None,
+    begins_with: str | None = None,
+) -> str:
+    """Return the run's id, which is made from its configuration's essence, its data's fingerprint and its beginning.
 
     Args:
         config: The configuration.
@@ -23,13 +29,62 @@ def identity(config: Config, fingerprint: str, parent: Path | None = None, folde
         parent: The folder of the run that it continues from, if any.
         folder: The run's own folder, if there is one. If it has a checkpoint, its record knows the parent's id even
             after the parent is gone.
+        begins_with: What a new network begins with, as of `begins_with`. A run with a parent takes none.
     """
     if parent is None:
-        return run_id(config, fingerprint)
+        return run_id(config, fingerprint, begins_with=begins_with)
     own = runfolder.look(folder) if folder is not None and runfolder.has_state(folder) else None
     if own is not None and own.parent_id is not None and own.parent == str(parent):
         return run_id(config, fingerprint, own.parent_id)
     return run_id(config, fingerprint, runfolder.record_of(parent).run_id)
+
+
+def begins_with(
+    config: Config, seen: Inventory, *, folder: Path | None = None, within: Path | None = None, resumes: bool = False
+) -> str | None:
+    """Return what tells the weights that a new network begins with from others; None if the configuration says it.
+
+    With `init_from` it is their digest. A run that has a state needs its source no more, and its record states the
+    digest. So it is found if the source is gone.
+
+    Args:
+        config: The configuration.
+        seen: The images.
+        folder: The run's folder, where it is known.
+        within: The folder to search for the run, instead of `group`'s.
+        resumes: True if the run in `folder` is to be continued, whatever its source contains now.
+
+    Raises:
+        UsageError: The source does not exist, and no run has begun with it.
+        RunError: The source cannot be read.
+    """
+    if config.init_from is None:
+        return config.model.published()
+    own = None if folder is None else _began_with(config, folder, seen)
+    if own is not None and resumes:
+        return own
+    if initial.is_there(config.init_from):
+        return initial.digest(config.init_from)
+    places = [] if folder is not None else sorted((within or group(config)).glob(f"*-{'?' * SHORT}"))
+    found = own or next(filter(None, (_began_with(config, place, seen) for place in places)), None)
+    return found or initial.find(config.init_from).sha256  # refuses it
+
+
+def _began_with(config: Config, folder: Path, seen: Inventory) -> str | None:
+    """Return the digest in the record of the run in that folder, if it is this run and has begun; None otherwise."""
+    try:
+        record = runfolder.look(folder)
+    except RunError:  # it is damaged, and may be another run's
+        return None
+    if record is None or config.init_from is None or (known := record.init.get("sha256")) is None:
+        return None
+    path = str(initial.place(config.init_from).absolute())
+    if config.init_from != record.config.get("init_from") and path != record.init.get("path"):
+        return None
+    if record.status != "finished" and not runfolder.has_state(folder):
+        return None
+    forms = [one.fingerprint for one in (seen, seen.older) if one is not None]
+    return known if record.run_id in [run_id(config, form, begins_with=known) for form in forms] else None
 
 
 def parent_of(folder: Path, record: Record) -> Path | None:
@@ -112,11 +167,19 @@ def group(config: Config) -> Path:
 
 @dataclass(frozen=True, kw_only=True)
 class Place:
-    """A run's present or future folder, its id, and its images in the form that the id is made from."""
+    """A run's present or future folder, its id, and what the id is made from.
+
+    Attributes:
+        folder: The folder.
+        run_id: The id.
+        seen: The images, in the form that the id is made from.
+        begins_with: What a new network begins with, as of the function of that name.
+    """
 
     folder: Path
     run_id: str
     seen: Inventory
+    begins_with: str | None = None
 
 
 def place(
@@ -127,6 +190,7 @@ def place(
     *,
     folder: Path | None = None,
     within: Path | None = None,
+    resumes: bool = False,
 ) -> Place:
     """Look the run up by its id, then by the id that older versions gave it.
 
@@ -140,17 +204,20 @@ def place(
         parent: The folder of the run that it continues from, if any.
         folder: The run's folder, where it is known.
         within: The folder to search, instead of `group`'s.
+        resumes: True if the run in `folder` is to be continued, whatever its source contains now.
     """
-    own = identity(config, seen.fingerprint, parent, folder)
+    begins = None if parent is not None else begins_with(config, seen, folder=folder, within=within, resumes=resumes)
+    own = identity(config, seen.fingerprint, parent, folder, begins)
     if seen.older is not None:
-        earlier = identity(config, seen.older.fingerprint, parent, folder)
+        earlier = identity(config, seen.older.fingerprint, parent, folder, begins)
         where = [folder] if folder is not None else _takes(within or group(config), earlier)
         record = runfolder.look(where[-1]) if where else None
         known = folder is None and bool(_takes(within or group(config), own))
         again = folder is None and config.force and record is not None and record.status == "finished"
         if record is not None and record.run_id == earlier and not known and not again:
-            return Place(folder=where[-1], run_id=earlier, seen=seen.older)
-    return Place(folder=folder or locate(config, overrides, own, within=within), run_id=own, seen=seen)
+            return Place(folder=where[-1], run_id=earlier, seen=seen.older, begins_with=begins)
+    found = folder or locate(config, overrides, own, within=within)
+    return Place(folder=found, run_id=own, seen=seen, begins_with=begins)
 
 
 def unknown_contents(folder: Path, *, anew: str | None = None) -> str:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from imgrec import codebase, codechange, execution, ranks, run_diff, run_lookup, runfolder, runlog
+from imgrec import codebase, codechange, execution, initial, ranks, run_diff, run_lookup, runfolder, runlog
 from imgrec.config import origins, outside, serialize
 from imgrec.config.identity import SHORT, run_id
 from imgrec.config.root import Config, elsewhere, kept_to_folder
@@ -133,12 +133,16 @@ def _config(run: Path, record: Record, data_root: str | None, folder: Path) -> C
             " --data-root"
         )
     runfolder.refuse_among(folder, known)
-    own = run_id(config, known.fingerprint)
+    begins_with = record.init.get("sha256") or config.model.published()
+    own = run_id(config, known.fingerprint, begins_with=begins_with)
     if own != record.run_id:
         raise RunError(
             f"{run / RECORD} must hold the configuration of run {record.run_id[:SHORT]}, and this version makes run"
             f" {own[:SHORT]} of it; restore the record, or use the version that wrote it"
         )
+    if config.init_from is not None:
+        config = initial.settled(config, record)
+        initial.read(config.init_from or "", expected=begins_with)
     return _as_recorded(config, record)
 
 
@@ -250,6 +254,7 @@ def _run_again(record: Record, config: Config, folder: Path) -> None:
         folder=folder,
         run_id=record.run_id,
         fingerprint=record.fingerprint,
+        begins_with=record.init.get("sha256"),
         command=tuple(record.command),
     )
     execution.run(job)

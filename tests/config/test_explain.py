@@ -42,8 +42,8 @@ def test_the_nearest_key_is_named(key: str, owner: type, near: str) -> None:
 def test_a_key_of_another_choice_says_whose_it_is_and_what_this_one_has() -> None:
     assert str(unknown_key("optimizer.nesterov", Adam)) == (
         "optimizer.nesterov is not a key of this choice, only of optimizer=momentum"
-        " (Adam has lr, lr_scale, weight_decay, sam_rho, decay_norm_and_bias, beta1, beta2, eps); choose"
-        " optimizer=momentum, or leave it out"
+        " (Adam has lr, lr_scale, weight_decay, sam_rho, decay_norm_and_bias, layer_decay, head_scale, beta1, beta2,"
+        " eps); choose optimizer=momentum, or leave it out"
     )
 
 
@@ -52,7 +52,8 @@ def test_a_key_near_nothing_is_to_be_removed() -> None:
         str(unknown_key("zzzzzz", Config)) == "zzzzzz is not a key; remove it; imgrec train --help all lists the keys"
     )
     assert str(unknown_key("model.zzzzzz", Cnn)) == (
-        "model.zzzzzz is not a key; remove it (Cnn has widths, depth, hidden, activation, batch_norm, dropout)"
+        "model.zzzzzz is not a key; remove it (Cnn has freeze, unfreeze_at, widths, depth, hidden, activation,"
+        " batch_norm, dropout)"
     )
 
 

@@ -3,6 +3,7 @@
 import hashlib
 import http.server
 import io
+import re
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,10 +14,14 @@ import torch
 import torchvision
 from torch import Tensor
 
+from imgrec import run_lookup
 from imgrec.components.model.resnet import Resnet
 from imgrec.components.model.resnet18 import Resnet18
+from imgrec.config.compose import compose
+from imgrec.config.identity import run_id
+from imgrec.data import inventory
 from imgrec.errors import RunError, UsageError
-from imgrec.models import pretrained
+from imgrec.models import from_torchvision, pretrained, torchvision_weights
 from imgrec.models.build import build
 from imgrec.models.network import Network
 
@@ -156,3 +161,35 @@ def test_pretrained_weights_refuse_other_than_three_channels() -> None:
 def test_the_published_files_carry_their_hash() -> None:
     for name, digest in (("resnet18", "f37072fd"), ("resnet50", "11ad3fa6")):
         assert str(pretrained._WEIGHTS[name].url) == f"https://download.pytorch.org/models/{name}-{digest}.pth"
+
+
+@pytest.mark.parametrize("words", [["model=resnet18"], ["model=resnet50"], ["model=torchvision"]], ids=lambda it: it[0])
+def test_the_id_of_a_pretrained_run_changes_with_torchvision_s_weights_alone(
+    words: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stem = ["model.architecture=swin_t"] if words == ["model=torchvision"] else ["model.stem=imagenet"]
+    config = compose(["data=digits", *words, *stem, "model.pretrained=true"])
+    seen = inventory.take(config.data)
+    assert run_lookup.begins_with(config, seen) is None, "ids of earlier runs stay"
+    url = "https://download.pytorch.org/models/x_y-0123abcd.pth"
+    monkeypatch.setattr(pretrained, "_weights", lambda name: SimpleNamespace(url=url))
+    assert run_lookup.begins_with(config, seen) == "torchvision/x_y-0123abcd.pth"
+    found = run_lookup.place(config, [], seen)
+    assert found.run_id != run_id(config, seen.fingerprint)
+    random = compose(["data=digits", *words, *stem])
+    assert run_lookup.place(random, [], seen).run_id == run_id(random, seen.fingerprint)
+
+
+def test_all_of_torchvision_s_weights_are_known() -> None:
+    assert set(torchvision_weights.FIRST_WEIGHTS) == set(from_torchvision.names())
+
+
+def test_timm_s_weights_are_named_by_their_tag() -> None:
+    """With a tag, the architecture's name says which they are, and that is a part of the id."""
+    pytest.importorskip("timm")
+    words = ["data=digits", "model=timm", "model.pretrained=true", "model.architecture=resnet18"]
+    with pytest.raises(UsageError, match=r"default tag may become another, got 'resnet18'; give") as refused:
+        compose(words).model.check_beginning()
+    (tag,) = re.findall(r"give model\.architecture=(\S+)$", str(refused.value))
+    compose([*words[:3], f"model.architecture={tag}"]).model.check_beginning()
+    compose([*words[:2], words[3]]).model.check_beginning()

@@ -36,6 +36,7 @@ CHANGES: Mapping[str, Change] = {
     # the root
     "seed": Change(AT_EPOCH, "order, augmentation and dropout of the epochs to come; initial weights stay"),
     "init_seed": Change(REFUSED, "a new network alone begins with the weights that it draws"),
+    "init_from": Change(REFUSED, "a new network alone begins with other weights"),
     "test": Change(EFFECTIVE, "the final reading follows it"),
     "test_protocols": Change(EFFECTIVE, "the final reading follows it"),
     "callbacks": Change(EFFECTIVE, "from the next step on; a callback that is new begins without a state"),
@@ -89,10 +90,14 @@ CHANGES: Mapping[str, Change] = {
     "model.residual": Change(EFFECTIVE, _NEXT),
     "model.norm_momentum": Change(EFFECTIVE, _NEXT),
     "model.pretrained": Change(REFUSED, "only a new network begins with these weights, or with others"),
+    "model.freeze": Change(REFUSED, f"{_STATE}, and to the parameters that trained"),
+    "model.unfreeze_at": Change(REFUSED, f"{_STATE}, and to its groups of parameters"),
     "model.freeze_backbone": Change(REFUSED, f"{_STATE}, and to the parameters that trained"),
     # optimizer
     "optimizer.name": Change(REFUSED, _STATE),
     "optimizer.decay_norm_and_bias": Change(REFUSED, f"{_STATE}, and to its groups of parameters"),
+    "optimizer.layer_decay": Change(REFUSED, f"{_STATE}, and to its groups of parameters"),
+    "optimizer.head_scale": Change(REFUSED, f"{_STATE}, and to its groups of parameters"),
     "optimizer.momentum": Change(EFFECTIVE, f"{_NEXT}; rmsprop refuses to begin with it: {_STATE}"),
     # loss
     "loss.class_weights": Change(EFFECTIVE, f"{_NEXT}; validation losses are not weighted"),

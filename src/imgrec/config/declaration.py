@@ -74,7 +74,13 @@ def _check_values(key: str, values: Sequence[str]) -> None:
 def _factors() -> tuple[str, ...]:
     """Return the keys that distinguish the settings of a table, as a command gives them."""
     outside = schemas.keys_outside_identity() | {*MEASURED, "seed"}
-    return ("experiment", *_CHOSEN, "data.root", *(key for key in schemas.known_keys() if key not in outside))
+    return (
+        "experiment",
+        *_CHOSEN,
+        "data.root",
+        "init_from",
+        *(key for key in schemas.known_keys() if key not in outside),
+    )
 
 
 def _as_recorded(each: Primary) -> str:

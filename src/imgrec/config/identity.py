@@ -17,6 +17,9 @@ from imgrec.config.schemas import keys_outside_identity
 SHORT = 8  # hexadecimal digits of the id in a folder's name
 _PARTS = 2  # last parts of data.root in a folder's name; sibling folders often have an `images` each
 LONGEST_NAME = 120  # characters before the hash; file systems end at 255 bytes
+_SEED_AND_ID = re.compile(r"_?seed-\d+|(_take-\d+)?-[0-9a-f]{8}$")  # the parts of a folder's name that differ by seed
+_APART = re.compile(r"[\s,=|\[\]]+")  # characters that a value of a table's --where cannot contain
+_IN_RUN = ("record.json", "best.ckpt", "checkpoints")  # what a path to a run's best checkpoint may end with
 
 
 def essence(config: Config) -> dict[str, Any]:
@@ -47,7 +50,7 @@ def essence(config: Config) -> dict[str, Any]:
     return rows
 
 
-def run_id(config: Config, fingerprint: str, parent: str | None = None) -> str:
+def run_id(config: Config, fingerprint: str, parent: str | None = None, begins_with: str | None = None) -> str:
     """Return the SHA-256 of the run's essence and its data's fingerprint, as 64 hexadecimal digits.
 
     Args:
@@ -55,8 +58,12 @@ def run_id(config: Config, fingerprint: str, parent: str | None = None) -> str:
         fingerprint: The fingerprint of its images.
         parent: The id of the run that this one continues with changes. The result differs from that of a run without
             a parent.
+        begins_with: The digest of the weights that a new network begins with, or the name of published ones; None if
+            the configuration says it all.
     """
-    rows = {"config": essence(config), "data": fingerprint, **({"parent": parent} if parent else {})}
+    rows = {"config": essence(config), "data": fingerprint}
+    rows |= {"parent": parent} if parent else {}
+    rows |= {"begins_with": begins_with} if begins_with else {}
     text = json.dumps(rows, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()
 
@@ -64,9 +71,9 @@ def run_id(config: Config, fingerprint: str, parent: str | None = None) -> str:
 def run_name(config: Config, overrides: Sequence[str], identity: str) -> str:
     """Return a readable folder name: the overrides in the given order, the seed, and the first digits of the id.
 
-    Overrides that are no part of the identity are left out, except the end of a folder's root, which distinguishes
-    images. The name contains letters, digits, `.`, `_` and `-` only, so that shells and Hydra's grammar take it
-    unquoted.
+    Overrides that are no part of the identity are left out. The end of a folder's root stays, which distinguishes
+    images, and so does the name of the run or the file whose weights the run begins with. The name contains letters,
+    digits, `.`, `_` and `-` only, so that shells and Hydra's grammar take it unquoted.
     """
     silent = {"seed", "trainer", "launcher", "sweep", *keys_outside_identity(), *_outside_identity(config)}
     parts = []
@@ -74,6 +81,8 @@ def run_name(config: Config, overrides: Sequence[str], identity: str) -> str:
         key, _, value = override.lstrip("+~").partition("=")
         if key == "data.root" and config.data.named_by_root:
             value = "/".join(PurePath(config.data.place or "").parts[-_PARTS:])
+        elif key == "init_from":
+            value = "null" if config.init_from is None else source_name(config.init_from)
         elif key in silent or key.startswith("hydra."):
             continue
         elif key in LISTS.values() and value == "[]":
@@ -82,6 +91,27 @@ def run_name(config: Config, overrides: Sequence[str], identity: str) -> str:
     seed = f"seed-{config.seed}"
     shown = "_".join(parts)[: LONGEST_NAME - len(seed) - 1].rstrip("_.-")  # a long command keeps the seed
     return "_".join(filter(None, (shown, seed))) + f"-{identity[:SHORT]}"
+
+
+def without_seed(name: str) -> str:
+    """Return the name of a run's folder without its seed and its id; "" if nothing is left."""
+    return _SEED_AND_ID.sub("", name)
+
+
+def source_name(path: str) -> str:
+    """Return a short name of the run or the file that `init_from` names.
+
+    A run's is that of its folder without seed and id, so that runs that begin with another seed's weights each have one
+    name; if nothing is left, that of the folder around it.
+    """
+    parts = [part for part in PurePath(path).parts if part not in ("/", ".", "..", "~")]
+    while len(parts) > 1 and parts[-1] in _IN_RUN:
+        parts.pop()
+    if len(parts) > 2 and parts[-2] == "checkpoints":  # last.ckpt, say
+        *parts, _, leaf = parts
+        return f"{source_name('/'.join(parts))}/{PurePath(leaf).stem}"
+    names = [without_seed(part) for part in reversed(parts[-_PARTS:])]
+    return _APART.sub("-", next(filter(None, names), "a-run"))
 
 
 def _outside_identity(config: Config) -> set[str]:

@@ -1,11 +1,12 @@
 """Define the base class of the model axis."""
 
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from imgrec.config.component import Component
+from imgrec.config.fields import setting
 from imgrec.errors import UsageError
 
 if TYPE_CHECKING:
@@ -20,10 +21,68 @@ class Model(Component):
 
     axis: ClassVar[str] = "model"
 
+    freeze: str = setting(
+        "none",
+        "what keeps its weights and statistics: none, backbone (all but the head), or a number: so many of the first"
+        " layers; a block of a residual network or a transformer counts as one layer",
+    )
+    unfreeze_at: int = setting(
+        0, "epochs with frozen layers, after which all layers train; 0: they stay frozen", at_least=0
+    )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.freeze not in ("none", "backbone") and not (self.freeze.isdecimal() and int(self.freeze)):
+            raise UsageError(
+                f"model.freeze must be none, backbone or a number of layers, got {self.freeze!r}; give"
+                " model.freeze=backbone to train the head alone"
+            )
+        if self.unfreeze_at and self.freeze == "none":
+            raise UsageError(
+                f"model.unfreeze_at={self.unfreeze_at} has no effect with model.freeze=none; give"
+                " model.freeze=backbone, or leave it out"
+            )
+
     @property
     def smallest(self) -> int | None:
         """The smallest side of images that the network takes, in pixels; None if the first image sets the side."""
         return None
+
+    @property
+    def stays_frozen(self) -> bool:
+        """True if some layers never train."""
+        return self.freeze != "none" and not self.unfreeze_at
+
+    @property
+    def is_pretrained(self) -> bool:
+        """True if a new network begins with published weights."""
+        return False
+
+    def published(self) -> str | None:
+        """Return the name of the published weights that a new network begins with, as a part of the run's id.
+
+        It may import what computes.
+
+        Returns:
+            None for random weights, and for weights that the configuration names by itself.
+        """
+        return None
+
+    def head(self, net: "nn.Module") -> tuple[str, ...]:
+        """Return the names of the layers of `net` that give the classes.
+
+        Returns:
+            () for the last linear layer or convolution.
+        """
+        return ()
+
+    def layers(self, net: "nn.Module") -> Mapping[str, int]:
+        """Return the depth of each tensor of `net.state_dict()`: 0 for the first layer, and the most for the head.
+
+        Returns:
+            {} for the depths that `models.parts.layers_of` finds.
+        """
+        return {}
 
     def check_side(self, side: int, *, resizable: bool) -> None:
         """Refuse images that the network cannot take.

@@ -36,11 +36,23 @@ class Optimizer(Component):
         at_least=0,
     )
     decay_norm_and_bias: bool = setting(True, "whether weight decay reaches biases and normalisation layers")
+    layer_decay: float = setting(
+        1.0,
+        "each layer's rate is that of the next layer towards the head times this (Bao et al. 2022, BEiT); 1: all alike",
+        above=0,
+        at_most=1,
+    )
+    head_scale: float = setting(1.0, "multiplies the rate of the layer that gives the classes", above=0)
 
     @property
     def peak(self) -> float:
         """The learning rate that the schedule multiplies."""
         return self.lr * self.lr_scale
+
+    @property
+    def scales_rates(self) -> bool:
+        """True if parameters have rates by their layer."""
+        return self.layer_decay != 1 or self.head_scale != 1
 
     @abstractmethod
     def build(self, module: "nn.Module") -> "TorchOptimizer":

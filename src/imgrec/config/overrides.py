@@ -14,7 +14,8 @@ from hydra.errors import HydraException
 from imgrec.errors import UsageError
 
 # Keys whose values are paths: any text is one, even if Hydra's grammar does not allow it.
-PATHS = ("data.root", "resume", "hydra.run.dir", "hydra.sweep.dir")
+PATHS = ("data.root", "init_from", "resume", "hydra.run.dir", "hydra.sweep.dir")
+_VARIED = ("data.root", "init_from")  # those that a sweep may give several values
 
 
 def key_of(override: str) -> str:
@@ -36,7 +37,7 @@ def literal(overrides: Sequence[str], *, several: bool = False) -> list[str]:
 
     Args:
         overrides: The overrides.
-        several: True if other commas in data.root separate its values.
+        several: True if other commas in data.root and in init_from separate their values.
     """
     return [_literal(text, several) for text in overrides]
 
@@ -77,7 +78,7 @@ def _literal(text: str, several: bool) -> str:
     key, equals, value = text.partition("=")
     if not equals or key.lstrip("+") not in PATHS:
         return text
-    if key.lstrip("+") == "data.root":
+    if key.lstrip("+") in _VARIED:
         one = _exists(value) and not (several and all(map(_exists, _apart(value))))
         return f"{key}={_as_path(value, several=several and not one, one=one)}"
     value = _as_path(value, several=False, one=True)

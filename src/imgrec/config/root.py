@@ -46,6 +46,12 @@ class Config:
     init_seed: int | None = setting(
         None, "decides the initial weights alone, and seed the rest; null: seed decides them too"
     )
+    init_from: str | None = setting(
+        None,
+        "begin with the weights of a run (its best), a checkpoint or a .safetensors file; a head for other classes is"
+        " new",
+        identity=False,  # the digest of the weights is a part of the id
+    )
     test: bool = setting(True, "read the test set once, at the end; false: it stays closed (for searches)")
     test_protocols: list[str] = setting(
         lambda: ["clean"], "protocols that the final reading measures by; --help protocol lists them"
@@ -89,6 +95,8 @@ class Config:
         within("seed", self.seed, 0, 2**32 - 1)
         if self.init_seed is not None:
             within("init_seed", self.init_seed, 0, 2**32 - 1)
+        if self.init_from is not None:
+            self._check_init_from()
         choice("test_precision", self.test_precision, TEST_PRECISIONS)
         choice("code", self.code, CODE_RULES)
         for axis, key in LISTS.items():
@@ -113,6 +121,11 @@ class Config:
             )
         if self.data.prune:
             self._check_pruning()
+        if self.model.unfreeze_at >= self.trainer.max_epochs:
+            raise UsageError(
+                f"model.unfreeze_at must be less than trainer.max_epochs={self.trainer.max_epochs}, or nothing is ever"
+                f" unfrozen, got {self.model.unfreeze_at}; give 0 to keep the layers frozen, or train longer"
+            )
         self.model.check_side(self.data.side, resizable=self.data.resizable)
         for side in self.augment.sizes:
             self._check_size(side)
@@ -144,6 +157,18 @@ class Config:
             raise UsageError(
                 "optimizer.sam_rho needs trainer.precision=32 or bf16-mixed, as 16-mixed scales the gradient, got"
                 " 16-mixed; give trainer.precision=bf16-mixed"
+            )
+
+    def _check_init_from(self) -> None:
+        if not self.init_from:
+            raise UsageError(
+                "init_from must name a run's folder, a checkpoint or a .safetensors file, got ''; leave it out to begin"
+                " with random weights"
+            )
+        if self.model.is_pretrained:
+            raise UsageError(
+                "init_from and model.pretrained=true both say what the network begins with; leave one out (a run with"
+                " pretrained weights has a stem for them: model.stem=published, or imagenet for resnet18 and resnet50)"
             )
 
     def _check_pruning(self) -> None:

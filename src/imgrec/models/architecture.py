@@ -6,7 +6,7 @@ import dataclasses
 import functools
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -71,6 +71,25 @@ class Architecture(ABC):
     @abstractmethod
     def normalisation(self) -> tuple[Sequence[float], Sequence[float]]:
         """Return mean and deviation of each channel, of pixels in [0, 1], that the library's weights expect."""
+
+    def layers(self, net: nn.Module) -> Mapping[str, int]:
+        """Return the depth of each tensor of a network, where the library says it; else {}."""
+        return {}
+
+    def published(self) -> str | None:
+        """Return the library's name of its weights for a run's id; None if the architecture's name says it."""
+        return None
+
+    def check_weights(self) -> None:  # noqa: B027 - most libraries have nothing to refuse
+        """Refuse a name of weights that the library may give to others.
+
+        Raises:
+            UsageError: The name has no tag, say.
+        """
+
+    def head(self, net: nn.Module) -> tuple[str, ...]:
+        """Return the names of the layers of a network that give the classes."""
+        return (last_layer(net),)
 
     @property
     def shrinks(self) -> bool:

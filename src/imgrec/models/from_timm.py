@@ -3,7 +3,7 @@
 # N images, C channels, K classes
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import ModuleType
 from typing import Any, cast
@@ -142,8 +142,35 @@ class TimmArchitecture(Architecture):
             raise RunError(
                 f"timm's weights for {self.name} are not available ({reason}); set model.pretrained=false"
             ) from error
-        last: str | Sequence[str] = fetched.pretrained_cfg["classifier"]
-        load_all_but([last] if isinstance(last, str) else last, net, fetched.state_dict())
+        load_all_but(self.head(fetched), net, fetched.state_dict())
+
+    def head(self, net: nn.Module) -> tuple[str, ...]:
+        """See the base class. A distilled transformer has two."""
+        last: str | Sequence[str] = cast(Any, net).pretrained_cfg["classifier"]
+        return (last,) if isinstance(last, str) else tuple(last)
+
+    def layers(self, net: nn.Module) -> Mapping[str, int]:
+        """See the base class. It is timm's own grouping, by which its layer-wise rates go."""
+        matcher: Any = getattr(net, "group_matcher", None)
+        if matcher is None:
+            return {}
+        _timm()
+        from timm.models import group_parameters
+
+        found: dict[str, int] = group_parameters(net, matcher(coarse=False), reverse=True)
+        depth, depths = 0, dict[str, int]()
+        for name in net.state_dict():  # statistics have the depth of the parameters before them
+            depth = depths[name] = found.get(name, depth)
+        return depths
+
+    def check_weights(self) -> None:
+        """Refuse a name without a tag, as timm's default may become another. With a tag the run's id contains it."""
+        self.check()
+        if "." not in self.name and (tag := _timm().get_pretrained_cfg(self.name).tag):
+            raise UsageError(
+                "model.pretrained=true needs the tag of timm's weights in model.architecture, as the default tag may"
+                f" become another, got {self.name!r}; give model.architecture={self.name}.{tag}"
+            )
 
     def normalisation(self) -> tuple[Sequence[float], Sequence[float]]:
         """See the base class."""

@@ -151,6 +151,10 @@ class TorchvisionArchitecture(Architecture):
             weights = interpolate_embeddings(image_size, net.patch_size, weights)
         load_all_but([last_layer(net)], net, weights)
 
+    def published(self) -> str | None:
+        """See the base class."""
+        return pretrained.name_if_new(self.name)
+
     def normalisation(self) -> tuple[Sequence[float], Sequence[float]]:
         """See the base class."""
         return pretrained.normalisation(self.name)

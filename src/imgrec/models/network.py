@@ -2,7 +2,7 @@
 
 # N images, C channels, H height, W width, K classes
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Protocol, runtime_checkable
 
 import torch
@@ -43,9 +43,48 @@ class Network(nn.Module):
             raise ValueError(f"mean and std must have one value a channel, got {len(mean)} and {len(std)} values")
         if not all(value > 0 for value in std):
             raise ValueError(f"std must be > 0 in every channel, got {list(std)}; leave out channels that never vary")
+        self._kept: tuple[str, ...] = ()
+        self._evaluated: tuple[str, ...] = ()
         self.net = net
         self.register_buffer("mean", torch.tensor(list(mean), dtype=torch.float32).view(1, -1, 1, 1))
         self.register_buffer("std", torch.tensor(list(std), dtype=torch.float32).view(1, -1, 1, 1))
+
+    def freeze(self, tensors: Collection[str]) -> None:
+        """Keep tensors as they are, until `thaw`.
+
+        These parameters get no gradient. Layers all of whose tensors are kept, with what lies in them, are in
+        evaluation mode, also while the others train: batch normalisations keep their statistics, nothing is dropped.
+
+        Args:
+            tensors: Names as in `state_dict()`.
+        """
+        self.thaw()
+        parameters = dict(self.named_parameters())
+        self._kept = tuple(name for name in tensors if name in parameters and parameters[name].requires_grad)
+        self._evaluated = tuple(name for name, layer in self.named_modules() if _is_among(name, layer, tensors))
+        for name in self._kept:
+            parameters[name].requires_grad_(False)
+        self.train(self.training)
+
+    def thaw(self) -> None:
+        """Let all parameters train that `freeze` has kept."""
+        parameters = dict(self.named_parameters())
+        for name in self._kept:
+            parameters[name].requires_grad_(True)
+        self._kept, self._evaluated = (), ()
+        self.train(self.training)
+
+    @property
+    def evaluated(self) -> Collection[str]:
+        """The names of the layers that stay in evaluation mode."""
+        return self._evaluated
+
+    def train(self, mode: bool = True) -> "Network":
+        """Set the mode as nn.Module.train does, but keep frozen layers in evaluation mode."""
+        super().train(mode)
+        for name in self._evaluated:
+            self.get_submodule(name).eval()
+        return self
 
     @property
     def begins_from_data(self) -> bool:
@@ -69,3 +108,9 @@ class Network(nn.Module):
             )
         logits_nk: Tensor = self.net((images_nchw - self.mean) / self.std)
         return logits_nk
+
+
+def _is_among(name: str, layer: nn.Module, tensors: Collection[str]) -> bool:
+    """Return True if a layer has tensors, and all of them are among these."""
+    own = [f"{name}.{inner}" for inner in layer.state_dict()] if name else []
+    return bool(own) and all(each in tensors for each in own)

@@ -14,6 +14,7 @@ from torch import Tensor
 from torchvision.models import ResNet18_Weights, ResNet50_Weights, get_model_weights
 
 from imgrec.errors import RunError
+from imgrec.models.torchvision_weights import FIRST_WEIGHTS
 
 # The constants that these weights were trained with: torchvision's ImageClassification preset,
 # torchvision/transforms/_presets.py (RGB in [0, 1], over ImageNet's training images).
@@ -60,6 +61,16 @@ def state_dict(name: str) -> dict[str, Tensor]:
             "or set model.pretrained=false"
         ) from error
     return fetched
+
+
+def name_if_new(name: str) -> str | None:
+    """Return the name of the file of torchvision's weights for `name`; None if it is the one of `FIRST_WEIGHTS`.
+
+    The file's name contains a part of its SHA-256. So the id of a run changes if torchvision's default does, and those
+    of earlier runs stay.
+    """
+    file = Path(urlparse(str(_weights(name).url)).path).name
+    return None if FIRST_WEIGHTS.get(name) == Path(file).stem.rpartition("-")[2] else f"torchvision/{file}"
 
 
 def normalisation(name: str) -> tuple[Sequence[float], Sequence[float]]:

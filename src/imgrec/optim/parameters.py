@@ -1,10 +1,12 @@
 """Sort a network's parameters into the optimizer's groups."""
 
-from collections.abc import Iterator
+from collections.abc import Container, Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from torch import nn
 from torch.nn.modules.batchnorm import _NormBase
+from torch.optim import Optimizer
 
 # _NormBase: batch and instance normalisations of every dimension
 _NORMS: tuple[type[nn.Module], ...] = (_NormBase, nn.GroupNorm, nn.LayerNorm, nn.RMSNorm)
@@ -88,6 +90,69 @@ def muon_sgd_groups(
             {"params": _with_roles(roles, {"minor"}), "lr": bias_lr, "weight_decay": minor_decay, **rest},
         ]
     )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Kind:
+    """How a parameter is treated beside what its group says.
+
+    Attributes:
+        scale: The factor of its rate.
+        is_later: True if it begins to train later than others.
+    """
+
+    scale: float = 1.0
+    is_later: bool = False
+
+
+def kinds(
+    module: nn.Module,
+    *,
+    depths: Mapping[str, int],
+    layer_decay: float,
+    scaled: Mapping[str, float],
+    later: Container[str],
+) -> dict[nn.Parameter, Kind]:
+    """Return the kind of each parameter.
+
+    A parameter of depth d has layer_decay ** (D - d) times the rate of its group, where D is the depth of the head (Bao
+    et al. 2022, "BEiT", optim_factory.py; timm's `param_groups_layer_decay`).
+
+    Args:
+        module: The network.
+        depths: The depth of each parameter by its name; may be empty with a layer_decay of 1.
+        layer_decay: In (0, 1].
+        scaled: Further factors by name.
+        later: The names of the parameters that begin to train later.
+    """
+    most = max(depths.values(), default=0)
+    return {
+        parameter: Kind(
+            scale=layer_decay ** (most - depths.get(name, most)) * scaled.get(name, 1.0), is_later=name in later
+        )
+        for name, parameter in module.named_parameters()
+    }
+
+
+def regroup(optimizer: Optimizer, kinds: Mapping[nn.Parameter, Kind]) -> None:
+    """Split each group of an optimizer by kinds of parameters, and scale the rates. Other settings stay.
+
+    So every optimizer has rates by layers, whatever its own groups are. `lr_scale` keeps a group's factor.
+
+    Args:
+        optimizer: The optimizer, before its first step.
+        kinds: The kind of each parameter.
+    """
+    groups: list[dict[str, Any]] = []
+    for group in optimizer.param_groups:
+        by_kind: dict[Kind, list[nn.Parameter]] = {}
+        for parameter in group["params"]:
+            by_kind.setdefault(kinds[parameter], []).append(parameter)
+        groups += [
+            {**group, "params": parameters, "lr": group["lr"] * kind.scale, "lr_scale": kind.scale}
+            for kind, parameters in by_kind.items()
+        ]
+    optimizer.param_groups[:] = groups
 
 
 def _roles(module: nn.Module) -> list[tuple[nn.Parameter, str]]:

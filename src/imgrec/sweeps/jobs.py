@@ -109,6 +109,7 @@ class Jobs:
                     folder=folder,
                     run_id=own,
                     fingerprint=found.seen.fingerprint,
+                    begins_with=found.begins_with,
                     command=key,
                     seen=found.seen,
                     known=self._known.get(own),

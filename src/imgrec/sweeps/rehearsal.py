@@ -162,8 +162,9 @@ class _Load:
 
 def _job(config: Config, folder: Path) -> Job:
     seen = inventory.take(config.data)
-    run_id = run_lookup.identity(config, seen.fingerprint)
-    return Job(config=config, folder=folder, run_id=run_id, fingerprint=seen.fingerprint)
+    begins_with = run_lookup.begins_with(config, seen)
+    run_id = run_lookup.identity(config, seen.fingerprint, begins_with=begins_with)
+    return Job(config=config, folder=folder, run_id=run_id, fingerprint=seen.fingerprint, begins_with=begins_with)
 
 
 def _try_out(config: Config, folder: Path, eval_batch: int, load: _Load) -> tuple[float, float]:
@@ -180,7 +181,10 @@ def _fit(config: Config, folder: Path, load: _Load, *, steps: int, val_batches: 
     """Train two short epochs, and return what was noted."""
     trainer = dataclasses.replace(config.trainer, max_epochs=2, progress="none", early_stopping=0)
     data = dataclasses.replace(config.data, prune=0.0)  # an epoch has as many images with it
-    job = _job(dataclasses.replace(config, trainer=trainer, data=data), folder)
+    model = config.model
+    if model.unfreeze_at:  # the longer steps, of the epochs in which all layers train
+        model = dataclasses.replace(model, freeze="none", unfreeze_at=0)
+    job = _job(dataclasses.replace(config, trainer=trainer, data=data, model=model), folder)
     runfolder.prepare(folder)
     clock = StepClock(max(1, 2 * steps // _BLOCKS))
     with left_as_found():

@@ -1,7 +1,7 @@
 """Find the factors of an experiment: the configuration keys that vary between its runs. Imports no torch."""
 
 import dataclasses
-import re
+import typing
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
@@ -12,6 +12,7 @@ from omegaconf import MISSING
 
 from imgrec.config import listed
 from imgrec.config.fields import default_of
+from imgrec.config.identity import source_name, without_seed
 from imgrec.config.registry import components
 from imgrec.config.root import AXES, GROUPS, MEASURED, SECTIONS, Config
 from imgrec.config.schemas import keys_outside_identity
@@ -20,12 +21,12 @@ from imgrec.tables import images
 from imgrec.tables.gather import Run
 
 EXPERIMENT, DATA, ROOT, PARENT = "experiment", "data.name", "data.root", "parent"
+INIT = "init_from"
 _TEST_SIZE = "data.test_size"
 DRAWN = {"test": (_TEST_SIZE,), "val": ("data.split_seed", "data.val_size", _TEST_SIZE)}  # val is drawn after test
 ABSENT = "–"  # the value of a key that the run's choice does not have
 RESUMED = "resumed"  # the value of PARENT that says no more, where all parents have one name
 _UNNAMED = "a run"  # the value of PARENT where the parent's folder is named by seed and id alone
-_SEED_AND_ID = re.compile(r"_?seed-\d+|(_take-\d+)?-[0-9a-f]{8}$")  # the parts of a folder's name that differ by seed
 
 Setting = tuple[str, ...]
 """The values of the factors as texts, in the factors' order."""
@@ -70,11 +71,14 @@ def value_of(record: Record, key: str) -> Any:
     where the choice has no such key.
     """
     if key == PARENT:
-        return _SEED_AND_ID.sub("", Path(record.parent).name) or _UNNAMED if record.parent else ABSENT
+        return without_seed(Path(record.parent).name) or _UNNAMED if record.parent else ABSENT
     if key == EXPERIMENT:
         return record.experiment or "none"
     if key == ROOT:
         return images.named(record)
+    if key == INIT:
+        source = record.config.get(INIT)
+        return None if source is None else source_name(str(source))
     if key in record.config:
         value = record.config[key]
         return [name for name in value if not _observes(record, name)] if key == listed.LISTS["callback"] else value
@@ -200,7 +204,8 @@ def training(record: Record) -> list[tuple[str, str]]:
 def keys_of(runs: Sequence[Run]) -> list[str]:
     """Return every key that may be a factor.
 
-    The order is: recipe, choices of the axes, images, keys of the axes, keys of the root, the parent's id.
+    The order is: recipe, choices of the axes, images, keys of the axes, keys of the root, the run or the file whose
+    weights it began with, the parent's id.
     """
     axes = [f"{axis}.name" for axis in AXES if axis != "trainer"]  # cpu, gpu and ddp are the same setting
     axes.insert(axes.index(DATA) + 1, ROOT)  # ROOT names the images, which are identified by their fingerprint
@@ -209,7 +214,7 @@ def keys_of(runs: Sequence[Run]) -> list[str]:
     silent -= {key for run in runs for key in silent & run.record.config.keys() if key not in _keys_outside(run.record)}
     outside = keys_outside_identity() | silent | {*MEASURED, "seed", "trainer.name"}
     ours = [key for key in present if key.partition(".")[0] in (*AXES, "callback") or key in _roots()]
-    return [*dict.fromkeys([EXPERIMENT, *axes, *(key for key in ours if key not in outside), PARENT])]
+    return [*dict.fromkeys([EXPERIMENT, *axes, *(key for key in ours if key not in outside), INIT, PARENT])]
 
 
 @cache
@@ -267,7 +272,9 @@ def defaults_in(record: Record, axis: str) -> Mapping[str, Any]:
     name = str(record.config.get(f"{axis}.name"))
     place = f"{axis}={name}" if "." not in axis else axis.replace(".", "=", 1)  # callback.NAME is an element of a list
     kept = record.components.get(place)
-    return _defaults(axis, name) if kept is None else kept.get("defaults", {})
+    if kept is None:
+        return _defaults(axis, name)
+    return {**_shared_defaults(axis), **kept.get("defaults", {})}  # a key that all choices got later has its default
 
 
 def _keys_outside(record: Record) -> set[str]:
@@ -285,6 +292,14 @@ def _observes(record: Record, name: str) -> bool:
     """Return True if a callback changes no result. A run without it then belongs to the same setting."""
     kept = record.components.get(f"callback={name}")
     return bool(kept.get("observes") if kept else getattr(components("callback").get(name), "observes", False))
+
+
+@cache
+def _shared_defaults(axis: str) -> dict[str, Any]:
+    """Return the default values of the keys that all choices of an axis have."""
+    base = typing.get_type_hints(Config).get(axis)
+    fields = dataclasses.fields(base) if isinstance(base, type) and dataclasses.is_dataclass(base) else ()
+    return {field.name: default for field in fields if (default := default_of(field)) != MISSING}
 
 
 @cache

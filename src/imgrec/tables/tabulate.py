@@ -191,7 +191,12 @@ def _merge_repeats(runs: Sequence[Run], notes: list[str]) -> list[Run]:
     places: dict[str, int] = {}
     for run in runs:
         trained = repr(
-            [*factors.training(run.record), run.record.fingerprint, run.record.parent_id or run.record.parent]
+            [
+                *factors.training(run.record),
+                run.record.fingerprint,
+                run.record.parent_id or run.record.parent,
+                run.record.init.get("sha256"),
+            ]
         )
         place = places.setdefault(trained, len(kept)) if run.record.status == "finished" else len(kept)
         if place == len(kept):

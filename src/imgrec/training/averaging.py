@@ -2,7 +2,7 @@
 
 # N images, C channels, H rows, W columns
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from typing import Any, cast
 
 import lightning
@@ -13,6 +13,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.optim.swa_utils import AveragedModel
 
 from imgrec.distributed import averaged
+from imgrec.models.network import Network
 
 ReadBatch = Callable[[int, int], Tensor]
 """Returns the images (N, C, H, W) in [0, 1] of the batch of that number in the epoch of that index, of this process."""
@@ -54,7 +55,8 @@ class Averaging(WeightAveraging):
         assert self._average_model is not None, "made in setup"
         read, epoch, network = self._recount, trainer.current_epoch, cast(nn.Module, self._average_model.module.network)
         with trainer.precision_plugin.forward_context():
-            count_statistics(network, (read(epoch, number) for number in range(min(self._batches, batch_idx + 1))))
+            images = (read(epoch, number) for number in range(min(self._batches, batch_idx + 1)))
+            count_statistics(network, images, but=cast(Network, pl_module.network).evaluated)
 
 
 class Average(AveragedModel):
@@ -94,7 +96,7 @@ class Average(AveragedModel):
 
 
 @torch.no_grad()
-def count_statistics(network: nn.Module, batches: Iterator[Tensor]) -> None:
+def count_statistics(network: nn.Module, batches: Iterator[Tensor], *, but: Collection[str] = ()) -> None:
     """Compute a network's batch-norm statistics anew: the means over these batches, and over all processes.
 
     Other layers work as in evaluation, so that no random numbers are drawn.
@@ -102,8 +104,13 @@ def count_statistics(network: nn.Module, batches: Iterator[Tensor]) -> None:
     Args:
         network: The network. Its mode stays as it is.
         batches: Images (N, C, H, W) on any device; at least one batch.
+        but: The names of layers that keep their statistics.
     """
-    layers = [each for each in network.modules() if isinstance(each, _BatchNorm) and each.track_running_stats]
+    layers = [
+        each
+        for name, each in network.named_modules()
+        if isinstance(each, _BatchNorm) and each.track_running_stats and name not in but
+    ]
     if not layers:
         return
     training, momenta = [each.training for each in network.modules()], [layer.momentum for layer in layers]

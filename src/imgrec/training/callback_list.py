@@ -2,7 +2,7 @@
 
 import math
 import sys
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
@@ -20,6 +20,7 @@ from imgrec.stored.position import RunPosition
 from imgrec.training import progress
 from imgrec.training.averaging import Averaging
 from imgrec.training.early_stopping import EarlyStopping
+from imgrec.training.freezing import Freezing
 from imgrec.training.interruption import Interruption
 from imgrec.training.nan_guard import FiniteGuard, Refusals
 from imgrec.training.progress import Speed
@@ -52,6 +53,7 @@ class Callbacks:
         position: RunPosition,
         writer: Writer,
         interruption: Interruption,
+        frozen: Collection[str] = (),
     ) -> Self:
         """Return the callbacks that the configuration selects, and those of every run.
 
@@ -62,6 +64,7 @@ class Callbacks:
             position: The run's position, which the Saver moves.
             writer: Carries out changes of the disk.
             interruption: Notes the signals that end the run.
+            frozen: The tensors that `model.unfreeze_at` keeps frozen for a while.
 
         Raises:
             UsageError: A callback needs validation images, and there are none.
@@ -86,6 +89,8 @@ class Callbacks:
             keep_random=start.same_seed,
         )
         imgrecs: list[Callback] = [
+            # decides what a batch trains
+            *([Freezing(frozen, epochs=job.config.model.unfreeze_at)] if frozen else []),
             # adds a step before other callbacks read it
             *([_averaging(job.config, data)] if trainer.ema_decay or trainer.swa_from else []),
             # logs the step, and shows the logged values

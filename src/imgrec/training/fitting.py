@@ -11,7 +11,7 @@ import lightning
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from imgrec import assembly, ddp_processes, distributed, process_ends, ranks, runlog
+from imgrec import assembly, ddp_processes, distributed, initial, process_ends, ranks, runlog
 from imgrec.classifier import Classifier
 from imgrec.config import outside_errors
 from imgrec.data.inventory import Inventory
@@ -70,7 +70,13 @@ class Fitting:
         self.data = assembly.datamodule(self.config, self.source, position=self._position)
         self._writer = Writer(in_background=self.config.trainer.async_save)
         callbacks = Callbacks.of(
-            job, self._start, data=self.data, position=self._position, writer=self._writer, interruption=interruption
+            job,
+            self._start,
+            data=self.data,
+            position=self._position,
+            writer=self._writer,
+            interruption=interruption,
+            frozen=assembly.frozen_at_first(self.config, self.classifier),
         )
         self.speed, self.saver, self._named_callbacks = callbacks.speed, callbacks.saver, callbacks.named
         self.curves = Curves(job.folder / CURVES)
@@ -180,7 +186,10 @@ class Fitting:
 
     def _build_classifier(self, seen: Inventory) -> Classifier:
         """Return the module to train. The seed init_seed determines only its weights."""
-        seed, init_seed = self.config.seed, self.config.init_seed
+        seed, init_seed, resumed = self.config.seed, self.config.init_seed, self._start.state is not None
+        begins_with = None
+        if self.config.init_from is not None and not resumed:  # a state has its own weights, and needs no others
+            begins_with = initial.read(self.config.init_from, expected=self._job.begins_with)
         if init_seed is not None:
             lightning.seed_everything(init_seed, verbose=False)
         classifier = assembly.classifier(
@@ -188,7 +197,8 @@ class Fitting:
             self.source,
             run_id=self._job.run_id,
             fingerprint=seen.fingerprint,
-            resumed=self._start.state is not None,
+            resumed=resumed,
+            begins_with=begins_with,
             position=self._position,
         )
         if init_seed is not None:

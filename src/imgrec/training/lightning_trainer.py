@@ -52,7 +52,7 @@ def make(
         accelerator=accelerator,
         devices=trainer.devices,
         num_nodes=trainer.num_nodes,
-        strategy=trainer.strategy,
+        strategy=_strategy(config),
         precision=None if scales else cast(Literal["32", "bf16-mixed"], trainer.precision),
         deterministic=deterministic,
         benchmark=(accelerator == "gpu" and not deterministic) or None,  # None keeps PyTorch's setting
@@ -91,6 +91,12 @@ def choose_algorithms(config: Config, device: torch.device) -> None:
         torch.backends.cudnn.benchmark = True
 
 
+def _strategy(config: Config) -> str:
+    """Return Lightning's name of the strategy. Parameters that freeze and thaw have no gradient to wait for."""
+    thaws = config.model.unfreeze_at > 0 and config.trainer.strategy == "ddp"
+    return "ddp_find_unused_parameters_true" if thaws else config.trainer.strategy
+
+
 def _is_deterministic(config: Config, accelerator: str) -> bool:
     asked = config.trainer.deterministic
     return accelerator == "cpu" if asked == "auto" else asked == "true"
@@ -123,5 +129,6 @@ _EXPECTED = (
     r".*The `srun` command is available.*",  # appears on any machine with SLURM; imgrec starts its processes itself
     r".*`torch\.jit\.trace.*` is deprecated.*",  # TensorBoard's graph (trainer.log_graph) uses it
     r".*Glyph .* missing from font.*",  # a class name in Chinese, for example, has boxes in TensorBoard's figures only
+    r".*module\(s\) in eval mode at the start of training.*",  # frozen layers stay in it
     r".*sync_dist=True.*",  # the scores are of torchmetrics, and are already summed over the processes
 )

@@ -49,7 +49,8 @@ class Speed(Callback):
     def on_train_batch_start(
         self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, batch: Any, batch_idx: int
     ) -> None:
-        self._lr = float(trainer.optimizers[0].param_groups[0]["lr"])  # after the step it is that of the next step
+        group = trainer.optimizers[0].param_groups[0]  # after the step its rate is that of the next step
+        self._lr = float(group["lr"]) / group.get("lr_scale", 1.0)  # without the factor of its layer
 
     def on_train_batch_end(
         self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, outputs: Any, batch: Any, batch_idx: int

@@ -14,6 +14,7 @@ from imgrec import (
     codebase,
     codechange,
     disk,
+    initial,
     predictions,
     ranks,
     records,
@@ -106,6 +107,7 @@ def _train(job: Job, load: Load, interruption: Interruption, shared: int) -> Rec
             cwd=run_lookup.start(config),
             progress={"from": begun},
             code=code,
+            init=_init(job, before, begun=begun is not None),
             components=origins.used(config),
             code_since=code_since,
             deaths=_deaths(before, begun),
@@ -196,6 +198,18 @@ def _id_of(parent: Path | None, before: Record | None) -> str | None:
         return None
     found = runfolder.look(parent)
     return found.run_id if found is not None else before.parent_id if before is not None else None
+
+
+def _init(job: Job, before: Record | None, *, begun: bool) -> dict[str, str]:
+    """Return what the record tells of the weights that the run, or the run that it continues, began with."""
+    if job.config.init_from is None:
+        return {}
+    if before is not None and begun:
+        return before.init
+    if job.parent is None:
+        return initial.told(job.config.init_from, job.begins_with)
+    parent = runfolder.look(job.parent)
+    return parent.init if parent is not None else before.init if before is not None else {}
 
 
 def _code(config: Config, folder: Path, before: Record | None, parent: Path | None) -> tuple[Code, list[Code]]:

@@ -1,7 +1,7 @@
 """Define the base class of the choices with the architectures of a library."""
 
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -57,6 +57,27 @@ class Library(Model):
     @abstractmethod
     def _built_as(self) -> "Architecture":
         """The architecture with these settings; imports the library."""
+
+    @property
+    def is_pretrained(self) -> bool:
+        return self.pretrained
+
+    def layers(self, net: "nn.Module") -> Mapping[str, int]:
+        """Return the depth of each tensor, where the library says it."""
+        return self._built_as.layers(net)
+
+    def published(self) -> str | None:
+        """Return the library's name of the weights, if the architecture does not say it."""
+        return self._built_as.published() if self.pretrained else None
+
+    def check_beginning(self) -> None:
+        """Refuse weights whose name the library may give to others."""
+        if self.pretrained:
+            self._built_as.check_weights()
+
+    def head(self, net: "nn.Module") -> tuple[str, ...]:
+        """Return the names of the layers that give the classes, as the library names them."""
+        return self._built_as.head(net)
 
     @property
     def smallest(self) -> int | None:

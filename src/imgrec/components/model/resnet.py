@@ -25,7 +25,7 @@ class Resnet(Model):
         among=STEMS,
     )
     pretrained: bool = setting(False, "start from torchvision's ImageNet weights (downloaded); needs stem=imagenet")
-    freeze_backbone: bool = setting(False, "train the last layer only; the rest keeps its weights and statistics")
+    freeze_backbone: bool = setting(False, "older name of freeze=backbone: train the last layer only")
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -34,9 +34,27 @@ class Resnet(Model):
                 f"model.pretrained=true needs model.stem=imagenet (the weights have a 7x7 stem), got {self.stem!r}"
             )
 
+        if self.freeze_backbone and self.freeze != "none":
+            raise UsageError(
+                f"model.freeze_backbone=true and model.freeze={self.freeze} both say what is frozen; leave"
+                " model.freeze_backbone out"
+            )
+
+    @property
+    def is_pretrained(self) -> bool:
+        return self.pretrained
+
     @property
     def smallest(self) -> int:
         return 8 if self.stem == "cifar" else 32  # leaves one pixel after all halvings
+
+    def published(self) -> str | None:
+        """See `models.pretrained.name_if_new`."""
+        if not self.pretrained:
+            return None
+        from imgrec.models.pretrained import name_if_new
+
+        return name_if_new(self.name)
 
     def check_beginning(self) -> None:
         """Refuse to train only the last layer on features that are random and frozen.
