@@ -109,7 +109,7 @@ CONFIGURATION = [
     ("seed=-1", "seed must lie in [0, 4294967295], got -1"),
     (
         "test_protocols=[tta]",
-        "test_protocols must be one of clean, gaussian_noise, tta_flip, tta_flip_shift, got 'tta'",
+        "test_protocols must be one of clean, gaussian_noise, knn, linear_probe, tta_flip, tta_flip_shift, got 'tta'",
     ),
     ("trainer.precision=16-mixed", "trainer.precision=16-mixed needs a CUDA GPU; use bf16-mixed, or 32"),
     ("trainer.graphs=true", "trainer.graphs=true needs a CUDA GPU; give trainer.graphs=false"),

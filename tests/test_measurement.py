@@ -15,7 +15,7 @@ from imgrec.config.protocol import Protocol
 from imgrec.config.registry import components
 from imgrec.data.source import MemoryImages
 from imgrec.errors import RunError
-from imgrec.inference import Predictions
+from imgrec.inference import Predictions, learned
 from imgrec.inference import predict as predict_rows
 from imgrec.measurement import diagnose, measure
 from imgrec.proportions import wilson
@@ -156,10 +156,15 @@ def test_float32_is_full_also_where_a_program_has_chosen_tf32_by_the_newer_switc
 @pytest.mark.parametrize("name", list(components("protocol")))
 def test_the_size_of_the_batches_changes_nothing(name: str) -> None:
     probe, data, protocol = Probe(50), images(11), components("protocol")[name]()
-    whole, parts = (predict_rows(probe, data, protocol, device=CPU, batch_size=size) for size in (11, 3))
+    found: list[dict[str, Predictions]] = []
+    for size in (11, 3):
+        common: dict[str, Any] = {"device": CPU, "batch_size": size, "head": ["project"]}
+        learns = learned(probe, data, protocol, classes=3, **common) if protocol.learns else None
+        found.append(predict_rows(probe, data, protocol, measured=learns, **common))
+    whole, parts = found
     assert list(whole) == list(parts)
-    for label, found in whole.items():
-        assert torch.allclose(found.logits_nk, parts[label].logits_nk, atol=1e-5)
+    for label, each in whole.items():
+        assert torch.allclose(each.logits_nk, parts[label].logits_nk, atol=1e-5)
 
 
 def test_gaussian_noise_is_clipped_and_of_its_deviation_and_of_its_seed() -> None:

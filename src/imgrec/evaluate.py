@@ -28,8 +28,10 @@ from imgrec.config.fields import choice
 from imgrec.config.registry import components
 from imgrec.config.root import TEST_PRECISIONS
 from imgrec.config.trainer import ACCELERATORS
+from imgrec.data.source import Images
 from imgrec.environment import check_bfloat16, environment, of_device, refuse_without_gpu, slow_bfloat16, without_gpu
 from imgrec.errors import RunError, StrPath, UsageError
+from imgrec.models import parts
 from imgrec.rebuilding import Trained, rebuild
 from imgrec.records import Score
 from imgrec.runfolder import CHECKPOINTS, EVALUATIONS, RECORD
@@ -147,14 +149,24 @@ def evaluate(
         if trained.config.trainer.threads:
             torch.set_num_threads(trained.config.trainer.threads)
         lightning_trainer.choose_algorithms(trained.config, on)
+        head = parts.head_of(trained.config.model, trained.network)
+        common: dict[str, Any] = {
+            "device": on,
+            "batch_size": trained.config.data.eval_batch_size,
+            "channels_last": trained.config.trainer.channels_last,
+        }
+        probe = None
+        if measured.learns:
+            probe = inference.learned(
+                trained.network,
+                _train_images(chosen, run, protocol),
+                measured,
+                head=head,
+                classes=len(trained.classes),
+                **common,
+            )
         found = inference.predict(
-            trained.network,
-            chosen.images,
-            measured,
-            device=on,
-            batch_size=trained.config.data.eval_batch_size,
-            channels_last=trained.config.trainer.channels_last,
-            precision=precision,
+            trained.network, chosen.images, measured, precision=precision, head=head, measured=probe, **common
         )
         made_with = environment() | of_device(on, full_float32=True)
     scores = [
@@ -198,6 +210,20 @@ def evaluate(
         about=f"{scores[0].n} images: {chosen.what}",
         remarks=chosen.remarks,
     )
+
+
+def _train_images(chosen: evaluation_images.Chosen, run: Path, protocol: str) -> Images:
+    """Return the run's training images.
+
+    Raises:
+        UsageError: Other images are measured, and these are not at hand.
+    """
+    if chosen.train is None:
+        raise UsageError(
+            f"--protocol={protocol} learns from the training images of {run}, and --data-root names others; leave"
+            " --data-root out, or choose another protocol"
+        )
+    return chosen.train
 
 
 def _checkpoint_of(run: Path, at: str | None) -> tuple[Path, str]:

@@ -50,6 +50,7 @@ class Chosen:
         what: The images in words.
         settings: Other settings that distinguish this measurement from others of the same data.
         remarks: Warnings that concern the scores.
+        train: The run's own training images; None if other images are measured.
     """
 
     images: Images
@@ -57,6 +58,7 @@ class Chosen:
     what: str
     settings: dict[str, Any] = dataclasses.field(default_factory=dict)
     remarks: list[str] = dataclasses.field(default_factory=list)
+    train: Images | None = None
 
 
 def choose(run: Path, trained: Trained, split: str, data_root: str | None, allow_trained: bool) -> Chosen:
@@ -93,7 +95,7 @@ def choose(run: Path, trained: Trained, split: str, data_root: str | None, allow
     if images is None:
         raise RunError(f"the data have no {split} images ({split}_size=0); choose another --split")
     what = f"of the names and sizes of the run's own {split} images" if alike else f"the run's own {split} images"
-    return Chosen(images=images, fingerprint=fingerprint, what=what, remarks=remarks)
+    return Chosen(images=images, fingerprint=fingerprint, what=what, remarks=remarks, train=source.train)
 
 
 def _others(run: Path, trained: Trained, config: Config, seen: Inventory, split: str, allow_trained: bool) -> Chosen:

@@ -7,7 +7,7 @@ import contextlib
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -19,7 +19,10 @@ from imgrec.data.loader import eval_loader
 from imgrec.data.source import Images
 from imgrec.errors import RunError
 from imgrec.predictions import Predicted, predicted
-from imgrec.protocols import Batch
+from imgrec.protocols import Batch, Known
+
+if TYPE_CHECKING:
+    from imgrec.config.protocol import Learner, Measure
 
 _ROW = re.compile(r"[A-Za-z0-9_.+-]{0,64}")  # the name of a protocol's row
 
@@ -85,6 +88,8 @@ def predict(
     num_workers: int = 0,
     channels_last: bool = True,
     precision: str = "32",
+    head: Sequence[str] = (),
+    measured: "Measure | None" = None,
 ) -> dict[str, Predictions]:
     """Run the network in eval mode over a split under a protocol, in one pass, in order.
 
@@ -97,6 +102,8 @@ def predict(
         num_workers: The number of processes that read images.
         channels_last: True to pass images in NHWC memory format.
         precision: "32", or "bf16" by autocast.
+        head: The names of the layers that give the classes, for protocols that ask for features.
+        measured: What a protocol that learns has learned, as of `learned`; None for other protocols.
 
     Returns:
         Predictions by label: the protocol's name, or `<name>:<row>` if it has several rows.
@@ -112,15 +119,9 @@ def predict(
         images, batch_size=batch_size, num_workers=num_workers, pin_memory=device.type == "cuda", with_indices=True
     )
 
-    classes = [0]
-
-    def in_float32(images_nchw: Tensor) -> Tensor:
-        """Return the logits in float32, so that views are averaged in full precision."""
-        logits_nk: Tensor = network(images_nchw).float()
-        classes[0] = logits_nk.shape[1]
-        return logits_nk
-
-    measured = protocol.build()
+    seen = _Seen(network, head)
+    assert measured is not None or not protocol.learns, "it is to learn first"
+    measured = measured or cast("Measure", protocol.build())
     lower = torch.autocast(device.type, torch.bfloat16) if precision == "bf16" else contextlib.nullcontext()
     with _gradients(network, protocol.takes_gradients), _full_float32(), lower:
         try:
@@ -130,8 +131,8 @@ def predict(
                 batch = Batch(
                     images_nchw=batch_nchw, targets_n=targets_n.to(device, copy=True), indices_n=indices_n.clone()
                 )
-                for row, logits_nk in _rows(protocol, measured(in_float32, batch)).items():
-                    label = _label(protocol, row, logits_nk, (len(indices_n), classes[0]))
+                for row, logits_nk in _rows(protocol, measured(seen, batch)).items():
+                    label = _label(protocol, row, logits_nk, (len(indices_n), seen.classes))
                     logits.setdefault(label, []).append(logits_nk.detach().cpu())
                 targets.append(targets_n)
                 indices.append(indices_n)
@@ -150,6 +151,82 @@ def predict(
         )
         for label, found in logits.items()
     }
+
+
+def learned(
+    network: nn.Module,
+    images: Images,
+    protocol: Protocol,
+    *,
+    head: Sequence[str],
+    classes: int,
+    device: torch.device,
+    batch_size: int,
+    num_workers: int = 0,
+    channels_last: bool = True,
+) -> "Measure":
+    """Let a protocol learn from the features of training images, and return what measures then.
+
+    Args:
+        network: As in `predict`, like all that is not below.
+        images: The training images.
+        protocol: A protocol that learns.
+        head: The names of the layers that give the classes.
+        classes: The number of classes.
+        device: As in `predict`.
+        batch_size: As in `predict`.
+        num_workers: As in `predict`.
+        channels_last: As in `predict`.
+    """
+    network = network.eval().to(device)
+    seen = _Seen(network, head)
+    features, targets = list[Tensor](), list[Tensor]()
+    memory_format = torch.channels_last if channels_last else torch.contiguous_format
+    loader = eval_loader(images, batch_size=batch_size, num_workers=num_workers, pin_memory=device.type == "cuda")
+    with torch.inference_mode(), _full_float32():
+        try:
+            for batch_nchw, targets_n in loader:
+                batch_nchw = batch_nchw.to(device).contiguous(memory_format=memory_format)
+                features.append(seen.features(batch_nchw).cpu())
+                targets.append(targets_n)
+        except (OSError, RuntimeError) as error:
+            raise workers.told(error, num_workers) or error from error
+        finally:
+            workers.end(loader)
+        known = Known(features_md=torch.cat(features), targets_m=torch.cat(targets), classes=classes)
+        return cast("Learner", protocol.build())(known)
+
+
+class _Seen:
+    """A network as protocols see it: logits and features in float32, so that views are averaged in full precision.
+
+    Attributes:
+        classes: The number of classes of the newest logits; 0 before the first.
+    """
+
+    def __init__(self, network: nn.Module, head: Sequence[str]) -> None:
+        self._network, self._head = network, head
+        self.classes = 0
+
+    def __call__(self, images_nchw: Tensor, /) -> Tensor:
+        logits_nk: Tensor = self._network(images_nchw).float()
+        self.classes = logits_nk.shape[1]
+        return logits_nk
+
+    def features(self, images_nchw: Tensor, /) -> Tensor:
+        """Return the values that enter the (first) layer that gives the classes: the mean over an image's places."""
+        found: list[Tensor] = []
+
+        def note(layer: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+            found.append(inputs[0])
+
+        handle = self._network.get_submodule(self._head[0]).register_forward_pre_hook(note)
+        try:
+            self(images_nchw)
+        finally:
+            handle.remove()
+        (values,) = found
+        return (values.mean(dim=(2, 3)) if values.ndim == 4 else values.flatten(start_dim=1)).float()
 
 
 def _check_rows(protocol: Protocol, logits: Mapping[str, Sequence[Tensor]], *, batches: int) -> None:

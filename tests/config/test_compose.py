@@ -204,7 +204,8 @@ def test_a_recipe_changes_choices_and_the_command_line_changes_the_recipe() -> N
         ),
         (
             ["test_protocols=[tta]"],
-            "test_protocols must be one of clean, gaussian_noise, tta_flip, tta_flip_shift, got 'tta'",
+            "test_protocols must be one of clean, gaussian_noise, knn, linear_probe, tta_flip, tta_flip_shift, got"
+            " 'tta'",
         ),
         (
             ["callbacks=[gradient_nrm]"],

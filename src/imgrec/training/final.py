@@ -1,9 +1,10 @@
 """Measure `best` and `last` at the end of a run on validation and test images. The test set is read only here."""
 
 import logging
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
 
@@ -17,12 +18,17 @@ from imgrec.data.source import Few, Images
 from imgrec.diagnostics import matrix
 from imgrec.errors import RunError
 from imgrec.inference import Predictions
+from imgrec.models import parts
+from imgrec.models.network import Network
 from imgrec.predictions import Place, Predicted
 from imgrec.rebuilding import Trained, rebuild
 from imgrec.records import Score
 from imgrec.runfolder import CHECKPOINTS
 from imgrec.training import figures, process_state
 from imgrec.training.fitting import Fitting
+
+if TYPE_CHECKING:
+    from imgrec.config.protocol import Measure
 
 log = logging.getLogger(__name__)
 
@@ -61,9 +67,10 @@ def read(config: Config, folder: Path, fitting: Fitting) -> Reading:
         trained = rebuild(path, other_code=config.code in ("warn", "ignore"))
         loss = config.loss.build()  # this run's own loss, even if `best` is from a run that it continues
         reading.weights[at] = checkpoint.digest(trained.network.state_dict())
+        probes = _learned(config, fitting, trained, at)
         temperatures: dict[str, float] = {}
         for split, images in splits.items():
-            found = _predicted(config, fitting, trained, images, split=split, at=at)
+            found = _predicted(config, fitting, trained, images, probes, split=split, at=at)
             for label, predictions in found.items():
                 if calibrates and split == "val":  # val comes first
                     temperatures |= _temperature(predictions, label, at)
@@ -99,21 +106,38 @@ def try_protocols(config: Config, fitting: Fitting) -> None:
         if origins.origin_of(type(protocol)) is None:
             continue
         log.info("trying protocol=%s on %d images", name, len(images))
+        head = parts.head_of(config.model, cast(Network, network))
+        common: dict[str, Any] = {
+            "device": fitting.device,
+            "batch_size": len(images),
+            "channels_last": config.trainer.channels_last,
+        }
         with process_state.random_states_kept():
+            measured = None
+            if protocol.learns:
+                classes = len(fitting.source.classes)
+                measured = inference.learned(network, images, protocol, head=head, classes=classes, **common)
             inference.predict(
                 network,
                 images,
                 protocol,
-                device=fitting.device,
-                batch_size=len(images),
-                channels_last=config.trainer.channels_last,
                 precision=config.test_precision,
+                head=head,
+                measured=measured,
+                **common,
             )
         network.to(place).train(training)
 
 
 def _predicted(
-    config: Config, fitting: Fitting, trained: Trained, images: Images, *, split: str, at: str
+    config: Config,
+    fitting: Fitting,
+    trained: Trained,
+    images: Images,
+    probes: Mapping[str, "Measure"],
+    *,
+    split: str,
+    at: str,
 ) -> dict[str, Predictions]:
     """Return the predictions for a split under each protocol, by label.
 
@@ -135,7 +159,32 @@ def _predicted(
             num_workers=config.data.num_workers,
             channels_last=config.trainer.channels_last,
             precision=config.test_precision,
+            head=parts.head_of(config.model, trained.network),
+            measured=probes.get(name),
         )
+    return found
+
+
+def _learned(config: Config, fitting: Fitting, trained: Trained, at: str) -> dict[str, "Measure"]:
+    """Return what the protocols that learn have learned from the training images, by their names."""
+    train = fitting.source.train
+    if config.trainer.fast_dev_run:
+        train = Few(train, TRIED * config.data.eval_batch_size)
+    found: dict[str, Measure] = {}
+    for name, protocol in config.protocol.items():
+        if protocol.learns:
+            log.info("fitting %s at %s: %d training images", name, at, len(train))
+            found[name] = inference.learned(
+                trained.network,
+                train,
+                protocol,
+                head=parts.head_of(config.model, trained.network),
+                classes=len(trained.classes),
+                device=fitting.device,
+                batch_size=config.data.eval_batch_size,
+                num_workers=config.data.num_workers,
+                channels_last=config.trainer.channels_last,
+            )
     return found
 
 
