@@ -78,7 +78,7 @@ def run(words: str, *scores: Score, fingerprint: str = "f" * 64, **changes: Any)
     config = dataclasses.replace(config, seed=int(seed[0].removeprefix("seed=")) if seed else 0)
     rows = serialize.flat(config) | changes.pop("config", {})
     given: dict[str, Any] = {
-        "run_id": run_id(config, fingerprint, changes.get("parent")),
+        "run_id": run_id(config, fingerprint, changes.get("parent"), changes.get("init", {}).get("sha256")),
         "status": "finished",
         "experiment": config.experiment,
         "study": config.study,

@@ -206,7 +206,7 @@ def check_initial(config: Config) -> None:
         RunError: They cannot be read.
     """
     assert config.init_from is not None, "of a run that begins with other weights"
-    found = initial.read(config.init_from)
+    found = initial.outline(config.init_from)
     channels = found.channels or 3
     with torch.device("meta"):
         outline = network(

@@ -1,5 +1,6 @@
 """Find and read the weights that a new run begins with (`init_from`). Imports torch only where it reads tensors."""
 
+import dataclasses
 import functools
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -115,27 +116,52 @@ def find(name: str) -> Origin:
 def digest(name: str) -> str:
     """Return the SHA-256 over the names, types, shapes and bytes of the tensors that `init_from` names.
 
-    A run's record states it. Otherwise the file is read, once as long as it stays the same.
+    A run's record states it. Otherwise the file is read.
 
     Raises:
         UsageError, RunError: As in `find` and `read`.
     """
     origin = find(name)
-    if origin.sha256 is not None:
-        return origin.sha256
+    return origin.sha256 if origin.sha256 is not None else _seen(origin.file)[0]
+
+
+def outline(name: str) -> Weights:
+    """Return the shapes of the tensors that `init_from` names, on the meta device.
+
+    Raises:
+        UsageError, RunError: As in `read`.
+    """
+    origin = find(name)
+    own, found = _seen(origin.file)
+    _refuse_other(origin, own)
+    return found
+
+
+def _seen(file: Path) -> tuple[str, Weights]:
+    """Return the digest of a file's tensors, and their shapes. It is read once as long as it stays the same."""
     try:
-        told = origin.file.stat()
+        told = file.stat()
     except OSError as error:
-        raise RunError(f"init_from={shown(origin.file)} cannot be read: {error.strerror}; name another") from error
-    return _digest(origin.file.absolute(), (told.st_ino, told.st_size, told.st_mtime_ns))
+        raise RunError(f"init_from={shown(file)} cannot be read: {error.strerror}; name another") from error
+    return _looked(file.absolute(), (told.st_ino, told.st_size, told.st_mtime_ns))
 
 
-@functools.lru_cache(maxsize=64)
-def _digest(file: Path, state: tuple[int, ...]) -> str:
-    """Return the digest of a file's tensors. The state of the file is a part of the cache's key."""
+@functools.lru_cache(maxsize=64)  # many runs of a sweep have one source
+def _looked(file: Path, state: tuple[int, ...]) -> tuple[str, Weights]:
     from imgrec import checkpoint
 
-    return checkpoint.digest(_read(file).tensors)
+    found = _read(file)
+    shapes = {key: value.to("meta") for key, value in found.tensors.items()}
+    return checkpoint.digest(found.tensors), dataclasses.replace(found, tensors=shapes)
+
+
+def _refuse_other(origin: Origin, own: str) -> None:
+    """Refuse weights of a run's checkpoint that are not those of the run's record."""
+    if origin.sha256 is not None and own != origin.sha256:
+        raise RunError(
+            f"{shown(origin.file)} must hold the weights that the record of its run names, {origin.sha256[:12]}..., got"
+            f" {own[:12]}...; restore the run's own, or give init_from={shown(origin.file)} to take it as it is"
+        )
 
 
 def read(name: str, *, expected: str | None = None) -> Weights:
@@ -154,11 +180,7 @@ def read(name: str, *, expected: str | None = None) -> Weights:
     origin = find(name)
     found = _read(origin.file)
     own = checkpoint.digest(found.tensors)
-    if origin.sha256 is not None and own != origin.sha256:
-        raise RunError(
-            f"{shown(origin.file)} must hold the weights that the record of its run names, {origin.sha256[:12]}..., got"
-            f" {own[:12]}...; restore the run's own, or give init_from={shown(origin.file)} to take it as it is"
-        )
+    _refuse_other(origin, own)
     if expected is not None and own != expected:
         raise RunError(
             f"init_from={shown(name)} must hold the weights that it held when the command began, {expected[:12]}...,"

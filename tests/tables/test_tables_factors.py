@@ -1,10 +1,13 @@
 """Test which factors varied in runs, according to their records."""
 
+import dataclasses
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import pytest
 from fake_runs import Shown, lay, lay_sweep, run, score
+
+from imgrec.tables.factors import ABSENT, value_of
 
 Table = Callable[..., Shown]
 TOPS = (0.5, 0.6)
@@ -184,3 +187,38 @@ def test_where_keeps_the_runs_that_have_it(
 def test_where_takes_a_number_as_a_command_may_write_it(table: Table, runs: Path, number: str) -> None:
     lay_sweep(runs, {"optimizer.lr=0.001": TOPS, "optimizer.lr=0.1": (0.9, 0.9)})
     assert [row["test top1 %"] for row in table("--where", f"optimizer.lr={number}").rows] == ["55.00 ± 7.07"]
+
+
+def test_weights_that_runs_began_with_are_a_factor_by_the_source_s_name_without_its_seed(
+    table: Table, runs: Path
+) -> None:
+    """Each seed has its own source, and two sources of one seed are no repetitions of each other."""
+    for number, name in enumerate(("null", "loss-mse", "loss-brier")):
+        for seed in (0, 1):
+            source = name if name == "null" else f"outputs/base/{name}_seed-{seed}-0123abc{seed}"
+            init = {} if name == "null" else {"path": source, "sha256": f"{number}{seed}" * 32}
+            made = run(f"init_from={source} seed={seed}", score("top1", 0.5 + number / 10 + seed / 100), init=init)
+            lay(runs / "tuned", made)
+    shown = table()
+    assert factors(shown) == ["init_from"]
+    assert settings(shown) == ["loss-brier", "loss-mse", "null"]
+    assert [row["n"] for row in shown.rows] == ["2", "2", "2"]
+    assert len(table("--where", "init_from=loss-mse").rows) == 1
+
+
+def test_runs_that_differ_in_their_source_alone_are_several_trainings(table: Table, runs: Path) -> None:
+    for number in (0, 1):
+        init = {"path": "x", "sha256": str(number) * 64}
+        lay(runs / "tuned", run("init_from=x", score("top1", 0.5), init=init))
+    (row,) = table().rows
+    assert row["n"] == "2"
+
+
+def test_an_older_record_of_an_outside_network_has_the_keys_that_all_networks_got_later() -> None:
+    made = run("model=cnn", score("top1", 0.5))
+    config = {key: value for key, value in made.config.items() if not key.startswith("model.")}
+    kept = {"model=mlp": {"file": "mlp.py", "sha256": "0" * 64, "defaults": {"width": 3}}}
+    older = dataclasses.replace(made, config={**config, "model.name": "mlp"}, components=kept)
+    assert value_of(older, "model.freeze") == "none"
+    assert value_of(older, "model.width") == 3
+    assert value_of(older, "model.widths") == ABSENT
