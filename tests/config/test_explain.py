@@ -63,8 +63,8 @@ def test_an_unknown_choice_lists_the_known_ones() -> None:
     assert str(unknown_choice("trainer", "gpus")).endswith("got 'gpus'; did you mean trainer=gpu?")
     assert str(unknown_choice("data", "xyzzy")) == (
         "data must be one of arrays, cifar10, cifar100, digits, eurosat, fashion_mnist, folder, huggingface,"
-        " imagenette, kmnist, mnist, stl10, svhn, tiny_imagenet, got 'xyzzy'; one of your own needs --components FILE or"
-        " --config-dir DIR"
+        " imagenette, kmnist, mnist, stl10, svhn, tiny_imagenet, got 'xyzzy'; one of your own needs"
+        " --components FILE or --config-dir DIR"
     )
 
 

@@ -190,7 +190,7 @@ def _erased(drawn: Draws, *, side: tuple[int, int]) -> NDArray[np.int32] | None:
     area_na, aspect_na = np.moveaxis(drawn.erase_size_na2, 2, 0)
     area_na = area_na * side[0] * side[1]
     size_na2 = np.stack([np.sqrt(area_na * aspect_na), np.sqrt(area_na / aspect_na)], axis=2).round().astype(np.int64)
-    fits_na = (size_na2 < side).all(axis=2)
+    fits_na = np.all(size_na2 < np.array(side), axis=2)
     size_n2 = size_na2[np.arange(len(fits_na)), fits_na.argmax(axis=1)]
     size_n2[~(fits_na.any(axis=1) & drawn.erased_n)] = 0
     start_n2 = (drawn.erase_place_n2 * (np.array(side) - size_n2 + 1)).astype(np.int64)

@@ -37,8 +37,8 @@ def pixels(images: Given, *, size: int, channels: int, at_a_time: int) -> Iterat
         images = [images]
     if isinstance(images, (Tensor, np.ndarray)):
         whole = _ordered(torch.as_tensor(images), size=size, channels=channels)
-        for some in whole.split(at_a_time):
-            yield _to_unit(some)
+        for start in range(0, len(whole), at_a_time):
+            yield _to_unit(whole[start : start + at_a_time])
         return
     if not isinstance(images, Sequence) or not all(isinstance(each, (str, os.PathLike)) for each in images):
         kind = "a sequence of something else" if isinstance(images, Sequence) else type(images).__name__

@@ -4,7 +4,7 @@ import contextlib
 from collections.abc import Iterable, Iterator
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 _LEAST = 1e-12  # a gradient's norm, which divides
@@ -21,12 +21,13 @@ def perturbed(network: nn.Module, rho: float) -> Iterator[None]:
         network: A network whose weights have gradients.
         rho: The distance, in the Euclidean norm of all weights together.
     """
-    weights = [weight for weight in network.parameters() if weight.grad is not None]
+    pairs = [(weight, weight.grad) for weight in network.parameters() if weight.grad is not None]
+    weights: list[Tensor] = [weight for weight, _ in pairs]
     with torch.no_grad():
-        gradients = [weight.grad for weight in weights]
+        gradients = [gradient for _, gradient in pairs]
         norm = torch.linalg.vector_norm(torch.stack(torch._foreach_norm(gradients)))
         before = [weight.clone() for weight in weights]
-        torch._foreach_add_(weights, torch._foreach_mul(gradients, rho / (norm + _LEAST)))
+        torch._foreach_add_(weights, list(torch._foreach_mul(gradients, rho / (norm + _LEAST))))
     try:
         with _statistics_kept(network.modules()):
             yield
