@@ -70,6 +70,7 @@ _NEEDED = {
     "data=arrays": ["data.root=x.npz"],
     "data=folder": ["data.root=x"],
     "data=huggingface": ["data.root=x"],
+    "loss=distillation": ["loss.teacher=/run", "loss.teacher_digest=0123456789abcdef"],
     "model=timm": ["model.architecture=resnet18"],
     "model=torchvision": ["model.architecture=resnet18"],
     "augment=growing": ["model=whitened_cnn"],
@@ -110,7 +111,7 @@ def test_a_choice_shows_its_own_keys_with_what_each_is_there(axis: str, name: st
     section = getattr(config, axis)
     fields = {field.name for field in dataclasses.fields(section)} - {"name"}
     assert {row.partition(".")[2] for row in rows if "." in row} == fields
-    for field in fields - {"architecture", "root", "tune"}:
+    for field in fields - {"architecture", "root", "teacher", "teacher_digest", "tune"}:
         shown = re.search(r" \(([^();]*?)(; .*)?\)$", rows[f"{axis}.{field}"])
         assert shown is not None
         assert yaml.safe_load(shown[1]) == pytest.approx(getattr(section, field)), field

@@ -21,7 +21,7 @@ from imgrec.data.source import Images, Source
 from imgrec.datamodule import ImageData
 from imgrec.errors import UsageError, shown
 from imgrec.initial import Weights
-from imgrec.losses import LossFunction, balanced_weights
+from imgrec.losses import DistilledLoss, LossFunction, balanced_weights
 from imgrec.models import parts
 from imgrec.models.build import build as build_network
 from imgrec.models.build import runs_as
@@ -33,6 +33,7 @@ from imgrec.stored.position import RunPosition
 
 log = logging.getLogger(__name__)
 
+_TEACHER = "loss.teacher"
 _ENOUGH = 5000 * 32 * 32  # pixels of the images that Jordan 2024 (arXiv 2404.00498) used
 
 
@@ -133,8 +134,44 @@ def classifier(
         channels_last=config.trainer.channels_last,
         runs=runs_as(config, built, images.train),
         class_weights_k=_class_weights(config, images),
+        teaching=_teaching(config, images),
         sam_rho=config.optimizer.sam_rho,
     )
+
+
+def _teaching(config: Config, images: Source) -> tuple[Network, DistilledLoss] | None:
+    """Return the network that teaches and the training loss that takes its logits; None without a teacher.
+
+    Raises:
+        UsageError: It was trained on other classes, or on images of another size.
+        RunError: Its weights are not those that the configuration names.
+    """
+    if config.loss.teacher_run is None:
+        return None
+    name, digest = config.loss.teacher_run
+    found = initial.read(name, expected=digest, key=_TEACHER)
+    if found.config is None or found.image_size is None or found.channels is None:
+        raise UsageError(f"{_TEACHER} must be the folder of a run, got {shown(name)}; name one")
+    for what, theirs, ours in (
+        ("classes", found.classes, tuple(images.classes)),
+        ("side in pixels", found.image_size, images.image_size),
+        ("channels", found.channels, images.channels),
+    ):
+        if theirs != ours:
+            raise UsageError(
+                f"{_TEACHER}={shown(name)} must have been trained on images like these, and their {what} differ:"
+                f" {shown(str(theirs))} there, {shown(str(ours))} here; name another run, or give its data"
+            )
+    teacher = network(
+        serialize.from_flat(dict(found.config)),
+        classes=len(images.classes),
+        image_size=found.image_size,
+        channels=found.channels,
+        mean=images.mean,
+        std=images.std,
+    )
+    parts.put(teacher, found.tensors, but=())
+    return teacher.eval().requires_grad_(False), config.loss.build_distilled()
 
 
 def _class_weights(config: Config, images: Source) -> Tensor | None:

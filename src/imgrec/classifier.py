@@ -11,7 +11,7 @@ from torch.optim import Optimizer
 
 from imgrec.checkpoint import snapshot
 from imgrec.distributed import gathered, own
-from imgrec.losses import LossFunction, weighted_mean
+from imgrec.losses import DistilledLoss, LossFunction, weighted_mean
 from imgrec.optim.sam import perturbed
 from imgrec.optim.schedules import Schedule
 from imgrec.scores import Scores
@@ -39,6 +39,7 @@ class Classifier(lightning.LightningModule):
         runs: Runs the network in its own place, with the same results; None for the network itself.
         class_weights_k: The weight of each class in the training loss, float32 (K,); None where all weigh alike. Losses
             of validation and test images are not weighted.
+        teaching: A trained network and the training loss that takes its logits; None to train by `loss`.
         sam_rho: The radius of SAM (`optim.sam`); 0 for plain steps.
     """
 
@@ -56,6 +57,7 @@ class Classifier(lightning.LightningModule):
         channels_last: bool = False,
         runs: Callable[[Tensor], Tensor] | None = None,
         class_weights_k: Tensor | None = None,
+        teaching: tuple[nn.Module, DistilledLoss] | None = None,
         sam_rho: float = 0.0,
     ) -> None:
         super().__init__()
@@ -73,6 +75,7 @@ class Classifier(lightning.LightningModule):
         self._schedule: Schedule | None = None
         self._position = position or RunPosition()
         self._runs = runs
+        self._teaching = teaching  # in a tuple, so that its weights are not among the module's
         self._sam_rho = sam_rho
         self._latest: tuple[Tensor, Tensor] | None = None  # with SAM, loss and logits of the latest step's own weights
         self._unmoved: tuple[Tensor, Tensor] | None = None  # the same, while SAM has moved the weights
@@ -89,7 +92,7 @@ class Classifier(lightning.LightningModule):
         images_nchw, targets = batch
         shown = self._resize(images_nchw, self._progress())
         scores = self.train_scores if self._unmoved is None else None
-        loss, logits_nk = self._step((shown, targets), scores, self.class_weights_k)
+        loss, logits_nk = self._step((shown, targets), scores, self._training_loss(shown), self.class_weights_k)
         weight = self._loss_weight(batch_idx)
         loss = loss if weight == 1 else loss * weight
         if self._unmoved is None:
@@ -99,11 +102,11 @@ class Classifier(lightning.LightningModule):
         return {"loss": loss - loss.detach() + self._unmoved[0], "logits": self._unmoved[1]}
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
-        self._step(batch, self.val_scores)
+        self._step(batch, self.val_scores, self.loss)
 
     def test_step(self, batch: Batch, batch_idx: int) -> None:
         """Score a batch, for a trainer of the user's own. A run's final reading measures under protocols."""
-        self._step(batch, self.test_scores)
+        self._step(batch, self.test_scores, self.loss)
 
     def on_train_epoch_end(self) -> None:
         self._log_epoch("train", self.train_scores)
@@ -166,13 +169,28 @@ class Classifier(lightning.LightningModule):
             self._unmoved = None
         return found
 
-    def _step(self, batch: Batch, scores: Scores | None, weights_k: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    def _training_loss(self, images_nchw: Tensor) -> LossFunction:
+        """Return the loss of a training batch, which a teacher's logits of its images may be a part of."""
+        if self._teaching is None:
+            return self.loss
+        teacher, loss = self._teaching
+        with torch.no_grad():
+            teacher_nk = teacher.to(self.device)(images_nchw.contiguous(memory_format=self.memory_format))
+
+        def distilled(logits_nk: Tensor, target: Tensor, *, reduction: str = "mean") -> Tensor:
+            return loss(logits_nk, teacher_nk, target, reduction=reduction)
+
+        return distilled
+
+    def _step(
+        self, batch: Batch, scores: Scores | None, compare: LossFunction, weights_k: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
         images_nchw, targets = batch
         logits_nk = self(images_nchw)
         if weights_k is None:
-            loss = self.loss(logits_nk, targets)
+            loss = compare(logits_nk, targets)
         else:
-            loss = weighted_mean(self.loss(logits_nk, targets, reduction="none"), targets, weights_k)
+            loss = weighted_mean(compare(logits_nk, targets, reduction="none"), targets, weights_k)
         if scores is not None:
             scores.update(logits_nk, targets, loss)
         return loss, logits_nk

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 SAFE = ".safetensors"
+KEY = "init_from"
 _PREFIX = "network."  # of the network's tensors in a checkpoint
 _CONSTANTS = ("mean", "std")  # the normalisation of `models.network.Network`
 
@@ -74,8 +75,8 @@ def is_there(name: str) -> bool:
         return False
 
 
-def find(name: str) -> Origin:
-    """Return the file with the weights that `init_from` names.
+def find(name: str, *, key: str = KEY) -> Origin:
+    """Return the file with the weights that `init_from` names, or another key.
 
     Of a finished run it is `best`, or `last` for a run without validation.
 
@@ -86,7 +87,7 @@ def find(name: str) -> Origin:
     path = place(name)
     if not is_there(name):
         raise UsageError(
-            f"init_from must name a run's folder, a checkpoint or a {SAFE} file, and {shown(path)} does not exist;"
+            f"{key} must name a run's folder, a checkpoint or a {SAFE} file, and {shown(path)} does not exist;"
             " restore it, or name another"
         )
     if path.is_file() and path.name != RECORD:
@@ -95,19 +96,19 @@ def find(name: str) -> Origin:
     record = runfolder.look(folder)
     if record is None:
         raise UsageError(
-            f"init_from must name a run's folder, a checkpoint or a {SAFE} file, and {shown(path)} is none;"
+            f"{key} must name a run's folder, a checkpoint or a {SAFE} file, and {shown(path)} is none;"
             f" {runfolder.name_one(folder)}"
         )
     if record.status != "finished":
         raise RunError(
-            f"init_from={shown(path)} must be a finished run, and is {record.state}; finish it, or name a checkpoint,"
+            f"{key}={shown(path)} must be a finished run, and is {record.state}; finish it, or name a checkpoint,"
             f" such as {shown(folder / CHECKPOINTS / 'last.ckpt')}"
         )
     at = "best" if "best" in record.weights else "last"
     file = folder / CHECKPOINTS / f"{at}.ckpt"
     if not file.is_file():
         raise RunError(
-            f"init_from={shown(path)} must be a run with its checkpoints, and {shown(file)} is not there; restore it,"
+            f"{key}={shown(path)} must be a run with its checkpoints, and {shown(file)} is not there; restore it,"
             " or name another file"
         )
     return Origin(file=file, run_id=record.run_id, at=at, sha256=record.weights.get(at))
@@ -155,21 +156,22 @@ def _looked(file: Path, state: tuple[int, ...]) -> tuple[str, Weights]:
     return checkpoint.digest(found.tensors), dataclasses.replace(found, tensors=shapes)
 
 
-def _refuse_other(origin: Origin, own: str) -> None:
+def _refuse_other(origin: Origin, own: str, key: str = KEY) -> None:
     """Refuse weights of a run's checkpoint that are not those of the run's record."""
     if origin.sha256 is not None and own != origin.sha256:
         raise RunError(
             f"{shown(origin.file)} must hold the weights that the record of its run names, {origin.sha256[:12]}..., got"
-            f" {own[:12]}...; restore the run's own, or give init_from={shown(origin.file)} to take it as it is"
+            f" {own[:12]}...; restore the run's own, or give {key}={shown(origin.file)} to take it as it is"
         )
 
 
-def read(name: str, *, expected: str | None = None) -> Weights:
+def read(name: str, *, expected: str | None = None, key: str = KEY) -> Weights:
     """Return the tensors that `init_from` names.
 
     Args:
         name: The value of `init_from`.
-        expected: The digest that the tensors must have; None for any.
+        expected: The digest that the tensors must begin with; None for any.
+        key: The key of the configuration that names it, for the refusals.
 
     Raises:
         UsageError: As in `find`.
@@ -177,23 +179,23 @@ def read(name: str, *, expected: str | None = None) -> Weights:
     """
     from imgrec import checkpoint
 
-    origin = find(name)
-    found = _read(origin.file)
+    origin = find(name, key=key)
+    found = _read(origin.file, key)
     own = checkpoint.digest(found.tensors)
-    _refuse_other(origin, own)
-    if expected is not None and own != expected:
+    _refuse_other(origin, own, key)
+    if expected is not None and not own.startswith(expected):
         raise RunError(
-            f"init_from={shown(name)} must hold the weights that it held when the command began, {expected[:12]}...,"
+            f"{key}={shown(name)} must hold the weights that it held when the command began, {expected[:12]}...,"
             f" got {own[:12]}...; restore them, or start the same command again, which makes another run"
         )
     return found
 
 
-def _read(file: Path) -> Weights:
-    return _safe(file) if file.suffix == SAFE else _checkpoint(file)
+def _read(file: Path, key: str = KEY) -> Weights:
+    return _safe(file, key) if file.suffix == SAFE else _checkpoint(file, key)
 
 
-def _checkpoint(file: Path) -> Weights:
+def _checkpoint(file: Path, key: str) -> Weights:
     """Return the network of a checkpoint; with a moving average of the weights, the averaged ones."""
     from imgrec import checkpoint
     from imgrec.stored.meta import META, Meta
@@ -201,7 +203,7 @@ def _checkpoint(file: Path) -> Weights:
     state = checkpoint.load(file)
     if state.get(META) is None:
         raise RunError(
-            f"init_from={shown(file)} must be a checkpoint that imgrec wrote, or a {SAFE} file, and is neither; write"
+            f"{key}={shown(file)} must be a checkpoint that imgrec wrote, or a {SAFE} file, and is neither; write"
             f" its tensors with safetensors.torch.save_file(tensors, 'weights{SAFE}')"
         )
     meta = Meta.of(file, state)
@@ -215,7 +217,7 @@ def _checkpoint(file: Path) -> Weights:
     )
 
 
-def _safe(file: Path) -> Weights:
+def _safe(file: Path, key: str) -> Weights:
     """Return the tensors of a safetensors file.
 
     The names are those of the network alone (`conv1.weight`), of `Network` (`net.conv1.weight`, `mean`, `std`), or of a
@@ -232,12 +234,12 @@ def _safe(file: Path) -> Weights:
     except SafetensorError as error:
         reason = " ".join(str(error).split())
         raise RunError(
-            f"init_from={shown(file)} must be a {SAFE} file, and is damaged or something else ({reason}); use an"
+            f"{key}={shown(file)} must be a {SAFE} file, and is damaged or something else ({reason}); use an"
             " intact copy"
         ) from error
     except OSError as error:
         reason = error.strerror or str(error)
-        raise RunError(f"init_from={shown(file)} cannot be read: {reason}; name a readable file") from error
+        raise RunError(f"{key}={shown(file)} cannot be read: {reason}; name a readable file") from error
     tensors = {key.removeprefix(_PREFIX): value for key, value in tensors.items()}
     if not any(key.startswith("net.") for key in tensors):
         tensors = {key if key in _CONSTANTS else f"net.{key}": value for key, value in tensors.items()}

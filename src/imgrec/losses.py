@@ -22,6 +22,14 @@ class LossFunction(Protocol):
         ...
 
 
+class DistilledLoss(Protocol):
+    """A training loss that also takes the logits of a teacher."""
+
+    def __call__(self, logits_nk: Tensor, teacher_nk: Tensor, target: Tensor, *, reduction: str = "mean") -> Tensor:
+        """Return the mean over the batch, a scalar, or with reduction="none" the loss of each image (N,)."""
+        ...
+
+
 def cross_entropy(logits_nk: Tensor, target: Tensor, *, reduction: str = "mean") -> Tensor:
     """Return the negative log-likelihood of the softmax: -sum_c p_c log q_c for target p and softmax q."""
     return F.cross_entropy(wide(logits_nk), target, reduction=_checked(reduction))
@@ -82,6 +90,35 @@ def focal(logits_nk: Tensor, target: Tensor, *, gamma: float = 2.0, reduction: s
     rest_nk = (-log_q_nk.expm1()).clamp_min(torch.finfo(log_q_nk.dtype).tiny)
     losses_nk = rest_nk.pow(gamma) * log_q_nk
     return reduced(-(probabilities(target, log_q_nk) * losses_nk).sum(dim=1), reduction)
+
+
+def distilled(
+    logits_nk: Tensor,
+    teacher_nk: Tensor,
+    target: Tensor,
+    *,
+    temperature: float = 4.0,
+    teacher_share: float = 0.9,
+    reduction: str = "mean",
+) -> Tensor:
+    """Return cross-entropy with the target, mixed with the divergence from a teacher (Hinton et al. 2015, section 2).
+
+    It is s T^2 KL(p || q) + (1 - s) CE for softmaxes p of the teacher's logits / T and q of the logits / T. T^2 keeps
+    the gradient's size as T changes.
+
+    Args:
+        logits_nk: (N, K).
+        teacher_nk: The teacher's logits (N, K), without a gradient.
+        target: Indices or probabilities.
+        temperature: T > 0.
+        teacher_share: s in [0, 1].
+        reduction: mean or none.
+    """
+    log_q_nk = (wide(logits_nk) / temperature).log_softmax(dim=1)
+    log_p_nk = (wide(teacher_nk) / temperature).log_softmax(dim=1)
+    divergence_n = F.kl_div(log_q_nk, log_p_nk, reduction="none", log_target=True).sum(dim=1) * temperature**2
+    hard_n = cross_entropy(logits_nk, target, reduction="none")
+    return reduced(teacher_share * divergence_n + (1 - teacher_share) * hard_n, reduction)
 
 
 def hinge(logits_nk: Tensor, target: Tensor, *, margin: float = 1.0, reduction: str = "mean") -> Tensor:

@@ -21,6 +21,7 @@ from imgrec.config.serialize import flat
 INF, NAN = float("inf"), float("nan")
 NEEDED = {
     "arrays": ["data.root=/x.npz"],
+    "distillation": ["loss.teacher=/run", "loss.teacher_digest=0123456789abcdef"],
     "folder": ["data.root=/images"],
     "huggingface": ["data.root=nobody/images"],
     "ray": ["launcher.num_gpus=1"],

@@ -10,7 +10,7 @@ from imgrec.config.fields import above, setting
 from imgrec.errors import UsageError
 
 if TYPE_CHECKING:
-    from imgrec.losses import LossFunction
+    from imgrec.losses import DistilledLoss, LossFunction
 
 
 @dataclass(kw_only=True)
@@ -47,6 +47,15 @@ class Loss(Component):
         for weight in self.class_weights:
             above("loss.class_weights", weight, 0)
         self.class_weights = [float(weight) for weight in self.class_weights]
+
+    @property
+    def teacher_run(self) -> tuple[str, str] | None:
+        """The run whose network teaches, with the first digits of its weights' digest; None for no teacher."""
+        return None
+
+    def build_distilled(self) -> "DistilledLoss":
+        """Return the training loss of logits, the teacher's logits and targets. A loss with a teacher defines it."""
+        raise UsageError(f"loss={self.name} must define build_distilled(), as it names a teacher, and does not")
 
     @abstractmethod
     def build(self) -> "LossFunction":

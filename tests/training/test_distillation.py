@@ -1,0 +1,101 @@
+"""Test loss=distillation: its formula, the teacher's part in a run, and the run's identity."""
+
+import shutil
+import signal
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import torch.nn.functional as F
+from runs import assert_same_run, state, steps_logged
+
+from imgrec import launch, losses
+from imgrec.config.compose import compose
+from imgrec.errors import RunError, UsageError
+
+WORDS = ("loss=distillation", "trainer.max_epochs=2")
+
+
+def test_it_is_the_formula_of_the_paper() -> None:
+    generator = torch.Generator().manual_seed(0)
+    logits, teacher = (torch.randn(5, 4, generator=generator) for _ in range(2))
+    target = torch.tensor([0, 3, 1, 2, 2])
+    p, q = (teacher / 3).softmax(dim=1), (logits / 3).softmax(dim=1)
+    expected = 0.7 * 9 * (p * (p.log() - q.log())).sum(dim=1) + 0.3 * F.cross_entropy(logits, target, reduction="none")
+    found = losses.distilled(logits, teacher, target, temperature=3, teacher_share=0.7, reduction="none")
+    torch.testing.assert_close(found, expected)
+    mean = losses.distilled(logits, teacher, target, temperature=3, teacher_share=0.7)
+    torch.testing.assert_close(mean, expected.mean())
+    rows = F.one_hot(target, 4).float()
+    torch.testing.assert_close(losses.distilled(logits, teacher, rows, temperature=3, teacher_share=0.7), mean)
+    alone = losses.distilled(logits, teacher, target, teacher_share=0)
+    torch.testing.assert_close(alone, F.cross_entropy(logits, target))
+    same = losses.distilled(logits, logits, target, teacher_share=1)
+    assert float(same) == pytest.approx(0, abs=1e-6)
+
+
+def test_a_run_learns_from_its_teacher_alone(tiny: list[str], undisturbed: Callable[..., Path]) -> None:
+    """With a share of 1 the labels do not count: a run on wrong labels still learns what the teacher knows."""
+    teacher = undisturbed("trainer.max_epochs=6")
+    knows = launch.train([*tiny, "trainer.max_epochs=6"]).record.score("top1", split="test", at="last")
+    words = [*tiny, "loss=distillation", f"loss.teacher={teacher}", "loss.teacher_share=1", "data.label_noise=1"]
+    learned = launch.train([*words, "trainer.max_epochs=8"]).record.score("top1", split="test", at="last")
+    misled = launch.train([*tiny, "data.label_noise=1", "trainer.max_epochs=8"]).record
+    wrong = misled.score("top1", split="test", at="last")
+    assert knows is not None
+    assert learned is not None
+    assert wrong is not None
+    assert learned.value > wrong.value + 0.2
+    assert learned.value > knows.value - 0.25
+
+
+def test_the_teacher_s_weights_and_not_its_place_are_the_identity(
+    tiny: list[str], undisturbed: Callable[..., Path], workplace: Path
+) -> None:
+    teacher, other = undisturbed("trainer.max_epochs=1"), undisturbed("trainer.max_epochs=2")
+    shutil.copytree(teacher, workplace / "moved")
+    run = launch.train([*tiny, *WORDS, f"loss.teacher={teacher}"])
+    again = launch.train([*tiny, *WORDS, "loss.teacher=moved"])
+    assert again.already
+    assert again.record.run_id == run.record.run_id
+    assert launch.train([*tiny, *WORDS, f"loss.teacher={other}"]).record.run_id != run.record.run_id
+    digest = run.record.config["loss.teacher_digest"]
+    assert compose([*tiny, *WORDS, f"loss.teacher={teacher}"]).loss.teacher_run == (str(teacher), digest)
+    stored = state(run.folder)["state_dict"]
+    plain = state(undisturbed("trainer.max_epochs=2"))["state_dict"]
+    assert stored.keys() == plain.keys(), "the teacher is no part of the network"
+    assert any(not torch.equal(stored[name], plain[name]) for name in stored)
+
+
+def test_a_run_that_was_cut_goes_on_to_the_same_bits(
+    tiny: list[str], imgrec: Callable[..., Any], undisturbed: Callable[..., Path], workplace: Path
+) -> None:
+    words = [*WORDS, f"loss.teacher={undisturbed('trainer.max_epochs=1')}", "augment=mixup"]
+    command = ["train", *tiny, *words, "hydra.run.dir=cut"]
+    child = imgrec(*command)
+    assert child.signal_when(lambda: steps_logged(Path("cut")) >= 11, signal.SIGTERM) == 143, child.log.read_text()
+    again = imgrec(*command)
+    assert again.wait() == 0, again.log.read_text()
+    assert_same_run(undisturbed(*words), workplace / "cut")
+
+
+def test_what_cannot_teach_is_refused(tiny: list[str], one_run: Path, workplace: Path) -> None:
+    with pytest.raises(UsageError, match=r"loss\.teacher must be the folder of a finished run, and nowhere is none"):
+        launch.train([*tiny, *WORDS, "loss.teacher=nowhere"])
+    with pytest.raises(UsageError, match=r"loss\.teacher must be the folder of a finished run, got ''"):
+        launch.train([*tiny, *WORDS, "loss.teacher="])
+    words = ["data=digits", *WORDS, f"loss.teacher={one_run}", "trainer=cpu", "trainer.progress=none"]
+    with pytest.raises(UsageError, match=r"their classes differ: .*column.* there, .*; name another run"):
+        launch.train(words)
+    shutil.copytree(one_run, workplace / "teacher")
+    changed = torch.load("teacher/checkpoints/best.ckpt", weights_only=True)
+    name = next(iter(changed["state_dict"]))
+    digest = compose([*tiny, *WORDS, "loss.teacher=teacher"]).loss.teacher_run
+    assert digest is not None
+    changed["state_dict"][name] += 1
+    torch.save(changed, "teacher/checkpoints/best.ckpt")
+    Path("teacher/checkpoints/best.ckpt.sha256").unlink(missing_ok=True)
+    with pytest.raises(RunError, match=r"must hold the weights that the record of its run names"):
+        launch.train([*tiny, *WORDS, "loss.teacher=teacher"])
