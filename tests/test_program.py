@@ -185,9 +185,22 @@ def test_lightning_may_not_divide_the_images_once_more(tiny: list[str]) -> None:
     assert len(parts.data._place()) == 2
 
 
-def test_parts_are_not_asked_to_go_on(tiny: list[str], one_run: Path) -> None:
-    with pytest.raises(UsageError, match=r"resume belongs to imgrec\.train"):
-        imgrec.compose([*tiny, f"resume={one_run}"])
+@pytest.mark.parametrize(
+    "word",
+    ["resume=RUN", "data.prune=0.4", "trainer.ema_decay=0.9", "trainer.precision=bf16-mixed", "trainer.swa_from=0.5"],
+)
+def test_what_the_parts_cannot_do_by_themselves_is_refused(tiny: list[str], word: str) -> None:
+    key = word.partition("=")[0]
+    with pytest.raises(
+        UsageError, match=rf"^{key} belongs to imgrec\.train, and is no part that imgrec\.compose gives"
+    ):
+        imgrec.compose([*tiny, "trainer.max_epochs=4", word])
+
+
+def test_parts_begin_with_the_weights_that_are_named(tiny: list[str], one_run: Path) -> None:
+    parts = imgrec.compose([*tiny, f"init_from={one_run}"])
+    expected = imgrec.load(one_run).network.state_dict()
+    assert all(torch.equal(value, expected[name]) for name, value in parts.module.network.state_dict().items())
 
 
 # ---- choices

@@ -123,7 +123,7 @@ def predict(
     assert measured is not None or not protocol.learns, "it is to learn first"
     measured = measured or cast("Measure", protocol.build())
     lower = torch.autocast(device.type, torch.bfloat16) if precision == "bf16" else contextlib.nullcontext()
-    with _gradients(network, protocol.takes_gradients), _full_float32(), lower:
+    with _gradients(network, protocol.takes_gradients), full_float32(), lower:
         try:
             for batch_nchw, targets_n, indices_n in loader:
                 batch_nchw = batch_nchw.to(device).contiguous(memory_format=memory_format)
@@ -183,7 +183,7 @@ def learned(
     features, targets = list[Tensor](), list[Tensor]()
     memory_format = torch.channels_last if channels_last else torch.contiguous_format
     loader = eval_loader(images, batch_size=batch_size, num_workers=num_workers, pin_memory=device.type == "cuda")
-    with torch.inference_mode(), _full_float32():
+    with torch.inference_mode(), full_float32():
         try:
             for batch_nchw, targets_n in loader:
                 batch_nchw = batch_nchw.to(device).contiguous(memory_format=memory_format)
@@ -313,7 +313,7 @@ def _gradients(network: nn.Module, taken: bool) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _full_float32() -> Iterator[None]:
+def full_float32() -> Iterator[None]:
     """Disable TF32 on GPUs in the block, so that convolutions and matrix products are in full float32.
 
     PyTorch's older switches (allow_tf32) cannot be read where a program has used the newer ones, which are used here.

@@ -7,17 +7,19 @@ from typing import Any
 
 import lightning
 
-from imgrec import assembly, run_lookup, runlog
+from imgrec import assembly, initial, run_lookup, runlog
 from imgrec.classifier import Classifier
 from imgrec.config import folders, outside, schemas
 from imgrec.config.compose import compose as composed
-from imgrec.config.fields import choice
+from imgrec.config.fields import choice, default_of, is_identity
 from imgrec.config.listed import LISTS
 from imgrec.config.root import GROUPS, Config
 from imgrec.data import inventory
 from imgrec.datamodule import ImageData
 from imgrec.errors import StrPath, UsageError
 from imgrec.training.process_state import random_states_kept
+
+_OF_PARTS = ("max_epochs", "channels_last", "compile")  # keys of `trainer` that the caller or the module carries out
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,35 +76,59 @@ def compose(overrides: Sequence[str], *, config_dir: StrPath | None = None) -> P
     """Return the parts of the run that these words stand for, for a `lightning.Trainer` of the caller's own.
 
     The network begins with the weights that the run would begin with, and the batches are the run's. What imgrec adds
-    to the training is not among the parts: exact resuming, the record, and what the keys of `trainer` and `callbacks`
-    do, but for `trainer.max_epochs`, which the caller gives to the Trainer. The Trainer needs
-    `use_distributed_sampler=False` if it has several devices, as the loaders divide the images themselves. A checkpoint
-    of the Trainer's is one for `imgrec.load` and `imgrec evaluate`. Random states are left as found.
+    to the training is not among the parts: exact resuming, the record, and what callbacks do. Keys that need them are
+    refused. The caller gives `trainer.max_epochs` to the Trainer, and `use_distributed_sampler=False` if it has several
+    devices, as the loaders divide the images themselves. A checkpoint of the Trainer's is one for `imgrec.load` and
+    `imgrec evaluate`. Random states are left as found.
 
     Args:
         overrides: `key=value`, as for `train`.
         config_dir: A folder of the user's own choices, as for `train`.
 
     Raises:
-        UsageError: The words are invalid.
-        RunError: The images cannot be read.
+        UsageError: The words are invalid, or ask for what the parts cannot do by themselves.
+        RunError: The images, or the weights that `init_from` names, cannot be read.
     """
     with runlog.shown(), folders.also(config_dir):
         outside.load()
         config = composed(overrides)
-        for key in ("resume", "force"):
-            if getattr(config, key):
-                raise UsageError(f"{key} belongs to imgrec.train, and imgrec.compose trains nothing; leave it out")
+        _refuse_what_needs_more(config)
         seen = inventory.take(config.data)
         source = assembly.source(config, seen.listing)
-        trained_elsewhere = f"parts of {run_lookup.identity(config, seen.fingerprint)}"
+        begins_with = run_lookup.begins_with(config, seen)
+        identity = run_lookup.identity(config, seen.fingerprint, begins_with=begins_with)
         with random_states_kept():
             lightning.seed_everything(config.seed if config.init_seed is None else config.init_seed, verbose=False)
             module = assembly.classifier(
                 config,
                 source,
-                run_id=hashlib.sha256(trained_elsewhere.encode()).hexdigest(),  # as the caller trains otherwise
+                run_id=hashlib.sha256(f"parts of {identity}".encode()).hexdigest(),  # as the caller trains otherwise
                 fingerprint=seen.fingerprint,
                 resumed=False,
+                begins_with=None if config.init_from is None else initial.read(config.init_from, expected=begins_with),
             )
         return Parts(module=module, data=assembly.datamodule(config, source), config=config)
+
+
+def _refuse_what_needs_more(config: Config) -> None:
+    """Refuse keys that change the training and that only imgrec's own training carries out.
+
+    Raises:
+        UsageError: One is given.
+    """
+    given = [key for key in ("resume", "force") if getattr(config, key)]
+    given += [f"model.{key}" for key in ("unfreeze_at",) if getattr(config.model, key)]
+    given += [f"data.{key}" for key in ("prune",) if getattr(config.data, key)]
+    given += ["callbacks"] if any(not each.observes for each in config.callback.values()) else []
+    given += [
+        f"trainer.{field.name}"
+        for field in config.trainer.settings()
+        if is_identity(field)
+        and field.name not in _OF_PARTS
+        and getattr(config.trainer, field.name) != default_of(field)
+    ]
+    if given:
+        raise UsageError(
+            f"{', '.join(given)} belongs to imgrec.train, and is no part that imgrec.compose gives; leave it out, and"
+            " give your Trainer what it has of that"
+        )

@@ -18,6 +18,7 @@ from imgrec.config.listed import LISTS
 from imgrec.config.root import Config
 from imgrec.data.given import Given, pixels
 from imgrec.errors import RunError, StrPath, UsageError, shown
+from imgrec.inference import full_float32
 from imgrec.losses import LossFunction
 from imgrec.models.network import Network
 from imgrec.stored.meta import META, Meta
@@ -106,9 +107,10 @@ class Trained:
         network = self.network.eval()
         device = next(network.parameters()).device
         parts = []
-        for some_nchw in pixels(images, size=self.image_size, channels=self.channels, at_a_time=batch_size):
-            some_nchw = some_nchw.to(device).contiguous(memory_format=self._memory_format)
-            parts.append(network(some_nchw).float().softmax(dim=1).cpu())
+        with full_float32():
+            for some_nchw in pixels(images, size=self.image_size, channels=self.channels, at_a_time=batch_size):
+                some_nchw = some_nchw.to(device).contiguous(memory_format=self._memory_format)
+                parts.append(network(some_nchw).float().softmax(dim=1).cpu())
         found = torch.cat(parts) if parts else torch.empty(0, len(self.classes))
         return Prediction(probabilities_nk=found, classes=self.classes)
 
