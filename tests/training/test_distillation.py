@@ -41,7 +41,7 @@ def test_a_run_learns_from_its_teacher_alone(tiny: list[str], undisturbed: Calla
     teacher = undisturbed("trainer.max_epochs=6")
     knows = launch.train([*tiny, "trainer.max_epochs=6"]).record.score("top1", split="test", at="last")
     words = [*tiny, "loss=distillation", f"loss.teacher={teacher}", "loss.teacher_share=1", "data.label_noise=1"]
-    learned = launch.train([*words, "trainer.max_epochs=8"]).record.score("top1", split="test", at="last")
+    learned = launch.train([*words, "trainer.max_epochs=14"]).record.score("top1", split="test", at="last")
     misled = launch.train([*tiny, "data.label_noise=1", "trainer.max_epochs=8"]).record
     wrong = misled.score("top1", split="test", at="last")
     assert knows is not None
