@@ -236,6 +236,26 @@ def verify(
         raise RunError(verdict.refusal)
 
 
+@app.command(name="lr-find")
+def lr_find(
+    words: Annotated[list[str], typer.Argument(metavar="KEY=VALUE...", help="The words of a run, as for train.")],
+    low: Annotated[float, typer.Option("--from", help="The first factor of the optimizer's rate.")] = 0.001,
+    high: Annotated[float, typer.Option("--to", help="The last factor.")] = 1000.0,
+    steps: Annotated[int, typer.Option("--steps", help="Optimizer steps.")] = 100,
+    output: Annotated[Path, typer.Option("-o", help="The folder for a table and a figure.")] = Path("lr-find"),
+    components: Components = None,
+) -> None:
+    """Raise a run's learning rate over a few steps, and suggest the one at which the loss falls fastest."""
+    from imgrec import allocator
+    from imgrec.config import outside
+    from imgrec.lr_find import lr_find as find
+
+    outside.load(components or [])
+    allocator.keep_freed_memory()
+    found = find(words, output=output, low=low, high=high, steps=steps)
+    tell(f"the loss falls fastest at a learning rate of {found.rate:g}: {found.path}/lr_find.png\n\n{found.command}")
+
+
 @app.command(name="_job", hidden=True)
 def job(
     context: typer.Context,

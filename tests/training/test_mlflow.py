@@ -172,6 +172,20 @@ def test_of_several_processes_the_first_logs(
     )
 
 
+@pytest.mark.slow
+def test_runs_that_begin_at_the_same_time_make_one_database(
+    tiny: list[str], imgrec: Callable[..., Any], workplace: Path
+) -> None:
+    words = [*tiny, *WORDS, "hydra.sweep.dir=runs", "seed=0,1,2", "launcher=pool", "launcher.processes=3"]
+    child = imgrec("train", "-m", *words)
+    assert child.wait() == 0, child.log.read_text()
+    found = runs_in(workplace / "runs/mlflow.db")
+    assert sorted(run.data.params["seed"] for run in found) == ["0", "1", "2"]
+    for run in found:
+        assert_has_the_curves(workplace / "runs/mlflow.db", run, Path("runs") / run.info.run_name)
+    assert not list(Path("runs").glob("mlflow-*"))
+
+
 def test_trials_and_verifications_leave_it_alone(tiny: list[str], database: Path, command: Callable[..., Any]) -> None:
     before = database.read_bytes()
     assert command("train", *tiny, *WORDS, "trainer.fast_dev_run=true")[0] == 0

@@ -3,6 +3,7 @@
 import contextlib
 import logging
 import re
+import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -29,6 +30,7 @@ log = logging.getLogger(__name__)
 _PROGRAM = "mlflow"
 _STATUS = {"finished": "FINISHED", "interrupted": "KILLED", "failed": "FAILED"}
 _DELETED = "deleted"
+_SQLITE = "sqlite:///"
 _TALKATIVE = ("mlflow", "alembic")
 
 
@@ -61,6 +63,7 @@ class MlflowRun(MLFlowLogger, RunLogger):
         self._folder, self._uri = folder, uri
         self._steps: dict[str, int] = {}  # the last step of each metric that earlier processes have logged
         with self._told_of_errors():
+            _make_database(uri)
             super().__init__(
                 experiment_name=experiment_name,
                 run_name=folder.resolve().name,
@@ -186,6 +189,26 @@ class MlflowRun(MLFlowLogger, RunLogger):
                 f"logger=mlflow cannot use {_without_password(f'{self._uri}: {reason}')}; mend that, or leave mlflow"
                 f" out of loggers; the same command {runfolder.ahead(self._folder)}"
             ) from error
+
+
+def _make_database(uri: str) -> None:
+    """Make a SQLite database that does not exist yet, in one step.
+
+    MLflow fails if two processes make the tables at the same time, as those of a sweep do.
+    """
+    path = Path(uri.removeprefix(_SQLITE))
+    if not uri.startswith(_SQLITE) or path.exists():
+        return
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix="mlflow-", dir=path.parent) as place:
+        new = Path(place) / path.name
+        MlflowClient(f"{_SQLITE}{new.resolve()}").search_experiments(max_results=1)
+        try:
+            path.hardlink_to(new)
+        except FileExistsError:  # another process was faster
+            pass
+        except OSError:  # a file system without links
+            new.rename(path)
 
 
 def _now() -> int:
