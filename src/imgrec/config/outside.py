@@ -150,13 +150,15 @@ def _run(code: EntryPoint | tuple[ModuleSpec, bytes], where: str) -> None:
     """
     before = set(_all_components())
     try:
-        if isinstance(code, EntryPoint):
-            code.load()
-        else:
+        if isinstance(
+            code, tuple
+        ):  # the package importlib_metadata, once imported, has a class of its own for the other
             spec, content = code
             module = importlib.util.module_from_spec(spec)
             sys.modules[spec.name] = module
             exec(compile(content, str(spec.origin), "exec"), module.__dict__)
+        else:
+            code.load()
         for component in set(_all_components()) - before:
             _check(component)
     except (Exception, SystemExit) as error:
@@ -169,7 +171,7 @@ def _run(code: EntryPoint | tuple[ModuleSpec, bytes], where: str) -> None:
 
 def _line_of(error: BaseException, code: EntryPoint | tuple[ModuleSpec, bytes]) -> str:
     """Return the innermost line of the loaded code that raised the error, in brackets; "" where none is known."""
-    package = (code.module if isinstance(code, EntryPoint) else code[0].name).partition(".")[0]
+    package = (code[0].name if isinstance(code, tuple) else code.module).partition(".")[0]
     lines = [
         (frame.f_code.co_filename, line)
         for frame, line in traceback.walk_tb(error.__traceback__)
