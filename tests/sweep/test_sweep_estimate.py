@@ -74,6 +74,18 @@ def test_what_is_not_known_is_left_out_or_said(command: Callable[..., Said], wor
     assert "- trainer.early_stopping may end runs early, which count as whole" in out
 
 
+def test_frozen_layers_are_counted_as_if_they_trained_and_it_says_so(
+    command: Callable[..., Said], workplace: Path
+) -> None:
+    freezes = ["model.freeze=backbone", "model.unfreeze_at=2"]
+    lay_run(" ".join(freezes))
+    lay_run()
+    _, out, _ = command("train", "-m", *WORDS, *freezes, "seed=range(4)", ASKED)
+    assert "- what frozen layers save: FLOPs count their backward pass" in out
+    _, out, _ = command("train", "-m", *WORDS, "seed=range(4)", ASKED)
+    assert "frozen" not in out
+
+
 def test_runs_of_other_epochs_are_scaled_with_the_range_of_what_is_unknown(
     command: Callable[..., Said], workplace: Path
 ) -> None:

@@ -267,6 +267,11 @@ def _unknown(forecast: Forecast, estimate: _Estimate, counts: Counter[str]) -> l
     said = list(forecast.unknown)
     if config.trainer.early_stopping:
         said.append("trainer.early_stopping may end runs early, which count as whole")
+    if any(kind.example.config.model.freeze != "none" for kind in estimate.kinds.values()):
+        said.append(
+            "what frozen layers save: FLOPs count their backward pass, and measured runs with model.unfreeze_at count"
+            " each epoch as one in which all layers train"
+        )
     if counts["to resume"]:
         said.append("runs to resume count as whole")
     if any(isinstance(kind.source, Measured) for kind in estimate.kinds.values()):
