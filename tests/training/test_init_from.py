@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from imgrec.sweep.run import Sweep
+from imgrec.sweeps.run import Sweep
 from PIL import Image
 from runs import assert_same_run, ended_at, state, tree
 from safetensors.torch import save_file
