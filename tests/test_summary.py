@@ -19,6 +19,17 @@ def record(**changes: Any) -> Record:
     return Record(run_id="a" * 64, **{"status": "finished", **given, **changes})
 
 
+def test_scores_of_unequal_classes_are_shown_where_they_differ_from_top1() -> None:
+    equal = [score("top1", 0.9), score("balanced_accuracy", 0.9), score("macro_f1", 0.89)]
+    assert "balanced" not in scores_table(equal)
+    heading, row = scores_table(
+        [score("top1", 0.9), score("balanced_accuracy", 0.7), score("macro_f1", 0.6)]
+    ).splitlines()
+    assert heading.split()[3:] == ["top1", "balanced_accuracy", "macro_f1"]
+    assert row.split()[3:] == ["0.9000", "0.7000", "0.6000"]
+    assert len(heading) == len(row)
+
+
 def test_a_row_for_each_split_protocol_and_checkpoint_with_what_was_measured() -> None:
     rows = [
         score("top1", 0.5),

@@ -11,6 +11,8 @@ from imgrec.untrusted_text import folded
 
 STARTING = "starting"  # the progress of a run without a step
 _COLUMNS = ("top1", "top5", "loss", "iou", "ece")
+_OF_UNEQUAL = ("balanced_accuracy", "macro_f1")  # shown where classes of unequal size make them differ from top1
+_ALIKE = 5e-5  # of scores that are printed with four digits
 
 
 def describe(folder: Path, record: Record, *, already: bool, named: bool = False, board: bool = True) -> str:
@@ -122,17 +124,21 @@ def scores_table(scores: list[Score]) -> str:
 
     Values are fractions in [0, 1], except the loss.
     """
-    present = [metric for metric in _COLUMNS if any(score.metric == metric for score in scores)]
     rows: dict[tuple[str, str, str], dict[str, float]] = {}
     for score in scores:
         rows.setdefault((score.split, score.protocol, score.at), {})[score.metric] = score.value
+    unequal = any(abs(row.get("balanced_accuracy", 0) - row.get("top1", 0)) > _ALIKE for row in rows.values())
+    wanted = (*_COLUMNS, *_OF_UNEQUAL) if unequal else _COLUMNS
+    present = [metric for metric in wanted if any(metric in row for row in rows.values())]
     width = max(16, 2 + max((len(folded(protocol)) for _, protocol, _ in rows), default=0))
     heading = [f"{'split':<6}{'protocol':<{width}}{'at':<6}" + "".join(f" {metric:>10}" for metric in present)]
     return "\n".join(
         heading
         + [
             f"{folded(split):<6}{folded(protocol):<{width}}{folded(at):<6}"
-            + "".join(f" {_cell(values[metric]) if metric in values else '':>10}" for metric in present)
+            + "".join(
+                f" {_cell(values[metric]) if metric in values else '':>{max(10, len(metric))}}" for metric in present
+            )
             for (split, protocol, at), values in sorted(rows.items())
         ]
     )
