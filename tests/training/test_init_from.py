@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from imgrec.sweeps.run import Sweep
 from PIL import Image
 from runs import assert_same_run, ended_at, state, tree
 from safetensors.torch import save_file
@@ -20,6 +19,7 @@ from torch import Tensor
 from imgrec import checkpoint, initial, launch, records
 from imgrec.errors import RunError, UsageError
 from imgrec.job import Job
+from imgrec.sweeps.run import Sweep
 from imgrec.tables import factors
 from imgrec.tables.gather import gather
 from imgrec.verify import verify
