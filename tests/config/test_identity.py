@@ -258,3 +258,20 @@ def test_the_canonical_form_has_no_room_for_two_configurations_with_one_text() -
     """Every value of the essence is JSON that reads back as an equal value."""
     rows = essence(made(model=components("model")["cnn"](widths=[1, 2], dropout=0.1), test_protocols=["tta_flip"]))
     assert json.loads(json.dumps(rows)) == rows
+
+
+@pytest.mark.parametrize(
+    ("idle", "needs"),
+    [
+        ("data.noise_kind=pairs", "data.label_noise=0.2"),
+        ("data.noise_seed=3", "data.label_noise=0.2"),
+        ("data.subset_seed=3", "data.subset=0.5"),
+        ("data.subset_seed=3", "data.imbalance=0.5"),
+    ],
+)
+def test_a_setting_without_effect_makes_no_other_run(idle: str, needs: str) -> None:
+    def made(*words: str) -> str:
+        return run_id(compose(["data=digits", *words]), "f")
+
+    assert made(idle) == made()
+    assert made(idle, needs) != made(needs)

@@ -42,6 +42,11 @@ class Component(ABC):
         return [field for field in dataclasses.fields(cls) if field.name != "name"]
 
     @property
+    def idle(self) -> frozenset[str]:
+        """The settings that have no effect beside the others. They are no part of a run's identity."""
+        return frozenset()
+
+    @property
     def prefix(self) -> str:
         """The place of the component's keys in the configuration, such as `optimizer`."""
         return self.axis

@@ -113,6 +113,14 @@ class Data(Component):
             )
 
     @property
+    def idle(self) -> frozenset[str]:
+        """Seeds and kinds of what is not asked for."""
+        takes_some = self.subset < 1 or self.imbalance < 1
+        return frozenset(
+            [*(() if takes_some else ["subset_seed"]), *(() if self.label_noise else ["noise_kind", "noise_seed"])]
+        )
+
+    @property
     def place(self) -> str | None:
         """The place of the images, as data.root gives it; None for images that a package contains."""
         root: str | None = getattr(self, "root", None)

@@ -36,7 +36,7 @@ def essence(config: Config) -> dict[str, Any]:
             if field.name == "name":
                 if axis != "trainer":  # cpu, gpu and ddp are the same experiment on other hardware
                     rows[f"{axis}.name"] = value
-            elif is_identity(field) and value != default_of(field):
+            elif is_identity(field) and value != default_of(field) and field.name not in section.idle:
                 rows[f"{axis}.{field.name}"] = value
     for field in dataclasses.fields(config):
         if field.name not in SECTIONS and is_identity(field):
