@@ -236,7 +236,7 @@ def _bounds(schema: type, field: Any) -> str:
 
 
 def _line(key: str, text: str) -> list[str]:
-    return wrap(text, _WIDTH, initial_indent=f"  {key:<32}", subsequent_indent=" " * 34)
+    return wrap(text, _WIDTH, initial_indent=f"  {key:<30}  ", subsequent_indent=" " * 34)
 
 
 def _shown(default: Any) -> str:

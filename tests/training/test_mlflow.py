@@ -1,5 +1,6 @@
 """Test what MLflow has of a run, read through MLflow's own client: once, however often the run was killed."""
 
+import importlib.util
 import shutil
 import signal
 from collections import Counter
@@ -15,7 +16,8 @@ from imgrec.config.compose import compose
 from imgrec.curve_file import read_curves
 from imgrec.errors import RunError, UsageError
 
-mlflow = pytest.importorskip("mlflow", reason="needs the extra mlflow")
+# it is imported by the tests alone, as that takes seconds
+pytestmark = pytest.mark.skipif(importlib.util.find_spec("mlflow") is None, reason="needs the extra mlflow")
 
 TWO = "trainer.max_epochs=2"  # 8 steps each
 WORDS = (TWO, "loggers=[mlflow]")
@@ -25,7 +27,7 @@ WORDS = (TWO, "loggers=[mlflow]")
 def empty_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """MLflow makes its tables in seconds, so the tests copy them."""
     path = tmp_path_factory.mktemp("mlflow") / "mlflow.db"
-    mlflow.MlflowClient(f"sqlite:///{path}").search_experiments()
+    client_of(path).search_experiments()
     return path
 
 
@@ -37,13 +39,19 @@ def database(empty_database: Path, workplace: Path) -> Path:
     return path
 
 
+def client_of(database: Path) -> Any:
+    from mlflow import MlflowClient
+
+    return MlflowClient(f"sqlite:///{database}")
+
+
 def runs_in(database: Path) -> list[Any]:
-    client = mlflow.MlflowClient(f"sqlite:///{database}")
+    client = client_of(database)
     return list(client.search_runs([each.experiment_id for each in client.search_experiments()]))
 
 
 def history(database: Path, run: Any) -> dict[str, list[tuple[int, float]]]:
-    client = mlflow.MlflowClient(f"sqlite:///{database}")
+    client = client_of(database)
     return {
         name: [(each.step, each.value) for each in client.get_metric_history(run.info.run_id, name)]
         for name in run.data.metrics
@@ -78,9 +86,11 @@ def test_a_run_is_there_with_curves_settings_scores_and_figures(tiny: list[str],
     score = done.record.score("top1", split="test", at="best")
     assert score is not None
     assert run.data.metrics["final/clean/test_top1_best"] == score.value
-    client = mlflow.MlflowClient(f"sqlite:///{database}")
+    client = client_of(database)
     assert client.get_experiment(run.info.experiment_id).name == "runs"
     assert {each.path for each in client.list_artifacts(run.info.run_id)} >= {"confusion.png"}
+    import mlflow
+
     assert mlflow.active_run() is None
 
 

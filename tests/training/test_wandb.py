@@ -1,5 +1,6 @@
 """Test what Weights & Biases has of a run that is kept offline: each step once, however often the run was killed."""
 
+import importlib.util
 import json
 import signal
 import struct
@@ -14,7 +15,8 @@ from runs import assert_same_run, ended_at
 from imgrec import launch
 from imgrec.curve_file import read_curves
 
-wandb = pytest.importorskip("wandb", reason="needs the extra wandb")
+# it is imported by the tests alone, as that takes seconds
+pytestmark = pytest.mark.skipif(importlib.util.find_spec("wandb") is None, reason="needs the extra wandb")
 
 TWO = "trainer.max_epochs=2"  # 8 steps each
 WORDS = (TWO, "loggers=[wandb]")
@@ -103,6 +105,8 @@ def test_a_run_is_kept_with_curves_settings_scores_and_figures(tiny: list[str]) 
     assert kept.summary["final/clean/test_top1_best"] == score.value
     assert any("confusion.path" in row for row in kept.rows)
     assert kept.exit_code == 0
+    import wandb
+
     assert wandb.run is None
 
 
