@@ -204,14 +204,19 @@ def test_the_page_on_splits_states_what_its_records_say() -> None:
     assert runpy.run_path(str(EXPERIMENTS / "splits/analysis.py"))["main"](EXPERIMENTS / "splits") in page
 
 
+LONGTAIL = ("--scores", "macro_f1", "--columns", "loss.class_weights")
+
+
 @pytest.mark.parametrize(
     ("study", "words"),
     [
         ("digits", ["--baseline", "optimizer=adam"]),
         ("digits", ["--rows", "optimizer", "--columns", "loss"]),
         ("optimizers", ["--baseline", "optimizer=momentum"]),
+        ("longtail", [*LONGTAIL, "--where", "trainer.max_epochs=4"]),
+        ("longtail", [*LONGTAIL, "--where", "trainer.max_epochs=15"]),
     ],
-    ids=["digits in rows", "digits in columns", "optimizers"],
+    ids=["digits in rows", "digits in columns", "optimizers", "longtail, short", "longtail, long"],
 )
 def test_the_tables_of_a_page_are_those_of_its_records(
     study: str, words: list[str], command: Callable[..., tuple[int, str, str]]

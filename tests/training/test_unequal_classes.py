@@ -96,18 +96,14 @@ def test_pruning_and_balance_exclude_each_other(tiny: list[str]) -> None:
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
 def test_balance_raises_macro_f1_on_long_tailed_digits(workplace: Path) -> None:
-    """Over five seeds, each of the two ways has a higher mean macro F1 than neither."""
+    """A short training, two seeds: without help the rare classes are not learned at all (experiments/longtail)."""
     from imgrec import load_runs
 
-    words = ["experiment=demo", "data.imbalance=0.02", "trainer=cpu", "trainer.threads=1", "trainer.progress=none"]
+    words = ["experiment=demo", "data.imbalance=0.02", "trainer.max_epochs=4", "trainer=cpu", "trainer.threads=1"]
     ways = {"neither": [], "sampler": ["data.sampler=balanced"], "weights": ["loss.class_weights=balanced"]}
     for way, more in ways.items():
-        for seed in range(5):
-            launch.train([*words, *more, f"seed={seed}", f"hydra.run.dir={way}/{seed}"])
-    means = {}
-    for way in ways:
-        runs = load_runs(way)
-        assert len(runs) == 5
-        means[way] = float(runs.test_macro_f1_last.mean())
-    assert means["sampler"] > means["neither"]
-    assert means["weights"] > means["neither"]
+        for seed in range(2):
+            launch.train([*words, *more, "trainer.progress=none", f"seed={seed}", f"hydra.run.dir={way}/{seed}"])
+    means = {way: float(load_runs(way).test_macro_f1_last.mean()) for way in ways}
+    assert means["sampler"] > means["neither"] + 0.2
+    assert means["weights"] > means["neither"] + 0.2
