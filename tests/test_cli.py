@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 from runs import tree
 
-from imgrec import assembly, checkpoint
+from imgrec import checkpoint, networks
 from imgrec.config import serialize
 from imgrec.config.compose import compose
 from imgrec.config.schemas import choices
@@ -428,7 +428,7 @@ def test_evaluate_downloads_nothing(
         "fingerprint": ARCHIVE_SHA256,
     }
     shape = {key: meta[key] for key in ("channels", "mean", "std", "image_size")}
-    network = assembly.network(config, classes=10, **shape).state_dict()
+    network = networks.network(config, classes=10, **shape).state_dict()
     state = {"imgrec": meta, "state_dict": {f"network.{name}": value for name, value in network.items()}}
     checkpoint.save({**state, "global_step": 1}, workplace / "lone.ckpt")
     before = tree(workplace)

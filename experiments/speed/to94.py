@@ -22,7 +22,7 @@ from ratios import Row, alone, ratio
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from imgrec import assembly
+from imgrec import assembly, networks
 from imgrec.allocator import keep_freed_memory
 from imgrec.config.compose import compose
 from imgrec.config.root import Config
@@ -171,7 +171,7 @@ def _product_rate() -> float:
 def _our_flops(config: Config) -> float:
     """FLOPs of training on an image, the mean over the stages of resizing."""
     source = assembly.source(config)
-    network = assembly.network(
+    network = networks.network(
         config, classes=len(source.classes), image_size=32, channels=3, mean=source.mean, std=source.std
     ).train()
     sides = [side_at(config.augment, step / 1000) or 32 for step in range(1000)]

@@ -2,14 +2,14 @@
 
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
-from typer.core import TyperCommand
 
 from imgrec import command_end, results, streams
 from imgrec.errors import RunError
 from imgrec.results import tell
+from imgrec.train_help import TrainCommand
 from imgrec.untrusted_text import folded
 
 app = typer.Typer(
@@ -20,42 +20,6 @@ app = typer.Typer(
     help="What does this optimizer, this loss, this layer really do to an image classifier?",
 )
 _WITH_VALUE = ("--cfg", "-c", "--package", "-p", "--info", "-i")  # Hydra's options that take the next word as value
-
-_WORDS = "imgrec.words"  # key of the words beside the options of `train`
-
-
-class _TrainCommand(TyperCommand):
-    """The command `train`, whose help explains the choices and keys given beside --help."""
-
-    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        if "--help" in args or "-h" in args:  # help shows the loaded components
-            args = _load_named_in(args, ctx)
-        ctx.meta[_WORDS] = [word for word in args if not word.startswith("-")]
-        parsed: list[str] = super().parse_args(ctx, args)
-        return parsed
-
-    def format_help(self, ctx: Any, formatter: Any) -> None:
-        from imgrec.help_page import help_page
-
-        formatter.write(help_page(ctx.meta[_WORDS]))
-
-
-def _load_named_in(args: list[str], ctx: Any) -> list[str]:
-    """Load the files that --components and --config-dir name among these words, and return the other words."""
-    from imgrec.config import folders, outside
-
-    found: dict[str, list[str]] = {"--components": [], folders.OPTION: []}
-    others = []
-    words = iter(args)
-    for word in words:
-        option, equals, value = word.partition("=")
-        if option in found:
-            found[option].append(value if equals else next(words, ""))
-        else:
-            others.append(word)
-    outside.load(found["--components"])
-    ctx.with_resource(folders.also(found[folders.OPTION][-1] if found[folders.OPTION] else None))
-    return others
 
 
 Components = Annotated[
@@ -79,7 +43,7 @@ def _root(version: Annotated[bool, typer.Option("--version", help="Print the ver
         raise RunError(f"the working folder must exist, got: {error.strerror}; cd to one that does") from error
 
 
-@app.command(cls=_TrainCommand, context_settings={"ignore_unknown_options": True, "allow_extra_args": True})
+@app.command(cls=TrainCommand, context_settings={"ignore_unknown_options": True, "allow_extra_args": True})
 def train(
     context: typer.Context,
     multirun: Annotated[bool, typer.Option("-m", "--multirun", help="Every combination of the values.")] = False,

@@ -68,14 +68,15 @@ def _check_beginning(config: Config) -> None:
         UsageError: It cannot, or they are not.
         RunError: The weights cannot be read.
     """
-    if config.model.freeze != "none" or config.init_from is not None:
-        from imgrec import assembly  # imports torch
+    if config.model.freeze != "none":
+        from imgrec import frozen  # imports torch
 
-        if config.model.freeze != "none":
-            assembly.check_frozen(config)
-        if config.init_from is not None:
-            assembly.check_initial(config)
-            return
+        frozen.check(config)
+    if config.init_from is not None:
+        from imgrec import beginning  # imports torch
+
+        beginning.check(config)
+        return
     config.model.check_beginning()
     if config.model.stays_frozen and not config.model.is_pretrained:
         raise UsageError(
@@ -86,14 +87,14 @@ def _check_beginning(config: Config) -> None:
 
 def _refuse_single_image(config: Config, seen: Inventory) -> None:
     """Refuse a last batch of one image if a batch normalisation would have only one value for each channel."""
-    from imgrec import assembly
-
     size = config.data.batch_size
     images = -(-choose.counts(config.data, seen.listing)[0] // config.trainer.processes)
     if images > 1 and size > 1 and images % size != 1:
         return
     side = min([*config.augment.sizes, config.data.side])
-    if assembly.normalises_single_values(config, side):
+    from imgrec import networks  # imports torch
+
+    if networks.normalises_single_values(config, side):
         other = next((other for other in range(size + 1, images + 2) if images % other != 1), None)
         way_out = f"give data.batch_size={other}" if images > 1 else "add images"
         raise UsageError(

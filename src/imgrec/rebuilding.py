@@ -12,7 +12,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from imgrec import assembly, checkpoint
+from imgrec import checkpoint, networks
 from imgrec.config import listed, origins, outside_errors, serialize
 from imgrec.config.listed import LISTS
 from imgrec.config.root import Config
@@ -150,7 +150,7 @@ def rebuild(path: StrPath, *, other_code: bool = False) -> Trained:
     try:
         config = serialize.from_flat(listed.without(meta.config, origins.missing(meta.components)))
         with torch.device("meta"):  # shapes only, as the network may be larger than the memory
-            outline = assembly.network_of(config, meta)
+            outline = networks.network_of(config, meta)
     except RunError:  # a package that the network needs is not installed
         raise
     except (TypeError, ValueError, AttributeError, RuntimeError, OverflowError) as error:  # UsageError is a ValueError
@@ -165,7 +165,7 @@ def rebuild(path: StrPath, *, other_code: bool = False) -> Trained:
         for name, value in weights.items():
             if value.dtype != kinds[name]:
                 raise RuntimeError(f"\n\t{name} is {value.dtype}, not {kinds[name]}")
-        rebuilt = assembly.network_of(config, meta)
+        rebuilt = networks.network_of(config, meta)
         rebuilt.load_state_dict(weights)
     except RuntimeError as error:
         reason = " ".join(str(error).split("\n\t")[1:2]).strip()

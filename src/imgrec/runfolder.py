@@ -217,3 +217,8 @@ def lock(folder: Path, name: str = LOCK) -> Iterator[None]:
 def is_locked(folder: Path, name: str = LOCK) -> bool:
     """Return True if some process holds the folder's lock of that name, or may hold it."""
     return lease.holder(folder / name) is not None
+
+
+def states(folder: Path, parent: Path | None) -> Path:
+    """Return the folder with the state that a run continues from: its own, else its parent's."""
+    return folder / CHECKPOINTS if parent is None or has_state(folder) else parent / CHECKPOINTS

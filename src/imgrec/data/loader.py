@@ -14,15 +14,15 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 
 from imgrec.config.augment import Augment
 from imgrec.data import workers
-from imgrec.data.augment import Floats, after_crop, augment, mix, pad, soft_targets, to_unit
+from imgrec.data.augment import Floats, after_crop, augment, mix, pad, soft_targets
 from imgrec.data.augment_params import draw
 from imgrec.data.batch_transport import hand_over, tell_again
 from imgrec.data.epoch_table import Array, EpochTable, Mixing, Transforms
 from imgrec.data.epochs import Epochs
+from imgrec.data.eval_batches import EvalBatches
 from imgrec.data.pruning import Subset
 from imgrec.data.resident import ResidentBatches
 from imgrec.data.source import Images, MemoryImages, ReadError
-from imgrec.errors import UsageError
 
 Batch = tuple[Tensor, Tensor]
 """Images, float32 (B,C,H,W) in [0,1], contiguous, and targets: int64 (B,), or float32 (B,K) when images are mixed."""
@@ -151,43 +151,6 @@ class TrainBatches(Dataset[Batch]):
         images_bchw = mix(images_bchw, partners_bchw, how)
         targets_bk = soft_targets(label_b, how.partners.label_v, probability_b2, num_classes=self._num_classes)
         return torch.from_numpy(images_bchw), torch.from_numpy(targets_bk)
-
-
-class EvalBatches(Dataset[Any]):
-    """The finished batch for (any epoch, number): unchanged images in their order, each exactly once.
-
-    Device `rank` takes the images rank, rank + world_size, ... Every device has the same number of batches, as devices
-    would otherwise wait for each other forever. The sizes of batches differ by at most one.
-    """
-
-    def __init__(
-        self, images: Images, *, batch_size: int, rank: int, world_size: int, with_indices: bool = False
-    ) -> None:
-        count = len(images)
-        batches = -(-count // (world_size * batch_size))  # the number that the device with the most images needs
-        if count // world_size < max(batches, 1):
-            raise UsageError(
-                f"evaluation needs at least 1 image in every batch of every device, got {count} images for "
-                f"{world_size} devices of {max(batches, 1)} batches; use fewer trainer.devices, "
-                f"a larger data.eval_batch_size, or more images"
-            )
-        self._images = images
-        self._labels = images.labels.numpy()
-        self._with_indices = with_indices
-        self._parts = np.array_split(np.arange(rank, count, world_size, dtype=np.int64), batches)
-
-    def __len__(self) -> int:
-        return len(self._parts)
-
-    def __getitem__(self, key: tuple[int, int]) -> Any:
-        _, number = key
-        indices = self._parts[number]
-        images_bchw, positions = self._images.read(torch.from_numpy(indices))
-        if not len(positions):
-            raise ReadError(f"batch {number}: none of its images can be read; replace or delete them")
-        kept = indices[positions.numpy()]
-        batch = torch.from_numpy(to_unit(images_bchw.numpy())), torch.from_numpy(self._labels[kept])
-        return (*batch, torch.from_numpy(kept)) if self._with_indices else batch
 
 
 def train_loader(

@@ -1,24 +1,20 @@
 """Find the factors of an experiment: the configuration keys that vary between its runs. Imports no torch."""
 
 import dataclasses
-import typing
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import Any
 
-from omegaconf import MISSING
-
 from imgrec.config import listed
-from imgrec.config.fields import default_of
 from imgrec.config.identity import source_name, without_seed
-from imgrec.config.registry import components
 from imgrec.config.root import AXES, GROUPS, MEASURED, SECTIONS, Config
 from imgrec.config.schemas import keys_outside_identity
 from imgrec.records import Record
 from imgrec.tables import images
 from imgrec.tables.gather import Run
+from imgrec.tables.recorded_choices import defaults_in, keys_outside, observes
 
 EXPERIMENT, DATA, ROOT, PARENT = "experiment", "data.name", "data.root", "parent"
 INIT = "init_from"
@@ -81,7 +77,7 @@ def value_of(record: Record, key: str) -> Any:
         return None if source is None else source_name(str(source))
     if key in record.config:
         value = record.config[key]
-        return [name for name in value if not _observes(record, name)] if key == listed.LISTS["callback"] else value
+        return [name for name in value if not observes(record, name)] if key == listed.LISTS["callback"] else value
     axis, _, leaf = key.rpartition(".")
     return defaults_in(record, axis).get(leaf, ABSENT)
 
@@ -185,7 +181,7 @@ def training(record: Record) -> list[tuple[str, str]]:
 
     Keys that only say what was measured or where the run was carried out are left out.
     """
-    outside = {*keys_outside_identity(), *_keys_outside(record), *MEASURED, "trainer.name"}
+    outside = {*keys_outside_identity(), *keys_outside(record), *MEASURED, "trainer.name"}
     found = []
     for key, value in record.config.items():
         axis, _, leaf = key.rpartition(".")
@@ -210,8 +206,8 @@ def keys_of(runs: Sequence[Run]) -> list[str]:
     axes = [f"{axis}.name" for axis in AXES if axis != "trainer"]  # cpu, gpu and ddp are the same setting
     axes.insert(axes.index(DATA) + 1, ROOT)  # ROOT names the images, which are identified by their fingerprint
     present = dict.fromkeys(key for run in runs for key in run.record.config)
-    silent = {key for run in runs for key in _keys_outside(run.record)}
-    silent -= {key for run in runs for key in silent & run.record.config.keys() if key not in _keys_outside(run.record)}
+    silent = {key for run in runs for key in keys_outside(run.record)}
+    silent -= {key for run in runs for key in silent & run.record.config.keys() if key not in keys_outside(run.record)}
     outside = keys_outside_identity() | silent | {*MEASURED, "seed", "trainer.name"}
     ours = [key for key in present if key.partition(".")[0] in (*AXES, "callback") or key in _roots()]
     return [*dict.fromkeys([EXPERIMENT, *axes, *(key for key in ours if key not in outside), INIT, PARENT])]
@@ -262,53 +258,3 @@ def _words_along(runs: Sequence[Run], key: str, by: Sequence[str]) -> str:
         for run in runs
     }
     return f"{short(key)}: {', '.join(f'{value} with {owner}' for owner, value in pairs.items())}"
-
-
-def defaults_in(record: Record, axis: str) -> Mapping[str, Any]:
-    """Return the default values of a run's choice of an axis, or of the root for an empty axis.
-
-    The defaults of an outside component are those that the run recorded.
-    """
-    name = str(record.config.get(f"{axis}.name"))
-    place = f"{axis}={name}" if "." not in axis else axis.replace(".", "=", 1)  # callback.NAME is an element of a list
-    kept = record.components.get(place)
-    if kept is None:
-        return _defaults(axis, name)
-    return {**_shared_defaults(axis), **kept.get("defaults", {})}  # a key that all choices got later has its default
-
-
-def _keys_outside(record: Record) -> set[str]:
-    """Return the keys of a run's outside components that are no part of the run's identity."""
-    found = set()
-    for choice, kept in record.components.items():
-        axis = choice.partition("=")[0]
-        place = choice.replace("=", ".") if axis in listed.LISTS else axis
-        observed = kept.get("defaults", {}) if kept.get("observes") else kept.get("outside_identity", [])
-        found |= {f"{place}.{name}" for name in observed}
-    return found
-
-
-def _observes(record: Record, name: str) -> bool:
-    """Return True if a callback changes no result. A run without it then belongs to the same setting."""
-    kept = record.components.get(f"callback={name}")
-    return bool(kept.get("observes") if kept else getattr(components("callback").get(name), "observes", False))
-
-
-@cache
-def _shared_defaults(axis: str) -> dict[str, Any]:
-    """Return the default values of the keys that all choices of an axis have."""
-    base = typing.get_type_hints(Config).get(axis)
-    fields = dataclasses.fields(base) if isinstance(base, type) and dataclasses.is_dataclass(base) else ()
-    return {field.name: default for field in fields if (default := default_of(field)) != MISSING}
-
-
-@cache
-def _defaults(axis: str, name: str) -> dict[str, Any]:
-    """Return the default values of a choice of an axis, or of the root for an empty axis."""
-    schemas: Mapping[str, type] = components(axis) if axis else {"": Config}
-    if "." in axis and (found := listed.schema_of(axis)) is not None:
-        schemas = {"": found}
-    schema = next(iter(schemas.values())) if len(schemas) == 1 else schemas.get(name)
-    if schema is None:
-        return {}
-    return {field.name: default for field in dataclasses.fields(schema) if (default := default_of(field)) != MISSING}

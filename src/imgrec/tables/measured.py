@@ -5,7 +5,7 @@ from collections.abc import Collection, Sequence
 
 from imgrec.config.registry import components
 from imgrec.records import Score
-from imgrec.tables import factors
+from imgrec.tables import factors, recorded_choices
 from imgrec.tables.column import Column, Settings
 from imgrec.tables.factor_words import is_value
 from imgrec.tables.factors import ABSENT
@@ -28,7 +28,7 @@ def settings_of(run: Run, score: Score) -> Settings:
     """
     name = name_of(score.protocol)
     left_out = {"name", _FITTED, getattr(components("protocol").get(name), "rows_from", "")}
-    values = {**factors.defaults_in(run.record, f"protocol.{name}"), **_PRECISION, **score.settings}
+    values = {**recorded_choices.defaults_in(run.record, f"protocol.{name}"), **_PRECISION, **score.settings}
     return tuple((key, factors.text(value)) for key, value in sorted(values.items()) if key not in left_out)
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from imgrec import checkpoint, gpus, runfolder, text_files
 from imgrec.config import outside_errors
 from imgrec.errors import BrokenGpuError, RunError, UsageError
-from imgrec.training.fitting import NO_MEMORY
+from imgrec.training.state_errors import NO_MEMORY
 
 _OF_CODE = (None, errno.ENOENT, errno.ENOTDIR, errno.EISDIR)  # raised for a wrong path, not for a full or lost disk
 

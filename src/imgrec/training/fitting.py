@@ -3,26 +3,25 @@
 import contextlib
 import logging
 import time
-import traceback
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, cast
 
 import lightning
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from imgrec import assembly, ddp_processes, distributed, initial, process_ends, ranks, runlog
+from imgrec import assembly, ddp_processes, distributed, frozen, initial, process_ends, ranks, runlog
 from imgrec.classifier import Classifier
-from imgrec.config import outside_errors
 from imgrec.data.inventory import Inventory
 from imgrec.data.sources import Load
 from imgrec.environment import name_of
-from imgrec.errors import RunError, UsageError, interruption_in
+from imgrec.errors import interruption_in
 from imgrec.job import Job
+from imgrec.models.network import Network
 from imgrec.process_ends import BrokenConnectionError, Cause, Others
 from imgrec.runfolder import CHECKPOINTS, CURVES
 from imgrec.stored.position import RunPosition
-from imgrec.training import lightning_trainer, rendezvous, resume_point
+from imgrec.training import lightning_trainer, rendezvous, resume_point, state_errors
 from imgrec.training.callback_list import Callbacks
 from imgrec.training.checkpoint_io import DurableIO
 from imgrec.training.curves import Curves
@@ -76,7 +75,7 @@ class Fitting:
             position=self._position,
             writer=self._writer,
             interruption=interruption,
-            frozen=assembly.frozen_at_first(self.config, self.classifier),
+            frozen=frozen.at_first(self.config, cast(Network, self.classifier.network)),
         )
         self.speed, self.saver, self._named_callbacks = callbacks.speed, callbacks.saver, callbacks.named
         self.curves = Curves(job.folder / CURVES)
@@ -127,8 +126,10 @@ class Fitting:
             with self.interruption.deferred(self._has_steps_to_save), self._others(give_up) as others:
                 self._fit(checkpoint_path, others)
         except Exception as error:
-            if (refusal := self._refused_state(error)) is not None:
-                raise refusal from error
+            if self._resumed is not None and not self.saver.has_stepped:
+                callbacks = {type(each).__module__ for each in self._named_callbacks}
+                if (refusal := state_errors.refused(error, self._resumed, callbacks=callbacks)) is not None:
+                    raise refusal from error
             raise
         finally:
             try:
@@ -164,25 +165,6 @@ class Fitting:
             source = self.source
             grey = torch.full((1, source.channels, source.image_size, source.image_size), 0.5)
             self.loggers.log_network(self.classifier.network, grey)
-
-    def _refused_state(self, error: Exception) -> RunError | None:
-        """Return the error for a checkpoint whose values Lightning or PyTorch cannot use; None for another cause."""
-        if self._resumed is None or self.saver.has_stepped or not isinstance(error, _OF_VALUES):
-            return None
-        if isinstance(error, (RunError, UsageError, BrokenConnectionError)) or any(
-            said in str(error) for said in NO_MEMORY
-        ):
-            return None
-        theirs = {type(each).__module__ for each in self._named_callbacks}
-        if any(frame.f_globals.get("__name__") in theirs for frame, _ in traceback.walk_tb(error.__traceback__)):
-            return None  # a callback of the configuration failed, and the state is as good as it was
-        if outside_errors.origin_of(error) is not None:
-            return None  # so did another component from outside
-        reason = f"no {error}" if isinstance(error, KeyError) else " ".join(str(error).split()) or "no reason"
-        return RunError(
-            f"{self._resumed} must hold a state that the run can go on from, and its first step from there ended with:"
-            f" {reason}; restore the run's own checkpoint, or start over in another folder (IMGREC_DEBUG=1 shows where)"
-        )
 
     def _build_classifier(self, seen: Inventory) -> Classifier:
         """Return the module to train. The seed init_seed determines only its weights."""
@@ -294,10 +276,3 @@ class Fitting:
         if self.saver.rows_lost:
             told["curve_rows_lost"] = self.saver.rows_lost
         return told
-
-
-# parts of PyTorch's messages, on the CPU, on a GPU, and of cuDNN and cuBLAS (CUDNN_STATUS_ALLOC_FAILED)
-NO_MEMORY = ("can't allocate memory", "out of memory", "STATUS_ALLOC_FAILED")
-
-# The errors that values of another type, name or shape cause.
-_OF_VALUES = (LookupError, TypeError, ValueError, AttributeError, RuntimeError, AssertionError, ArithmeticError)

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from imgrec import assembly, checkpoint
+from imgrec import checkpoint, networks
 from imgrec.config import serialize
 from imgrec.config.changes import needs_whole_epoch
 from imgrec.config.root import Config
@@ -225,7 +225,7 @@ def _check_weights(config: Config, found: Found) -> None:
     if config.data.resizable:
         known = replace(known, image_size=config.data.side)
     with torch.device("meta"):  # shapes only: no memory, no random numbers
-        network = assembly.network_of(config, known)
+        network = networks.network_of(config, known)
     weights = {name: value for name, value in found.weights.items() if name.startswith("network.")}
     if difference := _difference(nn.ModuleDict({"network": network}).state_dict(), weights):
         raise UsageError(

@@ -2,18 +2,13 @@
 
 import contextlib
 import logging
-import socket
-import sys
-import time
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import NoReturn
 
 from imgrec import (
     checkpoint,
     codebase,
     codechange,
-    disk,
     initial,
     predictions,
     ranks,
@@ -33,17 +28,15 @@ from imgrec.data.sources import Load
 from imgrec.environment import check_hardware, environment, hardware_warnings, of_device, of_machines, threads_of
 from imgrec.errors import BrokenGpuError, Interrupted, LostFolderError, LostProcess, RunError, interruption_in, shown
 from imgrec.job import Job
-from imgrec.process_ends import BrokenConnectionError, Cause
+from imgrec.process_ends import Cause
 from imgrec.records import Record
-from imgrec.runfolder import CHECKPOINTS, CONFIG, DIAGNOSTICS, RECORD
-from imgrec.training import failures, final, rendezvous, threads, trained_images
+from imgrec.runfolder import CONFIG, DIAGNOSTICS, RECORD
+from imgrec.training import companion, failures, final, threads, trained_images
 from imgrec.training.fitting import Fitting
 from imgrec.training.interruption import Interruption
 from imgrec.training.process_state import left_as_found
 
 log = logging.getLogger(__name__)
-
-_LOOK = 0.2  # seconds between two looks for it
 
 codebase.remember()  # note the imported code now, as its files may change later
 
@@ -78,7 +71,7 @@ def _train(job: Job, load: Load, interruption: Interruption, shared: int) -> Rec
     config, folder, parent = job.config, job.folder, job.parent
     seen = _unchanged(inventory.take(config.data), job)  # a sweep's run may start hours after the command
     if ranks.rank() > 0:  # another process than the first of a distributed run
-        _train_along(job, seen, load, interruption)
+        companion.train_along(job, seen, load, interruption)
     runfolder.prepare(folder)
     runfolder.refuse_stranger(folder, job.run_id)
     with runfolder.lock(folder):
@@ -116,7 +109,7 @@ def _train(job: Job, load: Load, interruption: Interruption, shared: int) -> Rec
         )
         for warning in hardware_warnings(config):
             log.warning("%s", warning)
-        foreign = checkpoint.unverified(_states(folder, parent))
+        foreign = checkpoint.unverified(runfolder.states(folder, parent))
         try:
             with interruption.watched():
                 fit_and_read(record, job, seen, load, interruption, shared)
@@ -134,45 +127,6 @@ def _train(job: Job, load: Load, interruption: Interruption, shared: int) -> Rec
                 raise
             raise error from raised
     return record
-
-
-def _train_along(job: Job, seen: Inventory, load: Load, interruption: Interruption) -> NoReturn:
-    """Train as another process than the first, which has the lock and the record, and exit."""
-    if job.config.trainer.num_nodes > 1:
-        _wait_for_folder(job.folder)
-    foreign = checkpoint.unverified(_states(job.folder, job.parent))
-    try:
-        with interruption.watched():
-            Fitting(job, seen, load=load, interruption=interruption).run()
-            rendezvous.wait_until_over()
-    except BrokenConnectionError:
-        raise
-    except (Exception, SystemExit) as raised:
-        ahead = runfolder.ahead(job.folder)
-        error = workers.told(raised, job.config.data.num_workers, ahead) or failures.explained(
-            raised, job.folder, foreign
-        )
-        if error is raised:
-            raise
-        raise error from raised
-    sys.exit(0)
-
-
-def _wait_for_folder(folder: Path) -> None:
-    """Wait until this machine sees the run's folder, in which the first process has written the record.
-
-    Raises:
-        RunError: It does not see it within a minute.
-    """
-    until = time.monotonic() + runfolder.SHOWN_AFTER
-    while not (folder / RECORD).is_file():
-        if time.monotonic() > until:
-            raise RunError(
-                f"{shown(folder)} must be on a file system that all machines of the run share, and"
-                f" {socket.gethostname()} does not see the record there; give another hydra.run.dir"
-            )
-        time.sleep(_LOOK)
-        disk.refresh(folder)
 
 
 def _unchanged(seen: Inventory, job: Job) -> Inventory:
@@ -238,11 +192,6 @@ def _deaths(before: Record | None, begun: str | None) -> int:
     if before is None or before.status != "running" or before.progress.get("from") != begun:
         return 0
     return before.deaths + 1
-
-
-def _states(folder: Path, parent: Path | None) -> Path:
-    """Return the folder with the state that a run continues from: its own, else its parent's."""
-    return folder / CHECKPOINTS if parent is None or runfolder.has_state(folder) else parent / CHECKPOINTS
 
 
 def fit_and_read(
