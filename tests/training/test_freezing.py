@@ -96,9 +96,18 @@ def test_a_run_that_is_interrupted_around_the_change_ends_as_the_undisturbed_one
     assert_same_run(whole.folder, workplace / "cut")
 
 
-def test_frozen_statistics_are_not_counted_anew_for_averaged_weights(words: list[str], source: Path) -> None:
-    words = [*words, "trainer.ema_decay=0.5", "trainer.ema_statistics=recomputed", "trainer.max_epochs=1"]
-    run = launch.train([*words, "model.freeze=1"])
+@pytest.mark.parametrize(
+    "average",
+    [
+        ["trainer.ema_decay=0.5", "trainer.ema_statistics=recomputed", "trainer.max_epochs=1"],
+        ["trainer.swa_from=0.3", "trainer.max_epochs=3"],
+    ],
+    ids=["ema", "swa"],
+)
+def test_frozen_statistics_are_not_counted_anew_for_averaged_weights(
+    words: list[str], source: Path, average: list[str]
+) -> None:
+    run = launch.train([*words, *average, "model.freeze=1"])
     own, before = weights(run.folder / "checkpoints/last.ckpt"), weights(source / "checkpoints/best.ckpt")
     torch.testing.assert_close(own["net.stages.0.1.running_mean"], before["net.stages.0.1.running_mean"])
     assert not torch.allclose(own["net.stages.1.1.running_mean"], before["net.stages.1.1.running_mean"])

@@ -7,6 +7,7 @@ from lightning.pytorch.callbacks import WeightAveraging
 from torch import nn
 from torch.optim.swa_utils import AveragedModel
 
+from imgrec.models.network import Network
 from imgrec.training.averaging import ReadBatch, count_statistics
 
 
@@ -52,4 +53,4 @@ class StochasticWeightAveraging(WeightAveraging):
         network = cast(nn.Module, average.module.network)
         with trainer.precision_plugin.forward_context():
             read = (self._recount(epoch, number) for number in range(min(self._batches, batch_idx + 1)))
-            count_statistics(network, read)
+            count_statistics(network, read, but=cast(Network, pl_module.network).evaluated)
