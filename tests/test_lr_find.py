@@ -13,7 +13,7 @@ import torch
 from runs import one_line
 
 from imgrec.config.compose import compose
-from imgrec.lr_find import RangeTest
+from imgrec.lr_find import RangeTest, lr_find
 
 Said = tuple[int, str, str]
 
@@ -36,6 +36,22 @@ def test_it_suggests_a_rate_with_the_command_that_takes_it(
     assert growth == pytest.approx((1e3 / 1e-3) ** (1 / 59))
     assert table["rate"].tolist() == pytest.approx([0.002 * factor for factor in table["factor"]])
     assert table["factor"].min() * 2 < scale < table["factor"].max() * 2
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["model.freeze=backbone", "model.unfreeze_at=40", "trainer.max_epochs=41"],
+        ["trainer.fast_dev_run=true"],
+        ["data.prune=0.3", "data.prune_after=0.5", "trainer.max_epochs=4"],
+        ["optimizer.sam_rho=0.05", "trainer.swa_from=0.5", "trainer.max_epochs=4"],
+    ],
+    ids=lambda words: words[0].partition("=")[0],
+)
+def test_a_run_of_any_kind_is_tried_for_all_steps(tiny: list[str], words: list[str], workplace: Path) -> None:
+    lr_find([*tiny, *words], output=Path("found"), low=1e-3, high=300.0, steps=30)
+    table = pd.read_csv("found/lr_find.csv")
+    assert len(table) == 30
 
 
 def stepped(test: RangeTest, losses: Callable[[float], float], steps: int) -> None:
@@ -76,6 +92,7 @@ def test_a_loss_that_never_falls_suggests_nothing(loss: Callable[[float], float]
         (["--from", "0"], 2, "--from must be > 0 and finite, got 0.0"),
         (["--from", "1", "--to", "0.5"], 2, "--to must be > 1.0 and finite, got 0.5"),
         (["--steps", "5"], 2, "--steps must be >= 30 and finite, got 5"),
+        (["resume=RUN"], 2, "lr-find begins with a new network, got resume=RUN; leave it out, or begin with its"),
         (["trainer=ddp"], 2, "lr-find needs a run of one process, got 2; leave out trainer=ddp"),
         (["optimizer.lr=0.1,0.2"], 2, "asks for several runs"),
         (["--from", "1e6", "--to", "1e9"], 1, "the loss must fall somewhere between 1e+06 and 1e+09 times the"),

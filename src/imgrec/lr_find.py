@@ -70,7 +70,7 @@ def lr_find(words: Sequence[str], *, output: Path, low: float, high: float, step
         steps: The number of optimizer steps.
 
     Raises:
-        UsageError: A word is wrong, or the run has several processes.
+        UsageError: A word is wrong, the run has several processes, or it goes on from another one.
         RunError: No rate lets the loss fall.
     """
     above("--from", low, 0)
@@ -79,6 +79,11 @@ def lr_find(words: Sequence[str], *, output: Path, low: float, high: float, step
     config = compose(words)
     if config.trainer.processes > 1:
         raise UsageError(f"lr-find needs a run of one process, got {config.trainer.processes}; leave out trainer=ddp")
+    if config.resume is not None:
+        raise UsageError(
+            f"lr-find begins with a new network, got resume={config.resume}; leave it out, or begin with its weights:"
+            f" init_from={config.resume}"
+        )
     with runfolder.in_turn(), runlog.shown(), tempfile.TemporaryDirectory(prefix="imgrec-") as place:
         test = _tried(_short(config, steps), Path(place) / "run", RangeTest(low=low, high=high, steps=steps))
     best = test.steepest()
@@ -179,7 +184,9 @@ def _short(config: Config, steps: int) -> Config:
         config,
         trainer=dataclasses.replace(
             config.trainer,
-            max_epochs=steps,  # an epoch has at least one
+            max_epochs=max(steps, config.model.unfreeze_at + 1),  # an epoch has at least one step
+            fast_dev_run=False,
+            profiler="none",
             early_stopping=0,
             checkpoint_every=0,
             log_every=steps,
