@@ -154,6 +154,30 @@ def test_an_error_counts_more_than_that_of_a_logger_which_is_closed_after_it(
         pass
 
 
+@pytest.mark.parametrize("order", [("stuck", "good"), ("good", "stuck")])
+def test_a_logger_that_cannot_be_closed_keeps_no_other_from_its_end(order: tuple[str, str]) -> None:
+    class Noted(LightningLogger, RunLogger):
+        name, version = "noted", ""
+
+        def __init__(self, kind: str) -> None:
+            super().__init__()
+            self.kind = kind
+
+        def log_metrics(self, metrics: Any, step: int | None = None) -> None: ...
+
+        def log_hyperparams(self, params: Any, *rest: Any) -> None: ...  # type: ignore[override]
+
+        def end_run(self, status: str) -> None:
+            ended.append(f"{self.kind} {status}")
+            if self.kind == "stuck":
+                raise RunError("cannot be closed")
+
+    ended: list[str] = []
+    with pytest.raises(RunError, match="cannot be closed"), RunLoggers({kind: Noted(kind) for kind in order}).ended():
+        pass
+    assert ended == [f"{kind} finished" for kind in order]
+
+
 def test_a_logger_that_fails_in_the_middle_ends_the_run_which_goes_on_without_it(
     tiny: list[str], imgrec: Callable[..., Any], undisturbed: Callable[..., Path]
 ) -> None:

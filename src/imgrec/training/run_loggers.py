@@ -106,8 +106,9 @@ class RunLoggers:
                 except Exception as second:
                     log.warning("logger=%s was not closed after the run was %s: %s", name, status, sentence(second))
             raise
-        for each in self._told():
-            each.end_run("finished")
+        with contextlib.ExitStack() as ends:  # one that fails keeps no other from its end
+            for each in reversed(self._told()):
+                ends.callback(each.end_run, "finished")
 
     def _told(self) -> list[RunLogger]:
         return [each for _, each in self._named()]
