@@ -70,7 +70,7 @@ def decode(path: Path, size: int) -> NDArray[np.uint8]:
         ReadError: The machine has no memory or file descriptor left.
     """
     try:
-        return square(_content(path), size)
+        return square(content(path), size)
     except MemoryError as error:
         raise _failure(path, "too little memory") from error
     except Exception as error:  # a damaged file makes decoders raise anything from OSError to struct.error
@@ -96,8 +96,13 @@ def reason(error: Exception) -> str:
     return re.sub(r"[^!-~]+", " ", text).strip()[:200] or type(error).__name__
 
 
-def _content(path: Path) -> bytes:
-    """Return a regular file's bytes. Opening never blocks, so that a pipe without a writer is also refused."""
+def content(path: Path) -> bytes:
+    """Return a regular file's bytes. Opening never blocks, so that a pipe without a writer is also refused.
+
+    Raises:
+        OSError: It cannot be read.
+        ValueError: It is no regular file, or larger than MAX_BYTES.
+    """
     descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY)
     try:
         status = os.fstat(descriptor)

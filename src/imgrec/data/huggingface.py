@@ -90,10 +90,11 @@ class _Part:
             return bytes(item["bytes"])
         if isinstance(item, dict) and item.get("path"):
             try:
-                return Path(item["path"]).read_bytes()
-            except OSError as error:
+                return decode.content(Path(item["path"]))
+            except (OSError, ValueError) as error:  # it may be no regular file, or too large
                 raise RunError(
-                    f"{self._told}: image {place}, {shown(item['path'])}, cannot be read: {error.strerror}; restore it"
+                    f"{self._told}: image {place}, {shown(item['path'])}, cannot be read: {decode.reason(error)};"
+                    " restore it"
                 ) from error
         raise RunError(f"{self._told}: image {place} is missing; leave such rows out of the data set")
 
