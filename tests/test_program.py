@@ -197,6 +197,48 @@ def test_what_the_parts_cannot_do_by_themselves_is_refused(tiny: list[str], word
         imgrec.compose([*tiny, "trainer.max_epochs=4", word])
 
 
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"accumulate_grad_batches": 2}, r"a lightning\.Trainer with accumulate_grad_batches=1, .* got 2; give that"),
+        ({"precision": "16-mixed"}, r"with precision='32-true' or 'bf16-mixed', .* got '16-mixed'; give that"),
+    ],
+)
+def test_a_trainer_with_which_sam_would_take_other_steps_is_refused(
+    tiny: list[str], monkeypatch: pytest.MonkeyPatch, given: dict[str, Any], said: str
+) -> None:
+    """The CPU has no 16-mixed: Lightning itself would take bf16-mixed there."""
+    common: dict[str, Any] = {"max_epochs": 1, "accelerator": "cpu", "logger": False, "enable_progress_bar": False}
+    common |= {"enable_checkpointing": False, "use_distributed_sampler": False}
+    parts = imgrec.compose([*tiny, "optimizer.sam_rho=0.05"])
+    with monkeypatch.context() as patched:
+        for key in given.keys() & {"precision"}:
+            patched.setattr(lightning.Trainer, key, given[key])
+        trainer = lightning.Trainer(**common, **{key: value for key, value in given.items() if key != "precision"})
+        with pytest.raises(UsageError, match=said):
+            trainer.fit(parts.module, parts.data)
+    lightning.Trainer(**common).fit(parts.module, parts.data)
+    plain = imgrec.compose([*tiny, "optimizer.sam_rho=0"])
+    lightning.Trainer(**common, accumulate_grad_batches=2).fit(plain.module, plain.data)
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["model.freeze=backbone"], "and these would begin and stay random; give init_from=RUN"),
+        (["model=vgg16_bn"], "model=vgg16_bn needs images of at least 32 px, got 8; give data.image_size=32"),
+        (
+            ["model=torchvision", "model.architecture=vit_b_16"],
+            "model.architecture=vit_b_16 takes images of 16 px, and no smaller",
+        ),
+    ],
+)
+def test_parts_that_no_run_could_begin_with_are_refused(tiny: list[str], words: list[str], said: str) -> None:
+    others = [word for word in tiny if not word.startswith("model.")]
+    with pytest.raises(UsageError, match=said):
+        imgrec.compose([*others, *words])
+
+
 def test_parts_begin_with_the_weights_that_are_named(tiny: list[str], one_run: Path) -> None:
     parts = imgrec.compose([*tiny, f"init_from={one_run}"])
     expected = imgrec.load(one_run).network.state_dict()

@@ -11,6 +11,7 @@ from torch.optim import Optimizer
 
 from imgrec.checkpoint import snapshot
 from imgrec.distributed import gathered, own
+from imgrec.errors import UsageError
 from imgrec.losses import DistilledLoss, LossFunction, weighted_mean
 from imgrec.optim.sam import perturbed
 from imgrec.optim.schedules import Schedule
@@ -120,10 +121,25 @@ class Classifier(lightning.LightningModule):
         self.test_scores.reset()
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
+        if self._sam_rho:
+            self._check_sam()
         optimizer = self._make_optimizer(self.network)
         self._steps = int(self.trainer.estimated_stepping_batches)
         self._schedule = self._make_schedule(optimizer, self._steps)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": self._schedule, "interval": "step"}}
+
+    def _check_sam(self) -> None:
+        """Refuse a trainer of the user's own that adds up or scales the gradient, as `Config` does for a run's."""
+        trainer = self.trainer
+        for key, plain, value in (
+            ("accumulate_grad_batches=1", trainer.accumulate_grad_batches == 1, trainer.accumulate_grad_batches),
+            ("precision='32-true' or 'bf16-mixed'", trainer.precision != "16-mixed", repr(trainer.precision)),
+        ):
+            if not plain:
+                raise UsageError(
+                    f"optimizer.sam_rho needs a lightning.Trainer with {key}, as it computes two gradients a step, got"
+                    f" {value}; give that, or optimizer.sam_rho=0"
+                )
 
     def on_train_start(self) -> None:
         """Set the schedule of a resumed run by the share of the training that is done.

@@ -7,7 +7,7 @@ from typing import Any
 
 import lightning
 
-from imgrec import assembly, initial, run_lookup, runlog
+from imgrec import assembly, initial, preflight, run_lookup, runlog
 from imgrec.classifier import Classifier
 from imgrec.config import folders, outside, schemas
 from imgrec.config.compose import compose as composed
@@ -93,6 +93,7 @@ def compose(overrides: Sequence[str], *, config_dir: StrPath | None = None) -> P
         outside.load()
         config = composed(overrides)
         _refuse_what_needs_more(config)
+        preflight.check_network(config)
         seen = inventory.take(config.data)
         source = assembly.source(config, seen.listing)
         begins_with = run_lookup.begins_with(config, seen)

@@ -48,9 +48,7 @@ def check(
             " program defines it; put it into a file that imgrec.config.outside.load or IMGREC_COMPONENTS names"
         )
     runfolder.refuse_among(folder, seen)
-    if not begun:
-        _check_beginning(config)
-    config.model.check_images(config.data.side, resizable=config.data.resizable)
+    check_network(config, begun=begun)
     asks = chooses
     if config.trainer.early_stopping:
         asks = "trainer.early_stopping"
@@ -59,6 +57,22 @@ def check(
     if not choose.counts(config.data, seen.listing)[1] and asks:
         raise UsageError(f"{asks} needs validation images; give data.val_size, or leave {asks} out")
     _refuse_single_image(config, seen)
+
+
+def check_network(config: Config, *, begun: bool = False) -> None:
+    """Refuse a network that these images do not fit, or that a new run cannot start with.
+
+    Args:
+        config: The configuration.
+        begun: True if the run continues from a checkpoint.
+
+    Raises:
+        UsageError: It is one, or its weights are not of this network.
+        RunError: Its weights cannot be read.
+    """
+    if not begun:
+        _check_beginning(config)
+    config.model.check_images(config.data.side, resizable=config.data.resizable)
 
 
 def _check_beginning(config: Config) -> None:
