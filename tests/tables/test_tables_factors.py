@@ -206,6 +206,18 @@ def test_weights_that_runs_began_with_are_a_factor_by_the_source_s_name_without_
     assert len(table("--where", "init_from=loss-mse").rows) == 1
 
 
+def test_teachers_are_a_factor_by_their_names_and_not_by_their_digests(table: Table, runs: Path) -> None:
+    for number, name in enumerate(("wide", "deep")):
+        for seed in (0, 1):
+            teacher = f"loss.teacher=/runs/{name}_seed-{seed}-0123abc{seed} loss.teacher_digest=abc{number}{seed}"
+            lay(runs / "tuned", run(f"loss=distillation {teacher} seed={seed}", score("top1", 0.5 + number / 10)))
+    shown = table()
+    assert factors(shown) == ["loss.teacher"]
+    assert sorted(settings(shown)) == ["deep", "wide"]
+    assert [row["n"] for row in shown.rows] == ["2", "2"]
+    assert len(table("--where", "loss.teacher=deep").rows) == 1
+
+
 def test_runs_that_differ_in_their_source_alone_are_several_trainings(table: Table, runs: Path) -> None:
     for number in (0, 1):
         init = {"path": "x", "sha256": str(number) * 64}

@@ -7,10 +7,10 @@ from imgrec.config.fields import nearest
 from imgrec.errors import UsageError
 from imgrec.tables.factors import (
     ABSENT,
-    INIT,
     PARENT,
     RESUMED,
     ROOT,
+    SOURCES,
     Factors,
     derive,
     is_determined,
@@ -51,7 +51,7 @@ def chosen(runs: Sequence[Run], keys: Sequence[str]) -> Factors:
 def matches(run: Run, key: str, values: Sequence[str]) -> bool:
     """Return True if the run has one of the values. Numbers may be written in any form: 1e-3 matches 0.001."""
     owns = {text(value_of(run.record, key))}
-    if key in (ROOT, INIT):
+    if key in (ROOT, *SOURCES):
         owns.add(str(run.record.config.get(key)))
     if key == PARENT and run.record.parent:
         owns.add(RESUMED)

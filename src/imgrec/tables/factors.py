@@ -17,7 +17,9 @@ from imgrec.tables.gather import Run
 from imgrec.tables.recorded_choices import defaults_in, keys_outside, observes
 
 EXPERIMENT, DATA, ROOT, PARENT = "experiment", "data.name", "data.root", "parent"
-INIT = "init_from"
+INIT, TEACHER = "init_from", "loss.teacher"
+SOURCES = (INIT, TEACHER)  # keys that name the run whose weights a run uses
+_TEACHER_DIGEST = "loss.teacher_digest"  # says the same as TEACHER, in no words
 _TEST_SIZE = "data.test_size"
 DRAWN = {"test": (_TEST_SIZE,), "val": ("data.split_seed", "data.val_size", _TEST_SIZE)}  # val is drawn after test
 ABSENT = "–"  # the value of a key that the run's choice does not have
@@ -72,9 +74,9 @@ def value_of(record: Record, key: str) -> Any:
         return record.experiment or "none"
     if key == ROOT:
         return images.named(record)
-    if key == INIT:
-        source = record.config.get(INIT)
-        return None if source is None else source_name(str(source))
+    if key in SOURCES:
+        source = record.config.get(key)
+        return (None if key == INIT else ABSENT) if source is None else source_name(str(source))
     if key in record.config:
         value = record.config[key]
         return [name for name in value if not observes(record, name)] if key == listed.LISTS["callback"] else value
@@ -208,9 +210,9 @@ def keys_of(runs: Sequence[Run]) -> list[str]:
     present = dict.fromkeys(key for run in runs for key in run.record.config)
     silent = {key for run in runs for key in keys_outside(run.record)}
     silent -= {key for run in runs for key in silent & run.record.config.keys() if key not in keys_outside(run.record)}
-    outside = keys_outside_identity() | silent | {*MEASURED, "seed", "trainer.name"}
+    outside = keys_outside_identity() | silent | {*MEASURED, "seed", "trainer.name", _TEACHER_DIGEST}
     ours = [key for key in present if key.partition(".")[0] in (*AXES, "callback") or key in _roots()]
-    return [*dict.fromkeys([EXPERIMENT, *axes, *(key for key in ours if key not in outside), INIT, PARENT])]
+    return [*dict.fromkeys([EXPERIMENT, *axes, *(key for key in ours if key not in outside), *SOURCES, PARENT])]
 
 
 @cache
