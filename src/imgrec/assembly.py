@@ -1,5 +1,6 @@
 """Put the parts of a run together from its configuration: images, loaders, the module to train."""
 
+import logging
 from collections.abc import Collection
 
 import torch
@@ -7,7 +8,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 import imgrec
-from imgrec import beginning, outside_shapes, teacher
+from imgrec import beginning, initial, outside_shapes, teacher
 from imgrec.classifier import Classifier
 from imgrec.config import origins, serialize
 from imgrec.config.root import Config
@@ -29,6 +30,8 @@ from imgrec.optim.build import build_optimizer
 from imgrec.optim.schedules import build_schedule
 from imgrec.stored.meta import Meta
 from imgrec.stored.position import RunPosition
+
+log = logging.getLogger(__name__)
 
 _ENOUGH = 5000 * 32 * 32  # pixels of the images that Jordan 2024 (arXiv 2404.00498) used
 
@@ -100,6 +103,7 @@ def classifier(
     outside_shapes.check(config, built, loss, images)
     frozen = parts.frozen_in(config.model, built)
     if begins_with is not None:
+        initial.tell_other_splits(config, begins_with, fingerprint, named=config.init_from or "")
         beginning.begin_with(config, built, begins_with, images.classes)
     elif built.begins_from_data and not resumed:
         built.initialise(_sample(images.train, images.image_size))
@@ -130,7 +134,7 @@ def classifier(
         channels_last=config.trainer.channels_last,
         runs=runs_as(config, built, images.train),
         class_weights_k=_class_weights(config, images),
-        teaching=teacher.teaching(config, images),
+        teaching=teacher.teaching(config, images, fingerprint),
         sam_rho=config.optimizer.sam_rho,
     )
 
@@ -141,6 +145,11 @@ def _class_weights(config: Config, images: Source) -> Tensor | None:
     if given == "none":
         return None
     if given == "balanced":
+        if config.data.sampler == "balanced":
+            log.warning(
+                "loss.class_weights=balanced and data.sampler=balanced each make up for rare classes, and together do"
+                " so twice: a class of half as many images weighs twice as much; leave one of the two out"
+            )
         try:
             return balanced_weights(images.train.labels, classes)
         except ValueError:

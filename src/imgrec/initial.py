@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,9 +18,12 @@ from imgrec.runfolder import CHECKPOINTS, RECORD
 if TYPE_CHECKING:
     from torch import Tensor
 
+log = logging.getLogger(__name__)
+
 SAFE = ".safetensors"
 KEY = "init_from"
 _PREFIX = "network."  # of the network's tensors in a checkpoint
+_SPLITS = ("data.split_seed", "data.val_size", "data.test_size")  # keys that decide which images are held out
 _CONSTANTS = ("mean", "std")  # the normalisation of `models.network.Network`
 
 
@@ -50,6 +54,7 @@ class Weights:
         config: The flat configuration of the training; None if the file does not tell.
         image_size: The side of its images, in pixels; None if the file does not tell.
         channels: The channels of its images; None if the file does not tell.
+        fingerprint: The fingerprint of its images; None if the file does not tell.
     """
 
     tensors: Mapping[str, "Tensor"]
@@ -57,6 +62,7 @@ class Weights:
     config: Mapping[str, Any] | None = None
     image_size: int | None = None
     channels: int | None = None
+    fingerprint: str | None = None
 
 
 def place(name: str) -> Path:
@@ -191,6 +197,32 @@ def read(name: str, *, expected: str | None = None, key: str = KEY) -> Weights:
     return found
 
 
+def tell_other_splits(config: Config, found: Weights, fingerprint: str, *, key: str = KEY, named: str) -> None:
+    """Warn if a network was trained on the same images, split otherwise: some of them may be held out now.
+
+    Args:
+        config: The configuration of the run that takes the weights.
+        found: The weights.
+        fingerprint: The fingerprint of the run's images.
+        key: The key of the configuration that names the weights.
+        named: Its value.
+    """
+    if found.config is None or found.fingerprint != fingerprint:
+        return
+    own, theirs = serialize.flat(config), found.config
+    others = [each for each in _SPLITS if each in theirs and each in own and theirs[each] != own[each]]
+    if others:
+        there, here = (" ".join(f"{each}={rows[each]:g}" for each in others) for rows in (theirs, own))
+        log.warning(
+            "%s=%s was trained on these images with %s, and here is %s: some of the validation and test images may be"
+            " among those that it was trained on; give the same",
+            key,
+            shown(named),
+            there,
+            here,
+        )
+
+
 def _read(file: Path, key: str = KEY) -> Weights:
     return _safe(file, key) if file.suffix == SAFE else _checkpoint(file, key)
 
@@ -214,6 +246,7 @@ def _checkpoint(file: Path, key: str) -> Weights:
         config=meta.config,
         image_size=meta.image_size,
         channels=meta.channels,
+        fingerprint=meta.fingerprint,
     )
 
 

@@ -94,11 +94,12 @@ def _with_images(run: Path, record: Record, before: Config, words: Sequence[str]
 def _resolved_word(run: Path, word: str, record: Record) -> str:
     """Return a word of the recorded command, with a reference replaced by the value that it had for the run.
 
-    A reference (`${oc.env:HOME}`) may have another value today, or one that the author of the record should not read.
+    So is the teacher's place, as the command may have named it from another folder. A reference (`${oc.env:HOME}`) may
+    have another value today, or one that the author of the record should not read.
     """
-    if "${" not in word:
-        return word
     key = key_of(word)
+    if "${" not in word and key != "loss.teacher":
+        return word
     value = record.config.get(key)
     if key not in record.config or "${" in str(value):
         raise UsageError(

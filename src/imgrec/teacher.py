@@ -12,11 +12,16 @@ from imgrec.models.network import Network
 _KEY = "loss.teacher"
 
 
-def teaching(config: Config, images: Source) -> tuple[Network, DistilledLoss] | None:
+def teaching(config: Config, images: Source, fingerprint: str) -> tuple[Network, DistilledLoss] | None:
     """Return the network that teaches and the training loss that takes its logits; None without a teacher.
 
+    Args:
+        config: The configuration.
+        images: The images to train on.
+        fingerprint: Their fingerprint.
+
     Raises:
-        UsageError: It was trained on other classes, or on images of another size.
+        UsageError: It was trained on other classes or images of another size, or cannot take augment.sizes.
         RunError: Its weights are not those that the configuration names.
     """
     if config.loss.teacher_run is None:
@@ -35,13 +40,22 @@ def teaching(config: Config, images: Source) -> tuple[Network, DistilledLoss] | 
                 f"{_KEY}={shown(name)} must have been trained on images like these, and their {what} differ:"
                 f" {shown(str(theirs))} there, {shown(str(ours))} here; name another run, or give its data"
             )
+    initial.tell_other_splits(config, found, fingerprint, key=_KEY, named=name)
+    trained_as = serialize.from_flat(dict(found.config))
+    smallest = trained_as.model.smallest
+    if config.augment.sizes and (smallest is None or min(config.augment.sizes) < smallest):
+        takes = "one size" if smallest is None else f"{smallest} px and more"
+        raise UsageError(
+            f"augment.sizes={config.augment.sizes} needs a teacher that takes them, and {shown(name)} is"
+            f" model={trained_as.model.name}, which takes {takes}; choose another augment, or another teacher"
+        )
     teacher = networks.network(
-        serialize.from_flat(dict(found.config)),
+        trained_as,
         classes=len(images.classes),
         image_size=found.image_size,
         channels=found.channels,
         mean=images.mean,
         std=images.std,
     )
-    parts.put(teacher, found.tensors, but=())
+    parts.put(teacher, found.tensors, but=(), key=_KEY)
     return teacher.eval().requires_grad_(False), config.loss.build_distilled()

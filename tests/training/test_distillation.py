@@ -11,9 +11,12 @@ import torch
 import torch.nn.functional as F
 from runs import assert_same_run, state, steps_logged
 
-from imgrec import launch, losses
+from imgrec import assembly, launch, losses
 from imgrec.config.compose import compose
 from imgrec.errors import RunError, UsageError
+from imgrec.models import parts
+from imgrec.models.network import Network
+from imgrec.verify import verify
 
 WORDS = ("loss=distillation", "trainer.max_epochs=2")
 
@@ -79,6 +82,51 @@ def test_a_run_that_was_cut_goes_on_to_the_same_bits(
     again = imgrec(*command)
     assert again.wait() == 0, again.log.read_text()
     assert_same_run(undisturbed(*words), workplace / "cut")
+
+
+@pytest.mark.parametrize("key", ["init_from", "loss.teacher"])
+def test_another_split_of_the_same_images_is_told(
+    tiny: list[str], one_run: Path, caplog: pytest.LogCaptureFixture, key: str
+) -> None:
+    """The network may have been trained on what is now held out."""
+    words = [*tiny, f"{key}={one_run}", "trainer.max_epochs=1"]
+    words += ["loss=distillation"] if key == "loss.teacher" else []
+    launch.train([*words, "hydra.run.dir=same"])
+    assert "may be among those" not in caplog.text
+    launch.train([*words, "data.test_size=24", "data.split_seed=1", "hydra.run.dir=other"])
+    assert f"{key}={one_run} was trained on these images with data.split_seed=0 data.test_size=12" in caplog.text
+    assert "and here is data.split_seed=1 data.test_size=24: some of the validation and test images may" in caplog.text
+
+
+def test_a_run_finds_its_teacher_from_any_folder(
+    tiny: list[str], one_run: Path, workplace: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (workplace / "elsewhere").mkdir()
+    shutil.copytree(one_run, workplace / "teacher")
+    run = launch.train([*tiny, *WORDS, "loss.teacher=teacher", "trainer.max_epochs=1"])
+    monkeypatch.chdir(workplace / "elsewhere")
+    more = ["trainer.max_epochs=2", "resume_override=[trainer.max_epochs]"]
+    longer = launch.train([f"resume={workplace / run.folder}", *more, "hydra.run.dir=longer"])
+    assert longer.record.progress["epochs"] == 2
+    assert verify(workplace / run.folder).refusal is None
+
+
+def test_a_teacher_of_one_size_cannot_teach_with_growing_images(tiny: list[str], one_run: Path) -> None:
+    others = [word for word in tiny if not word.startswith("model.")]
+    words = [*others, "model=resnet20", *WORDS, "augment.sizes=[4]", "augment.sizes_until=[0.5]"]
+    with pytest.raises(
+        UsageError, match=r"\[4\] needs a teacher that takes them, .* is model=cnn, which takes one size"
+    ):
+        launch.train([*words, f"loss.teacher={one_run}"])
+
+
+def test_a_teacher_s_damaged_weights_are_refused_by_its_own_key(tiny: list[str], one_run: Path) -> None:
+    source = assembly.source(compose(tiny))
+    module = assembly.classifier(compose(tiny), source, run_id="", fingerprint="", resumed=False)
+    assert isinstance(module.network, Network)
+    broken = {name: value * torch.nan for name, value in module.network.state_dict().items()}
+    with pytest.raises(RunError, match=r"^loss\.teacher must name finite weights"):
+        parts.put(module.network, broken, but=(), key="loss.teacher")
 
 
 def test_what_cannot_teach_is_refused(tiny: list[str], one_run: Path, workplace: Path) -> None:

@@ -10,7 +10,7 @@ import pytest
 import torch
 from runs import assert_same, assert_same_run, state, steps_logged
 
-from imgrec import launch, losses
+from imgrec import assembly, launch, losses
 from imgrec.config.compose import compose
 from imgrec.errors import UsageError
 
@@ -84,6 +84,14 @@ def test_what_is_no_weight_or_sampler_is_refused(word: str, said: str) -> None:
 def test_another_number_of_weights_than_classes_is_refused(tiny: list[str]) -> None:
     with pytest.raises(UsageError, match=r"loss\.class_weights must have a number for each of 3 classes, got 2"):
         launch.train([*tiny, "loss.class_weights=[1,2]"])
+
+
+def test_balance_by_two_means_is_told(tiny: list[str], caplog: pytest.LogCaptureFixture) -> None:
+    words = [*tiny, "loss.class_weights=balanced"]
+    for sampler, told in (("shuffle", False), ("balanced", True)):
+        config = compose([*words, f"data.sampler={sampler}"])
+        assembly.classifier(config, assembly.source(config), run_id="", fingerprint="", resumed=False)
+        assert ("together do so twice" in caplog.text) is told
 
 
 def test_pruning_and_balance_exclude_each_other(tiny: list[str]) -> None:

@@ -165,8 +165,14 @@ def misfit(network: Network, found: Mapping[str, Tensor], *, but: Collection[str
     return None
 
 
-def put(network: Network, found: Mapping[str, Tensor], *, but: Sequence[str]) -> None:
+def put(network: Network, found: Mapping[str, Tensor], *, but: Sequence[str], key: str = "init_from") -> None:
     """Load tensors into all layers of a network but some. A normalisation that is missing stays the network's own.
+
+    Args:
+        network: The network.
+        found: The tensors.
+        but: Layers that keep their own.
+        key: The key of the configuration that names the tensors, for the refusal.
 
     Raises:
         RunError: A tensor holds a value that is not finite.
@@ -175,7 +181,7 @@ def put(network: Network, found: Mapping[str, Tensor], *, but: Sequence[str]) ->
     for name, value in taken.items():
         if not bool(torch.isfinite(value).all()):
             raise RunError(
-                f"init_from must name finite weights, and {name} there has a value that is not; name another checkpoint"
+                f"{key} must name finite weights, and {name} there has a value that is not; name another checkpoint"
             )
     network.load_state_dict({**network.state_dict(), **taken})
 

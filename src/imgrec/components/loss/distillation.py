@@ -38,6 +38,7 @@ class Distillation(Loss):
             raise UsageError("loss.teacher must be the folder of a finished run, got ''; add loss.teacher=RUN")
         if not self.teacher_digest:  # a record has it
             self.teacher_digest = self._digest()
+            self.teacher = str(Path(self.teacher).expanduser().absolute())  # as the run may go on from another folder
 
     def _digest(self) -> str:
         folder = Path(self.teacher).expanduser()
