@@ -274,7 +274,7 @@ def test_the_worst_are_the_surest_mistakes_first() -> None:
 def test_a_measurement_is_a_row_for_every_metric_with_wilson_s_interval_where_it_is_a_proportion() -> None:
     found = predictions(n=60, classes=7)
     rows = measure(found, losses.mse, split="test", protocol="tta_flip", at="best")
-    assert [row.metric for row in rows] == ["ece", "iou", "loss", "top1", "top5"]
+    assert [row.metric for row in rows] == ["balanced_accuracy", "ece", "iou", "loss", "macro_f1", "top1", "top5"]
     assert {(row.split, row.protocol, row.at, row.n) for row in rows} == {("test", "tta_flip", "best", 60)}
     values = {row.metric: row.value for row in rows}
     right = (found.logits_nk.argmax(1) == found.targets_n).numpy()

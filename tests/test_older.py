@@ -21,6 +21,7 @@ from imgrec import records
 Said = tuple[int, str, str]
 OLDER = Path(__file__).parent / "older"
 MADE = runpy.run_path(str(OLDER / "make.py"))
+NEWER = ("balanced_accuracy", "macro_f1")  # metrics that these runs do not have
 OTHER_CODE = "code=ignore"  # a run in the middle is not gone on with by other code unless that is allowed
 
 
@@ -46,6 +47,9 @@ def test_each_record_is_read_and_its_network_gives_its_scores(older: Path, comma
         recorded = records.read(older / "whole" / name / "record.json")
         for row in again:
             score = recorded.score(row["metric"], split=row["split"], at=row["at"])
+            if row["metric"] in NEWER:
+                assert score is None
+                continue
             assert score is not None
             assert row["value"] == pytest.approx(score.value, rel=1e-4)
 
@@ -63,7 +67,7 @@ def test_a_cut_run_goes_on_and_ends_as_the_whole_one(name: str, older: Path, img
     ids = {records.read(folder / "record.json").run_id for folder in (whole, cut, repeated)}
     assert len(ids) == 1
     if records.read(whole / "record.json").weights == records.read(repeated / "record.json").weights:
-        assert_same_run(whole, cut)
+        assert_same_run(whole, cut, newer=NEWER)
     for key, value in state(whole)["state_dict"].items():
         torch.testing.assert_close(state(cut)["state_dict"][key], value, rtol=1e-2, atol=1e-3)
 

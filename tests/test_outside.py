@@ -76,7 +76,7 @@ def test_a_file_s_components_are_trained_measured_verified_and_resumed(
     assert "loss.epsilon must be > -1 and finite, got -1.0" in said
     record = runfolder.record_of(Path("run"))
     kept = record.components["loss=poly"]
-    assert (kept["file"], kept["defaults"]) == ("my_parts.py", {"epsilon": 1.0, "note": ""})
+    assert (kept["file"], kept["defaults"]) == ("my_parts.py", {"class_weights": "none", "epsilon": 1.0, "note": ""})
     assert (kept["outside_identity"], kept["gives_probabilities"]) == (["note"], True)
     assert record.components["model=mlp"]["sha256"] == kept["sha256"]
     assert {"outside.loss.poly", "outside.model.mlp"} <= record.code.keys()

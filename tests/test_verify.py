@@ -89,7 +89,7 @@ def test_a_run_comes_out_bit_equal_in_another_process_and_stays_untouched(
     child = imgrec("verify", "runs/one")
     assert child.wait() == 0, child.log.read_text()
     *progress, verdict, where = child.log.read_text().splitlines()
-    assert verdict == "bit-equal: weights at best and last, 16 scores, 48 curve rows"
+    assert verdict == "bit-equal: weights at best and last, 24 scores, 56 curve rows"
     assert where == "run again in outputs/verify/one"
     assert any(line.startswith("epoch 2/2") for line in progress)
     assert "epoch 2/2" in Path("outputs/verify/one/train.log").read_text()
@@ -166,7 +166,7 @@ def test_the_first_row_that_drifts_is_named(verify: Callable[..., Said], verifie
     assert out.splitlines() == [
         f"drifts first: {first}",
         "weights: agree at best and last, only what was measured differs",
-        "differing: 6 of 48 curve rows, 0 of 16 scores",
+        "differing: 6 of 56 curve rows, 0 of 24 scores",
         "environment: the same",
         "run again earlier in outputs/verify/run; remove it to run once more",
     ]
@@ -205,7 +205,7 @@ def test_rows_of_one_run_alone_are_not_compared(verify: Callable[..., Said], ver
     (verified / "curves.csv").write_text("".join(line for line in lines if ",step_loss," not in line))
     code, out, _ = verify("run")
     assert code == 0
-    assert "16 scores, 32 curve rows\nnot compared: 16 curve rows of metrics that only one of the two has\n" in out
+    assert "24 scores, 40 curve rows\nnot compared: 16 curve rows of metrics that only one of the two has\n" in out
     (verified / "curves.csv").unlink()
     edit(verified, lambda rows: rows["weights"].update(last="0" * 64))
     code, out, _ = verify("run")
@@ -254,7 +254,10 @@ def test_a_score_twice_is_refused_at_reading(
     for said in (verify("run"), command("table", "run")):
         code, out, err = said
         assert (code, out) == (1, "")
-        assert "run/record.json must be a record that imgrec wrote, got the score val clean ece at best twice" in err
+        assert (
+            "run/record.json must be a record that imgrec wrote, got the score val clean balanced_accuracy at best twice"
+            in err
+        )
 
 
 @pytest.mark.parametrize("state", ["finished", "interrupted", "without a record"])

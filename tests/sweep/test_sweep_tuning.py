@@ -269,7 +269,7 @@ def test_a_base_that_the_command_gives_is_refused(command: Callable[..., Said], 
 @pytest.mark.parametrize(
     ("base", "sentence"),
     [
-        ("optimizer=sgdd: optimizer.lr=0.3", "optimizer in sweep.bases must be one of adagrad, adam, "),
+        ("optimizer=sgdd: optimizer.lr=0.3", "optimizer in sweep.bases must be one of adafactor, adagrad, "),
         ("optimiser=sgd: optimizer.lr=0.3", "sweep.bases must name keys of a run, got 'optimiser=sgd'"),
         ("optimizer=sgd: seed=5", "sweep.bases must say what a choice is, got 'seed=5'"),
         ("optimizer=sgd: optimizer.lr_scale=10", "sweep.bases gives optimizer.lr_scale, whose values sweep.tune tries"),

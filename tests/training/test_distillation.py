@@ -147,3 +147,25 @@ def test_what_cannot_teach_is_refused(tiny: list[str], one_run: Path, workplace:
     Path("teacher/checkpoints/best.ckpt.sha256").unlink(missing_ok=True)
     with pytest.raises(RunError, match=r"must hold the weights that the record of its run names"):
         launch.train([*tiny, *WORDS, "loss.teacher=teacher"])
+
+
+def test_a_resumed_run_may_change_how_much_its_teacher_counts(
+    tiny: list[str], undisturbed: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    teachers = [undisturbed(f"trainer.max_epochs={epochs}") for epochs in (1, 2)]
+    words = ["loss=distillation", f"loss.teacher={teachers[0]}", "trainer.max_epochs=1", "hydra.run.dir=base"]
+    launch.train([*tiny, *words])
+    used, compute = set[tuple[float, float]](), losses.distilled
+
+    def noting(*logits: Any, temperature: float, teacher_share: float, **rest: Any) -> Any:
+        used.add((temperature, teacher_share))
+        return compute(*logits, temperature=temperature, teacher_share=teacher_share, **rest)
+
+    monkeypatch.setattr(losses, "distilled", noting)
+    changes = ["loss.temperature=2", "loss.teacher_share=0.5", f"loss.teacher={teachers[1]}", "trainer.max_epochs=2"]
+    named = "resume_override=[loss.temperature,loss.teacher_share,loss.teacher_digest,trainer.max_epochs]"
+    with pytest.raises(UsageError, match=r"resume_override=\[loss\.teacher_digest,"):
+        launch.train(["resume=base", *changes])
+    longer = launch.train(["resume=base", *changes, named])
+    assert used == {(2.0, 0.5)}
+    assert longer.record.config["loss.teacher"] == str(teachers[1])

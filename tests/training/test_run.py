@@ -70,7 +70,7 @@ def test_a_run_leaves_the_whole_contract_behind(tiny: list[str]) -> None:
         (split, at, metric)
         for split in ("val", "test")
         for at in ("best", "last")
-        for metric in ("top1", "loss", "iou", "ece")
+        for metric in ("top1", "loss", "iou", "balanced_accuracy", "macro_f1", "ece")
     }, "three classes have no top5"
 
 
