@@ -255,8 +255,8 @@ def test_a_score_twice_is_refused_at_reading(
         code, out, err = said
         assert (code, out) == (1, "")
         assert (
-            "run/record.json must be a record that imgrec wrote, got the score val clean balanced_accuracy at best twice"
-            in err
+            "run/record.json must be a record that imgrec wrote, got the score val clean balanced_accuracy at best"
+            " twice" in err
         )
 
 

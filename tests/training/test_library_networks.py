@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 import torch
-from runs import assert_same_run, ended_at
+from runs import assert_same_run, ended_at, state
 
 import imgrec as public
-from imgrec import launch, records
+from imgrec import launch
 
 DIGITS = (  # 56 training images: 7 steps
     "data=digits",
@@ -79,7 +79,7 @@ def test_a_cut_run_on_the_digits_ends_as_the_whole_one(words: str, imgrec: Calla
     command = ["train", *DIGITS, *words.split()]
     cut = imgrec(*command, "hydra.run.dir=cut", before=lambda: ended_at(3))
     assert cut.wait() == 143, cut.log.read_text()
-    assert records.read(Path("cut/record.json")).progress["steps"] == 3
+    assert state(Path("cut"))["global_step"] == 3, "it should have been cut in the middle of its epoch"
     for folder in ("cut", "whole"):
         child = imgrec(*command, f"hydra.run.dir={folder}")
         assert child.wait() == 0, child.log.read_text()
