@@ -2,6 +2,7 @@
 
 import io
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from imgrec.data import inventory, sources
 from imgrec.errors import RunError, UsageError
 
 datasets = pytest.importorskip("datasets", reason="the extra huggingface is not installed")
+parquet = pytest.importorskip("pyarrow.parquet", reason="the extra huggingface is not installed")
 
 CLASSES = ["dark", "grey", "light"]
 
@@ -136,6 +138,19 @@ def test_a_damaged_image_and_a_missing_label_are_refused(workplace: Path) -> Non
     datasets.DatasetDict({"train": table(60), "test": table(12, label=labels)}).save_to_disk("hidden")
     with pytest.raises(UsageError, match=r"image 2 has -1; name another split, or leave such rows out"):
         sources.load(config("hidden"))
+
+
+def test_a_path_in_a_data_set_that_is_no_regular_file_is_refused(workplace: Path) -> None:
+    """A pipe would be waited for for ever, and a device may never end."""
+    os.mkfifo("pipe")
+    images = rows(12)["img"]
+    images[5] = {"bytes": None, "path": str(workplace / "pipe")}
+    (workplace / "foreign").mkdir()
+    for name, split in (("train", table(60)), ("test", table(12, img=images))):
+        parquet.write_table(split.data.table, f"foreign/{name}.parquet")
+    source = sources.load(config("foreign"))
+    with pytest.raises(RunError, match=r"image 5, .*pipe, cannot be read: .* no regular file; restore it"):
+        source.open_test()
 
 
 def test_a_name_that_cannot_be_reached_is_refused(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:

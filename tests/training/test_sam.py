@@ -15,7 +15,7 @@ from torch import nn
 from imgrec import launch
 from imgrec.config.compose import compose
 from imgrec.curve_file import read_curves
-from imgrec.errors import UsageError
+from imgrec.errors import RunError, UsageError
 from imgrec.optim.sam import perturbed
 
 SAM = ("optimizer=momentum", "optimizer.lr=0.01", "optimizer.sam_rho=0.05", "model.batch_norm=true")
@@ -108,6 +108,14 @@ def test_a_run_that_was_cut_goes_on_to_the_same_bits(
     again = imgrec(*command)
     assert again.wait() == 0, again.log.read_text()
     assert_same_run(undisturbed(*words), workplace / "cut")
+
+
+def test_a_loss_that_is_not_finite_has_ways_out_that_sam_takes(tiny: list[str]) -> None:
+    """Steps cannot be skipped with SAM, which refuses trainer.nonfinite_skips."""
+    words = [*tiny, "trainer.max_epochs=1"]
+    with pytest.raises(RunError, match=r"loss must be finite, .*gradient_clip=1, or a lower optimizer\.sam_rho$"):
+        launch.train([*words, "optimizer.sam_rho=1e30"])
+    assert launch.train([*words, "optimizer.sam_rho=0.05"]).record.status == "finished"
 
 
 @pytest.mark.parametrize(

@@ -72,7 +72,11 @@ class Callbacks:
         trainer, checkpoints = job.config.trainer, job.folder / CHECKPOINTS
         state = start.state
         speed = Speed(every=trainer.log_every, resumed=state.speed if state else None)
-        refusals = Refusals(indices=data.indices, last_good=lambda: _last_good(checkpoints, writer, position))
+        refusals = Refusals(
+            indices=data.indices,
+            last_good=lambda: _last_good(checkpoints, writer, position),
+            with_sam=job.config.optimizer.sam_rho > 0,
+        )
         guard = FiniteGuard(every=trainer.log_every, judges_losses=not trainer.nonfinite_skips, refusals=refusals)
         saver = Saver(
             checkpoints,

@@ -40,11 +40,19 @@ class Refusals:
     Args:
         indices: Returns the indices of the training images for an epoch and a batch number.
         last_good: Returns the newest saved checkpoint in words; None for none.
+        with_sam: True if steps follow the gradient at moved weights, so that none can be skipped.
     """
 
-    def __init__(self, *, indices: Callable[[int, int], list[int]], last_good: Callable[[], str | None]) -> None:
+    def __init__(
+        self,
+        *,
+        indices: Callable[[int, int], list[int]],
+        last_good: Callable[[], str | None],
+        with_sam: bool = False,
+    ) -> None:
         self._indices = indices
         self._last_good = last_good
+        self._with_sam = with_sam
 
     def of_loss(self, loss: Tensor, place: LossPlace) -> RunError:
         """Return the error for a training loss. The log names all images of its batch."""
@@ -61,10 +69,11 @@ class Refusals:
 
     def of(self, what: str) -> RunError:
         good = self._last_good()
+        other = "a lower optimizer.sam_rho" if self._with_sam else "allow some with trainer.nonfinite_skips"
         begin = "go on from there (resume=RUN and resume_override)" if good else "start again"
         return RunError(
             f"{what}; the last good checkpoint: {good or 'none'}; {begin} with a lower optimizer.lr or"
-            " trainer.gradient_clip=1, or allow some with trainer.nonfinite_skips"
+            f" trainer.gradient_clip=1, or {other}"
         )
 
 
