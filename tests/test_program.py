@@ -137,9 +137,25 @@ def test_the_command_names_what_it_sees(
     rows = list(csv.DictReader(Path("said.csv").read_text().splitlines()))
     assert [row["label"] for row in rows] == said.labels
     assert [float(row["row"]) for row in rows] == pytest.approx(said.probabilities_nk[:, 2].tolist(), abs=1e-6)
+    assert "probabilities" not in err
     code, _, err = command("predict", str(one_run), "nowhere.png")
     assert code == 1
     assert "'nowhere.png': must be a whole image" in err
+
+
+def test_numbers_that_are_no_probabilities_are_told_as_such(
+    undisturbed: Callable[..., Path],
+    tiny_images: Path,
+    workplace: Path,
+    command: Callable[..., tuple[int, str, str]],
+) -> None:
+    run, path = undisturbed("loss=hinge", "trainer.max_epochs=1"), str(tiny_images / "row/00.png")
+    code, out, err = command("predict", str(run), path, "-o", "said.csv")
+    assert code == 0
+    assert out.splitlines()[0].split() == [path, imgrec.load(run).predict(path).labels[0]], "no confidence beside it"
+    assert err.endswith(
+        "loss=hinge estimates no probabilities: the numbers in said.csv only order the classes of each image\n"
+    )
 
 
 # ---- parts

@@ -172,6 +172,12 @@ def predict(
     said = trained.predict(images)
     if output is not None:
         text_files.write_text(output, said.as_csv([str(path) for path in images]))
+        if not trained.config.loss.gives_probabilities:
+            typer.echo(
+                f"imgrec: loss={trained.config.loss.name} estimates no probabilities: the numbers in {output} only"
+                " order the classes of each image",
+                err=True,
+            )
     names = [folded(str(path)) for path in images]
     width = max(map(len, names))
     for name, label, confidence in zip(names, said.labels, said.confidence_n.tolist(), strict=True):
