@@ -72,8 +72,8 @@ CONFIGURATION = [
     ("+model._target_=os.system", "model._target_ is not a key"),
     (
         "+data={_target_:os.system}",
-        "data must be one of arrays, cifar10, cifar100, digits, eurosat, fashion_mnist, folder, huggingface, imagenette,"
-        " kmnist, mnist, stl10, svhn, tiny_imagenet, got",
+        "data must be one of arrays, cifar10, cifar100, digits, eurosat, fashion_mnist, folder, huggingface,"
+        " imagenette, kmnist, mnist, stl10, svhn, tiny_imagenet, got",
     ),
     ("hydra.sweeper._target_=os.system", "hydra.sweeper._target_=os.system is no setting of imgrec; of Hydra's own"),
     ("+hydra.callbacks.x={_target_:os.system}", "is no setting of imgrec; of Hydra's own, a command may give"),
