@@ -54,12 +54,5 @@ def decoded(path: Path, files: Sequence[tuple[str, bytes]], size: int) -> NDArra
     Raises:
         RunError: An image cannot be decoded.
     """
-    images_nchw = np.empty((len(files), 3, size, size), np.uint8)
-    for place, (name, content) in enumerate(files):
-        try:
-            images_nchw[place] = decode.square(content, size).transpose(2, 0, 1)
-        except Exception as error:  # a damaged file makes decoders raise anything from OSError to struct.error
-            raise RunError(
-                f"{path}: {name} in it must be a whole image, got: {decode.reason(error)}; restore the official file"
-            ) from error
-    return images_nchw
+    named = ((f"{path}: {name} in it", content) for name, content in files)
+    return decode.squares(named, len(files), size, way_out="restore the official file")

@@ -7,6 +7,7 @@ import logging
 import os
 import re
 import warnings
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,7 @@ from PIL import Image, UnidentifiedImageError, _imaging
 from imgrec.data.headers import MAX_PIXELS, check, check_pixels, orientation
 from imgrec.data.source import ReadError
 from imgrec.disk import odd_kind
+from imgrec.errors import RunError
 
 MAX_BYTES = 256 * 2**20  # of a file; 89 million pixels without any compression
 # not every decoder that Pillow has: the content selects among these, and never reaches rarely used decoders
@@ -138,6 +140,27 @@ def square(content: bytes, size: int) -> NDArray[np.uint8]:
         left, top = (image.width - side) / 2, (image.height - side) / 2
         square = image.resize((size, size), Image.Resampling.BILINEAR, box=(left, top, left + side, top + side))
         return np.asarray(square)
+
+
+def squares(images: Iterable[tuple[str, bytes]], count: int, size: int, *, way_out: str) -> NDArray[np.uint8]:
+    """Decode images to uint8 (N,3,S,S), as `decode` does.
+
+    Args:
+        images: What a refusal calls each image, and its bytes.
+        count: N.
+        size: S.
+        way_out: What a refusal recommends.
+
+    Raises:
+        RunError: One is no whole image.
+    """
+    images_nchw = np.empty((count, 3, size, size), np.uint8)
+    for row, (told, content) in enumerate(images):
+        try:
+            images_nchw[row] = square(content, size).transpose(2, 0, 1)
+        except Exception as error:  # a damaged file makes decoders raise anything from OSError to struct.error
+            raise RunError(f"{told} must be a whole image, got: {reason(error)}; {way_out}") from error
+    return images_nchw
 
 
 def _check_range(image: Image.Image) -> None:

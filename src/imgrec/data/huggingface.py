@@ -75,15 +75,8 @@ class _Part:
             RunError: An image cannot be decoded.
         """
         count = len(self) if places is None else len(places)
-        images_nchw = np.empty((count, 3, size, size), np.uint8)
-        for row, (place, content) in enumerate(self.files(places)):
-            try:
-                images_nchw[row] = decode.square(content, size).transpose(2, 0, 1)
-            except Exception as error:  # a damaged file makes decoders raise anything from OSError to struct.error
-                raise RunError(
-                    f"{self._told}: image {place} must be a whole image, got: {decode.reason(error)}; mend the data set"
-                ) from error
-        return images_nchw
+        named = ((f"{self._told}: image {place}", content) for place, content in self.files(places))
+        return decode.squares(named, count, size, way_out="mend the data set")
 
     def _bytes(self, item: Any, place: int) -> bytes:
         if isinstance(item, dict) and item.get("bytes") is not None:
