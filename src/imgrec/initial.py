@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from imgrec import runfolder
 from imgrec.config import serialize
+from imgrec.config.held_out import TEST_KEYS, VALIDATION_KEYS
 from imgrec.config.root import Config
 from imgrec.errors import RunError, UsageError, shown
 from imgrec.records import Record
@@ -23,7 +24,6 @@ log = logging.getLogger(__name__)
 SAFE = ".safetensors"
 KEY = "init_from"
 _PREFIX = "network."  # of the network's tensors in a checkpoint
-_SPLITS = ("data.split_seed", "data.val_size", "data.test_size")  # keys that decide which images are held out
 _CONSTANTS = ("mean", "std")  # the normalisation of `models.network.Network`
 
 
@@ -210,7 +210,8 @@ def tell_other_splits(config: Config, found: Weights, fingerprint: str, *, key: 
     if found.config is None or found.fingerprint != fingerprint:
         return
     own, theirs = serialize.flat(config), found.config
-    others = [each for each in _SPLITS if each in theirs and each in own and theirs[each] != own[each]]
+    both = [each for each in (*VALIDATION_KEYS, *TEST_KEYS) if each in theirs and each in own]
+    others = [each for each in both if theirs[each] != own[each]]
     if others:
         there, here = (" ".join(f"{each}={rows[each]:g}" for each in others) for rows in (theirs, own))
         log.warning(

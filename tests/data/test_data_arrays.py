@@ -81,8 +81,11 @@ def test_splits_of_the_file_stay(tmp_path: Path) -> None:
     assert source.classes == ("zero", "one", "two")
     assert source.channels == 3
     assert counts(cfg) == (30, 20)
-    with pytest.raises(UsageError, match=r"data.split_seed=1 varies the validation split, and .* has one of its own"):
-        load(config(tmp_path / "x.npz", split_seed=1))
+    for key, does in (("split_seed", "varies"), ("folds", "makes")):
+        with pytest.raises(
+            UsageError, match=rf"data.{key}=2 {does} the validation split, and .* has .*; leave data.{key} out"
+        ):
+            load(config(tmp_path / "x.npz", **{key: 2}))
 
 
 def test_without_test_images_there_is_no_test(tmp_path: Path) -> None:
@@ -105,7 +108,7 @@ def test_grey_images_have_one_channel(shape: tuple[int, ...], tmp_path: Path) ->
     assert pixels(load(config(tmp_path / "x.npz", val_size=0, test_size=0)).train).shape == (60, 1, 8, 8)
 
 
-@pytest.mark.parametrize("changes", [{}, {"val_size": 0}, {"subset": 0.5}, {"imbalance": 0.3}])
+@pytest.mark.parametrize("changes", [{}, {"val_size": 0}, {"subset": 0.5}, {"imbalance": 0.3}, {"folds": 4}])
 def test_counts_are_those_of_the_loaded_images(changes: dict[str, float], tmp_path: Path) -> None:
     cfg = config(tmp_path / "x.npz", PLAIN, **changes)
     source = load(cfg)

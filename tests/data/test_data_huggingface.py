@@ -75,6 +75,10 @@ def test_a_split_without_a_name_is_held_out(saved: Path) -> None:
     assert (len(one.train), len(test)) == (48, 6)
     other = sources.load(config(saved, test_split="", test_size=6, val_size=12))
     assert test.labels.tolist() == other.open_test().labels.tolist(), "whatever val_size is"  # type: ignore[union-attr]
+    folds = [sources.load(config(saved, test_split="", test_size=6, folds=3, fold=fold)) for fold in range(3)]
+    assert [len(source.val or ()) for source in folds] == [18, 18, 18]
+    with pytest.raises(UsageError, match=r"data.folds=3 makes the validation split, and data.val_split=test names one"):
+        config(saved, val_split="test", folds=3)
 
 
 @pytest.mark.parametrize("form", ["parquet", "folder", "names"])

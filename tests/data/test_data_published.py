@@ -75,8 +75,25 @@ def test_the_split_is_fixed_and_varied_by_its_seed(drawn: Drawn, tmp_path: Path)
     assert not np.array_equal(one, other)
 
 
+def test_the_folds_are_all_training_images_and_the_test_images_stay(drawn: Drawn, tmp_path: Path) -> None:
+    drawn.place(tmp_path)
+    default = components("data")[drawn.name].default_val_size()  # type: ignore[attr-defined]
+    sources = [load(drawn.config(tmp_path, val_size=default, folds=3, fold=fold)) for fold in range(3)]
+    everything = sorted(map(bytes, pixels(load(drawn.config(tmp_path, val_size=0)))))
+    assert sorted(bytes(image) for source in sources for image in pixels(source, "val")) == everything
+    for source in sources:
+        assert sorted(map(bytes, [*pixels(source), *pixels(source, "val")])) == everything
+        assert source.val is not None
+        assert abs(len(source.val) - len(everything) / 3) < 1
+        test = source.open_test()
+        assert test is not None
+        assert np.array_equal(test.labels, drawn.test_n)
+
+
 def test_counts_are_known_before_the_files_are_there(drawn: Drawn, tmp_path: Path) -> None:
-    settings = [{}, {"val_size": 0}, {"subset": 0.7}, {"imbalance": 0.5}]
+    default = components("data")[drawn.name].default_val_size()  # type: ignore[attr-defined]
+    folds = [{"val_size": default, "folds": 3, "fold": fold} for fold in range(3)]
+    settings = [{}, {"val_size": 0}, {"subset": 0.7}, {"imbalance": 0.5}, *folds]
     told = [counts(drawn.config(tmp_path, **changes)) for changes in settings]
     drawn.place(tmp_path)
     for changes, (train, val) in zip(settings, told, strict=True):

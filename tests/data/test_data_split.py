@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from imgrec.data.split import stratified
+from imgrec.data.split import fold_of, fold_sizes, stratified
 from imgrec.errors import UsageError
 
 LABELS = np.repeat(np.arange(4), [40, 40, 10, 10])
@@ -48,3 +48,32 @@ def test_refuses_more_than_there_is() -> None:
 def test_refuses_to_empty_a_class() -> None:
     with pytest.raises(UsageError, match=r"data.test_size must leave at least 1 training image of every class, got 98"):
         stratified(LABELS, 98, seed=1, key="data.test_size")
+
+
+@pytest.mark.parametrize("folds", [2, 3, 7, 10])
+def test_folds_are_disjoint_complete_stratified_and_of_one_size(folds: int) -> None:
+    parts = [fold_of(LABELS, folds, fold, seed=1) for fold in range(folds)]
+    assert sorted(image for _, fold in parts for image in fold) == list(range(100))
+    for number, (kept, fold) in enumerate(parts):
+        assert sorted([*kept, *fold]) == list(range(100))
+        assert list(fold) == sorted(fold)
+        assert abs(len(fold) - 100 / folds) < 1
+        sizes_k = np.bincount(LABELS[fold], minlength=4)
+        assert np.abs(sizes_k - np.bincount(LABELS) / folds).max() < 1
+        assert sizes_k.tolist() == fold_sizes(np.bincount(LABELS), folds, number).tolist()
+
+
+def test_the_folds_never_change_and_their_seed_makes_them() -> None:
+    labels_n = np.repeat(np.arange(2), 5)
+    words_n = np.random.PCG64(10).random_raw(10)
+    order = [*np.argsort(words_n[:5]), *(5 + np.argsort(words_n[5:]))]
+    _, fold = fold_of(labels_n, 3, 1, seed=10)
+    assert fold.tolist() == sorted(order[1::3]) == [0, 1, 6]
+    assert fold_of(labels_n, 3, 1, seed=11)[1].tolist() != fold.tolist()
+
+
+def test_refuses_more_folds_than_a_class_has_images() -> None:
+    with pytest.raises(
+        UsageError, match=r"data.folds must be at most the images of every class, got 11: class number 2 has 10; use"
+    ):
+        fold_of(LABELS, 11, 0, seed=1)

@@ -60,6 +60,24 @@ def test_a_sweep_in_one_process_gives_each_run_its_own_split(workplace: Path) ->
     assert len(sweep.outcomes) == 4
 
 
+def test_a_sweep_over_folds_validates_each_image_once(workplace: Path) -> None:
+    words = ["data=digits", "model.widths=[4]", "model.hidden=8", "trainer=cpu", "trainer.threads=1"]
+    words += ["trainer.max_epochs=1", "trainer.tensorboard=false", "data.batch_size=500", "launcher=basic"]
+    sweep = Sweep([*words, "data.folds=3", "data.fold=0,1,2"])
+    sweep.run()
+    seen = []
+    for folder, record in sweep.outcomes:
+        cfg = Digits(folds=3, fold=record.config["data.fold"])
+        source = digits.load(cfg)
+        assert source.val is not None
+        [found] = predictions.read(folder / predictions.NAME).values()
+        assert found[("val", "clean", "last")].targets_n.tolist() == source.val.labels.tolist()
+        seen += [bytes(image) for image in source.val.read(torch.arange(len(source.val)))[0].numpy()]
+    assert len(seen) == 1437
+    everything = digits.load(Digits(val_size=0)).train
+    assert sorted(seen) == sorted(bytes(image) for image in everything.read(torch.arange(1437))[0].numpy())
+
+
 @pytest.mark.parametrize("split_seed", [1, 2])
 def test_each_split_seed_is_another_stratified_split_of_the_digits(split_seed: int) -> None:
     usual, other = digits.load(Digits()), digits.load(Digits(split_seed=split_seed))

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Self
 
-from imgrec.config.data import Data, default_root, refuse_split_seed, split_seed_setting
+from imgrec.config.data import default_root
 from imgrec.config.fields import setting
+from imgrec.config.held_out import HeldOutData
 from imgrec.errors import RunError, UsageError
 
 if TYPE_CHECKING:
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(kw_only=True)
-class PublishedData(Data):
+class PublishedData(HeldOutData):
     """A data set of published files below data.root, whose validation images are taken from its training images.
 
     Attributes:
@@ -36,14 +37,12 @@ class PublishedData(Data):
     val_size: int = setting(
         5000, "training images kept for validation, stratified; 0: train on all, no `best`", at_least=0
     )
-    split_seed: int = split_seed_setting()
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        refuse_split_seed(self.split_seed, self.val_size)
-        if rule := self._broken_rule():
+        if not self.folds and (rule := self._broken_rule()):
             raise UsageError(
-                f"data.val_size must be {rule}, got {self.val_size}; use {self._default_val_size()}, or 0 for none"
+                f"data.val_size must be {rule}, got {self.val_size}; use {self.default_val_size():g}, or 0 for none"
             )
 
     def _broken_rule(self) -> str | None:
@@ -57,17 +56,13 @@ class PublishedData(Data):
             return f"0 or at least {classes} for {self.published().title} (one image a class)"
         return None
 
-    @classmethod
-    def _default_val_size(cls) -> int:
-        return next(int(field.default) for field in cls.settings() if field.name == "val_size")  # type: ignore[arg-type]
-
     @abstractmethod
     def published(self) -> "Published":
         """Return where the files come from, and their checksums."""
 
     @property
     def has_validation(self) -> bool:
-        return self.val_size > 0
+        return self.validates
 
     def look(self) -> "Inventory":
         """Return the inventory; the official checksums identify the images, as no other file is read."""
@@ -77,10 +72,10 @@ class PublishedData(Data):
 
     def class_counts(self, listing: "Listing | None" = None) -> tuple[list[int], int]:
         """See `Data`. No file is opened."""
-        from imgrec.data.split import quotas
+        from imgrec.data.split import held_out_sizes
 
-        held_out = quotas(self.class_sizes, self.val_size)
-        return [size - out for size, out in zip(self.class_sizes, held_out.tolist(), strict=True)], self.val_size
+        out_k = held_out_sizes(self, self.class_sizes)
+        return [size - out for size, out in zip(self.class_sizes, out_k.tolist(), strict=True)], int(out_k.sum())
 
     def at_hand(self) -> Self:
         """See `Data`."""

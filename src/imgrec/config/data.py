@@ -5,10 +5,10 @@ import math
 import os
 from abc import abstractmethod
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from imgrec.config.component import Component
-from imgrec.config.fields import at_least, setting
+from imgrec.config.fields import setting
 from imgrec.errors import UsageError
 
 if TYPE_CHECKING:
@@ -209,29 +209,3 @@ class Data(Component):
     def pruned_after(self, epochs: int) -> int:
         """Return the number of epochs, of `epochs` in all, that visit all images."""
         return max(1, math.ceil(round(self.prune_after * epochs, 6)))  # 0.55 of 20 is 11
-
-
-def split_seed_setting() -> Any:
-    """Return the field `split_seed`, for a data set whose validation images are taken from its training images."""
-    return setting(
-        0,
-        "another validation split of the same size for each number; 0 is the usual one. The test split stays",
-        at_least=0,
-        at_most=2**32 - 1,
-    )
-
-
-def refuse_size(key: str, value: float) -> None:
-    """Refuse a size of a split that is neither a share below 1 nor a whole number of images."""
-    at_least(key, value, 0)
-    if value >= 1 and value != int(value):
-        raise UsageError(f"{key} must be a share below 1 or a whole number of images, got {value!r}")
-
-
-def refuse_split_seed(split_seed: int, val_size: float) -> None:
-    """Refuse a seed of the validation split where there is no such split."""
-    if split_seed and not val_size:
-        raise UsageError(
-            f"data.split_seed={split_seed} varies the validation split, and data.val_size=0 leaves none; give one of"
-            " the two alone"
-        )

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.lib import format as npy
 from numpy.typing import NDArray
 
-from imgrec.data.split import Indices, hold_out, varied
+from imgrec.data.split import Indices, hold_out, validation
 from imgrec.errors import RunError, UsageError, shown
 
 if TYPE_CHECKING:
@@ -76,20 +76,17 @@ def labels(cfg: "Arrays") -> Labels:
         classes = _classes(path, file, labels_of["train"])
     for split, labels_n in labels_of.items():
         _check_labels(path, f"{split}_labels", labels_n, len(classes), all_classes=split == "train")
-    if cfg.split_seed and "val" in labels_of:
-        raise UsageError(
-            f"data.split_seed={cfg.split_seed} varies the validation split, and {shown(path)} has one of its own,"
-            " val_images; leave data.split_seed out"
-        )
+    if "val" in labels_of:
+        cfg.refuse_own_split(f"{shown(path)} has one of its own, val_images")
     parts = {split: Part(array=split, places=None, labels_n=labels_n) for split, labels_n in labels_of.items()}
     places, total = np.arange(len(labels_of["train"])), len(labels_of["train"])
-    for split, size, seed in (
-        ("test", cfg.test_size, TEST_SEED),
-        ("val", cfg.val_size, varied(VAL_SEED, cfg.split_seed)),
-    ):
+    for split in ("test", "val"):
         if split not in parts:
             own_n = labels_of["train"][places]
-            kept, out = hold_out(own_n, size, total, seed=seed, key=f"data.{split}_size")
+            if split == "test":
+                kept, out = hold_out(own_n, cfg.test_size, total, seed=TEST_SEED, key="data.test_size")
+            else:
+                kept, out = validation(cfg, own_n, total, seed=VAL_SEED)
             if len(out):
                 parts[split] = Part(array="train", places=places[out], labels_n=own_n[out])
             places = places[kept]

@@ -9,7 +9,7 @@ import torch
 
 from imgrec.data import cifar10_files as files
 from imgrec.data.source import MemoryImages, Source
-from imgrec.data.split import stratified, varied
+from imgrec.data.split import validation
 
 if TYPE_CHECKING:
     from imgrec.components.data.cifar10 import Cifar10
@@ -34,7 +34,7 @@ def load(cfg: "Cifar10") -> Source:
     batches = [files.read_batch(folder, name) for name in files.TRAIN_BATCHES]
     images_nchw = np.concatenate([images for images, _ in batches])
     labels = np.concatenate([labels for _, labels in batches])
-    kept, held_out = stratified(labels, cfg.val_size, seed=varied(SPLIT_SEED, cfg.split_seed), key="data.val_size")
+    kept, held_out = validation(cfg, labels, len(labels), seed=SPLIT_SEED)
 
     def subset(indices: np.ndarray) -> MemoryImages:
         return MemoryImages(torch.from_numpy(images_nchw[indices]), torch.from_numpy(labels[indices]))
@@ -45,7 +45,7 @@ def load(cfg: "Cifar10") -> Source:
         image_size=32,
         channels=3,
         train=subset(kept),
-        val=subset(held_out) if cfg.val_size else None,
+        val=subset(held_out) if len(held_out) else None,
         open_test=partial(_open_test, folder),
         mean=MEAN,
         std=STD,

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 from imgrec.data import cifar100_files as files
 from imgrec.data.held_out import held_out, memory_images
 from imgrec.data.source import MemoryImages, Source
-from imgrec.data.split import varied
 from imgrec.errors import RunError
 
 if TYPE_CHECKING:
@@ -28,12 +27,11 @@ def load(cfg: "Cifar100") -> Source:
     images_nchw, fine_n, coarse_n = files.read_batch(folder, files.TRAIN)
     above = files.superclasses(folder / files.TRAIN, fine_n, coarse_n)
     return held_out(
-        cfg.name,
+        cfg,
         images_nchw,
         fine_n if cfg.labels == "fine" else coarse_n,
         classes=files.read_classes(folder, cfg.labels),
-        val_size=cfg.val_size,
-        seed=varied(SPLIT_SEED, cfg.split_seed),
+        seed=SPLIT_SEED,
         open_test=partial(_open_test, folder, cfg.labels, above),
         balanced_n=fine_n,
     )

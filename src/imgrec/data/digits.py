@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from sklearn.datasets import load_digits
 
 from imgrec.data.source import MemoryImages, Source, channel_statistics
-from imgrec.data.split import stratified, varied
+from imgrec.data.split import stratified, validation
 
 if TYPE_CHECKING:
     from imgrec.components.data.digits import Digits
@@ -27,7 +27,7 @@ def load(cfg: "Digits") -> Source:
     digits = load_digits()
     labels = digits.target.astype(np.int64)
     rest, test = stratified(labels, TEST_SIZE, seed=TEST_SEED, key="the test split of digits")
-    kept, held_out = stratified(labels[rest], cfg.val_size, seed=varied(VAL_SEED, cfg.split_seed), key="data.val_size")
+    kept, held_out = validation(cfg, labels[rest], len(rest), seed=VAL_SEED)
     images_nhw = upsample(digits.images.astype(np.int64))
 
     def subset(indices: NDArray[np.int64]) -> MemoryImages:
@@ -42,7 +42,7 @@ def load(cfg: "Digits") -> Source:
         image_size=_SIDE * _SCALE,
         channels=3,
         train=train,
-        val=subset(rest[held_out]) if cfg.val_size else None,
+        val=subset(rest[held_out]) if len(held_out) else None,
         open_test=lambda: subset(test),
         mean=mean,
         std=std,

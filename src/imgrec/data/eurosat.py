@@ -10,7 +10,7 @@ from imgrec.data import archived_images
 from imgrec.data import eurosat_files as files
 from imgrec.data.held_out import held_out, memory_images
 from imgrec.data.source import MemoryImages, Source
-from imgrec.data.split import Indices, stratified, varied
+from imgrec.data.split import Indices, stratified
 from imgrec.errors import RunError
 
 if TYPE_CHECKING:
@@ -31,12 +31,11 @@ def load(cfg: "EuroSat") -> Source:
     images, labels_n = _files(folder)
     rest, _ = _split(labels_n)
     return held_out(
-        cfg.name,
+        cfg,
         archived_images.decoded(folder / files.ARCHIVE, [images[place] for place in rest], _SIDE),
         labels_n[rest],
         classes=files.CLASSES,
-        val_size=cfg.val_size,
-        seed=varied(VAL_SEED, cfg.split_seed),
+        seed=VAL_SEED,
         open_test=partial(_open_test, folder),
     )
 

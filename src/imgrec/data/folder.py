@@ -18,8 +18,8 @@ from imgrec.data.decode import ImageError, decode
 from imgrec.data.files import Files
 from imgrec.data.scan import Listing, Others, scan
 from imgrec.data.source import Source, channel_statistics
-from imgrec.data.split import hold_out, varied
-from imgrec.errors import UsageError, shown
+from imgrec.data.split import Indices, hold_out, validation
+from imgrec.errors import shown
 
 if TYPE_CHECKING:
     from imgrec.components.data.folder import Folder
@@ -104,14 +104,12 @@ def split(cfg: "Folder", listing: Listing | None = None) -> Listing:
     train, val, test = listing.train, listing.val, listing.test
     total = len(train)
     if test is None:
-        train, test = _hold_out(train, cfg.test_size, total, seed=TEST_SEED, key="data.test_size")
-    if val is not None and cfg.split_seed:
-        raise UsageError(
-            f"data.split_seed={cfg.split_seed} varies the validation split, and {shown(listing.root)} has one of its"
-            f" own, {listing.folders.get('val')}/; leave data.split_seed out"
-        )
-    if val is None:
-        train, val = _hold_out(train, cfg.val_size, total, seed=varied(VAL_SEED, cfg.split_seed), key="data.val_size")
+        out = hold_out(train.labels_n, cfg.test_size, total, seed=TEST_SEED, key="data.test_size")
+        train, test = _parted(train, *out)
+    if val is not None:
+        cfg.refuse_own_split(f"{shown(listing.root)} has one of its own, {listing.folders.get('val')}/")
+    else:
+        train, val = _parted(train, *validation(cfg, train.labels_n, total, seed=VAL_SEED))
     return dataclasses.replace(listing, train=train, val=val if len(val) else None, test=test if len(test) else None)
 
 
@@ -198,11 +196,6 @@ def _no_test() -> None:
     """Return no test images, for data.test_size=0."""
 
 
-def _hold_out(files: Files, size: float, total: int, *, seed: int | Sequence[int], key: str) -> tuple[Files, Files]:
-    """Take a share of `total`, or a number of images, out of `files`.
-
-    Returns:
-        The files that stay, and the files that were taken.
-    """
-    kept, taken = hold_out(files.labels_n, size, total, seed=seed, key=key)
+def _parted(files: Files, kept: Indices, taken: Indices) -> tuple[Files, Files]:
+    """Return the files that stay, and the files that are taken."""
     return files.take(kept), files.take(taken)

@@ -1,13 +1,17 @@
 """Make a source of training images in memory, of which some are held out for validation."""
 
 from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from imgrec.data.source import Images, MemoryImages, Source, channel_statistics
-from imgrec.data.split import Indices, stratified
+from imgrec.data.split import Indices, validation
+
+if TYPE_CHECKING:
+    from imgrec.config.held_out import HeldOutData
 
 Pixels = NDArray[np.uint8]
 
@@ -19,13 +23,12 @@ def memory_images(images_nchw: Pixels, labels_n: Indices) -> MemoryImages:
 
 
 def held_out(
-    name: str,
+    cfg: "HeldOutData",
     images_nchw: Pixels,
     labels_n: Indices,
     *,
     classes: Sequence[str],
-    val_size: int,
-    seed: int | Sequence[int],
+    seed: int,
     open_test: Callable[[], Images | None],
     balanced_n: Indices | None = None,
 ) -> Source:
@@ -34,28 +37,27 @@ def held_out(
     Mean and standard deviation are those of the training images that stay.
 
     Args:
-        name: The data set's name.
+        cfg: The configuration.
         images_nchw: The training images with those for validation; all are square.
         labels_n: Their labels.
         classes: The names of the classes.
-        val_size: The number of validation images; 0 for none.
-        seed: Of the split, see `split.varied`.
+        seed: Of the validation split, see `split.validation`.
         open_test: See `Source`.
         balanced_n: The labels whose shares the split keeps, if not `labels_n`.
 
     Raises:
-        UsageError: A class would keep no training image.
+        UsageError: A class would keep no training image, or have none in some fold.
     """
-    kept, out = stratified(labels_n if balanced_n is None else balanced_n, val_size, seed=seed, key="data.val_size")
+    kept, out = validation(cfg, labels_n if balanced_n is None else balanced_n, len(labels_n), seed=seed)
     train = memory_images(images_nchw[kept], labels_n[kept])
     mean, std = channel_statistics(train)
     return Source(
-        name=name,
+        name=cfg.name,
         classes=tuple(classes),
         image_size=images_nchw.shape[2],
         channels=images_nchw.shape[1],
         train=train,
-        val=memory_images(images_nchw[out], labels_n[out]) if val_size else None,
+        val=memory_images(images_nchw[out], labels_n[out]) if len(out) else None,
         open_test=open_test,
         mean=mean,
         std=std,

@@ -16,7 +16,7 @@ import numpy as np
 from imgrec.data import decode
 from imgrec.data.held_out import Pixels, memory_images
 from imgrec.data.source import MemoryImages, Source, channel_statistics
-from imgrec.data.split import Indices, hold_out, varied
+from imgrec.data.split import Indices, hold_out, validation
 from imgrec.errors import RunError, UsageError, sentence, shown
 
 if TYPE_CHECKING:
@@ -121,15 +121,15 @@ def load(cfg: "HuggingFace") -> Source:
     classes, labels_n = _classes(cfg, train)
     parts: dict[str, tuple[_Part, Indices | None, Indices]] = {}
     places = np.arange(len(train))
-    for use, split, size, seed in (
-        ("test", cfg.test_split, cfg.test_size, TEST_SEED),
-        ("val", cfg.val_split, cfg.val_size, varied(VAL_SEED, cfg.split_seed)),
-    ):
+    for use, split in (("test", cfg.test_split), ("val", cfg.val_split)):
         if split:
             other = _Part(cfg, split)
             parts[use] = (other, None, _labels(cfg, split, other, classes))
             continue
-        kept, out = hold_out(labels_n[places], size, len(train), seed=seed, key=f"data.{use}_size")
+        if use == "test":
+            kept, out = hold_out(labels_n[places], cfg.test_size, len(train), seed=TEST_SEED, key="data.test_size")
+        else:
+            kept, out = validation(cfg, labels_n[places], len(train), seed=VAL_SEED)
         if len(out):
             parts[use] = (train, places[out], labels_n[places[out]])
         places = places[kept]

@@ -12,7 +12,6 @@ from imgrec.data import idx_files as files
 from imgrec.data.held_out import held_out, memory_images
 from imgrec.data.published import Published
 from imgrec.data.source import MemoryImages, Source
-from imgrec.data.split import varied
 
 if TYPE_CHECKING:
     from imgrec.components.idx import IdxData
@@ -37,12 +36,11 @@ def load(cfg: "IdxData", classes: Sequence[str]) -> Source:
     folder = published.ensure(Path(cfg.root).expanduser(), download=cfg.download)
     images_nhw, labels_n = files.read(published, folder, "train")
     return held_out(
-        cfg.name,
+        cfg,
         _framed(images_nhw, cfg.padding),
         labels_n,
         classes=classes,
-        val_size=cfg.val_size,
-        seed=varied(SPLIT_SEEDS[cfg.name], cfg.split_seed),
+        seed=SPLIT_SEEDS[cfg.name],
         open_test=partial(_open_test, published, folder, cfg.padding),
     )
 

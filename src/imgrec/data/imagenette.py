@@ -10,7 +10,7 @@ from imgrec.data import archived_images
 from imgrec.data import imagenette_files as files
 from imgrec.data.held_out import Pixels, held_out, memory_images
 from imgrec.data.source import MemoryImages, Source
-from imgrec.data.split import Indices, varied
+from imgrec.data.split import Indices
 from imgrec.errors import RunError
 
 if TYPE_CHECKING:
@@ -30,12 +30,11 @@ def load(cfg: "Imagenette") -> Source:
     folder = files.PUBLISHED.ensure(Path(cfg.root).expanduser(), download=cfg.download)
     images_nchw, labels_n = _read(folder, "train", cfg.image_size)
     return held_out(
-        cfg.name,
+        cfg,
         images_nchw,
         labels_n,
         classes=tuple(files.CLASSES.values()),
-        val_size=cfg.val_size,
-        seed=varied(SPLIT_SEED, cfg.split_seed),
+        seed=SPLIT_SEED,
         open_test=partial(_open_test, folder, cfg.image_size),
     )
 

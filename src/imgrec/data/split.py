@@ -1,11 +1,15 @@
 """Make fixed, stratified splits: the same for every run, seed, machine and version of NumPy."""
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from imgrec.errors import UsageError
+
+if TYPE_CHECKING:
+    from imgrec.config.held_out import HeldOutData
 
 Indices = NDArray[np.int64]
 
@@ -92,3 +96,80 @@ def hold_out(
     if 0 < size < 1 and count == 0:
         raise UsageError(f"{key} must hold out at least 1 of {total} images, got {size}; use a larger share, or 0")
     return stratified(labels_n, count, seed=seed, key=key)
+
+
+def fold_sizes(sizes_k: Sequence[int] | Indices, folds: int, fold: int) -> Indices:
+    """Return how many images each class gives to a fold in `fold_of`.
+
+    Args:
+        sizes_k: The number of images of each class.
+        folds: As in `fold_of`.
+        fold: As in `fold_of`.
+    """
+    ends_k = np.cumsum(np.asarray(sizes_k, np.int64))
+    starts_k = ends_k - sizes_k
+    return (ends_k - fold + folds - 1) // folds - (starts_k - fold + folds - 1) // folds
+
+
+def fold_of(
+    labels_n: Indices, folds: int, fold: int, *, seed: int | Sequence[int], key: str = "data.folds"
+) -> tuple[Indices, Indices]:
+    """Take one of several stratified folds out of a set. The folds are disjoint, and together the whole set.
+
+    The images are ordered by class and, within a class, by the words of `stratified`. Image number n of this order is
+    in the fold n modulo `folds`. So the folds' sizes differ by one image at most, and so do the parts of a class.
+
+    Args:
+        labels_n: The class of each image.
+        folds: At least 2.
+        fold: In [0, folds).
+        seed: As in `stratified`.
+        key: The configuration key that sets `folds`, for the error message.
+
+    Returns:
+        The indices that stay and the indices of the fold, both rising.
+
+    Raises:
+        UsageError: A class has fewer images than there are folds.
+    """
+    classes, sizes_k = np.unique(labels_n, return_counts=True)
+    if len(classes) and sizes_k.min() < folds:
+        raise UsageError(
+            f"{key} must be at most the images of every class, got {folds}: class number {classes[sizes_k.argmin()]}"
+            f" has {sizes_k.min()}; use fewer folds"
+        )
+    order_n = np.lexsort((np.random.PCG64(seed).random_raw(len(labels_n)), labels_n))
+    taken = np.zeros(len(labels_n), dtype=bool)
+    taken[order_n[fold::folds]] = True
+    return np.flatnonzero(~taken), np.flatnonzero(taken)
+
+
+def validation(cfg: "HeldOutData", labels_n: Indices, total: int, *, seed: int) -> tuple[Indices, Indices]:
+    """Take the validation images out of the training images, as `cfg` has it: a number or share of them, or a fold.
+
+    Args:
+        cfg: The configuration.
+        labels_n: The class of each training image.
+        total: The number of images that a share is of.
+        seed: The data set's constant.
+
+    Returns:
+        The indices that stay and the indices that are taken, both rising.
+
+    Raises:
+        UsageError: As in `hold_out` and `fold_of`.
+    """
+    own = varied(seed, cfg.split_seed)
+    if cfg.folds:
+        return fold_of(labels_n, cfg.folds, cfg.fold, seed=own)
+    return hold_out(labels_n, cfg.val_size, total, seed=own, key="data.val_size")
+
+
+def held_out_sizes(cfg: "HeldOutData", sizes_k: Sequence[int]) -> Indices:
+    """Return how many images each class gives in `validation`, for a configuration whose `val_size` is a number.
+
+    Args:
+        cfg: The configuration.
+        sizes_k: The number of training images of each class.
+    """
+    return fold_sizes(sizes_k, cfg.folds, cfg.fold) if cfg.folds else quotas(sizes_k, int(cfg.val_size))

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 from imgrec.data import stl10_files as files
 from imgrec.data.held_out import held_out, memory_images
 from imgrec.data.source import MemoryImages, Source
-from imgrec.data.split import varied
 
 if TYPE_CHECKING:
     from imgrec.components.data.stl10 import Stl10
@@ -26,12 +25,11 @@ def load(cfg: "Stl10") -> Source:
     folder = files.PUBLISHED.ensure(Path(cfg.root).expanduser(), download=cfg.download)
     images_nchw, labels_n = files.read(folder, "train")
     return held_out(
-        cfg.name,
+        cfg,
         images_nchw,
         labels_n,
         classes=files.CLASSES,
-        val_size=cfg.val_size,
-        seed=varied(SPLIT_SEED, cfg.split_seed),
+        seed=SPLIT_SEED,
         open_test=partial(_open_test, folder),
     )
 

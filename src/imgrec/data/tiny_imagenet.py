@@ -12,7 +12,6 @@ from imgrec.data import archived_images
 from imgrec.data import tiny_imagenet_files as files
 from imgrec.data.held_out import held_out, memory_images
 from imgrec.data.source import MemoryImages, Source
-from imgrec.data.split import varied
 from imgrec.errors import RunError
 
 if TYPE_CHECKING:
@@ -48,13 +47,12 @@ def load(cfg: "TinyImageNet") -> Source:
     count = Counter(words.values())
     order = {number: label for label, number in enumerate(numbers)}
     return held_out(
-        cfg.name,
+        cfg,
         archived_images.decoded(path, [(name, found[name]) for name in images], _SIDE),
         np.array([order[number] for number in images.values()], np.int64),
         # WordNet uses a word for several classes; the number then tells them apart
         classes=[words[number] if count[words.get(number, "")] == 1 else number for number in numbers],
-        val_size=cfg.val_size,
-        seed=varied(SPLIT_SEED, cfg.split_seed),
+        seed=SPLIT_SEED,
         open_test=partial(_open_test, folder, order),
     )
 

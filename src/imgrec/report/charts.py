@@ -67,15 +67,15 @@ def _curves(context: ReportContext, name: str, number: int) -> Chart:
         opacity=alt.condition(picked, alt.value(1.0), alt.value(0.08)),
         tooltip=["setting:N", "epoch:Q", alt.Tooltip("mean:Q", format=".4f"), "n:Q"],
     )
-    seeds = max(point.n for point in points)
-    band_said = "the band is the standard deviation" if seeds > 1 else "one seed a setting, so there is no band"
+    several = max(point.n for point in points) > 1
+    band_said = "the band is the standard deviation" if several else "one run a setting, so there is no band"
     cells = {(point.setting, point.epoch): chart_style.digits(point.mean) for point in points}
     settings = [setting for setting in context.settings_names if any(point.setting == setting for point in points)]
     epochs = sorted({point.epoch for point in points})
     return Chart(
         key=f"curves-{name.replace(' ', '-')}",
         title=f"{name} after each epoch",
-        caption=f"Mean over seeds of each setting; {band_said}.",
+        caption=f"Mean over the runs of each setting; {band_said}.",
         spec=chart_style.to_spec((band + line).add_params(chosen)),
         header=["epoch", *settings],
         rows=[[str(epoch), *(cells.get((setting, epoch), ABSENT) for setting in settings)] for epoch in epochs],

@@ -18,7 +18,7 @@ from imgrec.tuning_file import NAME as TUNING
 # keys, and whole axes, that cost no time, or whose part in it is computed
 _FREE = {
     *("seed", "init_seed", "init_from", "experiment", "study", "primary", "resume", "resume_override", "force", "code"),
-    *("data.split_seed", "data.root", "data.download", "data.prune", "data.prune_after"),
+    *("data.split_seed", "data.fold", "data.root", "data.download", "data.prune", "data.prune_after"),
     *("data.subset_seed", "data.label_noise", "data.noise_kind", "data.noise_seed"),
     *("trainer.max_epochs", "trainer.accelerator", "trainer.threads", "trainer.progress", "trainer.early_stopping"),
     *("trainer.nonfinite_skips", "trainer.fast_dev_run"),

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from imgrec.config import listed
+from imgrec.config.held_out import TEST_KEYS, VALIDATION_KEYS
 from imgrec.config.identity import source_name, without_seed
 from imgrec.config.root import AXES, GROUPS, MEASURED, SECTIONS, Config
 from imgrec.config.schemas import keys_outside_identity
@@ -20,8 +21,7 @@ EXPERIMENT, DATA, ROOT, PARENT = "experiment", "data.name", "data.root", "parent
 INIT, TEACHER = "init_from", "loss.teacher"
 SOURCES = (INIT, TEACHER)  # keys that name the run whose weights a run uses
 _TEACHER_DIGEST = "loss.teacher_digest"  # says the same as TEACHER, in no words
-_TEST_SIZE = "data.test_size"
-DRAWN = {"test": (_TEST_SIZE,), "val": ("data.split_seed", "data.val_size", _TEST_SIZE)}  # val is drawn after test
+DRAWN = {"test": TEST_KEYS, "val": (*VALIDATION_KEYS, *TEST_KEYS)}  # val is drawn after test
 ABSENT = "–"  # the value of a key that the run's choice does not have
 RESUMED = "resumed"  # the value of PARENT that says no more, where all parents have one name
 _UNNAMED = "a run"  # the value of PARENT where the parent's folder is named by seed and id alone

@@ -77,7 +77,7 @@ def over(
                     f" {column.label} does not, over different data or losses; choose another score, or leave some out"
                     " with --where"
                 )
-            cell, lacking = _mean([row.cells[number] for row in own], column)
+            cell, lacking = mean_cell([row.cells[number] for row in own], column)
             cells.append(cell)
             if lacking:
                 seeds = ", ".join(str(seed) for seed in lacking)
@@ -90,7 +90,8 @@ def over(
                 runs=[run for row in own for run in row.runs],
                 cells=cells,
                 missing=[seed for row in own for seed in row.missing],
-                levels=len(levels),
+                levels=sum(row.levels for row in own),
+                over=(*keys, *own[0].over),
             )
         )
     values = []
@@ -108,7 +109,7 @@ def _pick(setting: Setting, places: Sequence[int]) -> Setting:
     return tuple(setting[place] for place in places)
 
 
-def _mean(cells: Sequence[Cell], column: Column) -> tuple[Cell, list[int]]:
+def mean_cell(cells: Sequence[Cell], column: Column) -> tuple[Cell, list[int]]:
     """Return the mean of the cells for each seed that all have, and the seeds that some lack."""
     values: Values = {
         key: sum(cell.values[key] for cell in cells) / len(cells)

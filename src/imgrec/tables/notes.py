@@ -10,7 +10,7 @@ from imgrec.errors import shown
 from imgrec.tables import derived_scores, measured, places, run_score
 from imgrec.tables.column import Column
 from imgrec.tables.correctness import Reader
-from imgrec.tables.factors import Setting
+from imgrec.tables.factors import Setting, short, text, value_of
 from imgrec.tables.gather import Run
 from imgrec.tables.table import Row, Table
 
@@ -102,7 +102,8 @@ def tell_what_is_missing(table: Table) -> None:
         for run in row.runs:
             status, error = run.record.state, run.record.error
             if status != "finished":
-                table.notes.append(f"{status}: {name} seed={run.seed}{f': {_reason(error)}' if error else ''}")
+                which = f"{name}{_averaged(row, run)} seed={run.seed}"
+                table.notes.append(f"{status}: {which}{f': {_reason(error)}' if error else ''}")
             if lost := places.lost_best(run):
                 instead = "a later epoch" if _has_best(run, table.columns) else "the last"
                 table.notes.append(
@@ -111,7 +112,7 @@ def tell_what_is_missing(table: Table) -> None:
                 )
         table.notes += _missing_scores(table, row)
         if row.missing:
-            missing.append(f"{name} seed={','.join(map(str, row.missing))}")
+            missing.append(f"{name} seed={','.join(map(str, dict.fromkeys(row.missing)))}")
     for what, names in (
         ("missing", missing),
         ("not run", [table.name_of(setting) for setting in _settings_without_runs(table)]),
@@ -170,6 +171,11 @@ def _missing_scores(table: Table, row: Row) -> list[str]:
             seeds = ",".join(str(run.seed) for run in lacking)
             told.append(f"no {column.label} that is a number: {table.name_of(row.setting)} seed={seeds}{way_out}")
     return told
+
+
+def _averaged(row: Row, run: Run) -> str:
+    """Return the run's values of the factors that its row is averaged over: ` data.fold=2`."""
+    return "".join(f" {short(key)}={text(value_of(run.record, key))}" for key in row.over)
 
 
 def _reason(error: str) -> str:

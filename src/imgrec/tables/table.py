@@ -105,6 +105,7 @@ class Row:
         is_baseline: True if it is a baseline.
         published: Published figures for the setting.
         levels: How many runs each value is the mean of, where factors are averaged over.
+        over: The factors that are averaged over.
     """
 
     setting: Setting
@@ -114,6 +115,7 @@ class Row:
     is_baseline: bool = False
     published: list[Figure] = field(default_factory=list)
     levels: int = 1
+    over: tuple[str, ...] = ()
 
     def cost(self, name: str) -> float | None:
         """Return the mean of a cost over the finished runs; None where no record has it."""

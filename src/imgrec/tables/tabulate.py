@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from imgrec.config.fields import nearest
+from imgrec.config.held_out import FOLD
 from imgrec.errors import UsageError, shown
 from imgrec.records import Score
 from imgrec.tables import (
@@ -15,6 +16,7 @@ from imgrec.tables import (
     derived_scores,
     factor_words,
     factors,
+    folds,
     leader,
     marginal_means,
     measured,
@@ -62,9 +64,9 @@ def tabulate(runs: Sequence[Run], request: Request, figures: Sequence[Figure] = 
     derived_scores.add(kept, {*request.scores, *(each.metric for each in declared)}, reader)
     columns = column_words.columns(kept, request.scores, split, request.protocols, request.names)
     column_words.check_scores(kept, columns)
-    found = _factors(kept, request)
-    rows = _rows(kept, found, columns, request.at, notes, reader)
-    if over := marginal_means.keys_of(request.average):
+    found, rows = _settings(kept, _factors(kept, request), request, columns, notes, reader)
+    by_fold = any(FOLD in row.over for row in rows)
+    if over := [key for key in marginal_means.keys_of(request.average) if not (by_fold and key == FOLD)]:
         found, rows = marginal_means.over(rows, found, over, columns, request.names, notes)
         if declared:
             notes.append("the contrasts that the study declared are of settings by themselves: without --average")
@@ -127,8 +129,7 @@ def _whole_study(table: Table, runs: Sequence[Run], kept: Sequence[Run], request
     others = [run for run in _merge_repeats(rest, []) if table.columns[0].split != "test" or not _is_closed(run)]
     derived_scores.add(others, {each.metric for each in declared_contrasts.declared([*kept, *others])}, reader)
     study = [*(run for run in kept if words & set(_declares(run))), *others]
-    found = factors.derive(study)
-    rows = _rows(study, found, table.columns, request.at, [], reader)
+    found, rows = _settings(study, factors.derive(study), request, table.columns, [], reader)
     return replace(table, factors=found, rows=rows, notes=[], warnings=[])
 
 
@@ -227,16 +228,32 @@ def _has(run: Run, split: str) -> bool:
 def _factors(runs: Sequence[Run], request: Request) -> Factors:
     """Return the factors that were requested, or else those that were varied. A pivot's factor is among them."""
     across = full(request.columns) if request.columns else None
+    found = factors.derive(runs)
     if request.rows:
         keys = [*map(full, request.rows), *([across] if across else [])]
-        return factor_words.chosen(
-            runs, [*keys, *(key for key in marginal_means.keys_of(request.average) if key not in keys)]
-        )
-    found = factors.derive(runs)
+        averaged = [*marginal_means.keys_of(request.average), *([FOLD] if FOLD in found.keys else [])]
+        return factor_words.chosen(runs, [*keys, *dict.fromkeys(key for key in averaged if key not in keys)])
     if across is not None and across not in found.keys:
         varied = ", ".join(map(short, found.keys)) or "nothing"
         raise UsageError(f"--columns {short(across)} must be a factor of the runs, and in them {varied} varies")
     return found
+
+
+def _settings(
+    runs: Sequence[Run],
+    found: Factors,
+    request: Request,
+    columns: Sequence[Column],
+    notes: list[str],
+    reader: Reader,
+) -> tuple[Factors, list[Row]]:
+    """Return the factors and their rows. Folds are averaged over, unless the request names them as rows or columns."""
+    if FOLD not in found.keys:
+        folds.tell_of_single(runs, notes)
+    rows = _rows(runs, found, columns, request.at, notes, reader)
+    if FOLD in found.keys and FOLD not in (*request.rows, request.columns):
+        return folds.average(rows, found, columns, request.names, notes)
+    return found, rows
 
 
 def _rows(

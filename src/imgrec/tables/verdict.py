@@ -128,7 +128,7 @@ def _sentence(table: Table, column: Column, number: int, standing: Standing) -> 
     if standing.incomparable:
         return f"{column.label}: the settings are not compared, as they are of {standing.incomparable}."
     if standing.first is None:
-        return f"{column.label}: no run has a score yet."
+        return f"{column.label}: no setting has a score yet."
     if standing.second is None or standing.found is None:
         return _single_sentence(table, column, number, standing.first)
     if standing.doubts:

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from imgrec import checkpoint, networks
 from imgrec.config import serialize
 from imgrec.config.changes import needs_whole_epoch
+from imgrec.config.held_out import TEST_KEYS, VALIDATION_KEYS
 from imgrec.config.root import Config
 from imgrec.data.inventory import Inventory
 from imgrec.errors import RunError, UsageError, shown
@@ -246,8 +247,8 @@ def _first_names(classes: Sequence[str]) -> str:
 def _same_images(known: Meta, config: Config, seen: Inventory) -> bool:
     """Return True if the images, their splits and their order are those of the checkpoint."""
     now = serialize.flat(config)
-    sizes = (key for key in known.config if key in ("data.val_size", "data.test_size"))
-    return seen.known_as(known.fingerprint) is not None and all(now.get(key) == known.config[key] for key in sizes)
+    drawn = (key for key in known.config if key in (*VALIDATION_KEYS, *TEST_KEYS))
+    return seen.known_as(known.fingerprint) is not None and all(now.get(key) == known.config[key] for key in drawn)
 
 
 def _difference(own: Mapping[str, Tensor], found: Mapping[str, Tensor]) -> str | None:

@@ -1,10 +1,10 @@
 """Define data=arrays."""
 
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING
 
 from omegaconf import MISSING
 
-from imgrec.config.data import Data, refuse_size, refuse_split_seed, split_seed_setting
+from imgrec.components.own_images import OwnImages
 from imgrec.config.fields import setting
 from imgrec.config.registry import register
 from imgrec.errors import UsageError
@@ -16,10 +16,8 @@ if TYPE_CHECKING:
 
 
 @register("data", "arrays")
-class Arrays(Data):
+class Arrays(OwnImages):
     """Your own arrays: data.root=FILE.npz with train_images and train_labels, and val_* and test_* if there are any."""
-
-    named_by_root: ClassVar[bool] = True
 
     root: str = setting(MISSING, "the .npz file", identity=False)
     image_size: int = setting(32, "side of the images, which must have it, in pixels", at_least=8, at_most=4096)
@@ -29,19 +27,11 @@ class Arrays(Data):
     test_size: float = setting(
         0.1, "test images when there is no test_images: a share below 1, a count from 1; 0: none"
     )
-    split_seed: int = split_seed_setting()
 
     def __post_init__(self) -> None:
         super().__post_init__()
         if not self.root.strip():
             raise UsageError("data.root must be a .npz file, got ''; add data.root=FILE.npz")
-        for key in ("val_size", "test_size"):
-            refuse_size(f"data.{key}", getattr(self, key))
-        refuse_split_seed(self.split_seed, self.val_size)
-
-    @property
-    def side(self) -> int:
-        return self.image_size
 
     def look(self) -> "Inventory":
         """Return the inventory; the file's bytes identify the images, but not its place."""

@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from imgrec.components.published import PublishedData
 from imgrec.config.fields import setting
+from imgrec.config.held_out import HeldOutData
 from imgrec.config.registry import register
 
 if TYPE_CHECKING:
@@ -32,9 +33,13 @@ class Cifar100(PublishedData):
         return cifar100_files.PUBLISHED
 
     def class_counts(self, listing: "Listing | None" = None) -> tuple[list[int], int]:
-        """See `Data`. No file is opened."""
+        """See `Data`. No file is opened, unless folds divide the fine classes unequally among the coarse ones."""
         fine, val = super().class_counts(listing)
-        return (fine, val) if self.labels == "fine" else ([sum(fine) // 20] * 20, val)
+        if self.labels == "fine":
+            return fine, val
+        if len(set(fine)) > 1:
+            return HeldOutData.class_counts(self, listing)
+        return [sum(fine) // 20] * 20, val
 
     def load(self, listing: "Listing | None" = None) -> "Source":
         """See `data.cifar100.load`."""

@@ -2,8 +2,9 @@
 
 from typing import TYPE_CHECKING
 
-from imgrec.config.data import Data, refuse_split_seed, split_seed_setting
+from imgrec.config.data import Data
 from imgrec.config.fields import setting
+from imgrec.config.held_out import HeldOutData
 from imgrec.config.registry import register
 from imgrec.errors import UsageError
 
@@ -17,7 +18,7 @@ _TEST_SIZE = 360
 
 
 @register("data", "digits")
-class Digits(Data):
+class Digits(HeldOutData):
     """1 797 real handwritten digits out of scikit-learn (8x8, upsampled to 32x32x3): no network needed."""
 
     val_size: int = setting(
@@ -27,17 +28,15 @@ class Digits(Data):
         below=1437,
         way_out="digits has 1437 images outside its test split; use 180",
     )
-    split_seed: int = split_seed_setting()
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        refuse_split_seed(self.split_seed, self.val_size)
         if 0 < self.val_size < 10:
             raise UsageError(f"data.val_size must be 0 or at least 10 (one image a class), got {self.val_size}")
 
     @property
     def has_validation(self) -> bool:
-        return self.val_size > 0
+        return self.validates
 
     def moved(self, root: str) -> Data:
         raise UsageError(f"--data-root={root} does not apply: the digits are embedded; leave it out")
@@ -50,11 +49,11 @@ class Digits(Data):
 
     def class_counts(self, listing: "Listing | None" = None) -> tuple[list[int], int]:
         """See `Data`. No image is loaded."""
-        from imgrec.data.split import quotas
+        from imgrec.data.split import held_out_sizes, quotas
 
         rest = [size - out for size, out in zip(_SIZES, quotas(_SIZES, _TEST_SIZE).tolist(), strict=True)]
-        held_out = quotas(rest, self.val_size).tolist()
-        return [size - out for size, out in zip(rest, held_out, strict=True)], self.val_size
+        out_k = held_out_sizes(self, rest)
+        return [size - out for size, out in zip(rest, out_k.tolist(), strict=True)], int(out_k.sum())
 
     def load(self, listing: "Listing | None" = None) -> "Source":
         """See `data.digits.load`."""

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from omegaconf import MISSING
 
-from imgrec.config.data import Data, refuse_size, refuse_split_seed, split_seed_setting
+from imgrec.components.own_images import OwnImages
 from imgrec.config.fields import setting
 from imgrec.config.registry import register
 from imgrec.errors import UsageError
@@ -17,21 +17,18 @@ if TYPE_CHECKING:
 
 
 @register("data", "folder")
-class Folder(Data):
+class Folder(OwnImages):
     """Your own images: data.root=DIR with one sub-folder a class, with or without train/, val/, test/ above them."""
 
-    named_by_root: ClassVar[bool] = True
     streams: ClassVar[bool] = True
 
     root: str = setting(MISSING, "the folder of images", identity=False)
-    image_size: int = setting(32, "side that every image is resized to, in pixels", at_least=8, at_most=4096)
     val_size: float = setting(
         0.1, "validation images when there is no val/ folder: a share below 1, a count from 1; 0: none"
     )
     test_size: float = setting(
         0.1, "test images when there is no test/ folder: a share below 1, a count from 1; 0: none"
     )
-    split_seed: int = split_seed_setting()
     on_error: str = setting(
         "raise", "an image that cannot be read: raise stops and names it, skip leaves it out", among=("raise", "skip")
     )
@@ -45,18 +42,11 @@ class Folder(Data):
                 "data.resident must be auto or false for a folder, whose images are read from disk batch by batch, got"
                 " 'true'; leave it out"
             )
-        for key in ("val_size", "test_size"):
-            refuse_size(f"data.{key}", getattr(self, key))
-        refuse_split_seed(self.split_seed, self.val_size)
         if self.prune and self.on_error == "skip":
             raise UsageError(
                 "data.prune needs data.on_error=raise, as it asks for every image's loss, got 'skip'; delete what"
                 " cannot be read, or drop one of the two"
             )
-
-    @property
-    def side(self) -> int:
-        return self.image_size
 
     @property
     def resizable(self) -> bool:

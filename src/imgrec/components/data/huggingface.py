@@ -1,10 +1,10 @@
 """Define data=huggingface."""
 
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING
 
 from omegaconf import MISSING
 
-from imgrec.config.data import Data, refuse_size, refuse_split_seed, split_seed_setting
+from imgrec.components.own_images import OwnImages
 from imgrec.config.fields import setting
 from imgrec.config.registry import register
 from imgrec.errors import UsageError
@@ -16,10 +16,8 @@ if TYPE_CHECKING:
 
 
 @register("data", "huggingface")
-class HuggingFace(Data):
+class HuggingFace(OwnImages):
     """A data set of Hugging Face: data.root=NAME of the hub, or a folder; needs the extra "huggingface"."""
-
-    named_by_root: ClassVar[bool] = True
 
     root: str = setting(
         MISSING, "its name on the hub, or a folder: one of save_to_disk, of Parquet files or of images", identity=False
@@ -31,28 +29,16 @@ class HuggingFace(Data):
     train_split: str = setting("train", "the split to train on", identity=False)
     val_split: str = setting("", "the validation split; empty: data.val_size of the training images", identity=False)
     test_split: str = setting("test", "the test split; empty: data.test_size of the training images", identity=False)
-    image_size: int = setting(32, "side that every image is resized to, in pixels", at_least=8, at_most=4096)
     val_size: float = setting(0.1, "validation images without data.val_split: a share below 1, a count from 1; 0: none")
     test_size: float = setting(0.1, "test images without data.test_split: a share below 1, a count from 1; 0: none")
-    split_seed: int = split_seed_setting()
 
     def __post_init__(self) -> None:
         super().__post_init__()
         for key, example in (("root", "uoft-cs/cifar10"), ("train_split", "train")):
             if not getattr(self, key).strip():
                 raise UsageError(f"data.{key} must not be empty; add data.{key}={example}, for example")
-        for key in ("val_size", "test_size"):
-            refuse_size(f"data.{key}", getattr(self, key))
-        refuse_split_seed(self.split_seed, self.val_size)
-        if self.split_seed and self.val_split:
-            raise UsageError(
-                f"data.split_seed={self.split_seed} varies the validation split, and data.val_split={self.val_split}"
-                " names one; give one of the two alone"
-            )
-
-    @property
-    def side(self) -> int:
-        return self.image_size
+        if self.val_split:
+            self.refuse_own_split(f"data.val_split={self.val_split} names one", "give one of the two alone")
 
     @property
     def resizable(self) -> bool:
