@@ -87,6 +87,16 @@ def test_the_best_epoch_is_shown_and_the_last_on_request(table: Table, runs: Pat
     assert " over n seeds at the last epoch. " in shown.note("Mean ± ")
 
 
+@pytest.mark.parametrize(("split", "at", "flatters"), [("val", "best", 1), ("val", "last", 0), ("test", "best", 0)])
+def test_a_validation_score_of_the_epoch_that_it_chose_is_told_of(
+    table: Table, runs: Path, split: str, at: str, flatters: int
+) -> None:
+    everywhere = [score("top1", 0.5, split=each, at=place) for each in ("val", "test") for place in ("best", "last")]
+    lay(runs, run("seed=0", *everywhere))
+    said = [note for note in table("--split", split, "--at", at).notes if "was chosen on these very validation" in note]
+    assert len(said) == flatters
+
+
 def test_without_a_best_epoch_the_last_is_shown_and_the_note_says_so(table: Table, runs: Path) -> None:
     lay(runs, run("seed=0", score("top1", 0.5)))
     shown = table()

@@ -1,14 +1,14 @@
 """Tell at which epoch, the best or the last, a table's scores were measured. Imports no torch."""
 
 import shlex
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
 from imgrec.tables import measured, run_score
 from imgrec.tables.column import Column
 from imgrec.tables.gather import Run
-from imgrec.tables.table import Table
+from imgrec.tables.table import Row, Table
 
 _BEST, _LAST = "the epoch with the best validation top1", "the last epoch"
 
@@ -25,10 +25,16 @@ def line(table: Table) -> str:
 
 
 def tell(table: Table) -> None:
-    """Note which scores are from the last epoch although others of the column, or of other settings, are from the best.
+    """Note what a reader must know of the epochs.
 
-    Scores of different epochs do not compare.
+    Validation scores of the best epoch are told of, and scores from the last epoch where others of the column, or of
+    other settings, are from the best: scores of different epochs do not compare.
     """
+    if any(column.split == "val" and "best" in row.cells[k].places for k, column, row in _cells(table)):
+        table.notes.append(
+            "The best epoch was chosen on these very validation images, so its validation scores are too high; --at last"
+            " or the test set are free of that."
+        )
     for column in table.columns:
         runs = [run for row in table.rows for run in row.runs]
         at_best, from_last = (_at(runs, column, table.at, place) for place in ("best", "last"))
@@ -48,6 +54,10 @@ def tell(table: Table) -> None:
             ways = [f"--protocol {shlex.quote(f'{column.protocol}:{other}')}" for other in others]
             told += f"; the best epoch was measured with other settings: {', '.join(ways)}"
         table.notes.append(told)
+
+
+def _cells(table: Table) -> Iterator[tuple[int, Column, Row]]:
+    return ((k, column, row) for k, column in enumerate(table.columns) for row in table.rows)
 
 
 def lost_best(run: Run) -> dict[str, Any] | None:
