@@ -32,8 +32,8 @@ def tell(table: Table) -> None:
     """
     if any(column.split == "val" and "best" in row.cells[k].places for k, column, row in _cells(table)):
         table.notes.append(
-            "The best epoch was chosen on these very validation images, so its validation scores are too high; --at last"
-            " or the test set are free of that."
+            "The best epoch was chosen on these very validation images, so its validation scores are too high; those"
+            " of --at last and of the test set are not."
         )
     for column in table.columns:
         runs = [run for row in table.rows for run in row.runs]
