@@ -5,11 +5,12 @@ BIN := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-slow test-faults gpu-check lint dev clean
+.PHONY: help demo test test-long test-slow test-faults gpu-check lint dev clean
 
 help:
 	@echo "make demo       install, train on the embedded digits, print the score (a few minutes, mostly the install)"
-	@echo "make test       install the dev tools, run the whole default test suite"
+	@echo "make test       install the dev tools, run the default test suite (five minutes)"
+	@echo "make test-long  the tests that take seconds each: whole sweeps, killed processes, clusters (minutes)"
 	@echo "make test-slow  the tests that take minutes, a browser, or the real CIFAR-10 (IMGREC_DATA_DIR)"
 	@echo "make test-faults  kills, damage, full disks, bad and hostile input: a table of what comes of each (25 minutes)"
 	@echo "make gpu-check  tests, speed and sharing on a GPU (ten minutes at most); REHEARSE=1 tries it out on the CPU"
@@ -21,7 +22,10 @@ demo: $(VENV)/.runtime
 	$(BIN)/imgrec train experiment=demo
 
 test: $(VENV)/.dev
-	$(BIN)/python -m pytest -m "not slow" -n auto --dist worksteal
+	$(BIN)/python -m pytest -m "not long and not slow" -n auto --dist worksteal
+
+test-long: $(VENV)/.dev
+	$(BIN)/python -m pytest -m "long and not slow" -n auto --dist worksteal
 
 test-slow: $(VENV)/.dev
 	$(BIN)/python -m pytest -m slow

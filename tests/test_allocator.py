@@ -23,6 +23,7 @@ print(given_back, page_faults() if keep_freed_memory() else "not glibc")
 """
 
 
+@pytest.mark.long
 def test_a_large_tensor_is_paid_for_page_by_page_only_once() -> None:
     done = subprocess.run([sys.executable, "-c", PROBE], capture_output=True, text=True, check=True)
     given_back, _, kept = done.stdout.strip().partition(" ")

@@ -55,6 +55,7 @@ def made(place: Path) -> list[str]:
     return sorted(path.name for path in place.glob("hparams-*"))
 
 
+@pytest.mark.long
 def test_the_columns_of_a_sweep_and_of_a_run_after_it_are_what_differs_and_the_scores(
     tiny: list[str], command: Callable[..., tuple[int, str, str]], workplace: Path
 ) -> None:

@@ -393,6 +393,7 @@ def test_evaluate_refuses(imgrec: Callable[..., Said], finished: Path, arguments
     assert sentence in err
 
 
+@pytest.mark.long
 def test_evaluate_away_from_the_images_names_their_option(
     imgrec: Callable[..., Said], tiny: list[str], photos: Path, workplace: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -471,6 +472,7 @@ def test_version(imgrec: Callable[..., Said]) -> None:
     assert imgrec("--version")[1] == f"imgrec {package.__version__}\n"
 
 
+@pytest.mark.long
 def test_images_that_changed_since_the_run_are_not_measured_as_its_test_set(
     imgrec: Callable[..., Said], tiny: list[str], photos: Path
 ) -> None:

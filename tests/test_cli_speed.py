@@ -41,6 +41,7 @@ def test_the_list_of_keys_loads_no_torch() -> None:
 
 
 @pytest.mark.parametrize("override", ["model=resnet5O", "optimizer.lr=-1", "optimizer.learning_rate=0.1"])
+@pytest.mark.long
 def test_a_bad_value_is_refused_without_torch(override: str) -> None:
     code, loaded = loaded_by("train", override)
     assert code == 2

@@ -155,6 +155,7 @@ def test_a_run_that_goes_on_with_other_code(
     outcome(f"a run {made.__name__.replace('_', ' ')} that goes on, code={rule}", said or "accepted")
 
 
+@pytest.mark.long
 def test_a_run_of_two_codes_says_so_ever_after(words: list[str], told: Callable[[], str]) -> None:
     """Permission to continue is given once: it is no part of the command that `resume=RUN` repeats."""
     alter(Path("run"), by_other_code)
@@ -178,6 +179,7 @@ def test_a_run_without_a_state_begins_with_the_code_that_is_there(words: list[st
     assert (record.code, record.code_since) == (codebase.of_run(), [])
 
 
+@pytest.mark.long
 def test_a_new_folder_is_a_way_out(words: list[str]) -> None:
     alter(Path("run"), by_other_code)
     alter(Path("run"), cut)
@@ -207,6 +209,7 @@ def clone(tmp_path: Path) -> Path:
     return tmp_path / "clone"
 
 
+@pytest.mark.long
 def test_an_edited_formula_is_told_of_at_once(clone: Path, words: list[str], workplace: Path) -> None:
     """A new process reports it, as after an edit, without importing torch."""
 
@@ -244,6 +247,7 @@ def swept(tiny: list[str], one_run: Path) -> tuple[list[str], Path]:
     return words, jobs[0].folder
 
 
+@pytest.mark.long
 def test_a_sweep_tells_of_other_code_once(
     swept: tuple[list[str], Path], command: Callable[..., Said], workplace: Path
 ) -> None:
@@ -263,6 +267,7 @@ def test_a_sweep_tells_of_other_code_once(
     assert tree(folder) == before
 
 
+@pytest.mark.long
 def test_a_sweep_with_a_run_to_go_on_with_is_refused(
     swept: tuple[list[str], Path], command: Callable[..., Said], workplace: Path
 ) -> None:

@@ -49,6 +49,7 @@ def test_each_command_trains_a_few_batches(imgrec: Callable[..., Any]) -> None:
 
 
 @pytest.mark.parametrize("page", PAGES)
+@pytest.mark.long
 def test_their_python_runs_as_it_is(page: str, workplace: Path, imgrec: Callable[..., Any]) -> None:
     blocks = re.findall(r"```python\n(.+?)```", (ROOT / f"docs/{page}.md").read_text(), re.DOTALL)
     (workplace / "dense.py").write_text("\n".join(blocks))

@@ -44,6 +44,7 @@ def examples(workplace: Path) -> Path:
     return workplace
 
 
+@pytest.mark.long
 def test_what_the_page_on_extending_adds_is_there(examples: Path, imgrec: Callable[..., Any]) -> None:
     script = """
         from pathlib import Path
@@ -94,6 +95,7 @@ def test_what_the_page_on_extending_adds_is_there(examples: Path, imgrec: Callab
     assert child.wait() == 0, child.log.read_text()
 
 
+@pytest.mark.long
 def test_the_readmes_python_gives_scores_and_names(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """It runs one epoch of a smaller network instead of the demo's, on any images."""
     import torch
@@ -107,6 +109,7 @@ def test_the_readmes_python_gives_scores_and_names(workplace: Path, monkeypatch:
     assert set(names["names"]) <= set("0123456789")  # type: ignore[arg-type]
 
 
+@pytest.mark.long
 def test_the_page_on_python_runs_as_it_is(imgrec: Callable[..., Any], workplace: Path) -> None:
     """Its blocks run one after the other, with one epoch instead of the demo's, and a smaller network."""
     blocks = re.findall(r"```python\n(.+?)```", (ROOT / "docs/python.md").read_text(), re.DOTALL)

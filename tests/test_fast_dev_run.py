@@ -26,6 +26,7 @@ def place(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return folder
 
 
+@pytest.mark.long
 def test_it_goes_through_training_validation_and_test_and_leaves_nothing(
     command: Callable[..., Said], tiny: list[str], workplace: Path, place: Path
 ) -> None:

@@ -204,6 +204,7 @@ def test_nothing_is_cut_or_covered(runs: Path, drawn: Callable[..., Figure], wor
 
 
 @pytest.mark.parametrize(("kind", "width"), [("dots", "column"), ("cost", "page")])
+@pytest.mark.long
 def test_twenty_settings_with_long_names_fit(
     workplace: Path, drawn: Callable[..., Figure], kind: str, width: str
 ) -> None:
@@ -305,6 +306,7 @@ print("loaded", *{"torch", "lightning", "pandas", "altair", "matplotlib.pyplot"}
 """
 
 
+@pytest.mark.long
 def test_the_same_runs_give_the_same_bytes_whatever_a_user_has_set(runs: Path, command: Callable[..., Said]) -> None:
     Path("matplotlibrc").write_text("lines.linewidth: 9\nfont.size: 20\naxes.grid: True\n")
     environment = {**os.environ, "PYTHONHASHSEED": "7", "MPLCONFIGDIR": str(Path.cwd())}
@@ -363,6 +365,7 @@ def test_a_wrong_word_is_refused(runs: Path, command: Callable[..., Said], words
     assert not Path("figure.pdf").exists()
 
 
+@pytest.mark.long
 def test_what_a_figure_has_no_room_for_is_refused(workplace: Path, command: Callable[..., Said]) -> None:
     for k in range(21):
         path = lay(Path("outputs"), run(f"optimizer.lr={k + 1}", score("top1", 0.5), cost={"seconds": 1.0}))

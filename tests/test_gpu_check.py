@@ -15,6 +15,7 @@ def checked(**variables: str) -> "subprocess.CompletedProcess[str]":
     return subprocess.run([sys.executable, str(CHECK)], env=environment, capture_output=True, text=True)
 
 
+@pytest.mark.long
 def test_a_machine_without_a_gpu_is_told_in_a_line() -> None:
     done = checked()
     assert done.returncode == 1

@@ -84,6 +84,7 @@ def network_of(config: Config, device: torch.device) -> nn.Module:
 @pytest.mark.filterwarnings("ignore:Accessing the data pointer")
 @pytest.mark.usefixtures("gpu", "workplace")
 @pytest.mark.parametrize("choices", CHOICES, ids="-".join)
+@pytest.mark.long
 def test_a_step_neither_copies_nor_waits(choices: tuple[str, ...]) -> None:
     config = launch.compose(["data=cifar10", *choices])
     pixels_nchw, labels_n = np.zeros((40, 3, 32, 32), np.uint8), np.arange(40) % 10

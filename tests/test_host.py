@@ -122,6 +122,7 @@ def test_a_run_that_fails_leaves_the_process_as_it_found_it(host: Path, tiny: li
     assert_untouched(before)
 
 
+@pytest.mark.long
 def test_runs_of_several_threads_are_carried_out_one_after_the_other(tiny: list[str], one_run: Path) -> None:
     found: dict[int, launch.Outcome] = {}
 

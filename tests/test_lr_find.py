@@ -18,6 +18,7 @@ from imgrec.lr_find import RangeTest, lr_find
 Said = tuple[int, str, str]
 
 
+@pytest.mark.long
 def test_it_suggests_a_rate_with_the_command_that_takes_it(
     tiny: list[str], command: Callable[..., Said], workplace: Path
 ) -> None:

@@ -53,6 +53,7 @@ def test_a_notebook_is_stored_as_it_ran_small_and_without_traces_of_a_machine(pa
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+@pytest.mark.long
 def test_a_notebook_runs_and_its_stored_outputs_have_the_form_of_fresh_ones(path: Path, tmp_path: Path) -> None:
     """It runs one epoch of a small network, so that numbers differ, but words, lines and figures do not."""
     notebook = nbformat.read(path, as_version=4)

@@ -58,6 +58,7 @@ def test_each_record_is_read_and_its_network_gives_its_scores(older: Path, comma
     "name",
     [pytest.param(name, marks=[pytest.mark.slow] * (name in ("average", "distributed"))) for name in MADE["RUNS"]],
 )
+@pytest.mark.long
 def test_a_cut_run_goes_on_and_ends_as_the_whole_one(name: str, older: Path, imgrec: Callable[..., Any]) -> None:
     """The bits are equal wherever the present version repeats the whole run bit for bit: similar CPU and libraries."""
     for kind in ("cut", "repeated"):
@@ -72,6 +73,7 @@ def test_a_cut_run_goes_on_and_ends_as_the_whole_one(name: str, older: Path, img
         torch.testing.assert_close(state(cut)["state_dict"][key], value, rtol=1e-2, atol=1e-3)
 
 
+@pytest.mark.long
 def test_a_half_done_sweep_is_tabled_as_it_was_and_does_the_rest(older: Path, command: Callable[..., Said]) -> None:
     code, out, _ = command("table", "sweep", "--format", "csv")
     assert code == 0
@@ -94,6 +96,7 @@ def test_a_tuned_sweep_keeps_what_won(older: Path, command: Callable[..., Said])
     assert json.loads((older / "tuned/tuning.json").read_text()) == json.loads(tuned)
 
 
+@pytest.mark.long
 def test_a_search_goes_on_with_its_trials(older: Path, command: Callable[..., Said]) -> None:
     code, _, err = command("train", *MADE["SEARCH"], "sweep.trials=4", OTHER_CODE)
     assert code == 0, err

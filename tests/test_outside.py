@@ -132,6 +132,7 @@ def test_a_refusal_names_every_component_that_is_missing() -> None:
     )
 
 
+@pytest.mark.long
 def test_an_edited_file_is_other_code_and_a_comment_is_none(
     parts: Path, words: list[str], imgrec: Callable[..., Any]
 ) -> None:
@@ -170,6 +171,7 @@ class Mine(Protocol):
 """
 
 
+@pytest.mark.long
 def test_a_protocol_is_tried_before_training_and_its_mended_code_finishes_the_run(
     tiny: list[str], undisturbed: Callable[..., Path], imgrec: Callable[..., Any], command: Callable[..., Said]
 ) -> None:
@@ -236,6 +238,7 @@ class Hooks(LightningCallback):
 """
 
 
+@pytest.mark.long
 def test_a_callback_that_fails_in_a_resumed_run_is_not_told_as_a_damaged_checkpoint(
     tiny: list[str], imgrec: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -271,6 +274,7 @@ class Poly(Loss):
 """
 
 
+@pytest.mark.long
 def test_a_class_that_a_program_defines_anew_is_other_code_with_its_own_defaults(
     words: list[str], tiny: list[str], python: Callable[[str], str], workplace: Path
 ) -> None:
@@ -304,6 +308,7 @@ def test_a_class_that_a_program_defines_anew_is_other_code_with_its_own_defaults
     assert "trainer.devices=2 needs processes that have loss=poly too, and a program defines it" in said
 
 
+@pytest.mark.long
 def test_one_choice_s_silent_key_is_not_another_s(
     parts: Path, python: Callable[[str], str], command: Callable[..., Said], tiny: list[str]
 ) -> None:
@@ -424,6 +429,7 @@ def test_a_name_that_another_file_has_is_told_with_that_file(imgrec: Callable[..
     assert f"--components two.py cannot be loaded: {told}" in one_line(child.log.read_text())
 
 
+@pytest.mark.long
 def test_a_job_loads_the_files_that_it_carries_as_they_were(
     parts: Path, words: list[str], python: Callable[[str], str]
 ) -> None:
@@ -455,6 +461,7 @@ def test_a_job_loads_the_files_that_it_carries_as_they_were(
 
 
 @pytest.mark.parametrize("imported", ["importlib.metadata", "importlib_metadata"])
+@pytest.mark.long
 def test_an_installed_package_s_components_are_there_and_recorded_with_its_version(
     workplace: Path, words: list[str], python: Callable[[str], str], imported: str
 ) -> None:
@@ -531,6 +538,7 @@ class OwnRate(Optimizer):
 """
 
 
+@pytest.mark.long
 def test_a_component_whose_results_have_another_form_is_refused(
     python: Callable[[str], str], tiny: list[str], workplace: Path
 ) -> None:

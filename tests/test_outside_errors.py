@@ -116,6 +116,7 @@ TOLD = {
 }
 
 
+@pytest.mark.long
 def test_what_an_outside_component_raises_is_told_with_its_name_file_and_line_and_recorded(
     python: Callable[[str], str], tiny: list[str], workplace: Path
 ) -> None:

@@ -16,6 +16,7 @@ Said = tuple[int, str, str]
 ODD = "Fotos für 日本, [neu] it's = $x"
 
 
+@pytest.mark.long
 def test_a_run_over_a_path_of_any_text(
     command: Callable[..., Said], tiny: list[str], tiny_images: Path, workplace: Path
 ) -> None:

@@ -62,6 +62,7 @@ def test_a_run_needs_nobody_who_reads(
     outcome(before.__name__.replace("_", ", "), "the run finishes; its train.log has what it said")
 
 
+@pytest.mark.long
 def test_a_full_stdout_costs_the_print_alone(
     tiny: list[str], imgrec: Callable[..., Any], outcome: Callable[[str, str], None]
 ) -> None:
@@ -130,6 +131,7 @@ def test_a_backslash_is_one(tiny: list[str], command: Callable[..., Said], workp
     assert status(r"a\b's") == "finished"
 
 
+@pytest.mark.long
 def test_damaged_files_of_a_sweep_are_named(tiny: list[str], command: Callable[..., Said], workplace: Path) -> None:
     folder = workplace / "sweep"
     folder.mkdir()

@@ -140,6 +140,7 @@ def test_a_probe_of_other_images_is_refused(
         evaluate.evaluate(finished, protocol="knn", data_root=other)
 
 
+@pytest.mark.long
 def test_a_protocol_of_the_user_learns_too(tiny: list[str], imgrec: Callable[..., Any], workplace: Path) -> None:
     (workplace / "nearest_mean.py").write_text(
         """

@@ -32,6 +32,7 @@ def test_the_public_names_stay() -> None:
 # ---- sweep
 
 
+@pytest.mark.long
 def test_a_sweep_returns_its_runs_in_order_and_goes_on(tiny: list[str]) -> None:
     words = [*tiny, "trainer.max_epochs=1", "hydra.sweep.dir=runs"]
     first = imgrec.sweep([*words, "seed=1"])
@@ -42,6 +43,7 @@ def test_a_sweep_returns_its_runs_in_order_and_goes_on(tiny: list[str]) -> None:
     assert len(imgrec.load_runs("runs")) == 2
 
 
+@pytest.mark.long
 def test_a_sweep_with_a_failing_run_raises_and_keeps_the_others(tiny: list[str]) -> None:
     words = [*tiny, "trainer.max_epochs=1", "hydra.sweep.dir=runs", "optimizer.lr=0.001,1e30"]
     with pytest.raises(RunError, match=r"1 of 2 runs failed"):
@@ -161,6 +163,7 @@ def test_numbers_that_are_no_probabilities_are_told_as_such(
 # ---- parts
 
 
+@pytest.mark.long
 def test_the_parts_are_those_of_the_run(tiny: list[str], undisturbed: Callable[..., Path]) -> None:
     """Trained by a plain Trainer, they give the losses that the run's curves have."""
     words = [*tiny, "trainer.max_epochs=2", "augment=crop_flip"]

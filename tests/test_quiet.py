@@ -72,6 +72,7 @@ def said(child: Any, code: int = 0) -> str:
     return text
 
 
+@pytest.mark.long
 def test_a_run_says_nothing_of_its_libraries(tiny: list[str], imgrec: Callable[..., Any]) -> None:
     assert "epoch 2/2" in said(imgrec("train", *tiny, *RICH, "hydra.run.dir=run", before=as_a_user()))
 

@@ -274,6 +274,7 @@ def test_the_least_difference_that_n_seeds_see_needs_just_these_seeds(n: int, is
 
 @given(ratios, st.booleans())
 @seeded
+@pytest.mark.long
 def test_the_seeds_that_an_effect_needs_see_it_and_one_less_does_not(ratio: float, is_paired: bool) -> None:
     assume(is_paired or ratio > 0.04)
     n = comparison(is_paired=is_paired).seeds_for(ratio)

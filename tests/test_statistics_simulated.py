@@ -86,6 +86,7 @@ def check_of_both(found: Rates) -> None:
 
 
 @pytest.mark.parametrize("runs", [2, 5])
+@pytest.mark.long
 def test_intervals_of_these_images_cover_and_err_as_stated(runs: int) -> None:
     check_of_seeds(rates(SAME, runs, 1000), runs, is_null=True)
 
@@ -151,6 +152,7 @@ def run_against_run(world: World, repetitions: int) -> Rates:
 
 
 @pytest.mark.parametrize("images", [360, pytest.param(10_000, marks=pytest.mark.slow)])
+@pytest.mark.long
 def test_a_run_against_a_run_errs_as_seldom_as_stated(images: int) -> None:
     equal = run_against_run(World(accuracy=0.9, difficulty=2.0, taste=0.5, seed=0.0, images=images), 4000)
     assert equal.of("p") <= LEVEL + equal.margin

@@ -103,6 +103,7 @@ def test_a_run_comes_out_bit_equal_in_another_process_and_stays_untouched(
     assert files(Path("runs/one")) == before
 
 
+@pytest.mark.long
 def test_an_interrupted_verification_goes_on(tiny: list[str], imgrec: Callable[..., Any]) -> None:
     words = [*tiny, "trainer.max_epochs=4"]
     assert imgrec("train", *words, "hydra.run.dir=run").wait() == 0
@@ -120,6 +121,7 @@ def test_an_interrupted_verification_goes_on(tiny: list[str], imgrec: Callable[.
     assert files(Path("run")) == before
 
 
+@pytest.mark.long
 def test_a_run_that_was_interrupted_is_that_of_the_straight_repetition(
     tiny: list[str], imgrec: Callable[..., Any]
 ) -> None:
@@ -149,6 +151,7 @@ def test_what_the_run_left_to_the_machine_is_taken_from_its_record(tiny: list[st
     assert rows["config"]["trainer.accelerator"] == "cpu"
 
 
+@pytest.mark.long
 def test_the_first_row_that_drifts_is_named(verify: Callable[..., Said], verified: Path) -> None:
     rows = read_curves(verified / "curves.csv")
     text = (verified / "curves.csv").read_text()

@@ -7,6 +7,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 ROOT = Path(__file__).parents[1]
 SMALL = [
     "experiment=demo",
@@ -106,6 +108,7 @@ def walks() -> Iterator[tuple[str, list[str]]]:
         yield title, [name for _, name in steps]
 
 
+@pytest.mark.long
 def test_the_functions_of_each_walk_are_called_in_its_order(imgrec: Callable[..., Any], workplace: Path) -> None:
     told = list(walks())
     assert len(told) == 4

@@ -73,6 +73,7 @@ def test_a_run_is_carried_out_and_one_whose_job_fails_before_it_is_told_with_its
     ]
 
 
+@pytest.mark.long
 def test_runs_that_sbatch_refuses_are_not_begun_and_may_be_submitted_again(
     fake_slurm: Any,
     words: list[str],
@@ -96,6 +97,7 @@ def test_runs_that_sbatch_refuses_are_not_begun_and_may_be_submitted_again(
     assert not fake_slurm.jobs(), "as runs may be in the queue already"
 
 
+@pytest.mark.long
 def test_an_interrupted_sweep_leaves_its_jobs_and_goes_on_with_them_or_cancels_them(
     fake_slurm: Any, words: list[str], imgrec: Callable[..., Any], command: Callable[..., Said], workplace: Path
 ) -> None:
@@ -130,6 +132,7 @@ def test_an_interrupted_sweep_leaves_its_jobs_and_goes_on_with_them_or_cancels_t
     assert (code, "has no jobs in SLURM's queue" in out) == (0, True)
 
 
+@pytest.mark.long
 def test_a_job_s_end_from_outside_leaves_its_run_to_do_and_any_other_is_its_failure(
     fake_slurm: Any, words: list[str], imgrec: Callable[..., Any], command: Callable[..., Said], workplace: Path
 ) -> None:
@@ -162,6 +165,7 @@ def test_a_job_s_end_from_outside_leaves_its_run_to_do_and_any_other_is_its_fail
     )
 
 
+@pytest.mark.long
 def test_why_jobs_wait_is_told_with_what_helps(
     fake_slurm: Any, two_waiting_jobs: Callable[[], Any], command: Callable[..., Said], workplace: Path
 ) -> None:
@@ -179,6 +183,7 @@ def test_why_jobs_wait_is_told_with_what_helps(
     assert child.wait() == 1
 
 
+@pytest.mark.long
 def test_a_run_that_is_queued_again_and_again_without_a_step_is_given_up(
     fake_slurm: Any, two_waiting_jobs: Callable[[], Any], workplace: Path
 ) -> None:
@@ -222,6 +227,7 @@ def test_settings_that_sbatch_could_not_take_are_refused(words: list[str], word:
         compose([*words, word])
 
 
+@pytest.mark.long
 def test_a_node_refuses_other_code_than_the_run_was_submitted_with(
     fake_slurm: Any, words: list[str], imgrec: Callable[..., Any], command: Callable[..., Said], workplace: Path
 ) -> None:
@@ -239,6 +245,7 @@ def test_a_node_refuses_other_code_than_the_run_was_submitted_with(
     assert not Path(job["folder"]).exists()
 
 
+@pytest.mark.long
 def test_what_an_earlier_job_has_written_is_not_told_as_the_end_of_this_one(
     fake_slurm: Any, two_waiting_jobs: Callable[[], Any], words: list[str], imgrec: Callable[..., Any], workplace: Path
 ) -> None:
@@ -265,6 +272,7 @@ def test_what_an_earlier_job_has_written_is_not_told_as_the_end_of_this_one(
         ), said
 
 
+@pytest.mark.long
 def test_arrays_that_slurm_does_not_take_yet_are_submitted_as_others_end(
     fake_slurm: Any, words: list[str], imgrec: Callable[..., Any], workplace: Path
 ) -> None:
@@ -282,6 +290,7 @@ def test_arrays_that_slurm_does_not_take_yet_are_submitted_as_others_end(
     assert len(submitted()) == 3, "what was refused leaves nothing"
 
 
+@pytest.mark.long
 def test_what_the_user_s_environment_says_does_not_change_what_is_asked_for(
     fake_slurm: Any, words: list[str], imgrec: Callable[..., Any], workplace: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

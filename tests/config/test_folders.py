@@ -55,6 +55,7 @@ def folder(tmp_path: Path) -> Callable[[Mapping[str, str]], Path]:
     return laid
 
 
+@pytest.mark.long
 def test_choices_recipes_and_studies_of_ones_own_are_trained_swept_explained_and_gone_on_with(
     folder: Callable[[Mapping[str, str]], Path], tiny: list[str], command: Callable[..., Said], workplace: Path
 ) -> None:
@@ -227,6 +228,7 @@ def test_what_is_broken_after_the_folder_was_checked_is_refused_where_it_is_read
             of_study(["study=rates"])
 
 
+@pytest.mark.long
 def test_a_recipe_and_a_study_need_not_name_themselves(
     folder: Callable[[Mapping[str, str]], Path], command: Callable[..., Said], workplace: Path
 ) -> None:

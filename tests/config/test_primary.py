@@ -133,6 +133,7 @@ def test_it_is_no_part_of_what_a_run_is() -> None:
 
 
 @pytest.mark.parametrize("study", ["optimizers", "losses"])
+@pytest.mark.long
 def test_studies_declare_a_contrast_of_what_they_vary(study: str) -> None:
     (words,) = compose([f"study={study}", "data=digits"]).primary
     found = parse(words)

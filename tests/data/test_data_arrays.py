@@ -282,6 +282,7 @@ def test_a_file_that_is_not_there_is_refused(tmp_path: Path) -> None:
         compose(["data=arrays", "data.root=''"])
 
 
+@pytest.mark.long
 def test_an_epoch_ends_with_scores_and_the_file_may_move(
     workplace: Path, command: Callable[..., tuple[int, str, str]]
 ) -> None:

@@ -232,6 +232,7 @@ def test_noise_needs_another_class() -> None:
 # ---- a run
 
 
+@pytest.mark.long
 def test_a_run_tells_how_many_labels_were_changed(
     tiny: list[str], workplace: Path, command: Callable[..., tuple[int, str, str]]
 ) -> None:

@@ -120,6 +120,7 @@ def main(folder: Path, seed: int, count: int) -> None:
 @pytest.mark.parametrize(
     ("seed", "count"), [(0, 300), *(pytest.param(seed, 20_000, marks=pytest.mark.slow) for seed in range(1, 6))]
 )
+@pytest.mark.long
 def test_damaged_files_are_read_or_refused(tmp_path: Path, seed: int, count: int) -> None:
     done = subprocess.run(
         [sys.executable, "-W", "error", __file__, tmp_path, str(seed), str(count)],

@@ -89,6 +89,7 @@ def test_extreme_shapes_are_read(tmp_path: Path, kind: str, size: tuple[int, int
     assert decode(tmp_path / "a", 8).shape == (8, 8, 3)
 
 
+@pytest.mark.long
 def test_between_pillows_warning_and_our_limit_nothing_is_said(tmp_path: Path) -> None:
     Image.new("1", (9_900, 9_900), 1).save(tmp_path / "a.png")
     code = (
@@ -164,6 +165,7 @@ def test_metadata_that_explodes_is_refused(tmp_path: Path, make: Callable[[], by
     assert reason in refusal(tmp_path / "a")
 
 
+@pytest.mark.long
 def test_metadata_takes_little_memory(tmp_path: Path) -> None:
     makers = (
         text_bombs,

@@ -57,6 +57,7 @@ def test_a_file_of_another_user_is_refused() -> None:
             os.seteuid(before)
 
 
+@pytest.mark.long
 def test_too_many_open_files_are_no_fault_of_the_image(tmp_path: Path) -> None:
     draw(tmp_path / "a.png")
     code = (

@@ -159,6 +159,7 @@ def deepen(root: Path) -> Iterator[Callable[[str, int], None]]:
     subprocess.run(["rm", "-r", root], check=True)
 
 
+@pytest.mark.long
 def test_folders_deeper_than_python_recurses(root: Path, deepen: Callable[[str, int], None]) -> None:
     """1 300 folders of one letter fit into the 4 096 bytes that Linux allows for a path."""
     deepen("d", 1300)

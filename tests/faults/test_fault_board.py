@@ -20,6 +20,7 @@ def curves(folder: Path) -> dict[str, list[tuple[int, str]]]:
 
 
 @pytest.mark.parametrize("signum", [signal.SIGKILL, pytest.param(signal.SIGTERM, marks=pytest.mark.slow)])
+@pytest.mark.long
 def test_the_curves_go_on_without_doubled_or_missing_steps(
     tiny: list[str],
     imgrec: Callable[..., Any],
@@ -43,6 +44,7 @@ def test_the_curves_go_on_without_doubled_or_missing_steps(
     outcome(f"{signum.name} twice, TensorBoard on", "its curves equal the undisturbed run's, step by step")
 
 
+@pytest.mark.long
 def test_a_run_finishes_though_the_columns_of_hparams_cannot_be_written(
     tiny: list[str], command: Callable[..., tuple[int, str, str]], outcome: Callable[[str, str], None]
 ) -> None:

@@ -28,6 +28,7 @@ def flip_a_bit(path: Path, share: float) -> None:
 
 @pytest.mark.parametrize("harm", [cut_short, flip_a_bit])
 @pytest.mark.parametrize("shares", [SHARES[3::4], pytest.param(SHARES, marks=pytest.mark.slow)], ids=["some", "all"])
+@pytest.mark.long
 def test_a_damaged_checkpoint_costs_an_epoch_at_most(
     tiny: list[str],
     imgrec: Callable[..., Any],
@@ -55,6 +56,7 @@ def test_a_damaged_checkpoint_costs_an_epoch_at_most(
 
 
 @pytest.mark.parametrize("verified", [False, True])
+@pytest.mark.long
 def test_what_a_state_of_unknown_origin_leads_to_is_told_of_it(
     tiny: list[str],
     imgrec: Callable[..., Any],

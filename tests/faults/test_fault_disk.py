@@ -52,6 +52,7 @@ def refusal(child: Any) -> str:
     return last
 
 
+@pytest.mark.long
 def test_a_disk_that_fills_while_saving_beside_the_training(
     tiny: list[str],
     imgrec: Callable[..., Any],
@@ -107,6 +108,7 @@ def _contents(path: Path) -> bytes:
         ("logging", 0, 60, "curves.csv", True),
     ],
 )
+@pytest.mark.long
 def test_a_disk_that_fills_at_a_step(
     tiny: list[str],
     imgrec: Callable[..., Any],
@@ -153,6 +155,7 @@ def test_a_disk_without_room_for_a_folder(
     outcome(f"no room for a run's folder ({options})", said)
 
 
+@pytest.mark.long
 def test_a_disk_that_fills_in_a_sweep_costs_no_finished_run(
     tiny: list[str],
     imgrec: Callable[..., Any],

@@ -80,6 +80,7 @@ def fuzz(examples: int) -> None:
 
 
 @pytest.mark.parametrize("examples", [30, pytest.param(3000, marks=[pytest.mark.slow, pytest.mark.timeout(900)])])
+@pytest.mark.long
 def test_any_words_make_a_configuration_or_a_sentence(examples: int, outcome: Callable[[str, str], None]) -> None:
     fuzz(examples)
     outcome(f"{examples} commands of random words", "a checked configuration, or one sentence, each time")
@@ -151,6 +152,7 @@ def test_any_record_is_tabulated_or_named(
 
 
 @many(50, 2000)
+@pytest.mark.long
 def test_any_diagnostics_are_drawn_or_named(
     record_rows: dict[str, Any], command: Callable[..., Said], outcome: Callable[[str, str], None], files: int
 ) -> None:
@@ -173,6 +175,7 @@ def test_any_diagnostics_are_drawn_or_named(
 
 
 @many(8, 1200)
+@pytest.mark.long
 def test_any_checkpoint_is_gone_on_from_or_refused(
     tiny: list[str],
     imgrec: Callable[..., Any],

@@ -60,6 +60,7 @@ def in_the_middle(folder: Path) -> bool:
     ],
 )
 @pytest.mark.parametrize("kills", [3, pytest.param(25, marks=pytest.mark.slow)])
+@pytest.mark.long
 def test_kills_while_saving(
     tiny: list[str],
     imgrec: Callable[..., Any],
@@ -109,6 +110,7 @@ def killed_while_saving(child: Any, folder: Path, draws: random.Random) -> bool:
 
 @pytest.mark.parametrize("workers", [0, pytest.param(2, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("stride", [23, pytest.param(1, marks=pytest.mark.slow)])
+@pytest.mark.long
 def test_resume_at_every_step(
     tiny: list[str],
     imgrec: Callable[..., Any],

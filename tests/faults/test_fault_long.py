@@ -71,6 +71,7 @@ def test_fifty_epochs(
 @pytest.mark.parametrize(
     ("runs", "megabytes"), [(3, 8), pytest.param(100, 20, marks=[pytest.mark.slow, pytest.mark.timeout(900)])]
 )
+@pytest.mark.long
 def test_many_runs_of_one_sweep(
     tiny: list[str], outcome: Callable[[str, str], None], monkeypatch: pytest.MonkeyPatch, runs: int, megabytes: int
 ) -> None:

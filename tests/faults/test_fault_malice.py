@@ -228,6 +228,7 @@ def test_links_under_the_names_of_temporary_files(
     outcome("links elsewhere under the names of temporary files", "not followed, and removed")
 
 
+@pytest.mark.long
 def test_a_recorded_command_that_asks_for_a_secret(
     finished: Path,
     workplace: Path,
@@ -261,6 +262,7 @@ def carried_out(arguments: list[str], workplace: Path) -> subprocess.CompletedPr
     return subprocess.run(arguments, cwd=workplace, env=surroundings, capture_output=True, text=True, timeout=280)
 
 
+@pytest.mark.long
 def test_python_files_of_the_working_folder_are_no_modules(
     workplace: Path, outcome: Callable[[str, str], None]
 ) -> None:

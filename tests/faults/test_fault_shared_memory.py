@@ -54,6 +54,7 @@ def possible() -> None:
         pytest.param("ro,size=4k", 0, None, marks=pytest.mark.slow),
     ],
 )
+@pytest.mark.long
 def test_a_small_dev_shm_costs_speed_alone(
     tiny: list[str],
     imgrec: Callable[..., Any],
@@ -77,6 +78,7 @@ def test_a_small_dev_shm_costs_speed_alone(
     outcome(f"/dev/shm with {options}, data.num_workers={count}", lines[0] if lines else "the run, as ever")
 
 
+@pytest.mark.long
 def test_a_temporary_folder_too_long_for_sockets_costs_speed_alone_and_a_pool_refuses_it(
     tiny: list[str],
     imgrec: Callable[..., Any],

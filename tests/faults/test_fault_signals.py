@@ -51,6 +51,7 @@ def all_gone(pids: list[int]) -> bool:
     ],
     ids=lambda value: "-".join(each.name for each in value) if isinstance(value, tuple) else "",
 )
+@pytest.mark.long
 def test_no_worker_outlives_a_run_and_a_second_signal_ends_it_at_once(
     tiny: list[str],
     imgrec: Callable[..., Any],

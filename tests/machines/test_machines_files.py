@@ -19,6 +19,7 @@ _SLOW = [pytest.param(flock, marks=pytest.mark.slow) for flock in ("refused", ""
 
 
 @pytest.mark.parametrize("flock", ["local", *_SLOW])
+@pytest.mark.long
 def test_a_half_written_file_is_removed_by_its_own_machine_when_its_process_has_ended(
     node: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, flock: str
 ) -> None:

@@ -25,6 +25,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize("flock", FLOCKS)
+@pytest.mark.long
 def test_a_run_of_another_machine_is_refused_while_it_lives_and_goes_on_after_its_death(
     node: Callable[..., Any], folder: Path, flock: str
 ) -> None:
@@ -67,6 +68,7 @@ def test_clocks_that_are_off_by_a_day_change_nothing(node: Callable[..., Any], f
     assert others[1].ask("take", folder) == "taken"
 
 
+@pytest.mark.long
 def test_on_one_machine_the_end_of_the_process_is_seen_at_once_also_without_flock(
     node: Callable[..., Any], folder: Path
 ) -> None:
@@ -83,6 +85,7 @@ def test_on_one_machine_the_end_of_the_process_is_seen_at_once_also_without_floc
 
 
 @pytest.mark.parametrize("flock", FLOCKS)
+@pytest.mark.long
 def test_a_process_that_was_stopped_for_longer_than_its_lease_leaves_the_run_to_the_one_that_took_it(
     node: Callable[..., Any], folder: Path, flock: str
 ) -> None:

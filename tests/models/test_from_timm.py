@@ -106,6 +106,7 @@ def test_images_that_do_not_fit_are_refused_with_the_smallest_that_do() -> None:
 
 
 @installed
+@pytest.mark.long
 def test_dropout_and_stochastic_depth_are_timms() -> None:
     with torch.device("meta"):
         net = network("convnext_atto", dropout=0.25, drop_path=0.5)
@@ -162,6 +163,7 @@ def test_pretrained_weights_reach_all_layers_but_the_last(monkeypatch: pytest.Mo
 
 
 @installed
+@pytest.mark.long
 def test_weights_that_do_not_exist_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     import timm
 
@@ -199,6 +201,7 @@ def test_without_timm_the_way_out_is_named(
     assert command("train", *words, "model=timm", "model.architecture=resnet10t", "--cfg", "job")[0] == 0
 
 
+@pytest.mark.long
 def test_nothing_imports_timm_before_a_network_is_built() -> None:
     script = """
         import sys

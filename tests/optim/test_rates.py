@@ -43,6 +43,7 @@ def test_every_optimizer_multiplies_its_rates_by_the_layer_and_the_head(optimize
         assert rate == pytest.approx(plain[name] * 0.5**before_head * (10 if before_head == 0 else 1)), name
 
 
+@pytest.mark.long
 def test_rates_are_those_of_timm_s_groups() -> None:
     timm_optim = pytest.importorskip("timm.optim")
     network, optimizer = made(

@@ -74,6 +74,7 @@ def test_what_is_not_known_is_left_out_or_said(command: Callable[..., Said], wor
     assert "- trainer.early_stopping may end runs early, which count as whole" in out
 
 
+@pytest.mark.long
 def test_frozen_layers_are_counted_as_if_they_trained_and_it_says_so(
     command: Callable[..., Said], workplace: Path
 ) -> None:
@@ -86,6 +87,7 @@ def test_frozen_layers_are_counted_as_if_they_trained_and_it_says_so(
     assert "frozen" not in out
 
 
+@pytest.mark.long
 def test_runs_of_other_epochs_are_scaled_with_the_range_of_what_is_unknown(
     command: Callable[..., Said], workplace: Path
 ) -> None:
@@ -135,6 +137,7 @@ def test_of_other_machines_only_the_sweeps_own_runs_count(workplace: Path) -> No
     assert Known(Path("outputs/none"), None).like(compose(WORDS), [DIGITS], None) is None
 
 
+@pytest.mark.long
 def test_a_tuned_sweep_counts_its_tries_and_its_final_runs(command: Callable[..., Said], workplace: Path) -> None:
     for words in ("optimizer=sgd", "optimizer=adam", "optimizer=sgd test=false", "optimizer=adam test=false"):
         lay_run(f"{words} seed=50")
@@ -146,6 +149,7 @@ def test_a_tuned_sweep_counts_its_tries_and_its_final_runs(command: Callable[...
     assert out.count("(2 such as") == 2
 
 
+@pytest.mark.long
 def test_a_search_counts_its_trials(command: Callable[..., Said], workplace: Path) -> None:
     for words in ("optimizer=sgd test=false", "optimizer=adam test=false"):
         lay_run(f"{words} seed=50")
@@ -171,6 +175,7 @@ def test_a_sweep_with_nothing_left_costs_nothing(command: Callable[..., Said], w
     assert (code, out) == (0, "2 runs: 2 finished; nothing is left to do\n")
 
 
+@pytest.mark.long
 def test_a_distributed_run_without_records_is_said_to_be_unknown(command: Callable[..., Said], workplace: Path) -> None:
     words = ["data=digits", "trainer=ddp", "trainer.accelerator=cpu", "trainer.devices=2"]
     code, out, _ = command("train", "-m", *words, "seed=0,1", ASKED)
@@ -191,6 +196,7 @@ def place(tmp_path: Path, workplace: Path, monkeypatch: pytest.MonkeyPatch) -> P
     return folder
 
 
+@pytest.mark.long
 def test_without_records_a_kind_is_measured_and_nothing_stays(
     command: Callable[..., Said], tiny: list[str], workplace: Path, place: Path
 ) -> None:
@@ -207,6 +213,7 @@ def test_without_records_a_kind_is_measured_and_nothing_stays(
     assert list(place.glob("imgrec-*")) == []
 
 
+@pytest.mark.long
 def test_a_run_that_cannot_be_measured_is_told_of(
     command: Callable[..., Said], tiny: list[str], workplace: Path, place: Path
 ) -> None:

@@ -73,6 +73,7 @@ def full_disk() -> None:
     raise RunError(f"the disk is full; {'its log is long, ' * 10}free some")
 
 
+@pytest.mark.long
 def test_every_combination_is_run_once_and_told_of(command: Callable[..., Said], words: list[str]) -> None:
     code, out, err = command("train", "-m", *words, "seed=0,1", "loss=mse,hinge", "trainer.tensorboard=true")
     assert code == 0
@@ -110,6 +111,7 @@ def test_the_same_command_again_touches_nothing_and_a_larger_grid_runs_what_is_n
     assert err.count("] running ") == 4
 
 
+@pytest.mark.long
 def test_a_run_that_was_asked_for_twice_is_one(command: Callable[..., Said], words: list[str]) -> None:
     code, out, err = command("train", "-m", *words, "optimizer.lr=0.1,0.10")
     assert code == 0
@@ -117,6 +119,7 @@ def test_a_run_that_was_asked_for_twice_is_one(command: Callable[..., Said], wor
     assert out.startswith("1 run in ")
 
 
+@pytest.mark.long
 def test_a_failing_run_keeps_no_other_from_running_and_is_tried_again_on_request_only(
     command: Callable[..., Said], words: list[str]
 ) -> None:
@@ -150,6 +153,7 @@ def test_a_failing_run_keeps_no_other_from_running_and_is_tried_again_on_request
     assert set(statuses().values()) == {"finished"}
 
 
+@pytest.mark.long
 def test_on_error_stop_starts_no_more(command: Callable[..., Said], words: list[str]) -> None:
     with breaking(1, full_disk):
         code, out, err = command("train", "-m", *words, "seed=0,1,2", "sweep.on_error=stop")
@@ -163,6 +167,7 @@ def test_on_error_stop_starts_no_more(command: Callable[..., Said], words: list[
     )
 
 
+@pytest.mark.long
 def test_sys_exit_in_a_run_is_its_failure(command: Callable[..., Said], words: list[str]) -> None:
     with breaking(0, lambda: sys.exit(3)):
         code, _, err = command("train", "-m", *words, "seed=0,1")
@@ -171,6 +176,7 @@ def test_sys_exit_in_a_run_is_its_failure(command: Callable[..., Said], words: l
     assert statuses() == {0: "failed", 1: "finished"}
 
 
+@pytest.mark.long
 def test_an_interrupted_sweep_says_so_and_keeps_what_finished(command: Callable[..., Said], words: list[str]) -> None:
     def interrupt() -> None:
         raise Interrupted(signal.SIGINT)
@@ -187,6 +193,7 @@ def test_an_interrupted_sweep_says_so_and_keeps_what_finished(command: Callable[
     assert "3 runs: 1 finished, 1 to resume, 1 to do" in err
 
 
+@pytest.mark.long
 def test_a_run_whose_process_died_comes_last_and_is_never_given_up_by_counting(
     sweep: Callable[..., Any], words: list[str]
 ) -> None:
@@ -230,6 +237,7 @@ def test_a_run_that_ends_its_process_again_and_again_fails_once_another_process_
     outcome(f"a run of a basic sweep that does {end}", f"the others first; the third start goes on: {how[1]}")
 
 
+@pytest.mark.long
 def test_a_second_sweep_in_the_same_folder_is_refused(
     imgrec: Callable[..., Any], command: Callable[..., Said], words: list[str], workplace: Path
 ) -> None:
@@ -257,6 +265,7 @@ def test_a_second_sweep_in_the_same_folder_is_refused(
     assert set(statuses()) == {0}, "the refused sweep has begun nothing"
 
 
+@pytest.mark.long
 def test_a_sweep_can_be_moved(command: Callable[..., Said], words: list[str], workplace: Path) -> None:
     assert command("train", "-m", *words, "seed=0,1")[0] == 0
     SWEEP.rename("elsewhere")
@@ -266,6 +275,7 @@ def test_a_sweep_can_be_moved(command: Callable[..., Said], words: list[str], wo
     assert "2 runs: 2 finished" in err
 
 
+@pytest.mark.long
 def test_bad_words_are_refused_before_anything_is_written(command: Callable[..., Said], words: list[str]) -> None:
     for more, sentence in (
         (["optimizer.lr=0.1,-1"], "optimizer.lr must be > 0"),
@@ -288,6 +298,7 @@ def test_bad_words_are_refused_before_anything_is_written(command: Callable[...,
         assert not Path("outputs").exists()
 
 
+@pytest.mark.long
 def test_a_slurm_job_is_put_back_into_the_queue_once_by_the_sweep(
     command: Callable[..., Said], words: list[str], workplace: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -303,6 +314,7 @@ def test_a_slurm_job_is_put_back_into_the_queue_once_by_the_sweep(
     assert statuses() == {0: "finished", 1: "interrupted"}
 
 
+@pytest.mark.long
 def test_what_a_run_leaves_in_the_environment_is_not_the_next_one_s(
     command: Callable[..., Said], words: list[str]
 ) -> None:
@@ -324,6 +336,7 @@ def test_words_about_a_sweep_are_refused_for_one_run(command: Callable[..., Said
     assert not Path("outputs").exists()
 
 
+@pytest.mark.long
 def test_a_study_asks_for_its_runs_by_itself_and_words_narrow_it(command: Callable[..., Said], workplace: Path) -> None:
     words = ["study=tiny", "trainer=cpu", "trainer.threads=1", "trainer.tensorboard=false"]
     words += ["model.widths=[4,8]", "model.hidden=16"]
@@ -340,6 +353,7 @@ def test_a_study_asks_for_its_runs_by_itself_and_words_narrow_it(command: Callab
     assert single.already
 
 
+@pytest.mark.long
 def test_a_reader_who_goes_away_ends_no_sweep(sweep: Callable[..., Any], words: list[str], workplace: Path) -> None:
     pipe = workplace / "pipe"
     os.mkfifo(pipe)
@@ -350,6 +364,7 @@ def test_a_reader_who_goes_away_ends_no_sweep(sweep: Callable[..., Any], words: 
     assert statuses() == {0: "finished", 1: "finished"}
 
 
+@pytest.mark.long
 def test_what_a_failed_run_held_is_free_before_the_next_begins(words: list[str], command: Callable[..., Said]) -> None:
     """On a GPU, a run that was too large would otherwise keep the memory of all later runs."""
     alive: list[int] = []
@@ -371,6 +386,7 @@ def test_what_a_failed_run_held_is_free_before_the_next_begins(words: list[str],
     assert alive == [0, 0, 0]
 
 
+@pytest.mark.long
 def test_a_sweep_says_once_that_the_cpu_emulates_bfloat16(
     command: Callable[..., Said], words: list[str], monkeypatch: pytest.MonkeyPatch, workplace: Path
 ) -> None:
@@ -386,6 +402,7 @@ def test_a_sweep_says_once_that_the_cpu_emulates_bfloat16(
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 @pytest.mark.parametrize("late", [False, True], ids=["in a run's end", "between two runs"])
+@pytest.mark.long
 def test_a_signal_whose_exception_python_drops_ends_the_sweep_all_the_same(
     command: Callable[..., Said], words: list[str], monkeypatch: pytest.MonkeyPatch, late: bool
 ) -> None:
@@ -435,6 +452,7 @@ def test_a_launcher_of_hydras_in_a_file_of_conf_is_refused_before_a_run(
     assert not Path("outputs").exists()
 
 
+@pytest.mark.long
 def test_what_was_asked_for_is_kept_beside_the_runs(command: Callable[..., Said], words: list[str]) -> None:
     assert command("train", "-m", *words, "seed=0,1", "sweep.on_error=stop")[0] == 0
     kept = OmegaConf.load(SWEEP / "multirun.yaml")
@@ -444,6 +462,7 @@ def test_what_was_asked_for_is_kept_beside_the_runs(command: Callable[..., Said]
     assert (kept.model.name, kept.sweep.on_error) == ("cnn", "stop")
 
 
+@pytest.mark.long
 def test_a_signal_before_a_run_of_a_sweep_trains_ends_it_at_once(
     command: Callable[..., Said], words: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -463,6 +482,7 @@ def test_a_signal_before_a_run_of_a_sweep_trains_ends_it_at_once(
     assert command("train", "-m", *words, "seed=0,1")[0] == 0
 
 
+@pytest.mark.long
 def test_a_run_of_a_sweep_ends_where_it_began(words: list[str], workplace: Path) -> None:
     """The calling program may change its working folder while the sweep runs."""
     elsewhere = workplace / "elsewhere"
@@ -473,6 +493,7 @@ def test_a_run_of_a_sweep_ends_where_it_began(words: list[str], workplace: Path)
     assert json.loads(record.read_text())["status"] == "finished"
 
 
+@pytest.mark.long
 def test_a_setting_that_only_some_of_the_choices_have_is_refused_with_the_commands_that_work(
     tiny: list[str], command: Callable[..., Said]
 ) -> None:
@@ -523,6 +544,7 @@ def test_a_setting_of_some_of_the_choices_is_refused_whoever_names_it(words: lis
     assert sentence in str(refusal.value)
 
 
+@pytest.mark.long
 def test_a_gpu_that_breaks_ends_the_sweep_and_fails_no_run(
     words: list[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -10,6 +10,7 @@ from terminal import ESCAPES, on_a_terminal
 from imgrec.sweeps.live_view import spoken
 
 
+@pytest.mark.long
 def test_a_terminal_shows_what_runs_how_far_it_is_and_the_best_score(
     tiny: list[str], imgrec: Callable[..., Any]
 ) -> None:

@@ -52,6 +52,7 @@ def state(pid: int) -> str:
         return "Z"
 
 
+@pytest.mark.long
 def test_a_process_that_dies_hard_is_a_failed_run_and_the_others_end_as_in_one_process(
     sweep: Callable[..., Any], tiny: list[str]
 ) -> None:
@@ -238,6 +239,7 @@ def two_gpus(
 
 
 @pytest.mark.parametrize("per_gpu", [0, pytest.param(1, marks=pytest.mark.slow)])
+@pytest.mark.long
 def test_a_broken_gpu_is_set_aside_and_its_run_goes_on_with_another(two_gpus: Callable[..., Any], per_gpu: int) -> None:
     busy = "CUDA error: CUDA-capable device(s) is/are busy or unavailable"
     child = two_gpus(

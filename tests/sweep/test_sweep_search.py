@@ -33,6 +33,7 @@ def trials(*states: TrialState) -> list[Any]:
     return study.get_trials(states=states or None)
 
 
+@pytest.mark.long
 def test_as_many_trials_as_asked_for_each_with_a_run_of_its_own(command: Callable[..., Said], words: list[str]) -> None:
     code, _, err = command("train", "-m", *words, "sweep.trials=4")
     assert code == 0, err
@@ -64,6 +65,7 @@ def test_as_many_trials_as_asked_for_each_with_a_run_of_its_own(command: Callabl
     assert len(list(SWEEP.glob("*/record.json"))) == 6, "no proposal was made twice"
 
 
+@pytest.mark.long
 def test_a_trial_whose_run_fails_has_failed_and_ends_nothing(
     command: Callable[..., Said], words: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -93,6 +95,7 @@ def test_a_trial_whose_run_fails_has_failed_and_ends_nothing(
     assert len(list(SWEEP.glob("*/record.json"))) == 3
 
 
+@pytest.mark.long
 def test_a_proposal_that_is_no_run_is_a_failed_trial_and_no_end(command: Callable[..., Said], tiny: list[str]) -> None:
     words = [*tiny, "trainer.max_epochs=1", "sweep=optuna", "sweep.trials=4", "model.widths=[4,8],[8,8,8,8,8]"]
     code, _, err = command("train", "-m", *words)
@@ -108,6 +111,7 @@ def test_a_proposal_that_is_no_run_is_a_failed_trial_and_no_end(command: Callabl
     assert f"4 trials: {done} finished, {refused} refused" in err
 
 
+@pytest.mark.long
 def test_a_study_is_narrowed_by_the_command_also_for_a_search(command: Callable[..., Said], workplace: Path) -> None:
     words = ["study=tiny", "trainer=cpu", "trainer.threads=1", "trainer.tensorboard=false", "sweep=optuna"]
     words += ["model.widths=[4,8]", "model.hidden=16"]
@@ -131,6 +135,7 @@ def test_on_error_stop_ends_a_search_at_its_first_failure(
     assert len(trials()) == 1
 
 
+@pytest.mark.long
 def test_a_proposal_that_was_made_before_takes_the_value_of_its_run(
     command: Callable[..., Said], tiny: list[str]
 ) -> None:
@@ -170,6 +175,7 @@ def begun() -> int:
     return len(list(SWEEP.glob("*/record.json")))
 
 
+@pytest.mark.long
 def test_a_trial_that_was_cut_off_before_it_had_a_run_counts_for_nothing(
     imgrec: Callable[..., Any], words: list[str]
 ) -> None:
@@ -182,6 +188,7 @@ def test_a_trial_that_was_cut_off_before_it_had_a_run_counts_for_nothing(
     assert [trial.state for trial in trials()] == [TrialState.FAIL, TrialState.COMPLETE]
 
 
+@pytest.mark.long
 def test_another_search_in_the_same_folder_is_refused(command: Callable[..., Said], words: list[str]) -> None:
     assert command("train", "-m", *words, "sweep.trials=1")[0] == 0
     code, _, err = command("train", "-m", *words, "sweep.trials=1", "model.dropout=0.1")

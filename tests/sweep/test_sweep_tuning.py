@@ -83,6 +83,7 @@ def test_each_choice_is_tuned_on_validation_alone_and_then_run_with_what_won(
     assert {path: path.stat().st_mtime_ns for path in SWEEP.rglob("*") if "-" in path.name} == before
 
 
+@pytest.mark.long
 def test_a_value_that_fails_is_passed_over_and_a_choice_without_any_has_no_runs(
     command: Callable[..., Said], words: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -161,6 +162,7 @@ def chosen() -> dict[str, list[str] | None]:
     return {next(word for word in row["choice"] if word.startswith("optimizer=")): row["chosen"] for row in rows}
 
 
+@pytest.mark.long
 def test_values_are_tried_beyond_an_end_until_the_best_lies_inside(
     command: Callable[..., Said], tiny: list[str], peaks: dict[str, float]
 ) -> None:
@@ -187,6 +189,7 @@ def test_values_are_tried_beyond_an_end_until_the_best_lies_inside(
     assert {config["optimizer.lr"] * config["optimizer.lr_scale"] for config in finals} == {3, 0.01}
 
 
+@pytest.mark.long
 def test_without_extension_an_end_is_told_with_the_way_out(
     command: Callable[..., Said], tiny: list[str], peaks: dict[str, float]
 ) -> None:
@@ -205,6 +208,7 @@ def test_without_extension_an_end_is_told_with_the_way_out(
     assert "| 0.3 | 1 | 3.33333 | 11.1111 |" in out
 
 
+@pytest.mark.long
 def test_an_extension_ends_where_the_configuration_does(
     command: Callable[..., Said], tiny: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -221,6 +225,7 @@ def test_an_extension_ends_where_the_configuration_does(
     assert "model.dropout=0.8 is at an end of the values tried" in err
 
 
+@pytest.mark.long
 def test_a_seed_that_tunes_is_none_of_the_final_runs_by_default(
     command: Callable[..., Said], tiny: list[str], peaks: dict[str, float]
 ) -> None:
@@ -231,6 +236,7 @@ def test_a_seed_that_tunes_is_none_of_the_final_runs_by_default(
     assert command("train", "-m", *words, "seed=99,100", "sweep.tune_seeds=[100]")[0] == 0
 
 
+@pytest.mark.long
 def test_a_folder_that_was_tuned_keeps_its_seeds(
     command: Callable[..., Said], tiny: list[str], peaks: dict[str, float]
 ) -> None:
@@ -294,6 +300,7 @@ def test_a_base_serves_what_a_recipe_chooses_and_one_without_a_run_is_told_of(
     assert "sweep.bases: 'optimizer=sgd: optimizer.lr=0.3' is of no run of this sweep" in err
 
 
+@pytest.mark.long
 def test_records_that_lie_elsewhere_count_as_finished(
     command: Callable[..., Said], tiny: list[str], workplace: Path
 ) -> None:
@@ -335,6 +342,7 @@ def test_records_that_lie_elsewhere_count_as_finished(
     assert "2 runs: 2 finished" in err
 
 
+@pytest.mark.long
 def test_a_folder_of_known_records_that_is_not_there_is_refused(command: Callable[..., Said], words: list[str]) -> None:
     code, _, err = command("train", "-m", *words, "optimizer=sgd,adam", "sweep.known=nowhere")
     assert code == 2

@@ -49,6 +49,7 @@ def gone(pid: int) -> bool:
         return True
 
 
+@pytest.mark.long
 def test_a_worker_carries_out_run_after_run_and_each_has_its_own_log(
     sweep: Callable[..., Any], tiny: list[str], undisturbed: Callable[..., Path]
 ) -> None:
@@ -291,6 +292,7 @@ def test_workers_of_a_gpu_use_mps_where_its_daemon_can_be_started(
     assert len(notes.read_text().splitlines()) == 2
 
 
+@pytest.mark.long
 def test_the_daemon_of_a_sweep_that_is_killed_ends_after_its_runs(
     shares_of: Callable[..., list[shares.Share]], daemon: Callable[..., Path], workplace: Path
 ) -> None:

@@ -152,6 +152,7 @@ def test_runs_that_are_left_out_are_not_warned_about(table: Table, runs: Path) -
     assert warnings(table("--where", "optimizer=adam")) == []
 
 
+@pytest.mark.long
 def test_a_table_imports_no_torch(workplace: Path) -> None:
     lay_sweep(Path("outputs"), {"optimizer=sgd": [0.5, 0.6], "optimizer=adam": [0.7, 0.8]}, study="optimizers")
     code = """

@@ -86,6 +86,7 @@ def test_a_damaged_file_is_told_of_and_costs_its_part_alone(command: Callable[..
     assert "tuning.json must be what imgrec tuned, got no 'tried'" in err
 
 
+@pytest.mark.long
 def test_the_report_draws_them(command: Callable[..., Said], sweep: Path) -> None:
     code, _, err = command("report", str(sweep), "-o", "page.html")
     assert code == 0, err

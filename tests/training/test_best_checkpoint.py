@@ -61,6 +61,7 @@ def spoil(how: str, one_run: Path) -> None:
         pytest.param("damaged", "is damaged", (), marks=SLOW),
     ],
 )
+@pytest.mark.long
 def test_a_best_that_is_not_the_run_s_own_is_said_and_not_scored(
     past_its_best: Callable[..., list[str]], one_run: Path, command: Command, how: str, why: str, words: tuple[str, ...]
 ) -> None:

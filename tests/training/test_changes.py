@@ -292,6 +292,7 @@ def first_run(tiny: list[str], case: str) -> tuple[Path, list[str]]:
         for case in CASES
     ],
 )
+@pytest.mark.long
 def test_changes_are_in_force_from_the_first_step_on(
     tiny: list[str], monkeypatch: pytest.MonkeyPatch, case: str
 ) -> None:
@@ -352,6 +353,7 @@ def test_the_rate_follows_the_share_of_the_training_when_the_batches_change(
     assert other.record.progress["steps"] == 16 + 8
 
 
+@pytest.mark.long
 def test_the_patience_is_the_new_one(tiny: list[str], workplace: Path) -> None:
     """At this learning rate no epoch is better than the first."""
     base = launch.train([*tiny, "optimizer.lr=1e-12", "trainer.max_epochs=9", "trainer.early_stopping=1"])
@@ -361,6 +363,7 @@ def test_the_patience_is_the_new_one(tiny: list[str], workplace: Path) -> None:
     assert more.record.config["trainer.early_stopping"] == 3
 
 
+@pytest.mark.long
 def test_images_that_were_left_out_too_early_by_now_come_back_until_it_is_time(
     undisturbed: Callable[..., Path], workplace: Path
 ) -> None:
@@ -392,6 +395,7 @@ def cut_in_the_middle(tiny: list[str], monkeypatch: pytest.MonkeyPatch) -> Calla
     return train
 
 
+@pytest.mark.long
 def test_what_cannot_be_placed_in_the_middle_of_an_epoch_is_refused(
     cut_in_the_middle: Callable[..., Path], tiny_images: Path, workplace: Path
 ) -> None:
@@ -407,6 +411,7 @@ def test_what_cannot_be_placed_in_the_middle_of_an_epoch_is_refused(
     assert launch.train([f"resume={run}"]).record.status == "finished"
 
 
+@pytest.mark.long
 def test_images_are_not_taken_in_again_in_the_middle_of_an_epoch(
     cut_in_the_middle: Callable[..., Path], workplace: Path
 ) -> None:
@@ -455,6 +460,7 @@ def test_a_refused_change_offers_nothing_that_is_refused(finished: Path, workpla
     assert tree(workplace) == before
 
 
+@pytest.mark.long
 def test_the_final_reading_follows_what_the_resumed_run_asks(
     cut_in_the_middle: Callable[..., Path], workplace: Path
 ) -> None:

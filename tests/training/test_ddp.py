@@ -22,6 +22,7 @@ from imgrec.cores import cores
 from imgrec.errors import RunError, UsageError
 
 
+@pytest.mark.long
 def test_two_processes_train_as_one_with_the_batches_of_both(
     tiny: list[str], imgrec: Callable[..., Any], workplace: Path
 ) -> None:
@@ -165,6 +166,7 @@ def several(imgrec: Callable[..., Any]) -> Callable[..., list[tuple[int, str]]]:
 _ON_TWO = ("trainer.devices=1", "trainer.num_nodes=2")
 
 
+@pytest.mark.long
 def test_processes_on_two_machines_train_one_run_and_wrong_numbers_are_refused(
     tiny: list[str], several: Callable[..., list[tuple[int, str]]], imgrec: Callable[..., Any]
 ) -> None:

@@ -39,6 +39,7 @@ def test_it_is_the_formula_of_the_paper() -> None:
     assert float(same) == pytest.approx(0, abs=1e-6)
 
 
+@pytest.mark.long
 def test_a_run_learns_from_its_teacher_alone(tiny: list[str], undisturbed: Callable[..., Path]) -> None:
     """With a share of 1 the labels do not count: a run on wrong labels still learns what the teacher knows."""
     teacher = undisturbed("trainer.max_epochs=6")
@@ -54,6 +55,7 @@ def test_a_run_learns_from_its_teacher_alone(tiny: list[str], undisturbed: Calla
     assert learned.value > knows.value - 0.25
 
 
+@pytest.mark.long
 def test_the_teacher_s_weights_and_not_its_place_are_the_identity(
     tiny: list[str], undisturbed: Callable[..., Path], workplace: Path
 ) -> None:
@@ -72,6 +74,7 @@ def test_the_teacher_s_weights_and_not_its_place_are_the_identity(
     assert any(not torch.equal(stored[name], plain[name]) for name in stored)
 
 
+@pytest.mark.long
 def test_a_run_that_was_cut_goes_on_to_the_same_bits(
     tiny: list[str], imgrec: Callable[..., Any], undisturbed: Callable[..., Path], workplace: Path
 ) -> None:

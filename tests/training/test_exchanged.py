@@ -70,6 +70,7 @@ def test_a_run_over_exchanged_images_is_another_run(words: list[str], photos: Pa
     assert launch.train(words).folder == first.folder
 
 
+@pytest.mark.long
 def test_two_places_that_differ_in_contents_alone_are_two_runs(
     command: Callable[..., Said], tiny: list[str], photos: Path
 ) -> None:
@@ -164,6 +165,7 @@ def test_an_exchange_while_a_sweep_runs_ends_what_has_not_begun(
         assert len(list(Path("sweep").glob("*/record.json"))) == 2
 
 
+@pytest.mark.long
 def test_a_run_from_before_contents_were_known_is_found_and_keeps_its_id(
     command: Callable[..., Said], words: list[str], photos: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -195,6 +197,7 @@ def test_a_run_from_before_contents_were_known_is_found_and_keeps_its_id(
     assert (code, "by names and sizes alone" in err) == (0, False), "and its id comes first from then on"
 
 
+@pytest.mark.long
 def test_a_run_from_before_goes_on_under_its_id(
     command: Callable[..., Said], words: list[str], photos: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -226,6 +229,7 @@ def test_a_run_from_before_is_verified_under_its_id(
     assert "by names and sizes alone" in err
 
 
+@pytest.mark.long
 def test_a_sweep_from_before_is_finished_and_says_so_once(
     command: Callable[..., Said], words: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

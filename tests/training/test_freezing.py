@@ -83,6 +83,7 @@ def test_no_optimizer_moves_what_is_frozen_and_all_of_it_trains_afterwards(
         (16, ["optimizer=adamw", "trainer.ema_statistics=recomputed"]),
     ],
 )
+@pytest.mark.long
 def test_a_run_that_is_interrupted_around_the_change_ends_as_the_undisturbed_one(
     words: list[str], imgrec: Callable[..., Any], workplace: Path, step: int, more: list[str]
 ) -> None:
@@ -155,6 +156,7 @@ def test_what_cannot_be_frozen_is_refused(words: list[str], more: list[str], sai
         launch.train([*words, *more])
 
 
+@pytest.mark.long
 def test_layers_that_would_stay_random_are_refused_and_each_way_out_trains(tiny: list[str], source: Path) -> None:
     frozen = [*tiny, *CNN, "model.freeze=backbone", "trainer.max_epochs=2"]
     with pytest.raises(UsageError, match=r"and these would begin and stay random; give init_from=RUN, or"):

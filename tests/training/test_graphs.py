@@ -94,6 +94,7 @@ def graphs(monkeypatch: pytest.MonkeyPatch) -> Graphs:
 
 
 @pytest.mark.parametrize("case", RUNS)
+@pytest.mark.long
 def test_a_run_with_graphs_is_the_plain_one(tiny: list[str], graphs: Graphs, case: str) -> None:
     """The last batch of an epoch has 4 images, and is no graph's."""
     own = [word for word in tiny if not word.startswith(("model", "optimizer", "augment"))]

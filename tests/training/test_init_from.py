@@ -82,6 +82,7 @@ def test_the_same_classes_keep_their_head(tiny: list[str], one_run: Path, caplog
     assert "the head included" in caplog.text
 
 
+@pytest.mark.long
 def test_digits_are_learned_faster_from_the_weights_of_other_digits(workplace: Path) -> None:
     """From 0 to 4, with 96 training images of each, to 5 to 9, with 18 of each."""
     digits = load_digits()
@@ -113,6 +114,7 @@ def test_digits_are_learned_faster_from_the_weights_of_other_digits(workplace: P
     assert scores["tuned"] < 0.85 * scores["scratch"]
 
 
+@pytest.mark.long
 def test_the_id_is_of_the_weights_wherever_they_lie(words: list[str], one_run: Path, workplace: Path) -> None:
     first = id_of(words, str(one_run))
     copy = workplace / "elsewhere/taken.ckpt"
@@ -153,6 +155,7 @@ def test_the_averaged_weights_are_taken(words: list[str], undisturbed: Callable[
     assert not torch.equal(trained[f"network.{name}"], averaged[name])
 
 
+@pytest.mark.long
 def test_layers_that_begin_from_data_begin_with_the_source_instead(words: list[str]) -> None:
     small = ["model=whitened_cnn", "model.widths=[4]", "model.depth=1", "optimizer.lr=0.01", "trainer.max_epochs=1"]
     source = launch.train([word for word in words if "widths" not in word and "hidden" not in word] + small)
@@ -206,6 +209,7 @@ def test_a_verification_begins_with_the_same_weights(words: list[str], one_run: 
     assert not (workplace / "outputs/verify").exists()
 
 
+@pytest.mark.long
 def test_a_sweep_varies_the_source_and_its_table_names_it(words: list[str], one_run: Path, workplace: Path) -> None:
     for number, name in enumerate(("loss-mse_seed-0-0123abcd", "loss-brier_seed-1-89abcdef")):
         shutil.copytree(one_run, workplace / f"sources/{name}")

@@ -98,6 +98,7 @@ def test_a_cut_run_on_the_digits_ends_as_the_whole_one(words: str, imgrec: Calla
         ),
     ],
 )
+@pytest.mark.long
 def test_a_run_is_recorded_with_its_cost_and_rebuilt(words: str, tiny: list[str]) -> None:
     own = [word for word in tiny if not word.startswith("model.")]
     run = launch.train(

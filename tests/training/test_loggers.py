@@ -40,6 +40,7 @@ def test_the_table_has_curves_settings_and_scores(tiny: list[str]) -> None:
 
 
 @pytest.mark.parametrize(("signum", "every"), [(signal.SIGTERM, 0), (signal.SIGKILL, 3)])
+@pytest.mark.long
 def test_the_table_of_a_resumed_run_is_that_of_an_undisturbed_one(
     tiny: list[str], imgrec: Callable[..., Any], undisturbed: Callable[..., Path], signum: int, every: int
 ) -> None:

@@ -72,6 +72,7 @@ def assert_has_the_curves(database: Path, run: Any, folder: Path) -> None:
             assert max(Counter(step for step, _ in values).values()) == 1, name
 
 
+@pytest.mark.long
 def test_a_run_is_there_with_curves_settings_scores_and_figures(tiny: list[str], database: Path) -> None:
     done = launch.train([*tiny, *WORDS, "hydra.run.dir=runs/one", "logger.mlflow.tags=[team:a]"])
     (run,) = runs_in(database)
@@ -95,6 +96,7 @@ def test_a_run_is_there_with_curves_settings_scores_and_figures(tiny: list[str],
 
 
 @pytest.mark.parametrize(("signum", "every"), [(signal.SIGKILL, 3), (signal.SIGTERM, 0)])
+@pytest.mark.long
 def test_a_run_that_was_ended_and_goes_on_is_one_run_without_a_doubled_step(
     tiny: list[str],
     imgrec: Callable[..., Any],
@@ -127,6 +129,7 @@ def test_a_logger_that_is_named_later_gets_the_rows_before(
     assert_has_the_curves(database, run, Path("runs/cut"))
 
 
+@pytest.mark.long
 def test_each_run_of_a_sweep_is_a_run_there(
     tiny: list[str], database: Path, command: Callable[..., tuple[int, str, str]]
 ) -> None:
@@ -196,6 +199,7 @@ def test_runs_that_begin_at_the_same_time_make_one_database(
     assert not list(Path("runs").glob("mlflow-*"))
 
 
+@pytest.mark.long
 def test_trials_and_verifications_leave_it_alone(tiny: list[str], database: Path, command: Callable[..., Any]) -> None:
     before = database.read_bytes()
     assert command("train", *tiny, *WORDS, "trainer.fast_dev_run=true")[0] == 0

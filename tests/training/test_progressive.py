@@ -53,6 +53,7 @@ def test_images_grow_by_the_share_of_steps_and_are_judged_whole(
     assert outcome.record.config["augment.sizes"] == [5, 6]
 
 
+@pytest.mark.long
 def test_the_first_layer_is_set_from_the_images_and_stays(growing: list[str]) -> None:
     outcome = launch.train([*growing, "seed=0"])
     other = launch.train([*growing, "seed=1"])
@@ -67,6 +68,7 @@ def test_the_first_layer_is_set_from_the_images_and_stays(growing: list[str]) ->
 @pytest.mark.parametrize(
     ("steps", "more"), [(5, ("trainer.precision=bf16-mixed", "trainer.ema_decay=0.8")), (11, ())], ids=["5", "11"]
 )
+@pytest.mark.long
 def test_an_interrupted_run_goes_on_at_its_size(
     growing: list[str], imgrec: Callable[..., Any], workplace: Path, steps: int, more: tuple[str, ...]
 ) -> None:
@@ -81,6 +83,7 @@ def test_an_interrupted_run_goes_on_at_its_size(
     assert_same_run(straight, cut)
 
 
+@pytest.mark.long
 def test_a_compiled_network_trains_as_the_plain_one(growing: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     """It is traced by Dynamo once for each size, with an average. The compiler itself is not tested.
 

@@ -61,6 +61,7 @@ def test_the_images_with_the_smallest_losses_in_the_epoch_before_are_left_out(
         (19, signal.SIGTERM, 143, 0, False, True),
     ],
 )
+@pytest.mark.long
 def test_a_run_cut_around_its_choice_ends_as_the_undisturbed_one(
     tiny: list[str],
     imgrec: Callable[..., Any],
@@ -103,6 +104,7 @@ def test_a_distributed_run_cut_while_it_notes_losses_ends_as_the_undisturbed_one
     assert_same_run(workplace / "straight", cut)
 
 
+@pytest.mark.long
 def test_a_pruned_run_is_verified_bit_for_bit(tiny: list[str], command: Callable[..., tuple[int, str, str]]) -> None:
     rest = ("trainer.ema_decay=0.8", "trainer.accumulate=2", "trainer.nonfinite_skips=2", "loss=hinge")
     outcome = launch.train([*tiny, *PRUNED, *rest])
@@ -129,6 +131,7 @@ def resumed(run: Path, *words: str) -> list[str]:
     return [f"resume={run}", *words, f"resume_override=[{named}]"]
 
 
+@pytest.mark.long
 def test_a_run_that_goes_on_with_pruning_takes_its_next_whole_epoch(tiny: list[str]) -> None:
     plain = launch.train([*tiny, "trainer.max_epochs=3"])
     pruned = launch.train(resumed(plain.folder, "trainer.max_epochs=6", "data.prune=0.4"))
@@ -144,6 +147,7 @@ def test_a_run_that_goes_on_with_pruning_takes_its_next_whole_epoch(tiny: list[s
     assert said in (late.folder / "train.log").read_text()
 
 
+@pytest.mark.long
 def test_what_was_noted_before_a_change_is_forgotten(
     tiny: list[str], imgrec: Callable[..., Any], workplace: Path
 ) -> None:

@@ -22,6 +22,7 @@ from imgrec.training.writer import Writer
 RICH = ("trainer.max_epochs=4", "model.dropout=0.3", "augment=crop_flip", "trainer.ema_decay=0.8", "schedule=cosine")
 
 
+@pytest.mark.long
 def test_a_signal_to_the_whole_group_leaves_the_workers_to_the_run(
     tiny: list[str], imgrec: Callable[..., Any], undisturbed: Callable[..., Path], workplace: Path
 ) -> None:
@@ -120,6 +121,7 @@ def test_slurm_s_warning_requeues_a_job_that_has_not_begun_its_run(
     assert child.log.read_text().splitlines()[-1].startswith("imgrec: interrupted by SIGUSR1")
 
 
+@pytest.mark.long
 def test_the_number_of_workers_may_change_when_a_run_goes_on(
     tiny: list[str], imgrec: Callable[..., Any], undisturbed: Callable[..., Path], workplace: Path
 ) -> None:
@@ -169,6 +171,7 @@ ENDS = {
 }
 
 
+@pytest.mark.long
 def test_a_run_without_a_checkpoint_is_said_to_begin_again(
     tiny: list[str], command: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -266,6 +269,7 @@ def test_the_thread_that_saves_ends_with_the_run(tiny: list[str], workplace: Pat
     assert not [thread.name for thread in threading.enumerate() if "imgrec" in thread.name]
 
 
+@pytest.mark.long
 def test_a_run_interrupted_between_two_checkpoints_goes_on_from_a_step(
     tiny: list[str], imgrec: Callable[..., Any], undisturbed: Callable[..., Path], workplace: Path
 ) -> None:
@@ -361,6 +365,7 @@ def test_a_run_whose_training_is_over_only_reads_its_scores(
 
 
 @pytest.mark.parametrize("epoch", [1, 2], ids=["epoch 1 of 2", "the last epoch"])
+@pytest.mark.long
 def test_a_crash_between_the_two_saves_of_an_epochs_end_costs_no_best(
     tiny: list[str], imgrec: Callable[..., Any], undisturbed: Callable[..., Path], workplace: Path, epoch: int
 ) -> None:

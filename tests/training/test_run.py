@@ -137,6 +137,7 @@ def test_it_learns(tiny: list[str]) -> None:
     assert score.value >= 0.9
 
 
+@pytest.mark.long
 def test_the_same_seed_gives_the_same_bits_and_another_seed_others(tiny: list[str]) -> None:
     words = [*tiny, "trainer.max_epochs=1", "augment=cutmix", "model.dropout=0.2"]
     one = run(words, "hydra.run.dir=one").record.weights
@@ -145,6 +146,7 @@ def test_the_same_seed_gives_the_same_bits_and_another_seed_others(tiny: list[st
 
 
 @pytest.mark.parametrize("augment", ["crop_flip", "cutmix"])
+@pytest.mark.long
 def test_resident_images_give_the_same_bits(workplace: Path, augment: str, monkeypatch: pytest.MonkeyPatch) -> None:
     made: list[tuple[int, int]] = []
     make = ResidentBatches.__getitem__

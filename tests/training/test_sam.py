@@ -98,6 +98,7 @@ def test_scores_and_logged_losses_are_those_of_the_weights_themselves(tiny: list
         assert float(sam[key]) == pytest.approx(float(value), abs=1e-5), key
 
 
+@pytest.mark.long
 def test_a_run_that_was_cut_goes_on_to_the_same_bits(
     tiny: list[str], imgrec: Callable[..., Any], undisturbed: Callable[..., Path], workplace: Path
 ) -> None:

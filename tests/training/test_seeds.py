@@ -46,6 +46,7 @@ def test_split_seed_takes_other_images_for_validation_and_leaves_the_test_alone(
     assert (other / "trained_images.bin").read_bytes() != (one_run / "trained_images.bin").read_bytes()
 
 
+@pytest.mark.long
 def test_a_sweep_in_one_process_gives_each_run_its_own_split(workplace: Path) -> None:
     words = ["data=digits", "model.widths=[4]", "model.hidden=8", "trainer=cpu", "trainer.threads=1"]
     words += ["trainer.max_epochs=1", "trainer.tensorboard=false", "data.batch_size=500", "launcher=basic"]

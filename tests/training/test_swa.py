@@ -64,6 +64,7 @@ def test_until_it_begins_the_average_is_the_weights(tiny: list[str], ends: list[
 
 
 @pytest.mark.parametrize(("step", "signum", "code"), [(11, signal.SIGTERM, 143), (27, signal.SIGKILL, -9)])
+@pytest.mark.long
 def test_a_run_that_was_cut_ends_with_the_same_average(
     tiny: list[str],
     imgrec: Callable[..., Any],

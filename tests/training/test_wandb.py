@@ -90,6 +90,7 @@ def assert_has_the_curves(kept: Kept, folder: Path) -> None:
         assert {name: found[step][name] for name in numbers} == numbers
 
 
+@pytest.mark.long
 def test_a_run_is_kept_with_curves_settings_scores_and_figures(tiny: list[str]) -> None:
     run = launch.train([*tiny, *WORDS, "hydra.run.dir=runs/one", "logger.wandb.tags=[first]"])
     kept = Kept(run.folder)
@@ -111,6 +112,7 @@ def test_a_run_is_kept_with_curves_settings_scores_and_figures(tiny: list[str]) 
 
 
 @pytest.mark.parametrize(("signum", "every"), [(signal.SIGKILL, 3), (signal.SIGTERM, 0)])
+@pytest.mark.long
 def test_a_run_that_was_ended_and_goes_on_is_one_run_without_a_doubled_step(
     tiny: list[str],
     imgrec: Callable[..., Any],
@@ -129,6 +131,7 @@ def test_a_run_that_was_ended_and_goes_on_is_one_run_without_a_doubled_step(
     assert_same_run(undisturbed(TWO), Path("cut"))
 
 
+@pytest.mark.long
 def test_each_run_of_a_sweep_is_a_run_there(tiny: list[str], command: Callable[..., tuple[int, str, str]]) -> None:
     words = [*tiny, "trainer.max_epochs=1", "loggers=[wandb]", "hydra.sweep.dir=runs", "optimizer=adam,sgd"]
     assert command("train", "-m", *words)[0] == 0
