@@ -1,5 +1,6 @@
 """Test the networks that papers published for CIFAR: their sizes, by the papers and by hand, and their blocks."""
 
+import dataclasses
 from typing import Any
 
 import pytest
@@ -7,10 +8,14 @@ import torch
 import torch.nn.functional as F
 import torchvision
 from torch import Tensor, nn
+from torchvision.ops import StochasticDepth
 
 from imgrec.components.model.densenet_bc import DensenetBc
 from imgrec.components.model.preact_resnet18 import PreactResnet18
+from imgrec.components.model.residual import Residual
+from imgrec.components.model.resnet18 import Resnet18
 from imgrec.components.model.resnet20 import Resnet20
+from imgrec.components.model.resnet50 import Resnet50
 from imgrec.components.model.resnet56 import Resnet56
 from imgrec.components.model.resnet110 import Resnet110
 from imgrec.components.model.vgg16_bn import Vgg16Bn
@@ -19,6 +24,7 @@ from imgrec.components.model.wide_resnet import WideResnet
 from imgrec.config.compose import compose
 from imgrec.config.model import Model
 from imgrec.errors import UsageError
+from imgrec.models import stochastic_depth
 from imgrec.models.build import build
 from imgrec.models.network import Network
 from imgrec.optim.parameters import groups, muon_groups
@@ -151,6 +157,45 @@ def test_dropout_lies_between_the_convolutions_of_a_wide_block() -> None:
     assert not torch.equal(seen[0], seen[1])
     net.eval()
     assert torch.equal(net(images), net(images))
+
+
+RESIDUAL = {
+    "resnet18": (Resnet18(drop_path=0.4), 8),
+    "resnet50": (Resnet50(drop_path=0.4), 16),
+    "resnet20": (Resnet20(drop_path=0.4), 9),
+    "wide_resnet": (WideResnet(depth=10, widen=1, drop_path=0.4), 3),
+    "preact_resnet18": (PreactResnet18(drop_path=0.4), 8),
+    "vit_small": (VitSmall(patch=16, drop_path=0.4), 24),
+}
+
+
+@pytest.mark.parametrize(("config", "branches"), RESIDUAL.values(), ids=RESIDUAL)
+def test_stochastic_depth_leaves_out_branches_of_single_images(config: Residual, branches: int) -> None:
+    """Weights, their names and evaluation are those of the network without it."""
+    torch.manual_seed(0)
+    plain = network(dataclasses.replace(config, drop_path=0.0)).eval()
+    torch.manual_seed(0)
+    net = network(config)
+    assert {name: weight.tolist() for name, weight in net.state_dict().items()} == {
+        name: weight.tolist() for name, weight in plain.state_dict().items()
+    }
+    images = torch.rand(4, 3, 32, 32)
+    with torch.no_grad():
+        assert torch.equal(net.eval()(images), plain(images))
+    parts = [layer for layer in net.modules() if isinstance(layer, (StochasticDepth, stochastic_depth.DroppedNorm))]
+    each = [layer.p if isinstance(layer, StochasticDepth) else layer.probability for layer in parts]
+    rises = [0.4 * (k + 1) / len(set(each)) for k in range(len(set(each)))]
+    assert each == sorted(each)
+    assert sorted(set(each)) == pytest.approx(rises)
+    assert len(parts) == branches
+    last = parts[-1].train()
+    values = torch.rand(1000, last.num_features, 1, 1) if isinstance(last, nn.BatchNorm2d) else torch.rand(1000, 8)
+    with torch.no_grad():
+        left_out = ~last(values).flatten(1).any(dim=1)
+        assert 0.3 < left_out.float().mean() < 0.5
+        kept = last(values)
+        if isinstance(last, StochasticDepth):
+            assert torch.allclose(kept[kept.any(dim=1)], values[kept.any(dim=1)] / 0.6)
 
 
 def test_a_shortcut_of_option_a_takes_every_second_pixel_and_adds_empty_channels() -> None:

@@ -27,12 +27,12 @@ DIGITS = (  # 56 training images: 7 steps
     "test=false",
 )
 PUBLISHED = [
-    "model=resnet20",
+    "model=resnet20 model.drop_path=0.3",
     "model=wide_resnet model.depth=10 model.widen=1 model.dropout=0.3",
     "model=densenet_bc model.depth=16 model.growth=4 model.dropout=0.2",
     "model=preact_resnet18",
     "model=vgg16_bn",
-    "model=vit_small model.patch=8 model.dropout=0.1",
+    "model=vit_small model.patch=8 model.dropout=0.1 model.drop_path=0.2",
 ]
 TORCHVISION = {
     "convnext_tiny": "model.drop_path=0.3",

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torchvision.models.resnet import BasicBlock
 
 from imgrec.errors import UsageError
+from imgrec.models import stochastic_depth
 from imgrec.models.convolution import for_small_images
 
 _WIDTHS = (16, 32, 64)
@@ -25,6 +26,7 @@ class CifarResnet(nn.Module):
 
     Args:
         depth: The layers with weights, 6 n + 2 for n blocks in a stage.
+        drop_path: The probability of leaving out the last block, see `stochastic_depth`.
         num_classes: K.
         channels: C.
 
@@ -32,7 +34,7 @@ class CifarResnet(nn.Module):
         UsageError: No network has this depth.
     """
 
-    def __init__(self, *, depth: int, num_classes: int, channels: int) -> None:
+    def __init__(self, *, depth: int, drop_path: float, num_classes: int, channels: int) -> None:
         super().__init__()
         blocks, rest = divmod(depth - 2, 6)
         if rest or blocks < 1:
@@ -48,6 +50,7 @@ class CifarResnet(nn.Module):
                 for before, outputs in pairwise(inputs)
             )
         )
+        stochastic_depth.of_basic_blocks(self.blocks, drop_path)
         self.classes = nn.Linear(_WIDTHS[-1], num_classes)
         for layer in self.modules():
             if isinstance(layer, nn.Conv2d):

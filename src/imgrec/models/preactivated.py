@@ -12,6 +12,7 @@ from itertools import pairwise
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from imgrec.models import stochastic_depth
 from imgrec.models.convolution import for_small_images
 
 
@@ -31,16 +32,26 @@ class PreactResnet(nn.Module):
         widths: The output channels of each stage.
         blocks: The blocks of each stage.
         dropout: The probability of dropping a value between the convolutions of a block.
+        drop_path: The probability of leaving out the last block, see `stochastic_depth`.
         num_classes: K.
         channels: C.
     """
 
     def __init__(
-        self, *, stem: int, widths: Sequence[int], blocks: int, dropout: float, num_classes: int, channels: int
+        self,
+        *,
+        stem: int,
+        widths: Sequence[int],
+        blocks: int,
+        dropout: float,
+        drop_path: float,
+        num_classes: int,
+        channels: int,
     ) -> None:
         super().__init__()
         self.stem = _convolution(channels, stem, kernel=3)
         inputs = [stem, *(width for width in widths for _ in range(blocks))]
+        left_out = stochastic_depth.probabilities(len(inputs) - 1, drop_path)
         self.blocks = nn.Sequential(
             *(
                 _Block(
@@ -48,6 +59,7 @@ class PreactResnet(nn.Module):
                     outputs,
                     stride=2 if index % blocks == 0 and index > 0 else 1,
                     dropout=dropout,
+                    drop_path=left_out[index],
                     first=index == 0,
                 )
                 for index, (before, outputs) in enumerate(pairwise(inputs))
@@ -64,13 +76,16 @@ class PreactResnet(nn.Module):
 
 
 class _Block(nn.Module):
-    def __init__(self, inputs: int, outputs: int, *, stride: int, dropout: float, first: bool) -> None:
+    def __init__(
+        self, inputs: int, outputs: int, *, stride: int, dropout: float, drop_path: float, first: bool
+    ) -> None:
         super().__init__()
         self.norm1 = nn.BatchNorm2d(inputs)
         self.conv1 = _convolution(inputs, outputs, kernel=3, stride=stride)
         self.norm2 = nn.BatchNorm2d(outputs)
         self.dropout = nn.Dropout(dropout) if dropout else nn.Identity()
         self.conv2 = _convolution(outputs, outputs, kernel=3)
+        self.drop_path = stochastic_depth.layer(drop_path)
         changes = inputs != outputs or stride != 1
         self.shortcut = _convolution(inputs, outputs, kernel=1, stride=stride) if changes else nn.Identity()
         self.adds_activated = first or changes
@@ -78,7 +93,7 @@ class _Block(nn.Module):
     def forward(self, values: Tensor) -> Tensor:
         activated = F.relu(self.norm1(values))
         shortcut: Tensor = self.shortcut(activated if self.adds_activated else values)
-        inner: Tensor = self.conv2(self.dropout(F.relu(self.norm2(self.conv1(activated)))))
+        inner: Tensor = self.drop_path(self.conv2(self.dropout(F.relu(self.norm2(self.conv1(activated))))))
         return inner + shortcut
 
 

@@ -8,6 +8,7 @@ import torchvision
 from torch import Tensor, nn
 
 from imgrec.errors import UsageError
+from imgrec.models import stochastic_depth
 from imgrec.models.convolution import for_small_images
 from imgrec.models.pretrained import state_dict as weights_of
 
@@ -25,6 +26,7 @@ class Resnet(nn.Module):
         pretrained: True for ImageNet weights in all layers but the last, by `pretrained.state_dict`.
         freeze_backbone: True to train only the last layer. The backbone stays in evaluation mode, so that its batch
             normalisations keep their statistics. Gradients still reach the image, as attacks need them.
+        drop_path: The probability of leaving out the last block, see `stochastic_depth`.
         num_classes: K.
         channels: C.
         fetch: False to build without pretrained weights, for a network whose weights come from a checkpoint.
@@ -40,6 +42,7 @@ class Resnet(nn.Module):
         stem: str,
         pretrained: bool,
         freeze_backbone: bool,
+        drop_path: float,
         num_classes: int,
         channels: int,
         fetch: bool = True,
@@ -51,6 +54,8 @@ class Resnet(nn.Module):
             )
         backbone: Any = torchvision.models.get_model(architecture, weights=None)
         features: int = backbone.fc.in_features
+        stages = (backbone.layer1, backbone.layer2, backbone.layer3, backbone.layer4)
+        stochastic_depth.of_basic_blocks([block for stage in stages for block in stage], drop_path)
         if pretrained and fetch:
             backbone.load_state_dict(weights_of(architecture))
         if stem == "cifar":

@@ -3,14 +3,14 @@
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
-from imgrec.config.model import Model
+from imgrec.components.model.residual import Residual
 
 if TYPE_CHECKING:
     from torch import nn
 
 
 @dataclass(kw_only=True)
-class CifarResnet(Model):
+class CifarResnet(Residual):
     """A residual network of He et al. 2016, section 4.2."""
 
     depth: ClassVar[int]
@@ -23,4 +23,4 @@ class CifarResnet(Model):
         """See `models.cifar_resnet.CifarResnet`."""
         from imgrec.models.cifar_resnet import CifarResnet
 
-        return CifarResnet(depth=self.depth, num_classes=num_classes, channels=channels)
+        return CifarResnet(depth=self.depth, drop_path=self.drop_path, num_classes=num_classes, channels=channels)

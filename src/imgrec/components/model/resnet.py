@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from imgrec.components.model.residual import Residual
 from imgrec.config.fields import setting
-from imgrec.config.model import Model
 from imgrec.errors import UsageError
 
 if TYPE_CHECKING:
@@ -16,7 +16,7 @@ STEMS = ("cifar", "imagenet")
 
 
 @dataclass(kw_only=True)
-class Resnet(Model):
+class Resnet(Residual):
     """torchvision's residual networks (He et al. 2016)."""
 
     stem: str = setting(
@@ -84,6 +84,7 @@ class Resnet(Model):
             stem=self.stem,
             pretrained=self.pretrained,
             freeze_backbone=self.freeze_backbone,
+            drop_path=self.drop_path,
             num_classes=num_classes,
             channels=channels,
             fetch=fetch,

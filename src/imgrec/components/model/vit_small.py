@@ -2,8 +2,8 @@
 
 from typing import TYPE_CHECKING
 
+from imgrec.components.model.residual import Residual
 from imgrec.config.fields import setting
-from imgrec.config.model import Model
 from imgrec.config.registry import register
 from imgrec.errors import UsageError
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 @register("model", "vit_small")
-class VitSmall(Model):
+class VitSmall(Residual):
     """Vision transformer (Dosovitskiy et al. 2021, section 3.1) of DeiT-S' size, 4 px patches; 21.3 M parameters.
 
     arXiv 2010.11929; the size is that of Touvron et al. 2021 (arXiv 2012.12877), table 1.
@@ -38,6 +38,7 @@ class VitSmall(Model):
         return vit_small(
             patch=self.patch,
             dropout=self.dropout,
+            drop_path=self.drop_path,
             num_classes=num_classes,
             image_size=image_size,
             channels=channels,

@@ -2,8 +2,9 @@
 
 from typing import TYPE_CHECKING
 
+from imgrec.components.model.residual import Residual
 from imgrec.config.fields import setting
-from imgrec.config.model import Model, refuse_depth
+from imgrec.config.model import refuse_depth
 from imgrec.config.registry import register
 
 if TYPE_CHECKING:
@@ -11,7 +12,7 @@ if TYPE_CHECKING:
 
 
 @register("model", "wide_resnet")
-class WideResnet(Model):
+class WideResnet(Residual):
     """Wide residual network (Zagoruyko & Komodakis 2016, table 1), by default WRN-28-10; 36.5 million parameters.
 
     arXiv 1605.07146; sections 2.3 (width) and 2.4 (dropout).
@@ -40,6 +41,7 @@ class WideResnet(Model):
             widths=[width * self.widen for width in (16, 32, 64)],
             blocks=(self.depth - 4) // 6,
             dropout=self.dropout,
+            drop_path=self.drop_path,
             num_classes=num_classes,
             channels=channels,
         )
