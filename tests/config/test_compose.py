@@ -27,6 +27,8 @@ from imgrec.errors import UsageError
 
 MODELS = ", ".join(choices("model"))
 
+CALLBACKS = "device_stats, gradient_norm, lr_monitor, noise_scale, sharpness, timer"
+
 
 def refusal(*overrides: str) -> str:
     with pytest.raises(UsageError) as caught:
@@ -209,7 +211,7 @@ def test_a_recipe_changes_choices_and_the_command_line_changes_the_recipe() -> N
         ),
         (
             ["callbacks=[gradient_nrm]"],
-            "callbacks must be one of device_stats, gradient_norm, lr_monitor, timer, got 'gradient_nrm'; did you mean",
+            f"callbacks must be one of {CALLBACKS}, got 'gradient_nrm'; did you mean",
         ),
         (["callbacks=[gradient_norm,gradient_norm]"], "callbacks must name each callback once, got ['gradient_norm', "),
         (["callback.gradient_norm.name=x"], "callback.gradient_norm.name follows from the list; write callbacks=[...]"),
@@ -226,7 +228,7 @@ def test_a_recipe_changes_choices_and_the_command_line_changes_the_recipe() -> N
         ),
         (
             ["+callback.mine.every=3"],
-            "callback must be one of device_stats, gradient_norm, lr_monitor, timer, got 'mine'",
+            f"callback must be one of {CALLBACKS}, got 'mine'",
         ),
         (["+callback.gradient_norm.mine=3"], "callback.gradient_norm.mine is not a key"),
         (["callbacks=gradient_norm"], "callbacks must be a list, got a value"),

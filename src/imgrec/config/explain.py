@@ -38,6 +38,9 @@ SYNONYMS = {
     "ema": "trainer.ema_decay",
     "clip": "trainer.gradient_clip",
     "grad_clip": "trainer.gradient_clip",
+    "kfold": "data.folds",
+    "drop_path_rate": "model.drop_path",
+    "stochastic_depth": "model.drop_path",
 }
 
 
