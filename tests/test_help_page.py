@@ -76,6 +76,7 @@ _NEEDED = {
     "augment=growing": ["model=whitened_cnn"],
     "augment=speed": ["model=whitened_cnn"],
     "augment=speed96": ["model=whitened_cnn"],
+    "optimizer=schedule_free": ["schedule=constant"],
     "sweep=tuned": ['sweep.tune=["optimizer.lr=1"]'],
 }
 

@@ -120,6 +120,7 @@ def _refuse_what_needs_more(config: Config) -> None:
     given = [key for key in ("resume", "force") if getattr(config, key)]
     given += [f"model.{key}" for key in ("unfreeze_at",) if getattr(config.model, key)]
     given += [f"data.{key}" for key in ("prune",) if getattr(config.data, key)]
+    given += [f"optimizer={config.optimizer.name}"] if config.optimizer.averages else []
     given += ["callbacks"] if any(not each.observes for each in config.callback.values()) else []
     given += [
         f"trainer.{field.name}"

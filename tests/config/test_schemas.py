@@ -25,6 +25,7 @@ NEEDED = {
     "folder": ["data.root=/images"],
     "huggingface": ["data.root=nobody/images"],
     "ray": ["launcher.num_gpus=1"],
+    "schedule_free": ["schedule=constant"],
     "slurm": ["launcher.gpus_per_node=2", "launcher.array_parallelism=2"],
     "growing": ["model=resnet18"],
     "speed": ["model=whitened_cnn"],

@@ -22,8 +22,10 @@ from imgrec.components.optimizer.muon_sgd import MuonSgd
 from imgrec.components.optimizer.nadam import NAdam
 from imgrec.components.optimizer.radam import RAdam
 from imgrec.components.optimizer.rmsprop import RmsProp
+from imgrec.components.optimizer.schedule_free import ScheduleFree
 from imgrec.components.optimizer.sgd import Sgd
 from imgrec.config import optimizer as config
+from imgrec.errors import UsageError
 from imgrec.optim.build import build_optimizer
 
 CONFIGS = [
@@ -43,6 +45,7 @@ CONFIGS = [
     Adafactor(weight_decay=0.01),
     Lion(weight_decay=0.1),
     Lamb(decay_norm_and_bias=False),
+    ScheduleFree(weight_decay=0.1),
 ]
 every_optimizer = pytest.mark.parametrize("cfg", CONFIGS, ids=repr)
 
@@ -242,3 +245,48 @@ def test_lightning_may_clip_under_mixed_precision() -> None:
 def test_a_configuration_without_an_optimizer_is_refused() -> None:
     with pytest.raises(TypeError, match="abstract class Optimizer"):
         build_optimizer(config.Optimizer(name="nothing", lr=1.0), network())
+
+
+class Slower(torch.optim.SGD):
+    """SGD whose rate falls with a count of steps, which it keeps in its groups as D-Adaptation and Prodigy do."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        for group in self.param_groups:
+            group["k"] = 0
+
+    def step(self, closure: Any = None) -> Any:
+        for group in self.param_groups:
+            group["k"] += 1
+            for parameter in group["params"]:
+                parameter.grad.div_(group["k"])
+        return super().step(closure)
+
+
+class Undeclared(config.Optimizer):
+    lr: float = 0.1
+
+    def build(self, module: nn.Module) -> torch.optim.Optimizer:
+        return Slower(module.parameters(), lr=self.peak)
+
+
+class Declared(Undeclared):
+    counters = ("k",)
+
+
+def test_what_an_optimizer_counts_in_its_groups_is_declared_and_goes_on_in_a_resumed_run() -> None:
+    net = network()
+    with pytest.raises(UsageError, match=r"Slower changes 'k', which a resumed run .*: counters = \('k',\)"):
+        train(net, build_optimizer(Undeclared(name="undeclared", lr=0.1), net), range(1))
+    cfg = Declared(name="declared", lr=0.1)
+    straight, cut, resumed = network(), network(), network()
+    train(straight, build_optimizer(cfg, straight), range(6))
+    first = build_optimizer(cfg, cut)
+    train(cut, first, range(3))
+    weights, state = saved(cut.state_dict(), first.state_dict())
+    second = build_optimizer(cfg, resumed)
+    resumed.load_state_dict(weights)
+    second.load_state_dict(state)
+    assert second.param_groups[0]["k"] == 3
+    train(resumed, second, range(3, 6))
+    assert_equal(resumed, straight)

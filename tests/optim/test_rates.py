@@ -35,8 +35,9 @@ CNN = {  # by the layer's place before the head
 @pytest.mark.parametrize("optimizer", sorted(components("optimizer")))
 def test_every_optimizer_multiplies_its_rates_by_the_layer_and_the_head(optimizer: str) -> None:
     choice = f"optimizer={optimizer}"
-    plain = rates(*made(choice))
-    scaled = rates(*made(choice, "optimizer.layer_decay=0.5", "optimizer.head_scale=10"))
+    constant = "schedule=constant"
+    plain = rates(*made(choice, constant))
+    scaled = rates(*made(choice, constant, "optimizer.layer_decay=0.5", "optimizer.head_scale=10"))
     assert scaled.keys() == plain.keys()
     for name, rate in scaled.items():
         before_head = CNN[name.rpartition(".")[0]]

@@ -297,9 +297,12 @@ def test_an_epochs_last_step_follows_the_mean_gradient_of_the_batches_that_are_l
     assert moved[2] @ moved[1] / (moved[1] @ moved[1]) == pytest.approx(2, abs=0.2)
 
 
-@pytest.mark.parametrize("optimizer", ["sgd", "momentum", "adam", "adamw", "adagrad", "rmsprop", "muon", "muon_sgd"])
+@pytest.mark.parametrize(
+    "optimizer", ["sgd", "momentum", "adam", "adamw", "adagrad", "rmsprop", "muon", "muon_sgd", "schedule_free"]
+)
 def test_every_optimizer_trains(tiny: list[str], optimizer: str) -> None:
-    words = [*tiny, f"optimizer={optimizer}", "optimizer.lr_scale=0.1", "schedule=cosine", "schedule.warmup=0.1"]
+    schedule = "constant" if optimizer == "schedule_free" else "cosine"
+    words = [*tiny, f"optimizer={optimizer}", "optimizer.lr_scale=0.1", f"schedule={schedule}", "schedule.warmup=0.1"]
     outcome = run(words, "trainer.max_epochs=1", "trainer.gradient_clip=1", "trainer.precision=bf16-mixed")
     rates = [float(row["value"]) for row in read_curves(outcome.folder / "curves.csv") if row["metric"] == "lr"]
     assert len(rates) == 8

@@ -15,7 +15,7 @@ import imgrec
 from imgrec import launch
 from imgrec.config.compose import compose
 from imgrec.errors import UsageError
-from imgrec.training.swa import StochasticWeightAveraging
+from imgrec.training.epoch_weights import StochasticWeightAveraging
 
 AVERAGED = ("trainer.swa_from=0.5", "trainer.max_epochs=4", "model.batch_norm=true", "schedule=constant")
 

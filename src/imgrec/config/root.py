@@ -138,11 +138,27 @@ class Config:
                 )
         if self.optimizer.sam_rho:
             self._check_sam()
+        if self.optimizer.averages:
+            self._check_average()
         if self.augment.crop_border == "reflect" and self.augment.crop_padding >= self.data.side:
             raise UsageError(
                 f"augment.crop_padding must be < {self.data.side}, the images' side, with augment.crop_border=reflect,"
                 f" got {self.augment.crop_padding}"
             )
+
+    def _check_average(self) -> None:
+        """Refuse a falling rate, and a second average of the weights, beside an optimizer that averages them itself."""
+        if self.schedule.name != "constant":
+            raise UsageError(
+                f"optimizer={self.optimizer.name} needs schedule=constant, with or without a warmup, as its average"
+                f" takes the place of a falling rate, got schedule={self.schedule.name}; add schedule=constant"
+            )
+        for key in ("ema_decay", "swa_from"):
+            if value := getattr(self.trainer, key):
+                raise UsageError(
+                    f"optimizer={self.optimizer.name} averages the weights, and so does trainer.{key}, got {value};"
+                    f" leave trainer.{key} out"
+                )
 
     def _check_sam(self) -> None:
         """Refuse what assumes one loss and one gradient a step, or would scale the gradient."""

@@ -34,6 +34,7 @@ def build_optimizer(
 
     Raises:
         ValueError: Nothing trains.
+        UsageError: A user's own optimizer ignores settings that every optimizer has.
     """
     optimizer = cfg.build(module)
     if origins.origin_of(type(cfg)) is not None:
@@ -42,7 +43,7 @@ def build_optimizer(
         scaled = dict.fromkeys(head, cfg.head_scale)
         kinds = parameters.kinds(module, depths=depths or {}, layer_decay=cfg.layer_decay, scaled=scaled, later=later)
         parameters.regroup(optimizer, kinds)
-    return prepared(optimizer)
+    return prepared(optimizer, counters=cfg.counters)
 
 
 def _check(cfg: config.Optimizer, optimizer: Optimizer) -> None:

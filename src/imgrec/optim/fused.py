@@ -1,11 +1,14 @@
 """Add to every optimizer what its formula does not say: safe fused kernels, and resuming with the present settings."""
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.optim import Optimizer
+
+from imgrec.errors import UsageError
 
 
 def can_fuse(parameters: Iterable[Tensor]) -> bool:
@@ -25,34 +28,69 @@ def fused(groups: Iterable[dict[str, Any]]) -> bool | None:
     return True if can_fuse(parameter for group in groups for parameter in group["params"]) else None
 
 
-def prepared(optimizer: Optimizer) -> Optimizer:
+def prepared(optimizer: Optimizer, *, counters: Collection[str] = ()) -> Optimizer:
     """Return the same optimizer, prepared for resuming, clipping and changes of memory layout.
 
-    - A loaded state provides the moments; the hyperparameters stay those of the present configuration. Past gradients
-    are dropped where the momentum is now 0, so that a later momentum starts without them.
+    - A loaded state provides the moments and counters; the hyperparameters stay those of the present configuration.
+    Past gradients are dropped where the momentum is now 0, so that a later momentum starts without them.
     - State tensors take the memory layout of their parameters, after loading and before the first step. Fused kernels
     read memory in order: a channels_last weight with contiguous moments would silently be updated wrongly.
     - Gradients may be clipped under automatic mixed precision, also with fused kernels.
+
+    Args:
+        optimizer: The optimizer. Its first step raises a UsageError if it changes a value in its groups that is not
+            among the counters, as a resumed run would begin with another value.
+        counters: The keys of values in its groups that its steps change.
     """
-    optimizer.register_load_state_dict_pre_hook(_keep_hyperparameters)
+    optimizer.register_load_state_dict_pre_hook(partial(_keep_hyperparameters, counters=counters))
     optimizer.register_load_state_dict_post_hook(_lay_out_state)
+
+    begun: list[dict[str, Any]] = []
 
     def before_first_step(optimizer: Optimizer, *_: Any) -> None:
         _lay_out_state(optimizer)
-        handle.remove()
+        begun.extend(_plain(group) for group in optimizer.param_groups)
+        before.remove()
 
-    handle = optimizer.register_step_pre_hook(before_first_step)
+    def after_first_step(optimizer: Optimizer, *_: Any) -> None:
+        _refuse_unknown_counters(optimizer, begun, counters)
+        after.remove()
+
+    before = optimizer.register_step_pre_hook(before_first_step)
+    after = optimizer.register_step_post_hook(after_first_step)
     # The flag says that step() unscales gradients, so the scaler does not do it before, and Lightning refuses to clip.
     # With the flag cleared, the scaler unscales first, as for any optimizer without fused kernels.
     setattr(optimizer, "_step_supports_amp_scaling", False)  # noqa: B010 (no public way, and mypy knows no such name)
     return optimizer
 
 
-def _keep_hyperparameters(optimizer: Optimizer, loaded: dict[str, Any]) -> dict[str, Any] | None:
+def _plain(group: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in group.items() if isinstance(value, (bool, int, float, str))}
+
+
+def _refuse_unknown_counters(optimizer: Optimizer, begun: list[dict[str, Any]], counters: Collection[str]) -> None:
+    changed = {
+        key
+        for group, then in zip(optimizer.param_groups, begun, strict=True)
+        for key, value in then.items()
+        if group[key] != value and key not in counters
+    }
+    if changed:
+        keys = ", ".join(repr(key) for key in sorted(changed))
+        raise UsageError(
+            f"an optimizer must declare what its steps change in its groups, and {type(optimizer).__name__} changes"
+            f" {keys}, which a resumed run would begin anew; name all such keys in its class: counters = ({keys},)"
+        )
+
+
+def _keep_hyperparameters(
+    optimizer: Optimizer, loaded: dict[str, Any], *, counters: Collection[str]
+) -> dict[str, Any] | None:
     if len(loaded["param_groups"]) != len(optimizer.param_groups):
         return None  # load_state_dict refuses it with a reason
     groups = [
-        {**then, **now, "params": then["params"]}  # LAMB counts its steps in the group
+        # what only steps add, such as LAMB's count, stays too
+        {**then, **now, **{key: then[key] for key in counters if key in then}, "params": then["params"]}
         for now, then in zip(optimizer.param_groups, loaded["param_groups"], strict=True)
     ]
     idle = {index for group in groups if group.get("momentum") == 0 for index in group["params"]}

@@ -20,6 +20,7 @@ from imgrec.stored.position import RunPosition
 from imgrec.training import progress
 from imgrec.training.averaging import Averaging
 from imgrec.training.early_stopping import EarlyStopping
+from imgrec.training.epoch_weights import ScheduleFreeAverage, StochasticWeightAveraging
 from imgrec.training.freezing import Freezing
 from imgrec.training.interruption import Interruption
 from imgrec.training.nan_guard import FiniteGuard, Refusals
@@ -28,7 +29,6 @@ from imgrec.training.pruning import Pruning
 from imgrec.training.saver import Saver
 from imgrec.training.start import Start
 from imgrec.training.step_skipper import StepSkipper
-from imgrec.training.swa import StochasticWeightAveraging
 from imgrec.training.writer import Writer
 
 _COUNTED = 10_000  # images; 1 000 to 10 000 are enough (Wu & Johnson 2021, "Rethinking 'Batch' in BatchNorm")
@@ -96,7 +96,7 @@ class Callbacks:
             # decides what a batch trains
             *([Freezing(frozen, epochs=job.config.model.unfreeze_at)] if frozen else []),
             # adds a step before other callbacks read it
-            *([_averaging(job.config, data)] if trainer.ema_decay or trainer.swa_from else []),
+            *_averaging(job.config, data),
             # logs the step, and shows the logged values
             speed,
             *progress.callbacks(trainer.progress, speed, terminal=sys.stderr.isatty()),
@@ -114,16 +114,19 @@ class Callbacks:
         return cls(ordered=[*named, *imgrecs], speed=speed, saver=saver, named=named)
 
 
-def _averaging(config: Config, data: ImageData) -> WeightAveraging:
-    """Return the average, whose batch-norm statistics may be computed anew from about `_COUNTED` images."""
+def _averaging(config: Config, data: ImageData) -> list[WeightAveraging]:
+    """Return the average, if any. Its batch-norm statistics may be computed anew, from about `_COUNTED` images."""
     trainer = config.trainer
     batches = -(-_COUNTED // (config.data.batch_size * trainer.processes))
+    if config.optimizer.averages:
+        return [ScheduleFreeAverage(recount=data.training_images, batches=batches)]
     if trainer.swa_from:
         begins = math.floor(round(trainer.swa_from * trainer.max_epochs, 6))  # 0.7 of 10 is 7
-        return StochasticWeightAveraging(begins=begins, recount=data.training_images, batches=batches)
-    if trainer.ema_statistics == "averaged":
-        return Averaging(decay=trainer.ema_decay)
-    return Averaging(decay=trainer.ema_decay, recount=data.training_images, batches=batches)
+        return [StochasticWeightAveraging(begins=begins, recount=data.training_images, batches=batches)]
+    if not trainer.ema_decay:
+        return []
+    recount = None if trainer.ema_statistics == "averaged" else data.training_images
+    return [Averaging(decay=trainer.ema_decay, recount=recount, batches=batches)]
 
 
 def _named(config: Config, others: Sequence[Callback]) -> list[Callback]:
