@@ -232,3 +232,21 @@ def test_an_address_with_a_password_may_come_from_the_environment_and_is_not_tol
     with pytest.raises(RunError, match="logger=mlflow cannot use nonsense://host/db") as refused:
         launch.train([*tiny, *WORDS])
     assert "secret" not in str(refused.value)
+
+
+@pytest.mark.long
+def test_without_hard_links_no_database_takes_the_place_of_another(
+    tiny: list[str], empty_database: Path, workplace: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another process makes the database and writes into it while this one makes its own."""
+    place = workplace / "runs/mlflow.db"
+
+    def no_links(self: Path, target: Path) -> None:
+        shutil.copy(empty_database, place)
+        client_of(place).create_experiment("of another process")
+        raise PermissionError(1, "Operation not permitted")
+
+    monkeypatch.setattr(Path, "hardlink_to", no_links)
+    launch.train([*tiny, "trainer.max_epochs=1", "loggers=[mlflow]", "hydra.run.dir=runs/one"])
+    assert client_of(place).get_experiment_by_name("of another process") is not None
+    assert len(runs_in(place)) == 1

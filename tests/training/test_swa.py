@@ -56,11 +56,14 @@ def test_the_ends_of_the_last_epochs_are_averaged(tiny: list[str], ends: list[di
     }, "the checkpoint has the weights that are trained, too"
 
 
-def test_until_it_begins_the_average_is_the_weights(tiny: list[str], ends: list[dict[str, Tensor]]) -> None:
+def test_until_it_begins_the_average_is_the_weights(
+    tiny: list[str], ends: list[dict[str, Tensor]], caplog: pytest.LogCaptureFixture
+) -> None:
     words = [*(word for word in AVERAGED if "swa_from" not in word), "trainer.swa_from=0.9"]
     run = launch.train([*tiny, *words])
     weights = imgrec.load(run.folder, at="last").network.state_dict()
     assert all(torch.equal(value, ends[3][name]) for name, value in weights.items()), "one epoch is its own average"
+    assert "trainer.swa_from=0.9 of 4 epochs leaves one epoch, whose weights are no average" in caplog.text
 
 
 @pytest.mark.parametrize(("step", "signum", "code"), [(11, signal.SIGTERM, 143), (27, signal.SIGKILL, -9)])

@@ -1,5 +1,6 @@
 """Create the callbacks of a run, and order them."""
 
+import logging
 import math
 import sys
 from collections.abc import Collection, Sequence
@@ -30,6 +31,8 @@ from imgrec.training.saver import Saver
 from imgrec.training.start import Start
 from imgrec.training.step_skipper import StepSkipper
 from imgrec.training.writer import Writer
+
+log = logging.getLogger(__name__)
 
 _COUNTED = 10_000  # images; 1 000 to 10 000 are enough (Wu & Johnson 2021, "Rethinking 'Batch' in BatchNorm")
 
@@ -122,6 +125,12 @@ def _averaging(config: Config, data: ImageData) -> list[WeightAveraging]:
         return [ScheduleFreeAverage(recount=data.training_images, batches=batches)]
     if trainer.swa_from:
         begins = math.floor(round(trainer.swa_from * trainer.max_epochs, 6))  # 0.7 of 10 is 7
+        if begins >= trainer.max_epochs - 1:
+            log.warning(
+                "trainer.swa_from=%g of %d epochs leaves one epoch, whose weights are no average; give a smaller share",
+                trainer.swa_from,
+                trainer.max_epochs,
+            )
         return [StochasticWeightAveraging(begins=begins, recount=data.training_images, batches=batches)]
     if not trainer.ema_decay:
         return []

@@ -1,6 +1,7 @@
 """Log a run to MLflow: curves, settings, scores and figures, in one run of MLflow's however often it is resumed."""
 
 import contextlib
+import fcntl
 import logging
 import re
 import tempfile
@@ -207,8 +208,11 @@ def _make_database(uri: str) -> None:
             path.hardlink_to(new)
         except FileExistsError:  # another process was faster
             pass
-        except OSError:  # a file system without links
-            new.rename(path)
+        except OSError:  # a file system without links: one process at a time looks and renames
+            with path.with_name(f".{path.name}.lock").open("wb") as lock:
+                fcntl.flock(lock, fcntl.LOCK_EX)
+                if not path.exists():
+                    new.rename(path)
 
 
 def _now() -> int:
