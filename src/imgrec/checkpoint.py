@@ -153,6 +153,28 @@ def digest(tensors: Mapping[str, torch.Tensor]) -> str:
     return total.hexdigest()
 
 
+def of_layer(state_dict: Mapping[str, torch.Tensor], layer: str) -> OrderedDict[str, torch.Tensor]:
+    """Return the state of one layer, by the layer's own names, with the versions of the layers in it.
+
+    Some layers read their version when they are loaded, as torchvision's MNASNet does, and refuse a state without one.
+
+    Args:
+        state_dict: The state of a module.
+        layer: The layer's name in it, such as `network`.
+    """
+    prefix = f"{layer}."
+    found = OrderedDict(
+        (name.removeprefix(prefix), value) for name, value in state_dict.items() if name.startswith(prefix)
+    )
+    versions = {f"{name}.": version for name, version in getattr(state_dict, "_metadata", {}).items()}
+    found._metadata = OrderedDict(  # type: ignore[attr-defined]
+        (name.removeprefix(prefix).removesuffix("."), version)
+        for name, version in versions.items()
+        if name.startswith(prefix)
+    )
+    return found
+
+
 def snapshot(value: Any) -> Any:
     """Return a copy of the state on the CPU, which later training steps do not change."""
     if isinstance(value, torch.Tensor):

@@ -240,9 +240,8 @@ def _checkpoint(file: Path, key: str) -> Weights:
             f" its tensors with safetensors.torch.save_file(tensors, 'weights{SAFE}')"
         )
     meta = Meta.of(file, state)
-    tensors = {key[len(_PREFIX) :]: value for key, value in state["state_dict"].items() if key.startswith(_PREFIX)}
     return Weights(
-        tensors=tensors,
+        tensors=checkpoint.of_layer(state["state_dict"], "network"),
         classes=meta.classes,
         config=meta.config,
         image_size=meta.image_size,

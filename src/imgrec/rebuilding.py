@@ -140,8 +140,7 @@ def rebuild(path: StrPath, *, other_code: bool = False) -> Trained:
     if state.get(META) is None:
         raise RunError(f"{path} must be a checkpoint that imgrec wrote: it carries no configuration; name a run's own")
     meta = Meta.of(path, state)
-    prefix = "network."
-    weights = {name[len(prefix) :]: value for name, value in state["state_dict"].items() if name.startswith(prefix)}
+    weights = checkpoint.of_layer(state["state_dict"], "network")
     axes = {key: key.partition("=")[0] for key in meta.components}
     origins.refuse_missing({key: meta.components[key] for key in axes if axes[key] not in LISTS}, shown(path))
     if not other_code:

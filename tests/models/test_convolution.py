@@ -1,12 +1,14 @@
 """Test that convolutions of small images have nn.Conv2d's values and gradients, for each way to sum the gradient."""
 
+import copy
+
 import pytest
 import torch
 import torch.nn.functional as F
 from torch import nn
 
 from imgrec.cpu_features import sums_in_float32
-from imgrec.models.convolution import SmallImageConv, for_small_images, side_by_side
+from imgrec.models.convolution import SmallImageConv, for_small_images, side_by_side, without_narrow_strides
 
 
 @pytest.mark.parametrize("kernel", [1, 3])
@@ -112,3 +114,28 @@ def test_fitting_convolutions_are_exchanged_under_the_same_names_and_weights() -
 def test_other_kernels_are_refused() -> None:
     with pytest.raises(ValueError, match="kernel_size must be 1 or 3, got 5"):
         SmallImageConv(2, 2, kernel_size=5)
+
+
+@pytest.mark.parametrize(("channels", "side", "groups", "bias"), [(3, 32, 1, False), (7, 9, 1, True), (4, 8, 2, False)])
+def test_a_narrow_convolution_with_a_stride_has_its_values_and_gradients(
+    channels: int, side: int, groups: int, bias: bool
+) -> None:
+    """PyTorch's own may end the process here, so the reference has contiguous images, with which it does not."""
+    torch.manual_seed(0)
+    plain = nn.Conv2d(channels, 48, 1, stride=2, groups=groups, bias=bias)
+    net = without_narrow_strides(copy.deepcopy(nn.Sequential(plain)).to(memory_format=torch.channels_last))
+    assert list(net.state_dict()) == list(nn.Sequential(plain).state_dict())
+    images = torch.randn(8, channels, side, side)
+    for _ in range(20):
+        ours = images.contiguous(memory_format=torch.channels_last).clone().requires_grad_()
+        theirs = images.clone().requires_grad_()
+        for module, given in ((net, ours), (plain, theirs)):
+            module.zero_grad()
+            module(given).square().sum().backward()
+        torch.testing.assert_close(ours.grad, theirs.grad, rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(net[0].weight.grad, plain.weight.grad, rtol=1e-4, atol=1e-3)
+
+
+def test_other_convolutions_stay_pytorchs() -> None:
+    others = nn.Sequential(nn.Conv2d(16, 4, 1, stride=2), nn.Conv2d(3, 4, 3, stride=2), nn.Conv2d(3, 4, 1))
+    assert {type(layer) for layer in without_narrow_strides(others)} == {nn.Conv2d}

@@ -93,6 +93,7 @@ def test_a_cut_run_on_the_digits_ends_as_the_whole_one(words: str, imgrec: Calla
     "words",
     [
         pytest.param("model=resnet20", id="resnet20", marks=pytest.mark.slow),
+        pytest.param("model=torchvision model.architecture=mnasnet0_5", id="mnasnet0_5"),  # reads its version
         pytest.param(
             "model=torchvision model.architecture=mobilenet_v3_small model.dropout=0.3", id="mobilenet_v3_small"
         ),
@@ -108,6 +109,8 @@ def test_a_run_is_recorded_with_its_cost_and_rebuilt(words: str, tiny: list[str]
     assert run.record.cost["flops_per_image"] > 0
     trained = public.load(run.folder)
     assert trained.network(torch.rand(2, 3, 8, 8)).shape == (2, 3)
+    goes_on = launch.train([*own, *words.split(), "trainer.max_epochs=1", f"init_from={run.folder}"])
+    assert goes_on.record.status == "finished"
 
 
 @pytest.mark.slow

@@ -76,9 +76,8 @@ def draw(table: Table, groups: Groups, names: Names, width: float, limits: tuple
 def notes(table: Table) -> list[str]:
     """Return notes on what the figure shows."""
     counts = sorted({len(cell.values) for row in table.rows for cell in row.cells if cell.values})
-    told = (
-        f"n = {counts[0]} runs a setting." if len(counts) == 1 else f"n = {counts[0]} to {counts[-1]} runs a setting."
-    )
+    units = "runs" if table.rows[0].levels == 1 else "seeds"
+    told = f"n = {' to '.join(map(str, dict.fromkeys((counts[0], counts[-1]))))} {units} a setting."
     lacking = any(_incomplete_count(row, number) for row in table.rows for number in range(len(table.columns)))
     note = _NOTE if table.rows[0].levels == 1 else _NOTE.replace("single runs", "a seed's mean over its runs")
     return [

@@ -7,6 +7,7 @@ from torch import Tensor
 from imgrec.config.model import Model
 from imgrec.config.root import Config
 from imgrec.models.compiled import Compiled
+from imgrec.models.convolution import without_narrow_strides
 from imgrec.models.graphed import Graphed
 from imgrec.models.network import Network
 
@@ -39,6 +40,7 @@ def build(
         RunError: Pretrained weights are not available.
     """
     net = cfg.build(num_classes=num_classes, image_size=image_size, channels=channels, fetch=fetch)
+    without_narrow_strides(net)
     mean, std = cfg.normalisation(mean, std)
     return Network(net, mean=mean, std=std)
 

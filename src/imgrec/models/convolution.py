@@ -12,6 +12,7 @@ from imgrec.cpu_features import has_amx
 
 _ROW = 32  # pixels that a row should have: oneDNN's weight gradient sums over rows, in tiles of 32 bfloat16 numbers
 _WIDEST = 9  # largest width of a small image: three fit into a row
+_NARROW = 16  # channels of a block of oneDNN's with AVX-512; with AVX2 they are 8
 _WIDEST_WITHOUT_TILES = 3  # on a CPU without AMX, where joining wider images is not faster, or is slower
 
 
@@ -56,6 +57,43 @@ def for_small_images(module: nn.Module) -> nn.Module:
         else:
             for_small_images(child)
     return module
+
+
+class NarrowStridedConv(nn.Conv2d):
+    """A 1x1 convolution with a stride, of fewer than 16 input channels: (N, C, H, W) -> (N, O, H', W').
+
+    It takes the pixels first, and convolves them with stride 1. oneDNN, as PyTorch 2.14 has it, writes past its memory
+    in the weight gradient of such convolutions of channels-last images (github.com/uxlfoundation/oneDNN/issues/6035).
+    """
+
+    def forward(self, images_nchw: Tensor) -> Tensor:
+        down, right = self.stride
+        return F.conv2d(images_nchw[:, :, ::down, ::right], self.weight, self.bias, groups=self.groups)
+
+
+def without_narrow_strides(module: nn.Module) -> nn.Module:
+    """Replace every such convolution inside the module by a NarrowStridedConv; names and parameters stay the same."""
+    for name, child in module.named_children():
+        if type(child) is nn.Conv2d and _is_narrow_and_strided(child):
+            with torch.device("meta"):
+                exchanged = NarrowStridedConv(
+                    child.in_channels,
+                    child.out_channels,
+                    kernel_size=1,
+                    stride=child.stride,  # type: ignore[arg-type] # pairs, as PyTorch keeps them
+                    groups=child.groups,
+                    bias=child.bias is not None,
+                )
+            exchanged.weight, exchanged.bias = child.weight, child.bias
+            setattr(module, name, exchanged.train(child.training))
+        else:
+            without_narrow_strides(child)
+    return module
+
+
+def _is_narrow_and_strided(layer: nn.Conv2d) -> bool:
+    shape = layer.kernel_size == (1, 1) and layer.padding == (0, 0) and layer.stride != (1, 1)
+    return shape and layer.in_channels // layer.groups < _NARROW
 
 
 def _is_replaceable(layer: nn.Conv2d) -> bool:

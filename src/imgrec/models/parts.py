@@ -183,7 +183,9 @@ def put(network: Network, found: Mapping[str, Tensor], *, but: Sequence[str], ke
             raise RunError(
                 f"{key} must name finite weights, and {name} there has a value that is not; name another checkpoint"
             )
-    network.load_state_dict({**network.state_dict(), **taken})
+    state = network.state_dict()  # with the versions of its layers
+    state.update(taken)
+    network.load_state_dict(state)
 
 
 def _shape(tensor: Tensor | None) -> str:

@@ -30,7 +30,7 @@ from imgrec.inference import full_float32
 
 log = logging.getLogger(__name__)
 
-_CHUNK = 256  # images at a time for second derivatives
+_CHUNK = 128  # images at a time for second derivatives, which keep several times the memory of a training step
 _VECTORS = 20  # Lanczos vectors, each of P numbers
 _RESTARTS = 10
 _TOLERANCE = 0.01  # relative
