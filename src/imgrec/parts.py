@@ -121,7 +121,7 @@ def _refuse_what_needs_more(config: Config) -> None:
     given += [f"model.{key}" for key in ("unfreeze_at",) if getattr(config.model, key)]
     given += [f"data.{key}" for key in ("prune",) if getattr(config.data, key)]
     given += [f"optimizer={config.optimizer.name}"] if config.optimizer.averages else []
-    given += ["callbacks"] if any(not each.observes for each in config.callback.values()) else []
+    given += ["callbacks"] if config.callback else []
     given += [
         f"trainer.{field.name}"
         for field in config.trainer.settings()
@@ -131,6 +131,6 @@ def _refuse_what_needs_more(config: Config) -> None:
     ]
     if given:
         raise UsageError(
-            f"{', '.join(given)} belongs to imgrec.train, and is no part that imgrec.compose gives; leave it out, and"
-            " give your Trainer what it has of that"
+            f"imgrec.compose gives the parts of a run for a Trainer of your own, and only imgrec.train carries out"
+            f" {', '.join(given)}; leave it out, or use imgrec.train"
         )

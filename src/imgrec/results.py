@@ -11,7 +11,10 @@ from imgrec.untrusted_text import folded, visible
 
 # options that `table` and `report` share
 _Places = Annotated[list[Path], typer.Argument(metavar="DIR", help="Folders of runs, or records.")]
-_ScoresOption = Annotated[str, typer.Option(help="The scores to show, of top1,top5,loss,iou,ece,ece_debiased.")]
+_ScoresOption = Annotated[
+    str,
+    typer.Option(help="The scores to show: top1, top5, loss, iou, ece, ece_debiased, balanced_accuracy, macro_f1, ..."),
+]
 _AtOption = Annotated[str, typer.Option(help="best (last where there is none) or last.")]
 _SplitOption = Annotated[
     str | None, typer.Option(help="test or val; without it, test where it was opened (test=false keeps it closed).")

@@ -216,6 +216,14 @@ def test_a_recipe_changes_choices_and_the_command_line_changes_the_recipe() -> N
         (["callbacks=[gradient_norm,gradient_norm]"], "callbacks must name each callback once, got ['gradient_norm', "),
         (["callback.gradient_norm.name=x"], "callback.gradient_norm.name follows from the list; write callbacks=[...]"),
         (["callback.gradient_norm=null"], "callback.gradient_norm must have its settings below it, got None; drop it"),
+        (
+            ["callback=gradient_norm"],
+            "callback holds settings, such as callback.NAME.KEY=VALUE, and names nothing; name",
+        ),
+        (
+            ["logger=csv"],
+            "logger holds settings, such as logger.NAME.KEY=VALUE, and names nothing; name what is wanted",
+        ),
         (["callbacks=[[gradient_norm]]"], "callbacks"),
         (["protocols=[clean]"], "protocols is not a key; did you mean test_protocols?"),
         (

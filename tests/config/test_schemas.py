@@ -187,7 +187,11 @@ def test_a_package_without_its_conf_is_refused(monkeypatch: pytest.MonkeyPatch, 
         ),
         ("data=digits", {"folds": 1}, "data.folds must be 0, or at least 2, got 1; use 5"),
         ("data=digits", {"fold": 2}, "data.fold=2 needs data.folds; add data.folds=5"),
-        ("data=digits", {"folds": 5, "fold": 5}, "data.fold must be < 5 (data.folds; the first is 0), got 5; use 4"),
+        (
+            "data=digits",
+            {"folds": 5, "fold": 5},
+            "data.fold must be < 5 (data.folds; the first is 0), got 5; use one of 0 to 4",
+        ),
         (
             "data=cifar10",
             {"folds": 5, "val_size": 2500},

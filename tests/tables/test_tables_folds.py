@@ -49,7 +49,7 @@ def test_a_seed_that_lacks_a_fold_is_left_out_and_told(runs: Path, table: Table)
                 lay_fold(runs, "adam", seed, fold)
     shown = table()
     assert shown.rows[0]["n"] == "1"
-    assert shown.note("val top1 %: seed 1 of the runs is left out, with 2 of 3 folds")
+    assert shown.note("val top1 %: seed 1 of the runs is left out, without a value for data.fold=2")
     assert shown.rows[0]["runs"] == "5/6 (1 missing)"
 
 
@@ -68,7 +68,7 @@ def test_no_fold_of_a_whole_setting_is_overlooked(runs: Path, table: Table) -> N
             lay_fold(runs, optimizer, 0, fold, folds=5)
     shown = table()
     assert {row["val top1 %"] for row in shown.rows} == {"–"}
-    assert shown.note("val top1 %: seed 0 of optimizer=adam is left out, with 2 of 5 folds")
+    assert shown.note("val top1 %: seed 0 of optimizer=adam is left out, without a value for data.fold=2,3,4")
 
 
 def test_one_fold_alone_is_no_cross_validation_and_says_so(runs: Path, table: Table) -> None:

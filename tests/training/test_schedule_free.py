@@ -104,5 +104,5 @@ def test_a_falling_rate_and_a_second_average_are_refused(words: list[str], way_o
 
 
 def test_a_trainer_of_one_s_own_is_refused_it_as_it_would_score_other_weights(tiny: list[str]) -> None:
-    with pytest.raises(UsageError, match=r"optimizer=schedule_free belongs to imgrec.train"):
+    with pytest.raises(UsageError, match=r"only imgrec\.train carries out optimizer=schedule_free; leave it out"):
         imgrec.compose([*tiny, *FREE])

@@ -63,7 +63,7 @@ def test_until_it_begins_the_average_is_the_weights(
     run = launch.train([*tiny, *words])
     weights = imgrec.load(run.folder, at="last").network.state_dict()
     assert all(torch.equal(value, ends[3][name]) for name, value in weights.items()), "one epoch is its own average"
-    assert "trainer.swa_from=0.9 of 4 epochs leaves one epoch, whose weights are no average" in caplog.text
+    assert "trainer.swa_from=0.9 of trainer.max_epochs=4 leaves one epoch, whose weights are no average" in caplog.text
 
 
 @pytest.mark.parametrize(("step", "signum", "code"), [(11, signal.SIGTERM, 143), (27, signal.SIGKILL, -9)])

@@ -183,6 +183,11 @@ def _explained_key(error: OmegaConfBaseException, key: str) -> UsageError:
         )
     if kind := re.search(r"(\w+) is not a ListConfig", first_line):
         return UsageError(f"{key} must be a list, got a value ({kind[1]}); put it into brackets: '{key}=[...]'")
+    if key in LISTS:
+        return UsageError(
+            f"{key} holds settings, such as {key}.NAME.KEY=VALUE, and names nothing; name what is wanted:"
+            f" {LISTS[key]}=[NAME]"
+        )
     return UsageError(f"{key}: {first_line[0].lower()}{first_line[1:]}; give a value of the right type")
 
 

@@ -42,7 +42,8 @@ class HeldOutData(Data):
             raise UsageError(f"data.fold={self.fold} needs data.folds; add data.folds=5, for example")
         if self.folds and self.fold >= self.folds:
             raise UsageError(
-                f"data.fold must be < {self.folds} (data.folds; the first is 0), got {self.fold}; use {self.folds - 1}"
+                f"data.fold must be < {self.folds} (data.folds; the first is 0), got {self.fold}; use one of 0 to"
+                f" {self.folds - 1}"
             )
         if self.folds and self.val_size != self.default_val_size():
             raise UsageError(

@@ -34,6 +34,7 @@ _TURNS = {
     8: Image.Transpose.ROTATE_90,
 }
 # failures of the machine, not of an image: leaving images out would hide them
+_SKIP = ", or leave such images out with data.on_error=skip"
 _MACHINE = (errno.EMFILE, errno.ENFILE, errno.ENOMEM)
 # Pillow's warnings and log lines about an image are not needed: the image is decoded, or refused with a sentence. The
 # filter stays installed, as installing one for each image would make Python repeat every other warning.
@@ -59,13 +60,18 @@ class ImageError(ReadError):
     """A single image cannot be read; data.on_error=skip leaves it out."""
 
 
-def decode(path: Path, size: int) -> NDArray[np.uint8]:
+def decode(path: Path, size: int, *, else_: str = _SKIP) -> NDArray[np.uint8]:
     """Decode one image to uint8 RGB (size, size, 3).
 
     The content decides the format, not the name. The image is turned as its EXIF data says. Transparency becomes white,
     16 bits become 8, and of several frames the first is used. The shorter side is scaled to `size` (bilinear,
     antialiased) and the centre is cut out. Files above MAX_BYTES and images above MAX_PIXELS are refused before any
     pixel is decoded.
+
+    Args:
+        path: The file.
+        size: The side of the square.
+        else_: What the sentence offers besides replacing the file.
 
     Raises:
         ImageError: This file cannot be read; the sentence names it.
@@ -79,8 +85,8 @@ def decode(path: Path, size: int) -> NDArray[np.uint8]:
         if isinstance(error, OSError) and error.errno in _MACHINE:
             raise _failure(path, reason(error)) from error
         raise ImageError(
-            f"{str(path)!r}: must be a whole image ({', '.join(FORMATS)}), got: {reason(error)}; replace or delete "
-            f"it, or leave such images out with data.on_error=skip"
+            f"{str(path)!r}: must be a whole image ({', '.join(FORMATS)}), got: {reason(error)}; replace or delete"
+            f" it{else_}"
         ) from error
 
 

@@ -14,6 +14,7 @@ from PIL import Image
 from torch import Tensor
 
 from imgrec.data.decode import decode
+from imgrec.data.source import ReadError
 from imgrec.errors import StrPath, UsageError
 
 Given = StrPath | Sequence[StrPath] | NDArray[Any] | Tensor
@@ -50,7 +51,9 @@ def pixels(images: Given, *, size: int, channels: int, at_a_time: int) -> Iterat
 
 def _read(path: Path, size: int, channels: int) -> NDArray[np.uint8]:
     """Return an image file as uint8 (size, size, C)."""
-    rgb = decode(path, size)
+    if not path.exists():
+        raise ReadError(f"{str(path)!r}: must be an image, and there is nothing; check the path")
+    rgb = decode(path, size, else_=", or leave it out")
     return rgb if channels == 3 else np.asarray(Image.fromarray(rgb).convert("L"))[:, :, None]
 
 

@@ -49,8 +49,10 @@ def average(
             cell, lacking = mean_cell(parts, column)
             cells.append(cell)
             for seed in lacking:
-                there = sum(any(seed == each for each, _ in part.values) for part in parts)
-                notes.append(f"{column.label}: seed {seed} of {name} is left out, with {there} of {folds} folds")
+                absent = [str(k) for k, part in enumerate(parts) if all(seed != each for each, _ in part.values)]
+                notes.append(
+                    f"{column.label}: seed {seed} of {name} is left out, without a value for {FOLD}={','.join(absent)}"
+                )
         averaged.append(
             Row(
                 setting=setting,

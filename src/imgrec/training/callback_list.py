@@ -127,7 +127,8 @@ def _averaging(config: Config, data: ImageData) -> list[WeightAveraging]:
         begins = math.floor(round(trainer.swa_from * trainer.max_epochs, 6))  # 0.7 of 10 is 7
         if begins >= trainer.max_epochs - 1:
             log.warning(
-                "trainer.swa_from=%g of %d epochs leaves one epoch, whose weights are no average; give a smaller share",
+                "trainer.swa_from=%g of trainer.max_epochs=%d leaves one epoch, whose weights are no average; give a"
+                " smaller share, or more epochs",
                 trainer.swa_from,
                 trainer.max_epochs,
             )

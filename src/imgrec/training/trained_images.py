@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from imgrec import runfolder
+from imgrec.config.held_out import HeldOutData
 from imgrec.config.root import Config
 from imgrec.data import choose, trained
 from imgrec.data.folder import FolderImages
@@ -28,6 +29,13 @@ def counted(seen: Inventory, before: Record | None) -> dict[str, Any]:
 
 def tell_choice(record: Record, config: Config, source: Source) -> None:
     """Tell which training images the run has, where not all with their own labels, in the log and the record."""
+    if isinstance(config.data, HeldOutData) and config.data.folds:
+        log.info(
+            "fold %d of %d (from 0 on) validates, %d images; several values of data.fold train a run each",
+            config.data.fold,
+            config.data.folds,
+            len(source.val or ()),
+        )
     if not choose.applies(config.data):
         return
     count = len(source.train)

@@ -13,7 +13,10 @@ if TYPE_CHECKING:
 
 @register("optimizer", "schedule_free")
 class ScheduleFree(Optimizer):
-    """Schedule-free AdamW, whose average is scored (Defazio et al. 2024, arXiv 2405.15682); an extra of that name."""
+    """Schedule-free AdamW, whose average is scored (Defazio et al. 2024); needs the extra "schedulefree".
+
+    arXiv 2405.15682, with the default settings of the authors' package.
+    """
 
     counters: ClassVar[tuple[str, ...]] = ("k", "weight_sum", "lr_max", "scheduled_lr", "train_mode")
     averages: ClassVar[bool] = True
