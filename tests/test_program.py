@@ -206,8 +206,10 @@ def test_lightning_may_not_divide_the_images_once_more(tiny: list[str]) -> None:
 
 @pytest.mark.parametrize(
     "word",
-    ["resume=RUN", "data.prune=0.4", "trainer.ema_decay=0.9", "trainer.precision=bf16-mixed", "trainer.swa_from=0.5"]
-    + ["callbacks=[gradient_norm]"],
+    [
+        *("resume=RUN", "data.prune=0.4", "callbacks=[gradient_norm]"),
+        *("trainer.ema_decay=0.9", "trainer.precision=bf16-mixed", "trainer.swa_from=0.5"),
+    ],
 )
 def test_what_the_parts_cannot_do_by_themselves_is_refused(tiny: list[str], word: str) -> None:
     key = word.partition("=")[0]

@@ -175,6 +175,18 @@ def of_layer(state_dict: Mapping[str, torch.Tensor], layer: str) -> OrderedDict[
     return found
 
 
+def with_versions(state_dict: Mapping[str, torch.Tensor], *, of: torch.nn.Module) -> OrderedDict[str, torch.Tensor]:
+    """Return the state with the versions that the layers of a module have here.
+
+    Args:
+        state_dict: The state of such a module, which may lack its versions.
+        of: The module.
+    """
+    found = OrderedDict(state_dict)
+    found._metadata = of.state_dict()._metadata  # type: ignore[attr-defined]
+    return found
+
+
 def snapshot(value: Any) -> Any:
     """Return a copy of the state on the CPU, which later training steps do not change."""
     if isinstance(value, torch.Tensor):

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from imgrec import runfolder
 from imgrec.config import serialize
-from imgrec.config.held_out import TEST_KEYS, VALIDATION_KEYS
+from imgrec.config.held_out import NEWER_KEYS, TEST_KEYS, VALIDATION_KEYS
 from imgrec.config.root import Config
 from imgrec.errors import RunError, UsageError, shown
 from imgrec.records import Record
@@ -210,6 +210,7 @@ def tell_other_splits(config: Config, found: Weights, fingerprint: str, *, key: 
     if found.config is None or found.fingerprint != fingerprint:
         return
     own, theirs = serialize.flat(config), found.config
+    theirs = {**dict.fromkeys((key for key in NEWER_KEYS if key in own), 0), **theirs}
     both = [each for each in (*VALIDATION_KEYS, *TEST_KEYS) if each in theirs and each in own]
     others = [each for each in both if theirs[each] != own[each]]
     if others:

@@ -185,6 +185,12 @@ def test_a_package_without_its_conf_is_refused(monkeypatch: pytest.MonkeyPatch, 
             {"val_size": 12},
             "data.val_size must be a multiple of 10 for CIFAR-10 (a class-balanced split), got 12",
         ),
+        ("model=resnet20", {"drop_path": 0.1, "freeze": "backbone"}, "model.freeze=backbone trains none; leave one of"),
+        (
+            "model=resnet18",
+            {"drop_path": 0.1, "freeze_backbone": True, "pretrained": True, "stem": "imagenet"},
+            "model.freeze_backbone=true trains none; leave one of the two out",
+        ),
         ("data=digits", {"folds": 1}, "data.folds must be 0, or at least 2, got 1; use 5"),
         ("data=digits", {"fold": 2}, "data.fold=2 needs data.folds; add data.folds=5"),
         (
@@ -415,6 +421,9 @@ def test_a_value_out_of_range_is_refused_with_key_rule_and_value(
 def test_the_ends_of_the_ranges_are_allowed() -> None:
     assert Digits(val_size=0).val_size == 0
     assert Digits(val_size=1436).val_size == 1436
+    assert Digits(val_size=0, folds=5).has_validation, "a recipe may have none, and folds make some"
+    coarse = components("data")["cifar100"](root="/nowhere", labels="coarse", folds=3, fold=2)
+    assert coarse.counts() == (33334, 16666), "without the files"
     assert Digits(resident="True").resident == "true"
     assert Folder(root="x", val_size=25.0, test_size=0.0).val_size == 25
     components("schedule")["step"](milestones=[0.0, 1.0], gamma=0.0)

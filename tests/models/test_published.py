@@ -24,10 +24,10 @@ from imgrec.components.model.wide_resnet import WideResnet
 from imgrec.config.compose import compose
 from imgrec.config.model import Model
 from imgrec.errors import UsageError
-from imgrec.models import stochastic_depth
 from imgrec.models.build import build
 from imgrec.models.network import Network
 from imgrec.optim.parameters import groups, muon_groups
+from imgrec.training.averaging import count_statistics
 
 ALL: list[Model] = [
     DensenetBc(depth=16, growth=4),
@@ -182,20 +182,30 @@ def test_stochastic_depth_leaves_out_branches_of_single_images(config: Residual,
     images = torch.rand(4, 3, 32, 32)
     with torch.no_grad():
         assert torch.equal(net.eval()(images), plain(images))
-    parts = [layer for layer in net.modules() if isinstance(layer, (StochasticDepth, stochastic_depth.DroppedNorm))]
-    each = [layer.p if isinstance(layer, StochasticDepth) else layer.probability for layer in parts]
+    parts = [layer for layer in net.modules() if isinstance(layer, StochasticDepth)]
+    each = [layer.p for layer in parts]
     rises = [0.4 * (k + 1) / len(set(each)) for k in range(len(set(each)))]
     assert each == sorted(each)
     assert sorted(set(each)) == pytest.approx(rises)
     assert len(parts) == branches
-    last = parts[-1].train()
-    values = torch.rand(1000, last.num_features, 1, 1) if isinstance(last, nn.BatchNorm2d) else torch.rand(1000, 8)
-    with torch.no_grad():
-        left_out = ~last(values).flatten(1).any(dim=1)
-        assert 0.3 < left_out.float().mean() < 0.5
-        kept = last(values)
-        if isinstance(last, StochasticDepth):
-            assert torch.allclose(kept[kept.any(dim=1)], values[kept.any(dim=1)] / 0.6)
+    values = torch.rand(1000, 8)
+    kept = parts[-1].train()(values)
+    assert 0.3 < (kept == 0).all(dim=1).float().mean() < 0.5
+    assert torch.allclose(kept[kept.any(dim=1)], values[kept.any(dim=1)] / 0.6)
+
+
+@pytest.mark.parametrize("config", [Resnet20(drop_path=0.5), WideResnet(depth=10, widen=1, drop_path=0.5)], ids=repr)
+def test_statistics_are_counted_of_whole_networks(config: Residual) -> None:
+    torch.manual_seed(0)
+    net = network(config)
+    images = [torch.rand(8, 3, 32, 32) for _ in range(3)]
+    before = torch.get_rng_state()
+    count_statistics(net, iter(images))
+    once = {name: value.clone() for name, value in net.state_dict().items()}
+    count_statistics(net, iter(images))
+    assert all(torch.equal(value, once[name]) for name, value in net.state_dict().items())
+    assert torch.equal(torch.get_rng_state(), before)
+    assert all(layer.training for layer in net.modules())
 
 
 def test_a_shortcut_of_option_a_takes_every_second_pixel_and_adds_empty_channels() -> None:

@@ -290,3 +290,20 @@ def test_what_an_optimizer_counts_in_its_groups_is_declared_and_goes_on_in_a_res
     assert second.param_groups[0]["k"] == 3
     train(resumed, second, range(3, 6))
     assert_equal(resumed, straight)
+
+
+def test_a_rate_that_is_set_while_the_gradient_is_computed_is_no_count_of_the_optimizer() -> None:
+    """Callbacks set it in Lightning's `on_before_optimizer_step`, which is called in the closure."""
+    net = network()
+    optimizer = build_optimizer(Sgd(lr=0.1), net)
+
+    def closure() -> Tensor:
+        optimizer.param_groups[0]["lr"] = 0.5
+        loss = net(torch.ones(1, 3, 8, 8)).square().sum()
+        loss.backward()
+        return loss.detach()
+
+    before = net[5].bias.detach().clone()  # type: ignore[union-attr]
+    assert optimizer.step(closure) is not None
+    gradient = net[5].bias.grad  # type: ignore[union-attr]
+    torch.testing.assert_close(net[5].bias.detach(), before - 0.5 * gradient)  # type: ignore[union-attr, operator]

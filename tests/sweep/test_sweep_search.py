@@ -204,6 +204,13 @@ def test_a_search_without_a_space_is_refused(command: Callable[..., Said], tiny:
     assert not Path("outputs").exists()
 
 
+def test_a_search_for_the_easiest_fold_is_refused(command: Callable[..., Said], words: list[str]) -> None:
+    code, _, err = command("train", "-m", *words, "data.val_size=0.1", "data.folds=2", "data.fold=0,1")
+    assert code == 2
+    assert "would look for the fold that is easiest to classify, got data.fold=0,1; search with one" in one_line(err)
+    assert not Path("outputs").exists()
+
+
 def test_without_optuna_the_way_out_is_named(
     command: Callable[..., Said], words: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

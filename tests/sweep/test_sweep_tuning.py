@@ -381,3 +381,12 @@ def test_a_tuning_that_cannot_be_is_refused_at_once(
     assert (code, out) == (2, "")
     assert sentence in err
     assert not Path("outputs").exists()
+
+
+def test_folds_are_not_tuned_one_by_one(command: Callable[..., Said], words: list[str]) -> None:
+    folds = ["data.val_size=0.1", "data.folds=2"]
+    code, out, err = command("train", "-m", *words, *folds, "data.fold=0,1")
+    assert (code, out) == (2, "")
+    assert "each fold has others, got data.fold=0, data.fold=1; tune with data.fold=0 alone, and give" in one_line(err)
+    assert not Path("outputs").exists()
+    assert command("train", "-m", *words, *folds, "data.fold=0", "sweep.estimate=true")[0] == 0

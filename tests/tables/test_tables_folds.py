@@ -102,3 +102,23 @@ def test_runs_with_and_without_folds_are_rows_of_their_own(crossed: Path, table:
     rows = {(row["optimizer"], row["data.folds"]): row for row in table("--split", "val").rows}
     assert set(rows) == {("sgd", "3"), ("adam", "3"), ("adam", "0")}
     assert rows["adam", "0"]["val top1 %"].startswith("90.00")
+
+
+def test_a_declared_contrast_is_of_seeds_too(runs: Path, table: Table) -> None:
+    """One fold of a seed is missing: the seed is in neither the table nor the contrast."""
+    for optimizer in TOPS:
+        for seed in (0, 1, 2):
+            for fold in range(3):
+                if (optimizer, seed, fold) != ("adam", 2, 1):
+                    words = f"optimizer={optimizer} seed={seed} data.folds=3 data.fold={fold}"
+                    value = top(optimizer, seed, fold) + 0.002 * seed * (optimizer == "adam")
+                    at = [score("top1", value, split="val", at=place) for place in ("best", "last")]
+                    primary = {"primary": ["top1 at best: optimizer=adam vs optimizer=sgd"]}
+                    lay(runs, run(words, *at, config=primary))
+    shown = table("--split", "val", "--baseline", "optimizer=sgd")
+    assert shown.row("adam")["n"] == "2"
+    assert "Primary contrast" in shown.verdict
+    assert "optimizer=adam (6 of 9 runs) leads optimizer=sgd by" in shown.verdict
+    assert "(2 and 3 seeds" in shown.verdict
+    low, _, high = shown.row("adam")["Δ val top1 %"].partition("[")[2].rstrip("]").partition(", ")
+    assert f"[{low}, {high}]" in shown.verdict, "the interval of the row"

@@ -138,6 +138,6 @@ def test_statistics_are_recomputed_from_as_many_images_however_the_processes_are
     counted = []
     for devices, nodes in ((1, 1), (4, 1), (2, 2)):
         config = compose([*tiny, *ema, f"trainer.devices={devices}", f"trainer.num_nodes={nodes}"])
-        averaging = callback_list._averaging(config, assembly.datamodule(config, assembly.source(config)))
+        (averaging,) = callback_list._averaging(config, assembly.datamodule(config, assembly.source(config)))
         counted.append(averaging._batches * devices * nodes * config.data.batch_size)
     assert [round(count, -3) for count in counted] == [10_000] * 3

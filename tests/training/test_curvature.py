@@ -130,3 +130,13 @@ def test_a_small_batch_that_is_no_small_one_is_refused_before_training(tiny: lis
         launch.train(words)
     words[-1] = "callback.noise_scale.small_batch=30"
     launch.train([*words, "trainer.max_epochs=1"])
+
+
+def test_images_that_lie_in_classes_give_the_noise_of_mixed_batches(tiny: list[str]) -> None:
+    """The tiny images lie class by class. Batches of one class would differ by far more than batches of all."""
+    found = [
+        logged(launch.train([*tiny, *SMALL, TWO, "callbacks=[noise_scale]", f"callback.noise_scale.small_batch={small}",
+                             f"hydra.run.dir=of{small}"]).folder, "noise_scale")[16]
+        for small in (1, 4)
+    ]  # fmt: skip
+    assert 0.5 < found[1] / found[0] < 2

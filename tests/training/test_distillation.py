@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from runs import assert_same_run, state, steps_logged
 
-from imgrec import assembly, launch, losses
+from imgrec import assembly, checkpoint, launch, losses
 from imgrec.config.compose import compose
 from imgrec.errors import RunError, UsageError
 from imgrec.models import parts
@@ -99,6 +99,20 @@ def test_another_split_of_the_same_images_is_told(
     launch.train([*words, "data.test_size=24", "data.split_seed=1", "hydra.run.dir=other"])
     assert f"{key}={one_run} was trained on these images with data.split_seed=0 data.test_size=12" in caplog.text
     assert "and here is data.split_seed=1 data.test_size=24: some of the validation and test images may" in caplog.text
+
+
+def test_a_run_from_before_there_were_folds_is_told_of(
+    tiny: list[str], one_run: Path, caplog: pytest.LogCaptureFixture, workplace: Path
+) -> None:
+    older = workplace / "older"
+    shutil.copytree(one_run, older)
+    path = older / "checkpoints/best.ckpt"
+    content = torch.load(path, weights_only=True)
+    for key in ("data.folds", "data.fold"):
+        content["imgrec"]["config"].pop(key)
+    checkpoint.save(content, path)
+    launch.train([*tiny, f"init_from={path}", "trainer.max_epochs=1", "data.val_size=0.1", "data.folds=2"])
+    assert "was trained on these images with data.val_size=12 data.folds=0, and here is" in caplog.text
 
 
 def test_a_run_finds_its_teacher_from_any_folder(

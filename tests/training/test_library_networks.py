@@ -38,7 +38,7 @@ TORCHVISION = {
     "convnext_tiny": "model.drop_path=0.3",
     "efficientnet_b0": "model.dropout=0.3",
     "googlenet": "",
-    "mnasnet0_5": "",
+    "mnasnet0_5": "trainer.ema_decay=0.9",
     "mobilenet_v3_small": "",
     "regnet_y_400mf": "",
     "resnet18": "model.stem=published",
@@ -94,6 +94,7 @@ def test_a_cut_run_on_the_digits_ends_as_the_whole_one(words: str, imgrec: Calla
     [
         pytest.param("model=resnet20", id="resnet20", marks=pytest.mark.slow),
         pytest.param("model=torchvision model.architecture=mnasnet0_5", id="mnasnet0_5"),  # reads its version
+        pytest.param("model=torchvision model.architecture=mnasnet0_5 trainer.ema_decay=0.9", id="averaged"),
         pytest.param(
             "model=torchvision model.architecture=mobilenet_v3_small model.dropout=0.3", id="mobilenet_v3_small"
         ),

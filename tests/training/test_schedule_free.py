@@ -106,3 +106,12 @@ def test_a_falling_rate_and_a_second_average_are_refused(words: list[str], way_o
 def test_a_trainer_of_one_s_own_is_refused_it_as_it_would_score_other_weights(tiny: list[str]) -> None:
     with pytest.raises(UsageError, match=r"only imgrec\.train carries out optimizer=schedule_free; leave it out"):
         imgrec.compose([*tiny, *FREE])
+
+
+def test_a_resumed_run_keeps_the_share_that_its_weights_lie_by(tiny: list[str]) -> None:
+    run = launch.train([*tiny, *FREE])
+    words = [f"resume={run.folder}", "trainer.max_epochs=3", "optimizer.beta1=0.5"]
+    for allowed in ("trainer.max_epochs", "trainer.max_epochs,optimizer.beta1"):
+        with pytest.raises(UsageError, match=r"optimizer\.beta1.*the weights that train lie by it"):
+            launch.train([*words, f"resume_override=[{allowed}]"])
+    assert launch.train([*words[:2], "resume_override=[trainer.max_epochs]"]).record.status == "finished"

@@ -179,6 +179,9 @@ def why_refused(changed: list[str], then: Mapping[str, Any], now: Mapping[str, A
         if then.get(key) and not now[key]:
             refused[key] = "best and last so far are the averaged weights, and no others are kept"
     optimizer = components("optimizer").get(then["optimizer.name"])
+    for name in getattr(optimizer, "kept", ()):
+        if (key := f"optimizer.{name}") in changed:
+            refused[key] = "the weights that train lie by it between the average and the weights of the steps"
     for name in getattr(optimizer, "begins_with", ()):
         if (key := f"optimizer.{name}") in changed and not then[key]:
             refused[key] = _STATE

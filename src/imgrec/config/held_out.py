@@ -8,6 +8,7 @@ from imgrec.errors import UsageError
 
 MOST_FOLDS = 1000
 VALIDATION_KEYS = ("data.split_seed", "data.val_size", "data.folds", "data.fold")  # say which images validate
+NEWER_KEYS = ("data.split_seed", "data.folds", "data.fold")  # of these, which older runs lack; they had 0
 TEST_KEYS = ("data.test_size",)  # say which images test, where the data set has no test split of its own
 FOLDS, FOLD = "data.folds", "data.fold"
 
@@ -45,7 +46,7 @@ class HeldOutData(Data):
                 f"data.fold must be < {self.folds} (data.folds; the first is 0), got {self.fold}; use one of 0 to"
                 f" {self.folds - 1}"
             )
-        if self.folds and self.val_size != self.default_val_size():
+        if self.folds and self.val_size not in (0, self.default_val_size()):
             raise UsageError(
                 f"data.folds={self.folds} makes the validation split, and data.val_size={self.val_size:g} another one;"
                 " give one of the two alone"

@@ -21,12 +21,14 @@ class Optimizer(Component):
     Attributes:
         begins_with: Settings that have a state only if they are not 0 from the first step on. A resumed run cannot
             change them from 0 to another value.
+        kept: Settings that a resumed run cannot change.
         counters: The keys of values that its steps change in its parameter groups. A resumed run goes on with them.
         averages: True if its average of the weights is scored, and the rate stays constant.
     """
 
     axis: ClassVar[str] = "optimizer"
     begins_with: ClassVar[tuple[str, ...]] = ()
+    kept: ClassVar[tuple[str, ...]] = ()
     counters: ClassVar[tuple[str, ...]] = ()
     averages: ClassVar[bool] = False
 

@@ -92,7 +92,7 @@ def without_narrow_strides(module: nn.Module) -> nn.Module:
 
 
 def _is_narrow_and_strided(layer: nn.Conv2d) -> bool:
-    shape = layer.kernel_size == (1, 1) and layer.padding == (0, 0) and layer.stride != (1, 1)
+    shape = layer.kernel_size == (1, 1) and layer.padding in ((0, 0), "valid") and layer.stride != (1, 1)
     return shape and layer.in_channels // layer.groups < _NARROW
 
 

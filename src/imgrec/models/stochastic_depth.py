@@ -6,7 +6,7 @@ from typing import cast
 from torch import Tensor, nn
 from torchvision.models.resnet import Bottleneck
 from torchvision.models.vision_transformer import EncoderBlock
-from torchvision.ops import StochasticDepth, stochastic_depth
+from torchvision.ops import StochasticDepth
 
 _ROW = "row"  # drawn for each image; the paper draws for each batch
 
@@ -63,7 +63,7 @@ class DroppedNorm(nn.BatchNorm2d):
 
     def __init__(self, features: int, probability: float) -> None:
         super().__init__(features)
-        self.probability = probability
+        self.drop_path = layer(probability)  # in a mode of its own, as statistics may be counted without it
 
     def forward(self, values: Tensor) -> Tensor:
-        return cast(Tensor, stochastic_depth(super().forward(values), self.probability, _ROW, self.training))
+        return cast(Tensor, self.drop_path(super().forward(values)))

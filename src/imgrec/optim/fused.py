@@ -47,10 +47,23 @@ def prepared(optimizer: Optimizer, *, counters: Collection[str] = ()) -> Optimiz
 
     begun: list[dict[str, Any]] = []
 
-    def before_first_step(optimizer: Optimizer, *_: Any) -> None:
+    def before_first_step(
+        optimizer: Optimizer, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> tuple[tuple[Any, ...], dict[str, Any]]:
         _lay_out_state(optimizer)
-        begun.extend(_plain(group) for group in optimizer.param_groups)
         before.remove()
+        closure = kwargs.get("closure", args[1] if len(args) > 1 else None)
+
+        def noting() -> Any:
+            """Compute the gradient, while callbacks may change the groups, and note their values then."""
+            found = None if closure is None else closure()
+            begun[:] = [_plain(group) for group in optimizer.param_groups]
+            return found
+
+        if closure is None:
+            noting()
+            return args, kwargs
+        return args[:1], {**kwargs, "closure": noting}
 
     def after_first_step(optimizer: Optimizer, *_: Any) -> None:
         _refuse_unknown_counters(optimizer, begun, counters)

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from statistics import fmean
 
 from imgrec import diagnostics, statistics
 from imgrec.diagnostics import Diagnostics
@@ -126,6 +127,7 @@ def _take_curves(data: ChartData, setting: str, row: Row) -> None:
 def _take_diagnostics(data: ChartData, setting: str, row: Row, table: Table) -> None:
     """Add confusion, calibration and classes of the table's split and place, summed over seeds."""
     found: list[Diagnostics] = []
+    seeds: list[int] = []
     for run in row.runs:
         path = run.folder / DIAGNOSTICS if run.folder else None
         if path is None or not stands(path) or run.record.status != "finished":
@@ -135,13 +137,20 @@ def _take_diagnostics(data: ChartData, setting: str, row: Row, table: Table) -> 
         except RunError as error:
             data.problems.append(str(error))
         else:
-            found += [of_run] if of_run is not None else []
+            if of_run is not None:
+                found.append(of_run)
+                seeds.append(run.seed)
     alike = [each for each in found if each.classes == found[0].classes]
     if len(alike) < len(found):
         data.remarks.append(f"{setting}: runs with other classes are not in calibration, classes and confusion")
     if alike:
         _take_confusions(data, setting, alike)
-        _take_classes(data, setting, alike)
+        _take_classes(
+            data,
+            setting,
+            alike,
+            [seed for each, seed in zip(found, seeds, strict=True) if each.classes == found[0].classes],
+        )
         _take_bins(data, setting, alike)
 
 
@@ -154,11 +163,15 @@ def _labels(found: Diagnostics) -> list[str]:
     return [f"{label}\u200b" if label in _OF_OBJECTS else label for label in map(visible, found.classes)]
 
 
-def _take_classes(data: ChartData, name: str, read: Sequence[Diagnostics]) -> None:
+def _take_classes(data: ChartData, name: str, read: Sequence[Diagnostics], seeds: Sequence[int]) -> None:
+    """Add the accuracy of each class: first a seed's mean over its runs, such as folds, then the mean over seeds."""
     for k, label in enumerate(_labels(read[0])):
-        known = [100 * share for found in read if (share := found.accuracy[k]) is not None]
-        if known:
-            summary = statistics.summarise(known, within=(0.0, 100.0))
+        by_seed: dict[int, list[float]] = {}
+        for found, seed in zip(read, seeds, strict=True):
+            if (share := found.accuracy[k]) is not None:
+                by_seed.setdefault(seed, []).append(100 * share)
+        if by_seed:
+            summary = statistics.summarise([fmean(values) for values in by_seed.values()], within=(0.0, 100.0))
             data.classes.append(Class(setting=name, name=label, mean=summary.mean, low=summary.low, high=summary.high))
 
 

@@ -202,7 +202,7 @@ def _calibration(context: ReportContext) -> Chart:
     return Chart(
         key="calibration",
         title="Calibration",
-        caption=f"{context.reading}: accuracy of the images of each range of confidence, over all seeds. Below the"
+        caption=f"{context.reading}: accuracy of the images of each range of confidence, over all runs. Below the"
         " dotted line, a network is too sure.",
         spec=chart_style.to_spec(ideal + line),
         header=["setting", "confidence", "accuracy", "images"],

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 from hydra.core.override_parser.types import IntervalSweep, Override, RangeSweep
 
 from imgrec.config.compose import expand
+from imgrec.config.held_out import FOLD
 from imgrec.config.overrides import key_of, parsed
 from imgrec.config.root import STEERING
 from imgrec.config.schemas import keys_outside_identity
@@ -26,6 +27,12 @@ def example(words: Sequence[str]) -> list[str]:
     found = last_of_each(words)
     if not any(override.is_sweep_override() for override in found):
         raise UsageError("sweep=optuna needs something to search: give key=interval(0.1,10), or key=a,b,c")
+    for override in found:
+        if override.get_key_element() == FOLD and override.is_sweep_override():
+            raise UsageError(
+                f"sweep=optuna would look for the fold that is easiest to classify, got {override.input_line}; search"
+                f" with one fold, and give all folds what it found"
+            )
     return [f"{override.get_key_element()}={_first(override)}" for override in found]
 
 

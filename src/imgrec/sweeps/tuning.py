@@ -5,6 +5,7 @@ from statistics import fmean
 
 from imgrec import tuning_file
 from imgrec.config.compose import expand
+from imgrec.config.held_out import FOLD
 from imgrec.config.overrides import key_of
 from imgrec.errors import UsageError, sentence
 from imgrec.sweeps import bases, tuning_steps
@@ -69,6 +70,12 @@ class Tuning:
         self._words: dict[Words, Words] = {}
         self._tried: dict[Words, dict[Words, list[SweepJob]]] = {}
         self._unused = list(sweep.bases)
+        folds = dict.fromkeys(word for job in wanted for word in job.command if key_of(word) == FOLD)
+        if len(folds) > 1:
+            raise UsageError(
+                f"sweep=tuned chooses values by the validation images, and each fold has others, got"
+                f" {', '.join(folds)}; tune with {next(iter(folds))} alone, and give all folds what it chose"
+            )
         self._flattered: list[str] = []
         for job in wanted:
             if both := self._keys & {key_of(word) for word in job.command}:

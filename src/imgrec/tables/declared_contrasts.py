@@ -8,8 +8,7 @@ from imgrec import statistics
 from imgrec.config import primary
 from imgrec.config.primary import Primary
 from imgrec.errors import UsageError
-from imgrec.tables import compare, factor_words, factors, run_score
-from imgrec.tables.cells import cell_of
+from imgrec.tables import compare, factor_words, factors, folds, run_score
 from imgrec.tables.column import Column
 from imgrec.tables.compare import Compared
 from imgrec.tables.correctness import Reader
@@ -151,7 +150,7 @@ def _outcomes_of(table: Table, each: Primary, reader: Reader, column: Column) ->
     nothing = Outcome(declared=each, column=column, at=at, is_shown=shown is not None)
     outcomes = []
     for row, other in _pairs(table, each):
-        ours, theirs = (Side(row=one, cell=cell_of(one.runs, column, at, reader)) for one in (row, other))
+        ours, theirs = (Side(row=one, cell=folds.cell(one, column, at, reader)) for one in (row, other))
         found = compare.cells(ours.cell, theirs.cell, column)
         missing = "" if found else "one of both has no score"
         if found and not compare.is_comparable(row, other, column):

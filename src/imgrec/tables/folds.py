@@ -5,7 +5,9 @@ from dataclasses import replace
 
 from imgrec.config.held_out import FOLD, FOLDS
 from imgrec.tables import factors
+from imgrec.tables.cells import cell_of
 from imgrec.tables.column import Column
+from imgrec.tables.correctness import Reader
 from imgrec.tables.factors import Factors, Setting
 from imgrec.tables.gather import Run
 from imgrec.tables.marginal_means import mean_cell
@@ -69,6 +71,14 @@ def average(
         " share training images. So n counts seeds, and intervals are of new seeds with these folds."
     )
     return left, averaged
+
+
+def cell(row: Row, column: Column, at: str, reader: Reader) -> Cell:
+    """Return another score of a row, averaged over its folds as its own scores are."""
+    if FOLD not in row.over:
+        return cell_of(row.runs, column, at, reader)
+    by_fold = [[run for run in row.runs if _fold(run) == fold] for fold in range(_folds(row.runs[0]))]
+    return mean_cell([cell_of(runs, column, at, reader) for runs in by_fold], column)[0]
 
 
 def tell_of_single(runs: Sequence[Run], notes: list[str]) -> None:

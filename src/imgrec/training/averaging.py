@@ -2,7 +2,7 @@
 
 # N images, C channels, H rows, W columns
 
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import Any, cast
 
 import lightning
@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.optim.swa_utils import AveragedModel
 
+from imgrec.checkpoint import with_versions
 from imgrec.distributed import averaged
 from imgrec.models.network import Network
 
@@ -19,7 +20,26 @@ ReadBatch = Callable[[int, int], Tensor]
 """Returns the images (N, C, H, W) in [0, 1] of the batch of that number in the epoch of that index, of this process."""
 
 
-class Averaging(WeightAveraging):
+class Averager(WeightAveraging):
+    """Lightning's callback, which keeps the versions of layers in checkpoints. Some layers are not loaded without."""
+
+    def on_save_checkpoint(
+        self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        """Add both states, that of the average and that of the weights that train."""
+        super().on_save_checkpoint(trainer, pl_module, checkpoint)
+        checkpoint["state_dict"] = with_versions(checkpoint["state_dict"], of=pl_module)
+
+
+class Versioned(AveragedModel):
+    """An average that is loaded from a state without the versions of its layers, as Lightning gives it."""
+
+    def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False) -> Any:
+        """Load the state, with the versions that the layers have here."""
+        return super().load_state_dict(with_versions(state_dict, of=self), strict=strict, assign=assign)
+
+
+class Averaging(Averager):
     """After each step: average = decay * average + (1 - decay) * weights, and buffers likewise.
 
     Validation and the end of the training use the averaged weights; checkpoints contain both. Lightning's own
@@ -59,7 +79,7 @@ class Averaging(WeightAveraging):
             count_statistics(network, images, but=cast(Network, pl_module.network).evaluated)
 
 
-class Average(AveragedModel):
+class Average(Versioned):
     """A module's moving average. `update_parameters` waits for the device only once, at its first call."""
 
     def __init__(self, model: nn.Module, *, device: torch.device, decay: float) -> None:
@@ -119,7 +139,7 @@ def count_statistics(network: nn.Module, batches: Iterator[Tensor], *, but: Coll
     try:
         network.eval()
         for layer in layers:
-            layer.train()
+            layer.training = True  # not what lies in it, such as stochastic depth
             layer.reset_running_stats()
             layer.momentum = None  # the mean of all batches, each with the same weight
         for images_nchw in batches:

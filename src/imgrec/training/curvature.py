@@ -61,7 +61,7 @@ class _AtEpochEnds(Callback):
         images, module = cast(Any, trainer).datamodule.source.train, cast(Classifier, pl_module)
         count = min(self._images, len(images))
         with _as_evaluated(module.network), full_float32(), torch.enable_grad():
-            value = self._measure(module, images, torch.arange(count) * len(images) // count)
+            value = self._measure(module, images, _spread(count, len(images)))
         for logger in trainer.loggers:
             logger.log_metrics({f"train/{self.metric}": value, "epoch": float(epoch)}, step=trainer.global_step)
 
@@ -147,6 +147,12 @@ class LogNoiseScale(_AtEpochEnds):
         signal = (large * of_large - small * of_small) / (large - small)
         noise = (of_small - of_large) / (1 / small - 1 / large)
         return noise / signal if signal > 0 else math.inf
+
+
+def _spread(count: int, images: int) -> Tensor:
+    """Return the indices of images, evenly spaced over the set, in a fixed random order: a set may lie in classes."""
+    order = np.argsort(np.random.PCG64(0).random_raw(count), kind="stable")
+    return torch.from_numpy(order * images // count)
 
 
 def _trained(module: Classifier) -> list[nn.Parameter]:

@@ -5,16 +5,15 @@ from collections.abc import Iterator
 from typing import Any, cast
 
 import lightning
-from lightning.pytorch.callbacks import WeightAveraging
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
 from imgrec.models.network import Network
 from imgrec.optim.schedule_free import average_
-from imgrec.training.averaging import ReadBatch, count_statistics
+from imgrec.training.averaging import Averager, ReadBatch, Versioned, count_statistics
 
 
-class EpochWeights(WeightAveraging):
+class EpochWeights(Averager):
     """Compute the weights to score at the last batch of each epoch, with batch-norm statistics of their own.
 
     Validation and the end of the training use them; checkpoints contain both. The statistics are computed anew from the
@@ -36,7 +35,7 @@ class EpochWeights(WeightAveraging):
     def setup(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, stage: str) -> None:
         """Create the average as a copy of the module, on the device of the training."""
         if stage == "fit":
-            self._average_model = AveragedModel(pl_module, device=cast(Any, trainer.strategy.root_device))
+            self._average_model = Versioned(pl_module, device=cast(Any, trainer.strategy.root_device))
 
     def on_train_batch_end(
         self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, outputs: Any, batch: Any, batch_idx: int

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from imgrec.config.fields import setting
 from imgrec.config.model import Model
+from imgrec.errors import UsageError
 
 
 @dataclass(kw_only=True)
@@ -16,3 +17,11 @@ class Residual(Model):
         at_least=0,
         below=1,
     )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.drop_path and self.freeze == "backbone" and self.stays_frozen:
+            raise UsageError(
+                f"model.drop_path={self.drop_path:g} leaves out blocks that train, and model.freeze=backbone trains"
+                " none; leave one of the two out"
+            )

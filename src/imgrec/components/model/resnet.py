@@ -34,6 +34,11 @@ class Resnet(Residual):
                 f"model.pretrained=true needs model.stem=imagenet (the weights have a 7x7 stem), got {self.stem!r}"
             )
 
+        if self.drop_path and self.freeze_backbone:
+            raise UsageError(
+                f"model.drop_path={self.drop_path:g} leaves out blocks that train, and model.freeze_backbone=true"
+                " trains none; leave one of the two out"
+            )
         if self.freeze_backbone and self.freeze != "none":
             raise UsageError(
                 f"model.freeze_backbone=true and model.freeze={self.freeze} both say what is frozen; leave"

@@ -18,6 +18,7 @@ class ScheduleFree(Optimizer):
     arXiv 2405.15682, with the default settings of the authors' package.
     """
 
+    kept: ClassVar[tuple[str, ...]] = ("beta1",)
     counters: ClassVar[tuple[str, ...]] = ("k", "weight_sum", "lr_max", "scheduled_lr", "train_mode")
     averages: ClassVar[bool] = True
 
