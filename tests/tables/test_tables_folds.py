@@ -121,4 +121,4 @@ def test_a_declared_contrast_is_of_seeds_too(runs: Path, table: Table) -> None:
     assert "optimizer=adam (6 of 9 runs) leads optimizer=sgd by" in shown.verdict
     assert "(2 and 3 seeds" in shown.verdict
     low, _, high = shown.row("adam")["Δ val top1 %"].partition("[")[2].rstrip("]").partition(", ")
-    assert f"[{low}, {high}]" in shown.verdict, "the interval of the row"
+    assert f"[{low.lstrip('+')}, {high.lstrip('+')}]" in shown.verdict, "the interval of the row"
