@@ -383,6 +383,7 @@ def test_a_tuning_that_cannot_be_is_refused_at_once(
     assert not Path("outputs").exists()
 
 
+@pytest.mark.long
 def test_folds_are_not_tuned_one_by_one(command: Callable[..., Said], words: list[str]) -> None:
     folds = ["data.val_size=0.1", "data.folds=2"]
     code, out, err = command("train", "-m", *words, *folds, "data.fold=0,1")
