@@ -16,7 +16,7 @@ import numpy as np
 from numpy.lib import format as npy
 from numpy.typing import NDArray
 
-from imgrec.data.split import Indices, hold_out, validation
+from imgrec.data.split import Indices, drawn
 from imgrec.errors import RunError, UsageError, shown
 
 if TYPE_CHECKING:
@@ -83,10 +83,7 @@ def labels(cfg: "Arrays") -> Labels:
     for split in ("test", "val"):
         if split not in parts:
             own_n = labels_of["train"][places]
-            if split == "test":
-                kept, out = hold_out(own_n, cfg.test_size, total, seed=TEST_SEED, key="data.test_size")
-            else:
-                kept, out = validation(cfg, own_n, total, seed=VAL_SEED)
+            kept, out = drawn(cfg, split, own_n, total, test_seed=TEST_SEED, val_seed=VAL_SEED)
             if len(out):
                 parts[split] = Part(array="train", places=places[out], labels_n=own_n[out])
             places = places[kept]

@@ -18,7 +18,7 @@ from imgrec.data.decode import ImageError, decode
 from imgrec.data.files import Files
 from imgrec.data.scan import Listing, Others, scan
 from imgrec.data.source import Source, channel_statistics
-from imgrec.data.split import Indices, hold_out, validation
+from imgrec.data.split import Indices, drawn
 from imgrec.errors import shown
 
 if TYPE_CHECKING:
@@ -104,12 +104,13 @@ def split(cfg: "Folder", listing: Listing | None = None) -> Listing:
     train, val, test = listing.train, listing.val, listing.test
     total = len(train)
     if test is None:
-        out = hold_out(train.labels_n, cfg.test_size, total, seed=TEST_SEED, key="data.test_size")
+        out = drawn(cfg, "test", train.labels_n, total, test_seed=TEST_SEED, val_seed=VAL_SEED)
         train, test = _parted(train, *out)
     if val is not None:
         cfg.refuse_own_split(f"{shown(listing.root)} has one of its own, {listing.folders.get('val')}/")
     else:
-        train, val = _parted(train, *validation(cfg, train.labels_n, total, seed=VAL_SEED))
+        out = drawn(cfg, "val", train.labels_n, total, test_seed=TEST_SEED, val_seed=VAL_SEED)
+        train, val = _parted(train, *out)
     return dataclasses.replace(listing, train=train, val=val if len(val) else None, test=test if len(test) else None)
 
 

@@ -16,7 +16,7 @@ import numpy as np
 from imgrec.data import decode
 from imgrec.data.held_out import Pixels, memory_images
 from imgrec.data.source import MemoryImages, Source, channel_statistics
-from imgrec.data.split import Indices, hold_out, validation
+from imgrec.data.split import Indices, drawn
 from imgrec.errors import RunError, UsageError, sentence, shown
 
 if TYPE_CHECKING:
@@ -126,10 +126,7 @@ def load(cfg: "HuggingFace") -> Source:
             other = _Part(cfg, split)
             parts[use] = (other, None, _labels(cfg, split, other, classes))
             continue
-        if use == "test":
-            kept, out = hold_out(labels_n[places], cfg.test_size, len(train), seed=TEST_SEED, key="data.test_size")
-        else:
-            kept, out = validation(cfg, labels_n[places], len(train), seed=VAL_SEED)
+        kept, out = drawn(cfg, use, labels_n[places], len(train), test_seed=TEST_SEED, val_seed=VAL_SEED)
         if len(out):
             parts[use] = (train, places[out], labels_n[places[out]])
         places = places[kept]

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from imgrec.errors import UsageError
 
 if TYPE_CHECKING:
+    from imgrec.components.own_images import OwnImages
     from imgrec.config.held_out import HeldOutData
 
 Indices = NDArray[np.int64]
@@ -163,6 +164,30 @@ def validation(cfg: "HeldOutData", labels_n: Indices, total: int, *, seed: int) 
     if cfg.folds:
         return fold_of(labels_n, cfg.folds, cfg.fold, seed=own)
     return hold_out(labels_n, cfg.val_size, total, seed=own, key="data.val_size")
+
+
+def drawn(
+    cfg: "OwnImages", split: str, labels_n: Indices, total: int, *, test_seed: int, val_seed: int
+) -> tuple[Indices, Indices]:
+    """Take the images of a split that a user's own images come without: `data.test_size` of them, or as `validation`.
+
+    Args:
+        cfg: The configuration.
+        split: test, or val, which is drawn from what the first leaves.
+        labels_n: The class of each image that is left.
+        total: The number of images that a share is of.
+        test_seed: The data set's constant.
+        val_seed: The data set's constant.
+
+    Returns:
+        The indices that stay and the indices that are taken, both rising.
+
+    Raises:
+        UsageError: As in `validation`.
+    """
+    if split == "test":
+        return hold_out(labels_n, cfg.test_size, total, seed=test_seed, key="data.test_size")
+    return validation(cfg, labels_n, total, seed=val_seed)
 
 
 def held_out_sizes(cfg: "HeldOutData", sizes_k: Sequence[int]) -> Indices:
