@@ -36,6 +36,7 @@ def test_where_no_temperature_is_best_there_is_none() -> None:
     assert calibration.fit_temperature(torch.eye(3), torch.arange(3).roll(1)) is None, "always wrong: the hotter"
 
 
+@pytest.mark.long
 def test_a_run_without_a_best_temperature_says_so(
     tiny: list[str], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -256,6 +256,7 @@ def test_a_foreign_file_is_refused(tmp_path: Path, content: bytes) -> None:
         checkpoint.load(path)
 
 
+@pytest.mark.long
 def test_random_damage_of_an_unverified_file_is_refused_or_harmless(last: Path, tmp_path: Path) -> None:
     """Whatever the bytes are, PyTorch's reader returns a state or raises imgrec's error of one sentence."""
     whole = last.read_bytes()

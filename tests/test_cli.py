@@ -187,6 +187,7 @@ def test_an_empty_class_folder_is_refused(
 
 
 @pytest.mark.parametrize("workers", [0, 2])
+@pytest.mark.long
 def test_a_truncated_picture_is_named_and_can_be_skipped(
     imgrec: Callable[..., Said], tiny: list[str], photos: Path, workers: int
 ) -> None:
@@ -248,6 +249,7 @@ def test_a_truncated_checkpoint_is_refused(imgrec: Callable[..., Said], finished
     assert after == before
 
 
+@pytest.mark.long
 def test_a_checkpoint_of_another_architecture_is_refused(
     imgrec: Callable[..., Said], tiny: list[str], finished: Path, workplace: Path
 ) -> None:
@@ -293,6 +295,7 @@ def test_a_file_in_the_place_of_the_output_folder_is_refused(
     assert (workplace / "outputs").read_text() == "mine"
 
 
+@pytest.mark.long
 def test_a_finished_run_is_said_to_be_finished(imgrec: Callable[..., Said], tiny: list[str], workplace: Path) -> None:
     words = ["train", *tiny, "trainer.max_epochs=1"]
     code, first, _ = imgrec(*words)
@@ -337,6 +340,7 @@ def test_evaluate_clean_gives_the_numbers_of_the_record(imgrec: Callable[..., Sa
     assert again == recorded
 
 
+@pytest.mark.long
 def test_evaluate_measures_in_the_precision_that_is_asked_for(imgrec: Callable[..., Said], finished: Path) -> None:
     for precision in ("32", "bf16"):
         assert imgrec("evaluate", str(finished), "--precision", precision)[0] == 0

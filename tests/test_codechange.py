@@ -188,6 +188,7 @@ def test_a_new_folder_is_a_way_out(words: list[str]) -> None:
     assert launch.train([*words, "hydra.run.dir=anew"]).record.code == codebase.of_run()
 
 
+@pytest.mark.long
 def test_a_new_run_out_of_the_state_of_other_code(finished: Path, workplace: Path, told: Callable[[], str]) -> None:
     alter(finished, by_other_code)
     before = tree(workplace)

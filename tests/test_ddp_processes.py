@@ -95,6 +95,7 @@ def test_a_file_that_is_no_job_is_refused(
     )
 
 
+@pytest.mark.long
 def test_a_job_that_went_through_a_file_is_the_same_run(
     command: Callable[..., Said], tiny: list[str], one_run: Path, workplace: Path
 ) -> None:
@@ -254,6 +255,7 @@ with ddp_processes.started("the job", count=2, at_port=1, **told):
     assert done.stdout == f"{how}; its log is train.log\n"
 
 
+@pytest.mark.long
 def test_a_companion_ends_soon_after_the_first_process_was_killed(tmp_path: Path) -> None:
     """It would wait for a connection, here for ten minutes."""
     companion = (

@@ -42,6 +42,7 @@ def test_a_matrix_comes_back_whole_from_either_form(tmp_path: Path, classes: int
     assert diagnostics.read(tmp_path / "x.json", at="last", split="test") is None
 
 
+@pytest.mark.long
 def test_a_thousand_classes_take_no_megabytes(tmp_path: Path) -> None:
     found = diagnosed(1000, 5000)
     path = tmp_path / "x.json"

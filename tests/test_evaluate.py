@@ -283,6 +283,7 @@ def test_a_table_takes_no_measurement_of_other_images_for_the_runs_own(
     assert {score.protocol for score in found.runs[0].record.scores} == {"clean", "tta_flip"}
 
 
+@pytest.mark.long
 def test_the_digits_have_no_such_file(tiny: list[str], workplace: Path) -> None:
     words = [word for word in tiny if not word.startswith("data.")]
     run = launch.train([*words[1:], "data=digits", "trainer.max_epochs=1"])

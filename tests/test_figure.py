@@ -320,6 +320,7 @@ def test_the_same_runs_give_the_same_bytes_whatever_a_user_has_set(runs: Path, c
     assert dict(matplotlib.rcParams) == before
 
 
+@pytest.mark.long
 def test_names_are_as_they_stand_and_characters_without_a_shape_are_told(
     runs: Path, command: Callable[..., Said], drawn: Callable[..., Figure]
 ) -> None:

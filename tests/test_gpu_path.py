@@ -141,6 +141,7 @@ def test_a_backward_pass_neither_copies_nor_waits(choices: tuple[str, ...]) -> N
 
 
 @pytest.mark.usefixtures("gpu", "workplace")
+@pytest.mark.long
 def test_filters_of_one_shape_are_multiplied_together() -> None:
     """A product of each filter would be a kernel of its own: 20 filters of ResNet-18 have 11 shapes."""
     config = launch.compose(["data=cifar10", "model=resnet18", "optimizer=muon", "optimizer.ns_steps=1"])

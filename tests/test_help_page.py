@@ -128,6 +128,7 @@ def test_a_recipe_and_a_study_show_what_they_stand_for() -> None:
 
 
 @pytest.mark.parametrize(("kind", "name"), [(kind, name) for kind in LABELLED for name in choices(kind)])
+@pytest.mark.long
 def test_the_words_that_a_recipe_stands_for_make_its_runs(kind: str, name: str) -> None:
     page = help_page([f"{kind}={name}"])
     words = shlex.split(page.partition("It stands for:")[2].partition("Their keys")[0])

@@ -49,6 +49,7 @@ def test_it_suggests_a_rate_with_the_command_that_takes_it(
     ],
     ids=lambda words: words[0].partition("=")[0],
 )
+@pytest.mark.long
 def test_a_run_of_any_kind_is_tried_for_all_steps(tiny: list[str], words: list[str], workplace: Path) -> None:
     lr_find([*tiny, *words], output=Path("found"), low=1e-3, high=300.0, steps=30)
     table = pd.read_csv("found/lr_find.csv")

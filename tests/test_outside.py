@@ -648,6 +648,7 @@ class NAME(LightningCallback):
     ],
     ids=["an object", "an object later", "another's name"],
 )
+@pytest.mark.long
 def test_a_callback_whose_state_could_not_come_back_is_refused_before_it_is_saved(
     tiny: list[str], python: Callable[[str], str], workplace: Path, name: str, state: str, sentence: str
 ) -> None:
@@ -667,6 +668,7 @@ def test_a_callback_whose_state_could_not_come_back_is_refused_before_it_is_save
     assert not list(Path("run").glob("checkpoints/*.ckpt"))
 
 
+@pytest.mark.long
 def test_a_class_that_cannot_be_found_by_its_name_is_refused(
     tiny: list[str], python: Callable[[str], str], workplace: Path
 ) -> None:

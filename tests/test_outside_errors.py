@@ -147,6 +147,7 @@ def test_what_an_outside_component_raises_is_told_with_its_name_file_and_line_an
 
 
 @pytest.mark.parametrize("debug", [False, True])
+@pytest.mark.long
 def test_the_command_ends_with_the_line_and_keeps_the_traceback(
     imgrec: Callable[..., Any], tiny: list[str], workplace: Path, monkeypatch: pytest.MonkeyPatch, debug: bool
 ) -> None:

@@ -51,6 +51,7 @@ def status(folder: str) -> str:
         pytest.param(stderr_full, ("trainer.progress=rich", "hydra.run.dir=run"), marks=pytest.mark.slow),
     ],
 )
+@pytest.mark.long
 def test_a_run_needs_nobody_who_reads(
     tiny: list[str], imgrec: Callable[..., Any], outcome: Callable[[str, str], None], before: Any, words: tuple[str]
 ) -> None:

@@ -184,6 +184,7 @@ def test_an_archive_that_unpacks_to_too_much_is_refused(tmp_path: Path, monkeypa
         predictions.read(path)
 
 
+@pytest.mark.long
 def test_random_bytes_in_the_file_are_read_or_refused(tmp_path: Path) -> None:
     path = tmp_path / predictions.NAME
     predictions.write(path, {"a": {("test", "clean", "last"): _some()}})

@@ -109,6 +109,7 @@ def test_a_protocol_learns_from_the_training_images_alone(protocol: Any) -> None
     assert torch.equal(found.predicted_n, targets_n[20:])
 
 
+@pytest.mark.long
 def test_a_run_and_an_evaluation_score_probes_alike(tiny: list[str], workplace: Path) -> None:
     words = [*tiny, "trainer.max_epochs=2", "optimizer.lr=0.01", "test_protocols=[clean,linear_probe,knn]"]
     run = launch.train([*words, "protocol.knn.k=5"])

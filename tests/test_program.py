@@ -51,6 +51,7 @@ def test_a_sweep_with_a_failing_run_raises_and_keeps_the_others(tiny: list[str])
     assert sorted(imgrec.load_runs("runs").status) == ["failed", "finished"]
 
 
+@pytest.mark.long
 def test_a_sweep_refuses_what_the_command_refuses(tiny: list[str]) -> None:
     with pytest.raises(UsageError, match="optimizer"):
         imgrec.sweep([*tiny, "optimizer=sgd,adma"])
@@ -145,6 +146,7 @@ def test_the_command_names_what_it_sees(
     assert "'nowhere.png': must be an image, and there is nothing; check the path" in err
 
 
+@pytest.mark.long
 def test_numbers_that_are_no_probabilities_are_told_as_such(
     undisturbed: Callable[..., Path],
     tiny_images: Path,

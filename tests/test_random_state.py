@@ -44,6 +44,7 @@ def test_older_states_of_all_visible_gpus_give_that_of_the_rank(generators: dict
     assert generators[1].tolist() == [0] * 16
 
 
+@pytest.mark.long
 def test_a_state_of_a_cpu_leaves_the_gpus_generator_and_says_so(generators: dict[int, torch.Tensor]) -> None:
     assert not RandomState.now(torch.device("cpu")).restore(GPU)
     assert generators[1].tolist() == [1] * 16

@@ -40,6 +40,7 @@ def test_runs_among_the_classes_are_refused_before_anything_is_written(
     assert tree(Path()) == before
 
 
+@pytest.mark.long
 def test_the_ways_out(command: Callable[..., Said], here: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir("photos")
     code, _, err = command("train", *here, "data.root=.", "hydra.run.dir=../run")

@@ -96,6 +96,7 @@ def test_intervals_of_new_images_cover_at_least_as_stated(runs: int) -> None:
     check_of_both(rates(SPREAD, runs, 1000))
 
 
+@pytest.mark.long
 def test_what_seeds_alone_show_is_not_of_new_images() -> None:
     """Two settings that are equal on the population differ on these images, which many seeds show."""
     found = rates(TASTES, 10, 400)

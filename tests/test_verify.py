@@ -180,6 +180,7 @@ def test_the_first_row_that_drifts_is_named(verify: Callable[..., Said], verifie
     assert files(verified) == before
 
 
+@pytest.mark.long
 def test_weights_that_differ_under_equal_curves_are_named(verify: Callable[..., Said], verified: Path) -> None:
     edit(verified, lambda rows: rows["weights"].update(last="0" * 64))
     code, out, err = verify("run")
@@ -264,6 +265,7 @@ def test_a_score_twice_is_refused_at_reading(
 
 
 @pytest.mark.parametrize("state", ["finished", "interrupted", "without a record"])
+@pytest.mark.long
 def test_a_copy_is_no_repetition(verify: Callable[..., Said], finished: Path, state: str) -> None:
     copy = Path("outputs/verify/run")
     shutil.copytree(finished, copy)
@@ -285,6 +287,7 @@ def test_a_copy_is_no_repetition(verify: Callable[..., Said], finished: Path, st
 
 
 @pytest.mark.parametrize("lacking", ["a folder", "a home"])
+@pytest.mark.long
 def test_an_account_without_a_place_for_its_notes_verifies_all_the_same(
     verify: Callable[..., Said], finished: Path, monkeypatch: pytest.MonkeyPatch, lacking: str
 ) -> None:
@@ -319,6 +322,7 @@ def test_another_environment_is_shown(verify: Callable[..., Said], verified: Pat
     assert "restore the recorded environment, remove outputs/verify/run and verify again" in err
 
 
+@pytest.mark.long
 def test_it_is_said_where_bit_equality_is_not_promised(tiny: list[str], verify: Callable[..., Said]) -> None:
     launch.train([*tiny, "trainer.max_epochs=1", "trainer.deterministic=false", "hydra.run.dir=run"])
     code, out, _ = verify("run")
@@ -384,6 +388,7 @@ def test_hardware_that_is_not_there_is_refused(
     assert files(Path()) == before
 
 
+@pytest.mark.long
 def test_images_that_moved_are_named(
     tiny: list[str], tiny_images: Path, verify: Callable[..., Said], workplace: Path
 ) -> None:

@@ -86,6 +86,7 @@ def test_choices_recipes_and_studies_of_ones_own_are_trained_swept_explained_and
     assert code == 0, err
 
 
+@pytest.mark.long
 def test_a_program_names_the_folder_and_only_its_call_looks_there(
     folder: Callable[[Mapping[str, str]], Path], tiny: list[str], workplace: Path
 ) -> None:
@@ -250,6 +251,7 @@ def test_a_recipe_and_a_study_need_not_name_themselves(
     assert "\nexperiment: mine\nstudy: seeds_of_mine\n" in out
 
 
+@pytest.mark.long
 def test_help_shows_a_recipe_with_what_it_builds_on_and_keys_with_their_values_there(
     folder: Callable[[Mapping[str, str]], Path],
 ) -> None:

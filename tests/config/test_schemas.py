@@ -143,6 +143,7 @@ def test_a_recipe_names_itself_its_question_and_its_command_and_holds_difference
 
 
 @pytest.mark.parametrize("recipe", RECIPES)
+@pytest.mark.long
 def test_a_recipe_composes_with_any_axis_overridden(recipe: str) -> None:
     composed = compose([f"experiment={recipe}"])
     assert composed.experiment == recipe

@@ -240,6 +240,7 @@ def test_checksums_without_sha256_are_those_of_torchvision() -> None:
     assert {name: each.value for name, each in stl10_files.PUBLISHED.files.items()}.items() <= theirs.items()
 
 
+@pytest.mark.long
 def test_an_epoch_on_each_ends_with_scores(drawn: Drawn, workplace: Path, command: Callable[..., tuple]) -> None:
     drawn.place(workplace / "sets")
     words = ["data.root=sets", f"data={drawn.name}", f"data.val_size={drawn.val_size}", "data.batch_size=32"]

@@ -195,6 +195,7 @@ def test_a_disk_that_fills_in_a_sweep_costs_no_finished_run(
     outcome("disk full in the second of three runs", f"{said}; the first untouched, the same command ends the others")
 
 
+@pytest.mark.long
 def test_a_read_only_disk(
     tiny: list[str],
     imgrec: Callable[..., Any],

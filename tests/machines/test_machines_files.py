@@ -48,6 +48,7 @@ def test_a_half_written_file_is_removed_by_its_own_machine_when_its_process_has_
 
 @pytest.mark.parametrize("code", [errno.ESTALE, errno.ENOENT])
 @pytest.mark.parametrize("moment", ["open", "read"])
+@pytest.mark.long
 def test_a_file_that_is_refused_for_a_moment_is_read_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int, moment: str
 ) -> None:
@@ -82,6 +83,7 @@ def test_a_file_that_is_missing_is_not_waited_for(tmp_path: Path, monkeypatch: p
             disk.content(tmp_path / name, most=10)
 
 
+@pytest.mark.long
 def test_a_file_that_another_machine_sees_late_is_read_once_it_is_there(
     node: Callable[..., Any], tmp_path: Path
 ) -> None:

@@ -43,6 +43,7 @@ def test_a_run_of_another_machine_is_refused_while_it_lives_and_goes_on_after_it
 
 
 @pytest.mark.parametrize("flock", FLOCKS)
+@pytest.mark.long
 def test_a_lock_that_was_given_up_is_free_at_once_for_everyone(
     node: Callable[..., Any], folder: Path, flock: str
 ) -> None:
@@ -165,6 +166,7 @@ def status(folder: Path) -> str:
     return record.status
 
 
+@pytest.mark.long
 def test_a_lock_file_that_is_removed_ends_its_process(node: Callable[..., Any], folder: Path) -> None:
     seven = node("node7")
     assert seven.ask("take", folder) == "taken"

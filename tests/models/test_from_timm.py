@@ -97,6 +97,7 @@ def test_a_network_with_patches_has_its_published_stem_alone() -> None:
 
 
 @installed
+@pytest.mark.long
 def test_images_that_do_not_fit_are_refused_with_the_smallest_that_do() -> None:
     with pytest.raises(UsageError, match=r"got 12; give data.image_size=16"):
         Timm(architecture="vit_tiny_patch16_224").check_images(12, resizable=True)

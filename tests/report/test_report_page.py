@@ -165,6 +165,7 @@ def test_confusion_calibration_and_classes_are_summed_over_seeds(page: str) -> N
     assert {row["n"] for row in values(charts["calibration"]) if row["setting"] == "adam"} == {40}
 
 
+@pytest.mark.long
 def test_the_numbers_of_a_chart_are_those_that_it_draws(page: str) -> None:
     spec = specs(page)["curves-val-top1"]
     (table,) = [table for table in Page(page).tables if table[0] == ["epoch", "adam", "sgd"] and table[1][1] == "0.805"]

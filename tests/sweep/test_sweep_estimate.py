@@ -64,6 +64,7 @@ def test_records_of_like_runs_tell_what_a_sweep_costs(command: Callable[..., Sai
         assert float(line(out, name).split()[0]) == pytest.approx(factor * hours, rel=0.01), name
 
 
+@pytest.mark.long
 def test_what_is_not_known_is_left_out_or_said(command: Callable[..., Said], workplace: Path) -> None:
     lay_run("trainer.early_stopping=2")
     code, out, _ = command("train", "-m", *WORDS, "trainer.early_stopping=3", "seed=range(4)", ASKED)
@@ -116,6 +117,7 @@ def test_runs_of_other_epochs_are_scaled_with_the_range_of_what_is_unknown(
         ("", {"cost": {}}),
     ],
 )
+@pytest.mark.long
 def test_other_runs_are_not_like_it(words: str, changes: dict[str, Any], workplace: Path) -> None:
     lay_run(words, **changes)
     here = Machine(device=name_of(torch.device("cpu")), threads=1)
@@ -168,6 +170,7 @@ def test_a_search_counts_its_trials(command: Callable[..., Said], workplace: Pat
     assert tree(workplace) == before
 
 
+@pytest.mark.long
 def test_a_sweep_with_nothing_left_costs_nothing(command: Callable[..., Said], workplace: Path) -> None:
     for seed in (0, 1):
         lay_run(f"seed={seed}")

@@ -433,6 +433,7 @@ def test_a_signal_whose_exception_python_drops_ends_the_sweep_all_the_same(
     assert (code, "2 runs: 1 finished, 1 to do" in err) == (0, True), err
 
 
+@pytest.mark.long
 def test_a_launcher_of_hydras_in_a_file_of_conf_is_refused_before_a_run(
     command: Callable[..., Said], words: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -565,6 +566,7 @@ def test_a_gpu_that_breaks_ends_the_sweep_and_fails_no_run(
     assert statuses() == {0: "finished", 1: "finished"}
 
 
+@pytest.mark.long
 def test_an_error_after_which_cuda_fails_ends_the_sweep_and_fails_its_run(
     words: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

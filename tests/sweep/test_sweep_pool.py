@@ -112,6 +112,7 @@ def test_a_signal_saves_the_runs_and_leaves_no_process(
 
 
 @pytest.mark.parametrize("delay", [0.0, pytest.param(1.5, marks=pytest.mark.slow)])
+@pytest.mark.long
 def test_a_signal_while_processes_start_loses_nothing_and_fails_nothing(
     sweep: Callable[..., Any], tiny: list[str], delay: float
 ) -> None:
@@ -155,6 +156,7 @@ def shares_of(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., 
     return divide
 
 
+@pytest.mark.long
 def test_the_machine_is_divided_by_gpus_and_else_by_cores(shares_of: Callable[..., list[shares.Share]]) -> None:
     share = shares.Share
     assert shares_of(0, 8) == [share(threads=1)] * 8
@@ -289,6 +291,7 @@ def test_a_sweep_without_a_gpu_that_works_ends_and_goes_on_later(
 
 
 @pytest.mark.parametrize("status", ["interrupted", "failed"])
+@pytest.mark.long
 def test_a_record_of_an_earlier_process_says_nothing_about_one_that_died_before_its_run_began(
     finished: Path, status: str
 ) -> None:

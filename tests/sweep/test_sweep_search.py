@@ -122,6 +122,7 @@ def test_a_study_is_narrowed_by_the_command_also_for_a_search(command: Callable[
     assert {(record["config"]["optimizer.name"], record["config"]["seed"]) for record in records} == {("adam", 3)}
 
 
+@pytest.mark.long
 def test_on_error_stop_ends_a_search_at_its_first_failure(
     command: Callable[..., Said], words: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

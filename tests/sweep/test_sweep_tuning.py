@@ -288,6 +288,7 @@ def test_a_base_that_cannot_be_is_refused(
     assert (code, sentence in err) == (2, True), err
 
 
+@pytest.mark.long
 def test_a_base_serves_what_a_recipe_chooses_and_one_without_a_run_is_told_of(
     command: Callable[..., Said], tiny: list[str], peaks: dict[str, float]
 ) -> None:

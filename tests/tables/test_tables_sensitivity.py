@@ -43,6 +43,7 @@ def sweep(one_run: Path, workplace: Path) -> Path:
     return workplace / "sweep"
 
 
+@pytest.mark.long
 def test_what_is_written_is_read_again(sweep: Path) -> None:
     sgd, adam = tuning_file.read(sweep / tuning_file.NAME)
     assert sgd.at_an_end == ("optimizer.lr_scale=10",)

@@ -86,6 +86,7 @@ def test_a_best_that_is_not_the_run_s_own_is_said_and_not_scored(
     assert f"best.ckpt of epoch 1 {why}; scored at the last" in " ".join(out.split())
 
 
+@pytest.mark.long
 def test_a_best_that_previous_or_last_still_hold_is_restored(
     past_its_best: Callable[..., list[str]], one_run: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -101,6 +102,7 @@ def test_a_best_that_previous_or_last_still_hold_is_restored(
     assert {score.at for score in launch.train(said).record.scores} == {"best", "last"}
 
 
+@pytest.mark.long
 def test_a_state_without_the_digest_goes_on_with_its_best(
     past_its_best: Callable[..., list[str]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -125,6 +127,7 @@ def test_a_run_that_goes_on_without_its_best_chooses_another(
     assert longer.record.progress["best_lost"]["epoch"] == 1
 
 
+@pytest.mark.long
 def test_evaluate_measures_no_other_file_in_the_place_of_the_best(
     finished: Path, undisturbed: Callable[..., Path], command: Command
 ) -> None:

@@ -343,6 +343,7 @@ def rates(folder: Path) -> list[float]:
     return [float(row["value"]) for row in read_curves(folder / "curves.csv") if row["metric"] == "lr"]
 
 
+@pytest.mark.long
 def test_the_rate_follows_the_share_of_the_training_when_the_batches_change(
     undisturbed: Callable[..., Path], workplace: Path
 ) -> None:

@@ -72,6 +72,7 @@ def test_the_sharpness_is_the_largest_eigenvalue_of_the_hessian(tiny: list[str])
     assert found[8] != found[16]
 
 
+@pytest.mark.long
 def test_the_noise_scale_is_that_of_the_gradients_of_single_images(tiny: list[str]) -> None:
     words = [*tiny, *SMALL]
     run = launch.train([*words, TWO, "callbacks=[noise_scale]", "callback.noise_scale.small_batch=1"])
@@ -84,6 +85,7 @@ def test_the_noise_scale_is_that_of_the_gradients_of_single_images(tiny: list[st
     assert logged(run.folder, "noise_scale")[16] == pytest.approx(expected, rel=0.01)
 
 
+@pytest.mark.long
 def test_every_so_many_epochs(tiny: list[str]) -> None:
     run = launch.train([*tiny, *BOTH, *SMALL, "callback.sharpness.every=2", "callback.sharpness.images=7"])
     assert sorted(logged(run.folder, "sharpness")) == [16]
@@ -105,6 +107,7 @@ def test_other_networks_have_both(tiny: list[str], model: str) -> None:
     assert logged(run.folder, "noise_scale")[8] > 0
 
 
+@pytest.mark.long
 def test_measuring_changes_nothing_and_a_killed_run_doubles_no_row(
     tiny: list[str], imgrec: Callable[..., Any], undisturbed: Callable[..., Path]
 ) -> None:
@@ -132,6 +135,7 @@ def test_a_small_batch_that_is_no_small_one_is_refused_before_training(tiny: lis
     launch.train([*words, "trainer.max_epochs=1"])
 
 
+@pytest.mark.long
 def test_images_that_lie_in_classes_give_the_noise_of_mixed_batches(tiny: list[str]) -> None:
     """The tiny images lie class by class. Batches of one class would differ by far more than batches of all."""
     found = [

@@ -14,6 +14,7 @@ from imgrec.errors import RunError
 from imgrec.training.curves import Curves
 
 
+@pytest.mark.long
 def test_rows_are_on_the_disk_before_each_checkpoint(tiny: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     forced: list[str] = []
     fsync = os.fsync
@@ -119,6 +120,7 @@ def test_a_run_whose_folder_goes_ends_and_leaves_no_half_of_one(
     assert not Path("run/checkpoints").exists()
 
 
+@pytest.mark.long
 def test_a_run_goes_on_without_rows_and_says_so(
     tiny: list[str], workplace: Path, monkeypatch: pytest.MonkeyPatch, command: Callable[..., tuple[int, str, str]]
 ) -> None:

@@ -88,6 +88,7 @@ def test_a_run_that_was_cut_goes_on_to_the_same_bits(
 
 
 @pytest.mark.parametrize("key", ["init_from", "loss.teacher"])
+@pytest.mark.long
 def test_another_split_of_the_same_images_is_told(
     tiny: list[str], one_run: Path, caplog: pytest.LogCaptureFixture, key: str
 ) -> None:
@@ -115,6 +116,7 @@ def test_a_run_from_before_there_were_folds_is_told_of(
     assert "was trained on these images with data.val_size=12 data.folds=0, and here is" in caplog.text
 
 
+@pytest.mark.long
 def test_a_run_finds_its_teacher_from_any_folder(
     tiny: list[str], one_run: Path, workplace: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -146,6 +148,7 @@ def test_a_teacher_s_damaged_weights_are_refused_by_its_own_key(tiny: list[str],
         parts.put(module.network, broken, but=(), key="loss.teacher")
 
 
+@pytest.mark.long
 def test_what_cannot_teach_is_refused(tiny: list[str], one_run: Path, workplace: Path) -> None:
     with pytest.raises(UsageError, match=r"loss\.teacher must be the folder of a finished run, and nowhere is none"):
         launch.train([*tiny, *WORDS, "loss.teacher=nowhere"])
@@ -166,6 +169,7 @@ def test_what_cannot_teach_is_refused(tiny: list[str], one_run: Path, workplace:
         launch.train([*tiny, *WORDS, "loss.teacher=teacher"])
 
 
+@pytest.mark.long
 def test_a_resumed_run_may_change_how_much_its_teacher_counts(
     tiny: list[str], undisturbed: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:

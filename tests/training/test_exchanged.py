@@ -58,6 +58,7 @@ def earlier(monkeypatch: pytest.MonkeyPatch, words: list[str]) -> launch.Outcome
         return launch.train(words)
 
 
+@pytest.mark.long
 def test_a_run_over_exchanged_images_is_another_run(words: list[str], photos: Path) -> None:
     first = launch.train(words)
     assert launch.train(words).already
@@ -86,6 +87,7 @@ def test_two_places_that_differ_in_contents_alone_are_two_runs(
     assert len({record["fingerprint"] for record in records}) == 2
 
 
+@pytest.mark.long
 def test_measuring_verifying_and_going_on_see_the_exchange(
     command: Callable[..., Said], words: list[str], photos: Path
 ) -> None:
@@ -104,6 +106,7 @@ def test_measuring_verifying_and_going_on_see_the_exchange(
     assert run.record.status == "finished"
 
 
+@pytest.mark.long
 def test_an_exchange_while_the_run_trains_ends_it_unfinished(
     words: list[str], photos: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -135,6 +138,7 @@ def test_an_exchange_while_the_run_trains_ends_it_unfinished(
         pytest.param("pool", "imgrec.sweeps.pool", "_start", marks=pytest.mark.slow),
     ],
 )
+@pytest.mark.long
 def test_an_exchange_while_a_sweep_runs_ends_what_has_not_begun(
     command: Callable[..., Said],
     words: list[str],

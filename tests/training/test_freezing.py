@@ -65,6 +65,7 @@ def test_the_first_layers_alone_can_be_frozen(words: list[str], source: Path) ->
     ],
     ids=lambda words: words[0].partition("=")[2],
 )
+@pytest.mark.long
 def test_no_optimizer_moves_what_is_frozen_and_all_of_it_trains_afterwards(
     words: list[str], source: Path, optimizer: list[str]
 ) -> None:
@@ -105,6 +106,7 @@ def test_a_run_that_is_interrupted_around_the_change_ends_as_the_undisturbed_one
     ],
     ids=["ema", "swa"],
 )
+@pytest.mark.long
 def test_frozen_statistics_are_not_counted_anew_for_averaged_weights(
     words: list[str], source: Path, average: list[str]
 ) -> None:
@@ -171,6 +173,7 @@ def test_the_older_name_of_a_frozen_backbone_cannot_stand_beside_the_newer_one()
 
 
 @pytest.mark.parametrize("key", ["model.freeze=1", "model.unfreeze_at=2"])
+@pytest.mark.long
 def test_a_resumed_run_keeps_what_is_frozen(words: list[str], key: str) -> None:
     base = launch.train([*words, "model.freeze=backbone", "model.unfreeze_at=1", "trainer.max_epochs=2"])
     with pytest.raises(

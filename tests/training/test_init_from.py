@@ -133,6 +133,7 @@ def test_the_id_is_of_the_weights_wherever_they_lie(words: list[str], one_run: P
     assert len(others) == 3
 
 
+@pytest.mark.long
 def test_a_safetensors_file_may_hold_the_network_alone_and_the_data_then_normalise(
     words: list[str], one_run: Path, workplace: Path
 ) -> None:
@@ -146,6 +147,7 @@ def test_a_safetensors_file_may_hold_the_network_alone_and_the_data_then_normali
     assert not torch.equal(found["mean"], weights(one_run)["mean"])
 
 
+@pytest.mark.long
 def test_the_averaged_weights_are_taken(words: list[str], undisturbed: Callable[..., Path]) -> None:
     source = undisturbed("trainer.max_epochs=1", "trainer.ema_decay=0.8")
     run = launch.train([*words, *STILL, f"init_from={source}/checkpoints/last.ckpt"])
@@ -165,6 +167,7 @@ def test_layers_that_begin_from_data_begin_with_the_source_instead(words: list[s
 
 
 @pytest.mark.parametrize("resume", [False, True])
+@pytest.mark.long
 def test_a_run_that_has_begun_needs_its_source_no_more(
     words: list[str], one_run: Path, imgrec: Callable[..., Any], workplace: Path, resume: bool
 ) -> None:
@@ -186,6 +189,7 @@ def test_a_run_that_has_begun_needs_its_source_no_more(
     assert tree(workplace) == before
 
 
+@pytest.mark.long
 def test_a_run_that_goes_on_keeps_its_weights_whatever_its_source_holds_now(
     words: list[str], one_run: Path, workplace: Path
 ) -> None:
@@ -198,6 +202,7 @@ def test_a_run_that_goes_on_keeps_its_weights_whatever_its_source_holds_now(
         launch.train([f"resume={base.folder}", "init_from=other"])
 
 
+@pytest.mark.long
 def test_a_verification_begins_with_the_same_weights(words: list[str], one_run: Path, workplace: Path) -> None:
     shutil.copytree(one_run, workplace / "source")
     run = launch.train([*words, "trainer.max_epochs=1", "init_from=source"])

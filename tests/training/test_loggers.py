@@ -24,6 +24,7 @@ from imgrec.training.run_loggers import RunLoggers
 TWO = "trainer.max_epochs=2"  # 8 steps each
 
 
+@pytest.mark.long
 def test_the_table_has_curves_settings_and_scores(tiny: list[str]) -> None:
     run = launch.train([*tiny, TWO, "loggers=[csv]"])
     table = pd.read_csv(run.folder / "csv/metrics.csv")
@@ -179,6 +180,7 @@ def test_a_logger_that_cannot_be_closed_keeps_no_other_from_its_end(order: tuple
     assert ended == [f"{kind} finished" for kind in order]
 
 
+@pytest.mark.long
 def test_a_logger_that_fails_in_the_middle_ends_the_run_which_goes_on_without_it(
     tiny: list[str], imgrec: Callable[..., Any], undisturbed: Callable[..., Path]
 ) -> None:
@@ -206,6 +208,7 @@ def test_a_logger_that_fails_in_the_middle_ends_the_run_which_goes_on_without_it
 
 
 @pytest.mark.parametrize(("kind", "what"), [("simple", "training_step"), ("pytorch", "Cnn: network")])
+@pytest.mark.long
 def test_a_profiler_writes_into_the_run_s_folder_and_changes_nothing(
     tiny: list[str], undisturbed: Callable[..., Path], kind: str, what: str
 ) -> None:

@@ -119,6 +119,7 @@ def test_a_run_that_was_ended_and_goes_on_is_one_run_without_a_doubled_step(
     assert_same_run(undisturbed(TWO), Path("runs/cut"))
 
 
+@pytest.mark.long
 def test_a_logger_that_is_named_later_gets_the_rows_before(
     tiny: list[str], imgrec: Callable[..., Any], database: Path
 ) -> None:
@@ -142,6 +143,7 @@ def test_each_run_of_a_sweep_is_a_run_there(
         assert_has_the_curves(database, run, Path("runs") / run.info.run_name)
 
 
+@pytest.mark.long
 def test_a_run_whose_server_is_gone_ends_with_a_line_and_goes_on_without_it(
     tiny: list[str], imgrec: Callable[..., Any], undisturbed: Callable[..., Path], database: Path
 ) -> None:

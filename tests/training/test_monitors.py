@@ -27,6 +27,7 @@ def rows(folder: Path, split: str, metric: str) -> dict[int, float]:
     return {int(row["step"]): float(row["value"]) for row in found if (row["split"], row["metric"]) == (split, metric)}
 
 
+@pytest.mark.long
 def test_the_rate_of_each_group_is_logged_under_its_step(tiny: list[str]) -> None:
     words = ["optimizer=muon", "schedule=linear", "callback.lr_monitor.log_momentum=true"]
     run = launch.train([*tiny, *words, TWO, "callbacks=[lr_monitor]", "callback.lr_monitor.every=4"])
@@ -51,6 +52,7 @@ def test_the_use_of_the_cpu_is_logged(tiny: list[str]) -> None:
     assert all(0 < share <= 100 for share in found.values())
 
 
+@pytest.mark.long
 def test_watching_changes_nothing_and_a_killed_run_doubles_no_row(
     tiny: list[str], imgrec: Callable[..., Any], undisturbed: Callable[..., Path]
 ) -> None:
@@ -72,12 +74,14 @@ def test_watching_changes_nothing_and_a_killed_run_doubles_no_row(
     assert run_id(compose([*tiny, *words]), "") == run_id(compose([*tiny, TWO]), "")
 
 
+@pytest.mark.long
 def test_a_verification_does_not_compare_the_use_of_the_machine(tiny: list[str]) -> None:
     launch.train([*tiny, *WATCHED, "hydra.run.dir=run"])
     assert "bit-equal" in verify.verify("run").text
 
 
 @pytest.mark.parametrize(("interval", "steps"), [("epoch", 8), ("step", 6)])
+@pytest.mark.long
 def test_a_timer_ends_the_training_and_counts_on_after_an_interruption(
     tiny: list[str], monkeypatch: pytest.MonkeyPatch, interval: str, steps: int
 ) -> None:

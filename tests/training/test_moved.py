@@ -61,6 +61,7 @@ def project(line: Path, workplace: Path) -> Path:
 
 @pytest.mark.parametrize("older", [False, True], ids=["new", "older"])
 @pytest.mark.parametrize("cwd", ["", "elsewhere", "elsewhere/project"])
+@pytest.mark.long
 def test_a_run_that_went_on_from_another_goes_on(
     project: Path, workplace: Path, monkeypatch: pytest.MonkeyPatch, cwd: str, older: bool
 ) -> None:
@@ -83,6 +84,7 @@ def test_a_record_keeps_the_working_directory_only_for_a_relative_path(one_run: 
     assert json.loads((project / "outputs/default/second/record.json").read_text())["cwd"]
 
 
+@pytest.mark.long
 def test_a_parent_under_another_name_is_found_by_its_id(project: Path) -> None:
     second = project / "outputs/default/second"
     first = project / "outputs/default/first"
@@ -96,6 +98,7 @@ def test_a_parent_under_another_name_is_found_by_its_id(project: Path) -> None:
     assert (record.status, record.parent_id) == ("finished", own)
 
 
+@pytest.mark.long
 def test_a_run_with_a_state_of_its_own_needs_its_parent_no_more(project: Path, workplace: Path) -> None:
     second = project / "outputs/default/second"
     shutil.rmtree(project / "outputs/default/first")

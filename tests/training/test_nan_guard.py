@@ -87,6 +87,7 @@ def test_the_first_bad_loss_stops_the_run_and_names_step_rate_images_and_checkpo
     assert state["global_step"] == 8
 
 
+@pytest.mark.long
 def test_a_rate_that_blows_the_weights_up_never_ends_in_a_table(tiny: list[str], workplace: Path) -> None:
     folder = workplace / "run"
     sentence = failed([*tiny, *FOUR, "optimizer.lr=1e30", "loss=mse"], folder)
@@ -126,6 +127,7 @@ def test_a_validation_loss_that_is_no_number_stops_before_the_save(
     assert sentence.startswith(begin)
 
 
+@pytest.mark.long
 def test_bad_steps_are_left_out_and_counted(
     tiny: list[str], workplace: Path, spoil: Callable[..., None], caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -141,6 +143,7 @@ def test_bad_steps_are_left_out_and_counted(
     assert all(row["value"] != "nan" for row in rows if row["metric"] != "step_loss")
 
 
+@pytest.mark.long
 def test_a_step_left_out_moves_no_weight(tiny: list[str], workplace: Path, spoil: Callable[..., None]) -> None:
     words = [*tiny, "optimizer=adamw", "trainer.max_epochs=1", "data.val_size=0", "test=false"]
     spoil(*range(2, 10))

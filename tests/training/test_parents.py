@@ -28,6 +28,7 @@ def going_on(base: Any, *words: str, may: str = "") -> Any:
     return launch.train([f"resume={base.folder}", *MORE, *words, f"resume_override=[{allowed}]"])
 
 
+@pytest.mark.long
 def test_a_run_over_images_that_have_changed_is_refused_before_anything_is_written(
     photos: tuple[list[str], Path], workplace: Path
 ) -> None:
@@ -46,6 +47,7 @@ def test_a_run_over_images_that_have_changed_is_refused_before_anything_is_writt
     assert going_on(base).record.status == "finished"
 
 
+@pytest.mark.long
 def test_a_run_that_may_take_other_images_does_not_compare_with_the_best_on_those_before(
     photos: tuple[list[str], Path],
 ) -> None:
@@ -56,6 +58,7 @@ def test_a_run_that_may_take_other_images_does_not_compare_with_the_best_on_thos
     assert state(other.folder)["callbacks"]["Saver"]["best"]["epoch"] == 2
 
 
+@pytest.mark.long
 def test_images_that_only_lie_elsewhere_are_the_same(photos: tuple[list[str], Path]) -> None:
     words, root = photos
     base = launch.train(words)
@@ -71,6 +74,7 @@ def test_rmsprop_cannot_begin_with_momentum_on_the_way(tiny: list[str], workplac
     assert tree(workplace) == before
 
 
+@pytest.mark.long
 def test_a_run_without_a_whole_checkpoint_starts_over_when_they_are_removed(tiny: list[str], workplace: Path) -> None:
     words = [*tiny, "trainer.max_epochs=2", "hydra.run.dir=run"]
     straight = launch.train([*words, "hydra.run.dir=straight"])

@@ -4,9 +4,11 @@ import re
 from collections.abc import Callable
 from typing import Any
 
+import pytest
 from terminal import ESCAPES, on_a_terminal
 
 
+@pytest.mark.long
 def test_lines_stand_above_the_bar_and_both_count_epochs_from_one(tiny: list[str], imgrec: Callable[..., Any]) -> None:
     rest = [word for word in tiny if not word.startswith("trainer.progress")]
     code, drawn = on_a_terminal(imgrec, ["train", *rest, "trainer.max_epochs=2"])

@@ -37,6 +37,7 @@ def growing(tiny: list[str]) -> list[str]:
     return [*(word for word in tiny if not word.startswith(("model", "optimizer", "augment"))), *GROWING]
 
 
+@pytest.mark.long
 def test_images_grow_by_the_share_of_steps_and_are_judged_whole(
     growing: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -22,6 +22,7 @@ def subset_of(folder: Path) -> dict[str, Any]:
     return subset
 
 
+@pytest.mark.long
 def test_the_images_with_the_smallest_losses_in_the_epoch_before_are_left_out(
     tiny: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -160,6 +161,7 @@ def test_what_was_noted_before_a_change_is_forgotten(
     assert int((~subset["kept"]).sum()) == int(0.4 * len(subset["kept"]))
 
 
+@pytest.mark.long
 def test_images_are_not_left_out_of_others_than_they_were_chosen_from(
     tiny: list[str],
     tiny_images: Path,

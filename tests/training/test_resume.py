@@ -73,6 +73,7 @@ def test_an_interrupted_run_ends_as_the_undisturbed_one(
         ),
     ],
 )
+@pytest.mark.long
 def test_slurm_s_warning_saves_and_requeues(
     tiny: list[str],
     imgrec: Callable[..., Any],
@@ -209,6 +210,7 @@ def test_an_interruption_is_found_in_any_chain_of_errors() -> None:
     assert interruption_in(cut) is cut
 
 
+@pytest.mark.long
 def test_a_run_goes_on_with_the_threads_it_began_with(
     tiny: list[str], workplace: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -236,6 +238,7 @@ def test_a_run_goes_on_with_the_threads_it_began_with(
     assert anew.environment["threads"] == alone + 1
 
 
+@pytest.mark.long
 def test_saving_beside_the_training_changes_nothing(
     tiny: list[str], imgrec: Callable[..., Any], undisturbed: Callable[..., Path], workplace: Path
 ) -> None:
@@ -264,6 +267,7 @@ def test_best_stays_where_the_save_before_its_copy_failed(tmp_path: Path) -> Non
     assert done == []
 
 
+@pytest.mark.long
 def test_the_thread_that_saves_ends_with_the_run(tiny: list[str], workplace: Path) -> None:
     launch.train([*tiny, "trainer.max_epochs=1", "trainer.async_save=true"])
     assert not [thread.name for thread in threading.enumerate() if "imgrec" in thread.name]
@@ -294,6 +298,7 @@ def test_resume_names_the_run_and_needs_no_other_word(
     assert outcome.record.progress["steps"] == 32
 
 
+@pytest.mark.long
 def test_a_changed_configuration_is_refused_with_the_difference(finished: Path, workplace: Path) -> None:
     before = {path: path.stat().st_mtime_ns for path in workplace.rglob("*")}
     with pytest.raises(UsageError, match=r"optimizer\.lr 0\.001 -> 0\.1, .*\); drop the change, or allow it with"):
@@ -303,6 +308,7 @@ def test_a_changed_configuration_is_refused_with_the_difference(finished: Path, 
     assert {path: path.stat().st_mtime_ns for path in workplace.rglob("*")} == before
 
 
+@pytest.mark.long
 def test_an_allowed_change_goes_on_in_a_new_folder(tiny: list[str], workplace: Path) -> None:
     short = launch.train([*tiny, "trainer.max_epochs=2"])
     longer = launch.train([f"resume={short.folder}", "trainer.max_epochs=3", "resume_override=[trainer.max_epochs]"])
@@ -322,6 +328,7 @@ def test_an_allowed_change_goes_on_in_a_new_folder(tiny: list[str], workplace: P
     assert json.loads((short.folder / "record.json").read_text())["progress"]["steps"] == 16
 
 
+@pytest.mark.long
 def test_a_changed_rate_and_decay_take_effect_when_they_are_allowed(finished: Path) -> None:
     other = launch.train(
         [
@@ -337,6 +344,7 @@ def test_a_changed_rate_and_decay_take_effect_when_they_are_allowed(finished: Pa
     assert group["weight_decay"] == 0.25
 
 
+@pytest.mark.long
 def test_a_run_whose_training_is_over_only_reads_its_scores(
     tiny: list[str], workplace: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -392,6 +400,7 @@ def test_a_crash_between_the_two_saves_of_an_epochs_end_costs_no_best(
     assert_same_run(undisturbed("trainer.max_epochs=2"), workplace / "cut")
 
 
+@pytest.mark.long
 def test_what_the_stored_state_belongs_to_cannot_change(tiny: list[str], workplace: Path) -> None:
     base = launch.train([*tiny, "trainer.max_epochs=1", "trainer.ema_decay=0.9"])
     for words, why in (
@@ -421,6 +430,7 @@ def test_another_network_is_refused_before_anything_is_written(
     assert tree(workplace) == before
 
 
+@pytest.mark.long
 def test_fewer_epochs_than_were_trained_are_refused_before_anything_is_written(
     tiny: list[str], imgrec: Callable[..., Any], workplace: Path
 ) -> None:
@@ -447,6 +457,7 @@ def test_a_parent_without_a_checkpoint_is_refused_before_anything_is_written(fin
     assert tree(workplace) == before
 
 
+@pytest.mark.long
 def test_a_change_that_leaves_the_weights_their_shape_is_allowed(finished: Path) -> None:
     other = launch.train(
         [
@@ -459,6 +470,7 @@ def test_a_change_that_leaves_the_weights_their_shape_is_allowed(finished: Path)
     assert other.record.progress["steps"] == 16
 
 
+@pytest.mark.long
 def test_best_is_not_compared_across_losses(tiny: list[str], workplace: Path) -> None:
     base = launch.train([*tiny, "trainer.max_epochs=3", "optimizer.lr_scale=10"])
     other = launch.train(

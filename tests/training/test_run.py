@@ -33,6 +33,7 @@ def load(outcome: Outcome, name: str = "last.ckpt") -> dict[str, Any]:
     return torch.load(outcome.folder / "checkpoints" / name, weights_only=True)
 
 
+@pytest.mark.long
 def test_a_run_leaves_the_whole_contract_behind(tiny: list[str]) -> None:
     outcome = run(tiny, "trainer.max_epochs=2", "trainer.tensorboard=true")
     folder, record = outcome.folder, outcome.record
@@ -74,6 +75,7 @@ def test_a_run_leaves_the_whole_contract_behind(tiny: list[str]) -> None:
     }, "three classes have no top5"
 
 
+@pytest.mark.long
 def test_the_scores_are_those_of_the_saved_network(tiny: list[str]) -> None:
     outcome = run(tiny, "trainer.max_epochs=3")
     for at in ("best", "last"):
@@ -117,6 +119,7 @@ def test_it_trains_as_a_loop_of_plain_pytorch_does(tiny: list[str]) -> None:
         torch.testing.assert_close(load(outcome)["state_dict"][f"network.{name}"], value, rtol=1e-5, atol=1e-7)
 
 
+@pytest.mark.long
 def test_curves_hold_every_step_and_epoch(tiny: list[str]) -> None:
     outcome = run(tiny, "trainer.max_epochs=2", "trainer.log_every=3")
     with (outcome.folder / "curves.csv").open() as file:
@@ -168,6 +171,7 @@ def test_resident_images_give_the_same_bits(workplace: Path, augment: str, monke
     assert resident.record.scores == plain.record.scores
 
 
+@pytest.mark.long
 def test_best_is_the_epoch_with_the_highest_validation_top1(tiny: list[str]) -> None:
     outcome = run(tiny, "trainer.max_epochs=6", "optimizer.lr_scale=20")
     rows = read_curves(outcome.folder / "curves.csv")
@@ -180,6 +184,7 @@ def test_best_is_the_epoch_with_the_highest_validation_top1(tiny: list[str]) -> 
     assert load(outcome, "best.ckpt")["global_step"] == 8 * (best + 1)
 
 
+@pytest.mark.long
 def test_a_folder_is_listed_once_before_a_run_and_once_in_it(
     tiny: list[str], tiny_images: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -195,6 +200,7 @@ def test_a_folder_is_listed_once_before_a_run_and_once_in_it(
     assert listed.count(str(tiny_images / "row")) == 2
 
 
+@pytest.mark.long
 def test_test_false_leaves_the_test_set_closed(tiny: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(self: Any) -> None:
         raise AssertionError("the test set was opened")
@@ -221,6 +227,7 @@ def test_without_validation_there_is_no_best(tiny: list[str]) -> None:
         run(tiny, "data.val_size=0", "trainer.early_stopping=2")
 
 
+@pytest.mark.long
 def test_early_stopping_stops_and_does_not_start_again(tiny: list[str]) -> None:
     words = [*tiny, "trainer.max_epochs=50", "trainer.early_stopping=2", "optimizer=sgd", "optimizer.lr=1e-9"]
     outcome = run(words)
@@ -230,6 +237,7 @@ def test_early_stopping_stops_and_does_not_start_again(tiny: list[str]) -> None:
     assert run(words).record.progress["epochs"] == 3
 
 
+@pytest.mark.long
 def test_under_an_average_the_scores_are_of_the_averaged_weights(tiny: list[str]) -> None:
     outcome = run(tiny, "trainer.max_epochs=2", "trainer.ema_decay=0.9")
     state = load(outcome)
@@ -239,6 +247,7 @@ def test_under_an_average_the_scores_are_of_the_averaged_weights(tiny: list[str]
     assert checkpoint.digest(current) != outcome.record.weights["last"]
 
 
+@pytest.mark.long
 def test_statistics_of_the_average_are_those_that_its_own_activations_have(tiny: list[str]) -> None:
     """Averaged, they are those of other weights: after 8 steps at a decay of 0.99 nearly those of the first step."""
     words = [*tiny, "trainer.max_epochs=1", "trainer.ema_decay=0.99", "model.batch_norm=true", "optimizer=sgd"]
@@ -267,6 +276,7 @@ def test_missing_memory_of_a_gpu_is_told_as_such(tiny: list[str], monkeypatch: p
     assert str(shared) == f"{alone}, or launcher.per_gpu, as 3 runs at a time share the GPU"
 
 
+@pytest.mark.long
 def test_accumulated_batches_step_as_one_batch(tiny: list[str]) -> None:
     plain_sgd = [*tiny, "optimizer=sgd", "trainer.max_epochs=2", "data.val_size=0", "data.test_size=20"]  # 64 images
     whole = load(run(plain_sgd, "data.batch_size=16"))
@@ -276,6 +286,7 @@ def test_accumulated_batches_step_as_one_batch(tiny: list[str]) -> None:
         torch.testing.assert_close(parts["state_dict"][name], value, rtol=1e-4, atol=1e-6)
 
 
+@pytest.mark.long
 def test_an_epochs_last_step_follows_the_mean_gradient_of_the_batches_that_are_left(tiny: list[str]) -> None:
     """64 images in 4 batches: 3 batches make a step, and the last batch alone makes another, which is no smaller."""
     words = [
@@ -300,6 +311,7 @@ def test_an_epochs_last_step_follows_the_mean_gradient_of_the_batches_that_are_l
 @pytest.mark.parametrize(
     "optimizer", ["sgd", "momentum", "adam", "adamw", "adagrad", "rmsprop", "muon", "muon_sgd", "schedule_free"]
 )
+@pytest.mark.long
 def test_every_optimizer_trains(tiny: list[str], optimizer: str) -> None:
     schedule = "constant" if optimizer == "schedule_free" else "cosine"
     words = [*tiny, f"optimizer={optimizer}", "optimizer.lr_scale=0.1", f"schedule={schedule}", "schedule.warmup=0.1"]
@@ -310,6 +322,7 @@ def test_every_optimizer_trains(tiny: list[str], optimizer: str) -> None:
 
 
 @pytest.mark.parametrize("loss", ["cross_entropy", "label_smoothing", "mse", "brier", "focal", "hinge"])
+@pytest.mark.long
 def test_every_loss_takes_hard_and_mixed_targets(tiny: list[str], loss: str) -> None:
     """The targets of training images are mixed, those of validation images hard."""
     assert run(tiny, f"loss={loss}", "augment=cutmix", "trainer.max_epochs=1").record.status == "finished"
@@ -323,6 +336,7 @@ def test_the_final_reading_measures_the_protocols_that_are_named(tiny: list[str]
 
 
 @pytest.mark.parametrize("split", ["train", "val", "test"])
+@pytest.mark.long
 def test_no_worker_outlives_a_failure(tiny: list[str], tiny_images: Path, workplace: Path, split: str) -> None:
     """If the garbage collector ended the workers, each would take another five seconds."""
     for each in ("train", "val", "test"):
@@ -333,6 +347,7 @@ def test_no_worker_outlives_a_failure(tiny: list[str], tiny_images: Path, workpl
     assert not multiprocessing.active_children()
 
 
+@pytest.mark.long
 def test_a_failure_is_recorded_and_the_next_start_goes_on(tiny: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     save = checkpoint.save_generation
     calls = []

@@ -84,6 +84,7 @@ def test_a_step_is_that_of_the_paper(tiny: list[str], monkeypatch: pytest.Monkey
     assert plain.record.weights != run.record.weights
 
 
+@pytest.mark.long
 def test_scores_and_logged_losses_are_those_of_the_weights_themselves(tiny: list[str]) -> None:
     """At a rate of almost 0 the weights stay: SAM then logs what plain steps log."""
     logged = []
@@ -111,6 +112,7 @@ def test_a_run_that_was_cut_goes_on_to_the_same_bits(
     assert_same_run(undisturbed(*words), workplace / "cut")
 
 
+@pytest.mark.long
 def test_a_loss_that_is_not_finite_has_ways_out_that_sam_takes(tiny: list[str]) -> None:
     """Steps cannot be skipped with SAM, which refuses trainer.nonfinite_skips."""
     words = [*tiny, "trainer.max_epochs=1"]

@@ -21,6 +21,7 @@ from imgrec.optim.schedule_free import average_
 FREE = ("optimizer=schedule_free", "schedule=constant", "trainer.max_epochs=2", "model.batch_norm=true")
 
 
+@pytest.mark.long
 def test_a_run_scores_the_average_with_statistics_of_its_own(tiny: list[str]) -> None:
     run = launch.train([*tiny, *FREE])
     found = state(run.folder)
@@ -108,6 +109,7 @@ def test_a_trainer_of_one_s_own_is_refused_it_as_it_would_score_other_weights(ti
         imgrec.compose([*tiny, *FREE])
 
 
+@pytest.mark.long
 def test_a_resumed_run_keeps_the_share_that_its_weights_lie_by(tiny: list[str]) -> None:
     run = launch.train([*tiny, *FREE])
     words = [f"resume={run.folder}", "trainer.max_epochs=3", "optimizer.beta1=0.5"]

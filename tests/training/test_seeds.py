@@ -26,6 +26,7 @@ def alike(one: Path, other: Path) -> bool:
     return all(torch.equal(value, weights(other)[name]) for name, value in weights(one).items())
 
 
+@pytest.mark.long
 def test_init_seed_decides_the_weights_and_seed_the_rest(undisturbed: Callable[..., Path]) -> None:
     usual, other = undisturbed(*FROZEN, "seed=1"), undisturbed(*FROZEN, "seed=2", "init_seed=1")
     assert alike(usual, other), "the same initial weights as seed=1 alone draws"
@@ -61,6 +62,7 @@ def test_a_sweep_in_one_process_gives_each_run_its_own_split(workplace: Path) ->
     assert len(sweep.outcomes) == 4
 
 
+@pytest.mark.long
 def test_a_sweep_over_folds_validates_each_image_once(workplace: Path) -> None:
     words = ["data=digits", "model.widths=[4]", "model.hidden=8", "trainer=cpu", "trainer.threads=1"]
     words += ["trainer.max_epochs=1", "trainer.tensorboard=false", "data.batch_size=500", "launcher=basic"]

@@ -56,6 +56,7 @@ def test_the_ends_of_the_last_epochs_are_averaged(tiny: list[str], ends: list[di
     }, "the checkpoint has the weights that are trained, too"
 
 
+@pytest.mark.long
 def test_until_it_begins_the_average_is_the_weights(
     tiny: list[str], ends: list[dict[str, Tensor]], caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -86,6 +87,7 @@ def test_a_run_that_was_cut_ends_with_the_same_average(
     assert_same_run(undisturbed(*AVERAGED), workplace / "cut")
 
 
+@pytest.mark.long
 def test_it_may_begin_in_a_resumed_run_and_cannot_end_there(tiny: list[str], one_run: Path) -> None:
     changes = ["trainer.swa_from=0.5", "trainer.max_epochs=3"]
     named = "resume_override=[trainer.swa_from,trainer.max_epochs]"

@@ -50,6 +50,7 @@ def test_weights_change_the_training_and_not_what_is_measured(undisturbed: Calla
 
 
 @pytest.mark.parametrize("words", [("data.sampler=balanced", "augment=crop_flip"), ("loss.class_weights=balanced",)])
+@pytest.mark.long
 def test_a_run_that_was_cut_goes_on_to_the_same_bits(
     tiny: list[str],
     imgrec: Callable[..., Any],

@@ -141,6 +141,7 @@ def test_each_run_of_a_sweep_is_a_run_there(tiny: list[str], command: Callable[.
     assert {kept.exit_code for kept in found} == {0}
 
 
+@pytest.mark.long
 def test_a_run_that_is_disabled_leaves_nothing(tiny: list[str]) -> None:
     launch.train([*tiny, *WORDS, "logger.wandb.mode=disabled", "hydra.run.dir=one"])
     assert not list(Path("one").rglob("*.wandb"))

@@ -64,6 +64,7 @@ def anew(said: str) -> list[str]:
 MORE = ("trainer.max_epochs=2",)
 
 
+@pytest.mark.long
 def test_a_change_that_is_not_named_may_be_named(finished: Path, begins: Callable[..., None]) -> None:
     words = ["resume=run", "optimizer.lr=0.1", "model.dropout=0.5", *MORE]
     begins([*words, override(refusal(words))])
@@ -79,6 +80,7 @@ def test_a_change_that_no_resumed_run_can_have_is_made_in_a_new_one(
     begins(anew(said))
 
 
+@pytest.mark.long
 def test_a_run_with_nothing_left_goes_on_longer_or_is_measured(
     finished: Path, begins: Callable[..., None], command: Callable[..., tuple[int, str, str]]
 ) -> None:
@@ -101,6 +103,7 @@ def test_fewer_epochs_than_were_begun_become_more(
 
 
 @pytest.mark.parametrize("change", ["another image", pytest.param("another class", marks=pytest.mark.slow)])
+@pytest.mark.long
 def test_other_images_may_be_named_or_begin_a_new_run(
     finished: Path, tiny_images: Path, begins: Callable[..., None], change: str
 ) -> None:
@@ -116,6 +119,7 @@ def test_other_images_may_be_named_or_begin_a_new_run(
         begins(anew(said))
 
 
+@pytest.mark.long
 def test_an_image_size_that_the_network_does_not_take_begins_a_new_run(
     finished: Path, begins: Callable[..., None]
 ) -> None:
@@ -163,6 +167,7 @@ def test_a_finished_run_in_a_named_folder_is_done_over_in_another(
     begins([*words, "hydra.run.dir=anew", "force=true"])
 
 
+@pytest.mark.long
 def test_what_belongs_to_another_command_is_said_so(
     finished: Path, tiny: list[str], begins: Callable[..., None]
 ) -> None:
@@ -191,6 +196,7 @@ def test_a_run_that_went_on_twice_names_the_one_that_can_be_verified(
 FROZEN = ("model=resnet18", "model.freeze_backbone=true")
 
 
+@pytest.mark.long
 def test_a_random_backbone_is_not_frozen(tiny: list[str], begins: Callable[..., None]) -> None:
     words = [word for word in tiny if not word.startswith("model.")]
     said = refusal([*words, *FROZEN])
@@ -221,6 +227,7 @@ def test_runs_of_a_random_backbone_of_before_stay_usable(
 
 
 @pytest.mark.parametrize("model", ["resnet18", "whitened_cnn"])
+@pytest.mark.long
 def test_a_last_batch_of_one_image_is_refused_where_it_has_no_variance(
     tiny: list[str], begins: Callable[..., None], model: str
 ) -> None:

@@ -17,6 +17,7 @@ from imgrec.config.registry import components
 from imgrec.config.root import AXES, GROUPS, SECTIONS, Config
 from imgrec.errors import UsageError
 
+_Plain = str | int | float | bool | None
 _BEFORE = {"launcher": "basic", "sweep": "grid"}  # the choices of runs whose records do not name them
 # the root (""), each axis, and each listed component (`callback.NAME`): its dataclass and its values
 _Sections = dict[str, tuple[type[Any], dict[str, Any]]]
@@ -126,6 +127,8 @@ def _types(schema: type[Any]) -> dict[str, Any]:
 
 
 def _is(value: Any, kind: Any) -> bool:
+    if kind is Any:
+        kind = list[_Plain] if type(value) is list else _Plain
     if typing.get_origin(kind) is list:
         return type(value) is list and all(_is(inner, typing.get_args(kind)[0]) for inner in value)
     if options := typing.get_args(kind):
