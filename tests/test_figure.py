@@ -383,6 +383,15 @@ def test_what_a_figure_has_no_room_for_is_refused(workplace: Path, command: Call
     assert command("figure", "outputs", "--kind", "cost", "--where", "optimizer.lr!=3")[0] == 0
 
 
+def test_a_score_that_is_always_infinite_has_no_curve(workplace: Path, command: Callable[..., Said]) -> None:
+    path = lay(Path("outputs"), run("optimizer.lr=1", score("top1", 0.5)))
+    add_curves(path.parent, {"val top1": [0.1, 0.2], "val noise_scale": [float("inf"), float("nan")]})
+    code, _, err = command("figure", "outputs", "--kind", "curves", "--scores", "noise_scale")
+    assert code == 2
+    assert err.startswith("imgrec: each value of val noise_scale is infinite or NaN, and no curve shows such; there are")
+    assert "val top1" in err
+
+
 def test_curves_need_the_runs_folders_and_dots_a_finished_run(workplace: Path, command: Callable[..., Said]) -> None:
     lay(Path("records"), run("seed=0", score("top1", 0.5)))
     code, _, err = command("figure", "records", "--kind", "curves")

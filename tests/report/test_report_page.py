@@ -174,7 +174,7 @@ def test_the_numbers_of_a_chart_are_those_that_it_draws(page: str) -> None:
         assert (float(adam), float(sgd)) == pytest.approx((drawn["adam", epoch], drawn["sgd", epoch]))
 
 
-def test_values_that_are_no_numbers_are_left_out_of_the_curves(command: Callable[..., Said], sweep: Path) -> None:
+def test_infinite_values_are_left_out_of_the_curves_and_named(command: Callable[..., Said], sweep: Path) -> None:
     for folder in sweep.glob("*sgd*"):
         add_curves(folder, {"val top1": [0.5, float("nan")], "train loss": [1.0, float("inf")]})
     code, _, err = command("report", str(sweep), "-o", "page.html")
@@ -182,7 +182,7 @@ def test_values_that_are_no_numbers_are_left_out_of_the_curves(command: Callable
     text = Path("page.html").read_text("utf-8")
     points = {(row["setting"], row["epoch"]) for row in values(specs(text)["curves-train-loss"])}
     assert points == {("adam", 1), ("adam", 2), ("sgd", 1)}
-    assert "that are no numbers are not in the curves" in Page(text).text
+    assert "are not in the curves: train loss, val top1" in Page(text).text
 
 
 def test_runs_of_a_study_are_repeated_one_by_one(command: Callable[..., Said], workplace: Path) -> None:

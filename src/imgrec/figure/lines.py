@@ -77,13 +77,14 @@ def read(groups: Groups, metrics: Sequence[str], split: str | None) -> Read:
             f"{f' ({problems[0]})' if problems else ''}; name the folder of the sweep or of the runs"
         )
     split = split or ("val" if any(name.startswith("val ") for name in known) else "train")
+    infinite = {name for each in found.values() for name in each.infinite}
     columns = [Column(metric=metric, split=split, protocol="clean") for metric in metrics]
     for column in columns:
-        if f"{split} {column.metric}" not in known:
-            there = ", ".join(sorted(known)) or "none"
-            raise UsageError(
-                f"no run logged {split} {column.metric} once an epoch; there are {there} (--split, --scores)"
-            )
+        if (name := f"{split} {column.metric}") not in known:
+            there = f"there are {', '.join(sorted(known)) or 'none'} (--split, --scores)"
+            if name in infinite:
+                raise UsageError(f"each value of {name} is infinite or NaN, and no curve shows such; {there}")
+            raise UsageError(f"no run logged {name} once an epoch; {there}")
     lines = {}
     for (place, series), each in found.items():
         for number, column in enumerate(columns):

@@ -21,6 +21,7 @@ class Curves:
         problems: Files that could not be read.
         files: The number of files that could be read.
         often: The names that were logged several times in an epoch.
+        infinite: The names that have values which are infinite or not a number.
     """
 
     values: dict[str, dict[int, list[float]]] = field(default_factory=dict)
@@ -28,6 +29,7 @@ class Curves:
     problems: list[str] = field(default_factory=list)
     files: int = 0
     often: set[str] = field(default_factory=set)
+    infinite: set[str] = field(default_factory=set)
 
 
 def curves(row: Row, metrics: Container[tuple[str, str]] | None = None) -> Curves:
@@ -52,8 +54,10 @@ def curves(row: Row, metrics: Container[tuple[str, str]] | None = None) -> Curve
             found.problems.append(f"{error}; until then they are not drawn")
             continue
         found.files += 1
-        if not all(math.isfinite(value) for _, _, value in rows):
-            found.remarks.append(f"values of {shown(run.name)} that are no numbers are not in the curves")
+        if infinite := {name for name, _, value in rows if not math.isfinite(value)}:
+            found.infinite |= infinite
+            names = ", ".join(sorted(infinite))
+            found.remarks.append(f"infinite values and NaN of {shown(run.name)} are not in the curves: {names}")
         seen = set()
         for name, epoch, value in rows:
             if (name, epoch) in seen:
