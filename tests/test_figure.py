@@ -388,7 +388,9 @@ def test_a_score_that_is_always_infinite_has_no_curve(workplace: Path, command: 
     add_curves(path.parent, {"val top1": [0.1, 0.2], "val noise_scale": [float("inf"), float("nan")]})
     code, _, err = command("figure", "outputs", "--kind", "curves", "--scores", "noise_scale")
     assert code == 2
-    assert err.startswith("imgrec: each value of val noise_scale is infinite or NaN, and no curve shows such; there are")
+    assert err.startswith(
+        "imgrec: each value of val noise_scale is infinite or NaN, and no curve shows such; there are"
+    )
     assert "val top1" in err
 
 

@@ -38,6 +38,9 @@ def check(
 
     for part in (*config.protocol.values(), *config.callback.values(), *config.logger.values()):
         part.check_here()
+    training, validation = choose.counts(config.data, seen.listing)
+    for callback in config.callback.values():
+        callback.check_images(training)
     if not elsewhere:
         ranks.refuse(config.trainer.devices, config.trainer.num_nodes)
         check_hardware(config)
@@ -54,7 +57,7 @@ def check(
         asks = "trainer.early_stopping"
     elif config.test_calibration:
         asks = "test_calibration"
-    if not choose.counts(config.data, seen.listing)[1] and asks:
+    if not validation and asks:
         raise UsageError(f"{asks} needs validation images; give data.val_size, or leave {asks} out")
     _refuse_single_image(config, seen)
 

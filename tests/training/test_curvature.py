@@ -131,6 +131,7 @@ def test_a_small_batch_that_is_no_small_one_is_refused_before_training(tiny: lis
     words = [*tiny, "callbacks=[noise_scale]", "callback.noise_scale.small_batch=31"]
     with pytest.raises(UsageError, match=r"at most half of the 60 images, got 31; use 30"):
         launch.train(words)
+    assert not Path("outputs").exists()
     words[-1] = "callback.noise_scale.small_batch=30"
     launch.train([*words, "trainer.max_epochs=1"])
 

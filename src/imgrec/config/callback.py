@@ -22,6 +22,16 @@ class Callback(Listed):
     axis: ClassVar[str] = "callback"
     observes: ClassVar[bool] = False
 
+    def check_images(self, training: int) -> None:
+        """Refuse settings that these training images are too few for, before the run's folder is made.
+
+        Args:
+            training: The number of training images.
+
+        Raises:
+            UsageError: They are too few.
+        """
+
     @abstractmethod
     def build(self) -> "LightningCallback":
         """Return the callback. Its state may contain plain containers, numbers, texts and tensors only."""

@@ -10,7 +10,7 @@ import contextlib
 import logging
 import math
 from abc import abstractmethod
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, cast
 
 import lightning
@@ -25,7 +25,6 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from imgrec.classifier import Classifier
 from imgrec.data.augment import to_unit
 from imgrec.data.source import Images
-from imgrec.errors import UsageError
 from imgrec.inference import full_float32
 
 log = logging.getLogger(__name__)
@@ -111,26 +110,18 @@ class LogNoiseScale(_AtEpochEnds):
         every: Epochs between two measurements.
         images: The number of images of the large batch, evenly spaced over the training images.
         small_batch: The number of images of a small batch.
+        check: Refuses a number of training images that is too small.
     """
 
     metric = "noise_scale"
 
-    def __init__(self, *, every: int, images: int, small_batch: int) -> None:
+    def __init__(self, *, every: int, images: int, small_batch: int, check: Callable[[int], None]) -> None:
         super().__init__(every=every, images=images)
-        self._small = small_batch
+        self._small, self._check = small_batch, check
 
     def on_fit_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
-        """Refuse a small batch of which the images do not make two.
-
-        Raises:
-            UsageError: The batch is too large.
-        """
-        images = min(self._images, len(cast(Any, trainer).datamodule.source.train))
-        if images < 2 * self._small:
-            raise UsageError(
-                f"callback.noise_scale.small_batch must be at most half of the {images} images, got {self._small}; use"
-                f" {max(1, images // 2)}"
-            )
+        """Check the images that are left, as damaged ones may have been skipped."""
+        self._check(len(cast(Any, trainer).datamodule.source.train))
 
     def _measure(self, module: Classifier, images: Images, indices: Tensor) -> float:
         weights, small = _trained(module), self._small

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, ClassVar
 from imgrec.config.callback import Callback
 from imgrec.config.fields import setting
 from imgrec.config.registry import register
+from imgrec.errors import UsageError
 
 if TYPE_CHECKING:
     from lightning.pytorch.callbacks import Callback as LightningCallback
@@ -21,8 +22,23 @@ class NoiseScale(Callback):
         32, "images of a small batch, at most half of callback.noise_scale.images", identity=False, at_least=1
     )
 
+    def check_images(self, training: int) -> None:
+        """Refuse a small batch of which the images do not make two.
+
+        Raises:
+            UsageError: The batch is too large.
+        """
+        images = min(self.images, training)
+        if images < 2 * self.small_batch:
+            raise UsageError(
+                f"{self.prefix}.small_batch must be at most half of the {images} images, got {self.small_batch}; use"
+                f" {max(1, images // 2)}"
+            )
+
     def build(self) -> "LightningCallback":
         """See `training.curvature`."""
         from imgrec.training.curvature import LogNoiseScale
 
-        return LogNoiseScale(every=self.every, images=self.images, small_batch=self.small_batch)
+        return LogNoiseScale(
+            every=self.every, images=self.images, small_batch=self.small_batch, check=self.check_images
+        )
