@@ -213,10 +213,11 @@ LONGTAIL = ("--scores", "macro_f1", "--columns", "loss.class_weights")
         ("digits", ["--baseline", "optimizer=adam"]),
         ("digits", ["--rows", "optimizer", "--columns", "loss"]),
         ("optimizers", ["--baseline", "optimizer=momentum"]),
+        ("losses", ["--baseline", "loss=cross_entropy"]),
         ("longtail", [*LONGTAIL, "--where", "trainer.max_epochs=4"]),
         ("longtail", [*LONGTAIL, "--where", "trainer.max_epochs=15"]),
     ],
-    ids=["digits in rows", "digits in columns", "optimizers", "longtail, short", "longtail, long"],
+    ids=["digits in rows", "digits in columns", "optimizers", "losses", "longtail, short", "longtail, long"],
 )
 def test_the_tables_of_a_page_are_those_of_its_records(
     study: str, words: list[str], command: Callable[..., tuple[int, str, str]]
@@ -224,6 +225,25 @@ def test_the_tables_of_a_page_are_those_of_its_records(
     code, out, err = command("table", str(EXPERIMENTS / study), "--at", "last", *words)
     assert (code, err) == (0, "")
     assert out in (EXPERIMENTS / study / "README.md").read_text()
+
+
+def test_the_page_on_losses_states_the_calibration_of_its_records() -> None:
+    found = [records.read(path) for path in sorted((EXPERIMENTS / "losses/records").glob("*.json"))]
+    page = (EXPERIMENTS / "losses/README.md").read_text()
+    names = {
+        "cross_entropy": "cross-entropy",
+        "brier": "Brier score",
+        "label_smoothing": "label smoothing 0.1",
+        "focal": "focal loss, gamma 2",
+    }
+    for loss, words in names.items():
+        own = [record for record in found if record.config["loss.name"] == loss and record.config["test"]]
+        assert len(own) == 5
+        stated = []
+        for metric in ("ece", "ece_calibrated"):
+            values = [100 * score.value for each in own if (score := each.score(metric, split="test", at="last"))]
+            stated.append(f"{statistics.mean(values):.2f} ± {statistics.stdev(values):.2f}")
+        assert f"| {words} | {stated[0]} | {stated[1]} |" in page
 
 
 def test_the_first_page_answers_as_the_records_of_its_study_do(command: Callable[..., tuple[int, str, str]]) -> None:
