@@ -1,4 +1,4 @@
-"""Simulate runs of two settings on common test images, with the true values that their tables estimate."""
+"""Simulate runs of settings on common test images, with the true values that their tables estimate."""
 
 # R repetitions, S runs of a setting, N images
 
@@ -32,29 +32,31 @@ class World:
 
 @dataclass(frozen=True, kw_only=True)
 class Drawn:
-    """correct: bool (2, S, N). on_these_images: each setting's accuracy on the N images over all seeds.
-    of_these_runs: of each run on all images, (2, S).
+    """correct: bool (settings, S, N). on_these_images: each setting's accuracy on the N images over all seeds.
+    of_these_runs: of each run on all images, (settings, S).
     """
 
     correct: NDArray[np.bool_]
-    on_these_images: tuple[float, float]
+    on_these_images: tuple[float, ...]
     of_these_runs: Floats
 
 
-def draw(world: World, runs: int, repetitions: int, seed: int = 0) -> Iterator[Drawn]:
-    """New images and new runs of two settings, again and again."""
+def draw(world: World, runs: int, repetitions: int, seed: int = 0, *, settings: int = 2) -> Iterator[Drawn]:
+    """New images and new runs of equal settings, again and again."""
     random = np.random.default_rng(seed)
     whole = np.sqrt(1 + world.difficulty**2 + world.taste**2 + world.seed**2)
     level = ndtri(world.accuracy) * whole
     for _ in range(repetitions):
-        images = random.normal(0, world.difficulty, world.images) + random.normal(0, world.taste, (2, world.images))
-        common, own = random.normal(size=runs), random.normal(size=(2, runs))
+        images = random.normal(0, world.difficulty, world.images) + random.normal(
+            0, world.taste, (settings, world.images)
+        )
+        common, own = random.normal(size=runs), random.normal(size=(settings, runs))
         quality = world.seed * (np.sqrt(world.shared) * common + np.sqrt(1 - world.shared) * own)
-        rest = random.standard_normal((2, runs, world.images), dtype=np.float32)
+        rest = random.standard_normal((settings, runs, world.images), dtype=np.float32)
         known = (level + images[:, None, :] + quality[:, :, None]).astype(np.float32)
         on_these = ndtr((level + images) / np.sqrt(1 + world.seed**2)).mean(-1)
         yield Drawn(
             correct=known + rest > 0,
-            on_these_images=(float(on_these[0]), float(on_these[1])),
+            on_these_images=tuple(map(float, on_these)),
             of_these_runs=ndtr((level + quality) / np.sqrt(1 + world.difficulty**2 + world.taste**2)),
         )

@@ -12,7 +12,16 @@ import numpy as np
 import pytest
 from crossed import World, draw
 
-from imgrec.statistics import LEVEL, Comparison, contrast, difference_over_both, interval_over_both, summarise
+from imgrec.statistics import (
+    LEVEL,
+    Comparison,
+    contrast,
+    difference_over_both,
+    interaction,
+    interaction_over_both,
+    interval_over_both,
+    summarise,
+)
 
 SAME = World(accuracy=0.85, difficulty=2.5, taste=0.0, seed=0.05)  # equal on each image
 TASTES = World(accuracy=0.85, difficulty=2.5, taste=1.0, seed=0.02)  # equal on the population, not on these images
@@ -161,6 +170,48 @@ def test_a_run_against_a_run_errs_as_seldom_as_stated(images: int) -> None:
     for found in (equal, unequal):
         assert found.of("difference") <= LEVEL + found.margin
         assert found.of("mean") <= LEVEL + found.margin
+
+
+def interaction_rates(world: World, runs: int, repetitions: int, *, shift: int) -> Rates:
+    """Of (a - b) - (c - d) for equal settings. shift: how far the seeds of c and d lie from those of a and b."""
+    found = Rates(repetitions=repetitions)
+    for drawn in draw(world, runs, repetitions, 1, settings=4):
+        seeds = [0, 0, shift, shift]
+        correct = [
+            {start + k: row for k, row in enumerate(own)} for start, own in zip(seeds, drawn.correct, strict=True)
+        ]
+        a, b, c, d = correct
+        tops = [{key: float(row.mean()) for key, row in own.items()} for own in correct]
+        contrast_here = interaction((tops[0], tops[1], tops[2], tops[3]), within=(-2.0, 2.0))
+        assert contrast_here is not None
+        here, wider = contrast_here.shown, interaction_over_both((a, b, c, d))
+        one, other, one_there, other_there = drawn.on_these_images
+        found.missed["these images"] += not _within(one - other - one_there + other_there, here.low, here.high)
+        found.missed["p"] += here.p is not None and here.p < LEVEL
+        found.missed["new images"] += not _within(0.0, wider.low, wider.high)
+        found.missed["p, new images"] += wider.p is not None and wider.p < LEVEL
+    return found
+
+
+@pytest.mark.parametrize(
+    ("runs", "shift", "world", "repetitions"),
+    [
+        (5, 0, "spread", 600),
+        *(
+            pytest.param(runs, shift, world, 2000, marks=pytest.mark.slow)
+            for runs in (2, 3, 5, 10, 30)
+            for shift in (0, 100)
+            for world in WORLDS
+        ),
+    ],
+)
+def test_an_interaction_errs_as_seldom_as_stated(runs: int, shift: int, world: str, repetitions: int) -> None:
+    found = interaction_rates(WORLDS[world], runs, repetitions, shift=shift)
+    print({what: found.of(what) for what in sorted(found.missed)})
+    for what in ("these images", "new images", "p, new images", *(["p"] if world == "same" else [])):
+        assert found.of(what) <= LEVEL + found.margin, what
+    if shift == 0 and runs > 2:
+        assert found.of("these images") >= LEVEL - found.margin
 
 
 @pytest.mark.parametrize("is_paired", [True, False])

@@ -67,6 +67,14 @@ def table(
         str | None, typer.Option(metavar="KEY", help="A factor whose values become columns, of one score (not in csv).")
     ] = None,
     baseline: _BaselineOption = [],  # noqa: B006 # typer hands it over; nobody changes it
+    contrast: Annotated[
+        list[str],
+        typer.Option(
+            metavar="A vs B",
+            help="Compare two settings, such as 'loss=mse vs loss=brier'; with ' under C vs D', how far that depends"
+            " on a condition; may be repeated.",
+        ),
+    ] = [],  # noqa: B006
     where: _WhereOption = [],  # noqa: B006
     published: _PublishedOption = None,
     names: _NamesOption = None,
@@ -105,6 +113,7 @@ def table(
         names=names,
         sort=sort,
         average=average,
+        contrast=contrast,
     )
     form = command.form_of(form, output, runs=runs)
     if runs:
@@ -116,6 +125,7 @@ def table(
             "--rows": bool(rows),
             "--columns": columns is not None,
             "--baseline": bool(baseline),
+            "--contrast": bool(contrast),
             "--published": published is not None,
             "--names": names is not None,
             "--sort": sort is not None,

@@ -21,6 +21,17 @@ def test_a_contrast_names_a_score_its_place_and_both_sides() -> None:
     )
 
 
+def test_a_contrast_may_depend_on_a_condition() -> None:
+    found = parse("top1: augment=mixup vs augment=none under trainer.max_epochs=24 vs trainer.max_epochs=6")
+    assert (found.ours, found.theirs) == ({"augment": "mixup"}, {"augment": "none"})
+    assert (found.here, found.there) == ({"trainer.max_epochs": "24"}, {"trainer.max_epochs": "6"})
+    check([found.words])
+    with pytest.raises(
+        UsageError, match=r"name choices as records do, got .*; write 'top1: loss=mse vs loss=brier und"
+    ):
+        check(["top1: loss=mse vs loss=brier under optimizer=momentum_plain vs optimizer=adam"])
+
+
 def test_a_score_can_be_declared_alone() -> None:
     found = parse("ece_debiased")
     assert (found.metric, found.at, found.ours, found.theirs) == ("ece_debiased", None, {}, {})
@@ -29,19 +40,26 @@ def test_a_score_can_be_declared_alone() -> None:
 @pytest.mark.parametrize(
     ("words", "rule"),
     [
-        ("", "must be METRIC [at best|last][: KEY=VALUE vs KEY=VALUE]"),
-        ("top1: optimizer=adam", "must be METRIC [at best|last][: KEY=VALUE vs KEY=VALUE]"),
+        ("", "must be METRIC [at best|last][: KEY=VALUE vs KEY=VALUE [under KEY=VALUE vs KEY=VALUE]]"),
+        (
+            "top1: optimizer=adam",
+            "must be METRIC [at best|last][: KEY=VALUE vs KEY=VALUE [under KEY=VALUE vs KEY=VALUE]]",
+        ),
         ("top1: optimizer vs optimizer=sgd", "must have sides of KEY=VALUE, each key once"),
         ("top1: seed=1 seed=2 vs seed=3", "must have sides of KEY=VALUE, each key once"),
         ("top1: optimizer=adam vs loss=mse", "must give both sides other values of the same keys"),
         ("top1: optimizer=adam vs optimizer=adam", "must give both sides other values of the same keys"),
+        ("top1: loss=mse vs loss=brier under seed=1", "must have sides of KEY=VALUE, each key once"),
+        ("top1: loss=mse vs loss=brier under seed=1 vs seed=1", "must give both sides other values of the same keys"),
+        ("top1: loss=mse vs loss=brier under loss=focal vs loss=hinge", "must have conditions of other keys than its"),
     ],
 )
 def test_words_of_another_form_are_refused_with_an_example_that_works(words: str, rule: str) -> None:
     with pytest.raises(UsageError) as refused:
         parse(words)
     said = str(refused.value)
-    assert said.startswith(f"primary {rule}, got {words!r}; as ")
+    assert said.startswith(f"primary {rule}")
+    assert repr(words) in said
     assert parse(said.rpartition("; as ")[2].strip("'")).metric == "top1"
 
 

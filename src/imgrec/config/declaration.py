@@ -2,7 +2,7 @@
 
 import functools
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from imgrec.config import primary, schemas
@@ -42,18 +42,14 @@ def check(declared: Sequence[str]) -> None:
     for words in declared:
         each = primary.parse(words)
         choice("primary's score", each.metric, METRICS)
-        for key, values in _varied(each).items():
-            _check_key(key)
-            if key == "experiment" or key in _CHOSEN:
-                _check_values(key, values)
+        for ours, theirs in each.pairs:
+            for key, value in ours.items():
+                _check_key(key)
+                if key == "experiment" or key in _CHOSEN:
+                    _check_values(key, (value, theirs[key]))
         if (named := _as_recorded(each)) != each.words:
             way_out = f"write {named!r}" if named else "its two sides are one setting there; declare another contrast"
             raise UsageError(f"primary must name choices as records do, got {each.words!r}; {way_out}")
-
-
-def _varied(each: Primary) -> dict[str, tuple[str, str]]:
-    """Return the values of both sides by key."""
-    return {key: (value, each.theirs[key]) for key, value in each.ours.items()}
 
 
 def _check_key(key: str) -> None:
@@ -89,22 +85,28 @@ def _as_recorded(each: Primary) -> str:
     A record has the name of a choice's dataclass (`momentum` for `optimizer=momentum_plain`). Two choices of one
     dataclass differ in the keys that their files set.
     """
-    sides: tuple[dict[str, str], dict[str, str]] = (dict(each.ours), dict(each.theirs))
-    for key, (ours, theirs) in _varied(each).items():
+    named = tuple(_sides_as_recorded(*pair) for pair in each.pairs)
+    if named == each.pairs:
+        return each.words
+    if any(one == other for one, other in named):
+        return ""
+    told = (" vs ".join(" ".join(f"{key}={value}" for key, value in side.items()) for side in pair) for pair in named)
+    return f"{each.words.partition(':')[0]}: {' under '.join(told)}"
+
+
+def _sides_as_recorded(ours: Mapping[str, str], theirs: Mapping[str, str]) -> tuple[dict[str, str], dict[str, str]]:
+    sides = (dict(ours), dict(theirs))
+    for key in ours:
         if key not in _CHOSEN:
             continue
-        names = [schemas.recorded_name(key, value) for value in (ours, theirs)]
+        values = (ours[key], theirs[key])
+        names = [schemas.recorded_name(key, value) for value in values]
         sides[0][key], sides[1][key] = names
-        if ours != theirs and names[0] == names[1]:
-            for leaf, values in _differing(key, ours, theirs).items():
-                for side, value in zip(sides, values, strict=True):
+        if values[0] != values[1] and names[0] == names[1]:
+            for leaf, own in _differing(key, *values).items():
+                for side, value in zip(sides, own, strict=True):
                     side.setdefault(f"{key}.{leaf}", value)
-    if sides == (each.ours, each.theirs):
-        return each.words
-    if sides[0] == sides[1]:
-        return ""
-    told = (" ".join(f"{key}={value}" for key, value in side.items()) for side in sides)
-    return f"{each.words.partition(':')[0]}: {' vs '.join(told)}"
+    return sides
 
 
 def _differing(axis: str, ours: str, theirs: str) -> dict[str, tuple[str, str]]:

@@ -15,7 +15,7 @@ from imgrec.errors import UsageError
 from imgrec.figure import style
 from imgrec.figure.groups import Groups
 from imgrec.statistics import Summary
-from imgrec.tables import compare
+from imgrec.tables import comparable
 from imgrec.tables.column import Column
 from imgrec.tables.curves import Curves, curves
 from imgrec.tables.names import Names
@@ -94,7 +94,7 @@ def read(groups: Groups, metrics: Sequence[str], split: str | None) -> Read:
     remarks = [remark for each in found.values() for remark in each.remarks]
     first, *others = groups.rows.values()
     for column in columns:
-        if not all(compare.is_comparable(first, row, column) for row in others):
+        if not all(comparable.is_comparable(first, row, column) for row in others):
             name = f"{column.split} {column.metric}"
             remarks.append(f"{name} does not compare between settings of different data or losses")
     return Read(columns=columns, lines=lines, remarks=remarks + _incomplete(groups, found, lines), problems=problems)

@@ -5,6 +5,7 @@ Distributions come from scipy.special, which loads in a fraction of the time of 
 
 from imgrec.statistics.calibration import Calibration, calibration
 from imgrec.statistics.images import Both, Interval, difference_over_both, interval_over_both
+from imgrec.statistics.interactions import interaction, interaction_over_both
 from imgrec.statistics.power import MOST_SEEDS, POWER, Comparison, Deviation, compare
 from imgrec.statistics.seeds import (
     LEVEL,
@@ -37,6 +38,8 @@ __all__ = [
     "critical",
     "difference_over_both",
     "holm",
+    "interaction",
+    "interaction_over_both",
     "interval_over_both",
     "paired",
     "summarise",

@@ -110,17 +110,30 @@ def difference_over_both(ours_sn: Correct, theirs_sn: Correct, *, paired: bool) 
     if runs == 1:
         return unknown
     ours, theirs = ours_sn.astype(np.float64), theirs_sn.astype(np.float64)
-    variance, df = _variance([ours - theirs] if paired else [ours, -theirs])
+    seeds = _over_seeds(ours, theirs, paired=paired)
+    return sum_over_both([ours - theirs] if paired else [ours, -theirs], seeds, within=_CHANGE)
+
+
+def sum_over_both(groups: Sequence[NDArray[np.float64]], seeds: Difference, *, within: tuple[float, float]) -> Both:
+    """Return the sum of the groups' means for new runs on new images, never surer than over the seeds alone.
+
+    Args:
+        groups: float (S, N) each, S > 1: signed values of runs, or of blocks of runs, that are independent of the other
+            groups' and measured on the same images in the same order.
+        seeds: The same sum over seeds.
+        within: The possible range of the sum.
+    """
+    mean = sum(float(group.mean()) for group in groups)
+    variance, df = _variance(groups)
     if variance <= 0:
-        return unknown
+        return Both(mean=mean, low=None, high=None, p=None, of_runs=True)
     error = math.sqrt(variance)
     p = 2 * float(stdtr(df, -abs(mean) / error))
     half = critical(df) * error
     low, high = mean - half, mean + half
-    seeds = _over_seeds(ours, theirs, paired=paired)
     if seeds.p is not None and seeds.low is not None and seeds.high is not None:
         low, high, p = min(low, seeds.low), max(high, seeds.high), max(p, seeds.p)
-    return Both(mean=mean, low=max(low, _CHANGE[0]), high=min(high, _CHANGE[1]), p=min(p, 1.0), of_runs=True)
+    return Both(mean=mean, low=max(low, within[0]), high=min(high, within[1]), p=min(p, 1.0), of_runs=True)
 
 
 def _over_seeds(ours: NDArray[np.float64], theirs: NDArray[np.float64], *, paired: bool) -> Difference:
@@ -134,7 +147,7 @@ def _variance(groups: Sequence[NDArray[np.float64]]) -> tuple[float, float]:
     """Return the variance of the sum of the groups' means over runs and common images, and its degrees of freedom.
 
     Args:
-        groups: float (S, N) each, S > 1: one group of values or of paired differences, or two of independent runs.
+        groups: float (S, N) each, S > 1: signed values of runs, or of blocks of runs, independent between groups.
     """
     images = groups[0].shape[1]
     parts: list[tuple[float, float]] = []  # mean squares as variances of the mean, with their degrees of freedom

@@ -117,7 +117,7 @@ def contrast(
     return Contrast(
         paired=paired(values, baseline, within=within),
         unpaired=unpaired(list(values.values()), list(baseline.values()), within=within),
-        correlation=_correlation([values[key] for key in shared], [baseline[key] for key in shared]),
+        correlation=correlation([values[key] for key in shared], [baseline[key] for key in shared]),
         is_paired=values.keys() == baseline.keys(),
     )
 
@@ -148,15 +148,35 @@ def unpaired(
     Raises:
         ValueError: One side has no values.
     """
-    ours, theirs = summarise(values), summarise(baseline)
-    n, mean = min(ours.n, theirs.n), ours.mean - theirs.mean
-    size = max(map(abs, (*values, *baseline)))
-    spreads = [(side.std or 0.0) / math.sqrt(side.n) for side in (ours, theirs)]
+    return signed([(1, values), (-1, baseline)], within=within)
+
+
+def signed(
+    groups: Sequence[tuple[int, Sequence[float]]], *, within: tuple[float, float] = (-math.inf, math.inf)
+) -> Difference:
+    """Return the sum of the means of independent groups, each with its sign 1 or -1, by Welch's t test (1947).
+
+    For one group it is Student's. The spreads may differ. `std` is None.
+
+    Args:
+        groups: Signs and values.
+        within: The possible range of the sum.
+
+    Raises:
+        ValueError: A group has no values.
+    """
+    sides = [summarise(values) for _, values in groups]
+    n, mean = (
+        min(side.n for side in sides),
+        sum(sign * side.mean for (sign, _), side in zip(groups, sides, strict=True)),
+    )
+    size = max(abs(value) for _, values in groups for value in values)
+    spreads = [(side.std or 0.0) / math.sqrt(side.n) for side in sides]
     error = math.hypot(*spreads)
     if n == 1 or error <= _NOISE * size:
         return Difference(n=n, mean=mean, std=None, low=None, high=None, p=None)
     shares = [(spread / error) ** 2 for spread in spreads]
-    df = 1 / sum(share**2 / (side.n - 1) for share, side in zip(shares, (ours, theirs), strict=True))
+    df = 1 / sum(share**2 / (side.n - 1) for share, side in zip(shares, sides, strict=True))
     half = critical(df) * error
     low, high = max(mean - half, within[0]), min(mean + half, within[1])
     return Difference(n=n, mean=mean, std=None, low=low, high=high, p=_two_sided(mean / error, df))
@@ -193,7 +213,8 @@ def _summary(values: Sequence[float], size: float, within: tuple[float, float]) 
     return Summary(n=n, mean=mean, std=std, low=max(mean - half, within[0]), high=min(mean + half, within[1]))
 
 
-def _correlation(ours: Sequence[float], theirs: Sequence[float]) -> float | None:
+def correlation(ours: Sequence[float], theirs: Sequence[float]) -> float | None:
+    """Return Pearson's correlation of pairs; None for fewer than three, or where one side does not vary."""
     sides = [_summary(side, max(map(abs, side)), (-math.inf, math.inf)) for side in (ours, theirs) if side]
     if len(ours) < 3 or not all(side.std for side in sides):
         return None

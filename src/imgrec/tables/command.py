@@ -49,6 +49,7 @@ def request(
     names: Path | None = None,
     sort: str | None = None,
     average: str = "",
+    contrast: Sequence[str] = (),
 ) -> Request:
     """Return the request that a command's words describe.
 
@@ -72,6 +73,7 @@ def request(
         names=naming.read(names) if names is not None else Names(),
         sort=sort,
         average=tuple(_names(average)),
+        contrasts=tuple(contrast),
     )
 
 

@@ -6,13 +6,11 @@ from dataclasses import dataclass
 
 from imgrec import statistics
 from imgrec.config import listed
-from imgrec.config.registry import components
 from imgrec.errors import UsageError
-from imgrec.records import Record
 from imgrec.statistics import Both, Contrast
-from imgrec.tables import factors
+from imgrec.tables import comparable, factors
 from imgrec.tables.column import Column
-from imgrec.tables.factors import ABSENT, DATA, ROOT, full, short
+from imgrec.tables.factors import ABSENT, full, short
 from imgrec.tables.table import Cell, Row, Table
 
 MayDiffer = Callable[[str, str, str], bool]
@@ -22,10 +20,10 @@ _LISTED = 5  # rows that are named in a note; the rest is counted
 
 @dataclass(frozen=True, kw_only=True)
 class Compared:
-    """The difference of one cell and another.
+    """The difference of one cell and another, or how far it depends on a condition.
 
     Attributes:
-        runs: The number of runs of each.
+        runs: The number of runs of each; of four cells, the smallest number and the largest.
         seeds: The contrast over seeds, on these images.
         both: The contrast over seeds and new images, as shares; None where it is not known.
     """
@@ -51,6 +49,34 @@ def cells(cell: Cell, other: Cell, column: Column) -> Compared | None:
     if cell.answers and other.answers and cell.answers.images == other.answers.images:
         both = statistics.difference_over_both(cell.answers.matrix, other.answers.matrix, paired=found.is_paired)
     return Compared(runs=(len(cell.values), len(other.values)), seeds=found, both=both)
+
+
+def interaction(four: Sequence[Cell], column: Column) -> Compared | None:
+    """Return how far the difference of two cells depends on a condition; None where a cell has no value.
+
+    Args:
+        four: Both cells under the first condition, then both under the second.
+        column: The score.
+    """
+    ours, theirs, ours_there, theirs_there = four
+    low, high = column.change_within
+    values = (ours.values, theirs.values, ours_there.values, theirs_there.values)
+    if (found := statistics.interaction(values, within=(2 * low, 2 * high))) is None:
+        return None
+    both = None
+    one, another, one_there, another_there = (cell.answers for cell in four)
+    if (
+        one
+        and another
+        and one_there
+        and another_there
+        and len({cell.answers and cell.answers.images for cell in four}) == 1
+    ):
+        both = statistics.interaction_over_both(
+            (one.correct, another.correct, one_there.correct, another_there.correct)
+        )
+    counts = sorted(map(len, values))
+    return Compared(runs=(counts[0], counts[-1]), seeds=found, both=both)
 
 
 def with_baseline(table: Table, baseline: Mapping[str, str]) -> None:
@@ -79,8 +105,8 @@ def with_baseline(table: Table, baseline: Mapping[str, str]) -> None:
         else:
             (other,) = others
             for column, cell, basis in zip(table.columns, row.cells, other.cells, strict=True):
-                comparable = is_comparable(row, other, column) and is_at_one_place(cell, basis)
-                if comparable and (found := cells(cell, basis, column)) is not None:
+                same = comparable.is_comparable(row, other, column) and comparable.is_at_one_place(cell, basis)
+                if same and (found := cells(cell, basis, column)) is not None:
                     cell.difference, cell.difference_over_both = found.seeds, found.both
             compared.append(row)
             if not any(cell.difference for cell in row.cells):
@@ -218,57 +244,3 @@ def _counted(table: Table, compared: Sequence[Row]) -> str:
     if len(set(counts)) == 1:
         return f"{counts[0]} comparison{'s' * (counts[0] != 1)} a column"
     return ", ".join(f"{count} of {column.label}" for count, column in zip(counts, table.columns, strict=True))
-
-
-def is_comparable(row: Row, other: Row, column: Column) -> bool:
-    """Return True if two settings' scores measure the same quantity, on images that were drawn in the same way."""
-    return measures_same(row, other, column) and not apart(row, other, column)
-
-
-def is_at_one_place(cell: Cell, other: Cell) -> bool:
-    """Return True if all scores of both cells were measured at the best epoch, or all at the last one."""
-    return len(cell.places | other.places) == 1
-
-
-def apart(row: Row, other: Row, column: Column) -> list[str]:
-    """Return the keys whose values give the two settings different images of the split.
-
-    The list is empty where both settings have a draw in common. So settings are compared where both vary the draw in
-    the same way, or where one lacks a run.
-    """
-    ours, theirs = ({factors.drawn(run.record, column.split) for run in each.runs} for each in (row, other))
-    if ours & theirs:
-        return []
-    values = zip(factors.DRAWN.get(column.split, ()), zip(*ours, strict=True), zip(*theirs, strict=True), strict=True)
-    return [key for key, one, another in values if set(one) != set(another)]
-
-
-def measures_same(row: Row, other: Row, column: Column) -> bool:
-    """Return True if two settings' scores measure the same quantity on the same data set, however its splits are drawn.
-
-    A loss must have the same criterion. A calibration error needs outputs that are logits of probabilities.
-    """
-    measured = _measured(row, column)
-    return measured == _measured(other, column) and ("probabilities", "False") not in measured
-
-
-def _measured(row: Row, column: Column) -> list[tuple[str, str]]:
-    config = row.runs[0].record.config
-    keys = [key for key in config if column.metric == "loss" and key.startswith("loss.")]
-    measured = [*images_of(row), *((key, factors.text(config[key])) for key in keys)]
-    if column.is_calibration:
-        measured.append(("probabilities", str(gives_probabilities(row.runs[0].record))))
-    return measured
-
-
-def gives_probabilities(record: Record) -> bool:
-    """Return True if the outputs of a run's network are logits of probabilities, by its loss or by its record."""
-    name = str(record.config.get("loss.name"))
-    if (kept := record.components.get(f"loss={name}")) is not None:
-        return bool(kept.get("gives_probabilities", True))
-    return bool(getattr(components("loss").get(name), "gives_probabilities", True))
-
-
-def images_of(row: Row) -> tuple[tuple[str, str], ...]:
-    """Return the values that identify the images of a setting."""
-    return tuple((key, factors.text(factors.value_of(row.runs[0].record, key))) for key in (DATA, ROOT))

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from imgrec import statistics
 from imgrec.config.registry import components
 from imgrec.statistics import LEVEL, MOST_SEEDS, Comparison
-from imgrec.tables import compare
+from imgrec.tables import comparable, compare
 from imgrec.tables.column import Column
-from imgrec.tables.compare import Compared, gives_probabilities
+from imgrec.tables.comparable import gives_probabilities
+from imgrec.tables.compare import Compared
 from imgrec.tables.table import Cell, Row, Table
 
 _FEW = 3  # number of factors up to which a setting is named in full beside another
@@ -102,9 +103,9 @@ def stand(table: Table, number: int) -> Standing:
     if len(entries) < 2:
         return Standing(first=entries[0] if entries else None)
     first, *others = sorted(entries, key=lambda row: -column.sign * mean_of(row.cells[number]))
-    if not all(compare.is_comparable(first, row, column) for row in entries):
+    if not all(comparable.is_comparable(first, row, column) for row in entries):
         return Standing(incomparable=f"different {_why_incomparable(first, others, column)}")
-    if not all(compare.is_at_one_place(first.cells[number], row.cells[number]) for row in entries):
+    if not all(comparable.is_at_one_place(first.cells[number], row.cells[number]) for row in entries):
         return Standing(incomparable="different epochs (the best and the last)")
     doubts = [doubt for row in others if (doubt := _doubt(table, number, first, row)) is not None]
     return Standing(
@@ -121,9 +122,9 @@ def _has_probabilities(row: Row) -> bool:
 
 def _why_incomparable(first: Row, others: Sequence[Row], column: Column) -> str:
     """Return in words why the first setting cannot be compared with all others."""
-    if any(compare.images_of(first) != compare.images_of(row) for row in others):
+    if any(comparable.images_of(first) != comparable.images_of(row) for row in others):
         return "data"
-    if keys := list(dict.fromkeys(key for row in others for key in compare.apart(first, row, column))):
+    if keys := list(dict.fromkeys(key for row in others for key in comparable.apart(first, row, column))):
         return f"{column.split} images ({', '.join(keys)})"
     if column.metric == "loss":
         return "losses, each measured by its own"

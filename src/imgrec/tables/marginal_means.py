@@ -5,7 +5,7 @@ from dataclasses import replace
 
 from imgrec import statistics
 from imgrec.errors import UsageError
-from imgrec.tables import compare, factors
+from imgrec.tables import comparable, factors
 from imgrec.tables.column import Column
 from imgrec.tables.factors import Factors, Setting, full, short
 from imgrec.tables.names import Names
@@ -71,7 +71,7 @@ def over(
         own = [by_level[level] for level in levels]
         cells = []
         for number, column in enumerate(columns):
-            if not all(compare.measures_same(own[0], row, column) for row in own):
+            if not all(comparable.measures_same(own[0], row, column) for row in own):
                 raise UsageError(
                     f"--average {','.join(map(short, keys))} must be over scores that measure the same, and"
                     f" {column.label} does not, over different data or losses; choose another score, or leave some out"

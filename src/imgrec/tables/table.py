@@ -48,6 +48,7 @@ class Request:
         names: Names for print.
         sort: A score (best first) or a factor that orders the rows; None for all factors.
         average: Factors whose values are averaged over, seed by seed.
+        contrasts: Contrasts to compute of each score, as the option takes them.
     """
 
     scores: tuple[str, ...] = ("top1",)
@@ -61,6 +62,7 @@ class Request:
     names: Names = field(default_factory=Names)
     sort: str | None = None
     average: tuple[str, ...] = ()
+    contrasts: tuple[str, ...] = ()
 
 
 @dataclass(kw_only=True)

@@ -12,7 +12,7 @@ from imgrec.records import Score
 from imgrec.tables import (
     column_words,
     compare,
-    declared_contrasts,
+    contrasts,
     derived_scores,
     factor_words,
     factors,
@@ -56,7 +56,7 @@ def tabulate(runs: Sequence[Run], request: Request, figures: Sequence[Figure] = 
         left_out = f"{len(closed)} run{'s' * (len(closed) > 1)}"
         notes.append(f"left out: {left_out} with test=false, as tuning has them; --split val shows them")
     reader = Reader()
-    declared = declared_contrasts.declared(kept)
+    declared = contrasts.declared(kept)
 
     def declared_column(metric: str) -> Column:
         return column_words.declared(kept, metric, request.names)
@@ -70,6 +70,8 @@ def tabulate(runs: Sequence[Run], request: Request, figures: Sequence[Figure] = 
         found, rows = marginal_means.over(rows, found, over, columns, request.names, notes)
         if declared:
             notes.append("the contrasts that the study declared are of settings by themselves: without --average")
+        if request.contrasts:
+            raise UsageError("--contrast compares settings by themselves, got --average; leave one of both out")
         declared = []
     if request.sort is not None:
         rows.sort(key=_sort_key(request.sort, found, columns))
@@ -98,8 +100,9 @@ def tabulate(runs: Sequence[Run], request: Request, figures: Sequence[Figure] = 
         notes.append(f"kept: {' '.join(condition.words for condition in request.where)}")
     compare.with_baseline(table, request.baseline)
     whole = _whole_study(table, runs, kept, request, reader) if request.where and declared else None
-    outcomes, unshown = declared_contrasts.of(table, declared, reader, declared_column, whole)
-    verdict.give(table, leader.mark(table), outcomes, declared, unshown)
+    outcomes, unshown = contrasts.of(table, declared, reader, declared_column, whole)
+    asked = contrasts.asked(table, request.contrasts, reader)
+    verdict.give(table, leader.mark(table), [*asked, *outcomes], declared, unshown)
     for row in rows:
         row.published = [
             figure for figure in figures if any(figure.fits(row.runs[0].record, column) for column in columns)
@@ -127,7 +130,7 @@ def _whole_study(table: Table, runs: Sequence[Run], kept: Sequence[Run], request
     shown = {run.path for run in keep(runs, request.where)}
     rest = [run for run in runs if run.path not in shown and words & set(_declares(run))]
     others = [run for run in _merge_repeats(rest, []) if table.columns[0].split != "test" or not _is_closed(run)]
-    derived_scores.add(others, {each.metric for each in declared_contrasts.declared([*kept, *others])}, reader)
+    derived_scores.add(others, {each.metric for each in contrasts.declared([*kept, *others])}, reader)
     study = [*(run for run in kept if words & set(_declares(run))), *others]
     found, rows = _settings(study, factors.derive(study), request, table.columns, [], reader)
     return replace(table, factors=found, rows=rows, notes=[], warnings=[])

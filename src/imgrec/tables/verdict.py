@@ -7,7 +7,8 @@ from imgrec.statistics import LEVEL
 from imgrec.tables import leader
 from imgrec.tables.column import Column
 from imgrec.tables.compare import Compared
-from imgrec.tables.declared_contrasts import Outcome
+from imgrec.tables.contrasts import Outcome
+from imgrec.tables.factors import full
 from imgrec.tables.leader import Standing, mean_of
 from imgrec.tables.table import Row, Table
 
@@ -21,24 +22,25 @@ def give(
     primary: Sequence[Primary],
     left_out: int = 0,
 ) -> None:
-    """Set the table's verdict: the results of the declared contrasts, then the standing of the primary score.
+    """Set the table's verdict: the results of contrasts, then the standing of the primary score.
 
     Without a primary score, the first score takes its place.
 
     Args:
         table: The table to change.
         standings: One for each column.
-        outcomes: The results of the declared contrasts.
+        outcomes: The results of the contrasts that were asked for, and of the declared ones.
         primary: What the runs' studies declared.
         left_out: How many declared pairs the table's conditions leave out.
     """
     elsewhere = {each.declared.words: each for each in outcomes if not each.is_shown}
     outcomes = [each for each in outcomes if each.is_shown]
-    told = [_contrast_sentence(table, outcome) for outcome in outcomes[:_MOST]]
-    if len(outcomes) > _MOST:
-        told.append(f"{len(outcomes) - _MOST} more pairs were declared.")
+    asked, declared = ([each for each in outcomes if each.is_asked is wanted] for wanted in (True, False))
+    told = [_contrast_sentence(table, outcome) for outcome in (*asked, *declared[:_MOST])]
+    if len(declared) > _MOST:
+        told.append(f"{len(declared) - _MOST} more pairs were declared.")
     told += [_elsewhere_sentence(table, outcome) for outcome in elsewhere.values()]
-    if left_out and outcomes:
+    if left_out and declared:
         told.append(
             f"--where leaves out {left_out} more; p is corrected over {'it' if left_out == 1 else 'them'}, too."
         )
@@ -65,7 +67,7 @@ def _standing_sentence(table: Table, outcomes: Sequence[Outcome], number: int, s
     pairs = [
         {each.ours.row.setting, each.theirs.row.setting}
         for each in outcomes
-        if each.found and each.ours and each.theirs and (each.column, each.at) == (column, table.at)
+        if each.found and each.ours and each.theirs and not each.there and (each.column, each.at) == (column, table.at)
     ]
     first, second = standing.first, standing.second
     if first is None or second is None or {first.setting, second.setting} not in pairs:
@@ -81,23 +83,60 @@ def _standing_sentence(table: Table, outcomes: Sequence[Outcome], number: int, s
 
 
 def _contrast_sentence(table: Table, outcome: Outcome) -> str:
-    """Return the result of a contrast that the study declared, in words."""
-    begins = f"Primary contrast, declared in the study: {outcome.column.label} at {outcome.at}"
+    """Return the result of a contrast in words."""
+    of = "Contrast asked for" if outcome.is_asked else "Primary contrast, declared in the study"
+    begins = f"{of}: {outcome.column.label} at {outcome.at}"
     if outcome.found is None or outcome.ours is None or outcome.theirs is None:
         return f"{begins}, {outcome.declared.words.partition(': ')[2]}: {outcome.missing}."
+    if outcome.there:
+        return f"{begins}: {_interaction(table, outcome)}."
     column = outcome.column
     amount = column.sign * (mean_of(outcome.ours.cell) - mean_of(outcome.theirs.cell))
     sides = [outcome.ours, outcome.theirs] if amount >= 0 else [outcome.theirs, outcome.ours]
     ours, theirs = (leader.named(table, side.row, side.cell) for side in sides)
     found = outcome.found if amount >= 0 else outcome.found.turned
-    if outcome.p is None or (found.both is not None and not found.both.of_runs):
-        doubt = "can't tell of the settings; "  # one run each says nothing beyond these two networks
-    else:
-        doubt = "" if outcome.p < LEVEL else "can't tell; "
+    doubt = _doubt(outcome)
     if amount == 0:
         return f"{begins}: can't tell; {ours} and {theirs} have the same mean."
     told = lead(column, abs(amount), found, p=outcome.p, p_over_both=outcome.p_over_both)
     return f"{begins}: {doubt}{ours} leads {theirs} by {told}."
+
+
+def _doubt(outcome: Outcome) -> str:
+    if outcome.p is None or (outcome.found and outcome.found.both and not outcome.found.both.of_runs):
+        return "can't tell of the settings; "  # one run each says nothing beyond these networks
+    return "" if outcome.p < LEVEL else "can't tell; "
+
+
+def _interaction(table: Table, outcome: Outcome) -> str:
+    """Return in words how far the lead of one setting over another depends on a condition.
+
+    The condition with the larger lead is named first.
+    """
+    assert outcome.ours is not None
+    assert outcome.theirs is not None
+    assert outcome.found is not None
+    declared, column = outcome.declared, outcome.column
+    pairs = ((outcome.ours, outcome.theirs), outcome.there)
+    leads = [column.sign * (mean_of(one.cell) - mean_of(other.cell)) for one, other in pairs]
+    conditions, found = [declared.here, declared.there], outcome.found
+    if leads[0] < leads[1]:
+        leads, conditions, found = leads[::-1], conditions[::-1], found.turned
+    ours, theirs, first, second = (
+        " ".join(table.names.words(full(key), value) for key, value in pairs.items())
+        for pairs in (declared.ours, declared.theirs, *conditions)
+    )
+    named = {full(key) for pair in declared.pairs for key in pair[0]}
+    settings = zip(table.factors.keys, *(side.row.setting for pair in pairs for side in pair), strict=True)
+    alike = [table.names.words(key, values[0]) for key, *values in settings if key not in named and len({*values}) == 1]
+    places = _places(column)
+    beside = f"{' '.join(alike)}: " if alike else ""
+    told = lead(column, leads[0] - leads[1], found, p=outcome.p, p_over_both=outcome.p_over_both)
+    larger, smaller = (f"{each:.{places}f}{column.unit}" for each in leads)
+    return (
+        f"{beside}{_doubt(outcome)}the lead of {ours} over {theirs} is {larger} with {first} and {smaller} with"
+        f" {second}, a difference of {told}"
+    )
 
 
 def _elsewhere_sentence(table: Table, outcome: Outcome) -> str:

@@ -1,4 +1,4 @@
-"""Test that the scores and contrasts that a study declared as primary come first in its table."""
+"""Test that the contrasts that a study declared as primary, or a command asks for, come first in its table."""
 
 import dataclasses
 import re
@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from answered import lay_answers, predicted
 from fake_runs import Shown, lay, lay_sweep, run, score
-from scipy.stats import ttest_rel
+from scipy.stats import ttest_1samp, ttest_ind, ttest_rel
 
 from imgrec import statistics
 
@@ -338,3 +338,112 @@ def test_a_lead_of_new_seeds_that_new_images_do_not_show_says_so(table: Table, r
     assert change.p == pytest.approx(0.0747, abs=1e-4)
     assert ", p = 0.0034)" in said
     assert said.endswith("(p = 0.075: of them can't tell).")
+
+
+INTERACTION = "top1 at last: optimizer=adam vs optimizer=sgd under loss=mse vs loss=brier"
+LEADS = {
+    "optimizer=adam loss=mse": [0.80, 0.86, 0.75, 0.83],
+    "optimizer=sgd loss=mse": [0.70, 0.73, 0.70, 0.74],
+    "optimizer=adam loss=brier": [0.79, 0.80, 0.80, 0.82],
+    "optimizer=sgd loss=brier": [0.78, 0.80, 0.77, 0.80],
+}
+
+
+def test_how_far_a_lead_depends_on_a_condition_is_a_difference_of_differences(table: Table, runs: Path) -> None:
+    lay_declared(runs, LEADS, INTERACTION)
+    a, b, c, d = map(np.array, LEADS.values())
+    changes = 100 * ((a - b) - (c - d))
+    test = ttest_1samp(changes, 0)
+    low, high = test.confidence_interval()
+    said = table("--at", "last").verdict
+    assert said.startswith(
+        f"{BEGINS}last: the lead of optimizer=adam over optimizer=sgd is {100 * (a - b).mean():.2f} points with"
+        f" loss=mse and {100 * (c - d).mean():.2f} points with loss=brier, a difference of {changes.mean():.2f} points"
+        f" [{low:.2f}, {high:.2f}] (4 seeds each, these images, p = {test.pvalue:.2g})."
+    )
+    assert " test top1 %: " in said.removeprefix(BEGINS)  # the standing of all settings follows
+
+
+def test_the_condition_with_the_larger_lead_is_named_first_and_its_lead_may_be_negative(
+    table: Table, runs: Path
+) -> None:
+    lay_declared(runs, LEADS, "top1 at last: optimizer=sgd vs optimizer=adam under loss=mse vs loss=brier")
+    said = table("--at", "last").verdict
+    assert f"{BEGINS}last: the lead of optimizer=sgd over optimizer=adam is -1.50 points with loss=brier and" in said
+    assert "-9.25 points with loss=mse, a difference of 7.75 points [" in said
+
+
+def test_conditions_with_other_seeds_are_taken_as_independent(table: Table, runs: Path) -> None:
+    for setting, tops in LEADS.items():
+        for seed, top1 in enumerate(tops, start=10 if "brier" in setting else 0):
+            lay(runs, run(f"{setting} seed={seed}", score("top1", top1), config=declare(INTERACTION)))
+    a, b, c, d = map(np.array, LEADS.values())
+    expected = ttest_ind(a - b, c - d, equal_var=False).pvalue
+    assert f"p = {expected:.2g})" in table("--at", "last").verdict
+
+
+def test_an_interaction_that_is_not_certain_says_so_and_new_images_are_told_of(table: Table, runs: Path) -> None:
+    correct_fsn = np.random.default_rng(0).random((4, 4, 400)) < 0.8
+    rows = {setting: [predicted(list(row)) for row in own] for setting, own in zip(LEADS, correct_fsn, strict=True)}
+    lay_answers(runs, rows, config=declare(INTERACTION))
+    a, b, c, d = (dict(enumerate(own)) for own in correct_fsn)
+    expected = statistics.interaction_over_both((a, b, c, d))
+    assert expected.p is not None
+    said = table("--at", "last").verdict
+    assert said.startswith(f"{BEGINS}last: can't tell; the lead of optimizer=adam over optimizer=sgd is ")
+    assert f"(p = {expected.p:.2g})" in said.partition("; new images: [")[2]
+
+
+def test_an_interaction_that_lacks_a_setting_says_which(table: Table, runs: Path) -> None:
+    lay_declared(runs, dict(list(LEADS.items())[:3]), INTERACTION)
+    assert "no run here has optimizer=sgd and loss=brier at once." in table("--at", "last").verdict
+
+
+def test_losses_of_different_criteria_are_no_conditions_of_a_loss(table: Table, runs: Path) -> None:
+    for setting in LEADS:
+        for seed in range(3):
+            words = INTERACTION.replace("top1", "loss")
+            lay(runs, run(f"{setting} seed={seed}", score("loss", 0.5 + seed / 100), config=declare(words)))
+    said = table("--at", "last", "--scores", "loss").verdict
+    assert "their scores do not measure the same under both conditions." in said
+
+
+def test_a_command_may_ask_for_contrasts_of_each_score_and_p_is_corrected_over_them(table: Table, runs: Path) -> None:
+    losses = {"mse": "focal", "brier": "cross_entropy"}
+    values = {words.replace(loss := words.partition("loss=")[2], losses[loss]): own for words, own in LEADS.items()}
+    lay_declared(runs, values)
+    words = "optimizer=adam vs optimizer=sgd under loss=focal vs loss=cross_entropy"
+    said = table("--at", "last", "--scores", "top1,ece", "--contrast", words).verdict
+    a, b, c, d = map(np.array, values.values())
+    top1, ece = (ttest_1samp(sign * ((a - b) - (c - d)), 0).pvalue for sign in (1, -0.1))
+    corrected = statistics.holm([top1, ece])
+    told = re.findall(
+        r"Contrast asked for: test (\w+) % at last: can't tell; the lead of optimizer=adam .*? p = ([\d.e-]+)\)", said
+    )
+    assert told == [("top1", f"{corrected[0]:.2g}"), ("ece", f"{corrected[1]:.2g}")]
+    pair = table("--at", "last", "--contrast", "optimizer=adam loss=focal vs optimizer=sgd loss=cross_entropy").verdict
+    assert "Contrast asked for: test top1 % at last: can't tell; loss=focal optimizer=adam leads" in pair
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        ("optimizer=adam", "--contrast must be KEY=VALUE vs KEY=VALUE [under KEY=VALUE vs KEY=VALUE], each time with"),
+        ("top1: optimizer=adam vs optimizer=sgd", "--contrast must be KEY=VALUE vs KEY=VALUE [under"),
+        (
+            "optimizer=adam vs optimizer=muon",
+            "--contrast 'optimizer=adam vs optimizer=muon' must be of settings of the table: no run here has"
+            " optimizer=muon; there is adam, sgd",
+        ),
+    ],
+)
+def test_a_contrast_without_settings_is_refused(
+    words: str, sentence: str, runs: Path, command: Callable[..., tuple[int, str, str]]
+) -> None:
+    lay_declared(runs, LEADS)
+    code, out, err = command("table", str(runs), "--contrast", words)
+    assert (code, out) == (2, "")
+    assert err.startswith(f"imgrec: {sentence}"), err
+    way_out = err.rpartition("such as ")[2].strip().strip("'")
+    if way_out != err.strip():
+        assert command("table", str(runs), "--contrast", way_out)[0] == 0
