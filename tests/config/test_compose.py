@@ -111,7 +111,11 @@ def test_a_recipe_changes_choices_and_the_command_line_changes_the_recipe() -> N
         (["~seed"], "seed cannot be deleted (~seed); leave it out for its default"),
         (["~data.root"], "data.root cannot be deleted (~data.root); leave it out for its default"),
         (["experiment=null"], "experiment must be a name, got null; leave experiment out for none"),
-        (["study=wide"], "study must be one of augmentations, digits, losses, optimizers, seeds, tiny, got 'wide'"),
+        (
+            ["study=wide"],
+            "study must be one of augmentation_epochs, augmentations, digits, losses, optimizers, optimizers_losses,"
+            " seeds, tiny, got 'wide'",
+        ),
         (["data.name=digits"], "data.name follows from the choice; write data=digits instead"),
         (["optimizer.lr=-1"], "optimizer.lr must be > 0 and finite, got -1.0"),
         (

@@ -78,7 +78,7 @@ class Config:
     primary: list[str] = setting(
         list,
         "what a study is about, declared before it runs, which tables tell first: METRIC [at best|last][: KEY=VALUE vs"
-        " KEY=VALUE]",
+        " KEY=VALUE [under KEY=VALUE vs KEY=VALUE]]",
         identity=False,
     )
     resume: str | None = setting(None, "a run's folder to go on from", identity=False)
