@@ -232,6 +232,7 @@ def _installed() -> dict[str, Any]:
         "platform": platform.platform(),
         "cpu": _cpu(),
         "cores": os.cpu_count(),
+        "cpu_kernels": torch.backends.cpu.get_cpu_capability(),  # such as AVX2; others round differently
     }
 
 

@@ -1,5 +1,6 @@
 """Test that missing parts are shown: failed or unfinished runs, missing seeds, combinations and scores."""
 
+import dataclasses
 import json
 import math
 import shutil
@@ -197,6 +198,24 @@ def test_a_seed_that_tuning_had_trained_before_counts_once(table: Table, runs: P
     assert (shown.rows[0]["n"], shown.rows[0]["val top1 %"]) == ("3", "60.00 ± 10.00")
     assert "tuning" in shown.note("one training, counted once: ")
     assert table().rows[0]["test top1 %"] == "60.00 ± 10.00"
+
+
+def test_one_training_with_two_results_is_told_and_not_mixed(
+    table: Table, refusal: Callable[..., str], runs: Path
+) -> None:
+    """Two studies may train the same on two machines. The one that stays takes no score of the other."""
+    for study, top1, kernels, others in (
+        ("losses", 0.6, "AVX2", ["top5", "ece"]),
+        ("optimizers", 0.5, "AVX512", ["iou"]),
+    ):
+        scores = [score(metric, top1) for metric in ("top1", *others)]
+        made = run(f"optimizer=sgd seed=0 test_calibration={study == 'losses'}", *scores, weights={"last": kernels * 8})
+        lay(runs, dataclasses.replace(made, environment={**made.environment, "cpu_kernels": kernels}), study)
+    shown = table()
+    assert shown.rows[0]["test top1 %"].startswith("60.00")
+    told = shown.note("one training, counted once with different weights (kernels: AVX2, AVX512): ")
+    assert "not optimizers" in told
+    assert "no run has the score test iou" in refusal("--scores", "iou")
 
 
 def test_repetitions_of_a_seed_are_counted_and_said_to_be(table: Table, runs: Path) -> None:

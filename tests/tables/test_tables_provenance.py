@@ -118,6 +118,18 @@ def test_other_images_under_another_name_are_a_factor_and_no_mixture(table: Tabl
     assert warnings(shown) == []
 
 
+def test_kernels_of_cpus_that_round_differently_are_warned_about(table: Table, runs: Path) -> None:
+    made = run("seed=0", score("top1", 0.5))
+    for seed, kernels in enumerate((None, "AVX2", "AVX512")):
+        known = {} if kernels is None else {"cpu_kernels": kernels}  # older records do not tell
+        lay(runs, run(f"seed={seed}", score("top1", 0.5), environment={**made.environment, **known}))
+        shown = table()
+        assert bool(warnings(shown)) is (kernels == "AVX512")
+    assert warnings(shown) == [
+        "CPUs trained the runs with different kernels of PyTorch, which round differently: AVX2 / AVX512"
+    ]
+
+
 def test_hardware_is_named_gpus_before_cpus(table: Table, runs: Path) -> None:
     lay_two(runs, environment={"gpu": ["NVIDIA H100", "NVIDIA H100"]})
     shown = table()

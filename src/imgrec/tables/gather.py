@@ -96,14 +96,14 @@ def _copy_notes(several: Sequence[Sequence[Run]]) -> list[str]:
 
     Runs whose copies ended with different results are all named, and come before runs with identical copies.
     """
-    differing = [takes for takes in several if _difference(takes)]
-    alike = [takes for takes in several if not _difference(takes)]
+    differing = [takes for takes in several if difference_of(takes)]
+    alike = [takes for takes in several if not difference_of(takes)]
     notes = []
     for takes in (*differing, *alike[:_LISTED]):
         counted = _newest(takes)
         others = [shown(take.path) for take in takes if take is not counted]
         where = ", ".join(others[:_PLACES]) + (f" or {len(others) - _PLACES} more" if len(others) > _PLACES else "")
-        times = f"{len(takes)} times{_difference(takes)}"
+        times = f"{len(takes)} times{difference_of(takes)}"
         run_id = counted.record.run_id[:SHORT]
         notes.append(f"run {run_id} lies there {times} and counts once: {shown(counted.path)}, not {where}")
     if rest := len(alike[_LISTED:]):
@@ -115,13 +115,20 @@ def _finished(takes: Sequence[Run]) -> list[Run]:
     return [take for take in takes if take.record.status == "finished"]
 
 
-def _difference(takes: Sequence[Run]) -> str:
-    """Return in words whether the finished copies have different weights, and the possible causes: threads, code."""
+def difference_of(takes: Sequence[Run]) -> str:
+    """Return in words whether finished runs of one training have different weights, and the possible causes.
+
+    These are threads, machines and code.
+    """
     found = [take.record for take in _finished(takes) if take.record.weights]
     if all(record.weights == found[0].weights for record in found):
         return ""
     threads = sorted({str(record.environment.get("threads")) for record in found})
     why = [f"threads: {', '.join(threads)}"] if len(threads) > 1 else []
+    for key, name in (("cpu_kernels", "kernels"), ("platform", "platform")):
+        if len(machines := sorted({str(record.environment.get(key)) for record in found})) > 1:
+            why.append(f"{name}: {', '.join(machines)}")
+            break
     if other := codechange.between(found):
         why.append(f"code: {codebase.named(other)}")
     return " with different weights" + (f" ({'; '.join(why)})" if why else "")

@@ -16,7 +16,19 @@ from imgrec.tables.gather import Run
 from imgrec.untrusted_text import for_spreadsheet
 
 FORMATS = ("csv", "json")
-_ENVIRONMENT = ("commit", "dirty", "python", "torch", "torchvision", "lightning", "cpu", "cores", "gpu", "threads")
+_ENVIRONMENT = (
+    "commit",
+    "dirty",
+    "python",
+    "torch",
+    "torchvision",
+    "lightning",
+    "cpu",
+    "cores",
+    "cpu_kernels",
+    "gpu",
+    "threads",
+)
 _OF_DEVICE = (
     "device",
     "deterministic",

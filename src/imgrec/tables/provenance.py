@@ -34,6 +34,11 @@ def warnings(runs: Sequence[Run]) -> list[str]:
     machines = _distinct(_hardware(run) for run in runs)
     if len(machines) > 1:
         told.append(f"the runs were made on different hardware, so their seconds do not compare: {_listed(machines)}")
+    on_cpu = [run.record.environment for run in runs if not run.record.environment.get("driver")]
+    if len(kernels := _distinct(str(each["cpu_kernels"]) for each in on_cpu if each.get("cpu_kernels"))) > 1:
+        told.append(
+            f"CPUs trained the runs with different kernels of PyTorch, which round differently: {_listed(kernels)}"
+        )
     if len(sharing := _distinct(str(run.record.environment.get("shared", 1)) for run in runs)) > 1:
         told.append(
             f"the runs had a GPU for themselves or shared it (runs at a time on a GPU: {_listed(sharing)}), so their"

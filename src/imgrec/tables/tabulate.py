@@ -29,7 +29,7 @@ from imgrec.tables.cells import cell_of
 from imgrec.tables.column import Column
 from imgrec.tables.correctness import Reader
 from imgrec.tables.factors import Factors, Setting, full, short
-from imgrec.tables.gather import Run
+from imgrec.tables.gather import Run, difference_of
 from imgrec.tables.published import Figure
 from imgrec.tables.table import Condition, Request, Row, Table
 
@@ -189,7 +189,7 @@ def _merge_repeats(runs: Sequence[Run], notes: list[str]) -> list[Run]:
     """Return the runs with each training counted once, and note the others.
 
     A tuning run and the final run of the same training differ only in what they measured. The run with more scores
-    stays, and takes the scores that only the other has.
+    stays, and takes the scores that only the other has, if both have the same weights.
     """
     kept: list[Run] = []
     places: dict[str, int] = {}
@@ -207,12 +207,15 @@ def _merge_repeats(runs: Sequence[Run], notes: list[str]) -> list[Run]:
             kept.append(run)
             continue
         more, less = sorted((kept[place], run), key=lambda each: -len(each.record.scores))
+        kept[place] = more
+        differ = difference_of([more, less])
+        notes.append(f"one training, counted once{differ}: {shown(more.name)}, not {shown(less.name)}")
+        if differ:
+            continue
         known = {(_measured(score), measured.settings_of(more, score)) for score in more.record.scores}
         more.record.scores += [
             score for score in less.record.scores if (_measured(score), measured.settings_of(less, score)) not in known
         ]
-        kept[place] = more
-        notes.append(f"one training, counted once: {shown(more.name)} and {shown(less.name)}")
     return kept
 
 
