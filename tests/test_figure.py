@@ -392,6 +392,13 @@ def test_a_score_that_is_always_infinite_has_no_curve(workplace: Path, command: 
         "imgrec: each value of val noise_scale is infinite or NaN, and no curve shows such; there are"
     )
     assert "val top1" in err
+    add_curves(path.parent, {"val top1": [0.1, 0.2], "val loss": [1.0, 2.0]})
+    with (path.parent / "curves.csv").open("a") as file:
+        file.write("2,2,val,loss,inf\n")  # once more in this epoch
+    assert (
+        "no run logged val loss once an epoch"
+        in command("figure", "outputs", *["--kind", "curves", "--scores", "loss"])[2]
+    )
 
 
 def test_curves_need_the_runs_folders_and_dots_a_finished_run(workplace: Path, command: Callable[..., Said]) -> None:

@@ -1,5 +1,6 @@
 """Test that overrides become a checked configuration, or an error message of one sentence."""
 
+import copy
 import os
 import shutil
 import subprocess
@@ -9,6 +10,7 @@ from pathlib import Path
 import pytest
 from hydra import compose as hydra_compose
 from hydra import initialize_config_dir
+from hydra.core.config_store import ConfigStore
 from omegaconf import OmegaConf
 
 from imgrec.components.data.cifar10 import Cifar10
@@ -126,6 +128,8 @@ def test_a_recipe_changes_choices_and_the_command_line_changes_the_recipe() -> N
             ["model.widths=32"],
             "model.widths must be a list, got a value (int); put it into brackets: 'model.widths=[...]'",
         ),
+        (["seed=0..4"], "converted to Integer; give one number, or several with -m: 'seed=range(0,5)'"),
+        (["seed=[0,1]"], "converted to Integer; give one number, or several with -m: seed=0,1"),
         (["seed=1.5"], "seed: value '1.5' could not be converted to Integer; give a value of the right type"),
         (["seed=null"], "seed: field 'seed' is not Optional; give a value of the right type"),
         (["seed=-1"], "seed must lie in [0, 4294967295], got -1"),
@@ -614,3 +618,14 @@ def test_the_advice_can_be_pasted_into_a_shell(word: str, tmp_path: Path) -> Non
     key, _, value = word.partition("=")
     assert given([done.stdout], key) == value
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_composition_leaves_the_store_of_schemas_as_it_was() -> None:
+    store = ConfigStore.instance()
+    with own_hydra():
+        compose(["data=digits", "optimizer=adam"])  # a block within a block
+        assert copy.deepcopy(store) is store
+    assert copy.deepcopy(store) is not store
+    with pytest.raises(UsageError):
+        compose(["data=digits", "optimizer=none"])
+    assert "__deepcopy__" not in vars(store)

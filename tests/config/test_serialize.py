@@ -130,7 +130,6 @@ def test_from_flat_builds_the_named_class_even_under_another_option_s_values() -
 
 
 @pytest.mark.parametrize("value", [True, 3, 0.5, "0.5", "text", None, [1, 2], [0.5], ["a"], [], "???", "${seed}"])
-@pytest.mark.long
 def test_values_are_taken_as_they_are_only_where_omegaconf_would_not_convert_or_refuse_them(
     value: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:

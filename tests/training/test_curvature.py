@@ -20,6 +20,7 @@ from imgrec.config.identity import run_id
 from imgrec.curve_file import read_curves
 from imgrec.data import sources
 from imgrec.errors import UsageError
+from imgrec.training.callbacks.noise_scale import NoiseScale
 
 TWO = "trainer.max_epochs=2"  # 8 steps each
 BOTH = (TWO, "callbacks=[sharpness,noise_scale]", "callback.noise_scale.small_batch=4")
@@ -72,7 +73,6 @@ def test_the_sharpness_is_the_largest_eigenvalue_of_the_hessian(tiny: list[str])
     assert found[8] != found[16]
 
 
-@pytest.mark.long
 def test_the_noise_scale_is_that_of_the_gradients_of_single_images(tiny: list[str]) -> None:
     words = [*tiny, *SMALL]
     run = launch.train([*words, TWO, "callbacks=[noise_scale]", "callback.noise_scale.small_batch=1"])
@@ -132,6 +132,8 @@ def test_a_small_batch_that_is_no_small_one_is_refused_before_training(tiny: lis
     with pytest.raises(UsageError, match=r"at most half of the 60 images, got 31; use 30"):
         launch.train(words)
     assert not Path("outputs").exists()
+    with pytest.raises(UsageError, match=r"callbacks=\[noise_scale\] needs 2 training images or more, and there is 1"):
+        NoiseScale(name="noise_scale", small_batch=1).check_images(1)
     words[-1] = "callback.noise_scale.small_batch=30"
     launch.train([*words, "trainer.max_epochs=1"])
 

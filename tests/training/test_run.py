@@ -75,7 +75,6 @@ def test_a_run_leaves_the_whole_contract_behind(tiny: list[str]) -> None:
     }, "three classes have no top5"
 
 
-@pytest.mark.long
 def test_the_scores_are_those_of_the_saved_network(tiny: list[str]) -> None:
     outcome = run(tiny, "trainer.max_epochs=3")
     for at in ("best", "last"):
@@ -171,7 +170,6 @@ def test_resident_images_give_the_same_bits(workplace: Path, augment: str, monke
     assert resident.record.scores == plain.record.scores
 
 
-@pytest.mark.long
 def test_best_is_the_epoch_with_the_highest_validation_top1(tiny: list[str]) -> None:
     outcome = run(tiny, "trainer.max_epochs=6", "optimizer.lr_scale=20")
     rows = read_curves(outcome.folder / "curves.csv")
@@ -200,7 +198,6 @@ def test_a_folder_is_listed_once_before_a_run_and_once_in_it(
     assert listed.count(str(tiny_images / "row")) == 2
 
 
-@pytest.mark.long
 def test_test_false_leaves_the_test_set_closed(tiny: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(self: Any) -> None:
         raise AssertionError("the test set was opened")

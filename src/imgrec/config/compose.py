@@ -195,16 +195,20 @@ def own_hydra() -> Iterator[None]:
     outer, base, job = GlobalHydra.instance().hydra, VersionBase.instance(), JobRuntime.instance()
     version, name = base.version_base, copy.deepcopy(job.conf)
     store = vars(ConfigStore.instance())
-    inner = "__deepcopy__" in store  # a block within a block
+    is_inner = "__deepcopy__" in store  # a block within a block
     GlobalHydra.instance().clear()
-    store.setdefault("__deepcopy__", lambda _: ConfigStore.instance())
+    store["__deepcopy__"] = _same_store
     try:
         yield
     finally:
-        if not inner:
-            del store["__deepcopy__"]
+        if not is_inner:
+            store.pop("__deepcopy__", None)
         GlobalHydra.instance().hydra = outer
         base.version_base, job.conf = version, name
+
+
+def _same_store(_: object) -> ConfigStore:
+    return ConfigStore.instance()
 
 
 def typed(config: DictConfig) -> Config:

@@ -188,7 +188,12 @@ def _explained_key(error: OmegaConfBaseException, key: str) -> UsageError:
             f"{key} holds settings, such as {key}.NAME.KEY=VALUE, and names nothing; name what is wanted:"
             f" {LISTS[key]}=[NAME]"
         )
-    return UsageError(f"{key}: {first_line[0].lower()}{first_line[1:]}; give a value of the right type")
+    way_out = "give a value of the right type"
+    if several := re.match(r"Value '\[?(\d+) ?(\.\.+|[-:,]) ?(\d+)\]?' could not be converted to", first_line):
+        first, separator, last = several.groups()
+        listed = f"{key}={first},{last}" if separator == "," else f"'{key}=range({first},{int(last) + 1})'"
+        way_out = f"give one number, or several with -m: {listed}"
+    return UsageError(f"{key}: {first_line[0].lower()}{first_line[1:]}; {way_out}")
 
 
 def _without_schema(axis: str) -> UsageError:

@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 import re
+import types
 import typing
 from typing import Any, cast
 
@@ -131,8 +132,8 @@ def _is(value: Any, kind: Any) -> bool:
         kind = list[_Plain] if type(value) is list else _Plain
     if typing.get_origin(kind) is list:
         return type(value) is list and all(_is(inner, typing.get_args(kind)[0]) for inner in value)
-    if options := typing.get_args(kind):
-        return any(_is(value, option) for option in options)
+    if typing.get_origin(kind) in (typing.Union, types.UnionType):
+        return any(_is(value, option) for option in typing.get_args(kind))
     return type(value) is kind and value != MISSING
 
 

@@ -82,7 +82,7 @@ def read(groups: Groups, metrics: Sequence[str], split: str | None) -> Read:
     for column in columns:
         if (name := f"{split} {column.metric}") not in known:
             there = f"there are {', '.join(sorted(known)) or 'none'} (--split, --scores)"
-            if name in infinite:
+            if name in infinite - often:
                 raise UsageError(f"each value of {name} is infinite or NaN, and no curve shows such; {there}")
             raise UsageError(f"no run logged {name} once an epoch; {there}")
     lines = {}

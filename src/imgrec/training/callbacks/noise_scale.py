@@ -29,10 +29,14 @@ class NoiseScale(Callback):
             UsageError: The batch is too large.
         """
         images = min(self.images, training)
+        if images < 2:
+            raise UsageError(
+                f"callbacks=[{self.name}] needs 2 training images or more, and there is {images}; leave it out"
+            )
         if images < 2 * self.small_batch:
             raise UsageError(
                 f"{self.prefix}.small_batch must be at most half of the {images} images, got {self.small_batch}; use"
-                f" {max(1, images // 2)}"
+                f" {images // 2}"
             )
 
     def build(self) -> "LightningCallback":
