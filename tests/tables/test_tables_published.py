@@ -40,7 +40,8 @@ def figure_id(figure: Figure) -> str:
 
 def chosen(figure: Figure) -> str:
     """The choice that it is a figure of, beside its data and the values of the choice."""
-    (name,) = [name for key, name in figure.setting.items() if key != "data" and "." not in key]
+    beside = {"data", "loss"} if "optimizer" in figure.setting else {"data"}
+    (name,) = [name for key, name in figure.setting.items() if key not in beside and "." not in key]
     return name
 
 
@@ -105,6 +106,17 @@ def test_what_was_printed_as_an_error_is_a_hundred_minus_it(source: str, metric:
         printed = errors[chosen(figure)]
         assert figure.value == f"{100 - float(printed):.2f}"
         assert printed in figure.source.training
+
+
+def test_figures_of_optimizers_stand_beside_cross_entropy_alone(table: Table, runs: Path) -> None:
+    lay_sweep(
+        runs,
+        {f"data=cifar10 optimizer=adam loss={loss}": [0.5] for loss in ("mse", "cross_entropy")},
+        study="optimizers",
+    )
+    shown = table()
+    assert shown.row("mse")["published"] == "–"
+    assert "81.59 ± 1.06" in shown.row("cross_entropy")["published"]
 
 
 def test_a_study_s_figures_stand_beside_its_runs_unasked(table: Table, runs: Path) -> None:
