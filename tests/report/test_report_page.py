@@ -193,6 +193,18 @@ def test_runs_of_a_study_are_repeated_one_by_one(command: Callable[..., Said], w
         assert f"imgrec train study=losses loss=mse optimizer.lr_scale=10 seed={seed} hydra.mode=RUN\n" in shown
 
 
+def test_a_study_of_one_s_own_needs_its_folder_to_be_repeated(command: Callable[..., Said], workplace: Path) -> None:
+    for study in ("mine", "losses"):
+        lay_sweep(
+            workplace / "outputs" / study, {"loss=mse": [0.5]}, study=study, command=["loss=mse", f"study={study}"]
+        )
+        assert command("report", f"outputs/{study}", "-o", f"{study}.html")[0] == 0
+    assert (
+        "imgrec train --config-dir DIR loss=mse study=mine hydra.mode=RUN\n" in Page(Path("mine.html").read_text()).text
+    )
+    assert "imgrec train loss=mse study=losses hydra.mode=RUN\n" in Page(Path("losses.html").read_text()).text
+
+
 def test_the_page_loads_nothing_and_forbids_itself_to(page: str) -> None:
     assert Page(page).loaded == []
     assert "default-src 'none'" in page

@@ -8,6 +8,9 @@ from pathlib import Path
 from urllib.parse import quote
 
 from imgrec import records
+from imgrec.config.root import GROUPS
+from imgrec.config.schemas import choices
+from imgrec.config.yaml_files import LABELLED
 from imgrec.errors import shown
 from imgrec.report.chart_data import ChartData, chart_data, name_of
 from imgrec.tables.factors import ABSENT, short
@@ -166,10 +169,10 @@ def _commands(row: Row) -> list[str]:
     studied = any(run.record.study or run.record.parent for run in row.runs)
     if len(rest) == 1 and len(row.runs) > 1 and not studied:
         seeds = ",".join(str(seed) for seed in sorted({run.seed for run in row.runs}))
-        return [_shell(["imgrec", "train", *_own(row), "-m", *next(iter(rest)), f"seed={seeds}"])]
+        return [_shell(["imgrec", "train", *_own(row), *_folder(row), "-m", *next(iter(rest)), f"seed={seeds}"])]
+    begins = ["imgrec", "train", *_own(row), *_folder(row)]
     return [
-        _shell(["imgrec", "train", *_own(row), *run.record.command, *(["hydra.mode=RUN"] if run.record.study else [])])
-        for run in row.runs
+        _shell([*begins, *run.record.command, *(["hydra.mode=RUN"] if run.record.study else [])]) for run in row.runs
     ]
 
 
@@ -178,6 +181,16 @@ def _own(row: Row) -> list[str]:
     parts = (part for run in row.runs for part in run.record.components.values())
     files = sorted({str(part["file"]) for part in parts if "file" in part})
     return [word for file in files for word in ("--components", file)]
+
+
+def _folder(row: Row) -> list[str]:
+    """Return the option for the folder of the user's own choices, if a run has one. No record keeps the folder."""
+    for run in row.runs:
+        for word in run.record.command:
+            key, _, value = word.partition("=")
+            if key in (*GROUPS, *LABELLED) and value not in choices(key) and word not in run.record.components:
+                return ["--config-dir", "DIR"]
+    return []
 
 
 def _shell(words: Sequence[str]) -> str:
