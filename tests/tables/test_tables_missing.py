@@ -159,7 +159,9 @@ def test_a_diverged_loss_of_any_size_does_not_end_the_table(table: Table, runs: 
     assert table("--scores", "loss").row("adam")["test loss"] == "0.2500 ± 0.0000"
 
 
-def test_runs_that_kept_the_test_set_closed_are_left_out_and_said_to_be(table: Table, runs: Path) -> None:
+def test_runs_that_kept_the_test_set_closed_are_left_out_and_said_to_be(
+    table: Table, command: Callable[..., Said], runs: Path
+) -> None:
     """sweep=tuned leaves such runs: they were trained to choose a rate by validation."""
     for scale, top1 in ((1, 0.3), (10, 0.2)):
         lay(runs, run(f"optimizer=sgd optimizer.lr_scale={scale} test=false", score("top1", top1, split="val")))
@@ -169,6 +171,8 @@ def test_runs_that_kept_the_test_set_closed_are_left_out_and_said_to_be(table: T
     shown = table()
     assert [(row["setting"], row["n"]) for row in shown.rows] == [("all runs", "2")]
     assert "left out: 2 runs with test=false, as tuning has them; --split val shows them" in shown.notes
+    printed = command("table", str(runs), "--format", "latex")[1]
+    assert r"\item left out: 2 runs with test=false, as tuning has them." in printed  # no option of a command
     shown = table("--split", "val")
     assert {row["optimizer.lr_scale"]: row["val top1 %"] for row in shown.rows} == {
         "1": "30.00",

@@ -45,7 +45,11 @@ def render(texts: Grid, layout: Layout) -> str:
         f"{{{_escaped(name)}}}" if by_siunitx[place] else _escaped(name) for place, name in enumerate(texts.header)
     ]
     caption = layout.caption if layout.caption is not None else texts.verdict
-    below = [_protect_bracket(_escaped(_with_period(note))) for note in texts.notes if note not in texts.asides]
+    below = [
+        _protect_bracket(_escaped(_with_period(_without_options(note))))
+        for note in texts.notes
+        if note not in texts.asides
+    ]
     packages = "booktabs,threeparttable" + (",siunitx" if layout.siunitx else "")
     return "\n".join(
         [
@@ -85,6 +89,11 @@ def _protect_bracket(text: str) -> str:
 
 def _text(field: Field) -> str:
     return rf"\textbf{{{_escaped(field.text)}}}" if field.strong else _escaped(field.text)
+
+
+def _without_options(note: str) -> str:
+    """Return the note without its advice on options of the command, which a printed table cannot follow."""
+    return re.sub(r"; --[a-z][^;.]*", "", note)
 
 
 def _with_period(note: str) -> str:
