@@ -248,7 +248,7 @@ def test_the_page_on_losses_states_the_calibration_of_its_records() -> None:
 
 def test_the_first_page_answers_as_the_records_of_its_study_do(command: Callable[..., tuple[int, str, str]]) -> None:
     page = (EXPERIMENTS.parent / "README.md").read_text()
-    asked = "imgrec table outputs/optimizers --at last --rows optimizer --columns loss"
+    asked = "imgrec table experiments/optimizers --at last --rows optimizer --columns loss"
     assert f"`{asked}`" in page
     words = asked.replace("outputs", str(EXPERIMENTS)).split()[1:]
     _, out, _ = command(*words)
