@@ -250,7 +250,7 @@ def test_the_first_page_answers_as_the_records_of_its_study_do(command: Callable
     page = (EXPERIMENTS.parent / "README.md").read_text()
     asked = "imgrec table experiments/optimizers --at last --rows optimizer --columns loss"
     assert f"`{asked}`" in page
-    words = asked.replace("outputs", str(EXPERIMENTS)).split()[1:]
+    words = asked.replace("experiments", str(EXPERIMENTS)).split()[1:]
     _, out, _ = command(*words)
     (verdict,) = re.findall(r"^> (.+)$", page, re.MULTILINE)
     assert out.startswith(f"{verdict}\n"), "the whole sentence"
