@@ -8,7 +8,7 @@ where both have the same seeds, and whatever is in different blocks counts as in
 # S runs, N images; 1 where a run classifies an image correctly, else 0
 
 from collections.abc import Hashable, Mapping
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -41,10 +41,7 @@ def interaction(four: Four[Key, float], *, within: tuple[float, float]) -> Contr
     blocks = [*_blocks_of(four, (0, 1)), *_blocks_of(four, (2, 3))]
     return Contrast(
         paired=paired(here, there, within=within),
-        unpaired=signed(
-            [(1, [sum(_SIGNS[k] * four[k][key] for k in block) for key in four[block[0]]]) for block in blocks],
-            within=within,
-        ),
+        unpaired=signed([(1, _sums(four, block)) for block in blocks], within=within),
         correlation=correlation(list(here.values()), list(there.values())),
         is_paired=len(_blocks(four)) == 1,
     )
@@ -58,16 +55,16 @@ def interaction_over_both(four: Four[Key, NDArray[np.bool_]]) -> Both:
     Args:
         four: bool (N,) for each run, on the same images in the same order.
     """
-    groups = [
-        np.stack(
-            [sum((_SIGNS[k] * four[k][key].astype(np.float64) for k in block), start=0.0) for key in four[block[0]]]
-        )
-        for block in _blocks(four)
-    ]
+    groups = [np.stack(_sums(four, block)).astype(np.float64) for block in _blocks(four)]
     if min(map(len, four)) == 1:
         return Both(mean=sum(float(group.mean()) for group in groups), low=None, high=None, p=None, of_runs=True)
     seeds = signed([(1, [float(share) for share in group.mean(1)]) for group in groups], within=_RANGE)
     return sum_over_both(groups, seeds, within=_RANGE)
+
+
+def _sums(four: Four[Key, Any], block: tuple[int, ...]) -> list[Any]:
+    """Return the signed sum of a block's values for each of its seeds."""
+    return [sum(_SIGNS[k] * four[k][key] for k in block) for key in four[block[0]]]
 
 
 def _blocks(four: Four[Key, Value]) -> list[tuple[int, ...]]:

@@ -166,10 +166,8 @@ def signed(
         ValueError: A group has no values.
     """
     sides = [summarise(values) for _, values in groups]
-    n, mean = (
-        min(side.n for side in sides),
-        sum(sign * side.mean for (sign, _), side in zip(groups, sides, strict=True)),
-    )
+    n = min(side.n for side in sides)
+    mean = sum(sign * side.mean for (sign, _), side in zip(groups, sides, strict=True))
     size = max(abs(value) for _, values in groups for value in values)
     spreads = [(side.std or 0.0) / math.sqrt(side.n) for side in sides]
     error = math.hypot(*spreads)
